@@ -1,0 +1,1 @@
+"""The gateway: Envoy, which turns public REST/JSON into gRPC, and lets in what the contracts call public."""

@@ -1,0 +1,1 @@
+"""The contracts of MoneyPrinter, and the client that speaks them."""

@@ -1,0 +1,151 @@
+"""Client: make videos with a MoneyPrinter platform, from Python.
+
+    async with Client("127.0.0.1:8080") as client:
+        await client.sign_in("admin", password)
+        asset = await client.upload(Path("clip.mp4"))
+        job = await client.videos.CreateVideo(pb.CreateVideoRequest(title="A walk", clips=[pb.Clip(asset_id=asset)]))
+        async for update in client.watch(job.job_id):
+            print(update.status.progress, "%")
+        await client.download(job.job_id, Path("walk.mp4"))
+
+Every call raises `moneyprinter.errors.Error`. `client.videos` and `client.users` are the generated stubs,
+for everything that has no method here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+from google.api import httpbody_pb2
+
+from moneyprinter import calls, errors
+from moneyprinter.user.v1 import user_service_pb2 as users_pb
+from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+
+CHUNK_BYTES = 256 * 1024
+
+# An access token is renewed when it has less time left than this.
+RENEW_SECONDS = 60.0
+WATCH_PAUSE_SECONDS = 1.0
+
+_OPTIONS = (("grpc.max_receive_message_length", 4 * 1024 * 1024),)
+
+
+class Client:
+    """A client of a platform's gateway at `address` (`host:port`).
+
+    `credentials` are the channel's, `grpc.ssl_channel_credentials()` for a gateway with TLS; None speaks plain
+    text, which only a gateway on the same machine should be spoken to.
+    """
+
+    def __init__(self, address: str, *, token: str = "", credentials: grpc.ChannelCredentials | None = None) -> None:
+        channel = (
+            grpc.aio.secure_channel(address, credentials, _OPTIONS)
+            if credentials
+            else grpc.aio.insecure_channel(address, _OPTIONS)
+        )
+        self._channel = calls.TypedChannel(channel, self._metadata)
+        self._token = token
+        self._refresh_token = ""
+        self._renew_at = float("inf")
+        self.videos = pb_grpc.VideoServiceStub(self._channel)
+        self.users = users_grpc.UserServiceStub(self._channel)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    @property
+    def token(self) -> str:
+        """The access token that calls carry; empty before `sign_in`."""
+        return self._token
+
+    async def sign_in(self, username: str, password: str) -> None:
+        """Sign in; the token is renewed while the client is in use."""
+        request = users_pb.SignInRequest(username=username, password=password)
+        self._remember(await self.users.SignIn(request))
+
+    async def renew(self) -> None:
+        """Trade the token for a new one when it is about to expire. The methods of this class do so by themselves."""
+        if time.monotonic() < self._renew_at:
+            return
+        request = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
+        self._remember(await self.users.RefreshToken(request))
+
+    async def upload(self, path: Path, told: Callable[[int], None] = lambda _: None) -> str:
+        """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far."""
+        await self.renew()
+
+        async def requests() -> AsyncIterator[pb.UploadAssetRequest]:
+            sent = 0
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    data = httpbody_pb2.HttpBody(data=chunk)
+                    yield pb.UploadAssetRequest(filename="" if sent else path.name[-255:], data=data)
+                    sent += len(chunk)
+                    told(sent)
+
+        return (await self.videos.UploadAsset(requests())).asset_id
+
+    async def watch(self, job_id: str) -> AsyncIterator[pb.WatchVideoResponse]:
+        """How far a job is, now and at every change, until it has ended; goes on when the platform restarts."""
+        while True:
+            await self.renew()
+            try:
+                async for update in self.videos.WatchVideo(pb.WatchVideoRequest(job_id=job_id)):
+                    yield update
+                return
+            except errors.Unavailable:
+                await asyncio.sleep(WATCH_PAUSE_SECONDS)
+            except errors.Unauthenticated:
+                # The stream may have outlived its token.
+                if not self._refresh_token:
+                    raise
+                self._renew_at = min(self._renew_at, time.monotonic())
+
+    async def download(
+        self, job_id: str, path: Path, name: str = "video.mp4", told: Callable[[int, int], None] = lambda *_: None
+    ) -> int:
+        """Write a file of a finished video to `path`, whole or not at all; returns its size in bytes.
+
+        `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `told` is called with the bytes
+        received so far and their number in all. Raises DataLoss when the file arrived damaged.
+        """
+        await self.renew()
+        part = path.with_name(f".{path.name}.part")
+        try:
+            response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
+            metadata = await response.initial_metadata()
+            digest, size = hashlib.sha256(), 0
+            with part.open("wb") as file:
+                async for message in response:
+                    digest.update(message.data.data)
+                    size += len(message.data.data)
+                    told(size, int(metadata.get("x-content-length", 0)))
+                    await asyncio.to_thread(file.write, message.data.data)
+            if digest.hexdigest() != metadata.get("x-content-sha256"):
+                raise errors.DataLoss(f"{name} arrived damaged; download it again", reason="CHECKSUM_MISMATCH")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return size
+
+    def _remember(self, answer: users_pb.SignInResponse | users_pb.RefreshTokenResponse) -> None:
+        self._token = answer.access_token
+        self._refresh_token = answer.refresh_token
+        self._renew_at = time.monotonic() + max(0.0, answer.expires_in - RENEW_SECONDS)
+
+    def _metadata(self) -> calls.Metadata:
+        return (("authorization", f"Bearer {self._token}"),) if self._token else ()

@@ -1,0 +1,66 @@
+"""Contract: what the descriptors say of a method, its access rule above all."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+
+from moneyprinter.access.v1 import access_pb2
+
+DEFAULT_DEADLINE_SECONDS = 30.0
+
+
+@cache
+def method(path: str) -> MethodDescriptor | None:
+    """The method of a gRPC path (`/package.Service/Method`), or None when no loaded contract has it."""
+    try:
+        service, _, name = path.removeprefix("/").partition("/")
+        return descriptor_pool.Default().FindServiceByName(service).methods_by_name.get(name)
+    except KeyError:
+        return None
+
+
+@cache
+def rule(path: str) -> access_pb2.Rule | None:
+    """The access rule of the method at a gRPC path, or None when it has none."""
+    found = method(path)
+    if found is None or not found.GetOptions().HasExtension(access_pb2.rule):
+        return None
+    return found.GetOptions().Extensions[access_pb2.rule]
+
+
+def deadline_seconds(path: str) -> float:
+    """The longest time a call of the method may take."""
+    found = rule(path)
+    seconds = found.deadline.ToTimedelta().total_seconds() if found else 0.0
+    return seconds or DEFAULT_DEADLINE_SECONDS
+
+
+def service_config(service: str) -> str:
+    """The gRPC service config of a service: which of its methods a client repeats after UNAVAILABLE.
+
+    `service` is its full name, for example `moneyprinter.audio.v1.AudioService`.
+    """
+    descriptor = descriptor_pool.Default().FindServiceByName(service)
+    safe = [m.name for m in descriptor.methods if (r := rule(f"/{service}/{m.name}")) and r.retry_safe]
+    if not safe:
+        return "{}"
+    return json.dumps(
+        {
+            "methodConfig": [
+                {
+                    "name": [{"service": service, "method": name} for name in safe],
+                    "retryPolicy": {
+                        "maxAttempts": 4,
+                        "initialBackoff": "0.1s",
+                        "maxBackoff": "1s",
+                        "backoffMultiplier": 2,
+                        "retryableStatusCodes": ["UNAVAILABLE"],
+                    },
+                }
+            ]
+        }
+    )

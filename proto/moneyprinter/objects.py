@@ -1,0 +1,160 @@
+"""Objects: put files into StorageService and get them out again, in chunks, checked on both ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import grpc
+
+from moneyprinter import errors
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.storage.v1 import storage_service_pb2 as pb
+from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
+
+# What is read, hashed and sent at once; the most that a chunk may hold.
+STEP_BYTES = 1024 * 1024
+
+
+class Objects:
+    """The objects of StorageService, over a channel whose calls raise typed errors."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._storage = pb_grpc.StorageServiceStub(channel)
+
+    async def head(self, key: str) -> media_pb2.Object | None:
+        """Describe an object; None when there is none."""
+        try:
+            return (await self._storage.HeadObject(pb.HeadObjectRequest(key=key))).object
+        except errors.NotFound:
+            return None
+
+    async def put(self, key: str, chunks: AsyncIterable[bytes]) -> media_pb2.Object:
+        """Store the bytes of `chunks` (each at most 1 MiB) under `key`."""
+        digest = hashlib.sha256()
+
+        async def hashed() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                digest.update(chunk)
+                yield chunk
+
+        return await self._put(key, hashed(), digest)
+
+    async def put_file(self, key: str, path: Path) -> media_pb2.Object:
+        """Store a file under `key`."""
+        digest = hashlib.sha256()
+
+        def read(file: BinaryIO) -> bytes:
+            chunk = file.read(STEP_BYTES)
+            digest.update(chunk)
+            return chunk
+
+        async def chunks() -> AsyncIterator[bytes]:
+            with path.open("rb") as file:
+                # One chunk is read while the one before is sent.
+                ahead = asyncio.ensure_future(asyncio.to_thread(read, file))
+                try:
+                    while chunk := await ahead:
+                        ahead = asyncio.ensure_future(asyncio.to_thread(read, file))
+                        yield chunk
+                finally:
+                    await asyncio.wait([ahead])
+
+        return await self._put(key, chunks(), digest)
+
+    async def put_bytes(self, key: str, data: bytes) -> media_pb2.Object:
+        """Store a few bytes under `key`."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(data), STEP_BYTES):
+                yield data[start : start + STEP_BYTES]
+
+        return await self.put(key, chunks())
+
+    async def _put(self, key: str, chunks: AsyncIterator[bytes], digest: hashlib._Hash) -> media_pb2.Object:
+        """Store `chunks`, whose checksum is in `digest` when the last one was taken. What they raise, this raises."""
+        failures: list[Exception] = []
+
+        async def requests() -> AsyncIterator[pb.PutObjectRequest]:
+            yield pb.PutObjectRequest(header=pb.PutObjectRequest.Header(key=key))
+            try:
+                async for chunk in chunks:
+                    yield pb.PutObjectRequest(chunk=chunk)
+            except Exception as failure:
+                failures.append(failure)
+                raise
+            yield pb.PutObjectRequest(trailer=pb.PutObjectRequest.Trailer(sha256=digest.hexdigest()))
+
+        try:
+            return (await self._storage.PutObject(requests())).object
+        except (errors.Error, asyncio.CancelledError):
+            # gRPC cancels the call when its requests fail, and does not say why.
+            if failures:
+                raise failures[0] from None
+            raise
+
+    async def get(self, key: str) -> AsyncIterator[bytes]:
+        """Read an object chunk by chunk. Raises DataLoss at the end when the bytes are not those that were stored."""
+        digest = hashlib.sha256()
+        async for part in self._get(key):
+            if isinstance(part, bytes):
+                digest.update(part)
+                yield part
+            elif part.sha256 != digest.hexdigest():
+                raise _damaged(key)
+
+    async def get_file(self, source: media_pb2.Object, path: Path) -> None:
+        """Write an object to a new file, and check that it is the very object that `source` names."""
+        digest = hashlib.sha256()
+
+        def write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+
+        with path.open("xb") as file:
+            # Some chunks are written while the next ones arrive.
+            behind, held = asyncio.ensure_future(asyncio.sleep(0)), list[bytes]()
+            try:
+                async for part in self._get(source.key):
+                    if isinstance(part, bytes):
+                        held.append(part)
+                    if not isinstance(part, bytes) or len(held) * len(held[0]) >= STEP_BYTES:
+                        await behind
+                        behind, held = asyncio.ensure_future(asyncio.to_thread(write, file, held)), []
+                await behind
+            finally:
+                await asyncio.wait([behind])
+        if digest.hexdigest() != source.sha256:
+            raise errors.DataLoss(
+                f"object {source.key} is not the one that was asked for: it was replaced meanwhile",
+                reason="CHECKSUM_MISMATCH",
+            )
+
+    async def _get(self, key: str) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
+        """The chunks of an object, then its trailer. Raises DataLoss when the stream was cut."""
+        size, trailer = 0, None
+        async for message in self._storage.GetObject(pb.GetObjectRequest(key=key)):
+            match message.WhichOneof("part"):
+                case "chunk":
+                    size += len(message.chunk)
+                    yield message.chunk
+                case "trailer":
+                    trailer = message.trailer
+        if trailer is None or trailer.size_bytes != size:
+            raise _damaged(key)
+        yield trailer
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; no error when there is none."""
+        await self._storage.DeleteObject(pb.DeleteObjectRequest(key=key))
+
+
+def _damaged(key: str) -> errors.DataLoss:
+    return errors.DataLoss(
+        f"object {key} arrived with bytes that are not those that were stored; read it again",
+        reason="CHECKSUM_MISMATCH",
+    )

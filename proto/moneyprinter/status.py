@@ -1,0 +1,88 @@
+"""Status: the error tree to and from `google.rpc.Status`, the form it has on the wire."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from moneyprinter import errors
+
+DOMAIN = "moneyprinter"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# Trailers over 8 KiB are dropped by common clients, and the message travels in them twice.
+MAX_MESSAGE = 1000
+MAX_VIOLATIONS = 20
+
+_CODES: dict[type[errors.Error], grpc.StatusCode] = {
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Conflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.DataLoss: grpc.StatusCode.DATA_LOSS,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+_ERRORS = {code: error for error, code in _CODES.items()} | {grpc.StatusCode.ABORTED: errors.Conflict}
+
+# What a status without ErrorInfo means; it comes from gRPC itself or from a proxy.
+_PLAIN_REASONS = {
+    grpc.StatusCode.UNAVAILABLE: "SERVICE_UNAVAILABLE",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "BUSY",
+    grpc.StatusCode.UNIMPLEMENTED: "METHOD_UNKNOWN",
+    grpc.StatusCode.UNAUTHENTICATED: "TOKEN_INVALID",
+    grpc.StatusCode.PERMISSION_DENIED: "CALLER_NOT_ALLOWED",
+}
+
+
+def code_of(error: errors.Error) -> grpc.StatusCode:
+    """The status code of an error."""
+    return _CODES[type(error)]
+
+
+def to_status(error: errors.Error) -> status_pb2.Status:
+    """An error as it is sent: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    status = status_pb2.Status(
+        code=code_pb2.Code.Value(code_of(error).name),
+        message=error.message[:MAX_MESSAGE],
+    )
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
+    if error.violations:
+        bad = error_details_pb2.BadRequest()
+        for violation in error.violations[:MAX_VIOLATIONS]:
+            bad.field_violations.add(field=violation.field[:200], description=violation.description[:200])
+        status.details.add().Pack(bad)
+    if error.retry_after_seconds is not None:
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.Error:
+    """The error that a failed call stands for, whoever ended the call."""
+    kind = _ERRORS.get(failure.code(), errors.Internal)
+    message = failure.details() or failure.code().name
+    for key, value in failure.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            return _unpack(kind, status_pb2.Status.FromString(value))
+    return kind(message, reason=_PLAIN_REASONS.get(failure.code(), "INTERNAL"))
+
+
+def _unpack(kind: type[errors.Error], status: status_pb2.Status) -> errors.Error:
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for message in (info, bad, retry):
+            detail.Unpack(message)
+    return kind(
+        status.message,
+        reason=info.reason or "INTERNAL",
+        violations=[errors.Violation(v.field, v.description) for v in bad.field_violations],
+        retry_after_seconds=retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None,
+    )

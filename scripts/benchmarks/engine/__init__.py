@@ -1,0 +1,1 @@
+"""What `scripts/bench engine` is made of: clips, the ways to make a video of them, and what each took."""

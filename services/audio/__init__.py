@@ -1,0 +1,1 @@
+"""Audio: speech with word timings, background music, mixing and mastering."""

@@ -1,0 +1,260 @@
+"""Mix: music and clips' own sound under a narration, mastered together to one loudness, as long as asked.
+
+The voice is brought to one level and evened out. The music is looped, fades in and out, makes room
+around the frequencies of speech, and is pushed down while the voice speaks (a compressor that listens
+to the voice); so are the clips, but less. Their sum is measured and brought to -14 LUFS by loudnorm's
+linear second pass; where its peaks would pass -1 dBTP, they are limited first, at four times the sample
+rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import ffmpeg
+
+from moneyprinter.errors import InvalidArgument
+from services.audio import clips, loudness, music
+from services.audio.clips import ClipSound
+from services.audio.loudness import Loudness
+
+TARGET_LUFS = -14.0
+TARGET_DBTP = -1.0
+RATE = clips.RATE
+
+_VERSION = 2
+"""Counts up when the same request would sound otherwise."""
+_VOICE_LUFS = -18.0
+_MUSIC_LUFS = -26.0
+# loudnorm is told a lower peak than promised: 16 bit and other meters move it by some hundredths.
+_MARGIN_DB = 0.2
+_SHORTEST = timedelta(seconds=0.5)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for."""
+
+    narration: Any
+    """The stored narration."""
+    narration_sha256: str
+    mood: str
+    """The mood of the music; empty: none."""
+    duration: timedelta
+    clip_sounds: tuple[ClipSound, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        return round(self.duration / timedelta(seconds=1) * RATE)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A finished sound track."""
+
+    audio: Any
+    """The stored sound: WAV, 48 kHz, stereo, 16 bit."""
+    loudness: Loudness
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What mixes."""
+
+    ffmpeg: Path
+    ffmpeg_version: str
+    longest: timedelta
+
+
+class Objects(Protocol):
+    """Stored objects."""
+
+    async def head(self, key: str) -> Any: ...
+
+    async def get_file(self, source: Any, path: Path) -> None: ...
+
+    async def put_file(self, key: str, path: Path) -> Any: ...
+
+
+async def mix(desk: Desk, objects: Objects, order: Order, folder: Path) -> AsyncGenerator[float | Mixed, None]:
+    """Mix and master, or find what was mixed before; yield fractions, at last the sound track.
+
+    Raises InvalidArgument: MUSIC_UNKNOWN, SPEECH_FAILED when the narration is silent, CLIP_NOT_PLAYABLE
+    when a clip has no sound, REQUEST_INVALID when the duration or a place cannot be made.
+    """
+    loop = music.find(order.mood)
+    _check(order, desk.longest)
+    key = f"cache/audio/{_digest(desk, order, loop)}.wav"
+    if audio := await objects.head(key):
+        await objects.get_file(audio, folder / "master.wav")
+        yield Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
+        return
+    await objects.get_file(order.narration, folder / "narration.wav")
+    if order.clip_sounds:
+        yield 0.01
+        await clips.lay(desk.ffmpeg, objects, order.clip_sounds, order.samples, folder)
+    measured: Loudness | None = None
+    async with aclosing(_make(desk.ffmpeg, order, loop, folder)) as updates:
+        async for update in updates:
+            if isinstance(update, Loudness):
+                measured = update
+            else:
+                yield update
+    assert measured is not None
+    yield Mixed(await objects.put_file(key, folder / "master.wav"), measured)
+
+
+def _check(order: Order, longest: timedelta) -> None:
+    if not _SHORTEST <= order.duration <= longest:
+        raise InvalidArgument(
+            f"a mix of {order.duration.total_seconds():g} s cannot be made; "
+            f"it takes {_SHORTEST.total_seconds():g} to {longest.total_seconds():g} s",
+            reason="REQUEST_INVALID",
+        )
+    for number, sound in enumerate(order.clip_sounds):
+        if min(sound.source_start, sound.start) < timedelta(0):
+            raise InvalidArgument(
+                f"clip_sounds[{number}] begins before 0 s; let it begin at 0 s or later", reason="REQUEST_INVALID"
+            )
+
+
+def _digest(desk: Desk, order: Order, loop: music.Loop | None) -> str:
+    sound = hashlib.sha256(loop.path.read_bytes()).hexdigest() if loop else ""
+    kept = [clip.identity for clip in order.clip_sounds]
+    spec = [_VERSION, desk.ffmpeg_version, order.narration_sha256, sound, order.samples, kept]
+    return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
+
+
+async def _make(
+    program: Path, order: Order, loop: music.Loop | None, folder: Path
+) -> AsyncGenerator[float | Loudness, None]:
+    """Make `master.wav`; yield fractions, at last its loudness."""
+    source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder)
+    if measured.integrated_lufs < loudness.SILENT_LUFS:
+        raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
+    for name, codec, begin, share in (
+        ("blend.wav", "pcm_f32le", 0.05, 0.45),
+        ("limited.wav", "pcm_f32le", 0.5, 0.3),
+        ("master.wav", "pcm_s16le", 0.8, 0.15),
+    ):
+        match name:
+            case "blend.wav":
+                sound = _blend(source, _VOICE_LUFS - measured.integrated_lufs, order, loop)
+            case "limited.wav" if _peak_after(measured) > TARGET_DBTP - _MARGIN_DB:
+                sound = _limited(source, measured)
+            case "master.wav":
+                sound = _normalised(source, measured, order.samples)
+            case _:
+                continue
+        file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
+        seconds = order.samples / RATE
+        async with aclosing(loudness.run(program, file, seconds=seconds, folder=folder)) as fractions:
+            async for fraction in fractions:
+                yield begin + share * fraction
+        source, measured = name, await loudness.measure(program, name, folder)
+    yield measured
+
+
+def _peak_after(measured: Loudness) -> float:
+    return measured.true_peak_dbtp + TARGET_LUFS - measured.integrated_lufs
+
+
+def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
+    """The voice, evened out, and under it the music and the clips that make way for it."""
+    samples = order.samples
+    voice = (
+        ffmpeg.input(source, f="wav")
+        .filter("aresample", RATE, resampler="soxr")
+        .filter("aformat", sample_fmts="fltp", channel_layouts="mono")
+        .filter("volume", f"{gain_db:.3f}dB")
+        .filter("acompressor", threshold="-22dB", ratio=2.5, attack=6, release=140, knee=4, makeup="7dB")
+        .filter("apad", whole_len=samples)
+        .filter("atrim", end_sample=samples)
+    )
+    # What lies under the voice, from which level of the voice on it is pushed down, and how much.
+    beds: list[tuple[ffmpeg.Stream, float, float]] = []
+    if loop is not None:
+        beds.append((_bed(loop, samples), 0.02, 4.0))
+    if order.clip_sounds:
+        kept = ffmpeg.input(clips.KEPT, f="f32le", ar=RATE, ac=2)
+        beds.append((_stereo(kept), 0.04, 2.0))
+    if not beds:
+        return _stereo(voice)
+    split = voice.filter_multi_output("asplit", 1 + len(beds))
+    # The compressor drops what it still holds of one sound when the other ends: so neither does, before the mix does.
+    ducked = [
+        ffmpeg.filter(
+            [bed.filter("apad"), _stereo(split[number]).filter("apad")],
+            "sidechaincompress",
+            threshold=threshold,
+            ratio=ratio,
+            attack=12,
+            release=420,
+            knee=4,
+            detection="rms",
+        )
+        for number, (bed, threshold, ratio) in enumerate(beds, 1)
+    ]
+    return ffmpeg.filter([_stereo(split[0]), *ducked], "amix", inputs=1 + len(beds), normalize=0, duration="first")
+
+
+def _stereo(sound: ffmpeg.Stream) -> ffmpeg.Stream:
+    """On two sides; both the same when it has one."""
+    return sound.filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
+
+
+def _bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
+    """The music, from its first bar, as long as the mix."""
+    seconds = samples / RATE
+    fade_in, fade_out = min(0.5, seconds / 4), min(1.5, seconds / 2)
+    return (
+        music.stream(loop)
+        .filter("aloop", loop=-1, size=loop.samples)
+        .filter("atrim", end_sample=samples)
+        .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
+        .filter("volume", f"{_MUSIC_LUFS - music.LOUDNESS_LUFS:.1f}dB")
+        .filter("equalizer", f=2500, t="o", w=2, g=-3)
+        .filter("afade", t="in", d=fade_in)
+        .filter("afade", t="out", st=seconds - fade_out, d=fade_out)
+    )
+
+
+def _limited(source: str, measured: Loudness) -> ffmpeg.Stream:
+    """The sound with its true peaks so low that the gain it needs leaves them under the target."""
+    # It loses some tenths of its loudness here, which it gets back as gain.
+    ceiling_db = TARGET_DBTP - _MARGIN_DB - 0.6 - (TARGET_LUFS - measured.integrated_lufs)
+    return (
+        ffmpeg.input(source, f="wav")
+        .filter("aresample", 4 * RATE, resampler="soxr")
+        .filter("alimiter", limit=f"{ceiling_db:.3f}dB", attack=4, release=60, level="false", latency=1)
+        .filter("aresample", RATE, resampler="soxr")
+    )
+
+
+def _normalised(source: str, measured: Loudness, samples: int) -> ffmpeg.Stream:
+    """loudnorm's second pass. It is linear when the range is told above 0 and below the target's."""
+    return (
+        ffmpeg.input(source, f="wav")
+        .filter(
+            "loudnorm",
+            I=TARGET_LUFS,
+            TP=TARGET_DBTP - _MARGIN_DB / 2,
+            LRA=50,
+            measured_I=round(measured.integrated_lufs, 3),
+            measured_TP=round(measured.true_peak_dbtp, 3),
+            measured_LRA=round(min(49.0, max(0.1, measured.range_lu)), 3),
+            measured_thresh=round(max(-69.0, measured.integrated_lufs - 10), 3),
+            linear="true",
+        )
+        .filter("aresample", RATE, resampler="soxr")
+        .filter("apad", whole_len=samples)
+        .filter("atrim", end_sample=samples)
+        .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
+    )

@@ -1,0 +1,169 @@
+"""Speech: say a script with the first provider that knows the voice, and keep what was said."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import unicodedata
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from moneyprinter.errors import InvalidArgument
+from services.audio import silence
+
+_VERSION = 2
+"""Counts up when the same request would sound otherwise."""
+_RATE = 48_000
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice that a provider speaks with."""
+
+    name: str
+    """The name that it was asked for by."""
+    language: str
+    """BCP 47, for example `en-US`."""
+    setting: str
+    """What the provider calls it."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as it is written, with its time from the start of the narration."""
+
+    text: str
+    start: timedelta
+    end: timedelta
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a provider has said."""
+
+    duration: timedelta
+    sentences: tuple[tuple[Word, ...], ...]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A spoken script."""
+
+    audio: Any
+    """The stored sound: WAV, 48 kHz, mono, 16 bit."""
+    spoken: Spoken
+    provider: str
+
+
+class Speaker(Protocol):
+    """A provider of speech."""
+
+    @property
+    def name(self) -> str:
+        """Who it is, for example `espeak`."""
+
+    @property
+    def version(self) -> str:
+        """Changes when it would say the same text otherwise."""
+
+    def voice(self, name: str) -> Voice | None:
+        """The voice of that name; None when it does not know it."""
+
+    def examples(self) -> Sequence[str]:
+        """Some names of voices that it knows."""
+
+    def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
+        """Write the sound (WAV, 48 kHz, mono, 16 bit) to `target`; yield fractions, at last what was said."""
+
+
+class Objects(Protocol):
+    """Stored objects."""
+
+    async def head(self, key: str) -> Any: ...
+
+    async def put_file(self, key: str, path: Path) -> Any: ...
+
+    async def put_bytes(self, key: str, data: bytes) -> Any: ...
+
+    def get(self, key: str) -> AsyncIterator[bytes]: ...
+
+
+def find_voice(speakers: Sequence[Speaker], name: str) -> tuple[Speaker, Voice]:
+    """The first provider that knows a voice. Raises InvalidArgument, VOICE_UNKNOWN."""
+    for speaker in speakers:
+        if voice := speaker.voice(name):
+            return speaker, voice
+    known = ", ".join(example for speaker in speakers for example in speaker.examples())
+    raise InvalidArgument(f"nobody speaks with the voice {name!r}; try for example {known}", reason="VOICE_UNKNOWN")
+
+
+async def synthesize(
+    speakers: Sequence[Speaker], objects: Objects, sentences: Sequence[str], voice_name: str, folder: Path
+) -> AsyncGenerator[float | Speech, None]:
+    """Speak sentences, or find them as they were spoken before; yield fractions, at last the speech.
+
+    Nothing in it, nor its beginning or end, is silent for longer than 0.5 s.
+
+    Raises InvalidArgument: VOICE_UNKNOWN, or SCRIPT_EMPTY when no sentence holds a letter or digit.
+    """
+    speaker, voice = find_voice(speakers, voice_name)
+    lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
+    if not any(unicodedata.category(character)[0] in "LN" for line in lines for character in line):
+        raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")
+    spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
+    key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
+    if await objects.head(f"{key}.json"):
+        spoken = _read(b"".join([chunk async for chunk in objects.get(f"{key}.json")]))
+        yield Speech(await objects.head(f"{key}.wav"), spoken, speaker.name)
+        return
+    target = folder / "speech.wav"
+    said: Spoken | None = None
+    async with aclosing(speaker.speak(lines, voice, target)) as updates:
+        async for update in updates:
+            if isinstance(update, Spoken):
+                said = update
+            else:
+                yield update * 0.95
+    assert said is not None
+    said = await asyncio.to_thread(_without_long_silences, target, said)
+    audio = await objects.put_file(f"{key}.wav", target)
+    # The words come last: who finds them finds the sound.
+    await objects.put_bytes(f"{key}.json", _written(said))
+    yield Speech(audio, said, speaker.name)
+
+
+def _without_long_silences(target: Path, said: Spoken) -> Spoken:
+    """What was said, after its silences of more than 0.5 s are shortened in the file `target`."""
+    silences, samples = silence.shorten(target)
+    if not silences:
+        return said
+
+    def moved(time: timedelta) -> timedelta:
+        return timedelta(seconds=silence.moved(time / timedelta(seconds=1), silences, _RATE))
+
+    sentences = tuple(
+        tuple(Word(word.text, moved(word.start), moved(word.end)) for word in words) for words in said.sentences
+    )
+    return Spoken(timedelta(microseconds=samples * 1_000_000 // _RATE), sentences)
+
+
+def _written(spoken: Spoken) -> bytes:
+    def microseconds(time: timedelta) -> int:
+        return time // timedelta(microseconds=1)
+
+    sentences = [[(w.text, microseconds(w.start), microseconds(w.end)) for w in words] for words in spoken.sentences]
+    return json.dumps({"duration": microseconds(spoken.duration), "sentences": sentences}).encode()
+
+
+def _read(data: bytes) -> Spoken:
+    found = json.loads(data)
+    sentences = tuple(
+        tuple(Word(text, timedelta(microseconds=start), timedelta(microseconds=end)) for text, start, end in words)
+        for words in found["sentences"]
+    )
+    return Spoken(timedelta(microseconds=found["duration"]), sentences)

@@ -1,0 +1,129 @@
+"""Voices: which of espeak-ng's languages and variants speaks for a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.audio.speech import Voice
+
+# Languages that people and providers name otherwise than espeak-ng.
+_ALIASES = {
+    "en": "en-us",
+    "zh": "cmn",
+    "zh-cn": "cmn",
+    "zh-tw": "cmn",
+    "zh-sg": "cmn",
+    "zh-hk": "yue",
+    "zh-mo": "yue",
+    "cmn-cn": "cmn",
+    "cmn-tw": "cmn",
+    "yue-hk": "yue",
+    "nn": "nb",
+    "no": "nb",
+    "iw": "he",
+    "in": "id",
+}
+_LATIN_AMERICA = " ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve "
+
+_LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
+# Google: en-US-Standard-A, en-US-Neural2-C, en-US-Chirp-HD-F, en-US-Chirp3-HD-Aoede.
+_GOOGLE = re.compile(
+    r"(.+?)-(?:Standard|Wavenet|Neural2|Studio|News|Polyglot|Casual|Journey|Chirp[0-9]?-HD)-([A-Z]|[0-9]|[A-Z][a-z]{2,15})"
+)
+# Azure: en-US-JennyNeural, zh-CN-liaoning-XiaobeiNeural, en-US-AvaMultilingualNeural.
+_AZURE = re.compile(r"(.+?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingual)?(?:Turbo)?Neural")
+
+_MALE = ("", "m3", "m7", "m1", "m5")
+_FEMALE = ("f2", "f3", "f5", "f1", "f4")
+# Google's letters: in American English as Google has them, elsewhere the usual order.
+_LETTERS_US = {letter: letter in "ABDIJ" for letter in "ABCDEFGHIJ"}
+_LETTERS = {letter: letter in "BDJ" for letter in "ABCDEFGHIJ"}
+# Between blanks: names of voices of both providers.
+_MEN = (
+    " Andrew Antonio Alvaro Benoit Brandon Brian Charon Christopher Conrad Davis Diego Dmitry Eric Fenrir Guy Henri "
+    "InJoon Jacob Jason Jorge Keita Kai Liam Luke Madhur Marek Mattias Orus Prabhat Puck Remy Roger Ryan Steffan "
+    "Thomas Tony Willem William YunJhe Yunfeng Yunhao Yunjian Yunxi Yunxia Yunyang Yunye Yunze "
+)
+_WOMEN = (
+    " Amber Ana Aoede Aria Ashley Ava Clara Colette Cora Dalia Denise Elizabeth Elsa Elvira Emma Francisca HsiaoChen "
+    "HiuMaan Isabella Jane Jenny Katja Kore Leda Libby Maisie Michelle Monica Nanami Nancy Natasha Neerja Olivia "
+    "Paloma Sara Seraphina Sofie Sonia SunHi Svetlana Swara Vivienne Xiaobei Xiaochen Xiaohan Xiaomo Xiaorui "
+    "Xiaoshuang Xiaoxiao Xiaoxuan Xiaoyi Zephyr Zofia "
+)
+
+
+@dataclass(frozen=True)
+class Languages:
+    """The languages of espeak-ng's data."""
+
+    voices: Mapping[str, str]
+    """By language tag in lower case, the voice that espeak-ng loads."""
+
+
+def read(data: Path) -> Languages:
+    """Read which languages espeak-ng's data folder holds. Raises OSError when it is none."""
+    ranked: dict[str, tuple[int, str]] = {}
+    files = sorted(path for path in (data / "lang").rglob("*") if path.is_file())
+    if not files:
+        raise FileNotFoundError(f"{data} holds no languages")
+    for path in files:
+        lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+        tags = [line for line in lines if len(line) >= 2 and line[0] == "language"]
+        named = [line[1] for line in lines if len(line) >= 2 and line[0] == "dictionary"]
+        dictionary = named[0] if named else tags[0][1].partition("-")[0] if tags else ""
+        # espeak-ng loads a language without its dictionary, and says nothing in it.
+        if not (data / f"{dictionary}_dict").is_file():
+            continue
+        voice = path.relative_to(data / "lang").as_posix()
+        for _, tag, *priority in tags:
+            rank = int(priority[0]) if priority and priority[0].isdigit() else 5
+            ranked[tag.lower()] = min(ranked.get(tag.lower(), (99, "")), (rank, voice))
+    return Languages({tag: voice for tag, (_, voice) in ranked.items()})
+
+
+def find(languages: Languages, name: str) -> Voice | None:
+    """The voice for a name: a locale, or a voice of Google's or Azure's, for which the locale's stands in."""
+    for pattern in (_GOOGLE, _AZURE):
+        if match := pattern.fullmatch(name):
+            return _speaks(languages, name, match.group(1), match.group(2))
+    return _speaks(languages, name, name, "")
+
+
+def _speaks(languages: Languages, name: str, locale: str, who: str) -> Voice | None:
+    match = _LOCALE.fullmatch(locale)
+    if not match:
+        return None
+    language, script, region = (part or "" for part in match.groups())
+    tag = "-".join(filter(None, (language.lower(), script.title(), region.upper())))
+    setting = _setting(languages, language.lower(), script.lower(), region.lower())
+    if setting is None:
+        return None
+    variant = _variant(tag, who)
+    return Voice(name, tag, f"{setting}+{variant}" if variant else setting)
+
+
+def _setting(languages: Languages, language: str, script: str, region: str) -> str | None:
+    tags = [f"{language}-{region}"] if region else []
+    if language == "es" and f" {region} " in _LATIN_AMERICA:
+        tags.append("es-419")
+    if language == "zh" and script == "hant" and not region:
+        tags.append("zh-tw")
+    for tag in (*tags, language):
+        if found := languages.voices.get(_ALIASES.get(tag, tag)):
+            return found
+    return None
+
+
+def _variant(locale: str, who: str) -> str:
+    """A variant of espeak-ng's: always the same for one name, of the sex that the name tells."""
+    letters = _LETTERS_US if locale == "en-US" else _LETTERS
+    if who in letters:
+        place = sorted(letters).index(who) // 2
+        return _MALE[place % 5] if letters[who] else _FEMALE[place % 5]
+    place = sum(who.encode()) % 3
+    if f" {who} " in _MEN:
+        return _MALE[place]
+    return _FEMALE[place] if f" {who} " in _WOMEN else ""

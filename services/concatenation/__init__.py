@@ -1,0 +1,1 @@
+"""Joins rendered segments without encoding them again."""

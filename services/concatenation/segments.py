@@ -1,0 +1,83 @@
+"""Segments: what a segment is made of, and whether segments can be joined by stream copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+
+from moneyprinter.errors import FailedPrecondition
+
+OPTIONS = {"format_whitelist": "mov", "protocol_whitelist": "file"}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What must be alike in all segments, and how long one is."""
+
+    codec: str
+    profile: str
+    width: int
+    height: int
+    pixels: str
+    rate: Fraction
+    """Frames a second."""
+    time_base: Fraction
+    """Seconds in a tick."""
+    parameters: bytes
+    """What a decoder must know beforehand; for H.264 its SPS and PPS."""
+    frames: int
+    delay: int
+    """How many frames a decoder holds back, to put them in order."""
+
+
+def inspect(path: Path, place: int) -> Segment:
+    """Open the segment that is the `place`-th, from 1. Raises FailedPrecondition when it cannot be opened."""
+    try:
+        with av.open(str(path), options=OPTIONS) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None or not stream.frames or not stream.average_rate or stream.time_base is None:
+                raise FailedPrecondition(f"segment {place} has no picture", reason="RENDER_FAILED")
+            context = stream.codec_context
+            first = next(container.demux(stream))
+            return Segment(
+                codec=context.name,
+                profile=context.profile or "unknown",
+                width=context.width,
+                height=context.height,
+                pixels=context.pix_fmt or "unknown",
+                rate=stream.average_rate,
+                time_base=stream.time_base,
+                parameters=context.extradata or b"",
+                frames=stream.frames,
+                delay=round(((first.pts or 0) - (first.dts or 0)) * stream.time_base * stream.average_rate),
+            )
+    except av.error.FFmpegError as failure:
+        words = f"segment {place} cannot be opened: {failure.strerror}"
+        raise FailedPrecondition(words, reason="RENDER_FAILED") from None
+
+
+def check_alike(segments: Sequence[Segment]) -> None:
+    """Raise FailedPrecondition, which says what differs, unless all segments can be joined."""
+    for place, segment in enumerate(segments, 1):
+        if differs := _difference(segment, segments[0]):
+            raise FailedPrecondition(f"segment {place} {differs}", reason="SEGMENTS_MISMATCHED")
+
+
+def _difference(one: Segment, first: Segment) -> str:
+    pairs = (
+        ("is {}", f"{one.width}x{one.height}", f"{first.width}x{first.height}"),
+        ("is {}", one.codec, first.codec),
+        ("has {} frames a second", str(one.rate), str(first.rate)),
+        ("has pixels of the format {}", one.pixels, first.pixels),
+        ("is of the profile {}", one.profile, first.profile),
+        ("has a time base of {} s", str(one.time_base), str(first.time_base)),
+    )
+    for words, its, firsts in pairs:
+        if its != firsts:
+            return f"{words.format(its)}, the first {words.format(firsts)}"
+    return "was encoded with other parameters than the first" if one.parameters != first.parameters else ""

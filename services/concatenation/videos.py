@@ -1,0 +1,91 @@
+"""Videos: fetch segments, join them and keep the joined video, or find one that was joined before."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from services.concatenation import join
+from services.concatenation.segments import check_alike, inspect
+
+# The parts of the work that are done when the segments are here, and when they are joined.
+FETCHED, JOINED = 0.6, 0.9
+
+
+class Stored(Protocol):
+    """A stored object."""
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of its bytes."""
+
+
+T = TypeVar("T", bound=Stored)
+
+
+class Objects(Protocol[T]):
+    """Where segments and videos are kept."""
+
+    async def head(self, key: str) -> T | None:
+        """Describe an object; None when there is none."""
+
+    async def get_file(self, source: T, path: Path) -> None:
+        """Write an object to a file."""
+
+    async def put_file(self, key: str, path: Path) -> T:
+        """Store a file."""
+
+
+@dataclass(frozen=True)
+class Video(Generic[T]):
+    """A joined video."""
+
+    stored: T
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Joiner(Generic[T]):
+    """What segments are joined with."""
+
+    objects: Objects[T]
+    scratch: Callable[[], AbstractAsyncContextManager[Path]]
+    ffmpeg: Path
+    version: str
+    """What ffmpeg says of itself."""
+
+    async def join(self, segments: Sequence[T]) -> AsyncGenerator[float | Video[T], None]:
+        """Join stored segments: yields the part of the work that is done, then the video.
+
+        Raises FailedPrecondition when they cannot be joined without encoding them again.
+        """
+        key = f"cache/concatenation/{self._hash(segments)}.mp4"
+        async with self.scratch() as folder:
+            if found := await self.objects.head(key):
+                await self.objects.get_file(found, folder / join.JOINED)
+                yield Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
+                return
+            yield 0.0
+            opened = []
+            for place, segment in enumerate(segments, 1):
+                path = folder / join.name(place)
+                await self.objects.get_file(segment, path)
+                opened.append(await asyncio.to_thread(inspect, path, place))
+                yield FETCHED * place / len(segments)
+            check_alike(opened)
+            done = FETCHED
+            async with aclosing(join.join(opened, folder, self.ffmpeg)) as joining:
+                async for fraction in joining:
+                    done = max(done, FETCHED + (JOINED - FETCHED) * fraction)
+                    yield done
+            stored = await self.objects.put_file(key, folder / join.JOINED)
+            yield Video(stored, sum(segment.frames for segment in opened))
+
+    def _hash(self, segments: Sequence[T]) -> str:
+        lines = [f"{join.VERSION} {self.version}", *(segment.sha256 for segment in segments)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

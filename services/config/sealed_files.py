@@ -1,0 +1,150 @@
+"""Sealed files: secrets in a folder, one encrypted file a version, for machines without a Vault.
+
+A file is named by the SHA-256 of its secret's name, and its version. It holds a magic word, a nonce and
+the value under AES-256-GCM; name and version are authenticated with it, so that no file can stand in
+for another. What an attacker who can write to the folder could do unseen is to delete the newest version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from moneyprinter.errors import Conflict, DataLoss
+from services.config.secrets import Secret
+from services.runtime.config import ConfigError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+MAGIC = b"MPS1"
+
+# No secret of a workload's has this name: theirs have a `/`.
+_CANARY = "canary"
+# Older than any write that may still be going on.
+_ABANDONED_SECONDS = 60.0
+
+
+def read_key(path: Path) -> bytes:
+    """The master key in a file. Raises ConfigError, which says what to do."""
+    try:
+        key = path.read_bytes()
+    except OSError as failure:
+        raise ConfigError(
+            f"the master key cannot be read: {failure}; set MONEYPRINTER_CONFIG_MASTER_KEY_FILE to a file of "
+            f"{KEY_BYTES} random bytes"
+        ) from None
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"{path} holds {len(key)} bytes; a master key is {KEY_BYTES} random bytes")
+    return key
+
+
+class SealedFiles:
+    """A SecretStore in a folder."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self._folder = folder
+        self._cipher = AESGCM(key)
+
+    async def open(self) -> None:
+        """Make the folder, remove what a dead process left, and check that the key is the folder's.
+
+        Raises ConfigError when the folder was made with another key.
+        """
+        try:
+            await asyncio.to_thread(self._open)
+        except OSError as failure:
+            raise ConfigError(f"the folder of the secrets cannot be used: {failure}") from None
+        try:
+            if await self.newest(_CANARY) is None:
+                await self.add(_CANARY, b"", 0)
+        except DataLoss:
+            raise ConfigError(
+                f"{self._folder} was made with another master key; bring that key back, or start with an empty folder"
+            ) from None
+        except Conflict:
+            await self.open()
+
+    def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in self._folder.glob("*.part"):
+            if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                part.unlink(missing_ok=True)
+
+    async def newest(self, name: str) -> Secret | None:
+        """The newest version."""
+        return await asyncio.to_thread(self._newest, name)
+
+    def _newest(self, name: str) -> Secret | None:
+        version = self._newest_version(name)
+        return Secret(self._unseal(name, version), version) if version else None
+
+    async def add(self, name: str, value: bytes, replaces_version: int) -> int:
+        """Keep the next version."""
+        return await asyncio.to_thread(self._add, name, value, replaces_version)
+
+    def _add(self, name: str, value: bytes, replaces_version: int) -> int:
+        conflict = Conflict(
+            f"{name} is no longer at version {replaces_version}; read it again", reason="SECRET_CONFLICT"
+        )
+        if self._newest_version(name) != replaces_version:
+            raise conflict
+        version = replaces_version + 1
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = MAGIC + nonce + self._cipher.encrypt(nonce, value, _bound_to(name, version))
+        try:
+            self._write(self._path(name, version), sealed)
+        except FileExistsError:
+            raise conflict from None
+        return version
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file whole and for good, or not at all. Raises FileExistsError."""
+        part = path.with_suffix(f".{secrets.token_hex(8)}.part")
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # Not a rename, which would replace what another process wrote meanwhile.
+            os.link(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _unseal(self, name: str, version: int) -> bytes:
+        data = self._path(name, version).read_bytes()
+        nonce, sealed = data[len(MAGIC) :][:NONCE_BYTES], data[len(MAGIC) + NONCE_BYTES :]
+        try:
+            if not data.startswith(MAGIC) or len(nonce) != NONCE_BYTES:
+                raise InvalidTag
+            return self._cipher.decrypt(nonce, sealed, _bound_to(name, version))
+        except InvalidTag:
+            raise DataLoss(
+                f"version {version} of {name} was altered, or was written with another key; restore the folder of "
+                "the secrets from a backup",
+                reason="DATA_CORRUPT",
+            ) from None
+
+    def _newest_version(self, name: str) -> int:
+        """The newest version's number; 0 when there is none."""
+        stem = self._path(name, 0).stem
+        found = (path.suffix.removeprefix(".") for path in self._folder.glob(f"{stem}.*"))
+        return max((int(suffix) for suffix in found if suffix.isdecimal()), default=0)
+
+    def _path(self, name: str, version: int) -> Path:
+        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.{version}"
+
+
+def _bound_to(name: str, version: int) -> bytes:
+    return f"moneyprinter secret {name} {version}".encode()

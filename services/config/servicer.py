@@ -1,0 +1,27 @@
+"""Servicer: the edge of the config service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moneyprinter.config.v1 import config_service_pb2 as pb
+from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
+from services.config import secrets
+from services.runtime import access
+
+
+class ConfigServicer(pb_grpc.ConfigServiceServicer):
+    """Secrets by name."""
+
+    def __init__(self, store: secrets.SecretStore, audit: secrets.Audit) -> None:
+        self._store = store
+        self._audit = audit
+
+    async def GetSecret(self, request: pb.GetSecretRequest, context: Any) -> pb.GetSecretResponse:
+        found = await secrets.read(self._store, self._audit, access.caller(), request.name)
+        return pb.GetSecretResponse(value=found.value, version=found.version)
+
+    async def PutSecret(self, request: pb.PutSecretRequest, context: Any) -> pb.PutSecretResponse:
+        new = secrets.Secret(request.value, request.replaces_version + 1)
+        version = await secrets.write(self._store, self._audit, access.caller(), request.name, new)
+        return pb.PutSecretResponse(version=version)

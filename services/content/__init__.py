@@ -1,0 +1,1 @@
+"""Content: the script that is spoken and the captions that are read."""

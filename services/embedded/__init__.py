@@ -1,0 +1,1 @@
+"""The laptop platform: PostgreSQL, NATS, Envoy and a certificate authority, from wheels, in one folder."""

@@ -1,0 +1,240 @@
+"""Platform: the whole of MoneyPrinter on one machine, started in order and stopped in reverse.
+
+    certificates -> PostgreSQL, NATS -> the services, Envoy -> `GET /health` answers 200
+
+Nothing that it starts outlives it, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import importlib
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import jwt
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gateway.render import Gateway
+from services.embedded import authority, environment, envoy, folder, nats, ports, postgres, servers
+from services.embedded.errors import PlatformError
+from services.runtime import telemetry
+from services.runtime.config import PORTS, SERVICES, RuntimeConfig, load
+from services.runtime.server import serve
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+HEALTH_PAUSE_SECONDS = 0.05
+HEALTH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform that is ready."""
+
+    url: str
+    """Of its gateway, for example `http://127.0.0.1:8080`."""
+    data: Path
+    new_account: Path | None
+    """The file of the account that was made by this start: JSON with `username` and `password`."""
+    failed: asyncio.Future[None]
+    """Ends with the error when its services end by themselves."""
+
+
+@asynccontextmanager
+async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool = False) -> AsyncIterator[Platform]:
+    """Run a platform on a data folder while the context is open; it is ready when the body begins.
+
+    `port` is the gateway's, and the services' follow it; 0 picks free ones. With `processes`, each service
+    is a process of its own, which is started again when it dies. Raises PlatformError, ConfigError or
+    moneyprinter.errors.Unavailable, in one line, when something does not start.
+    """
+    data = data.expanduser().resolve()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(folder.locked(data))
+        numbers = ports.of_platform(port)
+        ports.check(numbers)
+        folder.announce(data, numbers["gateway"])
+        logs = data / "logs"
+        for private in (logs, data / "scratch"):
+            private.mkdir(mode=0o700, exist_ok=True)
+        stack.enter_context(environment.applied(environment.of_runtime(data, numbers)))
+        config = load(RuntimeConfig)
+        stack.enter_context(_logged(config, logs / "services.log"))
+        authority.issue(
+            config.certificates, (*PORTS, "nats"), trust_domain=config.trust_domain, namespace=config.namespace
+        )
+        # Reading the services' code takes as long as starting the servers that they need.
+        reading = asyncio.create_task(asyncio.to_thread(_read_code, () if processes else SERVICES))
+        database_port, nats_port, admin_port, internal_port = ports.pick(4)
+        database, nats_url = await _together(
+            stack,
+            _database(data, logs / "postgres.log", database_port),
+            nats.running(config, data / "nats", log_file=logs / "nats.log", port=nats_port),
+        )
+        stack.enter_context(environment.applied(environment.of_services(data, database, nats_url)))
+        await reading
+        gateway = Gateway(
+            addresses={name: config.address(name) for name in SERVICES},
+            certificates=config.certificates,
+            bind=ports.BIND,
+            port=numbers["gateway"],
+            admin_port=admin_port,
+            internal_port=internal_port,
+            trust_domain=config.trust_domain,
+            namespace=config.namespace,
+            token_issuer=config.token_issuer,
+            token_audience=config.token_audience,
+            access_log=logs / "requests.log",
+        )
+        url = f"http://{ports.BIND}:{numbers['gateway']}"
+        account = data / "first-account"
+        new_account = not account.exists()
+        failed, _ = await _together(
+            stack,
+            _in_processes(config, logs) if processes else _in_this_process(config),
+            envoy.running(gateway, data / "envoy.yaml", log_file=logs / "envoy.log"),
+        )
+        await _until_healthy(url, failed, logs)
+        log.info("platform ready", url=url)
+        yield Platform(url, data, account if new_account and account.exists() else None, failed)
+
+
+async def healthy(url: str) -> None:
+    """Wait until the platform at `url` says that it is healthy, and its gateway has the keys of tokens."""
+    config = RuntimeConfig()
+    nobody = {"iss": config.token_issuer, "aud": config.token_audience, "sub": "nobody", "exp": 2**31, "iat": 0}
+    token = jwt.encode(nobody, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "none"})
+    for path, expected in (("/health", http.client.OK), ("/v1/videos", http.client.UNAUTHORIZED)):
+        while await asyncio.to_thread(_status, url, path, token) != expected:  # noqa: ASYNC110  nothing tells us when
+            await asyncio.sleep(HEALTH_PAUSE_SECONDS)
+
+
+def _status(url: str, path: str, token: str) -> int:
+    """The status of a GET with a token; 0 when nobody answers."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=HEALTH_SECONDS)
+    try:
+        connection.request("GET", path, headers={"authorization": f"Bearer {token}"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+async def _until_healthy(url: str, failed: asyncio.Future[None], logs: Path) -> None:
+    waiting = asyncio.create_task(healthy(url))
+    try:
+        await asyncio.wait({waiting, failed}, timeout=servers.START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+        if not waiting.done():
+            raise PlatformError(f"{url}/health does not say healthy after {servers.START_SECONDS:.0f} s; see {logs}")
+    finally:
+        waiting.cancel()
+
+
+async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManager[Any]) -> list[Any]:
+    """Open contexts at once, which will close in reverse of the order in which they opened. Raises the first error."""
+    return await _at_once(stack.enter_async_context(context) for context in contexts)
+
+
+async def _at_once(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+@asynccontextmanager
+async def _database(data: Path, log_file: Path, port: int) -> AsyncIterator[postgres.Postgres]:
+    passwords = data / "passwords"
+    async with postgres.running(data / "postgres", passwords=passwords, log_file=log_file, port=port) as database:
+        await postgres.prepare(database)
+        yield database
+
+
+@asynccontextmanager
+async def _in_this_process(config: RuntimeConfig) -> AsyncIterator[asyncio.Future[None]]:
+    """Serve all services here; yields what ends when they do."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(_serve(config, stop, ready), name="services")
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        yield serving
+    finally:
+        waiting.cancel()
+        stop.set()
+        if not ready.is_set():
+            serving.cancel()
+        await asyncio.wait({serving})
+
+
+async def _serve(config: RuntimeConfig, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    try:
+        await serve(SERVICES, config, stop, ready.set)
+    except ExceptionGroup as failures:
+        log.error("services ended", exc_info=failures)
+        first: BaseException = failures
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise PlatformError(
+            f"the services ended: {type(first).__name__}: {' '.join(str(first).split())} (see logs/services.log)"
+        ) from None
+
+
+@asynccontextmanager
+async def _in_processes(config: RuntimeConfig, logs: Path) -> AsyncIterator[asyncio.Future[None]]:
+    """Serve each service in a process of its own; yields what never ends, since those are started again."""
+    stacks = {service: AsyncExitStack() for service in SERVICES}
+    try:
+        await _at_once(
+            stack.enter_async_context(_in_process(service, config, logs)) for service, stack in stacks.items()
+        )
+        yield asyncio.get_running_loop().create_future()
+    finally:
+        await asyncio.gather(*(stack.aclose() for stack in stacks.values()))
+
+
+def _in_process(service: str, config: RuntimeConfig, logs: Path) -> AbstractAsyncContextManager[None]:
+    server = servers.Server(
+        service,
+        (sys.executable, "-P", "-m", "services.cli", "serve", service),
+        logs / f"{service}.log",
+        environment=dict(os.environ),
+        stop_seconds=config.grace_seconds + 2,
+    )
+    return servers.running(server, lambda: servers.until_open(config.ports[service]))
+
+
+def _read_code(services: tuple[str, ...]) -> None:
+    for service in services:
+        importlib.import_module(f"services.{service}.server")
+
+
+@contextmanager
+def _logged(config: RuntimeConfig, file: Path) -> Iterator[None]:
+    """Log to a file while the context is open."""
+    before = structlog.get_config()
+    servers.open_log(file).close()
+    with file.open("a", encoding="utf-8") as output:
+        telemetry.configure(config, output)
+        try:
+            yield
+        finally:
+            structlog.configure(**before)

@@ -1,0 +1,146 @@
+"""Servers: a program that serves is started, kept running, and stopped in its own way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from services.embedded.errors import PlatformError
+from services.embedded.ports import BIND
+from services.runtime import children
+
+log = structlog.get_logger()
+
+START_SECONDS = 60.0
+RETRY_SECONDS = 0.02
+LOG_BYTES = 10_000_000
+
+# A server that dies is started again after a pause that grows while it keeps dying.
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 10.0
+STEADY_SECONDS = 30.0
+
+UNLIMITED = children.Limits(memory_bytes=0, cpu_seconds=0, file_bytes=0, open_files=0, wall_seconds=0)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A program that serves until it is stopped."""
+
+    name: str
+    command: tuple[str | Path, ...]
+    log: Path
+    """The file that gets all that it prints."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user_id: int | None = None
+    """Whom root runs it as."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """What asks it to stop."""
+    stop_seconds: float = 5.0
+    """How long it may take to, before it is killed."""
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets when we die."""
+
+
+@asynccontextmanager
+async def running(server: Server, ready: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Keep a server running while the context is open; it is ready, that is `ready` has ended, when the body begins.
+
+    Raises PlatformError, with its last words, when it ends or is not ready within `START_SECONDS`.
+    """
+    steady = asyncio.Event()
+    keeper = asyncio.create_task(_keep(server, steady), name=server.name)
+    waiter = asyncio.ensure_future(ready())
+    try:
+        await asyncio.wait({keeper, waiter}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if keeper.done():
+            keeper.result()
+        if not waiter.done():
+            raise PlatformError(f"{server.name} is not ready after {START_SECONDS:.0f} s; its log is {server.log}")
+        waiter.result()
+        steady.set()
+        yield
+    finally:
+        waiter.cancel()
+        keeper.cancel()
+        await asyncio.wait({keeper, waiter})
+
+
+async def _keep(server: Server, steady: asyncio.Event) -> None:
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        began = time.monotonic()
+        with open_log(server.log) as output:
+            start = output.tell()
+            async with children.start(
+                server.command,
+                limits=UNLIMITED,
+                environment=server.environment,
+                log=output,
+                user_id=server.user_id,
+                death_signal=server.death_signal,
+            ) as child:
+                try:
+                    code = await child.process.wait()
+                except asyncio.CancelledError:
+                    await _stop(server, child.process)
+                    raise
+        if not steady.is_set():
+            raise PlatformError(
+                f"{server.name} cannot start: {last_words(server.log, start)} (its log is {server.log})"
+            )
+        if time.monotonic() - began > STEADY_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        log.error("server died and is started again", server=server.name, code=code, pause_seconds=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def _stop(server: Server, process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(server.stop_signal)
+    try:
+        async with asyncio.timeout(server.stop_seconds):
+            await process.wait()
+    except TimeoutError:
+        log.warning("server did not stop and is killed", server=server.name, seconds=server.stop_seconds)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open a log that its owner alone reads, to write to its end; one that has grown too large is put aside."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".old.log"))
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def last_words(path: Path, start: int = 0, lines: int = 3) -> str:
+    """The last lines of a log that were written from byte `start` on, as one."""
+    with path.open("rb") as file:
+        file.seek(max(start, path.stat().st_size - 4096))
+        text = file.read().decode(errors="replace")
+    found = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return "; ".join(found[-lines:]) or "it said nothing"
+
+
+async def until_open(port: int) -> None:
+    """Wait until somebody listens on a port."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(BIND, port)
+        except OSError:
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            writer.close()
+            return

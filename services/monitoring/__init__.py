@@ -1,0 +1,1 @@
+"""Monitoring: the health of the whole, from the health of every service."""

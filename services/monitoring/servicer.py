@@ -1,0 +1,31 @@
+"""Servicer: the edge of the monitoring service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moneyprinter.monitoring.v1 import monitoring_service_pb2 as pb
+from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as pb_grpc
+from services.monitoring.health import Lookout
+
+# What the gateway makes the status of its HTTP answer, where it is not 200.
+HTTP_CODES = {"unhealthy": (("x-http-code", "503"),)}
+
+
+class MonitoringServicer(pb_grpc.MonitoringServiceServicer):
+    """The health of the whole."""
+
+    def __init__(self, lookout: Lookout) -> None:
+        self._lookout = lookout
+
+    async def GetHealth(self, request: pb.GetHealthRequest, context: Any) -> pb.GetHealthResponse:
+        found = await self._lookout.health()
+        await context.send_initial_metadata(HTTP_CODES.get(found.status, ()))
+        return pb.GetHealthResponse(
+            status=found.status,
+            timestamp=found.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            services=pb.Services(database=found.database, redis=found.redis, storage=found.storage, gpu=found.gpu),
+            metrics=pb.Metrics(
+                cpu_usage=found.cpu_percent, memory_usage=found.memory_percent, active_jobs=found.active_jobs
+            ),
+        )

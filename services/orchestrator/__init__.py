@@ -1,0 +1,1 @@
+"""Orchestrator: takes requests for videos and drives every job to its end."""

@@ -1,0 +1,32 @@
+"""The knobs of the orchestrator."""
+
+from __future__ import annotations
+
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.config import PREFIX, Settings
+
+
+class Config(Settings):
+    """Settings of the orchestrator (`MONEYPRINTER_ORCHESTRATOR_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}ORCHESTRATOR_")
+
+    database: str = "host=postgres dbname=moneyprinter user=orchestrator"
+    """Where PostgreSQL is: libpq's conninfo. The password is in its `passfile`."""
+    nats: str = "tls://nats:4222"
+    """Where NATS is."""
+    jobs_at_once: int = 2
+    """How many jobs one instance drives at once."""
+    segments_at_once: int = 2
+    """How many segments of all its jobs one instance has rendered at once."""
+    clips_at_once: int = 4
+    """How many clips of one job are fetched at once."""
+    lease_seconds: float = 10.0
+    """How long a job stays with an instance that gives no sign of life."""
+    max_attempts: int = 10
+    """How often a job is taken up again after its instance died, before it is given up."""
+    asset_max_bytes: int = 500_000_000
+    """The largest upload."""
+    asset_folder: str = "assets"
+    """The first part of the keys of uploads."""

@@ -1,0 +1,195 @@
+"""Driver: takes a job up, runs its workflow, keeps its record, and ends it well or badly, once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
+from services.orchestrator.jobs import Failure, Job, Result, percent
+from services.orchestrator.store import Store, Superseded
+
+T = TypeVar("T")
+
+# What may succeed later; everything else fails the job at once.
+TRANSIENT = (Unavailable, ResourceExhausted, DeadlineExceeded)
+STEP_ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """The record of one job under one attempt (`workflow.Journal`)."""
+
+    def __init__(self, store: Store, job: Job, changed: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._job = job
+        self._changed = changed
+        self._stages = dict(job.stages)
+        self._progress = job.progress
+        self._started = datetime.now(UTC)
+        self._begun_at = job.progress
+        self._dirty = asyncio.Event()
+        self.current_stage = next(iter(self._stages))
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """Stage by stage: `pending`, `in_progress`, `completed` or `failed`."""
+        return dict(self._stages)
+
+    @asynccontextmanager
+    async def stage(self, name: str) -> AsyncIterator[None]:
+        self.current_stage = name
+        await self._enter(name, "in_progress", 0.0)
+        try:
+            yield
+        except Error:
+            self._stages[name] = "failed"
+            raise
+        await self._enter(name, "completed", 1.0)
+        log.info("stage done", job_id=self._job.id, stage=name)
+
+    async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
+        done = await self._store.step(self._job, name, kind)
+        if done is not None:
+            return done
+        result = await self._persist(name, work)
+        await self._store.record(self._job, name, kind, result)
+        return result
+
+    def progress(self, stage: str, fraction: float) -> None:
+        reached = percent(stage, fraction)
+        if reached > self._progress:
+            self._progress = reached
+            self._dirty.set()
+
+    async def keep(self) -> None:
+        """Write progress as it comes, until cancelled; what comes while one write is under way is one write."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            with suppress(Unavailable):
+                await self._write()
+
+    async def _enter(self, name: str, state: str, fraction: float) -> None:
+        self._stages[name] = state
+        self._progress = max(self._progress, percent(name, fraction))
+        await _again(lambda: self._write(), self._job, "progress")
+
+    async def _write(self) -> None:
+        await self._store.advance(self._job, self._progress, self.stages, self._estimate())
+        await self._changed()
+
+    def _estimate(self) -> datetime:
+        """When the job ends if it goes on as fast as so far."""
+        now = datetime.now(UTC)
+        done = self._progress - self._begun_at
+        if done < 10:
+            return max(self._job.estimated_completion, now + timedelta(seconds=1))
+        return now + (now - self._started) * ((100 - self._progress) / done)
+
+    async def _persist(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        return await _again(work, self._job, name)
+
+
+async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
+    """Do `work`, and again after a growing pause while it fails with what may succeed later."""
+    for attempt in range(1, STEP_ATTEMPTS):
+        try:
+            return await work()
+        except TRANSIENT as failure:
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            pause = max(failure.retry_after_seconds or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311
+            log.warning("step failed, trying again", job_id=job.id, step=name, reason=failure.reason, seconds=pause)
+            await asyncio.sleep(pause)
+    return await work()
+
+
+class Driver:
+    """Drives jobs, each by `make`: the workflow with its workers filled in."""
+
+    def __init__(
+        self,
+        store: Store,
+        make: Callable[[Job, Journal], Awaitable[Result]],
+        changed: Callable[[str], Awaitable[None]],
+        *,
+        lease_seconds: float,
+        max_attempts: int,
+    ) -> None:
+        self._store = store
+        self._make = make
+        self._changed = changed
+        self._lease_seconds = lease_seconds
+        self._max_attempts = max_attempts
+
+    async def drive(self, job_id: str, alive: Callable[[], Awaitable[None]]) -> None:
+        """Take a job up and bring it to its end. `alive` is called as long as it is worked on.
+
+        Returns when the job has ended, here or elsewhere. Raises Held or Superseded when another instance works on
+        it, Unavailable when its end could not be recorded.
+        """
+        job = await self._store.take(job_id, timedelta(seconds=self._lease_seconds))
+        if job is None:
+            return
+        log.info("job taken up", job_id=job.id, attempt=job.attempt)
+        journal = Journal(self._store, job, lambda: self._changed(job.id))
+        working = asyncio.create_task(self._work(job, journal))
+        keeping = [asyncio.create_task(journal.keep()), asyncio.create_task(self._beat(job, alive))]
+        try:
+            await asyncio.wait([working, *keeping], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                # A keeping task ends only because another instance has taken the job up.
+                for task in keeping:
+                    if task.done():
+                        task.result()
+            await _ended(keeping)
+            await self._end(job, journal, await working)
+        except asyncio.CancelledError:
+            await _ended([working, *keeping])
+            with suppress(Unavailable, Superseded):
+                await self._store.release(job)
+            raise
+        finally:
+            await _ended([working, *keeping])
+
+    async def _work(self, job: Job, journal: Journal) -> Result | Failure:
+        try:
+            if job.attempt > self._max_attempts:
+                raise Unavailable(
+                    f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
+                )
+            return await self._make(job, journal)
+        except Error as error:
+            return Failure(journal.current_stage, error.reason, error.message)
+
+    async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
+        match outcome:
+            case Result() as result:
+                await _again(lambda: self._store.complete(job, result, journal.stages), job, "complete")
+                log.info("job completed", job_id=job.id, seconds=result.seconds)
+            case Failure() as failure:
+                await _again(lambda: self._store.fail(job, failure, journal.stages), job, "fail")
+                log.warning("job failed", job_id=job.id, stage=failure.stage, reason=failure.reason)
+        await self._changed(job.id)
+
+    async def _beat(self, job: Job, alive: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            await alive()
+            with suppress(Unavailable):
+                await self._store.heartbeat(job)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,204 @@
+"""JetStream: the queue that hands jobs to one instance each, and the relay that publishes what was recorded.
+
+PostgreSQL is the truth. A message on the queue only says that a job is to be looked at; an outbox row is
+published until JetStream acknowledges it, and its id lets JetStream drop what it has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Protocol
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError
+
+from moneyprinter.errors import Unavailable
+from services.orchestrator.store import JOBS_SUBJECT, Held, Store, Superseded
+
+JOBS = "JOBS"
+EVENTS = "EVENTS"
+STATUS_SUBJECT = "status"
+
+IDLE_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+HELD_SECONDS = 2.0
+RECONCILE_SECONDS = 30.0
+KEEP_EVENTS = timedelta(days=7)
+DUPLICATE_WINDOW = timedelta(minutes=10)
+
+log = structlog.get_logger()
+
+
+class Outbox(Protocol):
+    """What was recorded and is to be published."""
+
+    async def deliver(self, publish: Callable[[str, str, bytes], Awaitable[None]]) -> bool:
+        """Give some messages to `publish` (id, subject, payload), the oldest first; whether there may be more."""
+
+
+Drive = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+
+
+async def make_streams(stream: JetStreamContext) -> None:
+    """Make the streams, or bring those that are there up to date."""
+    for config in (
+        StreamConfig(
+            name=JOBS,
+            subjects=["jobs.>"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            duplicate_window=DUPLICATE_WINDOW.total_seconds(),
+        ),
+        StreamConfig(
+            name=EVENTS,
+            subjects=["video.processing.>"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            max_age=KEEP_EVENTS.total_seconds(),
+            duplicate_window=DUPLICATE_WINDOW.total_seconds(),
+        ),
+    ):
+        try:
+            await stream.add_stream(config)
+        except APIError:
+            await stream.update_stream(config)
+
+
+async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, lease_seconds: float) -> None:
+    """Take jobs from the queue and drive them, some at once, until cancelled; then give back what is not done."""
+    subscription = await stream.pull_subscribe(
+        JOBS_SUBJECT,
+        durable="orchestrator",
+        stream=JOBS,
+        config=ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=lease_seconds, max_deliver=-1),
+    )
+    places = asyncio.Semaphore(jobs_at_once)
+    running: set[asyncio.Task[None]] = set()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        places.release()
+        if not task.cancelled() and (failure := task.exception()):
+            # The message was not acknowledged: it comes again when the lease is over.
+            log.error("defect", exc_info=failure)
+
+    try:
+        while True:
+            await places.acquire()
+            message = await _next(subscription)
+            if message is None:
+                places.release()
+                continue
+            task = asyncio.create_task(_handle(message, drive))
+            running.add(task)
+            task.add_done_callback(ended)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _next(subscription: JetStreamContext.PullSubscription) -> Msg | None:
+    try:
+        return (await subscription.fetch(1, timeout=IDLE_SECONDS))[0]
+    except (TimeoutError, nats.errors.TimeoutError):
+        return None
+    except (nats.errors.Error, APIError) as failure:
+        log.warning("queue cannot be read", error=str(failure) or type(failure).__name__)
+        await asyncio.sleep(RETRY_SECONDS)
+        return None
+
+
+async def _handle(message: Msg, drive: Drive) -> None:
+    """Drive the job of a message; acknowledge it when the job has ended, and give it back otherwise."""
+    job_id = json.loads(message.data)["job_id"]
+
+    async def alive() -> None:
+        with suppress(nats.errors.Error):
+            await message.in_progress()
+
+    try:
+        await drive(job_id, alive)
+    except asyncio.CancelledError:
+        with suppress(nats.errors.Error):
+            await message.nak()
+        raise
+    except Superseded:
+        log.warning("job was taken up by another instance", job_id=job_id)
+    except (Held, Unavailable) as failure:
+        log.warning("job given back", job_id=job_id, why=type(failure).__name__)
+        with suppress(nats.errors.Error):
+            await message.nak(delay=HELD_SECONDS)
+    else:
+        # When the acknowledgement is lost, the message comes again, and the job is found to have ended.
+        with suppress(nats.errors.Error):
+            await message.ack()
+
+
+async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event) -> None:
+    """Publish what the outbox holds, as soon as `written` is set, until cancelled."""
+
+    async def publish(message_id: str, subject: str, payload: bytes) -> None:
+        await stream.publish(subject, payload, headers={"Nats-Msg-Id": message_id}, timeout=5.0)
+
+    while True:
+        written.clear()
+        try:
+            while await outbox.deliver(publish):
+                pass
+        except (nats.errors.Error, APIError, TimeoutError, Unavailable) as failure:
+            log.warning("outbox waits", error=str(failure) or type(failure).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        # What another instance wrote and could not publish is found without being told of.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await written.wait()
+
+
+async def reconcile(store: Store, *, lease_seconds: float) -> None:
+    """Queue the jobs again that nobody works on although they have not ended, now and then, until cancelled.
+
+    It is needed only when the queue has lost a message, or was lost itself.
+    """
+    while True:
+        await asyncio.sleep(RECONCILE_SECONDS)
+        with suppress(Unavailable):
+            for job_id in await store.requeue_silent(timedelta(seconds=3 * lease_seconds + RECONCILE_SECONDS)):
+                log.warning("job queued again", job_id=job_id)
+
+
+class Changes:
+    """Tells the watchers of a job, wherever they are connected, that it has changed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def tell(self, job_id: str) -> None:
+        """A job has changed. Lost while NATS is away: a watcher also looks now and then by itself."""
+        with suppress(nats.errors.Error):
+            await self._client.publish(f"{STATUS_SUBJECT}.{job_id}")
+
+    async def listen(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]:
+        """Set `changed` whenever a job has changed; call what is returned to listen no more."""
+
+        async def heard(_: Msg) -> None:
+            changed.set()
+
+        subscription = await self._client.subscribe(f"{STATUS_SUBJECT}.{job_id}", cb=heard)
+
+        async def stop() -> None:
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+        return stop

@@ -1,0 +1,182 @@
+"""Requests: what was asked for, checked beyond the rules of the contract, with defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moneyprinter.errors import InvalidArgument, NotFound, Violation
+from services.orchestrator.jobs import CaptionStyle, ClipRequest, Look, OverlayRequest, StoredObject
+
+FRAMES_PER_SECOND = 30
+TRANSITION_SECONDS = 0.5
+OVERLAY_WIDTH = 0.15
+DEFAULT_VOICE = "en-US"
+
+_SMALLER_SIDES = {"480p": 480, "720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
+_ASPECTS = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:5": (4, 5), "21:9": (21, 9)}
+
+# Where an overlay's middle is; it is moved so far into the picture that it is seen whole.
+_PLACES = {
+    "top_left": (0.03, 0.03),
+    "top_right": (0.97, 0.03),
+    "bottom_left": (0.03, 0.97),
+    "bottom_right": (0.97, 0.97),
+    "middle": (0.5, 0.5),
+}
+
+# How long a second of video takes to make, in seconds on two cores at 1080p; measured by scripts/bench.
+_SECONDS_PER_SECOND = {"draft": 0.6, "standard": 1.2, "high": 3.5}
+_CHARACTERS_PER_SECOND = 15.0
+
+
+@dataclass(frozen=True)
+class ClipWish:
+    """A clip as the caller wrote it."""
+
+    url: str
+    asset_id: str
+    start_time: str
+    end_time: str
+    fit: str
+    focus: tuple[float, float] | None
+    speed: float
+    motion: str
+    duration: float
+    sound_volume: float
+    script: str
+
+
+@dataclass(frozen=True)
+class OverlayWish:
+    """An overlay as the caller wrote it."""
+
+    asset_id: str
+    position: str
+    width: float
+    opacity: float
+    start_time: str
+    end_time: str
+
+
+@dataclass(frozen=True)
+class VideoWish:
+    """A request as the caller wrote it; what is empty gets its default."""
+
+    title: str
+    clips: tuple[ClipWish, ...]
+    script: str | None
+    voice: str
+    background_music: str
+    resolution: str
+    aspect_ratio: str
+    quality: str
+    frame_rate: int
+    transition: str
+    transition_duration: float
+    captions: CaptionStyle
+    overlays: tuple[OverlayWish, ...]
+
+
+def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
+    """Width and height in pixels, both even, of a resolution (`1080p`) and an aspect ratio (`9:16`)."""
+    side = _SMALLER_SIDES[resolution or "1080p"]
+    across, down = _ASPECTS[aspect_ratio or "16:9"]
+    longer = side * max(across, down) / min(across, down)
+    larger = 2 * round(longer / 2)
+    return (larger, side) if across >= down else (side, larger)
+
+
+def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject]) -> ClipRequest:
+    """A clip as it is asked for; `assets` are those of the caller by their ids."""
+    where = f"clips[{index}]"
+    if wish.url and not wish.url.lower().startswith("https://"):
+        raise _invalid(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
+    if wish.asset_id:
+        _insist(wish.asset_id, f"{where}.asset_id", assets)
+    start, end = _part(where, wish.start_time, wish.end_time, "CLIP_RANGE_INVALID")
+    return ClipRequest(
+        url=wish.url or None,
+        asset=assets.get(wish.asset_id),
+        start_seconds=start,
+        end_seconds=end,
+        look=Look(
+            fit=wish.fit or "cover",
+            focus=wish.focus,
+            speed=wish.speed or 1.0,
+            motion="" if wish.motion == "none" else wish.motion or "zoom_in",
+            sound_volume=wish.sound_volume,
+        ),
+        still_seconds=wish.duration,
+        script=wish.script,
+    )
+
+
+def overlay_request(index: int, wish: OverlayWish, assets: Mapping[str, StoredObject]) -> OverlayRequest:
+    """An overlay as it is asked for; `assets` are those of the caller by their ids."""
+    where = f"overlays[{index}]"
+    _insist(wish.asset_id, f"{where}.asset_id", assets)
+    start, end = _part(where, wish.start_time, wish.end_time, "REQUEST_INVALID")
+    return OverlayRequest(
+        image=assets[wish.asset_id],
+        centre=_PLACES[wish.position or "top_right"],
+        width=wish.width or OVERLAY_WIDTH,
+        opacity=wish.opacity or 1.0,
+        start_seconds=start,
+        end_seconds=end,
+    )
+
+
+def scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
+    """Raise InvalidArgument unless every clip has a text of its own, or none has."""
+    spoken = [bool(clip.script) for clip in clips]
+    if not any(spoken):
+        return
+    if not all(spoken):
+        index = spoken.index(False)
+        complaint = "is missing: either every clip has a text of its own, or none has"
+        raise _invalid(f"clips[{index}].script", complaint, "REQUEST_INVALID")
+    if text is not None:
+        raise _invalid("audio.script", "leave it out when the clips have texts of their own", "REQUEST_INVALID")
+    for index, clip in enumerate(clips):
+        if not any(character.isalnum() for character in clip.script):
+            raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
+
+
+def _insist(asset_id: str, field: str, assets: Mapping[str, StoredObject]) -> None:
+    if asset_id not in assets:
+        raise NotFound(f"{field}: there is no asset {asset_id}; upload it first", reason="ASSET_NOT_FOUND")
+
+
+def _part(where: str, start_time: str, end_time: str, reason: str) -> tuple[float | None, float | None]:
+    start, end = parse_time(start_time), parse_time(end_time)
+    if end is not None and end <= (start or 0.0):
+        raise _invalid(f"{where}.end_time", f"must be after start_time ({start_time or '00:00:00'})", reason)
+    return start, end
+
+
+def script(text: str | None) -> str | None:
+    """The script as it is asked for; None when one is to be written."""
+    if text is not None and not any(character.isalnum() for character in text):
+        raise _invalid(
+            "audio.script", "holds nothing that can be spoken; leave it out to have one written", "SCRIPT_EMPTY"
+        )
+    return text
+
+
+def parse_time(text: str) -> float | None:
+    """Seconds of `HH:MM:SS.mmm`; None of an empty text."""
+    if not text:
+        return None
+    hours, minutes, seconds = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def expected_seconds(title: str, text: str | None, width: int, height: int, quality: str) -> float:
+    """About how long a job takes when nothing else runs."""
+    spoken = max(4.0, len(text or title * 4) / _CHARACTERS_PER_SECOND)
+    return 4.0 + spoken * _SECONDS_PER_SECOND[quality] * width * height / (1920 * 1080)
+
+
+def _invalid(field: str, description: str, reason: str) -> InvalidArgument:
+    return InvalidArgument(f"{field}: {description}", reason=reason, violations=[Violation(field, description)])

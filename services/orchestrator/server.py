@@ -1,0 +1,95 @@
+"""The wiring of the orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from moneyprinter.objects import Objects
+from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
+from moneyprinter.video.v1 import video_service_pb2_grpc
+from services.orchestrator import jetstream
+from services.orchestrator.config import Config
+from services.orchestrator.driver import Driver, Journal
+from services.orchestrator.jobs import Job, Result, StoredObject
+from services.orchestrator.postgres import PostgresOutbox, PostgresStore
+from services.orchestrator.servicer import OrchestratorServicer, VideoServicer
+from services.orchestrator.videos import Videos
+from services.orchestrator.workers import MeshWorkers, stored
+from services.orchestrator.workflow import make_video
+from services.runtime import db, events
+from services.runtime.server import Runtime
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@asynccontextmanager
+async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
+    async with (
+        db.open_pool("orchestrator", config.database) as pool,
+        events.connect(runtime.config, "orchestrator", config.nats) as client,
+    ):
+        stream = client.jetstream()
+        await jetstream.make_streams(stream)
+        written = asyncio.Event()
+        store = PostgresStore(pool, written.set)
+        changes = jetstream.Changes(client)
+        workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
+
+        async def make(job: Job, journal: Journal) -> Result:
+            return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
+
+        driver = Driver(
+            store,
+            make,
+            changes.tell,
+            lease_seconds=config.lease_seconds,
+            max_attempts=config.max_attempts,
+        )
+        videos = Videos(
+            store=store,
+            objects=_StoredObjects(runtime.objects()),
+            changes=changes,
+            check_voice=workers.check_voice,
+            now=lambda: datetime.now(UTC),
+            new_id=_new_id,
+            asset_max_bytes=config.asset_max_bytes,
+            asset_folder=config.asset_folder,
+        )
+        runtime.add(video_service_pb2_grpc.add_VideoServiceServicer_to_server, VideoServicer(videos, runtime.stopping))
+        runtime.add(
+            orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
+        )
+        runtime.check("database", store.active_jobs)
+        consumer = jetstream.consume(
+            stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
+        )
+        async with (
+            runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
+            runtime.background(jetstream.reconcile(store, lease_seconds=config.lease_seconds), "reconcile"),
+            runtime.background(consumer, "consumer"),
+        ):
+            yield
+
+
+class _StoredObjects:
+    """The storage service as `Videos` sees it."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
+        return stored(await self._objects.put(key, chunks))
+
+    def get(self, key: str) -> AsyncIterator[bytes]:
+        return self._objects.get(key)
+
+    async def delete(self, key: str) -> None:
+        await self._objects.delete(key)
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}_{''.join(secrets.choice(_ID_ALPHABET) for _ in range(16))}"

@@ -1,0 +1,232 @@
+"""The edge of the orchestrator: VideoService for the public, OrchestratorService for the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from google.api import httpbody_pb2
+from google.protobuf import json_format, struct_pb2
+
+from moneyprinter.errors import InvalidArgument
+from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
+from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.orchestrator.events import timestamp
+from services.orchestrator.jobs import Asset, CaptionStyle, Job, stage_fraction
+from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
+from services.orchestrator.videos import File, Videos
+from services.runtime import access
+from services.runtime.contract import check
+
+
+class VideoServicer(pb_grpc.VideoServiceServicer):
+    """The public service."""
+
+    def __init__(self, videos: Videos, stopping: asyncio.Event) -> None:
+        self._videos = videos
+        self._stopping = stopping
+
+    async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
+        job = await self._videos.create(access.user().id, _wish(request), _written(request))
+        return pb.CreateVideoResponse(**await _accepted(job, context))
+
+    async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
+        changes = json_format.MessageToDict(request.changes)
+        changed = _read(await self._videos.revised(access.user().id, request.job_id, changes))
+        job = await self._videos.create(access.user().id, _wish(changed), _written(changed))
+        return pb.ReviseVideoResponse(**await _accepted(job, context))
+
+    async def GetVideoStatus(self, request: pb.GetVideoStatusRequest, context: Any) -> pb.GetVideoStatusResponse:
+        return _status(await self._videos.find(access.user().id, request.job_id))
+
+    async def WatchVideo(self, request: pb.WatchVideoRequest, context: Any) -> AsyncIterator[pb.WatchVideoResponse]:
+        async for job in self._videos.watch(access.user().id, request.job_id, self._stopping):
+            yield pb.WatchVideoResponse(status=_status(job), stage_fraction=stage_fraction(job))
+
+    async def GetVideo(self, request: pb.GetVideoRequest, context: Any) -> pb.GetVideoResponse:
+        return pb.GetVideoResponse(video=_video(await self._videos.find(access.user().id, request.job_id)))
+
+    async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
+        jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token)
+        return pb.ListVideosResponse(videos=[_video(job) for job in jobs], next_page_token=next_page)
+
+    async def DownloadVideo(
+        self, request: pb.DownloadVideoRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadVideoResponse]:
+        file = await self._videos.file(access.user().id, request.job_id, request.name)
+        await context.send_initial_metadata(_file_headers(file))
+        async for chunk in file.chunks:
+            body = httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk)
+            yield pb.DownloadVideoResponse(data=body)
+
+    async def UploadAsset(
+        self, request_iterator: AsyncIterator[pb.UploadAssetRequest], context: Any
+    ) -> pb.UploadAssetResponse:
+        names: list[str] = []
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for request in request_iterator:
+                names.append(request.filename)
+                yield request.data.data
+
+        asset = await self._videos.upload(access.user().id, lambda: names[0] if names else "", chunks())
+        await context.send_initial_metadata((("x-http-code", "201"),))
+        return _asset(asset)
+
+
+class OrchestratorServicer(inner_grpc.OrchestratorServiceServicer):
+    """What the mesh may ask."""
+
+    def __init__(self, videos: Videos) -> None:
+        self._videos = videos
+
+    async def GetLoad(self, request: inner.GetLoadRequest, context: Any) -> inner.GetLoadResponse:
+        return inner.GetLoadResponse(active_jobs=await self._videos.active_jobs())
+
+
+async def _accepted(job: Job, context: Any) -> dict[str, str]:
+    progress_url = f"/videos/{job.id}/status"
+    await context.send_initial_metadata((("x-http-code", "202"), ("location", f"/v1{progress_url}")))
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "estimated_completion": timestamp(job.estimated_completion),
+        "progress_url": progress_url,
+    }
+
+
+def _written(request: pb.CreateVideoRequest) -> dict[str, Any]:
+    """A request as JSON."""
+    written: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    return written
+
+
+def _read(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
+    """A request from JSON. Raises InvalidArgument when it is none, or breaks a rule of the contract."""
+    try:
+        request: pb.CreateVideoRequest = json_format.ParseDict(dict(written), pb.CreateVideoRequest())
+    except json_format.ParseError as failure:
+        raise InvalidArgument(f"changes: {failure}", reason="REQUEST_INVALID") from None
+    check(request)
+    return request
+
+
+def _wish(request: pb.CreateVideoRequest) -> VideoWish:
+    return VideoWish(
+        title=request.title,
+        clips=tuple(_clip(clip) for clip in request.clips),
+        script=request.audio.script if request.audio.HasField("script") else None,
+        voice=request.audio.voice,
+        background_music=request.audio.background_music,
+        resolution=request.settings.resolution,
+        aspect_ratio=request.settings.aspect_ratio,
+        quality=request.settings.quality,
+        frame_rate=request.settings.frame_rate,
+        transition=request.settings.transition,
+        transition_duration=request.settings.transition_duration,
+        captions=_captions(request.captions),
+        overlays=tuple(_overlay(overlay) for overlay in request.overlays),
+    )
+
+
+def _clip(clip: pb.Clip) -> ClipWish:
+    return ClipWish(
+        url=clip.url,
+        asset_id=clip.asset_id,
+        start_time=clip.start_time,
+        end_time=clip.end_time,
+        fit=clip.fit,
+        focus=(clip.focus.x, clip.focus.y) if clip.HasField("focus") else None,
+        speed=clip.speed,
+        motion=clip.motion,
+        duration=clip.duration,
+        sound_volume=clip.sound_volume,
+        script=clip.script,
+    )
+
+
+def _captions(style: pb.Captions) -> CaptionStyle:
+    return CaptionStyle(
+        position=style.position,
+        size=style.size,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
+        max_lines=style.max_lines,
+        highlight="" if style.highlight == "none" else style.highlight,
+        highlight_colour=style.highlight_colour,
+        pop=style.pop,
+    )
+
+
+def _overlay(overlay: pb.Overlay) -> OverlayWish:
+    return OverlayWish(
+        asset_id=overlay.asset_id,
+        position=overlay.position,
+        width=overlay.width,
+        opacity=overlay.opacity,
+        start_time=overlay.start_time,
+        end_time=overlay.end_time,
+    )
+
+
+def _status(job: Job) -> pb.GetVideoStatusResponse:
+    return pb.GetVideoStatusResponse(
+        job_id=job.id,
+        status=job.status,
+        progress=job.progress,
+        stages=pb.Stages(**job.stages),
+        estimated_completion=timestamp(job.estimated_completion),
+        result_url=_url(job, "file"),
+        error=_error(job),
+    )
+
+
+def _video(job: Job) -> pb.Video:
+    return pb.Video(
+        job_id=job.id,
+        title=job.request.title,
+        status=job.status,
+        progress=job.progress,
+        stages=pb.Stages(**job.stages),
+        create_time=timestamp(job.create_time),
+        estimated_completion=timestamp(job.estimated_completion),
+        duration=round(job.result.seconds, 3) if job.result else 0.0,
+        file_size=job.result.video.size_bytes if job.result else 0.0,
+        result_url=_url(job, "file"),
+        poster_url=_url(job, "files/poster.jpg"),
+        captions_url=_url(job, "files/captions.srt"),
+        error=_error(job),
+        segment_count=job.result.segments if job.result else 0,
+        reused_segment_count=job.result.reused_segments if job.result else 0,
+    )
+
+
+def _url(job: Job, path: str) -> struct_pb2.Value:
+    if job.result is None:
+        return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
+    return struct_pb2.Value(string_value=f"/videos/{job.id}/{path}")
+
+
+def _error(job: Job) -> pb.JobError | None:
+    return pb.JobError(reason=job.failure.reason, message=job.failure.message) if job.failure else None
+
+
+def _asset(asset: Asset) -> pb.UploadAssetResponse:
+    return pb.UploadAssetResponse(
+        asset_id=asset.id,
+        filename=asset.filename,
+        size_bytes=asset.object.size_bytes,
+        sha256=asset.object.sha256,
+    )
+
+
+def _file_headers(file: File) -> tuple[tuple[str, str], ...]:
+    return (
+        ("x-content-length", str(file.object.size_bytes)),
+        ("x-content-sha256", file.object.sha256),
+        ("content-disposition", f'attachment; filename="{file.download_name}"'),
+    )

@@ -1,0 +1,272 @@
+"""Timeline: plan a video as segments that each can be rendered by itself. Pure functions.
+
+Sources are shown in the order of the request. Where there is more than the narration needs, they share
+its time fairly; where there is less, they are shown again from the first. Cuts are on frames, and the
+frames add up to the length of the narration to the frame. With a transition, a source that follows
+another one begins while that one still runs; the frames that both show are a segment of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+import pysubs2
+
+from moneyprinter.errors import InvalidArgument
+from services.orchestrator.jobs import Look, OverlayRequest, SourceClip, StoredObject
+
+# Longer shots are cut into segments, so that they are rendered side by side and less is lost with one.
+SEGMENT_SECONDS = 2.5
+MIN_CLIP_SECONDS = 0.5
+# As long as a still picture is shown when nothing else limits it: longer than any narration.
+UNLIMITED_FRAMES = 10**9
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What a segment shows of a source."""
+
+    source: StoredObject
+    still: bool
+    look: Look
+    source_start_seconds: float
+    motion_frames: int = 0
+    """How long the whole of a still's motion takes."""
+    motion_first_frame: int = 0
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture over some frames of a segment."""
+
+    request: OverlayRequest
+    first_frame: int
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of the video that is rendered by itself."""
+
+    index: int
+    shots: tuple[Shot, ...]
+    """One, or the two of a transition."""
+    transition: str
+    """`crossfade` and so on; empty when there is one shot."""
+    first_frame: int
+    """Where it begins in the video."""
+    frame_count: int
+    captions_ass: str
+    """The captions of its time, counted from its first frame; empty when there are none."""
+    overlays: tuple[Overlay, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipSound:
+    """A part of a clip's own sound that is kept."""
+
+    clip: StoredObject
+    source_start_seconds: float
+    start_seconds: float
+    seconds: float
+    volume: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the whole of a video has in common."""
+
+    frames_per_second: int
+    transition: str = ""
+    transition_seconds: float = 0.5
+    captions_ass: str = ""
+    overlays: tuple[OverlayRequest, ...] = ()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A source, and the frames of the video that it is shown in."""
+
+    clip: SourceClip
+    first_frame: int
+    frame_count: int
+    lead: int
+    """How many frames before its first one it begins, under the end of the one before it."""
+
+
+def frames(seconds: float, frames_per_second: int) -> int:
+    """The number of frames that cover `seconds`."""
+    return max(1, math.ceil(seconds * frames_per_second - 1e-6))
+
+
+def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
+    """Cut the spans of a video into segments, each with its captions and overlays."""
+    pieces: list[tuple[tuple[Shot, ...], int, int]] = []
+    longest = round(SEGMENT_SECONDS * frame.frames_per_second)
+    for index, span in enumerate(spans):
+        following = spans[index + 1] if index + 1 < len(spans) else None
+        lead = following.lead if following else 0
+        alone = span.frame_count - lead
+        count = math.ceil(alone / longest)
+        for piece in range(count):
+            begin, end = alone * piece // count, alone * (piece + 1) // count
+            pieces.append(((_shot(span, begin, frame),), span.first_frame + begin, end - begin))
+        if following and lead:
+            both = (_shot(span, alone, frame), _shot(following, -lead, frame))
+            pieces.append((both, following.first_frame - lead, lead))
+    return [
+        Segment(
+            index=index,
+            shots=shots,
+            transition=frame.transition if len(shots) == 2 else "",
+            first_frame=first,
+            frame_count=count,
+            captions_ass=cut_captions(frame.captions_ass, first, count, frame.frames_per_second),
+            overlays=tuple(_overlays(frame, first, count)),
+        )
+        for index, (shots, first, count) in enumerate(pieces)
+    ]
+
+
+def spread(clips: Sequence[SourceClip], frame_count: int, frame: Frame) -> list[Span]:
+    """Fill `frame_count` frames with `clips`. Raises InvalidArgument when one is too short to be shown."""
+    wanted = _transition_frames(frame)
+    available = [_frames_of(index, clip, frame.frames_per_second) for index, clip in enumerate(clips)]
+    leads = [wanted if count >= 3 * wanted else 0 for count in available]
+    room = [count - lead for count, lead in zip(available, leads, strict=True)]
+    if sum(room) + leads[0] >= frame_count:
+        # Nothing is repeated, and there is nothing before the first clip that it could begin under.
+        room[0], leads[0] = available[0], 0
+    counts = shots(room, frame_count)
+    return _spans([(clip, lead, n) for clip, lead, n in zip(cycle(clips), cycle(leads), counts, strict=False) if n])
+
+
+def bound(clips: Sequence[SourceClip], scene_frames: Sequence[int], frame: Frame) -> list[Span]:
+    """Show each clip for the frames of its scene, again from its start when the scene is longer."""
+    wanted = _transition_frames(frame)
+    shown: list[tuple[SourceClip, int, int]] = []
+    for index, (clip, count) in enumerate(zip(clips, scene_frames, strict=True)):
+        available = _frames_of(index, clip, frame.frames_per_second)
+        lead = wanted if available >= 3 * wanted else 0
+        left = count
+        while left:
+            part = min(left, available - lead)
+            shown.append((clip, lead, part))
+            left, lead = left - part, 0
+    return _spans(shown)
+
+
+def sounds(spans: Sequence[Span], frame: Frame) -> list[ClipSound]:
+    """The clips' own sound that is kept, where it is heard."""
+    return [
+        ClipSound(
+            clip=span.clip.object,
+            source_start_seconds=span.clip.start_seconds,
+            start_seconds=(span.first_frame - span.lead) / frame.frames_per_second,
+            seconds=(span.frame_count + span.lead) / frame.frames_per_second,
+            volume=span.clip.look.sound_volume,
+            speed=span.clip.look.speed,
+        )
+        for span in spans
+        if span.clip.has_audio and span.clip.look.sound_volume > 0
+    ]
+
+
+def shots(available: Sequence[int], frame_count: int) -> list[int]:
+    """How many frames each shot has, when clips of `available` frames fill `frame_count` in order.
+
+    Shot by shot, clip after clip, from the first clip again after the last. 0: there is no time for the clip.
+    """
+    total = sum(available)
+    if total >= frame_count:
+        return _shares(available, frame_count)
+    repeats, rest = divmod(frame_count, total)
+    filled = list(available) * repeats
+    for count in available:
+        if rest <= 0:
+            break
+        filled.append(min(count, rest))
+        rest -= count
+    return filled
+
+
+def cut_captions(ass: str, first_frame: int, frame_count: int, frames_per_second: int) -> str:
+    """The part of an ASS script that is on screen in some frames, its times counted from the first of them."""
+    if not ass:
+        return ""
+    script = pysubs2.SSAFile.from_string(ass, format_="ass")
+    begin = round(1000 * first_frame / frames_per_second)
+    end = round(1000 * (first_frame + frame_count) / frames_per_second)
+    script.events = [event for event in script.events if event.start < end and event.end > begin]
+    if not script.events:
+        return ""
+    for event in script.events:
+        event.start, event.end = max(event.start - begin, 0), min(event.end, end) - begin
+    return script.to_string("ass")
+
+
+def _shares(available: Sequence[int], frame_count: int) -> list[int]:
+    """Share `frame_count` among clips as evenly as what each has allows; short clips are shown whole."""
+    shares = [0] * len(available)
+    left = frame_count
+    # From the shortest on: what it cannot take is left to the longer ones.
+    for done, index in enumerate(sorted(range(len(available)), key=lambda i: (available[i], i))):
+        shares[index] = min(available[index], math.ceil(left / (len(available) - done)))
+        left -= shares[index]
+    return shares
+
+
+def _spans(shown: Sequence[tuple[SourceClip, int, int]]) -> list[Span]:
+    """Spans of (clip, lead, frames) one after the other; a lead that the one before has no room for is dropped."""
+    spans: list[Span] = []
+    first = 0
+    for clip, lead, count in shown:
+        room = spans[-1].frame_count if spans else 0
+        spans.append(Span(clip, first, count, lead if lead and room > lead else 0))
+        first += count
+    return spans
+
+
+def _shot(span: Span, offset: int, frame: Frame) -> Shot:
+    """What a span shows from its frame `offset` on; negative in its lead."""
+    behind = offset + span.lead
+    seconds = behind * span.clip.look.speed / frame.frames_per_second
+    moving = span.clip.still
+    return Shot(
+        source=span.clip.object,
+        still=span.clip.still,
+        look=span.clip.look,
+        source_start_seconds=0.0 if span.clip.still else round(span.clip.start_seconds + seconds, 6),
+        motion_frames=span.frame_count + span.lead if moving else 0,
+        motion_first_frame=behind if moving else 0,
+    )
+
+
+def _overlays(frame: Frame, first: int, count: int) -> Iterator[Overlay]:
+    for overlay in frame.overlays:
+        begin = round((overlay.start_seconds or 0.0) * frame.frames_per_second)
+        end = first + count if overlay.end_seconds is None else round(overlay.end_seconds * frame.frames_per_second)
+        begin, end = max(begin, first), min(end, first + count)
+        if begin < end:
+            yield Overlay(overlay, begin - first, end - begin)
+
+
+def _transition_frames(frame: Frame) -> int:
+    return round(frame.transition_seconds * frame.frames_per_second) if frame.transition else 0
+
+
+def _frames_of(index: int, clip: SourceClip, frames_per_second: int) -> int:
+    """How many frames of the video a clip can fill."""
+    if clip.still:
+        return frames(clip.still_seconds, frames_per_second) if clip.still_seconds else UNLIMITED_FRAMES
+    seconds = clip.end_seconds - clip.start_seconds
+    if seconds < MIN_CLIP_SECONDS:
+        raise InvalidArgument(
+            f"clips[{index}] shows only {seconds:.2f} seconds; at least {MIN_CLIP_SECONDS} are needed",
+            reason="CLIP_RANGE_INVALID",
+        )
+    return max(1, math.floor(seconds / clip.look.speed * frames_per_second + 1e-6))

@@ -1,0 +1,317 @@
+"""Workers: the services that do the work of a job, called over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.audio.v1 import audio_service_pb2 as audio
+from moneyprinter.audio.v1 import audio_service_pb2_grpc as audio_grpc
+from moneyprinter.concatenation.v1 import concatenation_service_pb2 as concatenation
+from moneyprinter.concatenation.v1 import concatenation_service_pb2_grpc as concatenation_grpc
+from moneyprinter.content.v1 import content_service_pb2 as content
+from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
+from moneyprinter.errors import Internal, InvalidArgument
+from moneyprinter.media.v1 import media_pb2 as media
+from moneyprinter.objects import Objects
+from moneyprinter.processing.v1 import processing_service_pb2 as processing
+from moneyprinter.processing.v1 import processing_service_pb2_grpc as processing_grpc
+from moneyprinter.rendering.v1 import rendering_service_pb2 as rendering
+from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as rendering_grpc
+from moneyprinter.validation.v1 import validation_service_pb2 as validation
+from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
+from services.orchestrator import timeline
+from services.orchestrator.jobs import (
+    Captions,
+    CaptionStyle,
+    ClipRequest,
+    FinishedVideo,
+    Narration,
+    Picture,
+    SoundTrack,
+    SourceClip,
+    StoredObject,
+    VideoRequest,
+    Word,
+)
+from services.orchestrator.workflow import Progress
+from services.runtime.server import Runtime
+
+_QUALITIES = {
+    "draft": media.QUALITY_DRAFT,
+    "standard": media.QUALITY_STANDARD,
+    "high": media.QUALITY_HIGH,
+}
+
+
+_FITS = {
+    "cover": media.FIT_COVER,
+    "contain": media.FIT_CONTAIN,
+    "blur": media.FIT_BLUR,
+    "stretch": media.FIT_STRETCH,
+}
+_MOTIONS = {
+    "": media.MOTION_UNSPECIFIED,
+    "zoom_in": media.MOTION_ZOOM_IN,
+    "zoom_out": media.MOTION_ZOOM_OUT,
+    "pan_left": media.MOTION_PAN_LEFT,
+    "pan_right": media.MOTION_PAN_RIGHT,
+}
+_TRANSITIONS = {
+    "": media.TRANSITION_UNSPECIFIED,
+    "crossfade": media.TRANSITION_CROSSFADE,
+    "fade_black": media.TRANSITION_FADE_BLACK,
+    "fade_white": media.TRANSITION_FADE_WHITE,
+    "slide_left": media.TRANSITION_SLIDE_LEFT,
+    "slide_right": media.TRANSITION_SLIDE_RIGHT,
+    "slide_up": media.TRANSITION_SLIDE_UP,
+    "slide_down": media.TRANSITION_SLIDE_DOWN,
+    "wipe_left": media.TRANSITION_WIPE_LEFT,
+    "wipe_right": media.TRANSITION_WIPE_RIGHT,
+    "wipe_up": media.TRANSITION_WIPE_UP,
+    "wipe_down": media.TRANSITION_WIPE_DOWN,
+    "zoom": media.TRANSITION_ZOOM,
+}
+_POSITIONS = {
+    "": content.POSITION_UNSPECIFIED,
+    "none": content.POSITION_UNSPECIFIED,
+    "bottom": content.POSITION_BOTTOM,
+    "middle": content.POSITION_MIDDLE,
+    "top": content.POSITION_TOP,
+}
+_HIGHLIGHTS = {
+    "": content.HIGHLIGHT_UNSPECIFIED,
+    "word": content.HIGHLIGHT_WORD,
+    "karaoke": content.HIGHLIGHT_KARAOKE,
+}
+
+
+class MeshWorkers:
+    """The services of the mesh (`workflow.Workers`)."""
+
+    def __init__(self, runtime: Runtime, *, segments_at_once: int) -> None:
+        def channel(service: str) -> Any:
+            return runtime.connect(service, f"moneyprinter.{service}.v1.{service.capitalize()}Service")
+
+        self._validation = validation_grpc.ValidationServiceStub(channel("validation"))
+        self._content = content_grpc.ContentServiceStub(channel("content"))
+        self._audio = audio_grpc.AudioServiceStub(channel("audio"))
+        self._processing = processing_grpc.ProcessingServiceStub(channel("processing"))
+        self._concatenation = concatenation_grpc.ConcatenationServiceStub(channel("concatenation"))
+        self._rendering = rendering_grpc.RenderingServiceStub(channel("rendering"))
+        self._objects: Objects = runtime.objects()
+        self._segments = asyncio.Semaphore(segments_at_once)
+
+    async def check_voice(self, name: str) -> None:
+        """Raise InvalidArgument when nobody speaks a voice."""
+        await self._audio.GetVoice(audio.GetVoiceRequest(name=name))
+
+    async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
+        request = validation.ValidateClipRequest(
+            start=_optional_duration(clip.start_seconds), end=_optional_duration(clip.end_seconds)
+        )
+        if clip.asset is not None:
+            request.object.CopyFrom(_object(clip.asset))
+        else:
+            request.url = clip.url or ""
+        found = (await _result(self._validation.ValidateClip(request), progress)).clip
+        return SourceClip(
+            object=stored(found.object),
+            start_seconds=clip.start_seconds or 0.0,
+            end_seconds=min(clip.end_seconds or float("inf"), _seconds(found.duration)),
+            still=found.still,
+            has_audio=found.has_audio,
+            look=clip.look,
+            still_seconds=clip.still_seconds,
+        )
+
+    async def validate_picture(self, image: StoredObject, name: str) -> StoredObject:
+        request = validation.ValidateClipRequest(object=_object(image))
+        found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
+        if not found.still:
+            raise InvalidArgument(f"{name} is no still picture; use a PNG, JPEG or WebP", reason="CLIP_NOT_PLAYABLE")
+        return stored(found.object)
+
+    async def write_script(self, title: str, script: str | None) -> list[str]:
+        written = await self._content.WriteScript(content.WriteScriptRequest(title=title, script=script))
+        return list(written.sentences)
+
+    async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
+        request = audio.SynthesizeRequest(sentences=sentences, voice=voice)
+        speech = (await _result(self._audio.Synthesize(request), progress)).speech
+        return Narration(
+            audio=stored(speech.audio),
+            seconds=_seconds(speech.duration),
+            sentences=tuple(
+                tuple(Word(word.text, _seconds(word.start), _seconds(word.end)) for word in sentence.words)
+                for sentence in speech.sentences
+            ),
+        )
+
+    async def caption(self, narration: Narration, request: VideoRequest) -> Captions:
+        sentences = [
+            content.Sentence(
+                words=[
+                    media.Word(text=word.text, start=_duration(word.start_seconds), end=_duration(word.end_seconds))
+                    for word in sentence
+                ]
+            )
+            for sentence in narration.sentences
+        ]
+        made = await self._content.MakeCaptions(
+            content.MakeCaptionsRequest(sentences=sentences, canvas=_canvas(request), style=_style(request.captions))
+        )
+        return Captions(srt=made.srt, ass=made.ass, vtt=made.vtt)
+
+    async def mix(
+        self,
+        narration: Narration,
+        music: str,
+        kept: Sequence[timeline.ClipSound],
+        seconds: float,
+        progress: Progress,
+    ) -> SoundTrack:
+        request = audio.MixRequest(
+            narration=_object(narration.audio),
+            background_music=music,
+            duration=_duration(seconds),
+            clip_sounds=[
+                audio.ClipSound(
+                    clip=_object(sound.clip),
+                    source_start=_duration(sound.source_start_seconds),
+                    start=_duration(sound.start_seconds),
+                    duration=_duration(sound.seconds),
+                    volume=sound.volume,
+                    speed=sound.speed,
+                )
+                for sound in kept
+            ],
+        )
+        mixed = (await _result(self._audio.Mix(request), progress)).mix
+        return SoundTrack(audio=stored(mixed.audio))
+
+    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
+        message = processing.RenderSegmentRequest(
+            segment=media.Segment(
+                index=segment.index,
+                shots=[_shot(shot) for shot in segment.shots],
+                transition=_TRANSITIONS[segment.transition],
+                overlays=[_overlay(overlay) for overlay in segment.overlays],
+                frame_count=segment.frame_count,
+                canvas=_canvas(request),
+                quality=_QUALITIES[request.quality],
+                captions_ass=segment.captions_ass,
+            )
+        )
+        async with self._segments:
+            rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
+        return Picture(stored(rendered.video), rendered.frame_count, rendered.reused)
+
+    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
+        request = concatenation.ConcatenateRequest(segments=[_object(segment) for segment in segments])
+        joined = (await _result(self._concatenation.Concatenate(request), progress)).video
+        return Picture(video=stored(joined.video), frame_count=joined.frame_count)
+
+    async def finish(
+        self, job_id: str, title: str, picture: Picture, sound: SoundTrack, seconds: float, progress: Progress
+    ) -> FinishedVideo:
+        request = rendering.FinishVideoRequest(
+            video=_object(picture.video),
+            audio=_object(sound.audio),
+            duration=_duration(seconds),
+            title=title,
+            folder=f"jobs/{job_id}",
+        )
+        finished = (await _result(self._rendering.FinishVideo(request), progress)).video
+        return FinishedVideo(
+            video=stored(finished.video),
+            poster=stored(finished.poster),
+            thumbnails=stored(finished.thumbnails),
+            seconds=_seconds(finished.duration),
+        )
+
+    async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
+        return stored(await self._objects.put_bytes(f"jobs/{job_id}/{name}", text.encode()))
+
+
+async def _result(updates: AsyncIterator[Any], progress: Progress) -> Any:
+    """Tell the progress of a long call, and return its one result."""
+    async for update in updates:
+        if update.WhichOneof("update") != "progress":
+            progress(1.0)
+            return update
+        progress(update.progress.fraction)
+    raise Internal("a service ended its answer without a result", reason="INTERNAL")
+
+
+def stored(found: media.Object) -> StoredObject:
+    """An object as the orchestrator records it."""
+    return StoredObject(found.key, found.sha256, found.size_bytes)
+
+
+def _object(found: StoredObject) -> media.Object:
+    return media.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)
+
+
+def _shot(shot: timeline.Shot) -> media.Shot:
+    message = media.Shot(
+        source_start=_duration(shot.source_start_seconds),
+        speed=shot.look.speed,
+        fit=_FITS[shot.look.fit],
+        motion=_MOTIONS[shot.look.motion] if shot.still else media.MOTION_UNSPECIFIED,
+        motion_frames=shot.motion_frames,
+        motion_first_frame=shot.motion_first_frame,
+    )
+    if shot.look.focus is not None:
+        message.focus.CopyFrom(media.Point(x=shot.look.focus[0], y=shot.look.focus[1]))
+    (message.still if shot.still else message.clip).CopyFrom(_object(shot.source))
+    return message
+
+
+def _overlay(overlay: timeline.Overlay) -> media.Overlay:
+    wanted = overlay.request
+    return media.Overlay(
+        image=_object(wanted.image),
+        centre=media.Point(x=wanted.centre[0], y=wanted.centre[1]),
+        width=wanted.width,
+        opacity=wanted.opacity,
+        first_frame=overlay.first_frame,
+        frame_count=overlay.frame_count,
+    )
+
+
+def _style(style: CaptionStyle) -> content.CaptionStyle:
+    return content.CaptionStyle(
+        position=_POSITIONS[style.position],
+        size=style.size,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
+        max_lines=style.max_lines,
+        highlight=_HIGHLIGHTS[style.highlight],
+        highlight_colour=style.highlight_colour,
+        pop=style.pop,
+    )
+
+
+def _canvas(request: VideoRequest) -> media.Canvas:
+    return media.Canvas(width=request.width, height=request.height, frames_per_second=request.frames_per_second)
+
+
+def _duration(seconds: float) -> Duration:
+    # Rounded to the microsecond, so that a frame's time is not a nanosecond before itself.
+    duration = Duration()
+    duration.FromTimedelta(timedelta(microseconds=round(seconds * 1e6)))
+    return duration
+
+
+def _optional_duration(seconds: float | None) -> Duration | None:
+    return None if seconds is None else _duration(seconds)
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.ToTimedelta().total_seconds()

@@ -1,0 +1,1 @@
+"""Renders one segment of a timeline."""

@@ -1,0 +1,204 @@
+"""Graph: what ffmpeg's filters do to turn sources into the pictures of a segment.
+
+Functions over streams of ffmpeg-python. Each gives one stream of frames as the encoder takes them (`yuv420p`,
+BT.709, square pixels, numbered from 0), so that a segment and a whole video are built of the same parts, and
+show the same pictures. No text of a user's gets here: all files have fixed names in the folder that ffmpeg
+runs in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+import ffmpeg
+
+from services.processing import motion, transitions
+from services.processing.preparation import opening, prepare, settle
+from services.processing.source import Source
+from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Spec, Still
+
+CAPTIONS, FONTS = "captions.ass", "fonts"
+
+# A clip's container may claim a little more than it holds; so long its last picture stands still.
+HOLD_SECONDS = 2
+
+# For upscaling, lanczos looks better than bicubic and took 1 % more time of a whole render.
+SCALER = "lanczos"
+
+# What is behind a picture that does not fill the canvas: blurred at an eighth of its size, which costs next to nothing.
+BLUR_SHRINK, BLUR_SIGMA, BLUR_BRIGHTNESS = 8, 3, 0.7
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every shot is drawn with."""
+
+    canvas: Canvas
+    sources: tuple[Source, ...]
+    """What is known of the sources; they lie in files named by `source_name`."""
+    threads: int
+    """Of each decoder."""
+    max_pixels: int
+
+
+def source_name(place: int) -> str:
+    """The file of a source."""
+    return f"source{place}"
+
+
+def segment(spec: Spec, stage: Stage) -> Any:
+    """All that a segment shows."""
+    picture, *following = [shot(one, spec.frame_count, stage, place) for place, one in enumerate(spec.shots)]
+    if spec.transition:
+        picture = transitions.transition(spec.transition, picture, following[0], spec.frame_count, stage.canvas)
+    for place, overlay in enumerate(spec.overlays):
+        picture = overlaid(picture, overlay, stage, place)
+    # A filter may forget what the colours are; all segments must say the same, or they cannot be joined.
+    return _described(captioned(picture) if spec.captions_ass else picture)
+
+
+def shot(shot: Shot, frames: int, stage: Stage, place: int) -> Any:
+    """A shot of so many frames; fewer when its clip ends before. No other shot of the graph has its `place`."""
+    canvas = stage.canvas
+    match shot.shows:
+        case Clip() as clip:
+            source = stage.sources[clip.source]
+            picture = prepare(_read(clip.source, f"shot{place}", stage, clip.start), source)
+            picture = _fitted(_timed(picture, clip, frames, canvas), shot, source, canvas)
+        case Still() as still:
+            source = stage.sources[still.source]
+            picture = prepare(_read(still.source, f"shot{place}", stage).filter("trim", end_frame=1), source)
+            if still.motion:
+                picture = _fitted(picture, shot, source, motion.larger(canvas))
+                picture = motion.moved(_held(picture, frames, canvas), still, shot.focus, canvas)
+            else:
+                picture = _held(_fitted(picture, shot, source, canvas), frames, canvas)
+        case Colour(rgb):
+            plain = ffmpeg.input(f"color=0x{rgb:06x}:s={canvas.width}x{canvas.height}", f="lavfi")
+            plain = _named(plain, f"shot{place}").filter("trim", end_frame=1).filter("format", "gbrp")
+            picture = _held(_coded(plain), frames, canvas)
+    return picture
+
+
+def overlaid(picture: Any, overlay: Overlay, stage: Stage, place: int) -> Any:
+    """A picture with another one over it, from one frame to another. No other overlay of the graph has its `place`."""
+    canvas = stage.canvas
+    width = max(2, 2 * round(canvas.width * overlay.width / 2))
+    image = _read(overlay.source, f"overlay{place}", stage).filter("trim", end_frame=1).filter("format", "gbrap")
+    # What is transparent has a colour too; it must not run into what is seen when the picture is scaled.
+    image = image.filter("premultiply", inplace=1)
+    w, h = f"max(2,min({width},2*floor({canvas.height}*dar/2)))", f"max(2,min({canvas.height},2*round({width}/dar/2)))"
+    image = image.filter("scale", w, h, flags=SCALER).filter("setsar", 1).filter("unpremultiply", inplace=1)
+    image = image.filter("lutrgb", a=f"val*{overlay.opacity:.6f}")
+    image = image.filter("scale", out_color_matrix="bt709", out_range="tv").filter("format", "yuva420p")
+    last = overlay.first_frame + overlay.frame_count - 1
+    return picture.overlay(
+        image,
+        x=f"max(0,min(W-w,W*{overlay.centre.x:.6f}-w/2))",
+        y=f"max(0,min(H-h,H*{overlay.centre.y:.6f}-h/2))",
+        eval="init",
+        enable=f"between(n,{overlay.first_frame},{last})",
+    )
+
+
+def captioned(picture: Any) -> Any:
+    """A picture with the captions of the script beside it."""
+    return picture.filter("ass", CAPTIONS, fontsdir=FONTS)
+
+
+def _read(source: int, use: str, stage: Stage, start: timedelta = timedelta(0)) -> Any:
+    options = opening(stage.sources[source], start, stage.max_pixels)
+    return _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)["V:0"], use)
+
+
+def _named(picture: Any, use: str) -> Any:
+    """The same pictures. ffmpeg-python takes equal filters for one; what is read twice is told apart by this one."""
+    return picture.filter("metadata", "delete", key=use)
+
+
+def _timed(picture: Any, clip: Clip, frames: int, canvas: Canvas) -> Any:
+    """So many frames of a clip: what is on screen at each frame of the canvas. Its last one is held for a while."""
+    rate = canvas.frames_per_second
+    # Before anything is scaled, for what is left out need not be. Counted in the clip's own time, which is exact.
+    picture = picture.filter("fps", fps=str(rate / clip.speed), start_time=0)
+    if clip.speed != 1:
+        picture = _numbered(picture, canvas)
+    picture = picture.filter("tpad", stop_mode="clone", stop=ceil(HOLD_SECONDS * rate / clip.speed))
+    return picture.filter("trim", end_frame=frames)
+
+
+def _held(picture: Any, frames: int, canvas: Canvas) -> Any:
+    """One frame, so many times."""
+    picture = _numbered(picture.filter("tpad", stop_mode="clone", stop=-1), canvas)
+    return picture.filter("trim", end_frame=frames)
+
+
+def _numbered(picture: Any, canvas: Canvas) -> Any:
+    """The same frames, one at each tick of the canvas."""
+    rate = canvas.frames_per_second
+    return picture.filter("settb", f"1/{rate}").filter("setpts", "N").filter("fps", fps=rate)
+
+
+def _fitted(picture: Any, shot: Shot, source: Source, canvas: Canvas) -> Any:
+    width, height = canvas.width, canvas.height
+    match shot.fit:
+        case Fit.COVER:
+            # Cut before scaling, so that nothing is scaled in vain.
+            picture = _scaled(_covering(picture, canvas, shot.focus), width, height, source)
+        case Fit.STRETCH:
+            picture = _scaled(picture, width, height, source)
+        case Fit.CONTAIN:
+            picture = _contained(picture, source, canvas).filter(
+                "pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black"
+            )
+        case Fit.BLUR:
+            parts = _contained(picture, source, canvas).filter("setsar", 1).split()
+            behind = _covering(parts[0], canvas, shot.focus)
+            behind = behind.filter("scale", ceil(width / BLUR_SHRINK), ceil(height / BLUR_SHRINK), flags="area")
+            behind = behind.filter("gblur", BLUR_SIGMA).filter(
+                "lutyuv",
+                y=f"16+(val-16)*{BLUR_BRIGHTNESS}",
+                u=f"128+(val-128)*{BLUR_BRIGHTNESS}",
+                v=f"128+(val-128)*{BLUR_BRIGHTNESS}",
+            )
+            behind = behind.filter("scale", width, height, flags="bicubic").filter("setsar", 1)
+            # At even places, so that its colours are not shifted against its light.
+            picture = behind.overlay(parts[1], x="2*floor((W-w)/4)", y="2*floor((H-h)/4)", eval="init")
+    return _described(picture)
+
+
+def _covering(picture: Any, canvas: Canvas, focus: Point) -> Any:
+    """The largest part of a picture that has the shape of the canvas; `sar` is the shape of a pixel."""
+    return picture.filter(
+        "crop",
+        w=f"min(iw,ih*{canvas.width}/{canvas.height}/sar)",
+        h=f"min(ih,iw*sar*{canvas.height}/{canvas.width})",
+        x=f"max(0,min(iw-ow,iw*{focus.x:.6f}-ow/2))",
+        y=f"max(0,min(ih-oh,ih*{focus.y:.6f}-oh/2))",
+    )
+
+
+def _contained(picture: Any, source: Source, canvas: Canvas) -> Any:
+    w = f"max(2,min({canvas.width},2*round({canvas.height}*dar/2)))"
+    h = f"max(2,min({canvas.height},2*round({canvas.width}/dar/2)))"
+    return _scaled(picture, w, h, source)
+
+
+def _scaled(picture: Any, width: int | str, height: int | str, source: Source) -> Any:
+    options = {"flags": SCALER}
+    if not source.wide_gamut:
+        options |= {"out_color_matrix": "bt709", "out_range": "tv"}
+    return settle(picture.filter("scale", width, height, **options), source)
+
+
+def _coded(picture: Any) -> Any:
+    return _described(picture.filter("scale", out_color_matrix="bt709", out_range="tv").filter("format", "yuv420p"))
+
+
+def _described(picture: Any) -> Any:
+    return picture.filter("setsar", 1).filter(
+        "setparams", colorspace="bt709", color_primaries="bt709", color_trc="bt709", range="tv"
+    )

@@ -1,0 +1,98 @@
+"""Preparation: how sources of every kind are opened, and made into pictures of one kind.
+
+Upright, progressive, opaque, in BT.709: what phones, cameras, screens, broadcasters and designers hand in
+differs in all of these. ffmpeg itself turns pictures upright, by the rotation of the container or of EXIF.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from services.processing.source import FORMATS, MAX_STILL_PIXELS, PROTOCOLS, Source
+
+# Deinterlacing needs the fields before the first frame that is shown.
+FIELDS_BEFORE = timedelta(seconds=0.2)
+
+# HDR's white of 203 nits (BT.2408) is the 1 of linear light here; what is brighter, up to 1000 nits, is
+# pressed into the little that is left below SDR's white. Mobius leaves what is darker than a third of it as it was.
+HDR_WHITE_NITS = 203
+HDR_PEAK = 1000 / HDR_WHITE_NITS
+
+_BT709 = {"primaries": "bt709", "transfer": "bt709", "matrix": "bt709", "range": "tv"}
+
+
+def opening(source: Source, start: timedelta, max_pixels: int) -> dict[str, Any]:
+    """The options with which ffmpeg opens a source so that time 0 is `start`; what is before may come too.
+
+    The frame that is on screen at `start` is among what comes. `max_pixels` is for videos.
+    """
+    most = max(max_pixels, MAX_STILL_PIXELS) if source.still else max_pixels
+    options: dict[str, Any] = {"max_pixels": most, "protocol_whitelist": PROTOCOLS}
+    if source.format:
+        # A picture is opened as what it was found to be, and as nothing else.
+        options |= {"f": source.format, "format_whitelist": source.format}
+    else:
+        options["format_whitelist"] = FORMATS
+    if source.decoder:
+        options["c:v"] = source.decoder
+    return options | _seek(source, start)
+
+
+def _seek(source: Source, start: timedelta) -> dict[str, Any]:
+    if start <= timedelta(0):
+        return {}
+    if source.format:
+        # Animations know no seeking; they are short.
+        return {"itsoffset": f"{-start.total_seconds():.6f}"}
+    before = min(start, FIELDS_BEFORE) if source.interlaced else timedelta(0)
+    # Decodes from the key frame before.
+    seek: dict[str, Any] = {"ss": f"{(start - before).total_seconds():.6f}", "noaccurate_seek": None}
+    return seek | ({"itsoffset": f"{-before.total_seconds():.6f}"} if before else {})
+
+
+def prepare(picture: Any, source: Source) -> Any:
+    """A source's pictures progressive and opaque, saying how their colours are coded.
+
+    The first thing that is done to a clip or still, before its frame rate is changed and it is scaled.
+    """
+    if said := _said(source):
+        picture = picture.filter("setparams", **said)
+    if source.interlaced:
+        # A picture for each field: motion stays as smooth as it was filmed.
+        picture = picture.filter("bwdif", mode="send_field", deint="interlaced")
+    if source.has_alpha:
+        # Over black: each colour as far as it is opaque.
+        picture = picture.filter("format", "yuva444p|gbrap").filter("premultiply", inplace=1)
+        picture = picture.filter("format", "yuv444p|gbrp")
+    return picture
+
+
+def settle(picture: Any, source: Source) -> Any:
+    """Pictures that have got their size, in BT.709 and 8 bits: what the encoder and all that is laid over them take.
+
+    HDR is mapped to what a screen without it shows. This comes after scaling, for there are fewer pixels then.
+    """
+    if source.hdr_transfer:
+        picture = picture.filter("zscale", transfer="linear", primaries="bt709", npl=HDR_WHITE_NITS)
+        picture = picture.filter("format", "gbrpf32le")
+        picture = picture.filter("tonemap", "mobius", desat=0, peak=f"{HDR_PEAK:.4f}")
+        picture = picture.filter("zscale", **_BT709, dither="ordered")
+    elif source.wide_gamut:
+        picture = picture.filter("zscale", **_BT709, dither="ordered")
+    return picture.filter("format", "yuv420p")
+
+
+def _said(source: Source) -> dict[str, str]:
+    """What a source leaves unsaid of its colours, as players take it."""
+    said = {}
+    if source.wide_gamut:
+        if not source.has_matrix:
+            said["colorspace"] = "bt2020nc"
+        if not source.has_primaries:
+            said["color_primaries"] = "bt2020"
+        said["color_trc"] = source.hdr_transfer or "bt709"
+    elif not source.has_matrix and (source.width >= 1280 or source.height > 576):
+        # ffmpeg takes colours that nobody described for BT.601; players take those of a large picture for BT.709.
+        said["colorspace"] = "bt709"
+    return said

@@ -1,0 +1,82 @@
+"""Render: turn sources into a segment with ffmpeg, in a child process, and check what it made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+
+from services.processing import graph, picture
+from services.processing.source import Source, failed
+from services.processing.spec import Clip, Shot, Spec
+from services.runtime import children
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What segments are rendered with."""
+
+    ffmpeg: Path
+    version: str
+    """What ffmpeg says of itself."""
+    threads: int
+    max_pixels: int
+    limits: children.Limits
+    fonts: Path | None
+    """A folder with font files."""
+    fonts_sha256: str
+    """Of the files in that folder; empty without one."""
+
+    @property
+    def identity(self) -> str:
+        """All of it that the bytes of a segment depend on."""
+        return f"{picture.VERSION} {self.version} {self.threads} {self.fonts_sha256}"
+
+
+async def render(spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool) -> AsyncGenerator[float, None]:
+    """Render the sources in `folder` into a segment beside them; yields the part that is done, never less than before.
+
+    Raises FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
+    """
+    if spec.captions_ass:
+        (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
+        fonts = folder / graph.FONTS
+        fonts.symlink_to(tool.fonts) if tool.fonts else fonts.mkdir()
+    arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
+    running = children.ffmpeg(tool.ffmpeg, arguments, seconds=spec.seconds, folder=folder, limits=tool.limits)
+    done = 0.0
+    try:
+        async with aclosing(running):
+            async for fraction in running:
+                done = max(done, fraction)
+                yield done
+    except children.ChildFailed as failure:
+        raise failed(failure.last_words(folder) or f"ffmpeg ended with {failure.code}") from failure
+    frames = await asyncio.to_thread(_count, folder / picture.SEGMENT)
+    if frames != spec.frame_count:
+        raise failed(_ended(spec, frames))
+
+
+def _ended(spec: Spec, frames: int) -> str:
+    """What to say when there are fewer frames than there should be."""
+    missing = f"{frames} frames into the {spec.frame_count} that are asked of it"
+    match spec.shots:
+        case [Shot(Clip() as clip)]:
+            seconds = clip.start.total_seconds() + frames / spec.canvas.frames_per_second * float(clip.speed)
+            return f"the clip ends at {seconds:.2f} s, {missing}"
+        case _:
+            return f"a clip ends {missing}"
+
+
+def _count(path: Path) -> int:
+    """The frames of a video, as its index names them; 0 when it has no picture."""
+    try:
+        with av.open(str(path)) as container:
+            return container.streams.video[0].frames if container.streams.video else 0
+    except av.error.InvalidDataError:
+        return 0

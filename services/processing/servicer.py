@@ -1,0 +1,133 @@
+"""The edge of the processing service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.processing.v1 import processing_service_pb2 as pb
+from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
+from services.processing import spec
+from services.processing.segments import Order, Segment, Studio
+
+_FITS = {
+    media_pb2.FIT_COVER: spec.Fit.COVER,
+    media_pb2.FIT_CONTAIN: spec.Fit.CONTAIN,
+    media_pb2.FIT_BLUR: spec.Fit.BLUR,
+    media_pb2.FIT_STRETCH: spec.Fit.STRETCH,
+}
+_MOTIONS = {
+    media_pb2.MOTION_UNSPECIFIED: None,
+    media_pb2.MOTION_ZOOM_IN: spec.Motion.ZOOM_IN,
+    media_pb2.MOTION_ZOOM_OUT: spec.Motion.ZOOM_OUT,
+    media_pb2.MOTION_PAN_RIGHT: spec.Motion.PAN_RIGHT,
+    media_pb2.MOTION_PAN_LEFT: spec.Motion.PAN_LEFT,
+}
+_TRANSITIONS = {
+    media_pb2.TRANSITION_UNSPECIFIED: None,
+    media_pb2.TRANSITION_CROSSFADE: spec.Transition.CROSSFADE,
+    media_pb2.TRANSITION_FADE_BLACK: spec.Transition.FADE_BLACK,
+    media_pb2.TRANSITION_FADE_WHITE: spec.Transition.FADE_WHITE,
+    media_pb2.TRANSITION_SLIDE_LEFT: spec.Transition.SLIDE_LEFT,
+    media_pb2.TRANSITION_SLIDE_RIGHT: spec.Transition.SLIDE_RIGHT,
+    media_pb2.TRANSITION_SLIDE_UP: spec.Transition.SLIDE_UP,
+    media_pb2.TRANSITION_SLIDE_DOWN: spec.Transition.SLIDE_DOWN,
+    media_pb2.TRANSITION_WIPE_LEFT: spec.Transition.WIPE_LEFT,
+    media_pb2.TRANSITION_WIPE_RIGHT: spec.Transition.WIPE_RIGHT,
+    media_pb2.TRANSITION_WIPE_UP: spec.Transition.WIPE_UP,
+    media_pb2.TRANSITION_WIPE_DOWN: spec.Transition.WIPE_DOWN,
+    media_pb2.TRANSITION_ZOOM: spec.Transition.ZOOM,
+}
+_QUALITIES = {
+    media_pb2.QUALITY_DRAFT: spec.Quality("ultrafast", 28),
+    media_pb2.QUALITY_STANDARD: spec.Quality("veryfast", 23),
+    media_pb2.QUALITY_HIGH: spec.Quality("medium", 20),
+}
+
+
+class ProcessingServicer(pb_grpc.ProcessingServiceServicer):
+    """ProcessingService."""
+
+    def __init__(self, studio: Studio[media_pb2.Object]) -> None:
+        self._studio = studio
+
+    async def RenderSegment(
+        self, request: pb.RenderSegmentRequest, context: Any
+    ) -> AsyncIterator[pb.RenderSegmentResponse]:
+        async with aclosing(self._studio.render(_order(request.segment))) as updates:
+            async for update in updates:
+                yield _response(update)
+
+
+def _order(segment: media_pb2.Segment) -> Order[media_pb2.Object]:
+    sources = {source.sha256: source for source in _objects(segment)}
+    places = {sha256: place for place, sha256 in enumerate(sources)}
+    wanted = spec.Spec(
+        shots=tuple(_shot(shot, places, segment.frame_count) for shot in segment.shots),
+        frame_count=segment.frame_count,
+        canvas=spec.Canvas(segment.canvas.width, segment.canvas.height, segment.canvas.frames_per_second),
+        quality=_QUALITIES[segment.quality],
+        transition=_TRANSITIONS[segment.transition],
+        overlays=tuple(_overlay(overlay, places) for overlay in segment.overlays),
+        captions_ass=segment.captions_ass,
+    )
+    return Order(tuple(sources.values()), wanted, _identity(segment))
+
+
+def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Shot:
+    focus = spec.Point(shot.focus.x, shot.focus.y) if shot.HasField("focus") else spec.MIDDLE
+    return spec.Shot(_shows(shot, places, frames), _FITS[shot.fit], focus)
+
+
+def _shows(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
+    match shot.WhichOneof("source"):
+        case "clip":
+            return spec.Clip(places[shot.clip.sha256], shot.source_start.ToTimedelta(), spec.speed(shot.speed or 1.0))
+        case "still":
+            whole = shot.motion_frames or frames
+            return spec.Still(places[shot.still.sha256], _MOTIONS[shot.motion], whole, shot.motion_first_frame)
+        case _:
+            return spec.Colour(int(shot.colour[1:], 16))
+
+
+def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay:
+    return spec.Overlay(
+        source=places[overlay.image.sha256],
+        centre=spec.Point(overlay.centre.x, overlay.centre.y),
+        width=overlay.width,
+        opacity=overlay.opacity,
+        first_frame=overlay.first_frame,
+        frame_count=overlay.frame_count,
+    )
+
+
+def _objects(segment: media_pb2.Segment) -> Iterator[media_pb2.Object]:
+    """All that a segment needs, as often as it needs it."""
+    for shot in segment.shots:
+        match shot.WhichOneof("source"):
+            case "clip":
+                yield shot.clip
+            case "still":
+                yield shot.still
+    for overlay in segment.overlays:
+        yield overlay.image
+
+
+def _identity(segment: media_pb2.Segment) -> bytes:
+    """The segment, wherever it stands in the timeline and under whatever keys its sources are stored."""
+    same = media_pb2.Segment()
+    same.CopyFrom(segment)
+    same.index = 0
+    for source in _objects(same):
+        source.CopyFrom(media_pb2.Object(sha256=source.sha256))
+    return same.SerializeToString(deterministic=True)
+
+
+def _response(update: float | Segment[media_pb2.Object]) -> pb.RenderSegmentResponse:
+    if isinstance(update, float):
+        return pb.RenderSegmentResponse(progress=media_pb2.Progress(fraction=update))
+    return pb.RenderSegmentResponse(
+        segment=pb.RenderedSegment(video=update.video, frame_count=update.frame_count, reused=update.reused)
+    )

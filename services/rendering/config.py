@@ -1,0 +1,17 @@
+"""Config: the knobs of the rendering service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.config import Settings
+
+
+class Config(Settings):
+    """What the rendering service is told (`MONEYPRINTER_RENDERING_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_RENDERING_")
+
+    max_calls: int = Field(20, ge=1)
+    """How many calls are served at once; each holds its video on the disk twice."""

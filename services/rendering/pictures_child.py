@@ -1,0 +1,151 @@
+"""The process that looks at a video: it writes its poster and its thumbnails, and prints one line of JSON.
+
+Run by path with `python -I` in the folder of the files; imports nothing of the platform. Arguments: the
+picture, the poster and the thumbnails, then the luma below which a pixel is black. Only some frames are
+decoded: it seeks to key frames. It prints which part of each picture it looked at is black.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+
+THUMBNAILS = 10
+THUMBNAIL_HEIGHT = 160
+JPEG_QUALITY = 3  # of ffmpeg's scale, on which 1 is best
+
+# A picture is measured at about that many pixels a side: finer detail is no more than noise.
+_MEASURED_SIDE = 480
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture of the video, and how good a poster it is."""
+
+    frame: av.VideoFrame
+    score: float
+    black: float
+
+
+def main(picture: str, poster: str, thumbnails: str, black_luma: str) -> None:
+    """Write the poster and the thumbnails of a video."""
+    best: Look | None = None
+    strip, black = [], []
+    options = {"format_whitelist": "mov", "protocol_whitelist": "file"}
+    try:
+        with av.open(picture, options=options) as container:
+            for frame, after in _spread(container):
+                look = Look(frame, *_judged(frame, after, int(black_luma)))
+                strip.append(_rgb(frame, _width_at(frame, THUMBNAIL_HEIGHT), THUMBNAIL_HEIGHT))
+                black.append(round(look.black, 4))
+                if best is None or look.score > best.score:
+                    best = look
+        if best is None:
+            sys.exit("it has no picture")
+        _write_jpeg(poster, best.frame, Colorspace.ITU709, ColorRange.MPEG)
+        side_by_side = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.hstack(strip)), format="rgb24")
+        _write_jpeg(thumbnails, side_by_side, Colorspace.ITU601, ColorRange.JPEG)
+    except av.error.FFmpegError as failure:
+        sys.exit(failure.strerror)
+    print(json.dumps({"black": black}))
+
+
+def _spread(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
+    """Ten pictures, evenly spread, each with one that follows it shortly after."""
+    if not container.streams.video:
+        return
+    stream = container.streams.video[0]
+    assert stream.time_base is not None
+    stream.thread_type = "NONE"
+    # Frames that no other is drawn from are passed over: they are most of those between the key frames.
+    stream.codec_context.skip_frame = "NONREF"
+    step = float((stream.duration or 0) * stream.time_base) / THUMBNAILS
+    for number in range(THUMBNAILS):
+        # A key frame a little beside the even place is as good, and is there at once.
+        place, play = (number + 0.5) * step, step / 3
+        container.seek(int((place + play) / stream.time_base), stream=stream)
+        found: av.VideoFrame | None = None
+        last: av.VideoFrame | None = None
+        for frame in container.decode(stream):
+            last = frame
+            if found is not None:
+                break
+            if frame.time is not None and frame.time >= place - play:
+                found = frame
+        if last is not None:
+            yield found or last, last
+
+
+def _judged(frame: av.VideoFrame, after: av.VideoFrame, black_luma: int) -> tuple[float, float]:
+    """How good a poster a picture is, and which part of it is black.
+
+    Good is what has light and dark, edges and colours, and stands still. A blank picture has none of these, a
+    blurred one no edges; in the middle of a crossfade two pictures weaken each other and nothing stands still.
+    """
+    scale = min(1.0, _MEASURED_SIDE / max(frame.width, frame.height))
+    size = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
+    luma = _luma(frame, *size)
+    contrast = min(1.0, float(luma.std()) / 64)
+    edges = (float(np.abs(np.diff(luma, axis=0)).mean()) + float(np.abs(np.diff(luma, axis=1)).mean())) / 24
+    change = float(np.abs(luma - _luma(after, *size)).mean())
+    lost = float(np.mean((luma <= black_luma) | (luma >= 230)))
+    score = (0.1 + contrast) * (0.1 + min(1.0, edges)) * (0.3 + _colour(_rgb(frame, *size)))
+    return score * (1 - 0.7 * lost) / (1 + change / 8), float(np.mean(luma < black_luma))
+
+
+def _colour(rgb: Array) -> float:
+    """How colourful a picture is, 0 to 1, by Hasler and Suesstrunk (2003)."""
+    red, green, blue = (rgb[..., channel].astype(np.float32) for channel in range(3))
+    across, along = red - green, (red + green) / 2 - blue
+    spread = np.hypot(across.std(), along.std()) + 0.3 * np.hypot(across.mean(), along.mean())
+    return min(1.0, float(spread) / 80)
+
+
+def _width_at(frame: av.VideoFrame, height: int) -> int:
+    return max(2, round(frame.width * height / frame.height / 2) * 2)
+
+
+def _luma(frame: av.VideoFrame, width: int, height: int) -> Array:
+    """The brightness of every pixel, 16 to 235."""
+    return np.asarray(frame.reformat(width, height, format="yuv420p").to_ndarray()[:height, :width], np.int16)
+
+
+def _rgb(frame: av.VideoFrame, width: int, height: int) -> Array:
+    drawn = frame.reformat(
+        width, height, "rgb24", Colorspace.ITU709, Colorspace.ITU709, None, ColorRange.MPEG, ColorRange.JPEG
+    )
+    return np.asarray(drawn.to_ndarray())
+
+
+def _write_jpeg(path: str, frame: av.VideoFrame, colours: Colorspace, colour_range: ColorRange) -> None:
+    """Write a picture in the colours that a JPEG has by its standard."""
+    drawn = frame.reformat(
+        format="yuvj420p",
+        src_colorspace=colours,
+        dst_colorspace=Colorspace.ITU601,
+        src_color_range=colour_range,
+        dst_color_range=ColorRange.JPEG,
+    )
+    encoder = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
+    encoder.framerate = 1  # type: ignore[assignment]
+    encoder.qmin = encoder.qmax = JPEG_QUALITY
+    drawn.pts = 0
+    Path(path).write_bytes(b"".join(bytes(packet) for packet in (*encoder.encode(drawn), *encoder.encode(None))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

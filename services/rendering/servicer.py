@@ -1,0 +1,45 @@
+"""The edge of the rendering service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.rendering.v1 import rendering_service_pb2 as pb
+from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
+from services.rendering.videos import Finisher, Order, Video
+
+
+class RenderingServicer(pb_grpc.RenderingServiceServicer):
+    """RenderingService."""
+
+    def __init__(self, finisher: Finisher[media_pb2.Object]) -> None:
+        self._finisher = finisher
+
+    async def FinishVideo(self, request: pb.FinishVideoRequest, context: Any) -> AsyncIterator[pb.FinishVideoResponse]:
+        order = Order(request.video, request.audio, request.duration.ToTimedelta(), request.title, request.folder)
+        async with aclosing(self._finisher.finish(order)) as updates:
+            async for update in updates:
+                yield _response(update)
+
+
+def _response(update: float | Video[media_pb2.Object]) -> pb.FinishVideoResponse:
+    if isinstance(update, float):
+        return pb.FinishVideoResponse(progress=media_pb2.Progress(fraction=update))
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=update.measures.seconds))
+    return pb.FinishVideoResponse(
+        video=pb.FinishedVideo(
+            video=update.stored,
+            poster=update.poster,
+            thumbnails=update.thumbnails,
+            duration=duration,
+            loudness_lufs=update.measures.loudness_lufs,
+            true_peak_dbtp=update.measures.true_peak_dbtp,
+        )
+    )

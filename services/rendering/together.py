@@ -1,0 +1,22 @@
+"""Together: do two things at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from moneyprinter.errors import Error
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Do two things at once; when one fails, the other is cancelled, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            first, second = group.create_task(one), group.create_task(other)
+    except* Error as failures:
+        raise failures.exceptions[0] from None
+    return first.result(), second.result()

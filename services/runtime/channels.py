@@ -1,0 +1,57 @@
+"""Channels: how a service calls another one, as itself, within the deadline of the call that it serves."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+import grpc
+
+from moneyprinter import calls, contract
+from services.runtime import telemetry, tls
+from services.runtime.config import RuntimeConfig
+
+# What one hop keeps of its caller's deadline, so that it can still say why it was too slow.
+MARGIN_SECONDS = 0.1
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Every channel has connections of its own, so that closing one service does not touch another's.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+_served_until: ContextVar[float] = ContextVar("served_until", default=float("inf"))
+
+
+def serve_until(seconds_from_now: float) -> None:
+    """Let the calls that this task makes end before the call that it serves does."""
+    _served_until.set(time.monotonic() + seconds_from_now)
+
+
+def _shorten(seconds: float) -> float:
+    left = _served_until.get() - time.monotonic() - MARGIN_SECONDS
+    return max(0.001, min(seconds, left))
+
+
+def _metadata() -> calls.Metadata:
+    return ((telemetry.TRACEPARENT, telemetry.traceparent()),)
+
+
+def connect(config: RuntimeConfig, caller: str, service: str, contract_name: str) -> calls.TypedChannel:
+    """Open a channel from `caller` to `service` (both service names), whose server must show that identity.
+
+    `contract_name` is the full name of the gRPC service that is called; its rules say what is repeated.
+    """
+    found = tls.certificates(config, caller)
+    options = (
+        *OPTIONS,
+        # The certificate names a SPIFFE id and its service as DNS name; an address is no identity.
+        ("grpc.ssl_target_name_override", tls.server_name(config, service)),
+        ("grpc.service_config", contract.service_config(contract_name)),
+    )
+    channel = grpc.aio.secure_channel(config.address(service), found.channel(), options)
+    return calls.TypedChannel(channel, _metadata, _shorten)

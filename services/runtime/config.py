@@ -1,0 +1,101 @@
+"""Config: settings from the environment, checked at start.
+
+A service's knobs are fields of its `Config`, a subclass of `Settings`; the knob `cache_size` of the
+service `storage` is set by `MONEYPRINTER_STORAGE_CACHE_SIZE`. A misspelt name stops the process.
+Secrets are never settings: a setting may name the file that holds one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+T = TypeVar("T", bound="Settings")
+
+PREFIX = "MONEYPRINTER_"
+
+# The ports of ARCHITECTURE.md 1; 8080-8085 are the specification's.
+PORTS = {
+    "gateway": 8080,
+    "orchestrator": 8081,
+    "audio": 8082,
+    "content": 8083,
+    "processing": 8084,
+    "config": 8085,
+    "validation": 8086,
+    "concatenation": 8087,
+    "rendering": 8088,
+    "storage": 8089,
+    "user": 8090,
+    "monitoring": 8091,
+    "encoder": 8092,
+}
+SERVICES = tuple(name for name in PORTS if name != "gateway")
+
+
+class ConfigError(Exception):
+    """A setting is missing, misspelt or wrong; the message says which, in one line."""
+
+
+class Settings(BaseSettings):
+    """The base of every service's `Config`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+
+class RuntimeConfig(Settings):
+    """What every process of the platform is told (`MONEYPRINTER_RUNTIME_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}RUNTIME_")
+
+    certificates: Path = Path("/etc/moneyprinter/certificates")
+    """The folder with `ca.pem` and, for each service, `<service>/cert.pem` and `<service>/key.pem`."""
+    trust_domain: str = "cluster.local"
+    """The SPIFFE trust domain of the mesh."""
+    namespace: str = "moneyprinter"
+    """The namespace in SPIFFE ids: `spiffe://<trust_domain>/ns/<namespace>/sa/<service>`."""
+    bind: str = "127.0.0.1"
+    """The address that servers listen on. In a container: `0.0.0.0`."""
+    ports: dict[str, int] = PORTS
+    """The port of each service, as JSON."""
+    hosts: dict[str, str] = {}
+    """Where each service is found, as JSON, for example `{"audio": "audio.moneyprinter.svc"}`."""
+    default_host: str = "127.0.0.1"
+    """Where a service is found that `hosts` does not name."""
+    scratch: Path = Path("/tmp/moneyprinter")  # noqa: S108
+    """The folder for files of work in progress; what a dead process left there is removed."""
+    ffmpeg: Path = Path("ffmpeg")
+    """The ffmpeg program."""
+    reflection: bool = False
+    """Whether servers describe themselves to tools such as grpcurl."""
+    grace_seconds: float = 20.0
+    """How long calls in progress may go on after SIGTERM."""
+    token_issuer: str = "moneyprinter"
+    """The `iss` of user tokens."""
+    token_audience: str = "moneyprinter"
+    """The `aud` of user tokens."""
+    log_level: str = "info"
+    """The least level that is logged: `debug`, `info`, `warning` or `error`."""
+
+    def address(self, service: str) -> str:
+        """Where a service is called."""
+        return f"{self.hosts.get(service, self.default_host)}:{self.ports[service]}"
+
+
+def load(kind: type[T]) -> T:
+    """Read settings of a kind from the environment. Raises ConfigError, which says what to do."""
+    prefix = kind.model_config.get("env_prefix") or ""
+    known = {f"{prefix}{name}".upper() for name in kind.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
+    if prefix and unknown:
+        raise ConfigError(f"{unknown[0]} is no setting; those are: {', '.join(sorted(known))}")
+    try:
+        return kind()
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        name = f"{prefix}{'.'.join(str(part) for part in first['loc'])}".upper()
+        raise ConfigError(f"{name}: {first['msg']} (it is set to {first['input']!r})") from None

@@ -1,0 +1,43 @@
+"""Errors: what a handler raised becomes a status with a reason, and what it was is logged.
+
+The tree itself is `moneyprinter.errors`; this is the server's side of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import uuid
+
+import grpc
+import structlog
+
+from moneyprinter import status
+from moneyprinter.errors import DeadlineExceeded, Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
+
+log = structlog.get_logger()
+
+# Faults of the one who calls; everything else is logged as ours or our neighbours'.
+_EXPECTED = (InvalidArgument, Unavailable, DeadlineExceeded, ResourceExhausted)
+
+
+def typed(failure: Exception) -> Error:
+    """The error that stands for any exception. One that nobody expected becomes Internal, with an id to find it by."""
+    match failure:
+        case Error():
+            return failure
+        case grpc.aio.AioRpcError():
+            return status.from_rpc_error(failure)
+        case TimeoutError() | asyncio.TimeoutError():
+            return DeadlineExceeded("the work did not end within its deadline", reason="DEADLINE_EXCEEDED")
+        case OSError(errno=errno.ENOSPC):
+            return ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
+    incident = uuid.uuid4().hex[:12]
+    log.error("defect", incident=incident, exc_info=failure)
+    return Internal(f"a defect of the platform (incident {incident} in its log)", reason="INTERNAL")
+
+
+async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # type: ignore[type-arg]
+    """End a call with an error. Always raises."""
+    details = ((status.DETAILS_KEY, status.to_status(error).SerializeToString()),)
+    await context.abort(status.code_of(error), error.message[: status.MAX_MESSAGE], details)

@@ -1,0 +1,73 @@
+"""Events: a connection to NATS as this workload, and lifecycle events as the JSON that is published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import nats
+import nats.errors
+import structlog
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from nats.aio.client import Client
+
+from services.runtime import tls
+from services.runtime.config import RuntimeConfig
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterator[Client]:
+    """Connect to NATS at `url` (`tls://host:port`) with the certificate of `service`, and stay connected."""
+
+    async def disconnected() -> None:
+        log.warning("nats disconnected", service=service)
+
+    async def reconnected() -> None:
+        log.info("nats reconnected", service=service)
+
+    async def failed(failure: Exception) -> None:
+        log.warning("nats error", service=service, error=str(failure) or type(failure).__name__)
+
+    client = await nats.connect(
+        url,
+        name=service,
+        tls=tls.certificates(config, service).context(),
+        tls_hostname=tls.server_name(config, "nats"),
+        tls_handshake_first=True,
+        inbox_prefix=f"_INBOX.{service}".encode(),
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,
+        connect_timeout=5,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        error_cb=failed,
+    )
+    try:
+        yield client
+    finally:
+        # When the server is gone already, nats-py fails in closing with whatever it stumbles over.
+        with suppress(nats.errors.Error, OSError, AttributeError):
+            await client.close()
+
+
+def encode(event: Message) -> bytes:
+    """An event as it is published: JSON with the contract's field names, whole numbers without a fraction."""
+    fields = json_format.MessageToDict(
+        event, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return json.dumps(_whole(fields), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _whole(item) for name, item in value.items()}
+        case float() if value.is_integer():
+            return int(value)
+    return value

@@ -1,0 +1,361 @@
+"""Server: the one way in which a service starts, is called, and stops.
+
+`running(service, config)` opens what the service's `wire` opens, serves it over mTLS, and closes all of
+it in reverse. Every call passes the same chain, outermost first: telemetry, error mapping, peer
+identity, user, access rule, deadline, admission, and the contract's rules for each message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from moneyprinter import calls, contract
+from moneyprinter.errors import ResourceExhausted, Unavailable
+from moneyprinter.objects import Objects
+from moneyprinter.user.v1 import user_service_pb2, user_service_pb2_grpc
+from services.runtime import access, channels, errors, telemetry, tls
+from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.contract import check
+
+log = structlog.get_logger()
+
+Wire = Callable[[Any, "Runtime"], Any]
+
+CHECK_SECONDS = 2.0
+CANCEL_SECONDS = 3.0
+
+OPTIONS = (
+    # Without this a second process would share the port in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60 * 60_000),
+)
+
+
+class Runtime:
+    """What the wiring of a service is given."""
+
+    def __init__(self, service: str, config: RuntimeConfig, server: grpc.aio.Server, stack: AsyncExitStack) -> None:
+        self.service = service
+        self.config = config
+        self.port = 0
+        """The port that it listens on."""
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with the error when a background task dies."""
+        self.stopping = asyncio.Event()
+        """Set when the service begins to stop: calls that wait for something end now."""
+        self.max_calls = 1000
+        """How many calls are served at once; more are answered RESOURCE_EXHAUSTED. A wiring may lower it."""
+        self.health = Health()
+        self.contracts: list[str] = []
+        self._server = server
+        self._stack = stack
+
+    def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: Any) -> None:
+        """Serve a servicer: `runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(...))`."""
+        register(servicer, self._server)
+        module = importlib.import_module(register.__module__.removesuffix("_grpc"))
+        name = register.__name__.removeprefix("add_").removesuffix("Servicer_to_server")
+        self.contracts.append(module.DESCRIPTOR.services_by_name[name].full_name)
+
+    def connect(self, service: str, contract_name: str) -> calls.TypedChannel:
+        """Open a channel to another service; it closes with this one."""
+        channel = channels.connect(self.config, self.service, service, contract_name)
+        self._stack.push_async_callback(channel.close)
+        return channel
+
+    def objects(self) -> Objects:
+        """The objects of the storage service."""
+        return Objects(self.connect("storage", "moneyprinter.storage.v1.StorageService"))
+
+    def check(self, name: str, probe: Callable[[], Awaitable[object]]) -> None:
+        """Answer the health check `name` by running `probe`; what it raises means NOT_SERVING."""
+        self.health.probes[name] = probe
+
+    @asynccontextmanager
+    async def background(self, work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+        """Run `work` while the context is open. When it dies before, the process stops, and is started anew."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (failure := task.exception()):
+                log.error("background task died", service=self.service, task=name, exc_info=failure)
+                if not self.failed.done():
+                    self.failed.set_exception(failure)
+
+        task = asyncio.create_task(work, name=f"{self.service}: {name}")
+        task.add_done_callback(ended)
+        try:
+            yield
+        finally:
+            await cancel(task)
+
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
+        """A new folder for files of work in progress, removed when the context closes."""
+        folder = Path(tempfile.mkdtemp(dir=_scratch_root(self.config, self.service)))
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _scratch_root(config: RuntimeConfig, service: str) -> Path:
+    """The folder of this process, which names its pid so that what a dead one left is known."""
+    root = config.scratch / f"{service}-{os.getpid()}"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return root
+
+
+def _clear_scratch(config: RuntimeConfig, service: str) -> None:
+    for folder in config.scratch.glob(f"{service}-*"):
+        pid = folder.name.rpartition("-")[2]
+        if pid == str(os.getpid()) or (pid.isdigit() and not psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Health(health_aio.HealthServicer):
+    """grpc.health.v1, with checks that are run when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probes: dict[str, Callable[[], Awaitable[object]]] = {}
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        probe = self.probes.get(request.service)
+        if probe is None:
+            return await super().Check(request, context)
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await probe()
+        except Exception as failure:
+            log.warning("health check failed", check=request.service, error=str(failure) or type(failure).__name__)
+            return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+
+class Chain(grpc.aio.ServerInterceptor):
+    """What every call passes before and after its handler."""
+
+    def __init__(self, service: str, decide: access.Access) -> None:
+        self._service = service
+        self._access = decide
+        self._active = 0
+        self.runtime: Runtime | None = None
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        method, metadata = details.method, dict(details.invocation_metadata or ())
+        kind = ("stream" if handler.request_streaming else "unary") + (
+            "_stream" if handler.response_streaming else "_unary"
+        )
+        behaviour = getattr(handler, kind)
+
+        def checked(request: Any) -> Any:
+            if handler.request_streaming:
+                return _checked_stream(request)
+            check(request)
+            return request
+
+        async def answer(request: Any, context: Any) -> Any:
+            async with self._call(method, metadata, context):
+                return await behaviour(checked(request), context)
+
+        async def stream(request: Any, context: Any) -> None:
+            # Written here, not yielded: gRPC leaves the generator of a cancelled call to the garbage collector.
+            async with self._call(method, metadata, context):
+                responses = behaviour(checked(request), context)
+                if inspect.iscoroutine(responses):
+                    await responses  # It writes by itself, as the health service's Watch does.
+                    return
+                async with aclosing(responses):
+                    async for response in responses:
+                        await context.write(response)
+
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        return make(
+            stream if handler.response_streaming else answer,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    @asynccontextmanager
+    async def _call(self, method: str, metadata: dict[str, Any], context: Any) -> AsyncIterator[None]:
+        with (
+            telemetry.traced(metadata.get(telemetry.TRACEPARENT)),
+            telemetry.logged_call(self._service, method) as outcome,
+        ):
+            try:
+                await self._access.admit(method, context.auth_context(), metadata)
+                seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
+                channels.serve_until(seconds)
+                async with asyncio.timeout(seconds):
+                    with self._admitted():
+                        yield
+            except asyncio.CancelledError:
+                outcome["code"] = "CANCELLED"
+                raise
+            except Exception as failure:
+                error = errors.typed(failure)
+                outcome.update(code=type(error).__name__, reason=error.reason)
+                await errors.abort(context, error)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        if self.runtime is not None and self._active >= self.runtime.max_calls:
+            raise ResourceExhausted(
+                f"{self._service} has as much work as it can do; try again in a second",
+                reason="BUSY",
+                retry_after_seconds=1.0,
+            )
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+
+async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        check(request)
+        yield request
+
+
+@asynccontextmanager
+async def running(
+    service: str,
+    config: RuntimeConfig,
+    *,
+    settings: Any = None,
+    keys: access.Keys | None = None,
+    wire: Wire | None = None,
+) -> AsyncIterator[Runtime]:
+    """Run one service while the context is open; it is ready when the body begins.
+
+    `settings` is the service's `Config`; without it, it is read from the environment. `keys` are the
+    keys of user tokens; without them, they are asked of the user service. `wire` is the service's own
+    unless a test brings another.
+    """
+    if wire is None:
+        wire, settings = _find(service, settings)
+    _clear_scratch(config, service)
+    async with AsyncExitStack() as stack:
+        decide = access.Access(config, keys or _user_service_keys(config, service, stack))
+        chain = Chain(service, decide)
+        server = grpc.aio.server(interceptors=(chain,), options=OPTIONS)
+        address = f"{config.bind}:{config.ports[service]}"
+        try:
+            port = server.add_secure_port(address, tls.certificates(config, service).server())
+        except RuntimeError:
+            raise ConfigError(f"{service} cannot listen on {address}: the port is in use") from None
+        runtime = chain.runtime = Runtime(service, config, server, stack)
+        runtime.port = port
+        await stack.enter_async_context(wire(settings, runtime))
+        health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
+        if config.reflection:
+            reflection.enable_server_reflection([*runtime.contracts, reflection.SERVICE_NAME], server)
+        await server.start()
+        for name in ("", *runtime.contracts):
+            await runtime.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        log.info("service ready", service=service, address=address)
+        try:
+            yield runtime
+        finally:
+            runtime.stopping.set()
+            await runtime.health.enter_graceful_shutdown()
+            await server.stop(config.grace_seconds)
+            shutil.rmtree(_scratch_root(config, service), ignore_errors=True)
+
+
+def _find(service: str, settings: Any) -> tuple[Wire, Any]:
+    try:
+        wire = importlib.import_module(f"services.{service}.server").wire
+    except ModuleNotFoundError as missing:
+        if missing.name not in (f"services.{service}", f"services.{service}.server"):
+            raise
+        raise ConfigError(f"there is no service {service}") from None
+    if settings is None:
+        settings = load(importlib.import_module(f"services.{service}.config").Config)
+    return wire, settings
+
+
+def _user_service_keys(config: RuntimeConfig, service: str, stack: AsyncExitStack) -> access.Keys:
+    channel = channels.connect(config, service, "user", "moneyprinter.user.v1.UserService")
+    stack.push_async_callback(channel.close)
+    stub = user_service_pb2_grpc.UserServiceStub(channel)
+
+    async def fetch() -> dict[str, Any]:
+        found = await stub.ListSigningKeys(user_service_pb2.ListSigningKeysRequest())
+        fields = ("kty", "crv", "x", "y", "kid", "use", "alg")
+        return {"keys": [{field: getattr(key, field) for field in fields} for key in found.keys]}
+
+    return access.Keys(fetch)
+
+
+async def serve(
+    services: Sequence[str], config: RuntimeConfig, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Run services until `stop` is set, all at once, since one may wait for another; call `ready` when all are.
+
+    When one fails, the others are stopped in order, and its error is raised.
+    """
+    waiting = set(services)
+
+    async def one(service: str) -> None:
+        async with running(service, config) as runtime:
+            waiting.discard(service)
+            if not waiting:
+                ready()
+            stopped = asyncio.create_task(stop.wait())
+            runtime.failed.add_done_callback(lambda _: stopped.cancel())
+            await asyncio.wait([stopped])
+            if runtime.failed.done():
+                runtime.failed.result()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                group.create_task(one(service), name=service)
+    except* (ConfigError, Unavailable) as failures:
+        raise failures.exceptions[0] from None
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end.
+
+    More than once where needed: `asyncio.wait_for` of Python 3.11, which nats-py uses, loses a cancellation
+    that comes at the moment in which what it waits for is done.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)
+
+
+async def connected(channel: calls.TypedChannel, service: str, seconds: float = 15.0) -> None:
+    """Wait until a channel is connected. Raises Unavailable when it is not within `seconds`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await channel.channel_ready()
+            return
+    raise Unavailable(f"{service} cannot be reached", reason="SERVICE_UNAVAILABLE")

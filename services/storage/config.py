@@ -1,0 +1,21 @@
+"""Config: the knobs of the storage service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.config import Settings
+
+
+class Config(Settings):
+    """What the storage service is told (`MONEYPRINTER_STORAGE_...`)."""
+
+    model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_STORAGE_")
+
+    root: Path = Path("/var/lib/moneyprinter/storage")
+    """The folder of the encrypted objects."""
+    max_calls: int = Field(100, ge=1)
+    """How many calls are served at once; each may hold some 15 MB."""

@@ -1,0 +1,41 @@
+"""Server: the wiring of the storage service."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from obstore.store import LocalStore
+
+from moneyprinter.config.v1 import config_service_pb2_grpc
+from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
+from services.runtime.config import ConfigError
+from services.runtime.server import Runtime, connected
+from services.storage import master_key, objects
+from services.storage.blobs import StoreBlobs, sweep
+from services.storage.config import Config
+from services.storage.sealing import SealedBoxes
+from services.storage.servicer import StorageServicer
+
+# Longer than any put may take.
+ABANDONED_SECONDS = 2 * 3600.0
+
+
+@asynccontextmanager
+async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
+    """Serve the objects below the root."""
+    try:
+        config.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as failure:
+        raise ConfigError(f"the folder of the objects cannot be used: {failure}") from None
+    channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
+    await connected(channel, "config")
+    boxes = SealedBoxes(await master_key.fetch(config_service_pb2_grpc.ConfigServiceStub(channel)))
+    blobs = StoreBlobs(LocalStore(config.root))
+    runtime.max_calls = config.max_calls
+    runtime.check("storage", lambda: objects.probe(blobs, boxes, uuid.uuid4().hex))
+    runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, boxes))
+    async with runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"):
+        yield

@@ -1,0 +1,61 @@
+"""Servicer: the edge of the storage service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.storage.v1 import storage_service_pb2 as pb
+from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
+from services.storage import objects
+from services.storage.objects import Blobs, Boxes, Header, Object, Trailer
+
+
+class StorageServicer(pb_grpc.StorageServiceServicer):
+    """Objects by key."""
+
+    def __init__(self, blobs: Blobs, boxes: Boxes) -> None:
+        self._blobs = blobs
+        self._boxes = boxes
+
+    async def PutObject(self, requests: AsyncIterator[pb.PutObjectRequest], context: Any) -> pb.PutObjectResponse:
+        stored = await objects.put(self._blobs, self._boxes, _parts(requests))
+        return pb.PutObjectResponse(object=_object(stored))
+
+    async def GetObject(self, request: pb.GetObjectRequest, context: Any) -> AsyncIterator[pb.GetObjectResponse]:
+        async for part in objects.get(self._blobs, self._boxes, request.key):
+            yield _response(part)
+
+    async def HeadObject(self, request: pb.HeadObjectRequest, context: Any) -> pb.HeadObjectResponse:
+        return pb.HeadObjectResponse(object=_object(await objects.head(self._blobs, self._boxes, request.key)))
+
+    async def DeleteObject(self, request: pb.DeleteObjectRequest, context: Any) -> pb.DeleteObjectResponse:
+        await objects.delete(self._blobs, request.key)
+        return pb.DeleteObjectResponse()
+
+
+async def _parts(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator[Header | bytes | Trailer]:
+    async for request in requests:
+        match request.WhichOneof("part"):
+            case "header":
+                yield Header(request.header.key)
+            case "chunk":
+                yield request.chunk
+            case "trailer":
+                yield Trailer(request.trailer.sha256)
+
+
+def _response(part: Object | bytes | Trailer) -> pb.GetObjectResponse:
+    match part:
+        case Object():
+            return pb.GetObjectResponse(object=_object(part))
+        case Trailer():
+            trailer = pb.GetObjectResponse.Trailer(sha256=part.sha256, size_bytes=part.size_bytes)
+            return pb.GetObjectResponse(trailer=trailer)
+        case _:
+            return pb.GetObjectResponse(chunk=part)
+
+
+def _object(found: Object) -> media_pb2.Object:
+    return media_pb2.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)

@@ -1,0 +1,1 @@
+"""User: accounts, sign-in, and the tokens that prove it."""

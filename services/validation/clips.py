@@ -1,0 +1,159 @@
+"""Clips: take what a user handed in, check it, and keep it where the other services find it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from moneyprinter.errors import DataLoss, InvalidArgument
+from services.validation.probe import Bounds, Facts, Part, probe
+
+# The parts of the work that are done when the bytes are here, and when they were read.
+FETCHED, PROBED = 0.8, 0.9
+PROGRESS_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored object."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip that was found good."""
+
+    stored: Stored
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Download:
+    """Bytes that are on their way here."""
+
+    size_bytes: int | None
+    """How many, as far as their sender says."""
+    chunks: AsyncIterator[bytes]
+
+
+class Web(Protocol):
+    """Where clips are fetched from."""
+
+    def open(self, address: str) -> AbstractAsyncContextManager[Download]:
+        """Open what is at an address. Raises InvalidArgument."""
+
+
+class Objects(Protocol):
+    """Where clips are kept."""
+
+    async def head(self, key: str) -> Any | None:
+        """Describe an object; None when there is none."""
+
+    def get(self, key: str) -> AsyncIterator[bytes]:
+        """Read an object. Raises DataLoss at its end when it was altered."""
+
+    async def put_file(self, key: str, path: Path) -> Any:
+        """Store a file."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What has arrived."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What clips are checked with."""
+
+    web: Web
+    objects: Objects
+    scratch: Callable[[], AbstractAsyncContextManager[Path]]
+    bounds: Bounds
+    max_bytes: int
+    probes: asyncio.Semaphore
+    """How many clips may be read at once."""
+
+    async def validate(self, source: str | Stored, part: Part) -> AsyncGenerator[float | Clip, None]:
+        """Check a clip at an address, or an uploaded one: yields the part of the work that is done, then the clip.
+
+        Raises InvalidArgument with one of the CLIP reasons, NotFound when there is no such upload.
+        """
+        _check_order(part)
+        async with self.scratch() as folder:
+            path = folder / "clip"
+            landed = None
+            async with self._download(source) as download, aclosing(_land(download, path, self.max_bytes)) as landing:
+                async for step in landing:
+                    if isinstance(step, Landed):
+                        landed = step
+                    else:
+                        yield FETCHED * step
+            assert landed is not None
+            async with self.probes:
+                facts = await probe(path, part, self.bounds)
+            yield PROBED
+            yield Clip(await self._kept(source, landed, path), facts)
+
+    def _download(self, source: str | Stored) -> AbstractAsyncContextManager[Download]:
+        if isinstance(source, str):
+            return self.web.open(source)
+        return nullcontext(Download(source.size_bytes, self.objects.get(source.key)))
+
+    async def _kept(self, source: str | Stored, landed: Landed, path: Path) -> Stored:
+        """Where the clip is kept: an upload where it is, what was fetched under the hash of its bytes."""
+        if isinstance(source, Stored):
+            if source.sha256 != landed.sha256:
+                raise DataLoss(
+                    f"object {source.key} is not the one that was asked for: it was replaced meanwhile",
+                    reason="CHECKSUM_MISMATCH",
+                )
+            return source
+        key = f"cache/validation/{landed.sha256}.bin"
+        if await self.objects.head(key) is None:
+            await self.objects.put_file(key, path)
+        return Stored(key, landed.sha256, landed.size_bytes)
+
+
+def _check_order(part: Part) -> None:
+    if part.end_seconds is not None and part.end_seconds <= part.start_seconds:
+        raise InvalidArgument(
+            f"the wanted part ends at {part.end_seconds:.2f} s, before it starts at {part.start_seconds:.2f} s",
+            reason="CLIP_RANGE_INVALID",
+        )
+
+
+async def _land(download: Download, path: Path, max_bytes: int) -> AsyncGenerator[float | Landed, None]:
+    """Write bytes to a file: yields the part that is here, at last what has arrived."""
+    _check_size(download.size_bytes or 0, max_bytes)
+    expected = download.size_bytes or max_bytes
+    digest, size_bytes, told = hashlib.sha256(), 0, 0.0
+    with path.open("xb") as file:
+        async for chunk in download.chunks:
+            size_bytes += len(chunk)
+            _check_size(size_bytes, max_bytes)
+            digest.update(chunk)
+            await asyncio.to_thread(file.write, chunk)
+            fraction = min(1.0, size_bytes / expected)
+            if fraction >= told + PROGRESS_STEP:
+                told = fraction
+                yield fraction
+    yield Landed(digest.hexdigest(), size_bytes)
+
+
+def _check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise InvalidArgument(
+            f"the clip is larger than {max_bytes / 1e6:.0f} MB, the most that is taken; shorten or compress it",
+            reason="CLIP_TOO_LARGE",
+        )

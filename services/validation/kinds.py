@@ -1,0 +1,74 @@
+"""Kinds: what a file is that is neither video nor picture, told from its first bytes, so that people learn it."""
+
+from __future__ import annotations
+
+HEAD_BYTES = 4096
+
+
+def _picture(kind: str) -> str:
+    return f"a picture of a kind that is not taken ({kind}; PNG, JPEG, WebP and GIF are)"
+
+
+_PLAYLIST = "a playlist, which names other files and is no video itself"
+_STARTS = (
+    (b"#EXTM3U", _PLAYLIST),
+    (b"ffconcat version", _PLAYLIST),
+    (b"[playlist]", _PLAYLIST),
+    (b"v=0\r\n", _PLAYLIST),
+    (b"v=0\n", _PLAYLIST),
+    (b"BM", _picture("BMP")),
+    (b"II*\0", _picture("TIFF")),
+    (b"MM\0*", _picture("TIFF")),
+    (b"\x76\x2f\x31\x01", _picture("EXR")),
+    (b"ID3", "sound (MP3)"),
+    (b"fLaC", "sound (FLAC)"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "an archive (ZIP)"),
+    (b"\x1f\x8b", "an archive (gzip)"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+)
+_RIFF = {b"WAVE": "sound (WAV)"}
+_BRANDS = {
+    b"heic": _picture("HEIC"),
+    b"heix": _picture("HEIC"),
+    b"mif1": _picture("HEIF"),
+    b"avif": _picture("AVIF"),
+    b"M4A ": "sound (M4A)",
+}
+# MPEG audio and ADTS: eleven or twelve set bits, which no container of video begins with.
+_SOUND_SYNC = {0xFB, 0xF3, 0xF2, 0xFA, 0xF1, 0xF9}
+
+
+def unwanted(head: bytes) -> str | None:
+    """What a file is when its first `HEAD_BYTES` show that it is no video and no picture that is taken.
+
+    None when it may be one.
+    """
+    if not head:
+        return "empty"
+    if head[:4] == b"RIFF" and head[8:12] in _RIFF:
+        return _RIFF[head[8:12]]
+    if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
+        return _BRANDS[head[8:12]]
+    for start, kind in _STARTS:
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
+            return kind
+    if head[0] == 0xFF and head[1:2] and head[1] in _SOUND_SYNC:
+        return "sound (MPEG)"
+    return _text(head)
+
+
+def _text(head: bytes) -> str | None:
+    try:
+        text = head[: HEAD_BYTES - 4].decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        # A character that is cut at the end of the head is no fault of it.
+        if failure.start < len(failure.object) - 4:
+            return None
+        text = head[: failure.start].decode("utf-8-sig", errors="replace")
+    if any(ord(character) < 32 and character not in "\t\r\n\f\x1b" for character in text):
+        return None
+    if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
+        return "a web page; the address must lead to the file itself"
+    return "a text file"

@@ -1,0 +1,74 @@
+"""The edge of the validation service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.validation.v1 import validation_service_pb2 as pb
+from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
+from services.validation.clips import Clip, Desk, Stored
+from services.validation.probe import Part
+
+
+class ValidationServicer(pb_grpc.ValidationServiceServicer):
+    """ValidationService."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def ValidateClip(
+        self, request: pb.ValidateClipRequest, context: Any
+    ) -> AsyncIterator[pb.ValidateClipResponse]:
+        async with aclosing(self._desk.validate(_source(request), _part(request))) as updates:
+            async for update in updates:
+                yield _response(update)
+
+
+def _source(request: pb.ValidateClipRequest) -> str | Stored:
+    if request.WhichOneof("source") == "url":
+        return request.url
+    return Stored(request.object.key, request.object.sha256, request.object.size_bytes)
+
+
+def _part(request: pb.ValidateClipRequest) -> Part:
+    return Part(
+        start_seconds=request.start.ToTimedelta().total_seconds(),
+        end_seconds=request.end.ToTimedelta().total_seconds() if request.HasField("end") else None,
+    )
+
+
+def _response(update: float | Clip) -> pb.ValidateClipResponse:
+    if isinstance(update, float):
+        return pb.ValidateClipResponse(progress=media_pb2.Progress(fraction=update))
+    stored, facts = update.stored, update.facts
+    return pb.ValidateClipResponse(
+        clip=media_pb2.Clip(
+            object=media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes),
+            duration=_duration(facts.duration_seconds),
+            width=facts.width,
+            height=facts.height,
+            frame_rate=_frame_rate(facts.rate),
+            video_codec=facts.video_codec,
+            has_audio=facts.has_audio,
+            still=facts.still,
+        )
+    )
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    if seconds is None:
+        return None
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration
+
+
+def _frame_rate(rate: Fraction | None) -> media_pb2.FrameRate | None:
+    return None if rate is None else media_pb2.FrameRate(numerator=rate.numerator, denominator=rate.denominator)

@@ -1,0 +1,166 @@
+"""Speech: espeak-ng's voice, words that are timed where they are heard, and nothing left behind."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from moneyprinter.errors import Internal, InvalidArgument
+from services.audio import speech
+from services.audio.espeak import Espeak
+from services.audio.speech import Speech, Spoken
+from tests.audio.conftest import Folder
+from tests.audio.sounds import RATE, Sound, level, programs, read
+
+TALE = [
+    "In the quiet hours before dawn, when the city still sleeps, a baker kneads his dough.",
+    "He dreams of the sea that he left behind many years ago.",
+    "It costs $3,500.75, or 50% off!",
+]
+
+
+async def spoken(speaker: Espeak, sentences: list[str], voice: str, folder: Path) -> tuple[Spoken, Sound]:
+    """What was said, and its sound."""
+    found = speaker.voice(voice)
+    assert found is not None
+    updates = [update async for update in speaker.speak(sentences, found, folder / "speech.wav")]
+    said = updates[-1]
+    assert isinstance(said, Spoken)
+    fractions = [update for update in updates if isinstance(update, float)]
+    assert fractions == sorted(fractions) and len(fractions) == len(sentences) and fractions[-1] <= 1
+    return said, read(folder / "speech.wav", 1)[:, 0]
+
+
+def at(time: timedelta) -> int:
+    return round(time / timedelta(seconds=1) * RATE)
+
+
+def loud(sound: Sound) -> NDArray[np.intp]:
+    """The samples that are heard: within 36 dB of the loudest."""
+    return np.flatnonzero(np.abs(sound) > 0.016 * np.abs(sound).max())
+
+
+async def test_words_are_timed_where_they_are_heard(speaker: Espeak, tmp_path: Path) -> None:
+    said, sound = await spoken(speaker, TALE, "en-US", tmp_path)
+    assert [" ".join(word.text for word in sentence) for sentence in said.sentences] == TALE
+    assert abs(at(said.duration) - len(sound)) <= 1
+    previous = 0
+    for sentence in said.sentences:
+        first, last = at(sentence[0].start), at(sentence[-1].end)
+        # It is silent before the sentence; sound begins with its first word and ends with its last.
+        gap = sound[previous:first]
+        assert level(gap) < level(sound) - 35
+        begins, *_, ends = loud(sound[first : last + RATE // 8]) + first
+        assert abs(begins - first) <= 0.04 * RATE
+        assert abs(ends - last) <= 0.06 * RATE
+        previous = last
+        for word in sentence:
+            assert level(sound[at(word.start) : at(word.end)]) > level(sound) - 25
+    assert loud(sound)[0] / RATE == pytest.approx(0.15, abs=0.03)
+    words = [word for sentence in said.sentences for word in sentence]
+    assert all(word.start < word.end for word in words)
+    assert all(before.end <= after.start for before, after in pairwise(words))
+    assert words[-1].end <= said.duration
+
+
+async def test_sentences_are_parted_by_a_pause_and_the_pace_is_natural(speaker: Espeak, tmp_path: Path) -> None:
+    said, _ = await spoken(speaker, TALE[:2], "en-US", tmp_path)
+    pause = said.sentences[1][0].start - said.sentences[0][-1].end
+    assert pause.total_seconds() == pytest.approx(0.35, abs=0.02)
+    assert 145 <= sum(map(len, said.sentences)) / (said.duration / timedelta(minutes=1)) <= 180
+
+
+async def test_a_comma_is_a_pause_that_belongs_to_no_word(speaker: Espeak, tmp_path: Path) -> None:
+    said, _ = await spoken(speaker, ["Take in the light, the movement."], "en-US", tmp_path)
+    words = {word.text: word for word in said.sentences[0]}
+    assert words["light,"].end < words["movement."].start - timedelta(seconds=0.15)
+
+
+@pytest.mark.parametrize(
+    ("voice", "sentence", "words"),
+    [
+        ("en-US", "Dr. Smith *loves* 🎉 e-mail — & tea.", 8),
+        ("en-US", "😀 hi", 2),
+        ("zh-CN", "你好，世界。", 4),
+        ("ja-JP", "こんにちは、世界。", 7),
+        ("de-DE", "Ein schöner Tag, nicht wahr?", 5),
+        ("en-US", "{\\b1}<break time='9s'/> [[hello]] & done", 5),
+        ("en-US", "你好 مرحبا नमस्ते", 4),
+        ("en-US", "a\x00b \x1b[31m c", 3),
+    ],
+)
+async def test_every_word_gets_a_time(speaker: Espeak, tmp_path: Path, voice: str, sentence: str, words: int) -> None:
+    said, sound = await spoken(speaker, [sentence], voice, tmp_path)
+    (found,) = said.sentences
+    assert len(found) == words
+    assert "".join(word.text for word in found) == sentence.replace(" ", "")
+    assert all(before.end <= after.start for before, after in pairwise(found))
+    assert all(word.end - word.start >= timedelta(milliseconds=20) for word in found)
+    assert at(found[-1].end) <= len(sound)
+    assert said.duration < timedelta(seconds=8), "it read out what it should not"
+
+
+async def test_a_sentence_of_signs_takes_a_moment_of_silence(speaker: Espeak, tmp_path: Path) -> None:
+    said, sound = await spoken(speaker, ["Hello.", "***", "Bye."], "en-US", tmp_path)
+    (stars,) = said.sentences[1]
+    assert (stars.end - stars.start).total_seconds() == pytest.approx(0.4, abs=0.01)
+    assert level(sound[at(stars.start) : at(stars.end)]) < -60
+
+
+async def test_men_and_women_sound_different(speaker: Espeak, tmp_path: Path) -> None:
+    pitches = []
+    for voice in ("en-US", "en-US-JennyNeural"):
+        _, sound = await spoken(speaker, ["Many men and women are moving."], voice, tmp_path)
+        frames = sound[: len(sound) // 2400 * 2400].reshape(-1, 2400)
+        voiced = frames[np.square(frames).mean(axis=1) > np.square(sound).mean()] * np.hanning(2400)
+        # How alike the voice is to itself some time later: most after one period.
+        alike = np.fft.irfft(np.abs(np.fft.rfft(voiced, 9600)) ** 2)[:, RATE // 350 : RATE // 65]
+        pitches.append(float(np.median(RATE / (RATE // 350 + np.argmax(alike, axis=1)))))
+    assert pitches[0] < 140 < pitches[1]
+
+
+async def test_a_script_is_spoken_once_and_found_again(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
+    async def made(sentences: list[str], voice: str = "en-US") -> Speech:
+        *_, last = [u async for u in speech.synthesize([speaker], objects, sentences, voice, tmp_path)]
+        assert isinstance(last, Speech)
+        return last
+
+    first = await made(TALE)
+    assert (first.provider, len(objects.puts)) == ("espeak", 2)
+    assert await made(TALE) == first
+    assert await made([f" {TALE[0]}\n", "", *TALE[1:]]) == first
+    assert len(objects.puts) == 2
+    assert (await made(TALE, "en-US-JennyNeural")).audio != first.audio
+    assert (await made(TALE[:2])).audio != first.audio
+
+
+@pytest.mark.parametrize("sentences", [["***"], [" ", "?!"], ["🎉"], ["—", "\x00"]])
+async def test_a_script_without_words_is_refused(
+    speaker: Espeak, objects: Folder, tmp_path: Path, sentences: list[str]
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await anext(speech.synthesize([speaker], objects, sentences, "en-US", tmp_path))
+    assert refused.value.reason == "SCRIPT_EMPTY"
+
+
+async def test_a_broken_engine_is_told_of(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
+    broken = replace(speaker, library=tmp_path / "missing.so")
+    with pytest.raises(Internal, match="could not be spoken") as failed:
+        await anext(speech.synthesize([broken], objects, TALE, "en-US", tmp_path))
+    assert failed.value.reason == "SPEECH_FAILED"
+    assert objects.puts == []
+
+
+async def test_closing_it_stops_the_child(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
+    async with aclosing(speech.synthesize([speaker], objects, TALE * 400, "en-US", tmp_path)) as updates:
+        assert isinstance(await anext(updates), float)
+        assert any("espeak_child" in line for line in programs())
+    assert programs() == []
+    assert objects.puts == []

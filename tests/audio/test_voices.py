@@ -1,0 +1,73 @@
+"""Voices: the names that people and providers use, and who speaks them here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moneyprinter.errors import InvalidArgument
+from services.audio import speech, voices
+from services.audio.espeak import Espeak
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "setting"),
+    [
+        ("en-US", "en-US", "gmw/en-US"),
+        ("en", "en", "gmw/en-US"),
+        ("en-GB", "en-GB", "gmw/en"),
+        ("en-AU", "en-AU", "gmw/en-US"),
+        ("EN_us", "en-US", "gmw/en-US"),
+        ("de-DE", "de-DE", "gmw/de"),
+        ("fr-CA", "fr-CA", "roa/fr"),
+        ("fr-BE", "fr-BE", "roa/fr-BE"),
+        ("es-ES", "es-ES", "roa/es"),
+        ("es-AR", "es-AR", "roa/es-419"),
+        ("pt-BR", "pt-BR", "roa/pt-BR"),
+        ("pt-PT", "pt-PT", "roa/pt"),
+        ("zh-CN", "zh-CN", "sit/cmn"),
+        ("zh-Hant-TW", "zh-Hant-TW", "sit/cmn"),
+        ("zh-HK", "zh-HK", "sit/yue"),
+        ("cmn-CN", "cmn-CN", "sit/cmn"),
+        ("ja-JP", "ja-JP", "jpx/ja"),
+        ("ko-KR", "ko-KR", "ko"),
+        ("no-NO", "no-NO", "gmq/nb"),
+        ("sr-Latn-RS", "sr-Latn-RS", "zls/sr"),
+        ("en-US-Standard-A", "en-US", "gmw/en-US"),
+        ("en-US-Standard-C", "en-US", "gmw/en-US+f3"),
+        ("en-US-Wavenet-F", "en-US", "gmw/en-US+f5"),
+        ("de-DE-Neural2-B", "de-DE", "gmw/de"),
+        ("de-DE-Wavenet-D", "de-DE", "gmw/de+m3"),
+        ("en-US-Studio-O", "en-US", "gmw/en-US"),
+        ("en-US-Chirp3-HD-Aoede", "en-US", "gmw/en-US+f3"),
+        ("en-US-JennyNeural", "en-US", "gmw/en-US+f2"),
+        ("en-GB-RyanNeural", "en-GB", "gmw/en+m7"),
+        ("en-US-AvaMultilingualNeural", "en-US", "gmw/en-US+f3"),
+        ("zh-CN-liaoning-XiaobeiNeural", "zh-CN", "sit/cmn+f2"),
+        ("en-US-SomebodyNeural", "en-US", "gmw/en-US"),
+    ],
+)
+def test_a_name_finds_its_voice(speaker: Espeak, name: str, language: str, setting: str) -> None:
+    assert speech.find_voice([speaker], name) == (speaker, speech.Voice(name, language, setting))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "xx", "xx-XX", "fo-FO", "nonsense", "en-US-Foo-A", "en-US-", "-", "../gmw/en", "en-US+f2", "en-US\n", "alloy",
+     "Jenny", "en-US-Standard-", "en-US-Standard-AA", "en-us-standard-a", "en-US-Neural", "+" * 64],
+)  # fmt: skip
+def test_a_name_that_nobody_knows_is_refused_with_some_that_are_known(speaker: Espeak, name: str) -> None:
+    with pytest.raises(InvalidArgument, match="en-US, en-GB, de-DE") as refused:
+        speech.find_voice([speaker], name)
+    assert refused.value.reason == "VOICE_UNKNOWN"
+    assert len(refused.value.message) < 250
+
+
+def test_every_name_that_is_proposed_is_known(speaker: Espeak) -> None:
+    assert all(speaker.voice(name) for name in speaker.examples())
+
+
+def test_a_folder_without_languages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no languages"):
+        voices.read(tmp_path)

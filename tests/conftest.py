@@ -1,0 +1,57 @@
+"""What all tests share: a certificate authority, and a mesh of real services over real mTLS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.embedded import authority, nats, ports
+from services.runtime.config import PORTS, RuntimeConfig
+from tests.databases import Databases
+from tests.mesh import Mesh, ffmpeg_program
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority and a certificate for every workload."""
+    folder = tmp_path_factory.mktemp("certificates")
+    workloads = (*PORTS, "nats", "postgres")
+    authority.issue(folder, workloads, trust_domain="cluster.local", namespace="moneyprinter")
+    return folder
+
+
+@pytest.fixture
+def config(certificates: Path, tmp_path: Path) -> RuntimeConfig:
+    """The runtime's settings for one test: free ports, a scratch folder of its own."""
+    return RuntimeConfig(
+        certificates=certificates,
+        ports=dict.fromkeys(PORTS, 0),
+        scratch=tmp_path / "scratch",
+        ffmpeg=ffmpeg_program(),
+        grace_seconds=1.0,
+        log_level="debug",
+    )
+
+
+@pytest.fixture
+async def mesh(config: RuntimeConfig) -> AsyncIterator[Mesh]:
+    """A mesh in which a test starts services, and calls them as any workload."""
+    async with Mesh(config) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databases]:
+    """A real PostgreSQL server: `await postgres.fresh("user")` is the conninfo of a new database for a service."""
+    async with Databases.running(tmp_path_factory.mktemp("postgres")) as databases:
+        yield databases
+
+
+@pytest.fixture
+async def nats_url(config: RuntimeConfig, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a real NATS server with JetStream, empty, for this test alone."""
+    [port] = ports.pick()
+    async with nats.running(config, tmp_path / "nats", log_file=tmp_path / "nats.log", port=port) as url:
+        yield url

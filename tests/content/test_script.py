@@ -1,0 +1,42 @@
+"""Script: the caller's words, or plain ones from the title."""
+
+from __future__ import annotations
+
+import pytest
+
+from moneyprinter.errors import InvalidArgument
+from services.content import script, sentences
+
+
+@pytest.mark.parametrize(
+    ("title", "opening"),
+    [
+        ("A walk in the woods", "A walk in the woods."),
+        ("How do bees fly?", "How do bees fly?"),
+        ("  Two\n lines ", "Two lines."),
+        ("富士山。", "富士山。"),
+        ("2026", "2026."),
+    ],
+)
+def test_a_plain_script_opens_with_the_title(title: str, opening: str) -> None:
+    written = script.write(title, None)
+    assert written.writer == "plain-template"
+    assert written.sentences[0] == opening
+    assert 4 <= len(written.sentences) <= 6
+    assert all(sentences.split(sentence) == [sentence] for sentence in written.sentences)
+    assert script.write(title, None) == written
+
+
+def test_the_callers_script_is_used_word_for_word() -> None:
+    written = script.write("A title", "First one.  Second\n one! {\\b1}third")
+    assert written.sentences == ("First one.", "Second one!", "{\\b1}third")
+    assert written.writer == "caller"
+
+
+@pytest.mark.parametrize(
+    ("title", "text"), [("A title", ""), ("A title", " \n "), ("A title", "?!... —"), ("!?", None), (" ", None)]
+)
+def test_nothing_to_speak_is_refused(title: str, text: str | None) -> None:
+    with pytest.raises(InvalidArgument, match="nothing that can be spoken") as refused:
+        script.write(title, text)
+    assert refused.value.reason == "SCRIPT_EMPTY"

@@ -1,0 +1,96 @@
+"""Sentences: cut where a reader would, and nothing lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.content import sentences
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["Dr. Smith paid $3.50.", "He left.", "Mr. and Mrs. Bell stayed."],
+        ["I live in the U.S.", "The food is good, e.g. pizza.", "The U.S. Army came."],
+        ["We met at 5 p.m. on Monday.", "It was late, approx. 10 p.m.", "She slept."],
+        ["J. R. R. Tolkien wrote it.", "See No. 5.", "No.", "Never."],
+        ["Pi is 3.14159, not 3.", "Version 3.5.1 is out at example.com now."],
+        ["He left... then he came back.", "Wait… what?", "Well...", "Then nothing."],
+        ["What?!", "No way!!", "Really?"],
+        ['"Stop!" he said.', '"Go."', "She went.", "(They stayed.)", "“Nice.”", "End"],
+        ["1. Wash it.", "2. Dry it."],
+        ["¿Qué tal?", "¡Bien!", "Sí."],
+        ["hello there.", "this is fine.", "nobody uses capitals here"],
+        ["नमस्ते।", "आप कैसे हैं?", "ठीक।"],
+        ["مرحبا؟", "نعم."],
+        ["Bread, milk, etc.", "And so on."],
+        ["The cat sat.", "Dogs ran in the sun.", "Birds sang on Oct. 5 in St. Ives."],
+        ["No final stop"],
+        ["Apple Inc. makes it.", "I like Apple Inc.", "They like me."],
+    ],
+)
+def test_a_text_is_cut_where_sentences_end(expected: list[str]) -> None:
+    assert sentences.split(" ".join(expected)) == expected
+
+
+def test_chinese_and_japanese_need_no_blanks() -> None:
+    assert sentences.split("你好。世界！「好吗？」再见") == ["你好。", "世界！", "「好吗？」", "再见"]
+    assert sentences.split("こんにちは。元気ですか？はい") == ["こんにちは。", "元気ですか？", "はい"]
+
+
+def test_lines_and_paragraphs_end_sentences_unless_they_go_on() -> None:
+    text = "Chapter One\nThe sea was\ncalm, and,\nI think,\r\nblue\n\nthe end"
+    assert sentences.split(text) == ["Chapter One", "The sea was calm, and, I think, blue", "the end"]
+
+
+def test_what_cannot_be_spoken_belongs_to_a_neighbour() -> None:
+    assert sentences.split("*** Hi.\n***\nBye. !!! 🎉") == ["*** Hi. ***", "Bye. !!! 🎉"]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "...", "?! -- *", "。", "🎉🎉", "\u200b", "\x00"])
+def test_a_text_without_words_has_no_sentences(text: str) -> None:
+    assert sentences.split(text) == []
+    assert not sentences.speakable(text)
+
+
+def test_a_very_long_sentence_is_left_whole() -> None:
+    text = "word " * 3999 + "end."
+    assert sentences.split(text) == [text]
+
+
+def test_no_script_makes_more_sentences_than_speech_takes() -> None:
+    text = "好。" * 10_000
+    found = sentences.split(text)
+    assert len(found) <= sentences.MAX_SENTENCES
+    assert "".join(found).replace(" ", "") == text
+
+
+def test_a_hostile_script_is_cut_in_no_time() -> None:
+    for text in (
+        "a. " * 6666,
+        "." * 20_000,
+        ". " * 10_000,
+        "A.\n" * 6666,
+        '"' * 20_000,
+        "x." * 10_000,
+        "etc. a " * 2857,
+    ):
+        began = time.process_time()
+        sentences.split(text)
+        assert time.process_time() - began < 2.0
+
+
+@given(st.one_of(st.text(), st.text(alphabet="ab.A !?。\"')(\n1।…,-"), st.text(alphabet="Dr. U.S.A etc.5\n")))
+def test_no_character_is_lost_and_no_sentence_is_mute(text: str) -> None:
+    found = sentences.split(text)
+    if found:
+        assert "".join("".join(found).split()) == "".join(text.split())
+    else:
+        assert not sentences.speakable(text)
+    for sentence in found:
+        assert sentences.speakable(sentence)
+        assert sentence == " ".join(sentence.split())

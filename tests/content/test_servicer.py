@@ -1,0 +1,133 @@
+"""The content service, called as the orchestrator calls it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pysubs2
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter import errors
+from moneyprinter.content.v1 import content_service_pb2 as pb
+from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.media.v1 import media_pb2
+from services.content.config import Config
+from services.runtime.config import ConfigError
+from tests.content.drawing import FOLDER
+from tests.mesh import Mesh
+
+
+@pytest.fixture
+async def content(mesh: Mesh) -> pb_grpc.ContentServiceAsyncStub:
+    await mesh.start("content", Config())
+    return mesh.stub(pb_grpc.ContentServiceStub)
+
+
+def word(text: str, start: float, end: float) -> media_pb2.Word:
+    begins, ends = Duration(), Duration()
+    begins.FromTimedelta(timedelta(seconds=start))
+    ends.FromTimedelta(timedelta(seconds=end))
+    return media_pb2.Word(text=text, start=begins, end=ends)
+
+
+PORTRAIT = media_pb2.Canvas(width=270, height=480, frames_per_second=30)
+
+
+async def test_the_callers_script_comes_back_as_sentences(content: pb_grpc.ContentServiceAsyncStub) -> None:
+    written = await content.WriteScript(pb.WriteScriptRequest(title="Rain", script="It rains. It pours!"))
+    assert (list(written.sentences), written.writer) == (["It rains.", "It pours!"], "caller")
+
+
+async def test_without_a_script_one_is_written(content: pb_grpc.ContentServiceAsyncStub) -> None:
+    written = await content.WriteScript(pb.WriteScriptRequest(title="Rain"))
+    assert (written.sentences[0], written.writer) == ("Rain.", "plain-template")
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (pb.WriteScriptRequest(title="Rain", script=" ... "), "SCRIPT_EMPTY"),
+        (pb.WriteScriptRequest(title="?"), "SCRIPT_EMPTY"),
+        (pb.WriteScriptRequest(title="Rain", script=""), "REQUEST_INVALID"),
+        (pb.WriteScriptRequest(title="Rain", script="x" * 20_001), "REQUEST_INVALID"),
+        (pb.WriteScriptRequest(title=""), "REQUEST_INVALID"),
+    ],
+)
+async def test_a_bad_script_is_refused(
+    content: pb_grpc.ContentServiceAsyncStub, request_: pb.WriteScriptRequest, reason: str
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await content.WriteScript(request_)
+    assert refused.value.reason == reason
+
+
+async def test_captions_come_as_cues_and_as_files(content: pb_grpc.ContentServiceAsyncStub) -> None:
+    sentence = pb.Sentence(words=[word("Hello,", 0.15, 0.6), word("world.", 0.6, 1.1)])
+    made = await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT))
+    (cue,) = made.cues
+    assert (cue.start.ToTimedelta(), cue.end.ToTimedelta()) == (timedelta(seconds=0.15), timedelta(seconds=1.1))
+    assert cue.text == "Hello, world."
+    for text in (made.srt, made.ass):
+        (event,) = pysubs2.SSAFile.from_string(text)
+        assert (event.start, event.end, event.plaintext) == (150, 1100, "Hello, world.")
+    assert "PlayResX: 270" in made.ass and "Manrope ExtraBold" in made.ass
+
+
+async def test_a_style_is_drawn_and_what_the_fonts_lack_is_told(mesh: Mesh) -> None:
+    await mesh.start("content", Config(fonts=FOLDER))
+    content = mesh.stub(pb_grpc.ContentServiceStub)
+    sentence = pb.Sentence(words=[word("Hello", 0.1, 0.6), word("你好,", 0.6, 1.0), word("<all>", 1.0, 1.5)])
+    style = pb.CaptionStyle(
+        position=pb.POSITION_TOP,
+        size=0.08,
+        colour="#102030",
+        outline_colour="#405060",
+        box_colour="#708090",
+        max_lines=1,
+        highlight=pb.HIGHLIGHT_WORD,
+        highlight_colour="#a0b0c0",
+        pop=True,
+    )
+    made = await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT, style=style))
+    assert made.missing_glyphs == "你好"
+    assert "你好" in made.cues[0].text and "你好" in made.srt and "你" not in made.ass
+    assert made.vtt.startswith("WEBVTT\n\n") and "&lt;all&gt;" in made.vtt
+    drawn = pysubs2.SSAFile.from_string(made.ass)
+    default = drawn.styles["Default"]
+    assert (default.alignment, default.fontsize) == (pysubs2.Alignment.TOP_CENTER, 21.6)
+    assert (default.primarycolor, default.outlinecolor) == (pysubs2.Color(16, 32, 48), pysubs2.Color(64, 80, 96))
+    assert any("&H908070&" in event.text for event in drawn) and any("&HC0B0A0&" in event.text for event in drawn)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        pb.CaptionStyle(colour="red"),
+        pb.CaptionStyle(box_colour="#FFF}{"),
+        pb.CaptionStyle(size=0.31),
+        pb.CaptionStyle(max_lines=5),
+        pb.CaptionStyle(position=9),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_style_that_is_none_is_refused(
+    content: pb_grpc.ContentServiceAsyncStub, style: pb.CaptionStyle
+) -> None:
+    sentence = pb.Sentence(words=[word("a", 0.0, 1.0)])
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT, style=style))
+    assert refused.value.reason == "REQUEST_INVALID"
+
+
+@pytest.mark.parametrize(("folder", "problem"), [("none", "is no folder"), (".", "has no font 'Manrope ExtraBold'")])
+async def test_fonts_that_are_not_there_stop_the_start(mesh: Mesh, tmp_path: Path, folder: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        await mesh.start("content", Config(fonts=tmp_path / folder))
+
+
+async def test_words_out_of_order_are_refused(content: pb_grpc.ContentServiceAsyncStub) -> None:
+    sentence = pb.Sentence(words=[word("a", 1.0, 2.0), word("b", 0.0, 1.0)])
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT))
+    assert refused.value.reason == "REQUEST_INVALID"

@@ -1,0 +1,226 @@
+"""The command line, as people meet it: one command makes a video, and nothing that is interrupted is lost or left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from services import make
+from tests import media
+from tests.up import Up, insist_on_end, up
+
+SCRIPT = "One short sentence is enough."
+LONG_SCRIPT = "This sentence is spoken again and again, so that the video is long. " * 8
+
+
+async def moneyprinter(*arguments: str | Path) -> tuple[int, str]:
+    """Run the command to its end: its exit code, and what it printed."""
+    async with started(*arguments) as process:
+        async with asyncio.timeout(120):
+            output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+
+@asynccontextmanager
+async def started(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def options(data: Path, clip: Path, out: Path, script: str = SCRIPT) -> Sequence[str | Path]:
+    small = ("--resolution", "480p", "--quality", "draft", "--music", "upbeat")
+    return ("make", "--data", data, "--clip", clip, "--script", script, "--out", out, *small)
+
+
+async def test_one_command_makes_a_video_and_stops_what_it_started(tmp_path: Path, clip: Path) -> None:
+    out = tmp_path / "made.mp4"
+    code, output = await moneyprinter(*options(tmp_path / "data", Path(f"{clip}@0.5-2.5"), out))
+    assert code == 0, output
+    assert re.search(r"Made .*made\.mp4: [\d.]+ s, [\d.]+ MB, in [\d.]+ s", output)
+    for stage in make.STAGES.values():
+        assert stage in output
+    video = media.probe(out)
+    assert (video.width, video.height, video.has_audio) == (854, 480, True)
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert not mine
+
+
+async def test_jobs_and_tokens_of_a_running_platform(tmp_path: Path, clip: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "made.mp4"
+    async with up(data) as running:
+        request = tmp_path / "request.json"
+        request.write_text(
+            json.dumps(
+                {
+                    "title": "From a file",
+                    "clips": [{"url": str(clip), "start_time": "00:00:01"}],
+                    "audio": {"script": SCRIPT},
+                    "settings": {"resolution": "480p", "quality": "draft", "aspect_ratio": "1:1"},
+                }
+            )
+        )
+        code, output = await moneyprinter("make", request, "--data", data, "--out", out)
+        assert code == 0, output
+        assert (media.probe(out).width, media.probe(out).height) == (480, 480)
+        code, listed = await moneyprinter("status", "--data", data)
+        assert code == 0
+        assert "From a file" in listed
+        [job_id] = re.findall(r"vid_\w+", listed)
+        code, shown = await moneyprinter("status", job_id, "--data", data)
+        assert "completed" in shown
+        code, token = await moneyprinter("token", "--data", data)
+        async with httpx.AsyncClient(base_url=running.url) as client:
+            answer = await client.get("/v1/videos", headers={"authorization": f"Bearer {token.strip()}"})
+        assert [video["job_id"] for video in answer.json()["videos"]] == [job_id]
+        code, output = await moneyprinter("status", "vid_none", "--data", data)
+        assert (code, "there is no video vid_none" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--clip", "nowhere.mp4"), "there is no file nowhere.mp4"),
+        ((), "there is nothing to show"),
+        (("--clip", "a.mp4@five-6"), "there is no file a.mp4@five-6"),
+        (("--clip", "a.mp4@1:2:3:4-6"), "1:2:3:4 is no time"),
+        (("no-request.json",), "cannot read no-request.json"),
+    ],
+)
+async def test_wrong_use_is_told_in_one_line(tmp_path: Path, arguments: Sequence[str], complaint: str) -> None:
+    code, output = await moneyprinter("make", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "x.mp4")
+    assert code == 2
+    assert complaint in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "data").exists()
+
+
+async def test_what_the_platform_refuses_is_told_in_one_line(tmp_path: Path, clip: Path) -> None:
+    words = tmp_path / "words.mp4"
+    words.write_text("only words\n" * 100)
+    async with up(tmp_path / "data"):
+        code, output = await moneyprinter(*options(tmp_path / "data", words, tmp_path / "x.mp4"))
+        assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
+        code, output = await moneyprinter(*options(tmp_path / "data", clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
+        assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True)
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def renders(processes: Sequence[psutil.Process]) -> bool:
+    """Whether one of some processes is an ffmpeg that encodes video."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.name().startswith("ffmpeg") and "libx264" in process.cmdline():
+                return True
+    return False
+
+
+async def rendering(running: Up, client: httpx.AsyncClient, job_id: str) -> None:
+    """Wait until segments of a job are being rendered."""
+    async with asyncio.timeout(60):
+        while True:
+            status = (await client.get(f"/v1/videos/{job_id}/status")).json()
+            assert status["status"] == "processing", status
+            if renders(running.children()):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def ended(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    """The last status of a job."""
+    while True:
+        status: dict[str, Any] = (await client.get(f"/v1/videos/{job_id}/status")).json()
+        if status["status"] != "processing":
+            return status
+        await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def signed_in(running: Up, data: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+        tokens = await client.post("/v1/auth/sign-in", json=json.loads((data / "first-account").read_text()))
+        client.headers["authorization"] = f"Bearer {tokens.json()['access_token']}"
+        yield client
+
+
+async def create_long_job(client: httpx.AsyncClient, clip: Path) -> str:
+    upload = await client.post("/v1/assets", content=clip.read_bytes())
+    request = {
+        "title": "Long",
+        "clips": [{"asset_id": upload.json()["asset_id"]}],
+        "audio": {"script": LONG_SCRIPT},
+        "settings": {"resolution": "720p", "quality": "draft"},
+    }
+    job_id: str = (await client.post("/v1/videos", json=request)).json()["job_id"]
+    return job_id
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_platform(
+    tmp_path: Path, clip: Path, how: signal.Signals
+) -> None:
+    data = tmp_path / "data"
+    async with up(data) as first:
+        async with signed_in(first, data) as client:
+            job_id = await create_long_job(client, clip)
+            await rendering(first, client, job_id)
+        children = first.children()
+        if how is signal.SIGKILL:
+            os.killpg(first.process.pid, signal.SIGKILL)
+            await first.process.wait()
+        else:
+            assert await first.stop(how) == 0
+    await insist_on_end(children)
+    async with up(data) as second, signed_in(second, data) as client:
+        async with asyncio.timeout(90):
+            status = await ended(client, job_id)
+        assert status["status"] == "completed", status
+        assert (await client.get(f"/v1/videos/{job_id}/file")).status_code == 200
+        assert await second.stop() == 0
+    assert not list((data / "scratch").glob("*/*"))
+
+
+async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path, clip: Path) -> None:
+    out = tmp_path / "made.mp4"
+    async with started(*options(tmp_path / "data", clip, out, LONG_SCRIPT)) as process:
+        async with asyncio.timeout(60):
+            while not renders(psutil.Process(process.pid).children(recursive=True)):  # noqa: ASYNC110  nothing tells us
+                await asyncio.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        output, _ = await process.communicate()
+        assert process.returncode == 130, output.decode()
+        assert "goes on as soon as the platform runs" in output.decode()
+    await insist_on_end(children)
+    assert list(tmp_path.glob("*.mp4")) == []
+
+
+def test_a_clip_is_named_with_its_part() -> None:
+    assert make.parse_clip("a.mp4") == make.Clip("a.mp4")
+    assert make.parse_clip("a.mp4@5-12.5") == make.Clip("a.mp4", "00:00:05.000", "00:00:12.500")
+    assert make.parse_clip("me@home.mp4") == make.Clip("me@home.mp4")
+    assert make.parse_clip("https://u@x.org/a.mp4@1:05-") == make.Clip("https://u@x.org/a.mp4", "00:01:05.000", "")
+    assert make.parse_clip("a.mp4@-01:00:00") == make.Clip("a.mp4", "", "01:00:00.000")

@@ -1,0 +1,35 @@
+"""Supervisor: a process of its own that runs PostgreSQL and NATS on a folder until it is stopped or killed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from services.embedded import authority, nats, ports, postgres
+from services.runtime import telemetry
+from services.runtime.config import RuntimeConfig
+
+
+async def main(data: Path) -> None:
+    certificates = data / "certificates"
+    authority.issue(certificates, ["nats"], trust_domain="cluster.local", namespace="moneyprinter")
+    config = RuntimeConfig(certificates=certificates)
+    telemetry.configure(config)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    first, second = ports.pick(2)
+    async with (
+        postgres.running(
+            data / "postgres", passwords=data / "passwords", log_file=data / "postgres.log", port=first
+        ) as database,
+        nats.running(config, data / "nats", log_file=data / "nats.log", port=second),
+    ):
+        await postgres.prepare(database)
+        print(database.conninfo("user"), flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,85 @@
+"""The command says what it can do, and what is wrong, without a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.embedded import folder, ports
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "services.cli", *map(str, arguments)],
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
+    """Assert that a command ended with one line that has these words in it."""
+    assert done.returncode == code, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--help"], "serve"), (["up", "--help"], "moneyprinter up --port 9000"), (["--version"], "moneyprinter 0.")],
+)
+def test_it_explains_itself(arguments: list[str], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert words in done.stdout
+
+
+def test_an_unknown_service_is_refused() -> None:
+    refused(run("serve", "kitchen"), 2, "there is no service kitchen; there are: orchestrator")
+
+
+def test_a_misspelt_setting_is_refused() -> None:
+    refused(run("serve", "content", MONEYPRINTER_RUNTIME_PROTS="{}"), 2, "MONEYPRINTER_RUNTIME_PROTS is no setting")
+
+
+def test_a_service_without_certificate_is_refused(tmp_path: Path) -> None:
+    refused(run("serve", "content", MONEYPRINTER_RUNTIME_CERTIFICATES=str(tmp_path)), 2, "content has no")
+
+
+def test_a_service_loads_its_own_libraries_only() -> None:
+    code = "import sys, services.cli, services.user.server; sys.exit('av' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    import socket
+
+    [gateway] = ports.pick()
+    with socket.create_server(("127.0.0.1", gateway + 3)):
+        done = run("up", "--data", tmp_path / "data", "--port", str(gateway))
+    refused(done, 1, f"port {gateway + 3} (of content) is in use")
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["lock"]
+
+
+def test_a_second_platform_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with folder.locked(tmp_path):
+        refused(run("up", "--data", tmp_path, "--port", "0"), 1, f"(process {os.getpid()})")
+
+
+def test_a_newer_data_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "platform.json").write_text('{"version": 99}')
+    refused(run("up", "--data", tmp_path, "--port", "0"), 1, "its format is 99")
+
+
+def test_a_broken_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "platform.json").write_text(f'{{"version": {folder.VERSION}}}')
+    (tmp_path / "postgres").mkdir()
+    refused(run("up", "--data", tmp_path, "--port", "0"), 1, "no PG_VERSION")

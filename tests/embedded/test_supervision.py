@@ -1,0 +1,99 @@
+"""Nothing that a platform starts outlives it, however it ends, and the next one starts on what it left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@asynccontextmanager
+async def supervisor(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A supervisor whose servers are ready, and how libpq connects."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.embedded.supervisor", str(data)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        conninfo = (await process.stdout.readline()).decode().strip()
+        assert conninfo, "the supervisor did not start"
+        yield process, conninfo
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def servers_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
+    found = psutil.Process(process.pid).children(recursive=True)
+    assert {"postgres", "nats-server"} <= {child.name() for child in found}
+    return found
+
+
+async def insist_on_end(processes: list[psutil.Process]) -> None:
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 15)
+    assert not alive
+
+
+async def write(conninfo: str) -> None:
+    async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        await connection.execute('CREATE TABLE "user".accounts AS SELECT 7 AS id')
+
+
+async def read(conninfo: str) -> int:
+    async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        row = await (await connection.execute('SELECT id FROM "user".accounts')).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_everything_stops_with_the_supervisor(tmp_path: Path) -> None:
+    async with supervisor(tmp_path) as (process, _):
+        servers = servers_of(process)
+        process.terminate()
+        assert await process.wait() == 0
+    await insist_on_end(servers)
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+async def test_a_killed_supervisor_leaves_nobody_and_loses_nothing(tmp_path: Path, group: bool) -> None:
+    async with supervisor(tmp_path) as (process, conninfo):
+        await write(conninfo)
+        servers = servers_of(process)
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        await process.wait()
+        # The next one starts at once, while the former servers may still be stopping.
+        async with supervisor(tmp_path) as (_, again):
+            assert await read(again) == 7
+    await insist_on_end(servers)
+
+
+async def test_the_next_start_works_when_everything_was_killed(tmp_path: Path) -> None:
+    async with supervisor(tmp_path) as (process, conninfo):
+        await write(conninfo)
+        servers = servers_of(process)
+        for server in servers:
+            server.kill()
+        process.kill()
+        await process.wait()
+    await insist_on_end(servers)
+    assert (tmp_path / "postgres" / "postmaster.pid").exists()
+    async with supervisor(tmp_path) as (_, again):
+        assert await read(again) == 7

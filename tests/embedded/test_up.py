@@ -1,0 +1,71 @@
+"""`moneyprinter up` runs the whole platform, says so in one line, and takes all of it with it when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+
+from services.embedded import folder
+from tests.up import insist_on_end, up
+
+ACCOUNT = re.compile(r"First account: (\S+), password: (\S+) \(kept in (.+)\)\n")
+
+
+async def health(url: str) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        return await client.get(f"{url}/health")
+
+
+async def test_the_platform_starts_stops_and_starts_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with up(data) as first:
+        account, _ready = first.lines
+        found = ACCOUNT.fullmatch(account)
+        assert found is not None
+        assert json.loads((data / "first-account").read_text()) == {"username": found[1], "password": found[2]}
+        assert found[3] == str(data / "first-account")
+        assert (await health(first.url)).status_code == 200
+        assert folder.find(data) == folder.Running(first.process.pid, first.url)
+        children = first.children()
+        assert {"postgres", "nats-server", "envoy"} <= {child.name() for child in children}
+        assert await first.stop() == 0
+    await insist_on_end(children)
+    assert folder.find(data) is None
+    readable = [path for path in data.iterdir() if path.stat().st_mode & 0o077]
+    assert not readable, "the owner alone reads what is in the folder"
+    async with up(data) as second:
+        assert len(second.lines) == 1, "the first account is printed once"
+        children = second.children()
+        os.killpg(second.process.pid, signal.SIGKILL)
+        await second.process.wait()
+        # At once, while what was killed may still be stopping.
+        async with up(data) as third:
+            assert await third.stop(signal.SIGTERM) == 0
+    await insist_on_end(children)
+
+
+async def test_each_service_in_its_own_process(tmp_path: Path) -> None:
+    async with up(tmp_path, "--processes") as running:
+        children = running.children()
+        [content] = [child for child in children if child.cmdline()[-2:] == ["serve", "content"]]
+        content.kill()
+        await insist_on_end([content])
+        assert (await health(running.url)).status_code == 200
+        assert await running.stop() == 0
+    await insist_on_end(children)
+
+
+async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    async with up(tmp_path) as running:
+        children = running.children()
+        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            assert await running.process.wait() in (0, 130)
+    await insist_on_end(children)

@@ -1,0 +1,204 @@
+"""Platform: small public services that answer with the specification's examples, and Envoy in front of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+from google.api import httpbody_pb2
+from google.protobuf import json_format
+
+from gateway.render import Gateway
+from moneyprinter.errors import DataLoss, NotFound, ResourceExhausted
+from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
+from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
+from moneyprinter.user.v1 import user_service_pb2 as user_pb
+from moneyprinter.user.v1 import user_service_pb2_grpc as user_grpc
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
+from services.runtime import access
+from services.runtime.server import Runtime
+from tests.gateway import proxy
+from tests.mesh import Mesh
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+FILE = bytes(range(256)) * 4096
+"""What a download holds: 1 MiB."""
+CHUNK_BYTES = 64 * 1024
+
+
+def fixture(name: str) -> Any:
+    """A JSON body of the specification."""
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+class Videos(video_grpc.VideoServiceServicer):
+    """Answers with the specification's examples. `vid_cut` breaks in the middle of its file."""
+
+    def __init__(self) -> None:
+        self.created: list[video_pb.CreateVideoRequest] = []
+        self.metadata: dict[str, Any] = {}
+
+    async def CreateVideo(self, request: video_pb.CreateVideoRequest, context: Any) -> video_pb.CreateVideoResponse:
+        self.created.append(request)
+        self.metadata = dict(context.invocation_metadata())
+        answer = video_pb.CreateVideoResponse()
+        json_format.ParseDict(fixture("create_video_response"), answer)
+        await context.send_initial_metadata((("x-http-code", "202"), ("location", f"/v1{answer.progress_url}")))
+        return answer
+
+    async def GetVideoStatus(
+        self, request: video_pb.GetVideoStatusRequest, context: Any
+    ) -> video_pb.GetVideoStatusResponse:
+        if request.job_id == "vid_none":
+            raise NotFound("there is no video vid_none", reason="VIDEO_NOT_FOUND")
+        answer = video_pb.GetVideoStatusResponse()
+        json_format.ParseDict(fixture("video_status_response"), answer)
+        return answer
+
+    async def WatchVideo(
+        self, request: video_pb.WatchVideoRequest, context: Any
+    ) -> AsyncIterator[video_pb.WatchVideoResponse]:
+        for progress in (0, 50, 100):
+            yield video_pb.WatchVideoResponse(
+                status=video_pb.GetVideoStatusResponse(job_id=request.job_id, progress=progress)
+            )
+
+    async def GetVideo(self, request: video_pb.GetVideoRequest, context: Any) -> video_pb.GetVideoResponse:
+        return video_pb.GetVideoResponse(
+            video=video_pb.Video(job_id=request.job_id, title=access.user().id, duration=118, file_size=52428800)
+        )
+
+    async def ListVideos(self, request: video_pb.ListVideosRequest, context: Any) -> video_pb.ListVideosResponse:
+        return video_pb.ListVideosResponse(next_page_token=f"{request.page_size} {request.page_token}")
+
+    async def DownloadVideo(
+        self, request: video_pb.DownloadVideoRequest, context: Any
+    ) -> AsyncIterator[video_pb.DownloadVideoResponse]:
+        if request.job_id == "vid_none":
+            raise NotFound("there is no video vid_none", reason="VIDEO_NOT_FOUND")
+        await context.send_initial_metadata(
+            (
+                ("x-content-length", str(len(FILE))),
+                ("x-content-sha256", hashlib.sha256(FILE).hexdigest()),
+                ("content-disposition", f'attachment; filename="{request.name or "video.mp4"}"'),
+            )
+        )
+        if request.job_id == "vid_unreadable":
+            raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
+        for start in range(0, len(FILE), CHUNK_BYTES):
+            if request.job_id == "vid_cut" and start >= len(FILE) // 2:
+                raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
+            body = httpbody_pb2.HttpBody(content_type="video/mp4", data=FILE[start : start + CHUNK_BYTES])
+            yield video_pb.DownloadVideoResponse(data=body)
+
+    async def UploadAsset(
+        self, request_iterator: AsyncIterator[video_pb.UploadAssetRequest], context: Any
+    ) -> video_pb.UploadAssetResponse:
+        names, size, digest = [], 0, hashlib.sha256()
+        async for request in request_iterator:
+            names.append(request.filename)
+            size += len(request.data.data)
+            digest.update(request.data.data)
+            if names[0] == "endless" and size > 2_000_000:
+                raise ResourceExhausted("the file is larger than 2 MB", reason="ASSET_TOO_LARGE")
+        await context.send_initial_metadata((("x-http-code", "201"),))
+        return video_pb.UploadAssetResponse(
+            asset_id="ast_1", filename=names[0], size_bytes=size, sha256=digest.hexdigest()
+        )
+
+
+class Users(user_grpc.UserServiceServicer):
+    """Has a list of keys, and signs anybody in."""
+
+    def __init__(self, keys: list[dict[str, Any]]) -> None:
+        self.keys = keys
+
+    async def SignIn(self, request: user_pb.SignInRequest, context: Any) -> user_pb.SignInResponse:
+        return user_pb.SignInResponse(access_token=request.username, token_type="Bearer", expires_in=60)
+
+    async def RefreshToken(self, request: user_pb.RefreshTokenRequest, context: Any) -> user_pb.RefreshTokenResponse:
+        return user_pb.RefreshTokenResponse(access_token=request.refresh_token, token_type="Bearer", expires_in=60)
+
+    async def ListSigningKeys(
+        self, request: user_pb.ListSigningKeysRequest, context: Any
+    ) -> user_pb.ListSigningKeysResponse:
+        return user_pb.ListSigningKeysResponse(keys=[user_pb.SigningKey(**key) for key in self.keys])
+
+
+class Monitoring(monitoring_grpc.MonitoringServiceServicer):
+    """Says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.status = "healthy"
+
+    async def GetHealth(self, request: monitoring_pb.GetHealthRequest, context: Any) -> monitoring_pb.GetHealthResponse:
+        answer = monitoring_pb.GetHealthResponse()
+        json_format.ParseDict({**fixture("health_response"), "status": self.status}, answer)
+        code = "503" if self.status == "unhealthy" else "200"
+        await context.send_initial_metadata((("x-http-code", code),))
+        return answer
+
+
+@dataclass
+class Platform:
+    """The public services in a mesh, and what a test may change of them."""
+
+    mesh: Mesh
+    users: Users
+    videos: Videos = field(default_factory=Videos)
+    monitoring: Monitoring = field(default_factory=Monitoring)
+
+    async def start(self, service: str) -> None:
+        """Start one of the services."""
+
+        @asynccontextmanager
+        async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
+            match service:
+                case "orchestrator":
+                    runtime.add(video_grpc.add_VideoServiceServicer_to_server, self.videos)
+                case "user":
+                    runtime.add(user_grpc.add_UserServiceServicer_to_server, self.users)
+                case "monitoring":
+                    runtime.add(monitoring_grpc.add_MonitoringServiceServicer_to_server, self.monitoring)
+            yield
+
+        await self.mesh.start(service, None, wire)
+
+    def gateway(self) -> Gateway:
+        """A gateway to the services, which fetches the keys every second."""
+        config = self.mesh.config
+        return Gateway(
+            addresses={service: config.address(service) for service in ("orchestrator", "user", "monitoring")},
+            certificates=config.certificates,
+            keys_seconds=1,
+        )
+
+
+def public_key(key: Any, key_id: str = "test") -> dict[str, Any]:
+    """The public half of a private key, as it is listed."""
+    return {
+        **jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True),
+        "kid": key_id,
+        "use": "sig",
+        "alg": "ES256",
+    }
+
+
+@asynccontextmanager
+async def running(mesh: Mesh, folder: Path) -> AsyncIterator[tuple[Platform, proxy.Proxy]]:
+    """Run the public services and a gateway that has their keys."""
+    platform = Platform(mesh, Users([public_key(mesh._key)]))
+    async with AsyncExitStack() as stack:
+        for service in ("orchestrator", "user", "monitoring"):
+            await platform.start(service)
+        gateway = await stack.enter_async_context(proxy.running(platform.gateway(), folder))
+        await gateway.keys_known()
+        yield platform, gateway

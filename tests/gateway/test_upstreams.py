@@ -1,0 +1,106 @@
+"""Upstreams: services that come late, go away, change their keys, or are not who they should be."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from services.runtime.config import PORTS, RuntimeConfig
+from tests.gateway import proxy
+from tests.gateway.platform import Platform, Users, public_key
+from tests.gateway.proxy import Proxy
+from tests.mesh import Mesh
+
+
+async def status(gateway: Proxy, token: str) -> tuple[int, str]:
+    """What a call with a token is answered: the status, and the reason, empty when the gateway itself refuses."""
+    answer = await gateway.http.get("/v1/videos", headers={"authorization": f"Bearer {token}"})
+    details = answer.json().get("details") or [{"reason": ""}]
+    return answer.status_code, details[0]["reason"]
+
+
+async def fetched_again(gateway: Proxy) -> None:
+    """Wait for keys that were asked for after this call."""
+    await gateway.reached("jwks_fetch_success", await gateway.figure("jwks_fetch_success") + 2)
+
+
+async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_kept_when_they_cannot(
+    certificates: Path, tmp_path: Path
+) -> None:
+    ports = {**dict.fromkeys(PORTS, 0), "user": proxy.free_port(), "monitoring": proxy.free_port()}
+    config = RuntimeConfig(certificates=certificates, ports=ports, scratch=tmp_path / "scratch", grace_seconds=0.1)
+    async with Mesh(config) as mesh:
+        users = Users([public_key(mesh._key)])
+        platform = Platform(mesh, users)
+        await platform.start("orchestrator")
+        async with proxy.running(platform.gateway(), tmp_path / "gateway") as gateway:
+            await gateway.reached("jwks_fetch_failed", 1)
+            answer = await gateway.http.get("/v1/videos", headers=dict(mesh.bearer()))
+            assert (answer.status_code, answer.json()["code"]) == (503, 14)
+            assert "cannot be verified yet" in answer.json()["message"]
+            away = await gateway.http.get("/health")
+            assert (away.status_code, away.json()["code"], away.json()["details"]) == (503, 14, [])
+
+            async with Mesh(mesh.config) as late:
+                await Platform(late, users).start("user")
+                await gateway.keys_known()
+                assert await status(gateway, mesh.token()) == (200, "")
+
+                key = ec.generate_private_key(ec.SECP256R1())
+                claims = jwt.decode(mesh.token(), options={"verify_signature": False})
+                new = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "new"})
+                assert await status(gateway, new) == (401, "")
+                users.keys.append(public_key(key, "new"))
+                await fetched_again(gateway)
+                # The gateway lets it pass; the service, which knows the first key only, does not.
+                assert await status(gateway, new) == (401, "TOKEN_INVALID")
+                assert await status(gateway, mesh.token()) == (200, "")
+                del users.keys[1]
+                await fetched_again(gateway)
+                assert await status(gateway, new) == (401, "")
+
+            failures = await gateway.figure("jwks_fetch_failed")
+            await gateway.reached("jwks_fetch_failed", failures + 2)
+            assert await status(gateway, mesh.token()) == (200, "")
+
+
+async def test_a_server_that_is_not_the_service_is_not_spoken_to(
+    platform: Platform, gateway: Proxy, bearer: dict[str, str], tmp_path: Path
+) -> None:
+    told = platform.gateway()
+    crossed = {**told.addresses, "orchestrator": told.addresses["monitoring"]}
+    async with proxy.running(replace(told, addresses=crossed), tmp_path / "crossed") as confused:
+        await confused.keys_known()
+        answer = await confused.http.get("/v1/videos", headers=bearer)
+        assert (answer.status_code, answer.json()["code"]) == (503, 14)
+        assert answer.json()["message"] == "this part of the platform cannot be reached; try again in a moment"
+        assert await confused.figure("cluster.orchestrator.ssl.fail_verify_san") == 1
+        assert (await confused.http.get("/health")).status_code == 200
+
+
+async def test_a_service_that_speaks_only_tls_1_2_is_not_spoken_to(
+    platform: Platform, bearer: dict[str, str], certificates: Path, tmp_path: Path
+) -> None:
+    leaf = certificates / "orchestrator"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.pem"))
+    context.load_cert_chain(leaf / "cert.pem", leaf / "key.pem")
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("a connection of TLS 1.2 came about")
+
+    told = platform.gateway()
+    async with await asyncio.start_server(served, "127.0.0.1", 0, ssl=context) as server:
+        host, port = server.sockets[0].getsockname()
+        old = replace(told, addresses={**told.addresses, "orchestrator": f"{host}:{port}"})
+        async with proxy.running(old, tmp_path / "old") as gateway:
+            await gateway.keys_known()
+            answer = await gateway.http.get("/v1/videos", headers=bearer)
+            assert answer.status_code == 503
+            assert await gateway.figure("cluster.orchestrator.ssl.handshake") == 0

@@ -1,0 +1,13 @@
+"""What the tests of the zoo share: the zoo itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.media_zoo.zoo import Zoo
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """Sources by name, each made once."""
+    return Zoo(tmp_path_factory.mktemp("zoo"))

@@ -1,0 +1,123 @@
+"""Every kind of source is found good, and shown: upright, whole, in its colours, without combs and washed-out HDR."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.processing import graph, picture
+from services.processing.render import Tool, render
+from services.processing.source import look
+from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
+from services.runtime import children
+from services.validation.probe import Bounds, Part, probe
+from tests import media
+from tests.media_zoo.zoo import MEMBERS, SECONDS, Zoo
+from tests.mesh import ffmpeg_program
+
+BOUNDS = Bounds(
+    max_pixels=4096 * 2304,
+    max_still_pixels=8192 * 6144,
+    max_duration_seconds=60.0,
+    memory_bytes=512 << 20,
+    seconds=10,
+)
+TOOL = Tool(
+    ffmpeg=ffmpeg_program(),
+    version="test",
+    threads=1,
+    max_pixels=4096 * 2304,
+    limits=children.Limits(),
+    fonts=None,
+    fonts_sha256="",
+)
+WIDTH, HEIGHT, FRAMES = 160, 90, 8
+COLOURS = {**media.COLOURS, "grey": (128, 128, 128)}
+
+
+async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[media.Picture]:
+    """The pictures of a segment that shows a member, stretched to the canvas."""
+    source = folder / graph.source_name(0)
+    source.symlink_to(zoo[name])
+    shows = Still(0) if MEMBERS[name].still else Clip(0, timedelta(seconds=start))
+    spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality("veryfast", 16))
+    async for _ in render(spec, [await look(source, TOOL.max_pixels)], folder, TOOL):
+        pass
+    video = media.probe(folder / picture.SEGMENT)
+    assert (video.width, video.height, video.frames) == (WIDTH, HEIGHT, FRAMES)
+    assert (video.pixels, video.colours, video.square) == ("yuv420p", (1, 1, 1, 1), True)
+    return list(media.pictures(folder / picture.SEGMENT))
+
+
+def quarters(pixels: media.Picture) -> list[NDArray[np.float64]]:
+    """The mean colours of the four quarters, as far as they are away from their edges."""
+    rows = (slice(4, HEIGHT // 4), slice(-HEIGHT // 4, -4))
+    columns = (slice(4, WIDTH // 4), slice(-WIDTH // 4, -4))
+    return [pixels[row, column].mean(axis=(0, 1)) for row in rows for column in columns]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+async def test_validation_takes_it(zoo: Zoo, name: str) -> None:
+    member = MEMBERS[name]
+    facts = await probe(zoo[name], Part(), BOUNDS)
+    assert (facts.video_codec, facts.width, facts.height) == (member.codec, *member.size)
+    assert (facts.has_audio, facts.still) == (member.has_audio, member.still)
+    if not member.still:
+        assert facts.duration_seconds == pytest.approx(SECONDS, abs=0.09)
+        assert float(facts.rate or 0) == pytest.approx(member.rate, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [name for name, member in MEMBERS.items() if member.quarters])
+async def test_processing_shows_it(zoo: Zoo, name: str, tmp_path: Path) -> None:
+    member = MEMBERS[name]
+    assert member.quarters
+    pixels = await shown(zoo, name, tmp_path)
+    for number in (0, FRAMES - 1):
+        for found, colour in zip(quarters(pixels[number]), member.quarters, strict=True):
+            assert np.abs(found - COLOURS[colour]).max() <= member.tolerance, (number, colour, found)
+
+
+@pytest.mark.parametrize("name", ["pq.mp4", "hlg.mov", "pq_odd.mkv"])
+async def test_hdr_is_mapped_to_what_a_screen_without_it_shows(zoo: Zoo, name: str, tmp_path: Path) -> None:
+    grey, white, red, green = quarters((await shown(zoo, name, tmp_path))[3])
+    # A grey card is 118 in sRGB. Taken for BT.709, PQ would show it at 96 and white at 147.
+    assert np.abs(grey - 112).max() <= 10
+    assert white.min() >= 205 and white.max() <= 235
+    assert red[0] > 195 and red[1:].max() < 40, "not washed out"
+    assert green[1] > 195 and green[[0, 2]].max() < 40, "not washed out"
+
+
+@pytest.mark.parametrize("name", ["interlaced.ts", "interlaced.mp4"])
+@pytest.mark.parametrize("start", [0.0, 0.28])
+async def test_interlaced_sources_show_no_combs(zoo: Zoo, name: str, start: float, tmp_path: Path) -> None:
+    for pixels in await shown(zoo, name, tmp_path, start):
+        light = pixels[..., 1].astype(float)
+        assert light.max() - light.min() > 150, "the bars are there"
+        across = np.abs(light[1:-1] * 2 - light[:-2] - light[2:])
+        assert across.mean() < 12, "neighbouring rows are alike"
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
+async def test_an_animation_moves_and_is_shown_from_its_middle(zoo: Zoo, name: str, tmp_path: Path) -> None:
+    # A black block of 8x8 wanders by 8 pixels each of its frames, 25 a second, from the left edge.
+    for start in (0.0, 0.2):
+        folder = tmp_path / f"{start}"
+        folder.mkdir()
+        for number, pixels in enumerate(await shown(zoo, name, folder, start)):
+            row = pixels[HEIGHT * 28 // 72, :].astype(int).max(axis=1)
+            begins = int(np.argmax(row < 60)) / WIDTH * 128 / 8
+            assert begins == pytest.approx((start + number / 30) * 25, abs=1.1), (start, number)
+
+
+async def test_a_shot_of_an_interlaced_source_is_what_the_whole_source_shows_there(zoo: Zoo, tmp_path: Path) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    early.mkdir()
+    late.mkdir()
+    whole = await shown(zoo, "interlaced.mp4", early)
+    part = await shown(zoo, "interlaced.mp4", late, start=4 / 30)
+    for number in range(4):
+        assert np.abs(part[number].astype(int) - whole[number + 4]).mean() < 3, number

@@ -1,0 +1,99 @@
+"""Mesh: start real services on free ports in this process, and call them as any workload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import imageio_ffmpeg
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from moneyprinter import contract
+from moneyprinter.calls import TypedChannel
+from moneyprinter.objects import Objects
+from services.runtime import access, channels, server
+from services.runtime.config import RuntimeConfig
+
+S = TypeVar("S")
+
+ALL_ROLES = ("video.process", "audio.generate", "content.manage", "user.admin")
+
+
+@cache
+def ffmpeg_program() -> Path:
+    """The ffmpeg of the embedded platform."""
+    return Path(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+class Mesh:
+    """Services that are running; everything stops when the mesh closes.
+
+    User tokens are signed with a key of its own (`token`), unless the user service runs in the mesh and
+    `own_keys` is false.
+    """
+
+    def __init__(self, config: RuntimeConfig, *, own_keys: bool = True) -> None:
+        self.config = config
+        self._stack = AsyncExitStack()
+        self._own_keys = own_keys
+        self._key = ec.generate_private_key(ec.SECP256R1())
+
+    async def __aenter__(self) -> Mesh:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def start(self, service: str, settings: Any, wire: server.Wire | None = None) -> server.Runtime:
+        """Start a service with its `Config`; it can call those that were started before it."""
+        running = server.running(
+            service, self.config, settings=settings, wire=wire, keys=self._keys() if self._own_keys else None
+        )
+        runtime = await self._stack.enter_async_context(running)
+        ports = {**self.config.ports, service: runtime.port}
+        self.config = self.config.model_copy(update={"ports": ports})
+        return runtime
+
+    def channel(self, service: str, contract_name: str, caller: str = "orchestrator") -> TypedChannel:
+        """A channel to a service, as `caller`."""
+        channel = channels.connect(self.config, caller, service, contract_name)
+        self._stack.push_async_callback(channel.close)
+        return channel
+
+    def stub(self, make: Callable[[grpc.aio.Channel], S], caller: str = "orchestrator") -> S:
+        """A stub of a service, as `caller`: `mesh.stub(storage_service_pb2_grpc.StorageServiceStub)`."""
+        package = make.__module__.split(".")
+        name = ".".join([*package[:-1], make.__name__.removesuffix("Stub")])
+        assert contract.service_config(name)
+        service = {"video": "orchestrator"}.get(package[1], package[1])
+        return make(self.channel(service, name, caller))
+
+    def objects(self, caller: str = "orchestrator") -> Objects:
+        """The objects of the storage service, which must have been started."""
+        return Objects(self.channel("storage", "moneyprinter.storage.v1.StorageService", caller))
+
+    def token(self, user: str = "user_1", roles: Sequence[str] = ALL_ROLES, **claims: Any) -> str:
+        """An access token of a user."""
+        now = int(time.time())
+        payload = {"iss": "moneyprinter", "aud": "moneyprinter", "sub": user, "iat": now, "exp": now + 60}
+        return jwt.encode(
+            {**payload, "roles": list(roles), **claims}, self._key, algorithm="ES256", headers={"kid": "test"}
+        )
+
+    def bearer(self, user: str = "user_1", roles: Sequence[str] = ALL_ROLES) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call made for a user."""
+        return (("authorization", f"Bearer {self.token(user, roles)}"),)
+
+    def _keys(self) -> access.Keys:
+        public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+
+        async def fetch() -> dict[str, Any]:
+            return {"keys": [{**public, "kid": "test", "alg": "ES256", "use": "sig"}]}
+
+        return access.Keys(fetch)

@@ -1,0 +1,108 @@
+"""A twin of the orchestrator's store in memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from services.orchestrator import events
+from services.orchestrator.jobs import Asset, Failure, Job, Result
+from services.orchestrator.store import Held, Superseded
+
+T = TypeVar("T")
+
+
+class MemoryStore:
+    """What `PostgresStore` does, without a database. `published` are the subjects of its messages, in order."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str]] = []
+        self._jobs: dict[str, Job] = {}
+        self._heartbeats: dict[str, datetime] = {}
+        self._steps: dict[tuple[str, str], Any] = {}
+        self._assets: dict[str, Asset] = {}
+
+    async def create(self, job: Job) -> None:
+        self._jobs[job.id] = copy.deepcopy(job)
+        self._heartbeats[job.id] = job.create_time
+        self.published.append(("jobs.video", job.id))
+
+    async def find(self, job_id: str, user_id: str) -> Job | None:
+        job = self._jobs.get(job_id)
+        return copy.deepcopy(job) if job and job.user_id == user_id else None
+
+    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Job]:
+        owned = [job for job in self._jobs.values() if job.user_id == user_id]
+        owned.sort(key=lambda job: (job.create_time, job.id), reverse=True)
+        return copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
+
+    async def take(self, job_id: str, lease: timedelta) -> Job | None:
+        job = self._jobs.get(job_id)
+        if job is None or job.status != "processing":
+            return None
+        if job.attempt and self._heartbeats[job_id] >= datetime.now(UTC) - lease:
+            raise Held(job_id)
+        self._jobs[job_id] = taken = replace(job, attempt=job.attempt + 1)
+        self._heartbeats[job_id] = datetime.now(UTC)
+        if taken.attempt == 1:
+            self.published.append((events.started(taken, datetime.now(UTC))[0], job_id))
+        return copy.deepcopy(taken)
+
+    async def heartbeat(self, job: Job) -> None:
+        self._mine(job)
+        self._heartbeats[job.id] = datetime.now(UTC)
+
+    async def release(self, job: Job) -> None:
+        self._mine(job)
+        self._heartbeats[job.id] = datetime.fromtimestamp(0, UTC)
+
+    async def advance(self, job: Job, progress: int, stages: dict[str, str], estimate: datetime) -> None:
+        self._change(job, progress=progress, stages=stages, estimated_completion=estimate)
+
+    async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
+        return copy.deepcopy(self._steps.get((job.id, name)))
+
+    async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
+        self._mine(job)
+        self._steps[job.id, name] = copy.deepcopy(result)
+
+    async def complete(self, job: Job, result: Result, stages: dict[str, str]) -> None:
+        self._change(job, status="completed", progress=100, result=result, stages=stages)
+        self.published.append(("video.processing.completed", job.id))
+
+    async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
+        self._change(job, status="failed", failure=failure, stages=stages)
+        self.published.append(("video.processing.failed", job.id))
+
+    async def active_jobs(self) -> int:
+        return sum(job.status == "processing" for job in self._jobs.values())
+
+    async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
+        now = datetime.now(UTC)
+        silent = [
+            job.id
+            for job in self._jobs.values()
+            if job.status == "processing" and self._heartbeats[job.id] < now - silence
+        ]
+        for job_id in silent:
+            self._heartbeats[job_id] = now
+            self.published.append(("jobs.video", job_id))
+        return silent
+
+    async def add_asset(self, asset: Asset) -> None:
+        self._assets[asset.id] = asset
+
+    async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
+        return {i: self._assets[i] for i in ids if i in self._assets and self._assets[i].user_id == user_id}
+
+    def _mine(self, job: Job) -> None:
+        now = self._jobs[job.id]
+        if now.attempt != job.attempt or now.status != "processing":
+            raise Superseded(job.id)
+
+    def _change(self, job: Job, **changes: Any) -> None:
+        self._mine(job)
+        self._jobs[job.id] = replace(self._jobs[job.id], **changes)

@@ -1,0 +1,127 @@
+"""Jobs and results for the tests of the orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import count
+
+from services.orchestrator import timeline
+from services.orchestrator.jobs import (
+    Captions,
+    ClipRequest,
+    FinishedVideo,
+    Job,
+    Narration,
+    Picture,
+    Result,
+    SoundTrack,
+    SourceClip,
+    StoredObject,
+    VideoRequest,
+    Word,
+)
+from services.orchestrator.workflow import Progress
+
+_numbers = count(1)
+
+REQUEST = VideoRequest(
+    title="A walk",
+    clips=(
+        ClipRequest("https://example.com/a.mp4", None, 10.0, 30.0),
+        ClipRequest(None, StoredObject("assets/ast_1", "a" * 64, 9), None, None),
+    ),
+    script="One two. Three.",
+    voice="en-US",
+    background_music="calm",
+    width=320,
+    height=180,
+    frames_per_second=30,
+    quality="draft",
+)
+
+
+def stored(name: str) -> StoredObject:
+    return StoredObject(name, "b" * 64, 7)
+
+
+def job(user_id: str = "user_1") -> Job:
+    now = datetime.now(UTC)
+    return Job(f"vid_{next(_numbers)}", user_id, REQUEST, "processing", create_time=now, estimated_completion=now)
+
+
+RESULT = Result(
+    video=stored("jobs/v/video.mp4"),
+    poster=stored("jobs/v/poster.jpg"),
+    thumbnails=stored("jobs/v/thumbnails.jpg"),
+    srt=stored("s.srt"),
+    vtt=stored("s.vtt"),
+    ass=stored("s.ass"),
+    seconds=4.2,
+)
+
+
+class StraightWorkers:
+    """Does every step at once, and remembers which it did. `fail` names a step and what it raises, once each."""
+
+    def __init__(self, fail: dict[str, list[Exception]] | None = None) -> None:
+        self.done: list[str] = []
+        self._fail = fail or {}
+
+    def _do(self, step: str, progress: Progress | None = None) -> None:
+        if failures := self._fail.get(step):
+            raise failures.pop(0)
+        self.done.append(step)
+        if progress:
+            progress(0.5)
+            progress(1.0)
+
+    async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
+        self._do("validate", progress)
+        return SourceClip(stored("clip"), clip.start_seconds or 0.0, clip.end_seconds or 8.0)
+
+    async def validate_picture(self, image: StoredObject, name: str) -> StoredObject:
+        self._do("validate picture")
+        return image
+
+    async def write_script(self, title: str, script: str | None) -> list[str]:
+        self._do("write_script")
+        return [script or title]
+
+    async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
+        self._do("speak", progress)
+        words = tuple((Word(sentence, float(place), place + 0.5),) for place, sentence in enumerate(sentences))
+        return Narration(stored("speech"), 9.4, words)
+
+    async def caption(self, narration: Narration, request: VideoRequest) -> Captions:
+        self._do("caption")
+        return Captions(srt="srt", ass="", vtt="vtt")
+
+    async def mix(
+        self,
+        narration: Narration,
+        music: str,
+        kept: Sequence[timeline.ClipSound],
+        seconds: float,
+        progress: Progress,
+    ) -> SoundTrack:
+        self._do("mix", progress)
+        return SoundTrack(stored("mix"))
+
+    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
+        self._do(f"render {segment.index}", progress)
+        return Picture(stored(f"segment-{segment.index}"), segment.frame_count)
+
+    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
+        self._do("join", progress)
+        return Picture(stored("joined"), 300)
+
+    async def finish(
+        self, job_id: str, title: str, picture: Picture, sound: SoundTrack, seconds: float, progress: Progress
+    ) -> FinishedVideo:
+        self._do("finish", progress)
+        return FinishedVideo(stored("video"), stored("poster"), stored("thumbnails"), seconds)
+
+    async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
+        self._do(f"keep {name}")
+        return stored(name)

@@ -1,0 +1,191 @@
+"""A job is driven to its end: each step once, faults that pass are waited out, others end it with their reason."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from moneyprinter.errors import Error, InvalidArgument, Unavailable
+from services.orchestrator import driver, workflow
+from services.orchestrator.driver import Driver
+from services.orchestrator.jobs import STAGES, Job, percent
+from services.orchestrator.store import Held, Superseded
+from tests.orchestrator.memory import MemoryStore
+from tests.orchestrator.samples import StraightWorkers, job
+
+STEPS = [
+    *("validate", "validate", "write_script", "speak", "caption", "mix"),
+    *("render 0", "render 1", "render 2", "render 3", "join", "finish"),
+    *("keep captions.srt", "keep captions.vtt", "keep captions.ass"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "FIRST_PAUSE_SECONDS", 0.0)
+
+
+class Bench:
+    """A driver over a store in memory."""
+
+    def __init__(self, workers: workflow.Workers) -> None:
+        self.store = MemoryStore()
+        self.told: list[str] = []
+        self.driver = self.another(workers)
+
+    def another(self, workers: workflow.Workers, lease_seconds: float = 10.0, max_attempts: int = 5) -> Driver:
+        async def make(made: Job, journal: Any) -> Any:
+            return await workflow.make_video(made, workers, journal)
+
+        async def changed(job_id: str) -> None:
+            self.told.append(job_id)
+
+        return Driver(self.store, make, changed, lease_seconds=lease_seconds, max_attempts=max_attempts)
+
+    async def found(self, made: Job) -> Job:
+        found = await self.store.find(made.id, made.user_id)
+        assert found is not None
+        return found
+
+
+async def alive() -> None:
+    """The queue is told that the job is worked on."""
+
+
+async def test_a_job_goes_through_all_stages() -> None:
+    workers = StraightWorkers()
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(made.id, alive)
+    found = await bench.found(made)
+    assert workers.done == STEPS
+    assert found.status == "completed"
+    assert found.stages == dict.fromkeys(STAGES, "completed")
+    assert found.result is not None
+    assert found.result.seconds == 10.0
+    subjects = [subject for subject, _ in bench.store.published]
+    assert subjects == ["jobs.video", "video.processing.started", "video.processing.completed"]
+    assert bench.told
+
+
+async def test_what_is_done_is_not_done_again() -> None:
+    class Dies(Exception):
+        """The instance dies."""
+
+    first = StraightWorkers(fail={"join": [Dies()]})
+    bench = Bench(first)
+    made = job()
+    await bench.store.create(made)
+    with pytest.raises(Dies):
+        await bench.driver.drive(made.id, alive)
+    assert (await bench.found(made)).status == "processing"
+    second = StraightWorkers()
+    await bench.another(second, lease_seconds=-1.0).drive(made.id, alive)
+    assert second.done == STEPS[STEPS.index("join") :]
+    assert (await bench.found(made)).status == "completed"
+    assert [subject for subject, _ in bench.store.published].count("video.processing.started") == 1
+
+
+async def test_a_fault_that_passes_is_waited_out() -> None:
+    away = [Unavailable("away", reason="SERVICE_UNAVAILABLE") for _ in range(3)]
+    workers = StraightWorkers(fail={"speak": list(away)})
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(made.id, alive)
+    assert (await bench.found(made)).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("step", "stage"),
+    [
+        ("validate", "validation"),
+        ("speak", "audio_generation"),
+        ("render 1", "video_processing"),
+        ("join", "concatenation"),
+        ("finish", "rendering"),
+    ],
+)
+async def test_a_fault_that_stays_ends_the_job_with_its_stage_and_reason(step: str, stage: str) -> None:
+    refusal: Error = InvalidArgument("the file is empty", reason="CLIP_NOT_PLAYABLE")
+    bench = Bench(StraightWorkers(fail={step: [refusal, refusal]}))
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(made.id, alive)
+    found = await bench.found(made)
+    assert found.status == "failed"
+    assert found.failure is not None
+    assert (found.failure.stage, found.failure.reason) == (stage, "CLIP_NOT_PLAYABLE")
+    assert found.stages[stage] == "failed"
+    assert [subject for subject, _ in bench.store.published][-1] == "video.processing.failed"
+
+
+async def test_a_job_that_is_interrupted_too_often_is_given_up() -> None:
+    bench = Bench(StraightWorkers())
+    made = job()
+    await bench.store.create(made)
+    for _ in range(3):
+        taken = await bench.store.take(made.id, timedelta(seconds=-1))
+        assert taken is not None
+    await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(made.id, alive)
+    found = await bench.found(made)
+    assert found.status == "failed"
+    assert found.failure is not None
+    assert "interrupted 3 times" in found.failure.message
+
+
+async def test_a_job_of_another_instance_is_left_alone() -> None:
+    bench = Bench(StraightWorkers())
+    made = job()
+    await bench.store.create(made)
+    await bench.store.take(made.id, timedelta(seconds=10))
+    with pytest.raises(Held):
+        await bench.driver.drive(made.id, alive)
+
+
+class Stuck(StraightWorkers):
+    """Joins forever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joining = asyncio.Event()
+
+    async def join(self, *_: Any) -> Any:
+        self.joining.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_cancelled_drive_lets_the_job_go() -> None:
+    workers = Stuck()
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    task = asyncio.create_task(bench.driver.drive(made.id, alive))
+    await workers.joining.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await bench.store.take(made.id, timedelta(hours=1)) is not None
+
+
+async def test_a_superseded_instance_stops() -> None:
+    workers = Stuck()
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    slow = bench.another(workers, lease_seconds=0.03)
+    task = asyncio.create_task(slow.drive(made.id, alive))
+    await workers.joining.wait()
+    await bench.store.take(made.id, timedelta(seconds=-1))
+    with pytest.raises(Superseded):
+        await task
+
+
+def test_progress_grows_from_stage_to_stage() -> None:
+    reached = [percent(stage, fraction) for stage in STAGES for fraction in (0.0, 0.5, 1.0)]
+    assert reached == sorted(reached)
+    assert (reached[0], reached[-1]) == (0, 99)

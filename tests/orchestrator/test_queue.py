@@ -1,0 +1,172 @@
+"""On real PostgreSQL and NATS: an accepted job ends, and its events are published, whatever dies between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from services.orchestrator import jetstream, workflow
+from services.orchestrator.driver import Driver
+from services.orchestrator.jobs import Job
+from services.orchestrator.postgres import PostgresOutbox, PostgresStore
+from services.runtime import db, events
+from services.runtime.config import RuntimeConfig
+from services.runtime.db import Pool
+from services.runtime.server import cancel
+from tests.databases import Databases
+from tests.orchestrator.samples import StraightWorkers, job
+
+LEASE_SECONDS = 1.0
+
+
+class Platform:
+    """A database, NATS, and instances of the orchestrator's inside."""
+
+    def __init__(self, pool: Pool, client: Client) -> None:
+        self.pool = pool
+        self.client = client
+        self.stream = client.jetstream()
+        self.written = asyncio.Event()
+        self.store = PostgresStore(pool, self.written.set)
+        self.changes = jetstream.Changes(client)
+
+    @asynccontextmanager
+    async def instance(self, workers: workflow.Workers) -> AsyncIterator[None]:
+        """An instance that takes jobs while the context is open."""
+
+        async def make(made: Job, journal: Any) -> Any:
+            return await workflow.make_video(made, workers, journal)
+
+        driver = Driver(self.store, make, self.changes.tell, lease_seconds=LEASE_SECONDS, max_attempts=5)
+        work = [
+            asyncio.create_task(jetstream.relay(PostgresOutbox(self.pool), self.stream, self.written)),
+            asyncio.create_task(
+                jetstream.consume(self.stream, driver.drive, jobs_at_once=2, lease_seconds=LEASE_SECONDS)
+            ),
+        ]
+        try:
+            yield
+        finally:
+            for task in work:
+                await cancel(task)
+
+    async def until(self, made: Job, holds: Callable[[Job], bool]) -> Job:
+        """Wait until something holds of a job, told by its changes."""
+        changed = asyncio.Event()
+        stop = await self.changes.listen(made.id, changed)
+        async with asyncio.timeout(15):
+            while True:
+                changed.clear()
+                found = await self.store.find(made.id, made.user_id)
+                assert found is not None
+                if holds(found):
+                    await stop()
+                    return found
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await changed.wait()
+
+
+@pytest.fixture
+async def platform(postgres: Databases, nats_url: str, config: RuntimeConfig) -> AsyncIterator[Platform]:
+    async with (
+        db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool,
+        events.connect(config, "orchestrator", nats_url) as client,
+    ):
+        made = Platform(pool, client)
+        await jetstream.make_streams(made.stream)
+        yield made
+
+
+def ended(found: Job) -> bool:
+    return found.status != "processing"
+
+
+async def published(platform: Platform, subject: str, number: int) -> list[dict[str, Any]]:
+    """The first events of a subject, as a consumer gets them."""
+    subscription = await platform.stream.pull_subscribe(subject, stream=jetstream.EVENTS, durable="test")
+    found: list[dict[str, Any]] = []
+    while len(found) < number:
+        found += [json.loads(message.data) for message in await subscription.fetch(1, timeout=5)]
+    return found
+
+
+async def test_an_accepted_job_ends_and_its_events_are_published(platform: Platform) -> None:
+    made = job()
+    async with platform.instance(StraightWorkers()):
+        await platform.store.create(made)
+        found = await platform.until(made, ended)
+        started, completed = await published(platform, "video.processing.>", 2)
+    assert found.status == "completed"
+    assert started == {
+        "event_type": "video.processing.started",
+        "job_id": made.id,
+        "user_id": "user_1",
+        "timestamp": started["timestamp"],
+        "payload": {"clips_count": 2, "total_duration": 20, "quality_settings": "draft"},
+    }
+    assert list(completed) == ["event_type", "job_id", "user_id", "timestamp", "payload"]
+    assert completed["event_type"] == "video.processing.completed"
+    payload = completed["payload"]
+    assert list(payload) == ["output_url", "duration", "file_size", "processing_time"]
+    assert (payload["output_url"], payload["duration"], payload["file_size"]) == (f"/videos/{made.id}/file", 10, 7)
+
+
+async def test_a_job_accepted_while_nobody_worked_is_taken_up(platform: Platform) -> None:
+    made = job()
+    await platform.store.create(made)
+    async with platform.instance(StraightWorkers()):
+        assert (await platform.until(made, ended)).status == "completed"
+
+
+class Stuck(StraightWorkers):
+    """Never joins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joining = asyncio.Event()
+
+    async def join(self, *_: Any) -> Any:
+        self.joining.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_job_of_a_stopped_instance_is_finished_by_the_next(platform: Platform) -> None:
+    made, stuck, next_one = job(), Stuck(), StraightWorkers()
+    await platform.store.create(made)
+    async with platform.instance(stuck):
+        await stuck.joining.wait()
+    async with platform.instance(next_one):
+        found = await platform.until(made, ended)
+    assert (found.status, found.attempt) == ("completed", 2)
+    assert next_one.done[0] == "join"
+
+
+async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: Platform) -> None:
+    """The instance gives no sign of life any more, and does not let the job go either."""
+    made, next_one = job(), StraightWorkers()
+
+    async def hang(*_: Any) -> None:
+        taken.set()
+        await platform.store.take(made.id, timedelta(seconds=LEASE_SECONDS))
+        await asyncio.Event().wait()
+
+    taken = asyncio.Event()
+    await platform.store.create(made)
+    relay = asyncio.create_task(jetstream.relay(PostgresOutbox(platform.pool), platform.stream, platform.written))
+    hanging = asyncio.create_task(jetstream.consume(platform.stream, hang, jobs_at_once=1, lease_seconds=LEASE_SECONDS))
+    try:
+        await taken.wait()
+        async with platform.instance(next_one):
+            found = await platform.until(made, ended)
+        assert (found.status, found.attempt) == ("completed", 2)
+    finally:
+        for task in (relay, hanging):
+            await cancel(task)

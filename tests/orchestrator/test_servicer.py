@@ -1,0 +1,178 @@
+"""VideoService over real mTLS, PostgreSQL and NATS: what is accepted, what is refused, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.api import httpbody_pb2
+from google.protobuf import struct_pb2
+
+from moneyprinter import errors
+from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
+from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.orchestrator.config import Config
+from tests.databases import Databases
+from tests.mesh import Mesh
+
+CLIP = {"url": "https://example.com/a.mp4"}
+BACKWARDS = {"start_time": "00:00:30", "end_time": "00:00:10"}
+GOOD: dict[str, Any] = {"title": "A walk", "clips": [CLIP]}
+
+
+class Videos:
+    """The service, called by users."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.stub = mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
+
+    async def create(self, user: str = "user_1", **request: Any) -> pb.CreateVideoResponse:
+        return await self.stub.CreateVideo(pb.CreateVideoRequest(**request), metadata=self.mesh.bearer(user))
+
+
+@pytest.fixture
+async def videos(postgres: Databases, nats_url: str, mesh: Mesh) -> AsyncIterator[Videos]:
+    await mesh.start("orchestrator", Config(database=await postgres.fresh("orchestrator"), nats=nats_url))
+    yield Videos(mesh)
+
+
+async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
+    made = await videos.create(**GOOD)
+    assert made.job_id.startswith("vid_")
+    assert (made.status, made.progress_url) == ("processing", f"/videos/{made.job_id}/status")
+    bearer = videos.mesh.bearer()
+    status = await videos.stub.GetVideoStatus(pb.GetVideoStatusRequest(job_id=made.job_id), metadata=bearer)
+    assert (status.job_id, status.status) == (made.job_id, "processing")
+    assert status.result_url.WhichOneof("kind") == "null_value"
+    video = (await videos.stub.GetVideo(pb.GetVideoRequest(job_id=made.job_id), metadata=bearer)).video
+    assert (video.title, video.file_size) == ("A walk", 0)
+    load = await videos.mesh.stub(inner_grpc.OrchestratorServiceStub, caller="monitoring").GetLoad(
+        inner.GetLoadRequest()
+    )
+    assert load.active_jobs == 1
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "field", "reason"),
+    [
+        ({**GOOD, "clips": []}, "clips", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [CLIP] * 500}, "clips", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{}]}, "clips[0]", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "asset_id": "ast_1"}]}, "clips[0]", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "start_time": "10"}]}, "clips[0].start_time", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, **BACKWARDS}]}, "clips[0].end_time", "CLIP_RANGE_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "end_time": "00:00:00"}]}, "clips[0].end_time", "CLIP_RANGE_INVALID"),
+        ({**GOOD, "clips": [{"url": "http://example.com/a.mp4"}]}, "clips[0].url", "CLIP_ADDRESS_REFUSED"),
+        ({**GOOD, "clips": [{"url": "file:///etc/passwd"}]}, "clips[0].url", "CLIP_ADDRESS_REFUSED"),
+        ({**GOOD, "title": ""}, "title", "REQUEST_INVALID"),
+        ({**GOOD, "audio": {"script": ""}}, "audio.script", "REQUEST_INVALID"),
+        ({**GOOD, "audio": {"script": " \n ... "}}, "audio.script", "SCRIPT_EMPTY"),
+        ({**GOOD, "audio": {"script": "word " * 20_000}}, "audio.script", "REQUEST_INVALID"),
+        ({**GOOD, "audio": {"background_music": "polka"}}, "audio.background_music", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"resolution": "9p"}}, "settings.resolution", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"aspect_ratio": "3:1"}}, "settings.aspect_ratio", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"quality": "best"}}, "settings.quality", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"frame_rate": 31}}, "settings.frame_rate", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"transition": "explode"}}, "settings.transition", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "fit": "squeeze"}]}, "clips[0].fit", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "speed": 0.1}]}, "clips[0].speed", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "focus": {"x": 2}}]}, "clips[0].focus.x", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "script": "Here."}, CLIP]}, "clips[1].script", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [{**CLIP, "script": "..."}]}, "clips[0].script", "SCRIPT_EMPTY"),
+        ({**GOOD, "clips": [{**CLIP, "script": "Hi."}], "audio": {"script": "Ho."}}, "audio.script", "REQUEST_INVALID"),
+        ({**GOOD, "captions": {"colour": "red"}}, "captions.colour", "REQUEST_INVALID"),
+        ({**GOOD, "overlays": [{}]}, "overlays[0].asset_id", "REQUEST_INVALID"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_request_is_refused_with_its_field(
+    videos: Videos, request_fields: dict[str, Any], field: str, reason: str
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await videos.create(**request_fields)
+    assert refused.value.reason == reason
+    assert [violation.field for violation in refused.value.violations] == [field]
+    listed = await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=videos.mesh.bearer())
+    assert not listed.videos
+
+
+async def test_an_asset_that_is_not_there_is_not_found(videos: Videos) -> None:
+    with pytest.raises(errors.NotFound, match="ast_none") as refused:
+        await videos.create(title="A walk", clips=[{"asset_id": "ast_none"}])
+    assert refused.value.reason == "ASSET_NOT_FOUND"
+
+
+async def test_another_users_job_is_not_found(videos: Videos) -> None:
+    made = await videos.create("user_1", **GOOD)
+    other = videos.mesh.bearer("user_2")
+    job_id = made.job_id
+    with pytest.raises(errors.NotFound):
+        await videos.stub.GetVideoStatus(pb.GetVideoStatusRequest(job_id=job_id), metadata=other)
+    with pytest.raises(errors.NotFound):
+        await videos.stub.GetVideo(pb.GetVideoRequest(job_id=job_id), metadata=other)
+    with pytest.raises(errors.NotFound):
+        async for _ in videos.stub.WatchVideo(pb.WatchVideoRequest(job_id=job_id), metadata=other):
+            pass
+    with pytest.raises(errors.NotFound):
+        async for _ in videos.stub.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id), metadata=other):
+            pass
+    assert not (await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=other)).videos
+
+
+async def test_a_list_is_paged_newest_first(videos: Videos) -> None:
+    made = [(await videos.create(**GOOD)).job_id for _ in range(5)]
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListVideosRequest(page_size=2, page_token=token)
+        page = await videos.stub.ListVideos(request, metadata=videos.mesh.bearer())
+        seen += [video.job_id for video in page.videos]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == made[::-1]
+
+
+async def test_a_page_token_of_nobody_is_refused(videos: Videos) -> None:
+    for token in ("x", "////", "MjAyNg=="):
+        with pytest.raises(errors.InvalidArgument):
+            await videos.stub.ListVideos(pb.ListVideosRequest(page_token=token), metadata=videos.mesh.bearer())
+
+
+async def test_a_video_that_is_not_finished_has_no_file(videos: Videos) -> None:
+    made = await videos.create(**GOOD)
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        request = pb.DownloadVideoRequest(job_id=made.job_id)
+        async for _ in videos.stub.DownloadVideo(request, metadata=videos.mesh.bearer()):
+            pass
+    assert refused.value.reason == "VIDEO_NOT_READY"
+
+
+async def test_an_empty_upload_is_refused(videos: Videos) -> None:
+    async def nothing() -> AsyncIterator[pb.UploadAssetRequest]:
+        yield pb.UploadAssetRequest(filename="a.mp4", data=httpbody_pb2.HttpBody())
+
+    with pytest.raises((errors.InvalidArgument, errors.Unavailable)):
+        await videos.stub.UploadAsset(nothing(), metadata=videos.mesh.bearer())
+
+
+async def test_a_revision_is_another_job_with_the_changes(videos: Videos) -> None:
+    made = await videos.create(**GOOD, audio={"script": "One.", "voice": "en-GB"})
+    bearer = videos.mesh.bearer()
+    changes = struct_pb2.Struct()
+    changes.update({"title": "A run", "audio": {"script": "Two."}})
+    revised = await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=made.job_id, changes=changes), metadata=bearer)
+    assert revised.job_id != made.job_id
+    video = (await videos.stub.GetVideo(pb.GetVideoRequest(job_id=revised.job_id), metadata=bearer)).video
+    assert video.title == "A run"
+    again = struct_pb2.Struct()
+    again.update({"clips": []})
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=revised.job_id, changes=again), metadata=bearer)
+    assert [violation.field for violation in refused.value.violations] == ["clips"]
+    with pytest.raises(errors.NotFound):
+        other = videos.mesh.bearer("user_2")
+        await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=made.job_id), metadata=other)

@@ -1,0 +1,190 @@
+"""The plan of a video: every frame once, every clip in its turn, captions and overlays where they belong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pysubs2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moneyprinter.errors import InvalidArgument
+from services.orchestrator import timeline
+from services.orchestrator.jobs import Look, OverlayRequest, SourceClip, StoredObject
+from services.orchestrator.timeline import Frame, Segment
+
+FPS = 30
+PLAIN = Frame(FPS)
+FADED = Frame(FPS, transition="crossfade", transition_seconds=0.5)
+LEAD = 15
+
+
+def stored(name: str) -> StoredObject:
+    return StoredObject(f"clips/{name}", name * 64, 1)
+
+
+def clip(seconds: float, start: float = 0.0, name: str = "a", look: Look = Look()) -> SourceClip:  # noqa: B008
+    return SourceClip(stored(name), start, start + seconds, has_audio=True, look=look)
+
+
+def still(seconds: float = 0.0, name: str = "s") -> SourceClip:
+    return SourceClip(stored(name), 0.0, 0.0, still=True, still_seconds=seconds)
+
+
+def plan(clips: list[SourceClip], frame_count: int, frame: Frame = PLAIN) -> list[Segment]:
+    return timeline.plan(timeline.spread(clips, frame_count, frame), frame)
+
+
+sources = st.lists(
+    st.one_of(
+        st.builds(clip, st.floats(0.5, 40.0), look=st.builds(Look, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]))),
+        st.builds(still, st.sampled_from([0.0, 1.0, 7.3])),
+    ),
+    min_size=1,
+    max_size=12,
+)
+frames = st.sampled_from([PLAIN, FADED, replace(FADED, frames_per_second=24, transition_seconds=2.0)])
+
+
+@given(sources, st.integers(1, 20_000), frames)
+def test_frames_add_up_and_follow_each_other(clips: list[SourceClip], frame_count: int, frame: Frame) -> None:
+    segments = plan(clips, frame_count, frame)
+    assert sum(segment.frame_count for segment in segments) == frame_count
+    assert [segment.index for segment in segments] == list(range(len(segments)))
+    first = 0
+    for segment in segments:
+        assert segment.first_frame == first
+        assert 1 <= segment.frame_count <= timeline.SEGMENT_SECONDS * frame.frames_per_second
+        assert (len(segment.shots) == 2) == (segment.transition == "crossfade")
+        first += segment.frame_count
+
+
+@given(sources, st.integers(1, 20_000), frames)
+def test_no_segment_shows_what_its_clip_does_not_have(clips: list[SourceClip], frame_count: int, frame: Frame) -> None:
+    for segment in plan(clips, frame_count, frame):
+        for shot in segment.shots:
+            seconds = segment.frame_count * shot.look.speed / frame.frames_per_second
+            if shot.still:
+                assert shot.motion_first_frame + segment.frame_count <= shot.motion_frames
+            else:
+                end = shot.source_start_seconds + seconds
+                ends = [c.end_seconds for c in clips if not c.still and c.look == shot.look]
+                assert shot.source_start_seconds >= 0
+                assert end <= max(ends) + 1e-4
+
+
+@given(sources, st.integers(1, 20_000))
+def test_a_shot_goes_on_through_its_segments_and_transitions(clips: list[SourceClip], frame_count: int) -> None:
+    """In time order, every source frame of a span is the one after the last, also where two shots are seen."""
+    spans = timeline.spread(clips, frame_count, FADED)
+    segments = timeline.plan(spans, FADED)
+    for span in spans:
+        expected = span.clip.start_seconds
+        begin, end = span.first_frame - span.lead, span.first_frame + span.frame_count
+        for segment in segments:
+            if begin <= segment.first_frame < end:
+                shot = segment.shots[0 if segment.first_frame >= span.first_frame else 1]
+                if not shot.still:
+                    assert shot.source_start_seconds == pytest.approx(expected, abs=1e-4)
+                expected += segment.frame_count * span.clip.look.speed / FPS
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=20), st.integers(1, 20_000))
+def test_a_clip_is_repeated_only_after_all_were_shown(available: list[int], frame_count: int) -> None:
+    planned = timeline.shots(available, frame_count)
+    assert sum(planned) == frame_count
+    if sum(available) < frame_count:
+        assert planned[: len(available)] == available
+    else:
+        assert len(planned) == len(available)
+
+
+def test_clips_share_the_time_and_short_ones_are_shown_whole() -> None:
+    assert timeline.shots([300, 30, 300], 330) == [150, 30, 150]
+
+
+def test_a_trimmed_clip_begins_where_it_was_trimmed() -> None:
+    [segment] = plan([clip(3.0, start=10.0)], 60)
+    assert (segment.shots[0].source_start_seconds, segment.frame_count) == (10.0, 60)
+
+
+def test_a_long_shot_is_cut_into_even_segments() -> None:
+    segments = plan([clip(30.0)], 200)
+    assert [s.frame_count for s in segments] == [66, 67, 67]
+    assert [round(s.shots[0].source_start_seconds, 3) for s in segments] == [0.0, 2.2, 4.433]
+
+
+def test_a_transition_is_a_segment_that_shows_both() -> None:
+    segments = plan([clip(2.0, name="a"), clip(2.0, name="b")], 100, FADED)
+    shown = [([s.source.sha256[0] for s in each.shots], each.frame_count) for each in segments]
+    assert shown == [(["a"], 40), (["a", "b"], LEAD), (["b"], 45)]
+    second = [shot.source_start_seconds for segment in segments for shot in segment.shots if shot.source == stored("b")]
+    assert second == [0.0, pytest.approx(LEAD / FPS, abs=1e-5)]
+
+
+def test_a_clip_too_short_for_a_transition_is_cut_to() -> None:
+    segments = plan([clip(2.0), clip(0.6, name="b"), clip(2.0, name="c")], 110, FADED)
+    assert ["".join(shot.source.sha256[0] for shot in segment.shots) for segment in segments] == ["a", "b", "bc", "c"]
+
+
+def test_speed_changes_how_long_a_clip_lasts() -> None:
+    fast = clip(4.0, look=Look(speed=2.0))
+    assert [segment.frame_count for segment in plan([fast, clip(1.0, name="b")], 90)] == [60, 30]
+    assert timeline.spread([fast], 60, PLAIN)[0].frame_count == 60
+
+
+def test_a_still_fills_what_time_there_is_or_as_long_as_it_was_asked_for() -> None:
+    assert [span.frame_count for span in timeline.spread([clip(1.0), still()], 300, PLAIN)] == [30, 270]
+    assert [span.frame_count for span in timeline.spread([still(1.0), still()], 300, PLAIN)] == [30, 270]
+    pieces = plan([still()], 150)
+    assert [(p.shots[0].motion_first_frame, p.shots[0].motion_frames) for p in pieces] == [(0, 150), (75, 150)]
+
+
+def test_bound_scenes_last_as_long_as_their_words() -> None:
+    spans = timeline.bound([clip(1.0), clip(9.0, name="b")], [70, 50], PLAIN)
+    assert [(s.clip.object.sha256[0], s.first_frame, s.frame_count) for s in spans] == [
+        *(("a", 0, 30), ("a", 30, 30), ("a", 60, 10)),
+        ("b", 70, 50),
+    ]
+
+
+def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
+    loud = Look(sound_volume=0.5)
+    spans = timeline.spread([clip(2.0), clip(2.0, name="b", look=loud)], 100, FADED)
+    [sound] = timeline.sounds(spans, FADED)
+    assert (sound.clip, sound.volume) == (stored("b"), 0.5)
+    assert sound.start_seconds == pytest.approx(40 / FPS)
+    assert sound.seconds == pytest.approx(60 / FPS)
+
+
+def test_a_part_too_short_to_be_seen_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"clips\[1\] shows only 0\.20 seconds") as refused:
+        plan([clip(5.0), clip(0.2)], 60)
+    assert refused.value.reason == "CLIP_RANGE_INVALID"
+
+
+def test_an_overlay_is_shown_in_its_time_only() -> None:
+    logo = OverlayRequest(stored("l"), (0.9, 0.1), 0.2, 1.0, start_seconds=2.0, end_seconds=3.0)
+    segments = plan([clip(9.0)], 150, replace(PLAIN, overlays=(logo,)))
+    assert [segment.frame_count for segment in segments] == [75, 75]
+    shown = [[(each.first_frame, each.frame_count) for each in segment.overlays] for segment in segments]
+    assert shown == [[(60, 15)], [(0, 15)]]
+
+
+def test_captions_are_cut_and_counted_from_the_segment() -> None:
+    script = pysubs2.SSAFile()
+    script.events = [
+        pysubs2.SSAEvent(start=0, end=1000, text="one"),
+        pysubs2.SSAEvent(start=900, end=2500, text="two"),
+        pysubs2.SSAEvent(start=3000, end=4000, text="three"),
+    ]
+    cut = timeline.cut_captions(script.to_string("ass"), 30, 60, FPS)
+    shown = [(event.start, event.end, event.text) for event in pysubs2.SSAFile.from_string(cut)]
+    assert shown == [(0, 1500, "two")]
+    assert timeline.cut_captions(script.to_string("ass"), 150, 60, FPS) == ""
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, 30), (1.001, 31), (0.0, 1), (2.0333333333, 61)])
+def test_frames_cover_the_narration(seconds: float, expected: int) -> None:
+    assert timeline.frames(seconds, FPS) == expected

@@ -1,0 +1,263 @@
+"""ProcessingService over real mTLS, with the storage service beside it: found again, refused, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter import errors
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.processing.v1 import processing_service_pb2 as pb
+from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
+from services.processing.config import Config
+from services.runtime.config import ConfigError
+from tests import media
+from tests.mesh import Mesh
+from tests.processing.conftest import FONTS, captions, still
+from tests.stored import fetch, start_storage, until
+
+
+@pytest.fixture
+async def stub(mesh: Mesh, tmp_path: Path) -> pb_grpc.ProcessingServiceAsyncStub:
+    """The service, with one slot."""
+    await start_storage(mesh, tmp_path / "storage")
+    await mesh.start("processing", Config(slots=1, threads=1, fonts=FONTS))
+    return mesh.stub(pb_grpc.ProcessingServiceStub)
+
+
+@pytest.fixture
+async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Object:
+    """A numbered clip of two seconds in storage."""
+    return await mesh.objects().put_file("assets/clip.mp4", media.numbered(tmp_path / "clip.mp4", seconds=2))
+
+
+def request(clip: media_pb2.Object, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
+    """Asks for 20 frames from the tenth on; `shot` and `changes` are fields that differ."""
+    start = Duration()
+    start.FromTimedelta(timedelta(seconds=10 / 30))
+    segment = media_pb2.Segment(
+        index=0,
+        shots=[media_pb2.Shot(clip=clip, source_start=start, fit=media_pb2.FIT_COVER)],
+        frame_count=20,
+        canvas=media_pb2.Canvas(width=64, height=36, frames_per_second=30),
+        quality=media_pb2.QUALITY_DRAFT,
+    )
+    segment.shots[0].MergeFrom(media_pb2.Shot(**(shot or {})))
+    segment.MergeFrom(media_pb2.Segment(**changes))
+    return pb.RenderSegmentRequest(segment=segment)
+
+
+def long_request(clip: media_pb2.Object) -> pb.RenderSegmentRequest:
+    """Asks for what takes many seconds."""
+    canvas = media_pb2.Canvas(width=2560, height=1440, frames_per_second=120)
+    return request(clip, frame_count=150, canvas=canvas, quality=media_pb2.QUALITY_HIGH)
+
+
+async def render(stub: Any, wanted: pb.RenderSegmentRequest) -> tuple[list[float], pb.RenderedSegment]:
+    """The progress of a call, and its result, which must be its last message."""
+    *before, last = [response async for response in stub.RenderSegment(wanted)]
+    assert all(response.WhichOneof("update") == "progress" for response in before)
+    return [response.progress.fraction for response in before], last.segment
+
+
+def ffmpegs() -> list[psutil.Process]:
+    """The children of this process that are ffmpeg."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "ffmpeg" in child.name():
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def scratch(mesh: Mesh) -> list[Path]:
+    """What lies in the scratch folder of the service."""
+    return list(mesh.config.scratch.glob("processing-*/*"))
+
+
+async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path) -> None:
+    progress, segment = await render(stub, request(clip))
+    assert progress == sorted(progress) and progress[0] == 0 and progress[-1] <= 1
+    assert (segment.frame_count, segment.reused) == (20, False)
+    assert segment.video.key.startswith("cache/processing/") and segment.video.key.endswith(".mp4")
+    made = await fetch(mesh, segment.video, tmp_path / "segment.mp4")
+    assert media.numbers(made) == list(range(10, 30))
+    assert scratch(mesh) == []
+
+
+async def test_the_same_segment_is_found_again_wherever_it_stands(
+    mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path
+) -> None:
+    _, first = await render(stub, request(clip))
+    same = await mesh.objects().put_file("assets/copy.mp4", tmp_path / "clip.mp4")
+    progress, again = await render(stub, request(same, index=7))
+    assert again == pb.RenderedSegment(video=first.video, frame_count=20, reused=True)
+    assert progress == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frame_count": 21},
+        {"shot": {"fit": media_pb2.FIT_CONTAIN}},
+        {"quality": media_pb2.QUALITY_STANDARD},
+        {"captions_ass": captions()},
+        {"canvas": media_pb2.Canvas(width=64, height=36, frames_per_second=25)},
+        {"shot": {"source_start": Duration(seconds=1)}},
+    ],
+)
+async def test_another_segment_is_rendered_anew(stub: Any, clip: media_pb2.Object, change: dict[str, Any]) -> None:
+    _, first = await render(stub, request(clip))
+    _, other = await render(stub, request(clip, **change))
+    assert not other.reused
+    assert other.video.key != first.video.key
+
+
+def whole_request(clip: media_pb2.Object, image: media_pb2.Object) -> pb.RenderSegmentRequest:
+    """Asks for a clip that turns into a still that moves, with a logo, both of the same picture."""
+    second = media_pb2.Shot(
+        still=image, fit=media_pb2.FIT_BLUR, motion=media_pb2.MOTION_ZOOM_IN, motion_frames=60, motion_first_frame=7
+    )
+    logo = media_pb2.Overlay(
+        image=image, centre=media_pb2.Point(x=0.9, y=0.1), width=0.2, opacity=0.5, first_frame=3, frame_count=9
+    )
+    wanted = request(clip, shot={"speed": 1.5, "focus": media_pb2.Point(x=0.2, y=0.4)}, overlays=[logo])
+    wanted.segment.shots.append(second)
+    wanted.segment.transition = media_pb2.TRANSITION_SLIDE_LEFT
+    return wanted
+
+
+async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_other_keys(
+    mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path
+) -> None:
+    file = still(tmp_path / "image.png", media.CORNERS, size=(64, 36))
+    image = await mesh.objects().put_file("assets/image.png", file)
+    _, first = await render(stub, whole_request(clip, image))
+    assert (first.frame_count, first.reused) == (20, False)
+    assert media.probe(await fetch(mesh, first.video, tmp_path / "segment.mp4")).frames == 20
+    copy = await mesh.objects().put_file("assets/copy.png", file)
+    assert (await render(stub, whole_request(clip, copy)))[1] == pb.RenderedSegment(
+        video=first.video, frame_count=20, reused=True
+    )
+    wanted = [whole_request(clip, image).segment for _ in range(9)]
+    wanted[0].overlays[0].opacity = 0.6
+    wanted[1].overlays[0].frame_count = 10
+    wanted[2].shots[0].focus.x = 0.3
+    wanted[3].shots[0].speed = 1.25
+    wanted[4].shots[1].motion = media_pb2.MOTION_PAN_LEFT
+    wanted[5].shots[1].motion_first_frame = 8
+    wanted[6].transition = media_pb2.TRANSITION_WIPE_LEFT
+    wanted[7].shots[1].colour = "#336699"
+    del wanted[8].overlays[:]
+    keys = {(await render(stub, pb.RenderSegmentRequest(segment=segment)))[1].video.key for segment in wanted}
+    assert len(keys | {first.video.key}) == 10
+
+
+@pytest.mark.parametrize("speed", [0.1, 0.001])
+async def test_a_speed_that_is_no_speed_is_refused(stub: Any, clip: media_pb2.Object, speed: float) -> None:
+    with pytest.raises(errors.InvalidArgument, match="8 times its speed") as refused:
+        await render(stub, request(clip, shot={"speed": speed}))
+    assert refused.value.reason == "REQUEST_INVALID"
+
+
+async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
+    broken = await mesh.objects().put_bytes("assets/broken.png", b"this is no picture" * 100)
+    with pytest.raises(errors.FailedPrecondition, match="cannot be opened") as refused:
+        await render(stub, whole_request(clip, broken))
+    assert refused.value.reason == "RENDER_FAILED"
+
+
+@pytest.mark.parametrize("fonts", [None, FONTS])
+async def test_other_threads_and_fonts_are_another_renderer(
+    mesh: Mesh, stub: Any, clip: media_pb2.Object, fonts: Path | None
+) -> None:
+    _, first = await render(stub, request(clip))
+    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "processing": 0}})
+    await mesh.start("processing", Config(slots=1, threads=2 if fonts else 1, fonts=fonts))
+    _, other = await render(mesh.stub(pb_grpc.ProcessingServiceStub), request(clip))
+    assert other.video.key != first.video.key
+
+
+async def test_what_is_over_the_slots_is_refused_at_once_and_taken_later(
+    mesh: Mesh, stub: Any, clip: media_pb2.Object
+) -> None:
+    _, known = await render(stub, request(clip, index=1))
+    long = stub.RenderSegment(long_request(clip))
+    await anext(long)
+    with pytest.raises(errors.ResourceExhausted) as refused:
+        await render(stub, request(clip, frame_count=5))
+    assert (refused.value.reason, refused.value.retry_after_seconds) == ("BUSY", 1.0)
+    assert (await render(stub, request(clip)))[1].video == known.video, "what is stored needs no slot"
+    long.cancel()
+    await until(lambda: scratch(mesh) == [])
+    assert (await render(stub, request(clip, frame_count=5)))[1].frame_count == 5
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
+    mesh: Mesh, stub: Any, clip: media_pb2.Object, how: str
+) -> None:
+    call = stub.RenderSegment(long_request(clip), timeout=20 if how == "cancel" else 1.5)
+    await anext(call)
+    await until(lambda: bool(ffmpegs()))
+    processes = ffmpegs()
+    assert len(scratch(mesh)) == 1
+    if how == "cancel":
+        call.cancel()
+    else:
+        with pytest.raises(errors.DeadlineExceeded):
+            async for _ in call:
+                pass
+    await until(lambda: not any(process.is_running() for process in processes))
+    await until(lambda: scratch(mesh) == [])
+
+
+async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
+    call = stub.RenderSegment(long_request(clip))
+    await anext(call)
+    await until(lambda: bool(ffmpegs()))
+    processes = ffmpegs()
+    await mesh.__aexit__()
+    # Its calls are cancelled when it has stopped, and take a moment to end.
+    await until(lambda: not any(process.is_running() for process in processes))
+    with pytest.raises((errors.Unavailable, asyncio.CancelledError)):
+        async for _ in call:
+            pass
+
+
+async def test_a_broken_source_is_a_typed_error(mesh: Mesh, stub: Any) -> None:
+    broken = await mesh.objects().put_bytes("assets/broken.mp4", b"this is no video" * 100)
+    with pytest.raises(errors.FailedPrecondition, match="cannot be opened") as refused:
+        await render(stub, request(broken))
+    assert refused.value.reason == "RENDER_FAILED"
+    assert scratch(mesh) == []
+
+
+async def test_a_source_that_is_not_there_is_told(mesh: Mesh, stub: Any) -> None:
+    missing = media_pb2.Object(key="assets/none.mp4", sha256="0" * 64, size_bytes=1)
+    with pytest.raises(errors.NotFound) as refused:
+        await render(stub, request(missing))
+    assert refused.value.reason == "OBJECT_NOT_FOUND"
+
+
+async def test_a_source_that_was_replaced_is_not_rendered(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
+    other = media_pb2.Object(key=clip.key, sha256="0" * 64, size_bytes=clip.size_bytes)
+    with pytest.raises(errors.DataLoss) as refused:
+        await render(stub, request(other))
+    assert refused.value.reason == "CHECKSUM_MISMATCH"
+
+
+async def test_settings_that_cannot_work_stop_the_start(mesh: Mesh, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="MONEYPRINTER_PROCESSING_FONTS"):
+        await mesh.start("processing", Config(fonts=tmp_path / "none"))
+    mesh.config = mesh.config.model_copy(update={"ffmpeg": tmp_path / "none"})
+    with pytest.raises(ConfigError, match="MONEYPRINTER_RUNTIME_FFMPEG"):
+        await mesh.start("processing", Config())

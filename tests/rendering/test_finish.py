@@ -1,0 +1,222 @@
+"""A finished video: sound in time with the picture, exactly so long, playable while it loads, and checked."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from moneyprinter.errors import FailedPrecondition
+from services.rendering import check, finish, pictures
+from services.rendering.check import Measures
+from tests import media
+from tests.mesh import ffmpeg_program
+
+# As the processing service encodes it: with B-frames, and colours that are told.
+TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+ENCODE = (
+    *("-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{TAGS}"),
+    *("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
+)
+
+
+def picture(folder: Path, chain: str = media.CORNERS, seconds: float = 2.0) -> Path:
+    """A picture without sound."""
+    made = media.clip(folder / "picture.mp4", chain, seconds=seconds, encode=ENCODE)
+    return made.rename(folder / finish.PICTURE)
+
+
+def sound(folder: Path, expression: str = "sine=440", seconds: float = 2.0, volume_db: float = 0.0) -> Path:
+    """A sound."""
+    made = media.sound(folder / "sound.wav", expression, seconds=seconds, volume_db=volume_db)
+    return made.rename(folder / finish.SOUND)
+
+
+async def finished(folder: Path, seconds: float = 2.0, title: str = "A title") -> Path:
+    """Mux what is in the folder."""
+    await finish.mux(folder, ffmpeg_program(), seconds, title)
+    return folder / finish.VIDEO
+
+
+def boxes(path: Path) -> list[str]:
+    """The names of the boxes of an MP4, in order."""
+    data, at, names = path.read_bytes(), 0, []
+    while at < len(data):
+        size, name = struct.unpack(">I4s", data[at : at + 8])
+        names.append(name.decode())
+        at += size
+    return names
+
+
+async def test_a_flash_and_its_click_come_together(tmp_path: Path) -> None:
+    picture(tmp_path, "color=black:s={w}x{h}:r={rate},drawbox=t=fill:c=white:enable='eq(n,30)'")
+    sound(tmp_path, "aevalsrc='if(between(t,1,1.02),0.8*sin(2*PI*1000*t),0)|0':s=48000")
+    made = await finished(tmp_path)
+    flash = next(
+        float(time)
+        for time, frame in zip(media.probe(made).times, media.pictures(made), strict=True)
+        if frame.mean() > 200
+    )
+    heard, rate = media.samples(made)
+    click = int(np.argmax(np.abs(heard[:, 0]) > 0.2)) / rate
+    assert flash == pytest.approx(1.0)
+    assert click == pytest.approx(flash, abs=0.02)
+
+
+async def test_streams_are_what_the_contract_says(tmp_path: Path) -> None:
+    picture(tmp_path), sound(tmp_path)
+    made = await finished(tmp_path)
+    video = media.probe(made)
+    assert (video.codec, video.frames, video.colours, video.square) == ("h264", 60, (1, 1, 1, 1), True)
+    with av.open(str(made)) as container:
+        stream = container.streams.audio[0]
+        assert (stream.codec_context.name, stream.rate, stream.channels) == ("aac", 48000, 2)
+        assert container.metadata["title"] == "A title"
+    names = boxes(made)
+    assert names.index("moov") < names.index("mdat"), "it plays while it loads"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 3.0])
+async def test_sound_that_is_shorter_or_longer_becomes_as_long_as_the_plan(tmp_path: Path, seconds: float) -> None:
+    picture(tmp_path), sound(tmp_path, seconds=seconds)
+    made = await finished(tmp_path)
+    with av.open(str(made)) as container:
+        for stream in container.streams:
+            assert stream.duration is not None and stream.time_base is not None
+            assert float(stream.duration * stream.time_base) == pytest.approx(2.0, abs=1e-3)
+    assert media.probe(made).seconds == pytest.approx(2.0, abs=1e-3)
+
+
+async def test_the_picture_is_not_encoded_again(tmp_path: Path) -> None:
+    source, _ = picture(tmp_path, "testsrc2=s={w}x{h}:r={rate}"), sound(tmp_path)
+    made = await finished(tmp_path)
+    pairs = zip(media.pictures(source), media.pictures(made), strict=True)
+    assert all(np.array_equal(before, after) for before, after in pairs)
+
+
+@pytest.mark.parametrize(
+    ("title", "written"),
+    [
+        ("-i /etc/passwd", "-i /etc/passwd"),
+        ("a=b:c;d'e\"f\\g[h]%{x}", "a=b:c;d'e\"f\\g[h]%{x}"),
+        ("Ünïcode 日本 😀", "Ünïcode 日本 😀"),
+        ("two\nlines\x00and\x1bmore", "two lines and more"),
+        ("", None),
+    ],
+)
+async def test_any_title_is_written_as_it_is(tmp_path: Path, title: str, written: str | None) -> None:
+    picture(tmp_path), sound(tmp_path)
+    with av.open(str(await finished(tmp_path, title=title))) as container:
+        assert container.metadata.get("title") == written
+
+
+async def checked(folder: Path, planned: float = 2.0) -> Measures:
+    """Mux what is in the folder, and check it."""
+    await finished(folder)
+    return await check.measure(folder, ffmpeg_program(), planned)
+
+
+async def test_what_is_good_passes_with_its_measures(tmp_path: Path) -> None:
+    picture(tmp_path), sound(tmp_path, volume_db=6)
+    measures = await checked(tmp_path)
+    assert measures.seconds == pytest.approx(2.0, abs=1e-3)
+    assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / finish.VIDEO), abs=0.3)
+    heard, _ = media.samples(tmp_path / finish.VIDEO)
+    # A tone of 440 Hz has many samples a period: its true peak is hardly above the highest of them.
+    assert measures.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
+
+
+async def refused(folder: Path, planned: float = 2.0) -> str:
+    """Why the video in the folder fails its check."""
+    with pytest.raises(FailedPrecondition) as failure:
+        await checked(folder, planned)
+    assert failure.value.reason == "QUALITY_CHECK_FAILED"
+    return failure.value.message
+
+
+@pytest.mark.parametrize(
+    ("chain", "black"),
+    [
+        ("color=black:s={w}x{h}:r={rate}", True),
+        ("color=0x202020:s={w}x{h}:r={rate}", False),
+        (media.CORNERS + ",drawbox=t=fill:c=black:enable='gte(n,1)'", False),
+    ],
+    ids=["black", "dark", "one frame is not"],
+)
+async def test_a_video_is_black_when_all_of_it_is(tmp_path: Path, chain: str, black: bool) -> None:
+    picture(tmp_path, chain), sound(tmp_path)
+    await finished(tmp_path)
+    seen = await pictures.take(tmp_path)
+    assert (seen.black and await check.is_black(tmp_path, ffmpeg_program())) == black
+
+
+@pytest.mark.parametrize("expression", ["anullsrc", "sine=440,volume=-60dB"])
+async def test_a_silent_video_is_refused(tmp_path: Path, expression: str) -> None:
+    picture(tmp_path), sound(tmp_path, expression)
+    assert "it is silent: its loudness is -" in await refused(tmp_path)
+
+
+@pytest.mark.parametrize(("planned", "passes"), [(1.95, True), (2.05, True), (1.8, False), (2.2, False)])
+async def test_the_length_is_that_of_the_plan(tmp_path: Path, planned: float, passes: bool) -> None:
+    picture(tmp_path), sound(tmp_path)
+    if passes:
+        await checked(tmp_path, planned)
+    else:
+        assert f"is 2.00 s long, and the plan says {planned:.2f} s" in await refused(tmp_path, planned)
+
+
+@pytest.mark.parametrize("missing", ["picture", "sound"])
+async def test_a_missing_stream_is_refused(tmp_path: Path, missing: str) -> None:
+    picture(tmp_path), sound(tmp_path)
+    made = (await finished(tmp_path)).rename(tmp_path / "whole.mp4")
+    kept = {"picture": "-vn", "sound": "-an"}[missing]
+    media.ffmpeg("-i", made, kept, "-c", "copy", tmp_path / finish.VIDEO)
+    with pytest.raises(FailedPrecondition, match=f"it has no {missing}") as failure:
+        await check.measure(tmp_path, ffmpeg_program(), 2.0)
+    assert failure.value.reason == "QUALITY_CHECK_FAILED"
+
+
+@pytest.mark.parametrize("broken", [finish.PICTURE, finish.SOUND])
+async def test_parts_that_cannot_be_read_are_told(tmp_path: Path, broken: str) -> None:
+    picture(tmp_path), sound(tmp_path)
+    (tmp_path / broken).write_bytes(b"neither picture nor sound" * 100)
+    with pytest.raises(FailedPrecondition, match="cannot be finished") as failure:
+        await finished(tmp_path)
+    assert failure.value.reason == "RENDER_FAILED"
+    assert str(tmp_path) not in failure.value.message
+
+
+async def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        picture(folder, "testsrc2=s={w}x{h}:r={rate}"), sound(folder)
+        await finished(folder)
+        await pictures.take(folder)
+        made.append([(folder / file).read_bytes() for file in (finish.VIDEO, finish.POSTER, finish.THUMBNAILS)])
+    assert made[0] == made[1]
+
+
+async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_path: Path) -> None:
+    seconds, rate = 600, 5
+    flashes = f"eq(n,{rate})+eq(n,{(seconds - 1) * rate})"
+    chain = f"color=black:s={{w}}x{{h}}:r={{rate}},drawbox=t=fill:c=white:enable='{flashes}'"
+    media.clip(tmp_path / "picture.mp4", chain, size=(64, 36), rate=str(rate), seconds=seconds, encode=ENCODE).rename(
+        tmp_path / finish.PICTURE
+    )
+    clicks = f"between(t,1,1.02)+between(t,{seconds - 1},{seconds - 1}.02)"
+    media.sound(tmp_path / "sound.wav", f"aevalsrc='if({clicks},0.8*sin(2*PI*1000*t),0)':s=48000", seconds=seconds)
+    (tmp_path / "sound.wav").rename(tmp_path / finish.SOUND)
+    made = await finished(tmp_path, seconds)
+    video = media.probe(made)
+    assert video.seconds == pytest.approx(seconds, abs=1e-3)
+    seen = [float(time) for time, frame in zip(video.times, media.pictures(made), strict=True) if frame.mean() > 200]
+    heard, sound_rate = media.samples(made)
+    loud = np.flatnonzero(np.abs(heard[:, 0]) > 0.2) / sound_rate
+    begun = [float(loud[0]), float(loud[loud > 2][0])]
+    assert seen == pytest.approx([1.0, seconds - 1.0])
+    assert begun == pytest.approx(seen, abs=0.02)

@@ -1,0 +1,96 @@
+"""Poster and thumbnails: the best picture of a video, and ten that are evenly spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moneyprinter.errors import FailedPrecondition
+from services.rendering import finish, pictures
+from tests import media
+from tests.media import Picture
+from tests.rendering.test_finish import ENCODE, picture
+
+
+async def poster(folder: Path) -> Picture:
+    """The poster of the picture in the folder."""
+    await pictures.take(folder)
+    (taken,) = media.pictures(folder / finish.POSTER)
+    return taken
+
+
+async def test_the_poster_is_not_the_black_beginning_and_has_its_colours(tmp_path: Path) -> None:
+    picture(tmp_path, media.CORNERS + ",drawbox=t=fill:c=black:enable='lt(n,60)'", seconds=6)
+    taken = await poster(tmp_path)
+    assert (tmp_path / finish.POSTER).read_bytes().startswith(b"\xff\xd8\xff")
+    assert taken.shape == (180, 320, 3)
+    places = taken[[20, 20, 160, 160], [20, 300, 20, 300]]
+    for colour, pixel in zip(("red", "lime", "blue", "white"), places, strict=True):
+        assert media.is_near(pixel, colour, tolerance=12), (colour, pixel)
+
+
+SCENE = "testsrc2=s={w}x{h}:r={rate}"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "drawbox=t=fill:c=black",
+        "drawbox=t=fill:c=white",
+        "drawbox=t=fill:c=0x8090a0",
+        "gblur=sigma=12",
+        "eq=contrast=0.25:brightness=-0.35:saturation=0.3",
+    ],
+    ids=["black", "white", "blank", "blurred", "dim"],
+)
+async def test_the_poster_is_the_one_picture_that_is_not_spoilt(tmp_path: Path, spoilt: str) -> None:
+    # Good for a second from 3.2 s on, where no key frame is.
+    good = "between(n,96,126)"
+    picture(tmp_path, f"{SCENE},{spoilt}:enable='not({good})'", seconds=6)
+    taken = await poster(tmp_path)
+    frames = [frame.astype(int) for frame in media.pictures(tmp_path / finish.PICTURE)]
+    best = min(range(180), key=lambda number: float(np.abs(frames[number] - taken).mean()))
+    assert 96 <= best <= 126
+
+
+async def test_the_poster_is_not_from_the_middle_of_a_crossfade(tmp_path: Path) -> None:
+    # Two still pictures; from 0.8 to 5.6 s the one becomes the other.
+    chain = (
+        "mandelbrot=s={w}x{h}:r={rate}:start_scale=2,trim=end_frame=1,loop=-1:1,format=yuv420p[a];"
+        f"{media.CORNERS},format=yuv420p[b];"
+        "[a][b]blend=all_expr='A*(1-clip((T-0.8)/4.8,0,1))+B*clip((T-0.8)/4.8,0,1)',trim=duration=6"
+    )
+    picture(tmp_path, chain, seconds=6)
+    taken = await poster(tmp_path)
+    frames = list(media.pictures(tmp_path / finish.PICTURE))
+    assert min(float(np.abs(frames[end].astype(int) - taken).mean()) for end in (0, -1)) < 4
+
+
+async def test_the_thumbnails_are_ten_and_evenly_spread(tmp_path: Path) -> None:
+    media.numbered(tmp_path / "picture.mp4", seconds=2, size=(64, 36), encode=ENCODE).rename(tmp_path / finish.PICTURE)
+    await pictures.take(tmp_path)
+    (strip,) = media.pictures(tmp_path / finish.THUMBNAILS)
+    assert strip.shape == (160, 10 * 284, 3)
+    greys = [float(strip[40:120, 284 * n + 80 : 284 * n + 200].mean()) for n in range(10)]
+    # Frame number N shows the luma 20 + 3 N, which as RGB is 1.164 times what it is above 16.
+    shown = [(16 + grey * 219 / 255 - 20) / 3 for grey in greys]
+    for number, frame in enumerate(shown):
+        assert frame == pytest.approx((number + 0.5) * 6, abs=2.6)
+
+
+async def test_a_video_of_one_frame_has_both(tmp_path: Path) -> None:
+    picture(tmp_path, seconds=1 / 30)
+    taken = await poster(tmp_path)
+    assert taken.shape == (180, 320, 3)
+    (strip,) = media.pictures(tmp_path / finish.THUMBNAILS)
+    assert strip.shape == (160, 10 * 284, 3)
+
+
+async def test_what_is_no_video_is_told(tmp_path: Path) -> None:
+    (tmp_path / finish.PICTURE).write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.mp4\n" * 100)
+    with pytest.raises(FailedPrecondition, match="cannot be finished") as failure:
+        await pictures.take(tmp_path)
+    assert failure.value.reason == "RENDER_FAILED"
+    assert str(tmp_path) not in failure.value.message

@@ -1,0 +1,134 @@
+"""RenderingService over real mTLS, with the storage service beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter import errors
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.rendering.v1 import rendering_service_pb2 as pb
+from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
+from services.rendering import finish
+from services.rendering.config import Config
+from tests import media
+from tests.mesh import Mesh
+from tests.rendering.test_finish import picture, sound
+from tests.stored import fetch, start_storage, until
+
+
+@pytest.fixture
+async def stub(mesh: Mesh, tmp_path: Path) -> Any:
+    """The service."""
+    await start_storage(mesh, tmp_path / "storage")
+    await mesh.start("rendering", Config())
+    return mesh.stub(pb_grpc.RenderingServiceStub)
+
+
+async def request(
+    mesh: Mesh, files: Path, expression: str = "sine=440", chain: str = media.CORNERS, **changes: Any
+) -> pb.FinishVideoRequest:
+    """Asks to finish a video of two seconds, whose parts are put into storage."""
+    video = await mesh.objects().put_file("cache/concatenation/1.mp4", picture(files, chain))
+    audio = await mesh.objects().put_file("cache/audio/1.wav", sound(files, expression))
+    wanted = {"duration": Duration(seconds=2), "title": "A walk", "folder": "jobs/vid_1", **changes}
+    return pb.FinishVideoRequest(video=video, audio=audio, **wanted)
+
+
+def scratch(mesh: Mesh) -> list[Path]:
+    """What lies in the scratch folder of the service."""
+    return list(mesh.config.scratch.glob("rendering-*/*"))
+
+
+async def test_a_video_and_its_poster_are_stored(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    *before, last = [response async for response in stub.FinishVideo(await request(mesh, tmp_path))]
+    progress = [response.progress.fraction for response in before]
+    assert progress == sorted(progress) and progress[0] == 0 and progress[-1] <= 1
+    video = last.video
+    assert (video.video.key, video.poster.key) == ("jobs/vid_1/video.mp4", "jobs/vid_1/poster.jpg")
+    assert video.duration.ToTimedelta().total_seconds() == pytest.approx(2, abs=1e-3)
+    made = await fetch(mesh, video.video, tmp_path / "made.mp4")
+    assert media.probe(made).has_audio
+    assert video.loudness_lufs == pytest.approx(media.loudness(made), abs=0.3)
+    heard, _ = media.samples(made)
+    assert video.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
+    (poster,) = media.pictures(await fetch(mesh, video.poster, tmp_path / "made.jpg"))
+    assert poster.shape == (180, 320, 3)
+    assert video.thumbnails.key == "jobs/vid_1/thumbnails.jpg"
+    (strip,) = media.pictures(await fetch(mesh, video.thumbnails, tmp_path / "strip.jpg"))
+    assert strip.shape == (160, 10 * 284, 3)
+    assert scratch(mesh) == []
+
+
+async def test_a_video_that_fails_its_check_is_not_stored(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    with pytest.raises(errors.FailedPrecondition, match="silent") as refused:
+        async for _ in stub.FinishVideo(await request(mesh, tmp_path, "anullsrc")):
+            pass
+    assert refused.value.reason == "QUALITY_CHECK_FAILED"
+    assert await mesh.objects().head("jobs/vid_1/video.mp4") is None
+    assert scratch(mesh) == []
+
+
+async def test_a_black_video_is_not_stored(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    with pytest.raises(errors.FailedPrecondition, match=r"all of its 2\.00 s are black") as refused:
+        async for _ in stub.FinishVideo(await request(mesh, tmp_path, chain="color=black:s={w}x{h}:r={rate}")):
+            pass
+    assert refused.value.reason == "QUALITY_CHECK_FAILED"
+    assert await mesh.objects().head("jobs/vid_1/video.mp4") is None
+    assert scratch(mesh) == []
+
+
+async def test_a_short_video_that_fades_in_from_black_passes(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    wanted = await request(mesh, tmp_path, chain=media.CORNERS + ",fade=in:0:20")
+    assert media.probe(tmp_path / finish.PICTURE).key_frames == (0,)
+    *_, last = [response async for response in stub.FinishVideo(wanted)]
+    assert last.HasField("video")
+
+
+async def test_a_missing_part_is_told(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    wanted = await request(mesh, tmp_path)
+    wanted.audio.CopyFrom(media_pb2.Object(key="cache/audio/none.wav", sha256="0" * 64, size_bytes=1))
+    with pytest.raises(errors.NotFound, match=r"none\.wav") as refused:
+        async for _ in stub.FinishVideo(wanted):
+            pass
+    assert refused.value.reason == "OBJECT_NOT_FOUND"
+    assert scratch(mesh) == []
+
+
+async def test_parts_that_cannot_be_read_are_told(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    wanted = await request(mesh, tmp_path)
+    wanted.video.CopyFrom(wanted.audio)
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        async for _ in stub.FinishVideo(wanted):
+            pass
+    assert refused.value.reason == "RENDER_FAILED"
+    assert scratch(mesh) == []
+
+
+@pytest.mark.parametrize("folder", ["", "jobs/../x", "cache/x", "jobs/VID"])
+async def test_a_folder_outside_the_jobs_is_refused(mesh: Mesh, stub: Any, tmp_path: Path, folder: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        async for _ in stub.FinishVideo(await request(mesh, tmp_path, folder=folder)):
+            pass
+    assert [violation.field for violation in refused.value.violations] == ["folder"]
+
+
+async def test_a_call_that_is_left_leaves_no_process_and_no_file(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    # An hour of sound takes seconds to encode.
+    wanted = await request(mesh, tmp_path, duration=Duration(seconds=3600))
+    call = stub.FinishVideo(wanted)
+
+    def is_encoding() -> bool:
+        return any("ffmpeg" in child.name() for child in psutil.Process().children() if child.is_running())
+
+    await anext(call)
+    await until(is_encoding)
+    assert len(scratch(mesh)) == 1
+    call.cancel()
+    await until(lambda: scratch(mesh) == [])
+    assert not is_encoding()

@@ -1,0 +1,35 @@
+"""Settings: read from the environment, and wrong ones stop the process in one line that says which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.runtime import tls
+from services.runtime.config import ConfigError, RuntimeConfig, load
+
+
+def test_a_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONEYPRINTER_RUNTIME_GRACE_SECONDS", "3.5")
+    monkeypatch.setenv("MONEYPRINTER_RUNTIME_HOSTS", '{"audio": "audio.example"}')
+    config = load(RuntimeConfig)
+    assert config.grace_seconds == 3.5
+    assert config.address("audio") == "audio.example:8082"
+
+
+def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONEYPRINTER_RUNTIME_GRACE_SECOND", "3.5")
+    with pytest.raises(ConfigError, match="MONEYPRINTER_RUNTIME_GRACE_SECOND is no setting"):
+        load(RuntimeConfig)
+
+
+def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONEYPRINTER_RUNTIME_GRACE_SECONDS", "soon")
+    with pytest.raises(ConfigError, match=r"MONEYPRINTER_RUNTIME_GRACE_SECONDS: .* \(it is set to 'soon'\)"):
+        load(RuntimeConfig)
+
+
+def test_without_a_certificate_there_is_no_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"content has no .*ca\.pem"):
+        tls.certificates(RuntimeConfig(certificates=tmp_path), "content")

@@ -1,0 +1,176 @@
+"""A server under way: how calls end that fail, take too long, or are too many, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from moneyprinter import errors
+from moneyprinter.content.v1 import content_service_pb2 as pb
+from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from services.runtime import server
+from services.runtime.config import ConfigError, RuntimeConfig
+from services.runtime.server import Runtime
+from tests.mesh import Mesh
+
+Handler = Callable[[], Awaitable[pb.WriteScriptResponse]]
+REQUEST = pb.WriteScriptRequest(title="A walk")
+
+
+def wiring(handler: Handler, max_calls: int = 10) -> server.Wire:
+    """A content service whose WriteScript is `handler`."""
+
+    class Servicer(pb_grpc.ContentServiceServicer):
+        async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
+            return await handler()
+
+    @asynccontextmanager
+    async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
+        runtime.max_calls = max_calls
+        runtime.add(pb_grpc.add_ContentServiceServicer_to_server, Servicer())  # type: ignore[abstract]
+        yield
+
+    return wire
+
+
+async def call(mesh: Mesh, **options: Any) -> pb.WriteScriptResponse:
+    return await mesh.stub(pb_grpc.ContentServiceStub).WriteScript(REQUEST, **options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidArgument("no", reason="SCRIPT_EMPTY", violations=[errors.Violation("title", "is empty")]),
+        errors.NotFound("no", reason="VIDEO_NOT_FOUND"),
+        errors.Conflict("no", reason="SECRET_CONFLICT"),
+        errors.FailedPrecondition("no", reason="VIDEO_NOT_READY"),
+        errors.ResourceExhausted("no", reason="BUSY", retry_after_seconds=1.5),
+        errors.DataLoss("no", reason="DATA_CORRUPT"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_error_arrives_as_it_was_raised(mesh: Mesh, error: errors.Error) -> None:
+    async def handler() -> pb.WriteScriptResponse:
+        raise error
+
+    await mesh.start("content", None, wiring(handler))
+    with pytest.raises(type(error)) as raised:
+        await call(mesh)
+    arrived = raised.value
+    assert (arrived.message, arrived.reason) == (error.message, error.reason)
+    assert (arrived.violations, arrived.retry_after_seconds) == (error.violations, error.retry_after_seconds)
+
+
+async def test_a_defect_is_told_by_a_number_and_not_by_its_particulars(mesh: Mesh) -> None:
+    async def handler() -> pb.WriteScriptResponse:
+        raise KeyError("secret-particulars")
+
+    await mesh.start("content", None, wiring(handler))
+    with pytest.raises(errors.Internal, match="incident") as raised:
+        await call(mesh)
+    assert "secret-particulars" not in raised.value.message
+
+
+async def forever() -> pb.WriteScriptResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_call_ends_at_its_deadline(mesh: Mesh) -> None:
+    await mesh.start("content", None, wiring(forever))
+    with pytest.raises(errors.DeadlineExceeded) as raised:
+        await call(mesh, timeout=0.2)
+    assert raised.value.reason == "DEADLINE_EXCEEDED"
+
+
+async def test_a_service_away_is_unavailable(mesh: Mesh) -> None:
+    with pytest.raises(errors.Unavailable) as raised:
+        await call(mesh)
+    assert raised.value.reason == "SERVICE_UNAVAILABLE"
+
+
+async def test_more_calls_than_there_are_places_are_sent_away(mesh: Mesh) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def handler() -> pb.WriteScriptResponse:
+        entered.set()
+        await leave.wait()
+        return pb.WriteScriptResponse(writer="caller")
+
+    await mesh.start("content", None, wiring(handler, max_calls=1))
+    first = asyncio.ensure_future(call(mesh))
+    await entered.wait()
+    with pytest.raises(errors.ResourceExhausted) as raised:
+        await call(mesh)
+    assert (raised.value.reason, raised.value.retry_after_seconds) == ("BUSY", 1.0)
+    leave.set()
+    assert (await first).writer == "caller"
+
+
+async def test_a_server_that_stops_lets_its_calls_end_and_takes_no_more(config: RuntimeConfig) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def handler() -> pb.WriteScriptResponse:
+        entered.set()
+        await leave.wait()
+        return pb.WriteScriptResponse(writer="caller")
+
+    async with Mesh(config.model_copy(update={"grace_seconds": 20.0})) as mesh:
+        running = server.running("content", mesh.config, settings=None, wire=wiring(handler))
+        runtime = await running.__aenter__()
+        mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "content": runtime.port}})
+        last = asyncio.ensure_future(call(mesh))
+        await entered.wait()
+        stopping = asyncio.ensure_future(running.__aexit__(None, None, None))
+        await runtime.stopping.wait()
+        assert not last.done()
+        leave.set()
+        assert (await last).writer == "caller"
+        await stopping
+        with pytest.raises(errors.Unavailable):
+            await call(mesh)
+
+
+async def test_health_is_answered_to_every_workload(mesh: Mesh) -> None:
+    await mesh.start("content", None, wiring(forever))
+    channel = mesh.channel("content", "moneyprinter.content.v1.ContentService", caller="audio")
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "moneyprinter.content.v1.ContentService"):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("flag", [False, True])
+async def test_a_server_describes_itself_only_when_it_is_told_to(config: RuntimeConfig, flag: bool) -> None:
+    async with Mesh(config.model_copy(update={"reflection": flag})) as mesh:
+        await mesh.start("content", None, wiring(forever))
+        channel: Any = mesh.channel("content", "moneyprinter.content.v1.ContentService")
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+        async def asked() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+
+        async def names() -> list[str]:
+            answers = [answer async for answer in stub.ServerReflectionInfo(asked())]
+            return [service.name for service in answers[0].list_services_response.service]
+
+        if flag:
+            assert "moneyprinter.content.v1.ContentService" in await names()
+        else:
+            with pytest.raises(errors.Error) as raised:
+                await names()
+            assert raised.value.reason == "METHOD_UNKNOWN"
+
+
+async def test_a_port_in_use_is_told_in_one_line(mesh: Mesh) -> None:
+    runtime = await mesh.start("content", None, wiring(forever))
+    taken = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "content": runtime.port}})
+    with pytest.raises(ConfigError, match=rf"content cannot listen on 127\.0\.0\.1:{runtime.port}: the port is in use"):
+        async with server.running("content", taken, settings=None, wire=wiring(forever)):
+            pass

@@ -1,0 +1,36 @@
+"""Stored: a storage service as the platform runs it, for the tests of services that keep objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from moneyprinter.media.v1 import media_pb2
+from services.config.config import Config as SecretsConfig
+from services.storage.config import Config
+from tests.mesh import Mesh
+
+
+async def start_storage(mesh: Mesh, folder: Path) -> Mesh:
+    """Start storage, and what it needs, in a mesh; its blobs are in `folder / "objects"`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=folder / "secrets", master_key_file=folder / "master-key"))
+    await mesh.start("storage", Config(root=folder / "objects"))
+    return mesh
+
+
+async def fetch(mesh: Mesh, stored: media_pb2.Object, path: Path) -> Path:
+    """Write a stored object to a file."""
+    path.unlink(missing_ok=True)
+    await mesh.objects().get_file(stored, path)
+    assert path.stat().st_size == stored.size_bytes
+    return path
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return once a condition holds. Raises TimeoutError when it does not within `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

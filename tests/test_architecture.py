@@ -1,0 +1,219 @@
+"""The rules of the architecture, read from the code: who imports whom, how long a module is, what a contract says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from moneyprinter.access.v1 import access_pb2
+from moneyprinter.error.v1 import reason_pb2
+from services.runtime.config import PORTS, SERVICES
+
+ROOT = Path(__file__).parent.parent
+RUNTIME = {
+    *("config", "tls", "access", "server", "channels", "errors", "contract"),
+    *("events", "db", "children", "telemetry", "__init__"),
+}
+# The only files of a service that may speak gRPC, a database's or a broker's language.
+EDGES = {"servicer", "server", "config"}
+VENDORS = {
+    "PostgreSQL": ("psycopg", "psycopg_pool", "services.runtime.db"),
+    "NATS": ("nats",),
+    "Vault": ("hvac",),
+    "object stores": ("obstore",),
+    "HTTP": ("httpx", "httpcore"),
+    "gRPC": ("grpc",),
+}
+MAX_LINES = 500
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if not path.name.endswith(("_pb2.py", "_pb2_grpc.py")) and "buf" not in path.parts:
+                yield path
+
+
+def name_of(path: Path) -> str:
+    relative = path.relative_to(ROOT / "proto" if path.is_relative_to(ROOT / "proto") else ROOT)
+    return ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path, *, at_start: bool = False) -> set[str]:
+    """The modules that a file imports; `at_start`: only those that importing it imports."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    for node in tree.body if at_start else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("path", list(modules("proto/moneyprinter", "services", "gateway")), ids=name_of)
+def test_a_module_imports_only_what_it_may(path: Path) -> None:
+    name, found = name_of(path), imports(path)
+    if within(name, "moneyprinter"):
+        assert not [module for module in found if within(module, "services") or within(module, "gateway")]
+        outside = {module.split(".")[0] for module in found} - set(sys.stdlib_module_names)
+        assert outside <= {"grpc", "google", "moneyprinter"}
+    elif within(name, "services.runtime"):
+        others = [m for m in found if within(m, "services") and not within(m, "services.runtime") and m != "services"]
+        assert not others
+    elif (service := name.split(".")[1] if "." in name else "") in SERVICES:
+        allowed = (f"services.{service}", "services.runtime")
+        assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(allowed)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_domain_knows_no_adapter(service: str) -> None:
+    """An adapter is a file that speaks a vendor's language or protobuf: one vendor's, and only the edge imports it."""
+    files = {name_of(path): imports(path) for path in modules(f"services/{service}")}
+    adapters = {name for name, found in files.items() if any(speaks(found, vendor) for vendor in VENDORS)}
+    for name, found in files.items():
+        if name.rpartition(".")[2] in EDGES or name == f"services.{service}":
+            continue
+        spoken = [vendor for vendor in VENDORS if speaks(found, vendor)]
+        assert len(spoken) <= 1, f"{name} speaks {spoken}"
+        if name not in adapters:
+            assert not found & adapters, f"{name} is domain, and imports {found & adapters}"
+
+
+def speaks(found: set[str], vendor: str) -> bool:
+    return any(within(module, name) for module in found for name in VENDORS[vendor])
+
+
+def test_runtime_is_a_closed_list() -> None:
+    assert {path.stem for path in modules("services/runtime")} == RUNTIME
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_the_four_files(service: str) -> None:
+    folder = ROOT / "services" / service
+    for file in ("__init__.py", "config.py", "servicer.py", "server.py"):
+        assert (folder / file).is_file()
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    assert docstring
+    assert "\n" not in docstring
+
+
+def test_modules_are_short_and_say_what_they_are() -> None:
+    for path in modules("proto/moneyprinter", "services", "gateway", "tests", "scripts"):
+        text = path.read_text()
+        assert text.count("\n") <= MAX_LINES, f"{path} is longer than {MAX_LINES} lines"
+        if text.strip():
+            assert ast.get_docstring(ast.parse(text)), f"{path} does not say what it is"
+        assert path.stem not in {"utils", "helpers", "common", "manager", "base"}, path
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {
+        name_of(path): imports(path, at_start=True) for path in modules("proto/moneyprinter", "services", "gateway")
+    }
+    try:
+        TopologicalSorter({name: found & graph.keys() - {name} for name, found in graph.items()}).prepare()
+    except CycleError as cycle:
+        pytest.fail(f"import cycle: {' -> '.join(cycle.args[1])}")
+
+
+def contracts() -> Iterator[descriptor_pb2.FileDescriptorProto]:
+    files = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "gateway" / "api.binpb").read_bytes())
+    yield from (file for file in files.file if file.package.startswith("moneyprinter."))
+
+
+def test_everything_in_a_contract_is_commented() -> None:
+    for file in contracts():
+        commented = {tuple(l.path) for l in file.source_code_info.location if l.leading_comments.strip()}  # noqa: E741
+        for path, name in elements(file):
+            assert path in commented, f"{file.name}: {name} has no comment"
+
+
+def elements(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Messages, fields, enums, values, services and methods, with their paths in the descriptor."""
+
+    def of_message(
+        message: descriptor_pb2.DescriptorProto, path: tuple[int, ...]
+    ) -> Iterator[tuple[tuple[int, ...], str]]:
+        yield path, message.name
+        for index, field in enumerate(message.field):
+            yield (*path, 2, index), f"{message.name}.{field.name}"
+        for index, nested in enumerate(message.nested_type):
+            if not nested.options.map_entry:
+                yield from of_message(nested, (*path, 3, index))
+
+    for index, message in enumerate(file.message_type):
+        yield from of_message(message, (4, index))
+    for index, enum in enumerate(file.enum_type):
+        yield (5, index), enum.name
+        for number, value in enumerate(enum.value):
+            yield (5, index, 2, number), f"{enum.name}.{value.name}"
+    for index, service in enumerate(file.service):
+        yield (6, index), service.name
+        for number, method in enumerate(service.method):
+            yield (6, index, 2, number), f"{service.name}.{method.name}"
+
+
+def test_every_method_has_an_access_rule_with_known_callers_and_a_deadline() -> None:
+    known = {*PORTS, "*"}
+    methods = [(file.package, method) for file in contracts() for service in file.service for method in service.method]
+    assert len(methods) > 20
+    for package, method in methods:
+        assert method.options.HasExtension(access_pb2.rule), f"{package}.{method.name} has no access rule"
+        rule = method.options.Extensions[access_pb2.rule]
+        assert rule.callers, f"{package}.{method.name} names no caller"
+        assert set(rule.callers) <= known, f"{package}.{method.name} names {set(rule.callers) - known}"
+        assert rule.deadline.seconds, f"{package}.{method.name} has no deadline"
+
+
+def test_every_method_of_a_contract_is_served() -> None:
+    for file in contracts():
+        package = file.package.split(".")[1]
+        service = {"video": "orchestrator"}.get(package, package)
+        for described in file.service:
+            text = (ROOT / "services" / service / "servicer.py").read_text()
+            for method in described.method:
+                assert re.search(rf"async def {method.name}\(", text), f"{service} does not serve {method.name}"
+
+
+def test_every_reason_that_is_raised_is_in_the_contract_and_the_other_way_round() -> None:
+    known = {name.removeprefix("REASON_") for name, _ in reason_pb2.Reason.items()} - {"UNSPECIFIED"}
+    raised: set[str] = set()
+    text = ""
+    for path in modules("proto/moneyprinter", "services"):
+        source = path.read_text()
+        text += source
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
+                raised.add(str(node.value.value))
+    assert raised <= known, f"not in the contract: {sorted(raised - known)}"
+    unused = {name for name in known if f'"{name}"' not in text}
+    assert not unused, f"nobody raises {sorted(unused)}"
+
+
+def test_the_distribution_of_the_contracts_needs_no_service() -> None:
+    project = tomllib.loads((ROOT / "proto" / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
+    assert needed == {"googleapis-common-protos", "grpcio", "protobuf"}
+
+
+def test_no_lock_file_names_an_index() -> None:
+    for path in (ROOT / "requirements").glob("*.lock"):
+        text = path.read_text()
+        assert "://" not in text
+        assert "--index" not in text
+        requirements = re.split(r"\n(?=\S)", text.strip())
+        assert all("--hash=sha256:" in requirement for requirement in requirements), path

@@ -1,0 +1,44 @@
+"""What the first bytes of a file tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.validation.kinds import HEAD_BYTES, unwanted
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf#EXTM3U\n", "playlist"),
+        (b"\n#EXTM3U\n", "playlist"),
+        (b"RIFF\0\0\0\0WAVE", "sound"),
+        (b"BM6\0", "a picture of a kind that is not taken (BMP"),
+        (b"\0\0\0\x1cftypavif", "picture"),
+        (b"\0\0\0\x1cftypM4A ", "sound"),
+        (b"\xff\xfb\x90\x44\0\0", "sound"),
+        (b"  <HTML>", "web page"),
+        (("é" * 4000).encode()[: HEAD_BYTES - 1], "text"),
+    ],
+)
+def test_what_is_neither_video_nor_picture_is_named(head: bytes, kind: str) -> None:
+    assert kind in (unwanted(head) or "")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x20ftypisom",
+        b"\x1a\x45\xdf\xa3",
+        b"RIFF\0\0\0\0AVI LIST",
+        b"G@\0\x10" + b"\0" * 184,
+        b"FLV\1\5\0\0\0\t",
+        b"RIFF\0\0\0\0WEBP",
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"GIF89a\x40\x01",
+    ],
+)
+def test_what_may_be_video_or_picture_passes(head: bytes) -> None:
+    assert unwanted(head) is None
