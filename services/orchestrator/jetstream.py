@@ -23,6 +23,7 @@ from nats.js.errors import APIError
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator.store import JOBS_SUBJECT, Held, Store, Superseded
+from services.runtime.events import until_subscribed
 
 JOBS = "JOBS"
 EVENTS = "EVENTS"
@@ -196,6 +197,8 @@ class Changes:
             changed.set()
 
         subscription = await self._client.subscribe(f"{STATUS_SUBJECT}.{job_id}", cb=heard)
+        with suppress(nats.errors.Error):
+            await until_subscribed(self._client, timeout_seconds=1)
 
         async def stop() -> None:
             with suppress(nats.errors.Error):

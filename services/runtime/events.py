@@ -56,6 +56,16 @@ async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterato
             await client.close()
 
 
+async def until_subscribed(client: Client, timeout_seconds: int = 5) -> None:
+    """Return when the server knows every subscription that was made so far. Raises nats.errors.Error when it is away.
+
+    nats-py writes the PING of a flush past the queue in which a SUB may still wait; the PING of a second
+    one comes after both.
+    """
+    await client.flush(timeout_seconds)
+    await client.flush(timeout_seconds)
+
+
 def encode(event: Message) -> bytes:
     """An event as it is published: JSON with the contract's field names, whole numbers without a fraction."""
     fields = json_format.MessageToDict(

@@ -60,7 +60,7 @@ async def test_monitoring_hears_of_videos(config: RuntimeConfig, nats_url: str) 
         events.connect(config, "monitoring", nats_url) as monitoring,
     ):
         subscription = await monitoring.subscribe("video.processing.>")
-        await monitoring.flush()
+        await events.until_subscribed(monitoring)
         await orchestrator.publish("video.processing.started", b"{}")
         assert (await subscription.next_msg(5)).subject == "video.processing.started"
 
