@@ -230,7 +230,7 @@ async def _follow(client: Client, job_id: str, bars: Progress) -> pb.GetVideoSta
             if state != "pending" and not bars.tasks[bar].started:
                 bars.start_task(bar)
             if state == "in_progress":
-                bars.update(bar, completed=update.stage_fraction)
+                bars.update(bar, completed=update.fractions[stage])
             elif state == "completed":
                 bars.update(bar, completed=1.0)
             elif state == "failed":

@@ -6,6 +6,7 @@ frame of the source every frame of a result shows. `CORNERS` is a picture whose 
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,8 +90,10 @@ class Video:
     pixels: str
     frames: int
     rate: Fraction
+    start: Fraction
+    """When the first frame is shown, in seconds, as ffmpeg reads it: it moves a fragment by its frames' delay."""
     times: tuple[Fraction, ...]
-    """When each frame is shown, in order, in seconds."""
+    """When each frame is shown after the first one, in order, in seconds."""
     key_frames: tuple[int, ...]
     """The places of the key frames."""
     colours: tuple[int, int, int, int]
@@ -117,7 +120,8 @@ def probe(path: Path) -> Video:
             pixels=str(context.pix_fmt),
             frames=len(frames),
             rate=stream.average_rate,
-            times=tuple(_time(frame) for frame in frames),
+            start=_time(frames[0]),
+            times=tuple(_time(frame) - _time(frames[0]) for frame in frames),
             key_frames=tuple(place for place, frame in enumerate(frames) if frame.key_frame),
             colours=(context.color_primaries, context.color_trc, context.colorspace, context.color_range),
             square=(stream.sample_aspect_ratio or 1) == 1,
@@ -136,6 +140,12 @@ def pictures(path: Path) -> Iterator[Picture]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+
+
+def hashes(path: Path) -> list[str]:
+    """One hash for each frame as it is decoded."""
+    with av.open(str(path)) as container:
+        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in container.decode(video=0)]
 
 
 def numbers(path: Path) -> list[int]:

@@ -96,15 +96,22 @@ class Objects:
                 raise failures[0] from None
             raise
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
-        """Read an object chunk by chunk. Raises DataLoss at the end when the bytes are not those that were stored."""
+    async def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
+        """Read an object chunk by chunk, or `length` bytes of it from `offset` on (0: all up to its end).
+
+        Raises DataLoss at the end when the bytes are not those that were stored.
+        """
         digest = hashlib.sha256()
-        async for part in self._get(key):
+        async for part in self._get(key, offset, length):
             if isinstance(part, bytes):
                 digest.update(part)
                 yield part
             elif part.sha256 != digest.hexdigest():
                 raise _damaged(key)
+
+    async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
+        """The bytes of a small object, or of a part of one."""
+        return b"".join([chunk async for chunk in self.get(key, offset, length)])
 
     async def get_file(self, source: media_pb2.Object, path: Path) -> None:
         """Write an object to a new file, and check that it is the very object that `source` names."""
@@ -134,10 +141,12 @@ class Objects:
                 reason="CHECKSUM_MISMATCH",
             )
 
-    async def _get(self, key: str) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
-        """The chunks of an object, then its trailer. Raises DataLoss when the stream was cut."""
+    async def _get(
+        self, key: str, offset: int = 0, length: int = 0
+    ) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
+        """The chunks of an object or of a part of it, then its trailer. Raises DataLoss when the stream was cut."""
         size, trailer = 0, None
-        async for message in self._storage.GetObject(pb.GetObjectRequest(key=key)):
+        async for message in self._storage.GetObject(pb.GetObjectRequest(key=key, offset=offset, length=length)):
             match message.WhichOneof("part"):
                 case "chunk":
                     size += len(message.chunk)

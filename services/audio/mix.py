@@ -2,7 +2,7 @@
 
 The voice is brought to one level and evened out. The music is looped, fades in and out, makes room
 around the frequencies of speech, and is pushed down while the voice speaks (a compressor that listens
-to the voice); so are the clips, but less. Their sum is measured and brought to -14 LUFS by loudnorm's
+to the voice); so are the clips, but less. Their sum is measured and brought to its loudness by loudnorm's
 linear second pass; where its peaks would pass -1 dBTP, they are limited first, at four times the sample
 rate.
 """
@@ -49,6 +49,7 @@ class Order:
     """The mood of the music; empty: none."""
     duration: timedelta
     clip_sounds: tuple[ClipSound, ...] = ()
+    target_lufs: float = TARGET_LUFS
 
     @property
     def samples(self) -> int:
@@ -128,7 +129,7 @@ def _check(order: Order, longest: timedelta) -> None:
 def _digest(desk: Desk, order: Order, loop: music.Loop | None) -> str:
     sound = hashlib.sha256(loop.path.read_bytes()).hexdigest() if loop else ""
     kept = [clip.identity for clip in order.clip_sounds]
-    spec = [_VERSION, desk.ffmpeg_version, order.narration_sha256, sound, order.samples, kept]
+    spec = [_VERSION, desk.ffmpeg_version, order.narration_sha256, sound, order.samples, kept, order.target_lufs]
     return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
@@ -147,10 +148,10 @@ async def _make(
         match name:
             case "blend.wav":
                 sound = _blend(source, _VOICE_LUFS - measured.integrated_lufs, order, loop)
-            case "limited.wav" if _peak_after(measured) > TARGET_DBTP - _MARGIN_DB:
-                sound = _limited(source, measured)
+            case "limited.wav" if _peak_after(measured, order.target_lufs) > TARGET_DBTP - _MARGIN_DB:
+                sound = _limited(source, measured, order.target_lufs)
             case "master.wav":
-                sound = _normalised(source, measured, order.samples)
+                sound = _normalised(source, measured, order)
             case _:
                 continue
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
@@ -162,8 +163,8 @@ async def _make(
     yield measured
 
 
-def _peak_after(measured: Loudness) -> float:
-    return measured.true_peak_dbtp + TARGET_LUFS - measured.integrated_lufs
+def _peak_after(measured: Loudness, target_lufs: float) -> float:
+    return measured.true_peak_dbtp + target_lufs - measured.integrated_lufs
 
 
 def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
@@ -226,10 +227,10 @@ def _bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
     )
 
 
-def _limited(source: str, measured: Loudness) -> ffmpeg.Stream:
+def _limited(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
     """The sound with its true peaks so low that the gain it needs leaves them under the target."""
     # It loses some tenths of its loudness here, which it gets back as gain.
-    ceiling_db = TARGET_DBTP - _MARGIN_DB - 0.6 - (TARGET_LUFS - measured.integrated_lufs)
+    ceiling_db = TARGET_DBTP - _MARGIN_DB - 0.6 - (target_lufs - measured.integrated_lufs)
     return (
         ffmpeg.input(source, f="wav")
         .filter("aresample", 4 * RATE, resampler="soxr")
@@ -238,13 +239,13 @@ def _limited(source: str, measured: Loudness) -> ffmpeg.Stream:
     )
 
 
-def _normalised(source: str, measured: Loudness, samples: int) -> ffmpeg.Stream:
+def _normalised(source: str, measured: Loudness, order: Order) -> ffmpeg.Stream:
     """loudnorm's second pass. It is linear when the range is told above 0 and below the target's."""
     return (
         ffmpeg.input(source, f="wav")
         .filter(
             "loudnorm",
-            I=TARGET_LUFS,
+            I=order.target_lufs,
             TP=TARGET_DBTP - _MARGIN_DB / 2,
             LRA=50,
             measured_I=round(measured.integrated_lufs, 3),
@@ -254,7 +255,7 @@ def _normalised(source: str, measured: Loudness, samples: int) -> ffmpeg.Stream:
             linear="true",
         )
         .filter("aresample", RATE, resampler="soxr")
-        .filter("apad", whole_len=samples)
-        .filter("atrim", end_sample=samples)
+        .filter("apad", whole_len=order.samples)
+        .filter("atrim", end_sample=order.samples)
         .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
     )

@@ -13,7 +13,7 @@ from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.objects import Objects
-from services.audio import mix, speech
+from services.audio import mix, preview, speech
 from services.audio.clips import ClipSound
 from services.runtime.server import Runtime
 
@@ -52,6 +52,7 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
             mood=request.background_music,
             duration=request.duration.ToTimedelta(),
             clip_sounds=tuple(map(_clip_sound, request.clip_sounds)),
+            target_lufs=request.loudness_lufs or mix.TARGET_LUFS,
         )
         async with (
             self._runtime.scratch() as folder,
@@ -63,6 +64,13 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                     if isinstance(update, mix.Mixed)
                     else pb.MixResponse(progress=media_pb2.Progress(fraction=update))
                 )
+
+    async def EncodePreview(self, request: pb.EncodePreviewRequest, context: Any) -> pb.EncodePreviewResponse:
+        async with self._runtime.scratch() as folder:
+            made = await preview.encode(
+                self._desk.ffmpeg, self._desk.ffmpeg_version, self._objects, request.audio, folder
+            )
+        return pb.EncodePreviewResponse(audio=made.audio, header_bytes=made.header_bytes)
 
 
 def _speech(made: speech.Speech) -> pb.SynthesizeResponse:

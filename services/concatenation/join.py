@@ -17,7 +17,7 @@ from services.concatenation.segments import OPTIONS, Segment
 from services.runtime import children
 
 # Raise it whenever the same segments give another file than before: joined videos have it in their names.
-VERSION = 1
+VERSION = 2
 
 LIST, JOINED = "list.ffconcat", "joined.mp4"
 

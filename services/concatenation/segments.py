@@ -40,10 +40,13 @@ def inspect(path: Path, place: int) -> Segment:
     try:
         with av.open(str(path), options=OPTIONS) as container:
             stream = next(iter(container.streams.video), None)
-            if stream is None or not stream.frames or not stream.average_rate or stream.time_base is None:
+            if stream is None or not stream.average_rate or stream.time_base is None:
                 raise FailedPrecondition(f"segment {place} has no picture", reason="RENDER_FAILED")
             context = stream.codec_context
-            first = next(container.demux(stream))
+            packets = [(packet.pts or 0, packet.dts or 0) for packet in container.demux(stream) if packet.size]
+            if not packets:
+                raise FailedPrecondition(f"segment {place} has no picture", reason="RENDER_FAILED")
+            pts, dts = packets[0]
             return Segment(
                 codec=context.name,
                 profile=context.profile or "unknown",
@@ -53,8 +56,8 @@ def inspect(path: Path, place: int) -> Segment:
                 rate=stream.average_rate,
                 time_base=stream.time_base,
                 parameters=context.extradata or b"",
-                frames=stream.frames,
-                delay=round(((first.pts or 0) - (first.dts or 0)) * stream.time_base * stream.average_rate),
+                frames=len(packets),
+                delay=round((pts - dts) * stream.time_base * stream.average_rate),
             )
     except av.error.FFmpegError as failure:
         words = f"segment {place} cannot be opened: {failure.strerror}"

@@ -6,13 +6,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
-from services.orchestrator.jobs import Failure, Job, Result, percent
+from services.orchestrator.jobs import Failure, Job, Result, Tally
 from services.orchestrator.store import Store, Superseded
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ TRANSIENT = (Unavailable, ResourceExhausted, DeadlineExceeded)
 STEP_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+# Progress is written no more often than people can read it.
+BETWEEN_WRITES_SECONDS = 0.1
 
 log = structlog.get_logger()
 
@@ -34,25 +37,37 @@ class Journal:
         self._job = job
         self._changed = changed
         self._stages = dict(job.stages)
+        # What another attempt has done is found again, and counted again.
+        self._tally = replace(job.tally, rendered=0, reused=0)
         self._progress = job.progress
         self._started = datetime.now(UTC)
         self._begun_at = job.progress
         self._dirty = asyncio.Event()
-        self.current_stage = next(iter(self._stages))
+        self.failed_stage = next(iter(self._stages))
+        """The stage that failed first."""
 
     @property
     def stages(self) -> dict[str, str]:
-        """Stage by stage: `pending`, `in_progress`, `completed` or `failed`."""
+        """Stage by stage: `pending`, `in_progress`, `completed`, `failed` or `cancelled`."""
         return dict(self._stages)
+
+    @property
+    def tally(self) -> Tally:
+        """How much of the work is done."""
+        return self._tally
 
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[None]:
-        self.current_stage = name
         await self._enter(name, "in_progress", 0.0)
         try:
             yield
         except Error:
+            if "failed" not in self._stages.values():
+                self.failed_stage = name
             self._stages[name] = "failed"
+            raise
+        except asyncio.CancelledError:
+            self._stages[name] = "cancelled"
             raise
         await self._enter(name, "completed", 1.0)
         log.info("stage done", job_id=self._job.id, stage=name)
@@ -61,15 +76,24 @@ class Journal:
         done = await self._store.step(self._job, name, kind)
         if done is not None:
             return done
-        result = await self._persist(name, work)
+        result = await _again(work, self._job, name)
         await self._store.record(self._job, name, kind, result)
         return result
 
     def progress(self, stage: str, fraction: float) -> None:
-        reached = percent(stage, fraction)
-        if reached > self._progress:
-            self._progress = reached
-            self._dirty.set()
+        if fraction > self._tally.fractions.get(stage, 0.0):
+            self._tell(fractions={**self._tally.fractions, stage: fraction})
+
+    def planned(self, segments: int) -> None:
+        self._tell(segments=segments)
+
+    def rendered(self, reused: bool) -> None:
+        self._tell(rendered=self._tally.rendered + 1, reused=self._tally.reused + reused)
+
+    def _tell(self, **changes: Any) -> None:
+        self._tally = replace(self._tally, **changes)
+        self._progress = max(self._progress, self._tally.percent)
+        self._dirty.set()
 
     async def keep(self) -> None:
         """Write progress as it comes, until cancelled; what comes while one write is under way is one write."""
@@ -78,14 +102,15 @@ class Journal:
             self._dirty.clear()
             with suppress(Unavailable):
                 await self._write()
+            await asyncio.sleep(BETWEEN_WRITES_SECONDS)
 
     async def _enter(self, name: str, state: str, fraction: float) -> None:
         self._stages[name] = state
-        self._progress = max(self._progress, percent(name, fraction))
+        self.progress(name, fraction)
         await _again(lambda: self._write(), self._job, "progress")
 
     async def _write(self) -> None:
-        await self._store.advance(self._job, self._progress, self.stages, self._estimate())
+        await self._store.advance(self._job, self._progress, self.stages, self._tally, self._estimate())
         await self._changed()
 
     def _estimate(self) -> datetime:
@@ -95,9 +120,6 @@ class Journal:
         if done < 10:
             return max(self._job.estimated_completion, now + timedelta(seconds=1))
         return now + (now - self._started) * ((100 - self._progress) / done)
-
-    async def _persist(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        return await _again(work, self._job, name)
 
 
 async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
@@ -169,12 +191,12 @@ class Driver:
                 )
             return await self._make(job, journal)
         except Error as error:
-            return Failure(journal.current_stage, error.reason, error.message)
+            return Failure(journal.failed_stage, error.reason, error.message)
 
     async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
         match outcome:
             case Result() as result:
-                await _again(lambda: self._store.complete(job, result, journal.stages), job, "complete")
+                await _again(lambda: self._store.complete(job, result, journal.stages, journal.tally), job, "complete")
                 log.info("job completed", job_id=job.id, seconds=result.seconds)
             case Failure() as failure:
                 await _again(lambda: self._store.fail(job, failure, journal.stages), job, "fail")

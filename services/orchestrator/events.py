@@ -45,7 +45,7 @@ def completed(job: Job, result: Result, now: datetime) -> tuple[str, Message]:
         payload=event_pb2.VideoProcessingCompleted.Payload(
             output_url=f"/videos/{job.id}/file",
             duration=round(result.seconds, 3),
-            file_size=result.video.size_bytes,
+            file_size=result.files[0].object.size_bytes,
             processing_time=round((now - job.create_time).total_seconds(), 3),
         ),
     )

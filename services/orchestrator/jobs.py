@@ -27,6 +27,20 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The bytes of a clip or picture that was found good, and what the renderer must know of it."""
+
+    object: StoredObject
+    picture: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of `media.v1.Source` without the object, as the validation service found them; they are handed on."""
+
+    @property
+    def still(self) -> bool:
+        """Whether it is a single picture."""
+        return bool(self.picture.get("still"))
+
+
+@dataclass(frozen=True)
 class Look:
     """How a source is shown and heard."""
 
@@ -39,11 +53,15 @@ class Look:
     """Of a still picture: `zoom_in`, `zoom_out`, `pan_left`, `pan_right`; empty: none."""
     sound_volume: float = 0.0
     """Of a clip's own sound; 0: it is dropped."""
+    transition: str = ""
+    """How what is before turns into it: `crossfade` and so on; empty: it does not."""
+    title: str = ""
+    """What is written over it in large letters."""
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """A clip that was asked for: an address or an asset, and the part of it in seconds."""
+    """A clip that was asked for: an address, an asset or a colour, and the part of it in seconds."""
 
     url: str | None
     asset: StoredObject | None
@@ -54,6 +72,8 @@ class ClipRequest:
     """How long a still picture is shown; 0: as the others leave time."""
     script: str = ""
     """What is spoken while it is shown, where each clip has its own text."""
+    colour: str = ""
+    """`#rrggbb`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,16 @@ class OverlayRequest:
 
 
 @dataclass(frozen=True)
+class Rendition:
+    """Another size of the video."""
+
+    name: str
+    """By its smaller side: `480p`."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class VideoRequest:
     """What was asked for, checked and with its defaults filled in."""
 
@@ -100,26 +130,43 @@ class VideoRequest:
     height: int
     frames_per_second: int
     quality: str
-    """`draft`, `standard` or `high`."""
-    transition: str = ""
-    """`crossfade` and so on; empty: none."""
+    """`draft`, `standard`, `high` or `near_lossless`."""
     transition_seconds: float = 0.5
     captions: CaptionStyle = CaptionStyle()
     overlays: tuple[OverlayRequest, ...] = ()
+    codec: str = "h264"
+    """`h264`, `h265`, `vp9` or `av1`."""
+    renditions: tuple[Rendition, ...] = ()
+    gif: bool = False
+    loudness_lufs: float = 0.0
+    """0: chosen."""
+
+    @property
+    def main_file(self) -> str:
+        """What the video itself is called."""
+        return "video.webm" if self.codec in ("vp9", "av1") else "video.mp4"
 
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A source that was fetched and found good, and the part of it that is used, in seconds."""
+    """A source that was found good or a colour, and the part of it that is used, in seconds."""
 
-    object: StoredObject
-    start_seconds: float
-    end_seconds: float
-    """Both 0 for a still picture."""
-    still: bool = False
+    source: Source | None
+    """None: a colour."""
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+    """Both 0 for what does not move."""
     has_audio: bool = False
     look: Look = Look()
     still_seconds: float = 0.0
+    key_seconds: tuple[float, ...] = ()
+    """Where decoding can begin; empty: not known."""
+    colour: str = ""
+
+    @property
+    def still(self) -> bool:
+        """Whether it does not move by itself: a picture, or a colour."""
+        return self.source is None or self.source.still
 
 
 @dataclass(frozen=True)
@@ -155,6 +202,8 @@ class Captions:
     srt: str
     ass: str
     vtt: str
+    missing_glyphs: str = ""
+    """Characters that no font can show."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +211,7 @@ class SoundTrack:
     """The narration with its music, mastered."""
 
     audio: StoredObject
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -172,31 +222,57 @@ class Picture:
     frame_count: int
     reused: bool = False
     """Whether it was found, not rendered."""
+    renditions: tuple[StoredObject, ...] = ()
+    """The same in the other sizes that were asked for."""
+    header_bytes: int = 0
+    """Of a segment: how many bytes before its fragment describe it."""
+    time_offset: int = 0
+    """Of a segment: where in its file the time of its first frame is."""
+    ticks_per_second: int = 0
+
+
+@dataclass(frozen=True)
+class PreviewSound:
+    """A sound track that can be streamed."""
+
+    audio: StoredObject
+    header_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a video."""
+
+    name: str
+    object: StoredObject
 
 
 @dataclass(frozen=True)
 class FinishedVideo:
     """A video that passed its check, and what comes with it."""
 
-    video: StoredObject
-    poster: StoredObject
-    thumbnails: StoredObject
+    files: tuple[File, ...]
+    """The video itself comes first."""
     seconds: float
+    loudness_lufs: float = 0.0
+    true_peak_dbtp: float = 0.0
 
 
 @dataclass(frozen=True)
 class Result:
     """What a job made."""
 
-    video: StoredObject
-    poster: StoredObject
-    thumbnails: StoredObject
-    srt: StoredObject
-    vtt: StoredObject
-    ass: StoredObject
+    files: tuple[File, ...]
+    """The video itself comes first."""
     seconds: float
-    segments: int = 0
-    reused_segments: int = 0
+    loudness_lufs: float = 0.0
+    true_peak_dbtp: float = 0.0
+    missing_glyphs: str = ""
+
+    def file(self, name: str) -> File | None:
+        """The file of that name; of an empty one, the video itself."""
+        return next((file for file in self.files if file.name == name), None) if name else self.files[0]
 
 
 @dataclass(frozen=True)
@@ -219,6 +295,26 @@ class Asset:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How much of the work is done."""
+
+    fractions: Mapping[str, float] = field(default_factory=dict)
+    """Of each stage that has begun, the part that is done, 0 to 1."""
+    segments: int = 0
+    """How many there are; 0 until that is known."""
+    rendered: int = 0
+    """How many of them are done."""
+    reused: int = 0
+    """How many of those were found."""
+
+    @property
+    def percent(self) -> int:
+        """How much of the whole work is done; 100 only when the job has ended."""
+        done = sum(weight * min(1.0, max(0.0, self.fractions.get(stage, 0.0))) for stage, weight in STAGES.items())
+        return min(99, int(100 * done + 1e-9))
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as it is recorded."""
 
@@ -232,28 +328,9 @@ class Job:
     """When it is expected to end; once it has ended, when it did."""
     stages: dict[str, str] = field(default_factory=lambda: dict.fromkeys(STAGES, "pending"))
     progress: int = 0
+    tally: Tally = Tally()
     attempt: int = 0
     result: Result | None = None
     failure: Failure | None = None
     wish: Mapping[str, Any] = field(default_factory=dict)
     """The request as the caller wrote it, as JSON."""
-
-
-def percent(stage: str, fraction: float) -> int:
-    """How much of the whole work is done when `fraction` of a stage is; 100 only when the job has ended."""
-    before = 0.0
-    for name, weight in STAGES.items():
-        if name == stage:
-            return min(99, int(100 * (before + weight * min(1.0, max(0.0, fraction))) + 1e-9))
-        before += weight
-    raise ValueError(f"no stage {stage}")
-
-
-def stage_fraction(job: Job) -> float:
-    """How much of the stage in progress is done, as far as the percents of the whole tell."""
-    before = 0.0
-    for name, weight in STAGES.items():
-        if job.stages[name] == "in_progress":
-            return min(1.0, max(0.0, (job.progress / 100 - before) / weight))
-        before += weight
-    return 0.0

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator import events
-from services.orchestrator.jobs import Asset, Failure, Job, Result, StoredObject, VideoRequest
+from services.orchestrator.jobs import Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
 from services.orchestrator.store import JOBS_SUBJECT, Held, Superseded
 from services.runtime.db import Pool
 from services.runtime.events import encode
@@ -53,6 +53,7 @@ def _job(row: DictRow) -> Job:
         estimated_completion=row["estimated_completion"],
         stages=row["stages"],
         progress=row["progress"],
+        tally=from_json(Tally, row["tally"]),
         attempt=row["attempt"],
         result=from_json(Result, row["result"]) if row["result"] else None,
         failure=from_json(Failure, row["error"]) if row["error"] else None,
@@ -134,16 +135,22 @@ class PostgresStore:
     async def release(self, job: Job) -> None:
         await self._fenced(job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], estimate: datetime) -> None:
+    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
         await self._fenced(
             job,
-            "UPDATE jobs SET progress = %s, stages = %s, estimated_completion = %s, heartbeat_time = %s",
-            (progress, Jsonb(stages), estimate, self._now()),
+            "UPDATE jobs SET progress = %s, stages = %s, tally = %s, estimated_completion = %s, heartbeat_time = %s",
+            (progress, Jsonb(stages), Jsonb(to_json(Tally, tally)), estimate, self._now()),
         )
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         rows = await self._rows("SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
         return from_json(kind, rows[0]["result"]) if rows else None
+
+    async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
+        rows = await self._rows(
+            "SELECT name, result FROM steps WHERE job_id = %s AND starts_with(name, %s)", (job_id, prefix)
+        )
+        return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in rows}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         async with self._transaction() as connection:
@@ -156,13 +163,13 @@ class PostgresStore:
             if cursor.rowcount != 1:
                 raise Superseded(job.id)
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str]) -> None:
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         now = self._now()
         await self._end(
             job,
-            "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, result = %s, end_time = %s,"
+            "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s, end_time = %s,"
             " estimated_completion = %s",
-            (Jsonb(stages), Jsonb(to_json(Result, result)), now, now),
+            (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
             events.completed(job, result, now),
         )
 

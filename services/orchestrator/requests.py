@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
-from services.orchestrator.jobs import CaptionStyle, ClipRequest, Look, OverlayRequest, StoredObject
+from services.orchestrator.jobs import CaptionStyle, ClipRequest, Look, OverlayRequest, Rendition, StoredObject
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
 OVERLAY_WIDTH = 0.15
+COLOUR_SECONDS = 3.0
 DEFAULT_VOICE = "en-US"
 
 _SMALLER_SIDES = {"480p": 480, "720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
@@ -26,7 +27,7 @@ _PLACES = {
 }
 
 # How long a second of video takes to make, in seconds on two cores at 1080p; measured by scripts/bench.
-_SECONDS_PER_SECOND = {"draft": 0.6, "standard": 1.2, "high": 3.5}
+_SECONDS_PER_SECOND = {"draft": 0.6, "standard": 1.2, "high": 3.5, "near_lossless": 6.0}
 _CHARACTERS_PER_SECOND = 15.0
 
 
@@ -45,6 +46,9 @@ class ClipWish:
     duration: float
     sound_volume: float
     script: str
+    colour: str
+    title: str
+    transition: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,12 @@ class VideoWish:
     transition_duration: float
     captions: CaptionStyle
     overlays: tuple[OverlayWish, ...]
+    width: int
+    height: int
+    codec: str
+    renditions: tuple[str, ...]
+    gif: bool
+    loudness: float
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -87,8 +97,22 @@ def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
     return (larger, side) if across >= down else (side, larger)
 
 
-def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject]) -> ClipRequest:
-    """A clip as it is asked for; `assets` are those of the caller by their ids."""
+def renditions(names: Sequence[str], width: int, height: int) -> tuple[Rendition, ...]:
+    """Smaller sizes of a video, named by their smaller side (`480p`), the largest first."""
+    found = []
+    for name in sorted(names, key=lambda name: -int(name[:-1])):
+        side = int(name[:-1])
+        if side >= min(width, height):
+            raise _invalid(
+                "settings.renditions", f"{name} is not smaller than the video, {width}x{height}", "REQUEST_INVALID"
+            )
+        scale = side / min(width, height)
+        found.append(Rendition(name, 2 * round(width * scale / 2), 2 * round(height * scale / 2)))
+    return tuple(found)
+
+
+def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject], transition: str) -> ClipRequest:
+    """A clip as it is asked for; `assets` are those of the caller by their ids, `transition` is that of the whole."""
     where = f"clips[{index}]"
     if wish.url and not wish.url.lower().startswith("https://"):
         raise _invalid(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
@@ -106,8 +130,11 @@ def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject])
             speed=wish.speed or 1.0,
             motion="" if wish.motion == "none" else wish.motion or "zoom_in",
             sound_volume=wish.sound_volume,
+            transition=(wish.transition or transition).replace("none", ""),
+            title=wish.title,
         ),
-        still_seconds=wish.duration,
+        still_seconds=wish.duration or (COLOUR_SECONDS if wish.colour else 0.0),
+        colour=wish.colour,
         script=wish.script,
     )
 

@@ -54,6 +54,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             objects=_StoredObjects(runtime.objects()),
             changes=changes,
             check_voice=workers.check_voice,
+            preview_sound=workers.preview_sound,
             now=lambda: datetime.now(UTC),
             new_id=_new_id,
             asset_max_bytes=config.asset_max_bytes,
@@ -84,8 +85,8 @@ class _StoredObjects:
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         return stored(await self._objects.put(key, chunks))
 
-    def get(self, key: str) -> AsyncIterator[bytes]:
-        return self._objects.get(key)
+    def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
+        return self._objects.get(key, offset, length)
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)

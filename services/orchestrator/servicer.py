@@ -15,9 +15,9 @@ from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.events import timestamp
-from services.orchestrator.jobs import Asset, CaptionStyle, Job, stage_fraction
+from services.orchestrator.jobs import Asset, CaptionStyle, Job, Tally
 from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
-from services.orchestrator.videos import File, Videos
+from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
 from services.runtime.contract import check
 
@@ -44,7 +44,9 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def WatchVideo(self, request: pb.WatchVideoRequest, context: Any) -> AsyncIterator[pb.WatchVideoResponse]:
         async for job in self._videos.watch(access.user().id, request.job_id, self._stopping):
-            yield pb.WatchVideoResponse(status=_status(job), stage_fraction=stage_fraction(job))
+            yield pb.WatchVideoResponse(
+                status=_status(job), fractions=dict(job.tally.fractions), segments=_segments(job.tally)
+            )
 
     async def GetVideo(self, request: pb.GetVideoRequest, context: Any) -> pb.GetVideoResponse:
         return pb.GetVideoResponse(video=_video(await self._videos.find(access.user().id, request.job_id)))
@@ -56,11 +58,19 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
     ) -> AsyncIterator[pb.DownloadVideoResponse]:
-        file = await self._videos.file(access.user().id, request.job_id, request.name)
+        wanted = dict(context.invocation_metadata()).get("range", "")
+        file = await self._videos.download(access.user().id, request.job_id, request.name, wanted)
         await context.send_initial_metadata(_file_headers(file))
         async for chunk in file.chunks:
-            body = httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk)
-            yield pb.DownloadVideoResponse(data=body)
+            yield pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
+
+    async def DownloadPreview(
+        self, request: pb.DownloadPreviewRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadPreviewResponse]:
+        file = await self._videos.preview(access.user().id, request.job_id, request.name)
+        await context.send_initial_metadata((("x-content-length", str(file.size_bytes)),))
+        async for chunk in file.chunks:
+            yield pb.DownloadPreviewResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
 
     async def UploadAsset(
         self, request_iterator: AsyncIterator[pb.UploadAssetRequest], context: Any
@@ -129,6 +139,12 @@ def _wish(request: pb.CreateVideoRequest) -> VideoWish:
         transition_duration=request.settings.transition_duration,
         captions=_captions(request.captions),
         overlays=tuple(_overlay(overlay) for overlay in request.overlays),
+        width=request.settings.width,
+        height=request.settings.height,
+        codec=request.settings.codec,
+        renditions=tuple(request.settings.renditions),
+        gif=request.settings.gif,
+        loudness=request.audio.loudness,
     )
 
 
@@ -145,6 +161,9 @@ def _clip(clip: pb.Clip) -> ClipWish:
         duration=clip.duration,
         sound_volume=clip.sound_volume,
         script=clip.script,
+        colour=clip.colour,
+        title=clip.title,
+        transition=clip.transition,
     )
 
 
@@ -180,12 +199,15 @@ def _status(job: Job) -> pb.GetVideoStatusResponse:
         progress=job.progress,
         stages=pb.Stages(**job.stages),
         estimated_completion=timestamp(job.estimated_completion),
-        result_url=_url(job, "file"),
+        result_url=_url(job, "file" if job.result else ""),
         error=_error(job),
     )
 
 
 def _video(job: Job) -> pb.Video:
+    result = job.result
+    files = result.files if result else ()
+    watchable = job.stages["audio_generation"] == "completed" and job.tally.rendered
     return pb.Video(
         job_id=job.id,
         title=job.request.title,
@@ -194,19 +216,36 @@ def _video(job: Job) -> pb.Video:
         stages=pb.Stages(**job.stages),
         create_time=timestamp(job.create_time),
         estimated_completion=timestamp(job.estimated_completion),
-        duration=round(job.result.seconds, 3) if job.result else 0.0,
-        file_size=job.result.video.size_bytes if job.result else 0.0,
-        result_url=_url(job, "file"),
-        poster_url=_url(job, "files/poster.jpg"),
-        captions_url=_url(job, "files/captions.srt"),
+        duration=round(result.seconds, 3) if result else 0.0,
+        file_size=files[0].object.size_bytes if files else 0.0,
+        result_url=_url(job, "file" if result else ""),
+        poster_url=_url(job, "files/poster.jpg" if result else ""),
+        captions_url=_url(job, "files/captions.srt" if result else ""),
         error=_error(job),
-        segment_count=job.result.segments if job.result else 0,
-        reused_segment_count=job.result.reused_segments if job.result else 0,
+        segments=_segments(job.tally),
+        files=[
+            pb.VideoFile(
+                name=file.name,
+                url=f"/videos/{job.id}/files/{file.name}",
+                content_type=content_type(file.name),
+                size_bytes=file.object.size_bytes,
+            )
+            for file in files
+        ],
+        loudness=round(result.loudness_lufs, 2) if result else 0.0,
+        true_peak=round(result.true_peak_dbtp, 2) if result else 0.0,
+        preview_url=_url(job, "preview.m3u8" if watchable else ""),
+        missing_glyphs=result.missing_glyphs if result else "",
     )
 
 
+def _segments(tally: Tally) -> pb.Segments:
+    return pb.Segments(total=tally.segments, done=tally.rendered, reused=tally.reused)
+
+
 def _url(job: Job, path: str) -> struct_pb2.Value:
-    if job.result is None:
+    """An address relative to the API's base; null when there is nothing yet."""
+    if not path:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
     return struct_pb2.Value(string_value=f"/videos/{job.id}/{path}")
 
@@ -224,9 +263,18 @@ def _asset(asset: Asset) -> pb.UploadAssetResponse:
     )
 
 
-def _file_headers(file: File) -> tuple[tuple[str, str], ...]:
+def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:
+    named = ("content-disposition", f'attachment; filename="{file.file_name}"')
+    if file.part:
+        return (
+            named,
+            ("x-http-code", "206"),
+            ("x-content-length", str(file.part.length)),
+            ("content-range", file.part.content_range),
+        )
     return (
+        named,
         ("x-content-length", str(file.object.size_bytes)),
         ("x-content-sha256", file.object.sha256),
-        ("content-disposition", f'attachment; filename="{file.download_name}"'),
+        ("accept-ranges", "bytes"),
     )

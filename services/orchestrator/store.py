@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from services.orchestrator.jobs import Asset, Failure, Job, Result
+from services.orchestrator.jobs import Asset, Failure, Job, Result, Tally
 
 T = TypeVar("T")
 
@@ -47,16 +47,19 @@ class Store(Protocol):
     async def release(self, job: Job) -> None:
         """Let go of a job before its end, so that it can be taken up at once."""
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], estimate: datetime) -> None:
+    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
         """Record how far a job is."""
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         """What a step gave, if it ran."""
 
+    async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
+        """What the steps of a job gave whose names begin with `prefix`, by the rest of their names."""
+
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         """Record what a step gave."""
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str]) -> None:
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         """End a job well, and record that `video.processing.completed` is to be published."""
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:

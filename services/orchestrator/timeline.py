@@ -4,6 +4,8 @@ Sources are shown in the order of the request. Where there is more than the narr
 its time fairly; where there is less, they are shown again from the first. Cuts are on frames, and the
 frames add up to the length of the narration to the frame. With a transition, a source that follows
 another one begins while that one still runs; the frames that both show are a segment of their own.
+
+A shot is cut where decoding of its source can begin, if there is such a place: nothing is decoded in vain.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle, pairwise, zip_longest
 
 import pysubs2
 
 from moneyprinter.errors import InvalidArgument
-from services.orchestrator.jobs import Look, OverlayRequest, SourceClip, StoredObject
+from services.orchestrator.jobs import OverlayRequest, Source, SourceClip, StoredObject
 
-# Longer shots are cut into segments, so that they are rendered side by side and less is lost with one.
-SEGMENT_SECONDS = 2.5
+# Longer shots are cut into segments of about this length, so that they are rendered side by side and less is lost with
+# one. They may be shorter or longer to end where decoding of the next can begin.
+SEGMENT_SECONDS, SHORTEST_SECONDS, LONGEST_SECONDS = 2.5, 1.0, 4.0
+# The first is short, so that there is something to see soon.
+FIRST_SECONDS = 1.0
 MIN_CLIP_SECONDS = 0.5
 # As long as a still picture is shown when nothing else limits it: longer than any narration.
 UNLIMITED_FRAMES = 10**9
@@ -29,9 +34,7 @@ UNLIMITED_FRAMES = 10**9
 class Shot:
     """What a segment shows of a source."""
 
-    source: StoredObject
-    still: bool
-    look: Look
+    clip: SourceClip
     source_start_seconds: float
     motion_frames: int = 0
     """How long the whole of a still's motion takes."""
@@ -43,6 +46,7 @@ class Overlay:
     """A picture over some frames of a segment."""
 
     request: OverlayRequest
+    image: Source
     first_frame: int
     frame_count: int
 
@@ -81,10 +85,10 @@ class Frame:
     """What the whole of a video has in common."""
 
     frames_per_second: int
-    transition: str = ""
     transition_seconds: float = 0.5
     captions_ass: str = ""
-    overlays: tuple[OverlayRequest, ...] = ()
+    overlays: tuple[tuple[OverlayRequest, Source], ...] = ()
+    """What was asked for, and the picture that was found good."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +107,35 @@ def frames(seconds: float, frames_per_second: int) -> int:
     return max(1, math.ceil(seconds * frames_per_second - 1e-6))
 
 
+@dataclass(frozen=True)
+class Title:
+    """What is written over some of the video, in seconds."""
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+
+
+def titles(spans: Sequence[Span], frame: Frame) -> list[Title]:
+    """The titles of the sources, while they are shown."""
+    rate = frame.frames_per_second
+    return [
+        Title(span.clip.look.title, span.first_frame / rate, (span.first_frame + span.frame_count) / rate)
+        for span in spans
+        if span.clip.look.title
+    ]
+
+
 def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
     """Cut the spans of a video into segments, each with its captions and overlays."""
     pieces: list[tuple[tuple[Shot, ...], int, int]] = []
-    longest = round(SEGMENT_SECONDS * frame.frames_per_second)
     for index, span in enumerate(spans):
         following = spans[index + 1] if index + 1 < len(spans) else None
         lead = following.lead if following else 0
         alone = span.frame_count - lead
-        count = math.ceil(alone / longest)
-        for piece in range(count):
-            begin, end = alone * piece // count, alone * (piece + 1) // count
-            pieces.append(((_shot(span, begin, frame),), span.first_frame + begin, end - begin))
+        for begin, end in pairwise((0, *_cuts(span, alone, frame, first=not index), alone)):
+            if end > begin:
+                pieces.append(((_shot(span, begin, frame),), span.first_frame + begin, end - begin))
         if following and lead:
             both = (_shot(span, alone, frame), _shot(following, -lead, frame))
             pieces.append((both, following.first_frame - lead, lead))
@@ -122,7 +143,7 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
         Segment(
             index=index,
             shots=shots,
-            transition=frame.transition if len(shots) == 2 else "",
+            transition=shots[1].clip.look.transition if len(shots) == 2 else "",
             first_frame=first,
             frame_count=count,
             captions_ass=cut_captions(frame.captions_ass, first, count, frame.frames_per_second),
@@ -132,11 +153,51 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
     ]
 
 
+def order(segments: Sequence[Segment]) -> list[Segment]:
+    """The order in which segments are rendered: about that in which they are shown, for who watches meanwhile.
+
+    Neighbours show the same source, and are as dear as each other; so those of two shots take turns.
+    """
+    shots: list[list[Segment]] = []
+    for segment in segments:
+        last = shots[-1][-1] if shots else None
+        if last and len(last.shots) == len(segment.shots) == 1 and last.shots[0].clip == segment.shots[0].clip:
+            shots[-1].append(segment)
+        else:
+            shots.append([segment])
+    pairs = [chain.from_iterable(zip_longest(*shots[at : at + 2])) for at in range(0, len(shots), 2)]
+    return [segment for segment in chain.from_iterable(pairs) if segment is not None]
+
+
+def _cuts(span: Span, frame_count: int, frame: Frame, *, first: bool) -> list[int]:
+    """Where the first `frame_count` frames of a span are cut."""
+    rate = frame.frames_per_second
+    shortest, longest = round(SHORTEST_SECONDS * rate), round(LONGEST_SECONDS * rate)
+    keys = [_frame_at(span, seconds, frame) for seconds in span.clip.key_seconds]
+    cuts: list[int] = []
+    begin = 0
+    while (left := frame_count - begin) >= 2 * shortest:
+        soon = first and not cuts
+        ideal = begin + round((FIRST_SECONDS if soon else SEGMENT_SECONDS) * rate)
+        found = [key for key in keys if begin + shortest <= key <= min(begin + longest, frame_count - shortest)]
+        # Rather a little long than with a rest that is hardly worth it, or with frames that are decoded twice.
+        if not soon and left <= longest and (not found or ideal + shortest > frame_count):
+            break
+        begin = min(found, key=lambda key: (abs(key - ideal), key)) if found else min(ideal, frame_count - shortest)
+        cuts.append(begin)
+    return cuts
+
+
+def _frame_at(span: Span, source_seconds: float, frame: Frame) -> int:
+    """The first frame of a span that shows its source from a moment on."""
+    seconds = (source_seconds - span.clip.start_seconds) / span.clip.look.speed
+    return math.ceil(seconds * frame.frames_per_second - 1e-6) - span.lead
+
+
 def spread(clips: Sequence[SourceClip], frame_count: int, frame: Frame) -> list[Span]:
     """Fill `frame_count` frames with `clips`. Raises InvalidArgument when one is too short to be shown."""
-    wanted = _transition_frames(frame)
     available = [_frames_of(index, clip, frame.frames_per_second) for index, clip in enumerate(clips)]
-    leads = [wanted if count >= 3 * wanted else 0 for count in available]
+    leads = [_lead(clip, count, frame) for clip, count in zip(clips, available, strict=True)]
     room = [count - lead for count, lead in zip(available, leads, strict=True)]
     if sum(room) + leads[0] >= frame_count:
         # Nothing is repeated, and there is nothing before the first clip that it could begin under.
@@ -147,11 +208,10 @@ def spread(clips: Sequence[SourceClip], frame_count: int, frame: Frame) -> list[
 
 def bound(clips: Sequence[SourceClip], scene_frames: Sequence[int], frame: Frame) -> list[Span]:
     """Show each clip for the frames of its scene, again from its start when the scene is longer."""
-    wanted = _transition_frames(frame)
     shown: list[tuple[SourceClip, int, int]] = []
     for index, (clip, count) in enumerate(zip(clips, scene_frames, strict=True)):
         available = _frames_of(index, clip, frame.frames_per_second)
-        lead = wanted if available >= 3 * wanted else 0
+        lead = _lead(clip, available, frame)
         left = count
         while left:
             part = min(left, available - lead)
@@ -164,7 +224,7 @@ def sounds(spans: Sequence[Span], frame: Frame) -> list[ClipSound]:
     """The clips' own sound that is kept, where it is heard."""
     return [
         ClipSound(
-            clip=span.clip.object,
+            clip=span.clip.source.object,
             source_start_seconds=span.clip.start_seconds,
             start_seconds=(span.first_frame - span.lead) / frame.frames_per_second,
             seconds=(span.frame_count + span.lead) / frame.frames_per_second,
@@ -172,7 +232,7 @@ def sounds(spans: Sequence[Span], frame: Frame) -> list[ClipSound]:
             speed=span.clip.look.speed,
         )
         for span in spans
-        if span.clip.has_audio and span.clip.look.sound_volume > 0
+        if span.clip.source and span.clip.has_audio and span.clip.look.sound_volume > 0
     ]
 
 
@@ -234,29 +294,25 @@ def _spans(shown: Sequence[tuple[SourceClip, int, int]]) -> list[Span]:
 def _shot(span: Span, offset: int, frame: Frame) -> Shot:
     """What a span shows from its frame `offset` on; negative in its lead."""
     behind = offset + span.lead
+    if span.clip.still:
+        return Shot(span.clip, 0.0, motion_frames=span.frame_count + span.lead, motion_first_frame=behind)
     seconds = behind * span.clip.look.speed / frame.frames_per_second
-    moving = span.clip.still
-    return Shot(
-        source=span.clip.object,
-        still=span.clip.still,
-        look=span.clip.look,
-        source_start_seconds=0.0 if span.clip.still else round(span.clip.start_seconds + seconds, 6),
-        motion_frames=span.frame_count + span.lead if moving else 0,
-        motion_first_frame=behind if moving else 0,
-    )
+    return Shot(span.clip, round(span.clip.start_seconds + seconds, 6))
 
 
 def _overlays(frame: Frame, first: int, count: int) -> Iterator[Overlay]:
-    for overlay in frame.overlays:
+    for overlay, image in frame.overlays:
         begin = round((overlay.start_seconds or 0.0) * frame.frames_per_second)
         end = first + count if overlay.end_seconds is None else round(overlay.end_seconds * frame.frames_per_second)
         begin, end = max(begin, first), min(end, first + count)
         if begin < end:
-            yield Overlay(overlay, begin - first, end - begin)
+            yield Overlay(overlay, image, begin - first, end - begin)
 
 
-def _transition_frames(frame: Frame) -> int:
-    return round(frame.transition_seconds * frame.frames_per_second) if frame.transition else 0
+def _lead(clip: SourceClip, available: int, frame: Frame) -> int:
+    """How many frames a clip begins under the one before it; none when it is too short for that."""
+    wanted = round(frame.transition_seconds * frame.frames_per_second) if clip.look.transition else 0
+    return wanted if available >= 3 * wanted else 0
 
 
 def _frames_of(index: int, clip: SourceClip, frames_per_second: int) -> int:

@@ -12,8 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from moneyprinter.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from services.orchestrator import requests
-from services.orchestrator.jobs import Asset, Job, Result, StoredObject, VideoRequest
+from services.orchestrator import preview, ranges, requests
+from services.orchestrator.jobs import (
+    Asset,
+    Job,
+    Picture,
+    PreviewSound,
+    SoundTrack,
+    StoredObject,
+    VideoRequest,
+)
+from services.orchestrator.preview import Part
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import Store
 
@@ -22,24 +31,36 @@ PAGE_SIZE = 20
 LOOK_SECONDS = 2.0
 LONGEST_SILENCE = timedelta(minutes=1)
 
-# The files of a finished video: their content types.
-FILES = {
-    "video.mp4": "video/mp4",
-    "poster.jpg": "image/jpeg",
-    "thumbnails.jpg": "image/jpeg",
-    "captions.srt": "application/x-subrip",
-    "captions.vtt": "text/vtt",
-    "captions.ass": "text/x-ssa",
+CONTENT_TYPES = {
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "jpg": "image/jpeg",
+    "gif": "image/gif",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "ass": "text/x-ssa",
 }
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of a finished video."""
+class Download:
+    """A file of a finished video, or a part of it."""
 
     object: StoredObject
     content_type: str
-    download_name: str
+    file_name: str
+    """What it is called where it is kept."""
+    part: ranges.Part | None
+    """The part of it that comes; None: all of it."""
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A file of a video's preview."""
+
+    content_type: str
+    size_bytes: int
     chunks: AsyncIterator[bytes]
 
 
@@ -48,7 +69,7 @@ class Objects(Protocol):
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject: ...
 
-    def get(self, key: str) -> AsyncIterator[bytes]: ...
+    def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]: ...
 
     async def delete(self, key: str) -> None: ...
 
@@ -67,6 +88,7 @@ class Videos:
     objects: Objects
     changes: Changes
     check_voice: Callable[[str], Awaitable[None]]
+    preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
     """Makes an id that was never there: `new_id("vid")` is `vid_...`."""
@@ -103,7 +125,9 @@ class Videos:
         named = [clip.asset_id for clip in wish.clips] + [overlay.asset_id for overlay in wish.overlays]
         owned = await self.store.assets(user_id, [asset_id for asset_id in named if asset_id])
         assets = {asset_id: asset.object for asset_id, asset in owned.items()}
-        clips = tuple(requests.clip_request(index, clip, assets) for index, clip in enumerate(wish.clips))
+        clips = tuple(
+            requests.clip_request(index, clip, assets, wish.transition) for index, clip in enumerate(wish.clips)
+        )
         overlays = tuple(requests.overlay_request(index, each, assets) for index, each in enumerate(wish.overlays))
         requests.scenes(clips, wish.script)
         script = requests.script(wish.script)
@@ -111,7 +135,9 @@ class Videos:
         # When nobody can be asked now, the job finds out.
         with suppress(Unavailable):
             await self.check_voice(voice)
-        width, height = requests.canvas_size(wish.resolution, wish.aspect_ratio)
+        width, height = wish.width, wish.height
+        if not width:
+            width, height = requests.canvas_size(wish.resolution, wish.aspect_ratio)
         return VideoRequest(
             title=wish.title,
             clips=clips,
@@ -122,10 +148,13 @@ class Videos:
             height=height,
             frames_per_second=wish.frame_rate or requests.FRAMES_PER_SECOND,
             quality=wish.quality or "standard",
-            transition="" if wish.transition == "none" else wish.transition,
             transition_seconds=wish.transition_duration or requests.TRANSITION_SECONDS,
             captions=wish.captions,
             overlays=overlays,
+            codec=wish.codec or "h264",
+            renditions=requests.renditions(wish.renditions, width, height),
+            gif=wish.gif,
+            loudness_lufs=wish.loudness,
         )
 
     async def find(self, user_id: str, job_id: str) -> Job:
@@ -163,8 +192,8 @@ class Videos:
         finally:
             await stop_listening()
 
-    async def file(self, user_id: str, job_id: str, name: str) -> File:
-        """A file of a finished video; without a name, the video itself."""
+    async def download(self, user_id: str, job_id: str, name: str, wanted: str = "") -> Download:
+        """A file of a finished video; without a name, the video itself. `wanted` is a part as HTTP asks for it."""
         job = await self.find(user_id, job_id)
         if job.failure is not None:
             raise FailedPrecondition(f"there is no file: the job failed. {job.failure.message}", reason="VIDEO_FAILED")
@@ -173,10 +202,45 @@ class Videos:
                 f"the video is not finished yet ({job.progress} %); its status says when it is",
                 reason="VIDEO_NOT_READY",
             )
-        name = name or "video.mp4"
-        stored = _of(job.result, name)
-        suffix = name.rpartition(".")[2]
-        return File(stored, FILES[name], f"{job.id}.{suffix}", self.objects.get(stored.key))
+        file = job.result.file(name)
+        if file is None:
+            known = ", ".join(each.name for each in job.result.files)
+            raise NotFound(f"the video has no file {name}; it has {known}", reason="FILE_NOT_FOUND")
+        part = ranges.read(wanted, file.object.size_bytes)
+        chunks = self.objects.get(file.object.key, *((part.offset, part.length) if part else ()))
+        is_video = file is job.result.files[0]
+        file_name = f"{job.id}.{file.name.rpartition('.')[2]}" if is_video else f"{job.id}-{file.name}"
+        return Download(file.object, content_type(file.name), file_name, part, chunks)
+
+    async def preview(self, user_id: str, job_id: str, name: str) -> Preview:
+        """A file of a video's preview; without a name, the playlist that names the others."""
+        job = await self.find(user_id, job_id)
+        rate = job.request.frames_per_second
+        pictures = preview.ready(await self.store.steps(job.id, "render ", Picture))
+        mixed = await self.store.steps(job.id, "mix", SoundTrack)
+        if not pictures or not mixed:
+            raise FailedPrecondition(
+                f"there is nothing to see yet ({job.progress} %); ask again in a second", reason="VIDEO_NOT_READY"
+            )
+        match name:
+            case "":
+                return _playlist(preview.playlist(pictures, job.request))
+            case preview.VIDEO:
+                return _playlist(preview.video_playlist(pictures, rate, ended=job.status != "processing"))
+        sound = await self.preview_sound(mixed[""])
+        if name == preview.AUDIO:
+            return _playlist(preview.audio_playlist(sound.seconds))
+        part = preview.part(name, pictures, sound, rate)
+        if part is None:
+            raise NotFound(f"the preview has no file {name}", reason="FILE_NOT_FOUND")
+        size_bytes = part.length or part.object.size_bytes - part.offset
+        return Preview(part.content_type, size_bytes, self._part(part))
+
+    async def _part(self, part: Part) -> AsyncIterator[bytes]:
+        patched = not part.patch
+        async for chunk in self.objects.get(part.object.key, part.offset, part.length):
+            yield chunk if patched else preview.patched(chunk, part)
+            patched = True
 
     async def upload(self, user_id: str, filename: Callable[[], str], chunks: AsyncIterator[bytes]) -> Asset:
         """Keep an upload. `filename` is asked for when the first chunk has come."""
@@ -206,15 +270,16 @@ class Videos:
         return await self.store.active_jobs()
 
 
-def _of(result: Result, name: str) -> StoredObject:
-    return {
-        "video.mp4": result.video,
-        "poster.jpg": result.poster,
-        "thumbnails.jpg": result.thumbnails,
-        "captions.srt": result.srt,
-        "captions.vtt": result.vtt,
-        "captions.ass": result.ass,
-    }[name]
+def content_type(name: str) -> str:
+    """What a file is, by its name."""
+    return CONTENT_TYPES[name.rpartition(".")[2]]
+
+
+def _playlist(text: str) -> Preview:
+    async def once() -> AsyncIterator[bytes]:
+        yield text.encode()
+
+    return Preview(preview.PLAYLIST, len(text.encode()), once())
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
@@ -29,10 +30,14 @@ from services.orchestrator.jobs import (
     Captions,
     CaptionStyle,
     ClipRequest,
+    File,
     FinishedVideo,
+    Job,
     Narration,
     Picture,
+    PreviewSound,
     SoundTrack,
+    Source,
     SourceClip,
     StoredObject,
     VideoRequest,
@@ -45,7 +50,15 @@ _QUALITIES = {
     "draft": media.QUALITY_DRAFT,
     "standard": media.QUALITY_STANDARD,
     "high": media.QUALITY_HIGH,
+    "near_lossless": media.QUALITY_NEAR_LOSSLESS,
 }
+_CODECS = {
+    "h264": media.CODEC_H264,
+    "h265": media.CODEC_H265,
+    "vp9": media.CODEC_VP9,
+    "av1": media.CODEC_AV1,
+}
+_CONTAINERS = {"video.mp4": rendering.CONTAINER_MP4, "video.webm": rendering.CONTAINER_WEBM}
 
 
 _FITS = {
@@ -120,21 +133,21 @@ class MeshWorkers:
             request.url = clip.url or ""
         found = (await _result(self._validation.ValidateClip(request), progress)).clip
         return SourceClip(
-            object=stored(found.object),
-            start_seconds=clip.start_seconds or 0.0,
+            source=_found(found.source),
+            start_seconds=0.0 if found.source.still else clip.start_seconds or 0.0,
             end_seconds=min(clip.end_seconds or float("inf"), _seconds(found.duration)),
-            still=found.still,
             has_audio=found.has_audio,
             look=clip.look,
             still_seconds=clip.still_seconds,
+            key_seconds=tuple(map(_seconds, found.key_frames)),
         )
 
-    async def validate_picture(self, image: StoredObject, name: str) -> StoredObject:
+    async def validate_picture(self, image: StoredObject, name: str) -> Source:
         request = validation.ValidateClipRequest(object=_object(image))
         found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
-        if not found.still:
+        if not found.source.still:
             raise InvalidArgument(f"{name} is no still picture; use a PNG, JPEG or WebP", reason="CLIP_NOT_PLAYABLE")
-        return stored(found.object)
+        return _found(found.source)
 
     async def write_script(self, title: str, script: str | None) -> list[str]:
         written = await self._content.WriteScript(content.WriteScriptRequest(title=title, script=script))
@@ -152,7 +165,7 @@ class MeshWorkers:
             ),
         )
 
-    async def caption(self, narration: Narration, request: VideoRequest) -> Captions:
+    async def caption(self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest) -> Captions:
         sentences = [
             content.Sentence(
                 words=[
@@ -165,19 +178,20 @@ class MeshWorkers:
         made = await self._content.MakeCaptions(
             content.MakeCaptionsRequest(sentences=sentences, canvas=_canvas(request), style=_style(request.captions))
         )
-        return Captions(srt=made.srt, ass=made.ass, vtt=made.vtt)
+        ass = "" if request.captions.position == "none" else made.ass
+        return Captions(srt=made.srt, ass=ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs)
 
     async def mix(
         self,
         narration: Narration,
-        music: str,
+        request: VideoRequest,
         kept: Sequence[timeline.ClipSound],
         seconds: float,
         progress: Progress,
     ) -> SoundTrack:
-        request = audio.MixRequest(
+        message = audio.MixRequest(
             narration=_object(narration.audio),
-            background_music=music,
+            background_music=request.background_music,
             duration=_duration(seconds),
             clip_sounds=[
                 audio.ClipSound(
@@ -190,9 +204,15 @@ class MeshWorkers:
                 )
                 for sound in kept
             ],
+            loudness_lufs=request.loudness_lufs,
         )
-        mixed = (await _result(self._audio.Mix(request), progress)).mix
-        return SoundTrack(audio=stored(mixed.audio))
+        mixed = (await _result(self._audio.Mix(message), progress)).mix
+        return SoundTrack(stored(mixed.audio), seconds)
+
+    async def preview_sound(self, track: SoundTrack) -> PreviewSound:
+        """A sound track as it is streamed while its video is made."""
+        made = await self._audio.EncodePreview(audio.EncodePreviewRequest(audio=_object(track.audio)))
+        return PreviewSound(stored(made.audio), made.header_bytes, track.seconds)
 
     async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
         message = processing.RenderSegmentRequest(
@@ -205,11 +225,21 @@ class MeshWorkers:
                 canvas=_canvas(request),
                 quality=_QUALITIES[request.quality],
                 captions_ass=segment.captions_ass,
+                codec=_CODECS[request.codec],
+                renditions=[media.Size(width=size.width, height=size.height) for size in request.renditions],
             )
         )
         async with self._segments:
             rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
-        return Picture(stored(rendered.video), rendered.frame_count, rendered.reused)
+        return Picture(
+            video=stored(rendered.video),
+            frame_count=rendered.frame_count,
+            reused=rendered.reused,
+            renditions=tuple(map(stored, rendered.renditions)),
+            header_bytes=rendered.header_bytes,
+            time_offset=rendered.time_offset,
+            ticks_per_second=rendered.ticks_per_second,
+        )
 
     async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
         request = concatenation.ConcatenateRequest(segments=[_object(segment) for segment in segments])
@@ -217,21 +247,27 @@ class MeshWorkers:
         return Picture(video=stored(joined.video), frame_count=joined.frame_count)
 
     async def finish(
-        self, job_id: str, title: str, picture: Picture, sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
     ) -> FinishedVideo:
         request = rendering.FinishVideoRequest(
-            video=_object(picture.video),
+            video=_object(joined[0].video),
             audio=_object(sound.audio),
             duration=_duration(seconds),
-            title=title,
-            folder=f"jobs/{job_id}",
+            title=job.request.title,
+            folder=f"jobs/{job.id}",
+            container=_CONTAINERS[job.request.main_file],
+            renditions=[
+                rendering.Rendition(name=size.name, video=_object(picture.video))
+                for size, picture in zip(job.request.renditions, joined[1:], strict=True)
+            ],
+            gif=job.request.gif,
         )
         finished = (await _result(self._rendering.FinishVideo(request), progress)).video
         return FinishedVideo(
-            video=stored(finished.video),
-            poster=stored(finished.poster),
-            thumbnails=stored(finished.thumbnails),
+            files=tuple(File(file.name, stored(file.object)) for file in finished.files),
             seconds=_seconds(finished.duration),
+            loudness_lufs=finished.loudness_lufs,
+            true_peak_dbtp=finished.true_peak_dbtp,
         )
 
     async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
@@ -257,25 +293,42 @@ def _object(found: StoredObject) -> media.Object:
     return media.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)
 
 
+def _found(source: media.Source) -> Source:
+    """What was found of a source, its picture as JSON."""
+    picture = json_format.MessageToDict(source, preserving_proto_field_name=True)
+    del picture["object"]
+    return Source(stored(source.object), picture)
+
+
+def _source(source: Source) -> media.Source:
+    message = json_format.ParseDict(dict(source.picture), media.Source())
+    message.object.CopyFrom(_object(source.object))
+    return message
+
+
 def _shot(shot: timeline.Shot) -> media.Shot:
+    look = shot.clip.look
     message = media.Shot(
         source_start=_duration(shot.source_start_seconds),
-        speed=shot.look.speed,
-        fit=_FITS[shot.look.fit],
-        motion=_MOTIONS[shot.look.motion] if shot.still else media.MOTION_UNSPECIFIED,
+        speed=look.speed,
+        fit=_FITS[look.fit],
+        motion=_MOTIONS[look.motion] if shot.clip.still else media.MOTION_UNSPECIFIED,
         motion_frames=shot.motion_frames,
         motion_first_frame=shot.motion_first_frame,
     )
-    if shot.look.focus is not None:
-        message.focus.CopyFrom(media.Point(x=shot.look.focus[0], y=shot.look.focus[1]))
-    (message.still if shot.still else message.clip).CopyFrom(_object(shot.source))
+    if look.focus is not None:
+        message.focus.CopyFrom(media.Point(x=look.focus[0], y=look.focus[1]))
+    if shot.clip.source is None:
+        message.colour = shot.clip.colour
+    else:
+        message.source.CopyFrom(_source(shot.clip.source))
     return message
 
 
 def _overlay(overlay: timeline.Overlay) -> media.Overlay:
     wanted = overlay.request
     return media.Overlay(
-        image=_object(wanted.image),
+        image=_source(overlay.image),
         centre=media.Point(x=wanted.centre[0], y=wanted.centre[1]),
         width=wanted.width,
         opacity=wanted.opacity,

@@ -8,20 +8,23 @@ are recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, cast
 
 from services.orchestrator import timeline
 from services.orchestrator.jobs import (
     Captions,
     ClipRequest,
+    File,
     FinishedVideo,
     Job,
     Narration,
     Picture,
     Result,
     SoundTrack,
+    Source,
     SourceClip,
     Spoken,
     StoredObject,
@@ -29,6 +32,8 @@ from services.orchestrator.jobs import (
 )
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 Progress = Callable[[float], None]
 
@@ -41,18 +46,20 @@ class Workers(Protocol):
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip: ...
 
-    async def validate_picture(self, image: StoredObject, name: str) -> StoredObject: ...
+    async def validate_picture(self, image: StoredObject, name: str) -> Source: ...
 
     async def write_script(self, title: str, script: str | None) -> list[str]: ...
 
     async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration: ...
 
-    async def caption(self, narration: Narration, request: VideoRequest) -> Captions: ...
+    async def caption(
+        self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest
+    ) -> Captions: ...
 
     async def mix(
         self,
         narration: Narration,
-        music: str,
+        request: VideoRequest,
         kept: Sequence[timeline.ClipSound],
         seconds: float,
         progress: Progress,
@@ -63,7 +70,7 @@ class Workers(Protocol):
     async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture: ...
 
     async def finish(
-        self, job_id: str, title: str, picture: Picture, sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
     ) -> FinishedVideo: ...
 
     async def keep(self, job_id: str, name: str, text: str) -> StoredObject: ...
@@ -81,93 +88,155 @@ class Journal(Protocol):
     def progress(self, stage: str, fraction: float) -> None:
         """Tell how far a stage is."""
 
+    def planned(self, segments: int) -> None:
+        """Tell how many segments there are."""
+
+    def rendered(self, reused: bool) -> None:
+        """Tell that another segment is done, and whether it was found."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known once the script is spoken: what is heard, what is shown, and when."""
+
+    narration: Narration
+    captions: Captions
+    spans: tuple[timeline.Span, ...]
+    frame: timeline.Frame
+    seconds: float
+
 
 async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_once: int = 4) -> Result:
     """Make the video of a job. Raises the typed error of the first step that failed for good."""
     request = job.request
-
     async with journal.stage("validation"):
-        share = _Shares(journal, "validation", len(request.clips))
-        at_once = asyncio.Semaphore(clips_at_once)
+        clips, overlays = await _validate(request, workers, journal, clips_at_once)
 
-        async def validate(index: int, clip: ClipRequest) -> SourceClip:
-            async with at_once:
-                work = lambda: workers.validate(clip, share.of(index))  # noqa: E731
-                return await journal.step(f"validate {index}", SourceClip, work)
+    spoken: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
 
-        clips = await _together([validate(index, clip) for index, clip in enumerate(request.clips)])
-        for index, overlay in enumerate(request.overlays):
-            check = lambda: workers.validate_picture(overlay.image, f"overlays[{index}]")  # noqa: B023, E731
-            await journal.step(f"validate overlay {index}", StoredObject, check)
+    async def sound() -> SoundTrack:
+        async with journal.stage("audio_generation"):
+            share = _Shares(journal, "audio_generation", 2)
+            plan = await _speak(request, clips, overlays, workers, journal, share.of(0))
+            spoken.set_result(plan)
+            kept = timeline.sounds(plan.spans, plan.frame)
+            work = lambda: workers.mix(plan.narration, request, kept, plan.seconds, share.of(1))  # noqa: E731
+            return await journal.step("mix", SoundTrack, work)
 
-    async with journal.stage("audio_generation"):
-        share = _Shares(journal, "audio_generation", 2)
+    async def picture() -> list[Picture]:
+        plan = await spoken
+        async with journal.stage("video_processing"):
+            return await _draw(timeline.plan(plan.spans, plan.frame), request, workers, journal)
 
-        async def speak() -> Spoken:
-            texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
-            scenes = [await workers.write_script(request.title, text) for text in texts]
-            sentences = [sentence for scene in scenes for sentence in scene]
-            narration = await workers.speak(sentences, request.voice, share.of(0))
-            return Spoken(narration, tuple(len(scene) for scene in scenes))
-
-        async def caption() -> Captions:
-            return await workers.caption(spoken.narration, request)
-
-        spoken = await journal.step("speak", Spoken, speak)
-        captions = await journal.step("caption", Captions, caption)
-        frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, request.frames_per_second)
-        seconds = frame_count / request.frames_per_second
-        frame = timeline.Frame(
-            frames_per_second=request.frames_per_second,
-            transition=request.transition,
-            transition_seconds=request.transition_seconds,
-            captions_ass="" if request.captions.position == "none" else captions.ass,
-            overlays=request.overlays,
-        )
-        if request.clips[0].script:
-            spans = timeline.bound(clips, scene_frames(spoken, frame_count, request.frames_per_second), frame)
-        else:
-            spans = timeline.spread(clips, frame_count, frame)
-
-        async def mix() -> SoundTrack:
-            kept = timeline.sounds(spans, frame)
-            return await workers.mix(spoken.narration, request.background_music, kept, seconds, share.of(1))
-
-        sound = await journal.step("mix", SoundTrack, mix)
-
-    async with journal.stage("video_processing"):
-        segments = timeline.plan(spans, frame)
-        share = _Shares(journal, "video_processing", len(segments))
-
-        async def render(segment: timeline.Segment) -> Picture:
-            work = lambda: workers.render(segment, request, share.of(segment.index))  # noqa: E731
-            return await journal.step(f"render {segment.index}", Picture, work)
-
-        pictures = await _together([render(segment) for segment in segments])
+    # The picture needs the words and their times, and not the mix.
+    track, pictures = await _both(sound(), picture())
+    plan = spoken.result()
 
     async with journal.stage("concatenation"):
-        share = _Shares(journal, "concatenation", 1)
-        work = lambda: workers.join([picture.video for picture in pictures], share.of(0))  # noqa: E731
-        joined = await journal.step("join", Picture, work)
+        share = _Shares(journal, "concatenation", 1 + len(request.renditions))
+        sizes = zip(*([picture.video, *picture.renditions] for picture in pictures), strict=True)
+
+        async def join(place: int, segments: Sequence[StoredObject]) -> Picture:
+            work = lambda: workers.join(segments, share.of(place))  # noqa: E731
+            return await journal.step(f"join {place}", Picture, work)
+
+        joined = await _together([join(place, segments) for place, segments in enumerate(sizes)])
 
     async with journal.stage("rendering"):
         share = _Shares(journal, "rendering", 1)
 
         async def finish() -> Result:
-            finished = await workers.finish(job.id, request.title, joined, sound, seconds, share.of(0))
+            finished = await workers.finish(job, joined, track, plan.seconds, share.of(0))
+            captions = [
+                File(name, await workers.keep(job.id, name, text))
+                for name, text in (
+                    ("captions.srt", plan.captions.srt),
+                    ("captions.vtt", plan.captions.vtt),
+                    ("captions.ass", plan.captions.ass),
+                )
+            ]
             return Result(
-                video=finished.video,
-                poster=finished.poster,
-                thumbnails=finished.thumbnails,
-                srt=await workers.keep(job.id, "captions.srt", captions.srt),
-                vtt=await workers.keep(job.id, "captions.vtt", captions.vtt),
-                ass=await workers.keep(job.id, "captions.ass", captions.ass),
+                files=(*finished.files, *captions),
                 seconds=finished.seconds,
-                segments=len(pictures),
-                reused_segments=sum(picture.reused for picture in pictures),
+                loudness_lufs=finished.loudness_lufs,
+                true_peak_dbtp=finished.true_peak_dbtp,
+                missing_glyphs=plan.captions.missing_glyphs,
             )
 
         return await journal.step("finish", Result, finish)
+
+
+async def _validate(
+    request: VideoRequest, workers: Workers, journal: Journal, clips_at_once: int
+) -> tuple[list[SourceClip], list[Source]]:
+    """Check all that was handed in: the clips and the pictures of the overlays."""
+    share = _Shares(journal, "validation", len(request.clips))
+    at_once = asyncio.Semaphore(clips_at_once)
+
+    async def validate(index: int, clip: ClipRequest) -> SourceClip:
+        if clip.colour:
+            return SourceClip(None, look=clip.look, still_seconds=clip.still_seconds, colour=clip.colour)
+        async with at_once:
+            work = lambda: workers.validate(clip, share.of(index))  # noqa: E731
+            return await journal.step(f"validate {index}", SourceClip, work)
+
+    clips = await _together([validate(index, clip) for index, clip in enumerate(request.clips)])
+    overlays = []
+    for index, overlay in enumerate(request.overlays):
+        check = lambda: workers.validate_picture(overlay.image, f"overlays[{index}]")  # noqa: B023, E731
+        overlays.append(await journal.step(f"validate overlay {index}", Source, check))
+    return clips, overlays
+
+
+async def _speak(
+    request: VideoRequest,
+    clips: Sequence[SourceClip],
+    overlays: Sequence[Source],
+    workers: Workers,
+    journal: Journal,
+    progress: Progress,
+) -> Plan:
+    """Speak the script, and plan by its times what is shown."""
+
+    async def speak() -> Spoken:
+        texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
+        scenes = [await workers.write_script(request.title, text) for text in texts]
+        sentences = [sentence for scene in scenes for sentence in scene]
+        narration = await workers.speak(sentences, request.voice, progress)
+        return Spoken(narration, tuple(len(scene) for scene in scenes))
+
+    spoken = await journal.step("speak", Spoken, speak)
+    rate = request.frames_per_second
+    frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)
+    frame = timeline.Frame(rate, request.transition_seconds, "", tuple(zip(request.overlays, overlays, strict=True)))
+    if request.clips[0].script:
+        spans = timeline.bound(clips, scene_frames(spoken, frame_count, rate), frame)
+    else:
+        spans = timeline.spread(clips, frame_count, frame)
+    titles = timeline.titles(spans, frame)
+    write = lambda: workers.caption(spoken.narration, titles, request)  # noqa: E731
+    captions = await journal.step("caption", Captions, write)
+    frame = replace(frame, captions_ass=captions.ass)
+    return Plan(spoken.narration, captions, tuple(spans), frame, frame_count / rate)
+
+
+async def _draw(
+    segments: Sequence[timeline.Segment], request: VideoRequest, workers: Workers, journal: Journal
+) -> list[Picture]:
+    """Render all segments; they are returned in the order in which they are shown."""
+    journal.planned(len(segments))
+    share = _Shares(journal, "video_processing", len(segments))
+
+    async def render(segment: timeline.Segment) -> Picture:
+        work = lambda: workers.render(segment, request, share.of(segment.index))  # noqa: E731
+        picture = await journal.step(f"render {segment.index}", Picture, work)
+        journal.rendered(picture.reused)
+        return picture
+
+    ordered = timeline.order(segments)
+    pictures = await _together([render(segment) for segment in ordered])
+    shown = {segment.index: picture for segment, picture in zip(ordered, pictures, strict=True)}
+    return [shown[segment.index] for segment in segments]
 
 
 def scene_frames(spoken: Spoken, frame_count: int, frames_per_second: int) -> list[int]:
@@ -195,6 +264,13 @@ class _Shares:
             self._journal.progress(self._stage, sum(self._fractions) / len(self._fractions))
 
         return tell
+
+
+async def _both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Run two at once; when one fails, stop the other and raise its error alone."""
+    first, second = asyncio.create_task(one), asyncio.create_task(other)
+    await _together(cast(list[Awaitable[object]], [first, second]))
+    return first.result(), second.result()
 
 
 async def _together(work: Sequence[Awaitable[T]]) -> list[T]:

@@ -17,16 +17,21 @@ class Config(Settings):
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_PROCESSING_")
 
     slots: int = Field(len(os.sched_getaffinity(0)), ge=1)
-    """How many segments are rendered at once; more are answered RESOURCE_EXHAUSTED. By default one a core."""
+    """How many segments are rendered at once; as many more wait, and what comes then is answered
+    RESOURCE_EXHAUSTED. By default one a core."""
     threads: int | None = Field(None, ge=1, le=64)
-    """The threads of one render; by default the cores divided by the slots. Segments that were stored by a
-    server with another number are not found again, for threads change an encoder's bytes."""
+    """The threads of one render, more where fewer fit into the memory; by default the cores divided by the slots.
+    Segments that were stored by a server with another number are not found again: threads change an encoder's bytes."""
     fonts: Path | None = None
     """A folder with font files for captions. A font that is not in it is looked for in the system."""
     max_pixels: int = Field(4096 * 2304, ge=1)
     """The largest picture of a video, width times height."""
-    memory_bytes: int = Field(6 << 30, ge=1 << 30)
-    """The address space of one render."""
+    memory_bytes: int = Field(1800 << 20, ge=1 << 28)
+    """The memory of all renders together: when two would need more, one waits for the other."""
+    address_bytes: int = Field(8 << 30, ge=1 << 30)
+    """The address space of one render, which is more than it uses: one that leaks ends here."""
+    source_bytes: int = Field(4 << 30, ge=0)
+    """How many bytes of clips are kept in scratch, so that each is fetched once, not once a segment."""
 
     @property
     def threads_per_render(self) -> int:

@@ -8,6 +8,7 @@ runs in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
@@ -18,7 +19,7 @@ import ffmpeg
 from services.processing import motion, transitions
 from services.processing.preparation import opening, prepare, settle
 from services.processing.source import Source
-from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Spec, Still
+from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Size, Spec, Still
 
 CAPTIONS, FONTS = "captions.ass", "fonts"
 
@@ -58,6 +59,18 @@ def segment(spec: Spec, stage: Stage) -> Any:
         picture = overlaid(picture, overlay, stage, place)
     # A filter may forget what the colours are; all segments must say the same, or they cannot be joined.
     return _described(captioned(picture) if spec.captions_ass else picture)
+
+
+def sizes(picture: Any, others: Sequence[Size]) -> list[Any]:
+    """A picture as it is, and in other sizes."""
+    if not others:
+        return [picture]
+    parts = picture.filter_multi_output("split", 1 + len(others))
+    scaled = [
+        _described(parts[place].filter("scale", size.width, size.height, flags=SCALER).filter("format", "yuv420p"))
+        for place, size in enumerate(others, 1)
+    ]
+    return [parts[0], *scaled]
 
 
 def shot(shot: Shot, frames: int, stage: Stage, place: int) -> Any:

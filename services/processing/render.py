@@ -8,10 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-import av.error
-
-from services.processing import graph, picture
+from services.processing import fragment, graph, picture
+from services.processing.fragment import Fragment
 from services.processing.source import Source, failed
 from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
@@ -38,10 +36,13 @@ class Tool:
         return f"{picture.VERSION} {self.version} {self.threads} {self.fonts_sha256}"
 
 
-async def render(spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool) -> AsyncGenerator[float, None]:
-    """Render the sources in `folder` into a segment beside them; yields the part that is done, never less than before.
+async def render(
+    spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool
+) -> AsyncGenerator[float | Fragment, None]:
+    """Render the sources in `folder` into the files of a segment beside them (`picture.files`).
 
-    Raises FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
+    Yields the part that is done, never less than before, and at last what the first file says of itself. Raises
+    FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
     """
     if spec.captions_ass:
         (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
@@ -57,9 +58,11 @@ async def render(spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool
                 yield done
     except children.ChildFailed as failure:
         raise failed(failure.last_words(folder) or f"ffmpeg ended with {failure.code}") from failure
-    frames = await asyncio.to_thread(_count, folder / picture.SEGMENT)
-    if frames != spec.frame_count:
+    made = [await asyncio.to_thread(_read, folder / name) for name in picture.files(spec)]
+    frames = min(each.frame_count if each else 0 for each in made)
+    if made[0] is None or frames != spec.frame_count:
         raise failed(_ended(spec, frames))
+    yield made[0]
 
 
 def _ended(spec: Spec, frames: int) -> str:
@@ -73,10 +76,7 @@ def _ended(spec: Spec, frames: int) -> str:
             return f"a clip ends {missing}"
 
 
-def _count(path: Path) -> int:
-    """The frames of a video, as its index names them; 0 when it has no picture."""
-    try:
-        with av.open(str(path)) as container:
-            return container.streams.video[0].frames if container.streams.video else 0
-    except av.error.InvalidDataError:
-        return 0
+def _read(path: Path) -> Fragment | None:
+    """What a file says of itself; None when it has no picture."""
+    with path.open("rb") as file:
+        return fragment.read(file.read(fragment.HEAD_BYTES))

@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from moneyprinter.errors import ResourceExhausted
-from services.processing import graph, picture
+from services.processing import fragment, graph, picture
+from services.processing.cores import Cores, need
+from services.processing.fragment import Fragment
 from services.processing.render import Tool, render
-from services.processing.source import Source, look
+from services.processing.source import Source
+from services.processing.sources import Sources, Stored
 from services.processing.spec import Spec
-
-# How many sources are remembered, so that each is looked at once, not once a segment.
-KNOWN_SOURCES = 1000
 
 # The part of the work that is done when the segment is rendered, and only to be stored.
 RENDERED = 0.98
 
-
-class Stored(Protocol):
-    """A stored object."""
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of its bytes."""
-
-
 T = TypeVar("T", bound=Stored)
+T_co = TypeVar("T_co", bound=Stored, covariant=True)
 
 
-class Objects(Protocol[T]):
-    """Where sources and segments are kept."""
+class Objects(Protocol[T_co]):
+    """Where segments are kept."""
 
-    async def head(self, key: str) -> T | None:
+    async def head(self, key: str) -> T_co | None:
         """Describe an object; None when there is none."""
 
-    async def get_file(self, source: T, path: Path) -> None:
-        """Write an object to a file."""
+    async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
+        """A part of an object."""
 
-    async def put_file(self, key: str, path: Path) -> T:
+    async def put_file(self, key: str, path: Path) -> T_co:
         """Store a file."""
 
 
@@ -50,7 +42,7 @@ class Objects(Protocol[T]):
 class Order(Generic[T]):
     """A segment that is wanted."""
 
-    sources: tuple[T, ...]
+    sources: tuple[tuple[T, Source], ...]
     """What the spec means when it names a source by its place; each once."""
     spec: Spec
     identity: bytes
@@ -61,73 +53,67 @@ class Order(Generic[T]):
 class Segment(Generic[T]):
     """A rendered segment."""
 
-    video: T
-    frame_count: int
+    videos: tuple[T, ...]
+    """In the canvas's size, then in the other sizes."""
+    fragment: Fragment
     reused: bool
     """Whether it was found, not rendered."""
 
 
+@dataclass(frozen=True)
 class Studio(Generic[T]):
-    """Renders at most `slots` segments at once."""
+    """What segments are rendered with."""
 
-    def __init__(
-        self,
-        objects: Objects[T],
-        scratch: Callable[[], AbstractAsyncContextManager[Path]],
-        tool: Tool,
-        slots: int,
-    ) -> None:
-        self._objects = objects
-        self._scratch = scratch
-        self._tool = tool
-        self._slots = slots
-        self._busy = 0
-        self._sources: dict[str, Source] = {}
+    objects: Objects[T]
+    sources: Sources[T]
+    scratch: Callable[[], AbstractAsyncContextManager[Path]]
+    tool: Tool
+    cores: Cores
 
     async def render(self, order: Order[T]) -> AsyncGenerator[float | Segment[T], None]:
         """Render a segment: yields the part of the work that is done, then the segment.
 
-        Raises ResourceExhausted when all slots are taken, FailedPrecondition when it cannot be rendered.
+        Raises ResourceExhausted when too much is under way, FailedPrecondition when it cannot be rendered.
         """
-        key = f"cache/processing/{self._hash(order.identity)}.mp4"
-        if found := await self._objects.head(key):
-            yield Segment(found, order.spec.frame_count, reused=True)
+        looks = [source for _, source in order.sources]
+        need_bytes = need(order.spec, looks)
+        tool = replace(self.tool, threads=self.cores.threads(need_bytes))
+        keys = _keys(order, tool)
+        if found := await self._found(keys):
+            yield found
             return
-        with self._slot():
+        with self.cores.admitted():
             yield 0.0
-            async with self._scratch() as folder:
-                sources = [
-                    await self._fetch(source, folder / graph.source_name(place))
-                    for place, source in enumerate(order.sources)
-                ]
-                async with aclosing(render(order.spec, sources, folder, self._tool)) as rendering:
-                    async for fraction in rendering:
-                        yield fraction * RENDERED
-                stored = await self._objects.put_file(key, folder / picture.SEGMENT)
-        yield Segment(stored, order.spec.frame_count, reused=False)
+            async with self.scratch() as folder:
+                for place, (stored, _) in enumerate(order.sources):
+                    await self.sources.link(stored, folder / graph.source_name(place))
+                made: Fragment | None = None
+                async with (
+                    self.cores.taken(need_bytes),
+                    aclosing(render(order.spec, looks, folder, tool)) as rendering,
+                ):
+                    async for step in rendering:
+                        if isinstance(step, Fragment):
+                            made = step
+                        else:
+                            yield step * RENDERED
+                assert made is not None
+                # The first comes last: who finds it finds the others.
+                files = list(zip(keys, picture.files(order.spec), strict=True))
+                videos = [await self.objects.put_file(key, folder / name) for key, name in reversed(files)]
+        yield Segment(tuple(reversed(videos)), made, reused=False)
 
-    def _hash(self, identity: bytes) -> str:
-        return hashlib.sha256(self._tool.identity.encode() + b"\0" + identity).hexdigest()
+    async def _found(self, keys: Sequence[str]) -> Segment[T] | None:
+        first = await self.objects.head(keys[0])
+        if first is None:
+            return None
+        made = fragment.read(await self.objects.get_bytes(keys[0], 0, fragment.HEAD_BYTES))
+        others = await asyncio.gather(*map(self.objects.head, keys[1:]))
+        videos = (first, *(other for other in others if other is not None))
+        return Segment(videos, made, reused=True) if made and len(videos) == len(keys) else None
 
-    async def _fetch(self, stored: T, file: Path) -> Source:
-        await self._objects.get_file(stored, file)
-        source = self._sources.get(stored.sha256)
-        if source is None:
-            source = self._sources[stored.sha256] = await look(file, self._tool.max_pixels)
-            if len(self._sources) > KNOWN_SOURCES:
-                del self._sources[next(iter(self._sources))]
-        return source
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._busy >= self._slots:
-            raise ResourceExhausted(
-                f"all {self._slots} slots for rendering are taken; try again in a second",
-                reason="BUSY",
-                retry_after_seconds=1.0,
-            )
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
+def _keys(order: Order[T], tool: Tool) -> list[str]:
+    digest = hashlib.sha256(tool.identity.encode() + b"\0" + order.identity).hexdigest()
+    name = f"cache/processing/{digest}"
+    return [f"{name}.mp4", *(f"{name}-{size.width}x{size.height}.mp4" for size in order.spec.renditions)]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing.config import Config
+from services.processing.cores import Cores
 from services.processing.render import Tool
 from services.processing.segments import Studio
 from services.processing.servicer import ProcessingServicer
+from services.processing.sources import Sources
 from services.runtime import children
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
@@ -26,13 +28,21 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         version=await children.ffmpeg_version(runtime.config.ffmpeg),
         threads=config.threads_per_render,
         max_pixels=config.max_pixels,
-        limits=children.Limits(memory_bytes=config.memory_bytes),
+        limits=children.Limits(memory_bytes=config.address_bytes),
         fonts=config.fonts.resolve() if config.fonts else None,
         fonts_sha256=await asyncio.to_thread(_hash, config.fonts) if config.fonts else "",
     )
-    studio = Studio(runtime.objects(), runtime.scratch, tool, config.slots)
-    runtime.add(pb_grpc.add_ProcessingServiceServicer_to_server, ProcessingServicer(studio))
-    yield
+    objects = runtime.objects()
+    async with runtime.scratch() as folder:
+        studio = Studio(
+            objects=objects,
+            sources=Sources(objects, folder, config.source_bytes),
+            scratch=runtime.scratch,
+            tool=tool,
+            cores=Cores(config.slots, config.threads_per_render, config.memory_bytes),
+        )
+        runtime.add(pb_grpc.add_ProcessingServiceServicer_to_server, ProcessingServicer(studio))
+        yield
 
 
 def _hash(fonts: Path) -> str:

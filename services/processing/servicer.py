@@ -11,6 +11,7 @@ from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing import spec
 from services.processing.segments import Order, Segment, Studio
+from services.processing.source import Source
 
 _FITS = {
     media_pb2.FIT_COVER: spec.Fit.COVER,
@@ -41,9 +42,17 @@ _TRANSITIONS = {
     media_pb2.TRANSITION_ZOOM: spec.Transition.ZOOM,
 }
 _QUALITIES = {
-    media_pb2.QUALITY_DRAFT: spec.Quality("ultrafast", 28),
-    media_pb2.QUALITY_STANDARD: spec.Quality("veryfast", 23),
-    media_pb2.QUALITY_HIGH: spec.Quality("medium", 20),
+    media_pb2.QUALITY_DRAFT: spec.Quality.DRAFT,
+    media_pb2.QUALITY_STANDARD: spec.Quality.STANDARD,
+    media_pb2.QUALITY_HIGH: spec.Quality.HIGH,
+    media_pb2.QUALITY_NEAR_LOSSLESS: spec.Quality.NEAR_LOSSLESS,
+}
+_CODECS = {
+    media_pb2.CODEC_UNSPECIFIED: spec.Codec.H264,
+    media_pb2.CODEC_H264: spec.Codec.H264,
+    media_pb2.CODEC_H265: spec.Codec.H265,
+    media_pb2.CODEC_VP9: spec.Codec.VP9,
+    media_pb2.CODEC_AV1: spec.Codec.AV1,
 }
 
 
@@ -62,18 +71,36 @@ class ProcessingServicer(pb_grpc.ProcessingServiceServicer):
 
 
 def _order(segment: media_pb2.Segment) -> Order[media_pb2.Object]:
-    sources = {source.sha256: source for source in _objects(segment)}
+    sources = {source.object.sha256: source for source in _sources(segment)}
     places = {sha256: place for place, sha256 in enumerate(sources)}
     wanted = spec.Spec(
         shots=tuple(_shot(shot, places, segment.frame_count) for shot in segment.shots),
         frame_count=segment.frame_count,
         canvas=spec.Canvas(segment.canvas.width, segment.canvas.height, segment.canvas.frames_per_second),
         quality=_QUALITIES[segment.quality],
+        codec=_CODECS[segment.codec],
         transition=_TRANSITIONS[segment.transition],
         overlays=tuple(_overlay(overlay, places) for overlay in segment.overlays),
         captions_ass=segment.captions_ass,
+        renditions=tuple(spec.Size(size.width, size.height) for size in segment.renditions),
     )
-    return Order(tuple(sources.values()), wanted, _identity(segment))
+    return Order(tuple((each.object, _look(each)) for each in sources.values()), wanted, _identity(segment))
+
+
+def _look(source: media_pb2.Source) -> Source:
+    return Source(
+        width=source.width,
+        height=source.height,
+        has_matrix=source.has_matrix,
+        has_primaries=source.has_primaries,
+        hdr_transfer=source.hdr_transfer,
+        wide_gamut=source.wide_gamut,
+        interlaced=source.interlaced,
+        has_alpha=source.has_alpha,
+        decoder=source.decoder,
+        format=source.format,
+        still=source.still,
+    )
 
 
 def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Shot:
@@ -82,19 +109,17 @@ def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Sho
 
 
 def _shows(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
-    match shot.WhichOneof("source"):
-        case "clip":
-            return spec.Clip(places[shot.clip.sha256], shot.source_start.ToTimedelta(), spec.speed(shot.speed or 1.0))
-        case "still":
-            whole = shot.motion_frames or frames
-            return spec.Still(places[shot.still.sha256], _MOTIONS[shot.motion], whole, shot.motion_first_frame)
-        case _:
-            return spec.Colour(int(shot.colour[1:], 16))
+    if shot.WhichOneof("shows") == "colour":
+        return spec.Colour(int(shot.colour[1:], 16))
+    place = places[shot.source.object.sha256]
+    if shot.source.still:
+        return spec.Still(place, _MOTIONS[shot.motion], shot.motion_frames or frames, shot.motion_first_frame)
+    return spec.Clip(place, shot.source_start.ToTimedelta(), spec.speed(shot.speed or 1.0))
 
 
 def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay:
     return spec.Overlay(
-        source=places[overlay.image.sha256],
+        source=places[overlay.image.object.sha256],
         centre=spec.Point(overlay.centre.x, overlay.centre.y),
         width=overlay.width,
         opacity=overlay.opacity,
@@ -103,14 +128,11 @@ def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay
     )
 
 
-def _objects(segment: media_pb2.Segment) -> Iterator[media_pb2.Object]:
+def _sources(segment: media_pb2.Segment) -> Iterator[media_pb2.Source]:
     """All that a segment needs, as often as it needs it."""
     for shot in segment.shots:
-        match shot.WhichOneof("source"):
-            case "clip":
-                yield shot.clip
-            case "still":
-                yield shot.still
+        if shot.WhichOneof("shows") == "source":
+            yield shot.source
     for overlay in segment.overlays:
         yield overlay.image
 
@@ -120,8 +142,8 @@ def _identity(segment: media_pb2.Segment) -> bytes:
     same = media_pb2.Segment()
     same.CopyFrom(segment)
     same.index = 0
-    for source in _objects(same):
-        source.CopyFrom(media_pb2.Object(sha256=source.sha256))
+    for source in _sources(same):
+        source.object.CopyFrom(media_pb2.Object(sha256=source.object.sha256))
     return same.SerializeToString(deterministic=True)
 
 
@@ -129,5 +151,13 @@ def _response(update: float | Segment[media_pb2.Object]) -> pb.RenderSegmentResp
     if isinstance(update, float):
         return pb.RenderSegmentResponse(progress=media_pb2.Progress(fraction=update))
     return pb.RenderSegmentResponse(
-        segment=pb.RenderedSegment(video=update.video, frame_count=update.frame_count, reused=update.reused)
+        segment=pb.RenderedSegment(
+            video=update.videos[0],
+            renditions=update.videos[1:],
+            frame_count=update.fragment.frame_count,
+            reused=update.reused,
+            header_bytes=update.fragment.header_bytes,
+            time_offset=update.fragment.time_offset,
+            ticks_per_second=update.fragment.ticks_per_second,
+        )
     )

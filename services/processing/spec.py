@@ -59,13 +59,35 @@ class Canvas:
     height: int
     frames_per_second: int
 
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
 
 @dataclass(frozen=True)
-class Quality:
-    """How well, and at what cost, H.264 is encoded."""
+class Size:
+    """Another size of the same pictures, in even pixels."""
 
-    preset: str
-    crf: int
+    width: int
+    height: int
+
+
+class Quality(Enum):
+    """How well, and at what cost, a picture is encoded; `encoding.LEVELS` says what that means."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
+    NEAR_LOSSLESS = "near lossless"
+
+
+class Codec(Enum):
+    """How a picture is coded."""
+
+    H264 = "H.264"
+    H265 = "H.265"
+    VP9 = "VP9"
+    AV1 = "AV1"
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,9 @@ class Spec:
     overlays: tuple[Overlay, ...] = ()
     captions_ass: str = ""
     """An ASS script whose times count from the first frame; empty: none."""
+    renditions: tuple[Size, ...] = ()
+    """Sizes in which the same pictures are encoded too."""
+    codec: Codec = Codec.H264
 
     @property
     def seconds(self) -> float:

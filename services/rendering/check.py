@@ -10,9 +10,10 @@ from pathlib import Path
 
 import av
 import ffmpeg
+from av.stream import Stream
 
 from moneyprinter.errors import FailedPrecondition
-from services.rendering.finish import VIDEO, run
+from services.rendering.finish import PICTURE, Form, run
 from services.rendering.pictures import BLACK_LUMA, BLACK_PART
 
 DURATION_TOLERANCE_SECONDS = 0.1
@@ -30,10 +31,10 @@ class Measures:
     true_peak_dbtp: float
 
 
-async def measure(folder: Path, program: Path, planned_seconds: float) -> Measures:
-    """Measure the video in `folder`. Raises FailedPrecondition, with the figures, when it is not as it should be."""
-    seconds = await asyncio.to_thread(_check_streams, folder / VIDEO, planned_seconds)
-    loudness, peak = await _loudness(folder, program)
+async def measure(folder: Path, program: Path, form: Form) -> Measures:
+    """Measure the videos in `folder`. Raises FailedPrecondition, with the figures, when one is not as it should be."""
+    seconds, *_ = [await asyncio.to_thread(_check_streams, folder / name, form.seconds) for name in form.videos]
+    loudness, peak = await _loudness(folder, program, form.video)
     if not loudness > SILENT_LUFS:
         raise failed(f"it is silent: its loudness is {loudness:.1f} LUFS")
     return Measures(seconds, loudness, peak)
@@ -43,18 +44,29 @@ def _check_streams(path: Path, planned_seconds: float) -> float:
     """The length of a file, in which picture and sound are as long as planned."""
     with av.open(str(path)) as container:
         for name, streams in (("picture", container.streams.video), ("sound", container.streams.audio)):
-            if not streams or streams[0].duration is None or streams[0].time_base is None:
+            seconds = _seconds(streams[0]) if streams else None
+            if seconds is None:
                 raise failed(f"it has no {name}")
-            seconds = float(streams[0].duration * streams[0].time_base)
             if abs(seconds - planned_seconds) > DURATION_TOLERANCE_SECONDS:
                 raise failed(f"its {name} is {seconds:.2f} s long, and the plan says {planned_seconds:.2f} s")
         return (container.duration or 0) / av.time_base
 
 
+def _seconds(stream: Stream) -> float | None:
+    """How long a stream is: WebM has it among its tags."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    try:
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except (KeyError, ValueError):
+        return None
+
+
 async def is_black(folder: Path, program: Path) -> bool:
-    """Whether every frame of the video in `folder` is black; decodes all of it."""
+    """Whether every frame of the picture in `folder` is black; decodes all of it."""
     frames = (
-        ffmpeg.input(VIDEO)["v:0"]
+        ffmpeg.input(PICTURE)["v:0"]
         .filter("blackframe", amount=0, threshold=BLACK_LUMA)
         .filter("metadata", "print", key="lavfi.blackframe.pblack", file="-")
     )
@@ -62,10 +74,10 @@ async def is_black(folder: Path, program: Path) -> bool:
     return all(percent >= 100 * BLACK_PART for _, percent in _values(printed))
 
 
-async def _loudness(folder: Path, program: Path) -> tuple[float, float]:
+async def _loudness(folder: Path, program: Path, video: str) -> tuple[float, float]:
     """The integrated loudness in LUFS, and the true peak in dBTP, by EBU R 128."""
     sound = (
-        ffmpeg.input(VIDEO)["a:0"]
+        ffmpeg.input(video)["a:0"]
         .filter("ebur128", peak="true", metadata=1, framelog="quiet")
         .filter("ametadata", "print", file="-")
     )

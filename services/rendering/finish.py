@@ -1,12 +1,15 @@
 """Finish: put picture and sound into one file that plays while it loads.
 
-The picture is copied, not encoded again. The sound begins with it and is exactly as long as the plan
-says: the delay of the AAC encoder is told to players by the file's edit list. The same parts give the
-same bytes.
+The picture is copied, not encoded again; the sound is encoded once for all sizes. It begins with the
+picture and is exactly as long as the plan says: the delay of its encoder is told to players by the
+file. The same parts give the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +19,110 @@ from moneyprinter.errors import FailedPrecondition
 from services.runtime import children
 
 PICTURE, SOUND = "picture", "sound"
-VIDEO, POSTER, THUMBNAILS = "video.mp4", "poster.jpg", "thumbnails.jpg"
+POSTER, THUMBNAILS, ANIMATION = "poster.jpg", "thumbnails.jpg", "preview.gif"
 
 # Only what our own services hand over.
 _PICTURES = {"format_whitelist": "mov", "protocol_whitelist": "file"}
 _SOUNDS = {"format_whitelist": "mov,wav,w64,flac,ogg,mp3,matroska", "protocol_whitelist": "file"}
+_VIDEOS = {"format_whitelist": "mov,matroska,webm", "protocol_whitelist": "file"}
+
+# An animation shows so many pieces of a video, of a second each, in pictures so large and so many a second.
+ANIMATED_PIECES, ANIMATION_SIDE, ANIMATION_RATE = 6, 320, 12
 
 
-async def mux(folder: Path, program: Path, seconds: float, title: str) -> None:
-    """Make the video from the picture and the sound in `folder`. Raises FailedPrecondition."""
+class Container(Enum):
+    """A kind of file."""
+
+    MP4 = "mp4"
+    WEBM = "webm"
+
+
+_CODED: dict[Container, dict[str, Any]] = {
+    Container.MP4: {"c:a": "aac", "b:a": "192k", "movflags": "+faststart"},
+    Container.WEBM: {"c:a": "libopus", "b:a": "160k", "cues_to_front": 1},
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a video is made into."""
+
+    container: Container
+    seconds: float
+    title: str
+    renditions: tuple[str, ...] = ()
+    """The names of the other sizes (`480p`)."""
+    animation: bool = False
+
+    @property
+    def video(self) -> str:
+        """The file of the video itself."""
+        return f"video.{self.container.value}"
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """The files of the video in all sizes, itself first."""
+        return (self.video, *(f"video-{name}.{self.container.value}" for name in self.renditions))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are made, the video itself first."""
+        return (*self.videos, POSTER, THUMBNAILS, *([ANIMATION] if self.animation else []))
+
+
+def picture(place: int) -> str:
+    """The file with the picture of a size: 0 is the video's own."""
+    return f"{PICTURE}-{place}" if place else PICTURE
+
+
+async def mux(folder: Path, program: Path, form: Form) -> None:
+    """Make the videos from the pictures and the sound in `folder`. Raises FailedPrecondition."""
     sound = (
         ffmpeg.input(SOUND, **_SOUNDS)["a:0"]
         .filter("aresample", 48000)
         .filter("aformat", channel_layouts="stereo")
-        .filter("apad", whole_dur=seconds)
-        .filter("atrim", end=seconds)
+        .filter("apad", whole_dur=form.seconds)
+        .filter("atrim", end=form.seconds)
     )
+    await _write(folder, program, form, 0, sound)
+    for place in range(1, len(form.videos)):
+        await _write(folder, program, form, place, ffmpeg.input(form.video, **_VIDEOS)["a:0"])
+
+
+async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any) -> None:
+    coded = _CODED[form.container]
+    if place:
+        coded = {**{name: value for name, value in coded.items() if not name.endswith(":a")}, "c:a": "copy"}
     options = {
         "c:v": "copy",
-        "c:a": "aac",
-        "b:a": "192k",
-        "movflags": "+faststart",
+        **coded,
         "map_metadata": -1,
-        "metadata": f"title={plain(title)}",
+        "metadata": f"title={plain(form.title)}",
         "fflags": "+bitexact",
         "flags:a": "+bitexact",
     }
-    await run(ffmpeg.output(ffmpeg.input(PICTURE, **_PICTURES)["v:0"], sound, VIDEO, **options), folder, program)
+    shown = ffmpeg.input(picture(place), **_PICTURES)["v:0"]
+    await run(ffmpeg.output(shown, sound, form.videos[place], **options), folder, program)
+
+
+async def animate(folder: Path, program: Path, seconds: float) -> None:
+    """Make a small animation of the picture in `folder`: pieces of it, evenly spread. Raises FailedPrecondition."""
+    step = max(1.0, seconds / ANIMATED_PIECES)
+    shown = (
+        ffmpeg.input(PICTURE, **_PICTURES)["v:0"]
+        .filter("fps", fps=ANIMATION_RATE)
+        .filter("select", f"lt(mod(t,{step:.6f}),1)")
+        .filter("setpts", f"N/{ANIMATION_RATE}/TB")
+        .filter("scale", f"if(gte(iw,ih),{ANIMATION_SIDE},-2)", f"if(gte(iw,ih),-2,{ANIMATION_SIDE})", flags="area")
+        .split()
+    )
+    drawn = ffmpeg.filter([shown[0], shown[1].filter("palettegen")], "paletteuse", dither="sierra2_4a")
+    await run(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program)
 
 
 async def run(command: Any, folder: Path, program: Path) -> bytes:
     """Run ffmpeg in `folder`, and return what it printed. Raises FailedPrecondition."""
-    arguments = (str(argument) for argument in command.get_args())
+    arguments: Sequence[str] = [str(argument) for argument in command.get_args()]
     try:
         return await children.run(
             (program, "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments), folder=folder

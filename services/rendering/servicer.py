@@ -12,7 +12,10 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.rendering.v1 import rendering_service_pb2 as pb
 from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
+from services.rendering.finish import Container, Form
 from services.rendering.videos import Finisher, Order, Video
+
+_CONTAINERS = {pb.CONTAINER_MP4: Container.MP4, pb.CONTAINER_WEBM: Container.WEBM}
 
 
 class RenderingServicer(pb_grpc.RenderingServiceServicer):
@@ -22,10 +25,24 @@ class RenderingServicer(pb_grpc.RenderingServiceServicer):
         self._finisher = finisher
 
     async def FinishVideo(self, request: pb.FinishVideoRequest, context: Any) -> AsyncIterator[pb.FinishVideoResponse]:
-        order = Order(request.video, request.audio, request.duration.ToTimedelta(), request.title, request.folder)
-        async with aclosing(self._finisher.finish(order)) as updates:
+        async with aclosing(self._finisher.finish(_order(request))) as updates:
             async for update in updates:
                 yield _response(update)
+
+
+def _order(request: pb.FinishVideoRequest) -> Order[media_pb2.Object]:
+    return Order(
+        pictures=(request.video, *(rendition.video for rendition in request.renditions)),
+        sound=request.audio,
+        form=Form(
+            container=_CONTAINERS[request.container],
+            seconds=request.duration.ToTimedelta().total_seconds(),
+            title=request.title,
+            renditions=tuple(rendition.name for rendition in request.renditions),
+            animation=request.gif,
+        ),
+        folder=request.folder,
+    )
 
 
 def _response(update: float | Video[media_pb2.Object]) -> pb.FinishVideoResponse:
@@ -35,9 +52,7 @@ def _response(update: float | Video[media_pb2.Object]) -> pb.FinishVideoResponse
     duration.FromTimedelta(timedelta(seconds=update.measures.seconds))
     return pb.FinishVideoResponse(
         video=pb.FinishedVideo(
-            video=update.stored,
-            poster=update.poster,
-            thumbnails=update.thumbnails,
+            files=[pb.File(name=name, object=stored) for name, stored in update.files],
             duration=duration,
             loudness_lufs=update.measures.loudness_lufs,
             true_peak_dbtp=update.measures.true_peak_dbtp,

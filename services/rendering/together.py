@@ -1,4 +1,4 @@
-"""Together: do two things at once."""
+"""Together: do several things at once."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ async def both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tu
     except* Error as failures:
         raise failures.exceptions[0] from None
     return first.result(), second.result()
+
+
+async def all_of(*work: Coroutine[Any, Any, A]) -> list[A]:
+    """Do things of a kind at once; when one fails, the others are cancelled, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except* Error as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from services.rendering import check, finish, pictures
 from services.rendering.check import Measures
-from services.rendering.together import both
+from services.rendering.finish import Form
+from services.rendering.together import all_of, both
 
 # The parts of the work that are done when the parts are here, and the video is made and checked.
 FETCHED, CHECKED = 0.2, 0.9
@@ -33,11 +33,10 @@ class Objects(Protocol[T]):
 class Order(Generic[T]):
     """A video that is to be finished."""
 
-    picture: T
+    pictures: tuple[T, ...]
+    """In the video's own size, then in the others of the form."""
     sound: T
-    duration: timedelta
-    """As the plan has it."""
-    title: str
+    form: Form
     folder: str
     """Where the results are kept."""
 
@@ -46,9 +45,8 @@ class Order(Generic[T]):
 class Video(Generic[T]):
     """A finished video."""
 
-    stored: T
-    poster: T
-    thumbnails: T
+    files: tuple[tuple[str, T], ...]
+    """By their names, the video itself first."""
     measures: Measures
 
 
@@ -65,28 +63,29 @@ class Finisher(Generic[T]):
 
         Raises FailedPrecondition with the reason QUALITY_CHECK_FAILED when the result is not as it should be.
         """
-        seconds = order.duration.total_seconds()
+        form = order.form
         yield 0.0
         async with self.scratch() as folder:
-            await both(
-                self.objects.get_file(order.picture, folder / finish.PICTURE),
+            await all_of(
                 self.objects.get_file(order.sound, folder / finish.SOUND),
+                *(
+                    self.objects.get_file(shown, folder / finish.picture(place))
+                    for place, shown in enumerate(order.pictures)
+                ),
             )
             yield FETCHED
-            measures, seen = await both(self._made(folder, order.title, seconds), pictures.take(folder))
+            measures, seen = await both(self._made(folder, form), pictures.take(folder))
             # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
             if seen.black and await check.is_black(folder, self.ffmpeg):
                 raise check.failed(f"all of its {measures.seconds:.2f} s are black")
+            if form.animation:
+                await finish.animate(folder, self.ffmpeg, form.seconds)
             yield CHECKED
-            stored, (poster, thumbnails) = await both(
-                self._keep(order, folder, finish.VIDEO),
-                both(self._keep(order, folder, finish.POSTER), self._keep(order, folder, finish.THUMBNAILS)),
+            stored = await all_of(
+                *(self.objects.put_file(f"{order.folder}/{name}", folder / name) for name in form.files)
             )
-        yield Video(stored, poster, thumbnails, measures)
+        yield Video(tuple(zip(form.files, stored, strict=True)), measures)
 
-    async def _keep(self, order: Order[T], folder: Path, name: str) -> T:
-        return await self.objects.put_file(f"{order.folder}/{name}", folder / name)
-
-    async def _made(self, folder: Path, title: str, seconds: float) -> Measures:
-        await finish.mux(folder, self.ffmpeg, seconds, title)
-        return await check.measure(folder, self.ffmpeg, seconds)
+    async def _made(self, folder: Path, form: Form) -> Measures:
+        await finish.mux(folder, self.ffmpeg, form)
+        return await check.measure(folder, self.ffmpeg, form)

@@ -184,21 +184,45 @@ async def head(blobs: Blobs, boxes: Boxes, key: str) -> Object:
     return (await _find(blobs, boxes, key)).object
 
 
-async def get(blobs: Blobs, boxes: Boxes, key: str) -> AsyncIterator[Object | bytes | Trailer]:
-    """Read an object: its description, its chunks, a trailer with what was read. Raises NotFound, DataLoss."""
+@dataclass(frozen=True)
+class Span:
+    """A part of an object's bytes."""
+
+    offset: int = 0
+    length: int = 0
+    """0: up to the end."""
+
+    def of(self, size_bytes: int) -> tuple[int, int]:
+        """Where it begins and ends in an object of this size."""
+        begin = min(self.offset, size_bytes)
+        return begin, min(begin + self.length, size_bytes) if self.length else size_bytes
+
+
+WHOLE = Span()
+
+
+async def get(blobs: Blobs, boxes: Boxes, key: str, span: Span = WHOLE) -> AsyncIterator[Object | bytes | Trailer]:
+    """Read an object or a part of it: its description, its bytes, a trailer with what was read.
+
+    Raises NotFound, DataLoss.
+    """
     stored = await _find(blobs, boxes, key)
     yield stored.object
+    begin, end = span.of(stored.object.size_bytes)
+    first, beyond = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
     digest, size = hashlib.sha256(), 0
 
     def opened(box: Box, index: int, sealed: bytes | memoryview, *, last: bool) -> list[bytes]:
-        chunks = box.open(index, sealed, last=last)
-        for chunk in chunks:
-            digest.update(chunk)
-        return chunks
+        wanted = []
+        for number, chunk in enumerate(box.open(index, sealed, last=last), index):
+            skipped, left = max(0, begin - number * CHUNK_BYTES), end - number * CHUNK_BYTES
+            wanted.append(chunk[skipped:left])
+            digest.update(wanted[-1])
+        return wanted
 
     async def batch(index: int) -> list[bytes]:
         nonlocal stored
-        count = min(BATCH_CHUNKS, stored.chunk_count - index)
+        count = min(BATCH_CHUNKS, beyond - index)
         last = index + count == stored.chunk_count
         pitch = CHUNK_BYTES + boxes.overhead_bytes
         length = (
@@ -211,20 +235,20 @@ async def get(blobs: Blobs, boxes: Boxes, key: str) -> AsyncIterator[Object | by
             except (DataLoss, NotFound):
                 stored = await _replacement(blobs, boxes, stored)
 
-    ahead = asyncio.ensure_future(batch(0))
-    try:
-        for index in range(0, stored.chunk_count, BATCH_CHUNKS):
-            chunks = await ahead
-            if index + BATCH_CHUNKS < stored.chunk_count:
-                ahead = asyncio.ensure_future(batch(index + BATCH_CHUNKS))
-            for chunk in chunks:
-                size += len(chunk)
-                if chunk:
+    if begin < end:
+        ahead = asyncio.ensure_future(batch(first))
+        try:
+            for index in range(first, beyond, BATCH_CHUNKS):
+                chunks = await ahead
+                if index + BATCH_CHUNKS < beyond:
+                    ahead = asyncio.ensure_future(batch(index + BATCH_CHUNKS))
+                for chunk in chunks:
+                    size += len(chunk)
                     yield chunk
-    finally:
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
-    if digest.hexdigest() != stored.object.sha256:
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+    if (begin, end) == (0, stored.object.size_bytes) and digest.hexdigest() != stored.object.sha256:
         raise DataLoss(f"object {key} is not what was stored; restore it from a backup", reason="DATA_CORRUPT")
     yield Trailer(digest.hexdigest(), size)
 

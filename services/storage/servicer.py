@@ -24,7 +24,8 @@ class StorageServicer(pb_grpc.StorageServiceServicer):
         return pb.PutObjectResponse(object=_object(stored))
 
     async def GetObject(self, request: pb.GetObjectRequest, context: Any) -> AsyncIterator[pb.GetObjectResponse]:
-        async for part in objects.get(self._blobs, self._boxes, request.key):
+        span = objects.Span(request.offset, request.length)
+        async for part in objects.get(self._blobs, self._boxes, request.key, span):
             yield _response(part)
 
     async def HeadObject(self, request: pb.HeadObjectRequest, context: Any) -> pb.HeadObjectResponse:

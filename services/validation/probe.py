@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from moneyprinter.errors import InvalidArgument
 from services.runtime import children
@@ -49,6 +51,10 @@ class Facts:
     """Frames a second, on average; None for a still picture."""
     video_codec: str
     has_audio: bool
+    picture: Mapping[str, Any]
+    """What must be known of it before it is drawn: the fields of `media.v1.Source` without the object."""
+    key_seconds: tuple[float, ...] = ()
+    """From when on decoding can begin in the wanted part; empty: not known."""
 
     @property
     def still(self) -> bool:
@@ -92,7 +98,7 @@ def refused(message: str, reason: str = "CLIP_NOT_PLAYABLE") -> InvalidArgument:
     return InvalidArgument(f"the clip cannot be used: {message}", reason=reason)
 
 
-def _facts(answer: dict[str, str | int | float | bool]) -> Facts:
+def _facts(answer: dict[str, Any]) -> Facts:
     if "reason" in answer:
         raise refused(str(answer["message"]), str(answer["reason"]))
     still = answer.get("still") is True
@@ -103,4 +109,6 @@ def _facts(answer: dict[str, str | int | float | bool]) -> Facts:
         rate=None if still else Fraction(int(answer["rate_numerator"]), int(answer["rate_denominator"])),
         video_codec=str(answer["video_codec"]),
         has_audio=answer["has_audio"] is True,
+        picture=answer["picture"],
+        key_seconds=tuple(map(float, answer.get("key_seconds", ()))),
     )

@@ -13,7 +13,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -29,7 +30,7 @@ PROTOCOLS = "file"
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 # Pictures begin like this, and are opened as nothing else; of these, GIF and WebP may move.
 PICTURE_STARTS = ((b"\x89PNG\r\n\x1a\n", "png_pipe"), (b"\xff\xd8\xff", "jpeg_pipe"), (b"GIF8", "gif"))
-WEBP = "webp_pipe"
+WEBP, WEBP_ANIMATION = "webp_pipe", "webp_anim"
 # What an animated WebP shows for less than this is shown so long, as browsers and ffmpeg have it.
 WEBP_MIN_MILLISECONDS, WEBP_SHOWN_MILLISECONDS = 11, 100
 MAX_FRAMES_PER_SECOND = 1000
@@ -42,6 +43,20 @@ PROMISING = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
 MAX_PACKETS = 1000
 # How far before the wanted end a picture is looked for: not every format finds the last key frame by itself.
 LOOK_BACK_SECONDS = (0.0, 2.0, 10.0, 30.0)
+# So many pictures tell whether a video is interlaced.
+LOOKED_AT = 3
+
+# As ffmpeg numbers them.
+UNSPECIFIED, PRIMARIES_BT2020, PROGRESSIVE = 2, 9, 1
+# Transfers of HDR: PQ and HLG.
+HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
+# The decoders that see the transparent parts; those that are ffmpeg's first choice do not.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+# Where a video may be cut is told no more finely than this.
+KEY_FRAME_SECONDS, MAX_KEY_FRAMES = 0.5, 1000
+# An index may tell when a picture is decoded, which is so many frames before it is shown.
+REORDERED_FRAMES = 3
 
 _CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
 
@@ -74,9 +89,9 @@ def probe(path: str, wanted: Wanted) -> dict[str, Any]:
             # A few bytes can be a huge picture.
             _check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), wanted)
         with _opened(path, form, wanted) as container:
-            return _still(container, wanted)
+            return _still(container, form, wanted)
     with _opened(path, form, wanted) as container:
-        return _examine(container, os.stat(path).st_size, wanted)
+        return _examine(container, form, os.stat(path).st_size, wanted)
 
 
 def _opened(path: str, form: str, wanted: Wanted) -> av.container.InputContainer:
@@ -115,7 +130,7 @@ def _unopened(path: str) -> str:
     return "the file is not a video or picture of a known kind"
 
 
-def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wanted) -> dict[str, Any]:
+def _examine(container: av.container.InputContainer, form: str, size_bytes: int, wanted: Wanted) -> dict[str, Any]:
     stream = _video(container)
     width, height = stream.codec_context.width, stream.codec_context.height
     _check_pixels(width, height, wanted)
@@ -129,9 +144,10 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
             f"the file is cut off: it has {size_bytes} bytes, and its index names pictures up to byte {end_of_index}",
         )
 
-    frame = _picture(container, stream, wanted)
-    if frame is None:
+    frames = _pictures(container, stream, wanted, LOOKED_AT)
+    if not frames:
         raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
+    frame = frames[0]
     _check_pixels(frame.width, frame.height, wanted)
     origin = frame.time if container.start_time is None else container.start_time / 1_000_000
 
@@ -159,10 +175,12 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
         "rate_denominator": rate.denominator,
         "video_codec": stream.codec_context.codec.canonical_name,
         "has_audio": bool(container.streams.audio),
+        "key_seconds": _key_frames(stream, origin, (wanted.start_seconds, end), rate),
+        "picture": {**_seen(stream, frames), "format": form},
     }
 
 
-def _still(container: av.container.InputContainer, wanted: Wanted) -> dict[str, Any]:
+def _still(container: av.container.InputContainer, form: str, wanted: Wanted) -> dict[str, Any]:
     """The facts of a picture that does not move. It is decoded whole."""
     stream = _video(container)
     context = stream.codec_context
@@ -174,9 +192,10 @@ def _still(container: av.container.InputContainer, wanted: Wanted) -> dict[str, 
         context.options = {**context.options, "err_detect": "explode"}
     context.thread_count = 1
     context.open()
-    frame = _picture(container, stream, wanted)
-    if frame is None or frame.is_corrupt:
+    frames = _pictures(container, stream, wanted, 1)
+    if not frames or frames[0].is_corrupt:
         raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged or cut off: its picture cannot be decoded")
+    frame = frames[0]
     _check_pixels(frame.width, frame.height, wanted)
     _check_no_part(wanted)
     width, height = _displayed(frame, stream)
@@ -186,7 +205,47 @@ def _still(container: av.container.InputContainer, wanted: Wanted) -> dict[str, 
         "height": height,
         "video_codec": context.codec.canonical_name,
         "has_audio": False,
+        "picture": {**_seen(stream, frames), "format": form, "still": True},
     }
+
+
+def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) -> dict[str, Any]:
+    """What must be known of a picture before it is drawn."""
+    context, frame = stream.codec_context, frames[0]
+    tagged = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
+    matrix, primaries = (
+        int(getattr(frame, name)) if int(getattr(frame, name)) != UNSPECIFIED else int(getattr(context, name))
+        for name in ("colorspace", "color_primaries")
+    )
+    transfer = HDR_TRANSFERS.get(int(frame.color_trc)) or HDR_TRANSFERS.get(int(context.color_trc), "")
+    return {
+        "width": frame.width,
+        "height": frame.height,
+        "has_matrix": matrix != UNSPECIFIED or frame.format.is_rgb,
+        "has_primaries": primaries != UNSPECIFIED,
+        "has_alpha": tagged or any(component.is_alpha for component in frame.format.components),
+        "decoder": ALPHA_DECODERS.get(context.codec.canonical_name, "") if tagged else "",
+        "interlaced": context.field_order > PROGRESSIVE or any(frame.interlaced_frame for frame in frames),
+        "hdr_transfer": transfer,
+        "wide_gamut": primaries == PRIMARIES_BT2020 or bool(transfer),
+    }
+
+
+def _key_frames(
+    stream: av.video.stream.VideoStream, origin: float, part: tuple[float, float], rate: Fraction
+) -> list[float]:
+    """From when on decoding can begin in a part of the clip, as far as its index tells."""
+    if not stream.time_base:
+        return []
+    start, end = part
+    apart = max(KEY_FRAME_SECONDS, (end - start) / MAX_KEY_FRAMES)
+    found: list[float] = []
+    for entry in stream.index_entries:
+        if entry.is_keyframe:
+            seconds = float(entry.timestamp * stream.time_base) - origin + REORDERED_FRAMES / float(rate)
+            if start <= seconds < end and (not found or seconds - found[-1] >= apart):
+                found.append(round(seconds, 6))
+    return found
 
 
 def _displayed(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> tuple[int, int]:
@@ -224,6 +283,14 @@ def _webp_animation(file: IO[bytes], wanted: Wanted) -> dict[str, Any]:
         "rate_denominator": rate.denominator,
         "video_codec": "webp",
         "has_audio": False,
+        "picture": {
+            "width": width,
+            "height": height,
+            "has_matrix": True,
+            "has_primaries": True,
+            "has_alpha": True,
+            "format": WEBP_ANIMATION,
+        },
     }
 
 
@@ -249,7 +316,7 @@ def _check_webp_frame(header: bytes, content: bytes, wanted: Wanted) -> None:
     data = io.BytesIO(b"RIFF" + len(riff).to_bytes(4, "little") + riff)
     options = {"format_whitelist": WEBP, "protocol_whitelist": PROTOCOLS, "max_pixels": str(wanted.max_pixels)}
     with av.open(data, "r", format=WEBP, options=options) as container:
-        if _picture(container, _video(container), wanted) is None:
+        if not _pictures(container, _video(container), wanted, 1):
             raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
 
 
@@ -298,24 +365,22 @@ def _rate(stream: av.video.stream.VideoStream) -> Fraction:
     return rate.limit_denominator(100_000) or Fraction(1, 100_000)
 
 
-def _picture(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, wanted: Wanted
-) -> av.VideoFrame | None:
-    """The next picture that can be decoded, or None."""
+def _pictures(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, wanted: Wanted, count: int
+) -> list[av.VideoFrame]:
+    """The next pictures that can be decoded, up to `count`."""
     context = stream.codec_context
     if not context.is_open:
         # What the header says of the size need not be what the pictures say.
         context.options = {"max_pixels": str(wanted.max_pixels)}
         context.thread_count = 1
-    for count, packet in enumerate(container.demux(stream)):
-        try:
-            for frame in packet.decode():
-                return frame
-        except av.error.InvalidDataError:
-            pass
-        if count >= MAX_PACKETS:
+    frames: list[av.VideoFrame] = []
+    for read, packet in enumerate(container.demux(stream)):
+        with suppress(av.error.InvalidDataError):
+            frames += packet.decode()
+        if len(frames) >= count or read >= MAX_PACKETS:
             break
-    return None
+    return frames[:count]
 
 
 def _picture_before(
@@ -328,7 +393,7 @@ def _picture_before(
     """Whether a picture shortly before `seconds` can be decoded."""
     for back in LOOK_BACK_SECONDS:
         _seek(container, stream, origin + max(0.0, seconds - back))
-        if _picture(container, stream, wanted) is not None:
+        if _pictures(container, stream, wanted, 1):
             return True
     return False
 

@@ -50,21 +50,22 @@ def _response(update: float | Clip) -> pb.ValidateClipResponse:
     stored, facts = update.stored, update.facts
     return pb.ValidateClipResponse(
         clip=media_pb2.Clip(
-            object=media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes),
-            duration=_duration(facts.duration_seconds),
+            source=media_pb2.Source(
+                object=media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes),
+                **facts.picture,
+            ),
+            duration=None if facts.duration_seconds is None else _duration(facts.duration_seconds),
             width=facts.width,
             height=facts.height,
             frame_rate=_frame_rate(facts.rate),
             video_codec=facts.video_codec,
             has_audio=facts.has_audio,
-            still=facts.still,
+            key_frames=[_duration(seconds) for seconds in facts.key_seconds],
         )
     )
 
 
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
+def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromTimedelta(timedelta(seconds=seconds))
     return duration

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
@@ -16,13 +15,14 @@ import pytest
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
 from services.concatenation.segments import check_alike, inspect
-from services.processing import graph, picture, render, source
+from services.processing import graph, picture, render
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec
 from services.runtime import children
 from tests import media
 from tests.mesh import ffmpeg_program
+from tests.sources import look
 
-DRAFT, STANDARD, HIGH = Quality("ultrafast", 28), Quality("veryfast", 23), Quality("medium", 20)
+DRAFT, STANDARD, HIGH = Quality.DRAFT, Quality.STANDARD, Quality.HIGH
 TOOL = render.Tool(ffmpeg_program(), "test", 1, 4096 * 2304, children.Limits(), None, "")
 
 
@@ -35,7 +35,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     shot = Shot(Clip(0, options.pop("start", timedelta())), options.pop("fit", Fit.COVER))
     options = {"quality": STANDARD, **options}
     spec = Spec((shot,), frames, Canvas(width, height, rate), **options)
-    found = await source.look(work / graph.source_name(0), TOOL.max_pixels)
+    found = await look(work / graph.source_name(0))
     async for _ in render.render(spec, [found], work, TOOL):
         pass
     return (work / picture.SEGMENT).rename(folder / join.name(place))
@@ -46,12 +46,6 @@ async def joined(folder: Path, count: int) -> list[float]:
     segments = [inspect(folder / join.name(place), place) for place in range(1, count + 1)]
     check_alike(segments)
     return [step async for step in join.join(segments, folder, ffmpeg_program())]
-
-
-def decoded(path: Path) -> list[str]:
-    """A hash of each frame, in order."""
-    with av.open(str(path)) as container:
-        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in container.decode(video=0)]
 
 
 def decoding_times(path: Path) -> list[int]:
@@ -72,11 +66,11 @@ async def test_every_frame_is_there_once_in_even_steps(
     await joined(tmp_path, len(lengths))
     result = tmp_path / join.JOINED
     video = media.probe(result)
-    assert video.times == tuple(Fraction(number, rate) for number in range(sum(lengths)))
+    assert video.start == 0 and video.times == tuple(Fraction(number, rate) for number in range(sum(lengths)))
     assert (video.rate, video.colours) == (Fraction(rate), (1, 1, 1, 1))
     assert video.seconds == pytest.approx(sum(lengths) / rate, abs=1e-5)
-    parts = [frame for place in range(1, len(lengths) + 1) for frame in decoded(tmp_path / join.name(place))]
-    assert decoded(result) == parts, "the pictures are the segments'"
+    parts = [frame for place in range(1, len(lengths) + 1) for frame in media.hashes(tmp_path / join.name(place))]
+    assert media.hashes(result) == parts, "the pictures are the segments'"
     times = decoding_times(result)
     assert {later - earlier for earlier, later in pairwise(times)} <= {picture.FRAME_TICKS}
 

@@ -119,13 +119,13 @@ async def test_the_same_request_is_the_same_file_and_a_change_renders_only_what_
     }
     first = await made(platform, await platform.http.post("/v1/videos", json=request))
     again = await made(platform, await platform.http.post("/v1/videos", json=request))
-    assert again["reused_segment_count"] == again["segment_count"] == first["segment_count"]
+    assert again["segments"]["reused"] == again["segments"]["total"] == first["segments"]["total"]
     digests = {hashlib.sha256(await content(platform, video)).hexdigest() for video in (first, again)}
     assert len(digests) == 1, "byte for byte"
     changes = {"clips": [{"asset_id": first_clip}, {"asset_id": second_clip, "motion": "zoom_out"}]}
     changed = await platform.http.post(f"/v1/videos/{first['job_id']}/revise", json=changes)
     revised = await made(platform, changed)
-    assert 0 < revised["reused_segment_count"] < revised["segment_count"]
+    assert 0 < revised["segments"]["reused"] < revised["segments"]["total"] == revised["segments"]["done"]
 
 
 async def test_thumbnails_come_with_a_video(platform: RunningPlatform, clip: Path, tmp_path: Path) -> None:

@@ -67,8 +67,11 @@ async def test_a_file_that_cannot_be_had_is_an_error_and_no_file(
     assert not {"content-disposition", "x-content-sha256"} & set(answer.headers)
 
 
-async def test_an_unknown_file_is_refused_by_the_contract(gateway: Proxy, bearer: dict[str, str]) -> None:
-    answer = await gateway.http.get("/v1/videos/vid_1/files/passwd", headers=bearer)
+@pytest.mark.parametrize("name", ["Passwd", "a b", "a" * 65])
+async def test_what_can_be_no_file_is_refused_by_the_contract(
+    gateway: Proxy, bearer: dict[str, str], name: str
+) -> None:
+    answer = await gateway.http.get(f"/v1/videos/vid_1/files/{name}", headers=bearer)
     assert answer.status_code == 400
     assert answer.json()["details"][0]["reason"] == "REQUEST_INVALID"
 

@@ -22,6 +22,7 @@ PUBLIC = {
     "/moneyprinter.user.v1.UserService/SignIn",
     "/moneyprinter.video.v1.VideoService/CreateVideo",
     "/moneyprinter.video.v1.VideoService/DownloadVideo",
+    "/moneyprinter.video.v1.VideoService/DownloadPreview",
     "/moneyprinter.video.v1.VideoService/GetVideo",
     "/moneyprinter.video.v1.VideoService/GetVideoStatus",
     "/moneyprinter.video.v1.VideoService/ListVideos",

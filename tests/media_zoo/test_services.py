@@ -29,12 +29,11 @@ async def test_pictures_go_the_way_of_clips(mesh: Mesh, zoo: Zoo, tmp_path: Path
     validate = mesh.stub(validation_grpc.ValidationServiceStub).ValidateClip
     *_, validated = [answer async for answer in validate(validation_pb.ValidateClipRequest(object=stored))]
     clip = validated.clip
-    assert clip.still is still
+    assert clip.source.still is still
     assert (clip.HasField("duration"), clip.HasField("frame_rate")) == (not still, not still)
     assert (clip.width, clip.height) == ((72, 128) if still else (128, 72))
 
-    shot = media_pb2.Shot(fit=media_pb2.FIT_STRETCH)
-    (shot.still if still else shot.clip).CopyFrom(clip.object)
+    shot = media_pb2.Shot(source=clip.source, fit=media_pb2.FIT_STRETCH)
     segment = media_pb2.Segment(
         shots=[shot],
         frame_count=6,

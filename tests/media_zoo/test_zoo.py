@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from services.processing import graph, picture
 from services.processing.render import Tool, render
-from services.processing.source import look
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
 from services.runtime import children
 from services.validation.probe import Bounds, Part, probe
 from tests import media
 from tests.media_zoo.zoo import MEMBERS, SECONDS, Zoo
 from tests.mesh import ffmpeg_program
+from tests.sources import look
 
 BOUNDS = Bounds(
     max_pixels=4096 * 2304,
@@ -44,8 +44,8 @@ async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[m
     source = folder / graph.source_name(0)
     source.symlink_to(zoo[name])
     shows = Still(0) if MEMBERS[name].still else Clip(0, timedelta(seconds=start))
-    spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality("veryfast", 16))
-    async for _ in render(spec, [await look(source, TOOL.max_pixels)], folder, TOOL):
+    spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality.NEAR_LOSSLESS)
+    async for _ in render(spec, [await look(source)], folder, TOOL):
         pass
     video = media.probe(folder / picture.SEGMENT)
     assert (video.width, video.height, video.frames) == (WIDTH, HEIGHT, FRAMES)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from services.orchestrator import events
-from services.orchestrator.jobs import Asset, Failure, Job, Result
+from services.orchestrator.jobs import Asset, Failure, Job, Result, Tally
 from services.orchestrator.store import Held, Superseded
 
 T = TypeVar("T")
@@ -59,18 +59,22 @@ class MemoryStore:
         self._mine(job)
         self._heartbeats[job.id] = datetime.fromtimestamp(0, UTC)
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], estimate: datetime) -> None:
-        self._change(job, progress=progress, stages=stages, estimated_completion=estimate)
+    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
+        self._change(job, progress=progress, stages=stages, tally=tally, estimated_completion=estimate)
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         return copy.deepcopy(self._steps.get((job.id, name)))
+
+    async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
+        found = {name: result for (owner, name), result in self._steps.items() if owner == job_id}
+        return copy.deepcopy({name[len(prefix) :]: each for name, each in found.items() if name.startswith(prefix)})
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         self._mine(job)
         self._steps[job.id, name] = copy.deepcopy(result)
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str]) -> None:
-        self._change(job, status="completed", progress=100, result=result, stages=stages)
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
+        self._change(job, status="completed", progress=100, result=result, stages=stages, tally=tally)
         self.published.append(("video.processing.completed", job.id))
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from services.orchestrator import timeline
 from services.orchestrator.jobs import (
     Captions,
     ClipRequest,
+    File,
     FinishedVideo,
     Job,
     Narration,
     Picture,
     Result,
     SoundTrack,
+    Source,
     SourceClip,
     StoredObject,
     VideoRequest,
@@ -50,14 +53,14 @@ def job(user_id: str = "user_1") -> Job:
     return Job(f"vid_{next(_numbers)}", user_id, REQUEST, "processing", create_time=now, estimated_completion=now)
 
 
+def source(name: str, **picture: Any) -> Source:
+    return Source(stored(name), picture)
+
+
 RESULT = Result(
-    video=stored("jobs/v/video.mp4"),
-    poster=stored("jobs/v/poster.jpg"),
-    thumbnails=stored("jobs/v/thumbnails.jpg"),
-    srt=stored("s.srt"),
-    vtt=stored("s.vtt"),
-    ass=stored("s.ass"),
+    files=tuple(File(name, stored(f"jobs/v/{name}")) for name in ("video.mp4", "poster.jpg", "captions.srt")),
     seconds=4.2,
+    loudness_lufs=-14.1,
 )
 
 
@@ -78,11 +81,11 @@ class StraightWorkers:
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
         self._do("validate", progress)
-        return SourceClip(stored("clip"), clip.start_seconds or 0.0, clip.end_seconds or 8.0)
+        return SourceClip(source("clip"), clip.start_seconds or 0.0, clip.end_seconds or 8.0)
 
-    async def validate_picture(self, image: StoredObject, name: str) -> StoredObject:
+    async def validate_picture(self, image: StoredObject, name: str) -> Source:
         self._do("validate picture")
-        return image
+        return Source(image, {"still": True})
 
     async def write_script(self, title: str, script: str | None) -> list[str]:
         self._do("write_script")
@@ -93,14 +96,14 @@ class StraightWorkers:
         words = tuple((Word(sentence, float(place), place + 0.5),) for place, sentence in enumerate(sentences))
         return Narration(stored("speech"), 9.4, words)
 
-    async def caption(self, narration: Narration, request: VideoRequest) -> Captions:
+    async def caption(self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest) -> Captions:
         self._do("caption")
         return Captions(srt="srt", ass="", vtt="vtt")
 
     async def mix(
         self,
         narration: Narration,
-        music: str,
+        request: VideoRequest,
         kept: Sequence[timeline.ClipSound],
         seconds: float,
         progress: Progress,
@@ -117,10 +120,11 @@ class StraightWorkers:
         return Picture(stored("joined"), 300)
 
     async def finish(
-        self, job_id: str, title: str, picture: Picture, sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
     ) -> FinishedVideo:
         self._do("finish", progress)
-        return FinishedVideo(stored("video"), stored("poster"), stored("thumbnails"), seconds)
+        files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))
+        return FinishedVideo(files, seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
 
     async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
         self._do(f"keep {name}")

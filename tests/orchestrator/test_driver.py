@@ -11,14 +11,14 @@ import pytest
 from moneyprinter.errors import Error, InvalidArgument, Unavailable
 from services.orchestrator import driver, workflow
 from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import STAGES, Job, percent
+from services.orchestrator.jobs import STAGES, Job, Tally
 from services.orchestrator.store import Held, Superseded
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job
 
 STEPS = [
     *("validate", "validate", "write_script", "speak", "caption", "mix"),
-    *("render 0", "render 1", "render 2", "render 3", "join", "finish"),
+    *("render 0", "render 2", "render 1", "render 3", "join", "finish"),
     *("keep captions.srt", "keep captions.vtt", "keep captions.ass"),
 ]
 
@@ -186,6 +186,10 @@ async def test_a_superseded_instance_stops() -> None:
 
 
 def test_progress_grows_from_stage_to_stage() -> None:
-    reached = [percent(stage, fraction) for stage in STAGES for fraction in (0.0, 0.5, 1.0)]
+    names, reached = list(STAGES), []
+    for place, name in enumerate(names):
+        done = dict.fromkeys(names[:place], 1.0)
+        reached += [Tally({**done, name: fraction}).percent for fraction in (0.0, 0.5, 1.0)]
     assert reached == sorted(reached)
     assert (reached[0], reached[-1]) == (0, 99)
+    assert Tally({"validation": 1.0, "audio_generation": 0.5, "video_processing": 0.5}).percent == 45

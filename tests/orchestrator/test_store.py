@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.orchestrator.jobs import Asset, Failure, SourceClip
+from services.orchestrator.jobs import Asset, Failure, Picture, SourceClip, Tally
 from services.orchestrator.postgres import PostgresStore
 from services.orchestrator.store import Held, Store, Superseded
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.memory import MemoryStore
-from tests.orchestrator.samples import RESULT, job, stored
+from tests.orchestrator.samples import RESULT, job, source, stored
 
 LEASE = timedelta(seconds=10)
 EXPIRED = timedelta(seconds=-1)
@@ -83,9 +83,9 @@ async def test_an_old_attempt_writes_nothing(store: Store) -> None:
     for write in (
         store.heartbeat(old),
         store.release(old),
-        store.advance(old, 50, old.stages, datetime.now(UTC)),
-        store.record(old, "clip", SourceClip, SourceClip(stored("c"), 0.0, 1.0)),
-        store.complete(old, RESULT, old.stages),
+        store.advance(old, 50, old.stages, Tally(), datetime.now(UTC)),
+        store.record(old, "clip", SourceClip, SourceClip(source("c"), 0.0, 1.0)),
+        store.complete(old, RESULT, old.stages, Tally()),
         store.fail(old, Failure("validation", "INTERNAL", "x"), old.stages),
     ):
         with pytest.raises(Superseded):
@@ -101,10 +101,35 @@ async def test_what_a_step_gave_is_found_again(store: Store) -> None:
     await store.create(made)
     taken = await store.take(made.id, LEASE)
     assert taken is not None
-    clip = SourceClip(stored("clip"), 0.5, 2.25)
+    clip = SourceClip(source("clip", width=64, hdr_transfer="smpte2084"), 0.5, 2.25, key_seconds=(0.0, 1.5))
     assert await store.step(taken, "clip", SourceClip) is None
     await store.record(taken, "clip", SourceClip, clip)
     assert await store.step(taken, "clip", SourceClip) == clip
+
+
+async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: Store) -> None:
+    made, other = job(), job()
+    for each in (made, other):
+        await store.create(each)
+        taken = await store.take(each.id, LEASE)
+        assert taken is not None
+        await store.record(taken, "render 0", Picture, Picture(stored(each.id), 30))
+        await store.record(taken, "render 12", Picture, Picture(stored("twelve"), 31, header_bytes=700))
+        await store.record(taken, "mix", Picture, Picture(stored("mix"), 1))
+    found = await store.steps(made.id, "render ", Picture)
+    assert found == {"0": Picture(stored(made.id), 30), "12": Picture(stored("twelve"), 31, header_bytes=700)}
+
+
+async def test_what_an_attempt_tells_is_read_by_others(store: Store) -> None:
+    made = job()
+    await store.create(made)
+    taken = await store.take(made.id, LEASE)
+    assert taken is not None
+    tally = Tally({"validation": 1.0, "video_processing": 0.25}, segments=8, rendered=2, reused=1)
+    await store.advance(taken, 30, {**taken.stages, "validation": "completed"}, tally, datetime.now(UTC))
+    found = await store.find(made.id, "user_1")
+    assert found is not None
+    assert (found.progress, found.tally, found.stages["validation"]) == (30, tally, "completed")
 
 
 async def test_a_job_ends_once(store: Store) -> None:
@@ -113,12 +138,14 @@ async def test_a_job_ends_once(store: Store) -> None:
     taken = await store.take(made.id, LEASE)
     assert taken is not None
     stages = dict.fromkeys(taken.stages, "completed")
-    await store.complete(taken, RESULT, stages)
+    tally = Tally({"rendering": 1.0}, segments=4, rendered=4, reused=3)
+    await store.complete(taken, RESULT, stages, tally)
     with pytest.raises(Superseded):
         await store.fail(taken, Failure("rendering", "INTERNAL", "x"), stages)
     found = await store.find(made.id, "user_1")
     assert found is not None
     assert (found.status, found.progress, found.result, found.stages) == ("completed", 100, RESULT, stages)
+    assert found.tally == tally
     assert await store.take(made.id, EXPIRED) is None
     assert await store.active_jobs() == 0
 

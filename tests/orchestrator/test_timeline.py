@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from moneyprinter.errors import InvalidArgument
 from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, OverlayRequest, SourceClip, StoredObject
+from services.orchestrator.jobs import Look, OverlayRequest, Source, SourceClip, StoredObject
 from services.orchestrator.timeline import Frame, Segment
 
 FPS = 30
 PLAIN = Frame(FPS)
-FADED = Frame(FPS, transition="crossfade", transition_seconds=0.5)
+FADE = Look(transition="crossfade")
 LEAD = 15
 
 
@@ -25,26 +25,46 @@ def stored(name: str) -> StoredObject:
 
 
 def clip(seconds: float, start: float = 0.0, name: str = "a", look: Look = Look()) -> SourceClip:  # noqa: B008
-    return SourceClip(stored(name), start, start + seconds, has_audio=True, look=look)
+    return SourceClip(Source(stored(name)), start, start + seconds, has_audio=True, look=look)
 
 
 def still(seconds: float = 0.0, name: str = "s") -> SourceClip:
-    return SourceClip(stored(name), 0.0, 0.0, still=True, still_seconds=seconds)
+    return SourceClip(Source(stored(name), {"still": True}), still_seconds=seconds)
+
+
+def colour(seconds: float = 0.0) -> SourceClip:
+    return SourceClip(None, still_seconds=seconds, colour="#336699")
+
+
+def names(segment: Segment) -> str:
+    """The sources that a segment shows, each by its letter."""
+    return "".join(shot.clip.source.object.sha256[0] if shot.clip.source else "#" for shot in segment.shots)
 
 
 def plan(clips: list[SourceClip], frame_count: int, frame: Frame = PLAIN) -> list[Segment]:
     return timeline.plan(timeline.spread(clips, frame_count, frame), frame)
 
 
+def keyed(source: SourceClip) -> st.SearchStrategy[SourceClip]:
+    """The same clip with places where decoding can begin, some of them outside the part that is used."""
+    places = st.lists(st.floats(0.0, 45.0), max_size=30)
+    return places.map(lambda found: replace(source, key_seconds=tuple(sorted(found))))
+
+
+looks = st.builds(
+    Look, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]), transition=st.sampled_from(["", "crossfade", "zoom"])
+)
 sources = st.lists(
     st.one_of(
-        st.builds(clip, st.floats(0.5, 40.0), look=st.builds(Look, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]))),
+        st.builds(clip, st.floats(0.5, 40.0), look=looks),
+        st.builds(clip, st.floats(9.0, 40.0), look=looks).flatmap(keyed),
         st.builds(still, st.sampled_from([0.0, 1.0, 7.3])),
+        st.builds(colour, st.sampled_from([1.0, 2.5])),
     ),
     min_size=1,
     max_size=12,
 )
-frames = st.sampled_from([PLAIN, FADED, replace(FADED, frames_per_second=24, transition_seconds=2.0)])
+frames = st.sampled_from([PLAIN, Frame(24, transition_seconds=2.0)])
 
 
 @given(sources, st.integers(1, 20_000), frames)
@@ -55,8 +75,8 @@ def test_frames_add_up_and_follow_each_other(clips: list[SourceClip], frame_coun
     first = 0
     for segment in segments:
         assert segment.first_frame == first
-        assert 1 <= segment.frame_count <= timeline.SEGMENT_SECONDS * frame.frames_per_second
-        assert (len(segment.shots) == 2) == (segment.transition == "crossfade")
+        assert 1 <= segment.frame_count <= timeline.LONGEST_SECONDS * frame.frames_per_second
+        assert (len(segment.shots) == 2) == (segment.transition != "")
         first += segment.frame_count
 
 
@@ -64,28 +84,27 @@ def test_frames_add_up_and_follow_each_other(clips: list[SourceClip], frame_coun
 def test_no_segment_shows_what_its_clip_does_not_have(clips: list[SourceClip], frame_count: int, frame: Frame) -> None:
     for segment in plan(clips, frame_count, frame):
         for shot in segment.shots:
-            seconds = segment.frame_count * shot.look.speed / frame.frames_per_second
-            if shot.still:
+            seconds = segment.frame_count * shot.clip.look.speed / frame.frames_per_second
+            if shot.clip.still:
                 assert shot.motion_first_frame + segment.frame_count <= shot.motion_frames
             else:
                 end = shot.source_start_seconds + seconds
-                ends = [c.end_seconds for c in clips if not c.still and c.look == shot.look]
                 assert shot.source_start_seconds >= 0
-                assert end <= max(ends) + 1e-4
+                assert end <= shot.clip.end_seconds + 1e-4
 
 
 @given(sources, st.integers(1, 20_000))
 def test_a_shot_goes_on_through_its_segments_and_transitions(clips: list[SourceClip], frame_count: int) -> None:
     """In time order, every source frame of a span is the one after the last, also where two shots are seen."""
-    spans = timeline.spread(clips, frame_count, FADED)
-    segments = timeline.plan(spans, FADED)
+    spans = timeline.spread(clips, frame_count, PLAIN)
+    segments = timeline.plan(spans, PLAIN)
     for span in spans:
         expected = span.clip.start_seconds
         begin, end = span.first_frame - span.lead, span.first_frame + span.frame_count
         for segment in segments:
             if begin <= segment.first_frame < end:
                 shot = segment.shots[0 if segment.first_frame >= span.first_frame else 1]
-                if not shot.still:
+                if not shot.clip.still:
                     assert shot.source_start_seconds == pytest.approx(expected, abs=1e-4)
                 expected += segment.frame_count * span.clip.look.speed / FPS
 
@@ -105,32 +124,72 @@ def test_clips_share_the_time_and_short_ones_are_shown_whole() -> None:
 
 
 def test_a_trimmed_clip_begins_where_it_was_trimmed() -> None:
-    [segment] = plan([clip(3.0, start=10.0)], 60)
-    assert (segment.shots[0].source_start_seconds, segment.frame_count) == (10.0, 60)
+    [segment] = plan([clip(3.0, start=10.0)], 45)
+    assert (segment.shots[0].source_start_seconds, segment.frame_count) == (10.0, 45)
 
 
-def test_a_long_shot_is_cut_into_even_segments() -> None:
-    segments = plan([clip(30.0)], 200)
-    assert [s.frame_count for s in segments] == [66, 67, 67]
-    assert [round(s.shots[0].source_start_seconds, 3) for s in segments] == [0.0, 2.2, 4.433]
+def cuts(segments: list[Segment]) -> list[float]:
+    """Where in their source segments begin, in seconds."""
+    return [round(segment.shots[0].source_start_seconds, 3) for segment in segments]
+
+
+def test_a_long_shot_is_cut_and_its_first_piece_is_short() -> None:
+    segments = plan([clip(30.0)], 300)
+    assert cuts(segments) == [0.0, 1.0, 3.5, 6.0]
+    assert [segment.frame_count for segment in segments] == [30, 75, 75, 120], "no small rest is left"
+
+
+def test_a_shot_is_cut_where_its_source_can_be_decoded_from() -> None:
+    keyed_clip = replace(clip(30.0, start=2.0), key_seconds=(0.0, 2.0, 4.0, 6.2, 8.4, 10.6, 30.0))
+    segments = plan([keyed_clip], 300)
+    assert cuts(segments) == [2.0, 4.0, 6.2, 8.4, 10.6]
+    assert sum(segment.frame_count for segment in segments) == 300
 
 
 def test_a_transition_is_a_segment_that_shows_both() -> None:
-    segments = plan([clip(2.0, name="a"), clip(2.0, name="b")], 100, FADED)
-    shown = [([s.source.sha256[0] for s in each.shots], each.frame_count) for each in segments]
-    assert shown == [(["a"], 40), (["a", "b"], LEAD), (["b"], 45)]
-    second = [shot.source_start_seconds for segment in segments for shot in segment.shots if shot.source == stored("b")]
+    segments = plan([clip(2.0, name="a"), clip(2.0, name="b", look=FADE)], 100)
+    assert [(names(each), each.transition, each.frame_count) for each in segments] == [
+        *(("a", "", 40), ("ab", "crossfade", LEAD), ("b", "", 45)),
+    ]
+    second = [segment.shots[-1].source_start_seconds for segment in segments[1:]]
     assert second == [0.0, pytest.approx(LEAD / FPS, abs=1e-5)]
 
 
+def test_each_clip_comes_in_its_own_way() -> None:
+    looks = (Look(transition="zoom"), Look(), Look(transition="wipe_left"), Look(transition="fade_black"))
+    segments = plan([clip(2.0, name=name, look=look) for name, look in zip("abcd", looks, strict=True)], 200)
+    assert [(names(each), each.transition) for each in segments if len(each.shots) == 2] == [
+        *(("bc", "wipe_left"), ("cd", "fade_black")),
+    ]
+
+
 def test_a_clip_too_short_for_a_transition_is_cut_to() -> None:
-    segments = plan([clip(2.0), clip(0.6, name="b"), clip(2.0, name="c")], 110, FADED)
-    assert ["".join(shot.source.sha256[0] for shot in segment.shots) for segment in segments] == ["a", "b", "bc", "c"]
+    segments = plan([clip(2.0), clip(0.6, name="b", look=FADE), clip(2.0, name="c", look=FADE)], 110)
+    assert [names(segment) for segment in segments] == ["a", "b", "bc", "c"]
+
+
+def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
+    segments = plan([clip(8.0, name="a"), clip(8.0, name="b"), clip(8.0, name="c")], 630)
+    ordered = timeline.order(segments)
+    assert sorted(ordered, key=lambda each: each.index) == segments
+    assert [names(each) for each in ordered[:4]] == ["a", "b", "a", "b"]
+    assert ordered[0] is segments[0]
+
+
+def test_a_colour_is_shown_like_a_still() -> None:
+    assert [span.frame_count for span in timeline.spread([colour(2.0), clip(9.0)], 300, PLAIN)] == [60, 240]
+
+
+def test_titles_are_shown_with_their_clip() -> None:
+    clips = [clip(2.0), clip(2.0, name="b", look=Look(title="Part two", transition="crossfade"))]
+    spans = timeline.spread(clips, 105, PLAIN)
+    assert timeline.titles(spans, PLAIN) == [timeline.Title("Part two", 2.0, 3.5)]
 
 
 def test_speed_changes_how_long_a_clip_lasts() -> None:
     fast = clip(4.0, look=Look(speed=2.0))
-    assert [segment.frame_count for segment in plan([fast, clip(1.0, name="b")], 90)] == [60, 30]
+    assert [span.frame_count for span in timeline.spread([fast, clip(1.0, name="b")], 90, PLAIN)] == [60, 30]
+    assert cuts(plan([fast], 60)) == [0.0, 2.0]
     assert timeline.spread([fast], 60, PLAIN)[0].frame_count == 60
 
 
@@ -138,21 +197,21 @@ def test_a_still_fills_what_time_there_is_or_as_long_as_it_was_asked_for() -> No
     assert [span.frame_count for span in timeline.spread([clip(1.0), still()], 300, PLAIN)] == [30, 270]
     assert [span.frame_count for span in timeline.spread([still(1.0), still()], 300, PLAIN)] == [30, 270]
     pieces = plan([still()], 150)
-    assert [(p.shots[0].motion_first_frame, p.shots[0].motion_frames) for p in pieces] == [(0, 150), (75, 150)]
+    assert [(p.shots[0].motion_first_frame, p.shots[0].motion_frames) for p in pieces] == [(0, 150), (30, 150)]
 
 
 def test_bound_scenes_last_as_long_as_their_words() -> None:
     spans = timeline.bound([clip(1.0), clip(9.0, name="b")], [70, 50], PLAIN)
-    assert [(s.clip.object.sha256[0], s.first_frame, s.frame_count) for s in spans] == [
+    assert [(s.clip.source and s.clip.source.object.sha256[0], s.first_frame, s.frame_count) for s in spans] == [
         *(("a", 0, 30), ("a", 30, 30), ("a", 60, 10)),
         ("b", 70, 50),
     ]
 
 
 def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
-    loud = Look(sound_volume=0.5)
-    spans = timeline.spread([clip(2.0), clip(2.0, name="b", look=loud)], 100, FADED)
-    [sound] = timeline.sounds(spans, FADED)
+    loud = Look(sound_volume=0.5, transition="crossfade")
+    spans = timeline.spread([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
+    [sound] = timeline.sounds(spans, PLAIN)
     assert (sound.clip, sound.volume) == (stored("b"), 0.5)
     assert sound.start_seconds == pytest.approx(40 / FPS)
     assert sound.seconds == pytest.approx(60 / FPS)
@@ -166,10 +225,10 @@ def test_a_part_too_short_to_be_seen_is_refused() -> None:
 
 def test_an_overlay_is_shown_in_its_time_only() -> None:
     logo = OverlayRequest(stored("l"), (0.9, 0.1), 0.2, 1.0, start_seconds=2.0, end_seconds=3.0)
-    segments = plan([clip(9.0)], 150, replace(PLAIN, overlays=(logo,)))
-    assert [segment.frame_count for segment in segments] == [75, 75]
+    segments = plan([clip(9.0)], 150, replace(PLAIN, overlays=((logo, Source(stored("l"), {"still": True})),)))
+    assert [segment.frame_count for segment in segments] == [30, 120]
     shown = [[(each.first_frame, each.frame_count) for each in segment.overlays] for segment in segments]
-    assert shown == [[(60, 15)], [(0, 15)]]
+    assert shown == [[], [(30, 30)]]
 
 
 def test_captions_are_cut_and_counted_from_the_segment() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from services.processing import graph, picture
 from services.processing.render import Tool, render
-from services.processing.source import look
 from services.processing.spec import Spec
 from services.runtime import children
 from tests import media
 from tests.mesh import ffmpeg_program
+from tests.sources import look
 
 FONTS = Path(font_manrope.__file__).parent / "files"
 
@@ -52,7 +52,7 @@ async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Sp
     for place, source in enumerate(sources):
         file = folder / graph.source_name(place)
         file.symlink_to(source)
-        looks.append(await look(file, tool.max_pixels))
+        looks.append(await look(file))
     async for _ in render(wanted, looks, folder, tool):
         pass
     return folder / picture.SEGMENT

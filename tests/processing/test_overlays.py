@@ -20,7 +20,7 @@ async def shown(
     tool: Tool, image: Path, *overlays: Overlay, frames: int = 2, captions_ass: str = ""
 ) -> list[media.Picture]:
     """The frames of a blue video with overlays."""
-    spec = Spec((BLUE,), frames, CANVAS, Quality("ultrafast", 1), None, overlays, captions_ass)
+    spec = Spec((BLUE,), frames, CANVAS, Quality.NEAR_LOSSLESS, None, overlays, captions_ass)
     return list(media.pictures(await rendered(tool, image.parent / "work", [image], spec)))
 
 
@@ -117,4 +117,4 @@ async def test_captions_are_over_it(tool: Tool, tmp_path: Path) -> None:
     script = captions(start="0:00:00.00")
     pixels = (await shown(tool, image, overlay(0.5, 0.85, width=0.8), captions_ass=script))[1]
     letters = (pixels[..., 0] > 180) & (pixels[..., 1] > 180) & (pixels[..., 2] < 100)
-    assert letters.sum() > 500
+    assert letters.sum() > 400

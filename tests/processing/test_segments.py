@@ -1,18 +1,25 @@
-"""A studio fetches what a segment needs, each source once, however often it is shown."""
+"""A studio fetches each source once, for all segments and however often it is shown; cores share out the work."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from moneyprinter.errors import ResourceExhausted, Unavailable
+from services.processing.cores import Cores
 from services.processing.render import Tool
 from services.processing.segments import Order, Segment, Studio
-from services.processing.spec import Canvas, Overlay, Point, Quality, Shot, Spec, Still, Transition
+from services.processing.sources import Sources
+from services.processing.spec import Canvas, Overlay, Point, Quality, Shot, Size, Spec, Still, Transition
 from tests import media
 from tests.processing.conftest import still
+from tests.sources import look
 
 
 @dataclass(frozen=True)
@@ -25,37 +32,169 @@ class Kept:
     def sha256(self) -> str:
         return self.path.name
 
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
 
+
+@dataclass
 class Folder:
-    """A folder of objects, which counts how often each is fetched."""
+    """A folder of objects, which counts how often each is fetched, and may be slow or broken."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.fetched: list[str] = []
+    path: Path
+    fetched: list[str] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: bool = False
 
     async def head(self, key: str) -> Kept | None:
-        return None
+        file = self.path / Path(key).name
+        return Kept(file) if file.exists() else None
+
+    async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
+        return (self.path / Path(key).name).read_bytes()[offset : offset + length]
 
     async def get_file(self, source: Kept, path: Path) -> None:
         self.fetched.append(source.sha256)
+        self.asked.set()
+        await self.open.wait()
+        if self.broken:
+            raise Unavailable("storage is away", reason="UNAVAILABLE")
         shutil.copy(source.path, path)
 
     async def put_file(self, key: str, path: Path) -> Kept:
         return Kept(Path(shutil.copy(path, self.path / Path(key).name)))
 
 
-async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Objects that come at once."""
+    objects = Folder(tmp_path)
+    objects.open.set()
+    return objects
+
+
+def sources(folder: Folder, max_bytes: int = 1 << 20) -> Sources[Kept]:
+    """Sources in a folder of their own."""
+    cache = folder.path / "cache"
+    cache.mkdir(exist_ok=True)
+    return Sources(folder, cache, max_bytes)
+
+
+def kept(folder: Folder, name: str, size: int = 10) -> Kept:
+    """An object of so many bytes."""
+    (folder.path / name).write_bytes(name.encode()[:1] * size)
+    return Kept(folder.path / name)
+
+
+async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tmp_path: Path, folder: Folder) -> None:
     @asynccontextmanager
     async def scratch() -> AsyncIterator[Path]:
         work = tmp_path / "work"
         work.mkdir()
         yield work
+        shutil.rmtree(work)
 
     image = Kept(still(tmp_path / "image.png", media.CORNERS, size=(64, 36)))
     logo = Overlay(0, Point(0.5, 0.5), 0.5, 1.0, 0, 5)
     shots = (Shot(Still(0)), Shot(Still(0)))
-    spec = Spec(shots, 5, Canvas(64, 36, 30), Quality("ultrafast", 28), Transition.CROSSFADE, (logo, logo))
-    folder = Folder(tmp_path)
-    *_, made = [step async for step in Studio(folder, scratch, tool, 1).render(Order((image,), spec, b"all"))]
-    assert isinstance(made, Segment) and made.frame_count == media.probe(made.video.path).frames == 5
+    spec = Spec(
+        shots, 5, Canvas(64, 36, 30), Quality.DRAFT, Transition.CROSSFADE, (logo, logo), renditions=(Size(32, 18),)
+    )
+    studio = Studio(folder, sources(folder), scratch, tool, Cores(1, 1, 1 << 30))
+    order = Order(((image, await look(image.path)),), spec, b"all")
+    *_, made = [step async for step in studio.render(order)]
+    assert isinstance(made, Segment) and not made.reused
+    shown = [media.probe(video.path) for video in made.videos]
+    assert [(video.width, video.height, video.frames) for video in shown] == [(64, 36, 5), (32, 18, 5)]
+    assert made.fragment.frame_count == 5
+    *_, again = [step async for step in studio.render(order)]
+    assert isinstance(again, Segment) and again.reused
+    assert (again.videos, again.fragment) == (made.videos, made.fragment)
+    made.videos[1].path.unlink()
+    *_, anew = [step async for step in studio.render(order)]
+    assert isinstance(anew, Segment) and not anew.reused, "one of its files was lost"
     assert folder.fetched == ["image.png"]
+
+
+async def test_who_asks_while_a_source_comes_waits_for_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    source, cache = kept(folder, "a"), sources(folder)
+    asking = [asyncio.create_task(cache.link(source, tmp_path / f"link{number}")) for number in range(3)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    folder.open.set()
+    await asyncio.gather(*asking[1:])
+    assert folder.fetched == ["a"]
+    assert not (tmp_path / "link0").exists() and (tmp_path / "link2").read_bytes() == b"a" * 10
+
+
+async def test_a_source_that_nobody_waits_for_any_more_is_not_fetched(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    cache = sources(folder)
+    asking = asyncio.create_task(cache.link(kept(folder, "a"), tmp_path / "link"))
+    await folder.asked.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert list((tmp_path / "cache").iterdir()) == []
+    folder.open.set()
+    await cache.link(kept(folder, "a"), tmp_path / "link")
+    assert folder.fetched == ["a", "a"]
+
+
+async def test_a_source_that_could_not_be_fetched_is_tried_again(tmp_path: Path, folder: Folder) -> None:
+    cache, source = sources(folder), kept(folder, "a")
+    folder.broken = True
+    with pytest.raises(Unavailable):
+        await cache.link(source, tmp_path / "link")
+    folder.broken = False
+    await cache.link(source, tmp_path / "link")
+    assert (tmp_path / "link").exists()
+
+
+async def test_what_was_not_used_for_longest_is_forgotten_and_what_is_in_use_stays(
+    tmp_path: Path, folder: Folder
+) -> None:
+    cache = sources(folder, max_bytes=25)
+    for number, name in enumerate("abacb"):
+        await cache.link(kept(folder, name), tmp_path / f"link{number}")
+    assert folder.fetched == ["a", "b", "c", "b"], "b was forgotten when c came, a when b came again"
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {"b", "c"}
+    assert (tmp_path / "link0").read_bytes() == b"a" * 10
+    await cache.link(kept(folder, "d", size=100), tmp_path / "link5")
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {"d"}, "one that is too large is kept alone"
+
+
+async def test_work_waits_for_its_turn_and_for_memory() -> None:
+    cores, done, leave = Cores(slots=2, threads=1, memory_bytes=100), [], asyncio.Event()
+
+    async def work(name: str, need: int) -> None:
+        async with cores.taken(need):
+            done.append(name)
+            await leave.wait()
+
+    running = [asyncio.create_task(work(name, need)) for name, need in (("a", 60), ("b", 60), ("c", 10))]
+    await asyncio.sleep(0)
+    assert done == ["a"], "b waits for memory, and nothing overtakes it"
+    running[0].cancel()
+    await asyncio.gather(running[0], return_exceptions=True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == ["a", "b", "c"]
+    leave.set()
+    await asyncio.gather(*running[1:])
+    async with cores.taken(1000):
+        assert True, "what needs more than there is runs alone"
+
+
+def test_where_few_fit_each_has_more_threads() -> None:
+    cores = Cores(slots=4, threads=2, memory_bytes=1000)
+    assert [cores.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
+
+
+def test_as_many_as_are_at_work_may_wait() -> None:
+    cores = Cores(slots=1, threads=1, memory_bytes=100)
+    with cores.admitted(), cores.admitted(), pytest.raises(ResourceExhausted, match="as many wait"), cores.admitted():
+        pass
+    with cores.admitted():
+        pass

@@ -15,11 +15,13 @@ from moneyprinter import errors
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
+from services.processing import picture
 from services.processing.config import Config
 from services.runtime.config import ConfigError
 from tests import media
 from tests.mesh import Mesh
 from tests.processing.conftest import FONTS, captions, still
+from tests.sources import source
 from tests.stored import fetch, start_storage, until
 
 
@@ -32,18 +34,19 @@ async def stub(mesh: Mesh, tmp_path: Path) -> pb_grpc.ProcessingServiceAsyncStub
 
 
 @pytest.fixture
-async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Object:
+async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Source:
     """A numbered clip of two seconds in storage."""
-    return await mesh.objects().put_file("assets/clip.mp4", media.numbered(tmp_path / "clip.mp4", seconds=2))
+    file = media.numbered(tmp_path / "clip.mp4", seconds=2)
+    return await source(await mesh.objects().put_file("assets/clip.mp4", file), file)
 
 
-def request(clip: media_pb2.Object, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
+def request(clip: media_pb2.Source, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
     """Asks for 20 frames from the tenth on; `shot` and `changes` are fields that differ."""
     start = Duration()
     start.FromTimedelta(timedelta(seconds=10 / 30))
     segment = media_pb2.Segment(
         index=0,
-        shots=[media_pb2.Shot(clip=clip, source_start=start, fit=media_pb2.FIT_COVER)],
+        shots=[media_pb2.Shot(source=clip, source_start=start, fit=media_pb2.FIT_COVER)],
         frame_count=20,
         canvas=media_pb2.Canvas(width=64, height=36, frames_per_second=30),
         quality=media_pb2.QUALITY_DRAFT,
@@ -53,7 +56,7 @@ def request(clip: media_pb2.Object, shot: dict[str, Any] | None = None, **change
     return pb.RenderSegmentRequest(segment=segment)
 
 
-def long_request(clip: media_pb2.Object) -> pb.RenderSegmentRequest:
+def long_request(clip: media_pb2.Source) -> pb.RenderSegmentRequest:
     """Asks for what takes many seconds."""
     canvas = media_pb2.Canvas(width=2560, height=1440, frames_per_second=120)
     return request(clip, frame_count=150, canvas=canvas, quality=media_pb2.QUALITY_HIGH)
@@ -78,28 +81,30 @@ def ffmpegs() -> list[psutil.Process]:
     return found
 
 
-def scratch(mesh: Mesh) -> list[Path]:
-    """What lies in the scratch folder of the service."""
-    return list(mesh.config.scratch.glob("processing-*/*"))
+def renders(mesh: Mesh) -> int:
+    """How many renders have files in the scratch folder; the sources that are kept have a folder, too."""
+    return len(list(mesh.config.scratch.glob("processing-*/*"))) - 1
 
 
-async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path) -> None:
+async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path) -> None:
     progress, segment = await render(stub, request(clip))
     assert progress == sorted(progress) and progress[0] == 0 and progress[-1] <= 1
-    assert (segment.frame_count, segment.reused) == (20, False)
+    assert (segment.frame_count, segment.reused, segment.ticks_per_second) == (20, False, 30 * picture.FRAME_TICKS)
     assert segment.video.key.startswith("cache/processing/") and segment.video.key.endswith(".mp4")
     made = await fetch(mesh, segment.video, tmp_path / "segment.mp4")
     assert media.numbers(made) == list(range(10, 30))
-    assert scratch(mesh) == []
+    assert renders(mesh) == 0
 
 
 async def test_the_same_segment_is_found_again_wherever_it_stands(
-    mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path
+    mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     _, first = await render(stub, request(clip))
-    same = await mesh.objects().put_file("assets/copy.mp4", tmp_path / "clip.mp4")
+    same = await source(await mesh.objects().put_file("assets/copy.mp4", tmp_path / "clip.mp4"), tmp_path / "clip.mp4")
     progress, again = await render(stub, request(same, index=7))
-    assert again == pb.RenderedSegment(video=first.video, frame_count=20, reused=True)
+    assert again.reused and not first.reused
+    again.reused = False
+    assert again == first
     assert progress == []
 
 
@@ -114,17 +119,17 @@ async def test_the_same_segment_is_found_again_wherever_it_stands(
         {"shot": {"source_start": Duration(seconds=1)}},
     ],
 )
-async def test_another_segment_is_rendered_anew(stub: Any, clip: media_pb2.Object, change: dict[str, Any]) -> None:
+async def test_another_segment_is_rendered_anew(stub: Any, clip: media_pb2.Source, change: dict[str, Any]) -> None:
     _, first = await render(stub, request(clip))
     _, other = await render(stub, request(clip, **change))
     assert not other.reused
     assert other.video.key != first.video.key
 
 
-def whole_request(clip: media_pb2.Object, image: media_pb2.Object) -> pb.RenderSegmentRequest:
+def whole_request(clip: media_pb2.Source, image: media_pb2.Source) -> pb.RenderSegmentRequest:
     """Asks for a clip that turns into a still that moves, with a logo, both of the same picture."""
     second = media_pb2.Shot(
-        still=image, fit=media_pb2.FIT_BLUR, motion=media_pb2.MOTION_ZOOM_IN, motion_frames=60, motion_first_frame=7
+        source=image, fit=media_pb2.FIT_BLUR, motion=media_pb2.MOTION_ZOOM_IN, motion_frames=60, motion_first_frame=7
     )
     logo = media_pb2.Overlay(
         image=image, centre=media_pb2.Point(x=0.9, y=0.1), width=0.2, opacity=0.5, first_frame=3, frame_count=9
@@ -136,17 +141,16 @@ def whole_request(clip: media_pb2.Object, image: media_pb2.Object) -> pb.RenderS
 
 
 async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_other_keys(
-    mesh: Mesh, stub: Any, clip: media_pb2.Object, tmp_path: Path
+    mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     file = still(tmp_path / "image.png", media.CORNERS, size=(64, 36))
-    image = await mesh.objects().put_file("assets/image.png", file)
+    image = await source(await mesh.objects().put_file("assets/image.png", file), file)
     _, first = await render(stub, whole_request(clip, image))
     assert (first.frame_count, first.reused) == (20, False)
     assert media.probe(await fetch(mesh, first.video, tmp_path / "segment.mp4")).frames == 20
-    copy = await mesh.objects().put_file("assets/copy.png", file)
-    assert (await render(stub, whole_request(clip, copy)))[1] == pb.RenderedSegment(
-        video=first.video, frame_count=20, reused=True
-    )
+    copy = await source(await mesh.objects().put_file("assets/copy.png", file), file)
+    _, again = await render(stub, whole_request(clip, copy))
+    assert again.reused and again.video == first.video
     wanted = [whole_request(clip, image).segment for _ in range(9)]
     wanted[0].overlays[0].opacity = 0.6
     wanted[1].overlays[0].frame_count = 10
@@ -162,22 +166,24 @@ async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_othe
 
 
 @pytest.mark.parametrize("speed", [0.1, 0.001])
-async def test_a_speed_that_is_no_speed_is_refused(stub: Any, clip: media_pb2.Object, speed: float) -> None:
+async def test_a_speed_that_is_no_speed_is_refused(stub: Any, clip: media_pb2.Source, speed: float) -> None:
     with pytest.raises(errors.InvalidArgument, match="8 times its speed") as refused:
         await render(stub, request(clip, shot={"speed": speed}))
     assert refused.value.reason == "REQUEST_INVALID"
 
 
-async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
+async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
     broken = await mesh.objects().put_bytes("assets/broken.png", b"this is no picture" * 100)
-    with pytest.raises(errors.FailedPrecondition, match="cannot be opened") as refused:
-        await render(stub, whole_request(clip, broken))
+    # What was found good, and is another one now.
+    image = media_pb2.Source(object=broken, width=64, height=36, still=True, format="png_pipe")
+    with pytest.raises(errors.FailedPrecondition, match="Invalid") as refused:
+        await render(stub, whole_request(clip, image))
     assert refused.value.reason == "RENDER_FAILED"
 
 
 @pytest.mark.parametrize("fonts", [None, FONTS])
 async def test_other_threads_and_fonts_are_another_renderer(
-    mesh: Mesh, stub: Any, clip: media_pb2.Object, fonts: Path | None
+    mesh: Mesh, stub: Any, clip: media_pb2.Source, fonts: Path | None
 ) -> None:
     _, first = await render(stub, request(clip))
     mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "processing": 0}})
@@ -186,30 +192,33 @@ async def test_other_threads_and_fonts_are_another_renderer(
     assert other.video.key != first.video.key
 
 
-async def test_what_is_over_the_slots_is_refused_at_once_and_taken_later(
-    mesh: Mesh, stub: Any, clip: media_pb2.Object
+async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(
+    mesh: Mesh, stub: Any, clip: media_pb2.Source
 ) -> None:
     _, known = await render(stub, request(clip, index=1))
     long = stub.RenderSegment(long_request(clip))
     await anext(long)
+    waiting = stub.RenderSegment(request(clip, frame_count=6))
+    assert (await anext(waiting)).progress.fraction == 0
     with pytest.raises(errors.ResourceExhausted) as refused:
         await render(stub, request(clip, frame_count=5))
     assert (refused.value.reason, refused.value.retry_after_seconds) == ("BUSY", 1.0)
     assert (await render(stub, request(clip)))[1].video == known.video, "what is stored needs no slot"
     long.cancel()
-    await until(lambda: scratch(mesh) == [])
+    assert [response async for response in waiting][-1].segment.frame_count == 6, "its turn has come"
+    await until(lambda: renders(mesh) == 0)
     assert (await render(stub, request(clip, frame_count=5)))[1].frame_count == 5
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
-    mesh: Mesh, stub: Any, clip: media_pb2.Object, how: str
+    mesh: Mesh, stub: Any, clip: media_pb2.Source, how: str
 ) -> None:
     call = stub.RenderSegment(long_request(clip), timeout=20 if how == "cancel" else 1.5)
     await anext(call)
     await until(lambda: bool(ffmpegs()))
     processes = ffmpegs()
-    assert len(scratch(mesh)) == 1
+    assert renders(mesh) == 1
     if how == "cancel":
         call.cancel()
     else:
@@ -217,10 +226,10 @@ async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
             async for _ in call:
                 pass
     await until(lambda: not any(process.is_running() for process in processes))
-    await until(lambda: scratch(mesh) == [])
+    await until(lambda: renders(mesh) == 0)
 
 
-async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
+async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
     call = stub.RenderSegment(long_request(clip))
     await anext(call)
     await until(lambda: bool(ffmpegs()))
@@ -235,21 +244,23 @@ async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip
 
 async def test_a_broken_source_is_a_typed_error(mesh: Mesh, stub: Any) -> None:
     broken = await mesh.objects().put_bytes("assets/broken.mp4", b"this is no video" * 100)
-    with pytest.raises(errors.FailedPrecondition, match="cannot be opened") as refused:
-        await render(stub, request(broken))
+    with pytest.raises(errors.FailedPrecondition, match="Invalid data") as refused:
+        await render(stub, request(media_pb2.Source(object=broken, width=64, height=36)))
     assert refused.value.reason == "RENDER_FAILED"
-    assert scratch(mesh) == []
+    assert renders(mesh) == 0
 
 
 async def test_a_source_that_is_not_there_is_told(mesh: Mesh, stub: Any) -> None:
     missing = media_pb2.Object(key="assets/none.mp4", sha256="0" * 64, size_bytes=1)
     with pytest.raises(errors.NotFound) as refused:
-        await render(stub, request(missing))
+        await render(stub, request(media_pb2.Source(object=missing, width=64, height=36)))
     assert refused.value.reason == "OBJECT_NOT_FOUND"
 
 
-async def test_a_source_that_was_replaced_is_not_rendered(mesh: Mesh, stub: Any, clip: media_pb2.Object) -> None:
-    other = media_pb2.Object(key=clip.key, sha256="0" * 64, size_bytes=clip.size_bytes)
+async def test_a_source_that_was_replaced_is_not_rendered(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
+    other = media_pb2.Source()
+    other.CopyFrom(clip)
+    other.object.sha256 = "0" * 64
     with pytest.raises(errors.DataLoss) as refused:
         await render(stub, request(other))
     assert refused.value.reason == "CHECKSUM_MISMATCH"

@@ -17,7 +17,7 @@ from tests import media
 from tests.processing.conftest import rendered, still
 
 CANVAS = Canvas(320, 180, 30)
-BEST = Quality("ultrafast", 1)
+BEST = Quality.NEAR_LOSSLESS
 
 
 async def shown(tool: Tool, file: Path, shot: Shot, frames: int = 2, canvas: Canvas = CANVAS) -> list[media.Picture]:

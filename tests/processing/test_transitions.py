@@ -25,7 +25,7 @@ PLACES = {"left": (45, 10), "right": (45, 149), "top": (6, 80), "bottom": (83, 8
 
 async def shown(tool: Tool, folder: Path, kind: Transition, shots: tuple[Shot, Shot] = (RED, BLUE)) -> list[np.ndarray]:
     """The seven frames of a transition."""
-    spec = Spec(shots, 7, CANVAS, Quality("ultrafast", 1), kind)
+    spec = Spec(shots, 7, CANVAS, Quality.NEAR_LOSSLESS, kind)
     return list(media.pictures(await rendered(tool, folder / "work", (), spec)))
 
 
@@ -75,7 +75,7 @@ async def test_a_slide_moves_both_pictures_and_a_wipe_neither(tool: Tool, tmp_pa
     shots = (Shot(Clip(0)), Shot(Clip(0, timedelta(seconds=0.4))))
     middle = {}
     for kind in (Transition.SLIDE_LEFT, Transition.WIPE_LEFT):
-        spec = Spec(shots, 7, CANVAS, Quality("ultrafast", 1), kind)
+        spec = Spec(shots, 7, CANVAS, Quality.NEAR_LOSSLESS, kind)
         made = await rendered(tool, tmp_path / kind.name, [clip], spec)
         middle[kind] = list(media.pictures(made))[3][45, :, 1].astype(int)
     pure = middle[Transition.WIPE_LEFT]
@@ -88,7 +88,7 @@ async def test_a_zoom_comes_nearer_until_the_second_shows(tool: Tool, tmp_path: 
     # A white square in the middle of a red picture.
     picture = "color=red:s={w}x{h}:r={rate},drawbox=x=60:y=25:w=40:h=40:c=white:t=fill"
     clip = media.clip(tmp_path / "clip.mp4", picture, size=(160, 90), rate="25")
-    spec = Spec((Shot(Clip(0)), BLUE), 7, CANVAS, Quality("ultrafast", 1), Transition.ZOOM)
+    spec = Spec((Shot(Clip(0)), BLUE), 7, CANVAS, Quality.NEAR_LOSSLESS, Transition.ZOOM)
     frames = list(media.pictures(await rendered(tool, tmp_path / "work", [clip], spec)))
     white = [int((frame.min(axis=2) > 200).sum()) for frame in frames]
     assert 1600 < white[0] < white[1] < white[2], white
@@ -110,7 +110,7 @@ async def test_neither_end_repeats_a_neighbour(tool: Tool, tmp_path: Path, kind:
 @pytest.mark.parametrize("kind", [Transition.CROSSFADE, Transition.FADE_WHITE])
 @pytest.mark.parametrize("frames", [1, 2, 5])
 async def test_a_transition_may_be_short(tool: Tool, tmp_path: Path, kind: Transition, frames: int) -> None:
-    spec = Spec((RED, BLUE), frames, CANVAS, Quality("ultrafast", 1), kind)
+    spec = Spec((RED, BLUE), frames, CANVAS, Quality.NEAR_LOSSLESS, kind)
     assert media.probe(await rendered(tool, tmp_path / "work", (), spec)).frames == frames
 
 
@@ -127,7 +127,7 @@ async def test_a_clip_that_ends_before_the_transition_is_told(
     clip = media.clip(tmp_path / "clip.mp4", size=(160, 90), rate="25", seconds=0.4)
     short = Shot(Clip(0))
     shots = (short, BLUE) if which == 0 else (RED, short)
-    spec = Spec(shots, 150, CANVAS, Quality("ultrafast", 28), kind)
+    spec = Spec(shots, 150, CANVAS, Quality.DRAFT, kind)
     with pytest.raises(FailedPrecondition, match="a clip ends") as refused:
         await rendered(tool, tmp_path / "work", [clip], spec)
     assert refused.value.reason == "RENDER_FAILED"

@@ -15,7 +15,7 @@ import ffmpeg
 from services.processing import graph
 from services.processing.graph import Stage
 from services.processing.render import Tool
-from services.processing.source import Source, look
+from services.processing.source import Source
 from services.processing.spec import (
     Canvas,
     Clip,
@@ -33,6 +33,7 @@ from services.processing.spec import (
 from services.processing.transitions import transition
 from tests import media
 from tests.processing.conftest import FONTS, captions, still
+from tests.sources import look
 
 # Four hundredths of a second a frame, so that captions, whose times are in hundredths, can begin on any frame.
 CANVAS = Canvas(160, 90, 25)
@@ -86,7 +87,7 @@ def segments() -> list[Spec]:
         begin, end = (min(frames, max(0, at - first)) for at in (5, 43))
         overlays = (replace(LOGO, first_frame=begin, frame_count=end - begin),) if end > begin else ()
         captions_ass = script(first) if first < CAPTION[1] and first + frames > CAPTION[0] else ""
-        made.append(Spec(shots, frames, CANVAS, Quality("ultrafast", 28), kind, overlays, captions_ass))
+        made.append(Spec(shots, frames, CANVAS, Quality.DRAFT, kind, overlays, captions_ass))
         first += frames
     return made
 
@@ -133,7 +134,7 @@ async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
     found = []
     for place, name in enumerate(("street.mp4", "portrait.png", "fast.mp4", "logo.png")):
         (folder / name).rename(folder / graph.source_name(place))
-        found.append(await look(folder / graph.source_name(place), tool.max_pixels))
+        found.append(await look(folder / graph.source_name(place)))
     (folder / graph.FONTS).symlink_to(FONTS)
     return tuple(found)
 

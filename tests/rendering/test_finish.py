@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 from moneyprinter.errors import FailedPrecondition
 from services.rendering import check, finish, pictures
 from services.rendering.check import Measures
+from services.rendering.finish import Container, Form
 from tests import media
 from tests.mesh import ffmpeg_program
 
 # As the processing service encodes it: with B-frames, and colours that are told.
 TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+VIDEO = "video.mp4"
 ENCODE = (
     *("-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{TAGS}"),
     *("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
@@ -35,10 +38,11 @@ def sound(folder: Path, expression: str = "sine=440", seconds: float = 2.0, volu
     return made.rename(folder / finish.SOUND)
 
 
-async def finished(folder: Path, seconds: float = 2.0, title: str = "A title") -> Path:
+async def finished(folder: Path, seconds: float = 2.0, title: str = "A title", **form: Any) -> Path:
     """Mux what is in the folder."""
-    await finish.mux(folder, ffmpeg_program(), seconds, title)
-    return folder / finish.VIDEO
+    wanted = Form(**{"container": Container.MP4, "seconds": seconds, "title": title, **form})
+    await finish.mux(folder, ffmpeg_program(), wanted)
+    return folder / wanted.video
 
 
 def boxes(path: Path) -> list[str]:
@@ -116,15 +120,15 @@ async def test_any_title_is_written_as_it_is(tmp_path: Path, title: str, written
 async def checked(folder: Path, planned: float = 2.0) -> Measures:
     """Mux what is in the folder, and check it."""
     await finished(folder)
-    return await check.measure(folder, ffmpeg_program(), planned)
+    return await check.measure(folder, ffmpeg_program(), Form(Container.MP4, planned, ""))
 
 
 async def test_what_is_good_passes_with_its_measures(tmp_path: Path) -> None:
     picture(tmp_path), sound(tmp_path, volume_db=6)
     measures = await checked(tmp_path)
     assert measures.seconds == pytest.approx(2.0, abs=1e-3)
-    assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / finish.VIDEO), abs=0.3)
-    heard, _ = media.samples(tmp_path / finish.VIDEO)
+    assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / VIDEO), abs=0.3)
+    heard, _ = media.samples(tmp_path / VIDEO)
     # A tone of 440 Hz has many samples a period: its true peak is hardly above the highest of them.
     assert measures.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
 
@@ -173,9 +177,9 @@ async def test_a_missing_stream_is_refused(tmp_path: Path, missing: str) -> None
     picture(tmp_path), sound(tmp_path)
     made = (await finished(tmp_path)).rename(tmp_path / "whole.mp4")
     kept = {"picture": "-vn", "sound": "-an"}[missing]
-    media.ffmpeg("-i", made, kept, "-c", "copy", tmp_path / finish.VIDEO)
+    media.ffmpeg("-i", made, kept, "-c", "copy", tmp_path / VIDEO)
     with pytest.raises(FailedPrecondition, match=f"it has no {missing}") as failure:
-        await check.measure(tmp_path, ffmpeg_program(), 2.0)
+        await check.measure(tmp_path, ffmpeg_program(), Form(Container.MP4, 2.0, ""))
     assert failure.value.reason == "QUALITY_CHECK_FAILED"
 
 
@@ -197,7 +201,7 @@ async def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
         picture(folder, "testsrc2=s={w}x{h}:r={rate}"), sound(folder)
         await finished(folder)
         await pictures.take(folder)
-        made.append([(folder / file).read_bytes() for file in (finish.VIDEO, finish.POSTER, finish.THUMBNAILS)])
+        made.append([(folder / file).read_bytes() for file in (VIDEO, finish.POSTER, finish.THUMBNAILS)])
     assert made[0] == made[1]
 
 
@@ -213,10 +217,55 @@ async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_p
     (tmp_path / "sound.wav").rename(tmp_path / finish.SOUND)
     made = await finished(tmp_path, seconds)
     video = media.probe(made)
-    assert video.seconds == pytest.approx(seconds, abs=1e-3)
+    assert video.seconds == pytest.approx(seconds, abs=1e-3) and video.start == 0
     seen = [float(time) for time, frame in zip(video.times, media.pictures(made), strict=True) if frame.mean() > 200]
     heard, sound_rate = media.samples(made)
     loud = np.flatnonzero(np.abs(heard[:, 0]) > 0.2) / sound_rate
     begun = [float(loud[0]), float(loud[loud > 2][0])]
     assert seen == pytest.approx([1.0, seconds - 1.0])
     assert begun == pytest.approx(seen, abs=0.02)
+
+
+async def test_a_webm_holds_opus_and_is_as_long_as_the_plan(tmp_path: Path) -> None:
+    vp9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60")
+    media.clip(tmp_path / "picture.mp4", media.CORNERS, seconds=2.0, encode=vp9).rename(tmp_path / finish.PICTURE)
+    sound(tmp_path, volume_db=6)
+    form = Form(Container.WEBM, 2.0, "A title")
+    await finish.mux(tmp_path, ffmpeg_program(), form)
+    measures = await check.measure(tmp_path, ffmpeg_program(), form)
+    assert measures.seconds == pytest.approx(2.0, abs=0.02)
+    with av.open(str(tmp_path / "video.webm")) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["vp9", "opus"]
+        assert container.metadata["title"] == "A title"
+    assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / "video.webm"), abs=0.3)
+    with pytest.raises(FailedPrecondition, match=r"the plan says 2\.20 s"):
+        await check.measure(tmp_path, ffmpeg_program(), Form(Container.WEBM, 2.2, ""))
+
+
+async def test_renditions_have_the_same_sound(tmp_path: Path) -> None:
+    picture(tmp_path), sound(tmp_path)
+    small = media.clip(tmp_path / "small.mp4", media.CORNERS, size=(160, 90), seconds=2.0, encode=ENCODE)
+    small.rename(tmp_path / finish.picture(1))
+    made = await finished(tmp_path, renditions=("90p",))
+    other = tmp_path / "video-90p.mp4"
+    assert (media.probe(other).width, media.probe(other).height) == (160, 90)
+    assert np.array_equal(media.samples(made)[0], media.samples(other)[0])
+
+
+@pytest.mark.parametrize(("size", "expected"), [((320, 180), (320, 180)), ((180, 320), (180, 320))])
+async def test_an_animation_shows_pieces_of_the_whole(
+    tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    # Red for six seconds, then blue for six.
+    chain = "color=red:s={w}x{h}:r={rate},drawbox=t=fill:c=blue:enable='gte(t,6)'"
+    made = media.clip(tmp_path / "picture.mp4", chain, size=size, seconds=12, encode=ENCODE)
+    made.rename(tmp_path / finish.PICTURE)
+    await finish.animate(tmp_path, ffmpeg_program(), 12.0)
+    animation = tmp_path / finish.ANIMATION
+    shown = list(media.pictures(animation))
+    assert (shown[0].shape[1], shown[0].shape[0]) == expected
+    assert len(shown) == pytest.approx(6 * finish.ANIMATION_RATE, abs=2)
+    assert media.probe(animation).seconds == pytest.approx(6, abs=0.3)
+    reds = [media.is_near(picture[90, 90], "red", 40) for picture in shown]
+    assert reds == sorted(reds, reverse=True) and 0.4 < sum(reds) / len(reds) < 0.6
+    assert animation.stat().st_size < 300_000

@@ -36,7 +36,13 @@ async def request(
     """Asks to finish a video of two seconds, whose parts are put into storage."""
     video = await mesh.objects().put_file("cache/concatenation/1.mp4", picture(files, chain))
     audio = await mesh.objects().put_file("cache/audio/1.wav", sound(files, expression))
-    wanted = {"duration": Duration(seconds=2), "title": "A walk", "folder": "jobs/vid_1", **changes}
+    wanted = {
+        "duration": Duration(seconds=2),
+        "title": "A walk",
+        "folder": "jobs/vid_1",
+        "container": pb.CONTAINER_MP4,
+        **changes,
+    }
     return pb.FinishVideoRequest(video=video, audio=audio, **wanted)
 
 
@@ -50,19 +56,32 @@ async def test_a_video_and_its_poster_are_stored(mesh: Mesh, stub: Any, tmp_path
     progress = [response.progress.fraction for response in before]
     assert progress == sorted(progress) and progress[0] == 0 and progress[-1] <= 1
     video = last.video
-    assert (video.video.key, video.poster.key) == ("jobs/vid_1/video.mp4", "jobs/vid_1/poster.jpg")
+    files = {file.name: file.object for file in video.files}
+    assert list(files) == ["video.mp4", "poster.jpg", "thumbnails.jpg"]
+    assert [stored.key for stored in files.values()] == [f"jobs/vid_1/{name}" for name in files]
     assert video.duration.ToTimedelta().total_seconds() == pytest.approx(2, abs=1e-3)
-    made = await fetch(mesh, video.video, tmp_path / "made.mp4")
+    made = await fetch(mesh, files["video.mp4"], tmp_path / "made.mp4")
     assert media.probe(made).has_audio
     assert video.loudness_lufs == pytest.approx(media.loudness(made), abs=0.3)
     heard, _ = media.samples(made)
     assert video.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
-    (poster,) = media.pictures(await fetch(mesh, video.poster, tmp_path / "made.jpg"))
+    (poster,) = media.pictures(await fetch(mesh, files["poster.jpg"], tmp_path / "made.jpg"))
     assert poster.shape == (180, 320, 3)
-    assert video.thumbnails.key == "jobs/vid_1/thumbnails.jpg"
-    (strip,) = media.pictures(await fetch(mesh, video.thumbnails, tmp_path / "strip.jpg"))
+    (strip,) = media.pictures(await fetch(mesh, files["thumbnails.jpg"], tmp_path / "strip.jpg"))
     assert strip.shape == (160, 10 * 284, 3)
     assert scratch(mesh) == []
+
+
+async def test_other_sizes_and_an_animation_are_made_when_they_are_asked_for(
+    mesh: Mesh, stub: Any, tmp_path: Path
+) -> None:
+    wanted = await request(mesh, tmp_path, gif=True)
+    wanted.renditions.add(name="480p", video=wanted.video)
+    *_, last = [response async for response in stub.FinishVideo(wanted)]
+    names = [file.name for file in last.video.files]
+    assert names == ["video.mp4", "video-480p.mp4", "poster.jpg", "thumbnails.jpg", "preview.gif"]
+    for file in last.video.files:
+        assert media.probe(await fetch(mesh, file.object, tmp_path / file.name)).frames
 
 
 async def test_a_video_that_fails_its_check_is_not_stored(mesh: Mesh, stub: Any, tmp_path: Path) -> None:

@@ -85,6 +85,44 @@ async def test_what_was_put_is_got(blobs: StoreBlobs, size: int, step: int) -> N
     assert await read(blobs) == data
 
 
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [
+        (0, 1),
+        (5, 0),
+        (CHUNK_BYTES - 1, 2),
+        (CHUNK_BYTES, CHUNK_BYTES),
+        (3 * CHUNK_BYTES + 7, 4 * CHUNK_BYTES),
+        (9 * CHUNK_BYTES, 500),
+        (9 * CHUNK_BYTES + 99, 1),
+        (9 * CHUNK_BYTES + 100, 1),
+        (1 << 40, 0),
+    ],
+)
+async def test_a_part_of_an_object(blobs: StoreBlobs, offset: int, length: int) -> None:
+    data = content(9 * CHUNK_BYTES + 100)
+    stored = await put(blobs, data)
+    first, *chunks, last = [part async for part in objects.get(blobs, BOXES, KEY, objects.Span(offset, length))]
+    wanted = data[offset : offset + length] if length else data[offset:]
+    assert b"".join(chunk for chunk in chunks if isinstance(chunk, bytes)) == wanted
+    assert (first, last) == (stored, Trailer(hashlib.sha256(wanted).hexdigest(), len(wanted)))
+
+
+async def test_an_altered_byte_is_found_by_who_reads_the_part_that_it_is_in(local: StoreBlobs, root: Path) -> None:
+    await put(local, content(3 * CHUNK_BYTES))
+    [file] = [path for path in root.rglob("*") if path.is_file()]
+    sealed = bytearray(file.read_bytes())
+    sealed[CHUNK_BYTES + BOXES.overhead_bytes + 10] ^= 1
+    file.write_bytes(sealed)
+    for offset, damaged in ((0, False), (CHUNK_BYTES, True), (2 * CHUNK_BYTES, False)):
+        reading = objects.get(local, BOXES, KEY, objects.Span(offset, 10))
+        if damaged:
+            with pytest.raises(errors.DataLoss):
+                _ = [part async for part in reading]
+        else:
+            assert len([part async for part in reading]) == 3
+
+
 async def test_empty_chunks_are_no_matter(blobs: StoreBlobs) -> None:
     async def some() -> AsyncIterator[Header | bytes | Trailer]:
         for part in (Header(KEY), b"", b"a", b"", b"b", b"", Trailer(hashlib.sha256(b"ab").hexdigest())):

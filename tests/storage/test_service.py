@@ -44,6 +44,7 @@ async def test_a_file_comes_back_as_it_went(storage: Mesh, tmp_path: Path, size:
     assert await objects.head("jobs/vid_1/video.mp4") == expected
     await objects.get_file(stored, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == data
+    assert await objects.get_bytes(stored.key, offset=3, length=2 * MB) == data[3:][: 2 * MB]
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from moneyprinter.errors import InvalidArgument
 from services.runtime import children
 from services.validation.probe import Bounds, Facts, Part, probe
+from tests import media
 from tests.validation.footage import Footage
 from tests.validation.site import Site
 
@@ -44,6 +46,24 @@ async def test_good_clips_of_every_kind(footage: Footage, name: str, codec: str,
     assert (facts.video_codec, facts.has_audio) == (codec, has_audio)
     assert facts.duration_seconds == pytest.approx(2.0, abs=0.05)
     assert float(facts.rate or 0) == pytest.approx(25, abs=0.5)
+
+
+async def test_what_the_renderer_must_know_is_found(footage: Footage) -> None:
+    facts = await probe(footage["turned.mov"], Part(), BOUNDS)
+    assert (facts.picture["width"], facts.picture["height"]) == (320, 180), "as it is coded"
+    assert not facts.picture["interlaced"] and not facts.picture["has_alpha"]
+
+
+async def test_key_frames_are_told_where_there_is_an_index(tmp_path: Path) -> None:
+    apart = ("-c:v", "libx264", "-g", "25", "-sc_threshold", "0", "-bf", "2")
+    clip = media.clip(tmp_path / "clip.mp4", size=(64, 36), rate="25", seconds=4.5, encode=apart)
+    facts = await probe(clip, Part(0.5, 3.5), BOUNDS)
+    # Some frames later, for the index may tell when a frame is decoded; never before it can be shown.
+    assert [round(key) for key in facts.key_seconds] == [1, 2, 3]
+    assert all(0 <= key - round(key) <= 0.2 for key in facts.key_seconds)
+    every = media.clip(tmp_path / "every.mp4", size=(64, 36), rate="25", seconds=2, encode=("-c:v", "mjpeg"))
+    found = (await probe(every, Part(), BOUNDS)).key_seconds
+    assert len(found) == 4 and all(later - key >= 0.5 for key, later in pairwise(found))
 
 
 async def test_rotation_is_applied(footage: Footage) -> None:
@@ -120,8 +140,8 @@ async def test_a_part_outside_the_clip_is_refused(footage: Footage, part: Part, 
 )
 async def test_a_still_picture_has_a_size_and_no_length(footage: Footage, name: str, codec: str) -> None:
     facts = await probe(footage[name], Part(), BOUNDS)
-    assert facts == Facts(None, 320, 180, None, codec, False)
-    assert facts.still
+    assert facts == Facts(None, 320, 180, None, codec, False, facts.picture)
+    assert facts.still and facts.picture["still"]
 
 
 @pytest.mark.parametrize("part", [Part(0.5), Part(0.0, 1.0)])

@@ -53,25 +53,26 @@ async def test_a_clip_by_address(platform: Mesh, site: Site, footage: Footage) -
     )
     fractions, clip = await validate(platform, request)
     digest = hashlib.sha256(body).hexdigest()
+    stored = media_pb2.Object(key=f"cache/validation/{digest}.bin", sha256=digest, size_bytes=len(body))
     assert clip == media_pb2.Clip(
-        object=media_pb2.Object(key=f"cache/validation/{digest}.bin", sha256=digest, size_bytes=len(body)),
+        source=media_pb2.Source(object=stored, width=320, height=180, has_matrix=clip.source.has_matrix),
         duration=Duration(seconds=2),
         width=180,
         height=320,
         frame_rate=media_pb2.FrameRate(numerator=25, denominator=1),
         video_codec="h264",
         has_audio=True,
+        key_frames=clip.key_frames,
     )
     assert fractions
     assert fractions == sorted(fractions)
-    stored = [chunk async for chunk in platform.objects().get(clip.object.key)]
-    assert b"".join(stored) == body
+    assert await platform.objects().get_bytes(stored.key) == body
 
 
 async def test_an_uploaded_clip(platform: Mesh, footage: Footage) -> None:
     upload = await platform.objects().put_file("uploads/clip", footage["good.webm"])
     _, clip = await validate(platform, pb.ValidateClipRequest(object=upload))
-    assert clip.object == upload
+    assert clip.source.object == upload
     assert (clip.video_codec, clip.width, clip.height, clip.has_audio) == ("vp8", 320, 180, False)
 
 

@@ -206,8 +206,11 @@ class MixRequest(_message.Message):
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     CLIP_SOUNDS_FIELD_NUMBER: _builtins.int
+    LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     background_music: _builtins.str
     """The mood of the music (`upbeat`, `calm`, ...). Empty: none."""
+    loudness_lufs: _builtins.float
+    """How loud the result is, in LUFS. 0: -14."""
     @_builtins.property
     def narration(self) -> _media_pb2.Object:
         """The narration, as Synthesize made it."""
@@ -227,10 +230,11 @@ class MixRequest(_message.Message):
         background_music: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
         clip_sounds: _abc.Iterable[Global___ClipSound] | None = ...,
+        loudness_lufs: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "narration", b"narration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "narration", b"narration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "narration", b"narration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -349,3 +353,55 @@ class Mix(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Mix: _TypeAlias = Mix  # noqa: Y015
+
+@_typing.final
+class EncodePreviewRequest(_message.Message):
+    """Names a mix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIO_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def audio(self) -> _media_pb2.Object:
+        """The sound, as Mix made it."""
+
+    def __init__(
+        self,
+        *,
+        audio: _media_pb2.Object | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncodePreviewRequest: _TypeAlias = EncodePreviewRequest  # noqa: Y015
+
+@_typing.final
+class EncodePreviewResponse(_message.Message):
+    """A mix that can be streamed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIO_FIELD_NUMBER: _builtins.int
+    HEADER_BYTES_FIELD_NUMBER: _builtins.int
+    header_bytes: _builtins.int
+    """How many bytes before its fragment describe it."""
+    @_builtins.property
+    def audio(self) -> _media_pb2.Object:
+        """A fragmented MP4 (CMAF) with one fragment of AAC."""
+
+    def __init__(
+        self,
+        *,
+        audio: _media_pb2.Object | None = ...,
+        header_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "header_bytes", b"header_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncodePreviewResponse: _TypeAlias = EncodePreviewResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class AudioServiceStub:
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.FromString,
                 _registered_method=True)
+        self.EncodePreview = channel.unary_unary(
+                '/moneyprinter.audio.v1.AudioService/EncodePreview',
+                request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewResponse.FromString,
+                _registered_method=True)
         self.Mix = channel.unary_stream(
                 '/moneyprinter.audio.v1.AudioService/Mix',
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixRequest.SerializeToString,
@@ -71,6 +76,13 @@ class AudioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EncodePreview(self, request, context):
+        """Codes a mix so that it can be streamed while its video is being made. What was coded before is found again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Mix(self, request, context):
         """Lays music under a narration and masters both. Progress messages, then exactly one result.
         """
@@ -90,6 +102,11 @@ def add_AudioServiceServicer_to_server(servicer, server):
                     servicer.Synthesize,
                     request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.FromString,
                     response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.SerializeToString,
+            ),
+            'EncodePreview': grpc.unary_unary_rpc_method_handler(
+                    servicer.EncodePreview,
+                    request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewRequest.FromString,
+                    response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewResponse.SerializeToString,
             ),
             'Mix': grpc.unary_stream_rpc_method_handler(
                     servicer.Mix,
@@ -152,6 +169,33 @@ class AudioService:
             '/moneyprinter.audio.v1.AudioService/Synthesize',
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.SerializeToString,
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EncodePreview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.audio.v1.AudioService/EncodePreview',
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewRequest.SerializeToString,
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class AudioServiceStub:
     """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
     script in the same voice is spoken once and found again afterwards.
     """
+    EncodePreview: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.EncodePreviewRequest, _audio_service_pb2.EncodePreviewResponse]
+    """Codes a mix so that it can be streamed while its video is being made. What was coded before is found again."""
     Mix: _grpc.UnaryStreamMultiCallable[_audio_service_pb2.MixRequest, _audio_service_pb2.MixResponse]
     """Lays music under a narration and masters both. Progress messages, then exactly one result."""
 
@@ -53,6 +55,8 @@ class AudioServiceAsyncStub(AudioServiceStub):
     """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
     script in the same voice is spoken once and found again afterwards.
     """
+    EncodePreview: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.EncodePreviewRequest, _audio_service_pb2.EncodePreviewResponse]  # type: ignore[assignment]
+    """Codes a mix so that it can be streamed while its video is being made. What was coded before is found again."""
     Mix: _aio.UnaryStreamMultiCallable[_audio_service_pb2.MixRequest, _audio_service_pb2.MixResponse]  # type: ignore[assignment]
     """Lays music under a narration and masters both. Progress messages, then exactly one result."""
 
@@ -76,6 +80,14 @@ class AudioServiceServicer(metaclass=_abc_1.ABCMeta):
         """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
         script in the same voice is spoken once and found again afterwards.
         """
+
+    @_abc_1.abstractmethod
+    def EncodePreview(
+        self,
+        request: _audio_service_pb2.EncodePreviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audio_service_pb2.EncodePreviewResponse, _abc.Awaitable[_audio_service_pb2.EncodePreviewResponse]]:
+        """Codes a mix so that it can be streamed while its video is being made. What was coded before is found again."""
 
     @_abc_1.abstractmethod
     def Mix(

@@ -64,6 +64,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The upload is larger than the platform takes."""
     REASON_ASSET_EMPTY: _Reason.ValueType  # 45
     """The upload held no bytes."""
+    REASON_FILE_NOT_FOUND: _Reason.ValueType  # 46
+    """The video has no file of that name."""
     REASON_CLIP_ADDRESS_REFUSED: _Reason.ValueType  # 60
     """The address of a clip cannot be used: not https, or it leads to a private network."""
     REASON_CLIP_UNREACHABLE: _Reason.ValueType  # 61
@@ -146,6 +148,8 @@ REASON_ASSET_TOO_LARGE: Reason.ValueType  # 44
 """The upload is larger than the platform takes."""
 REASON_ASSET_EMPTY: Reason.ValueType  # 45
 """The upload held no bytes."""
+REASON_FILE_NOT_FOUND: Reason.ValueType  # 46
+"""The video has no file of that name."""
 REASON_CLIP_ADDRESS_REFUSED: Reason.ValueType  # 60
 """The address of a clip cannot be used: not https, or it leads to a private network."""
 REASON_CLIP_UNREACHABLE: Reason.ValueType  # 61

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moneyprinter/media/v1/media.proto\x12\x15moneyprinter.media.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x95\x01\n\x06Object\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"5\n\x08Progress\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"E\n\tFrameRate\x12\x1a\n\tnumerator\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x1c\n\x0b\x64\x65nominator\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\"\xee\x01\n\x04\x43lip\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x34\n\nframe_rate\x18\x05 \x01(\x0b\x32 .moneyprinter.media.v1.FrameRate\x12\x13\n\x0bvideo_codec\x18\x06 \x01(\t\x12\x11\n\thas_audio\x18\x07 \x01(\x08\x12\r\n\x05still\x18\x08 \x01(\x08\"e\n\x06\x43\x61nvas\x12\x19\n\x05width\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x10\x12\x1a\n\x06height\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x10\x12$\n\x11\x66rames_per_second\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x01\"O\n\x05Point\x12\"\n\x01x\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\"\n\x01y\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"\xd8\x03\n\x04Shot\x12-\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12.\n\x05still\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\'\n\x06\x63olour\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^#[0-9a-f]{6}$H\x00\x12/\n\x0csource_start\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05speed\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x33\n\x03\x66it\x18\x06 \x01(\x0e\x32\x1a.moneyprinter.media.v1.FitB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05\x66ocus\x18\x07 \x01(\x0b\x32\x1c.moneyprinter.media.v1.Point\x12\x37\n\x06motion\x18\x08 \x01(\x0e\x32\x1d.moneyprinter.media.v1.MotionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\rmotion_frames\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x12motion_first_frame\x18\n \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x83\x02\n\x07Overlay\x12\x34\n\x05image\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x06\x63\x65ntre\x18\x02 \x01(\x0b\x32\x1c.moneyprinter.media.v1.PointB\x06\xbaH\x03\xc8\x01\x01\x12&\n\x05width\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x07opacity\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1c\n\x0b\x66irst_frame\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\x0b\x66rame_count\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\"\x7f\n\x04Word\x12\x15\n\x04text\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x30\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\"~\n\x03\x43ue\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x04text\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\x90\x04\n\x07Segment\x12\x16\n\x05index\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x36\n\x05shots\x18\x02 \x03(\x0b\x32\x1b.moneyprinter.media.v1.ShotB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x02\x12?\n\ntransition\x18\x03 \x01(\x0e\x32!.moneyprinter.media.v1.TransitionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12 \n\x0b\x66rame_count\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x9a\x0c(\x01\x12\x35\n\x06\x63\x61nvas\x18\x05 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08overlays\x18\x06 \x03(\x0b\x32\x1e.moneyprinter.media.v1.OverlayB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12;\n\x07quality\x18\x07 \x01(\x0e\x32\x1e.moneyprinter.media.v1.QualityB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0c\x63\x61ptions_ass\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=:\x80\x01\xbaH}\x1a{\n\x12segment.transition\x12\x31\x61 transition has two shots, anything else has one\x1a\x32(this.transition != 0) == (this.shots.size() == 2)\"}\n\x08Timeline\x12\x35\n\x06\x63\x61nvas\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08segments\x18\x02 \x03(\x0b\x32\x1e.moneyprinter.media.v1.SegmentB\x08\xbaH\x05\x92\x01\x02\x08\x01*Y\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\r\n\tFIT_COVER\x10\x01\x12\x0f\n\x0b\x46IT_CONTAIN\x10\x02\x12\x0c\n\x08\x46IT_BLUR\x10\x03\x12\x0f\n\x0b\x46IT_STRETCH\x10\x04*t\n\x06Motion\x12\x16\n\x12MOTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eMOTION_ZOOM_IN\x10\x01\x12\x13\n\x0fMOTION_ZOOM_OUT\x10\x02\x12\x14\n\x10MOTION_PAN_RIGHT\x10\x03\x12\x13\n\x0fMOTION_PAN_LEFT\x10\x04*\xdf\x02\n\nTransition\x12\x1a\n\x16TRANSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14TRANSITION_CROSSFADE\x10\x01\x12\x19\n\x15TRANSITION_FADE_BLACK\x10\x02\x12\x19\n\x15TRANSITION_FADE_WHITE\x10\x03\x12\x19\n\x15TRANSITION_SLIDE_LEFT\x10\x04\x12\x1a\n\x16TRANSITION_SLIDE_RIGHT\x10\x05\x12\x17\n\x13TRANSITION_SLIDE_UP\x10\x06\x12\x19\n\x15TRANSITION_SLIDE_DOWN\x10\x07\x12\x18\n\x14TRANSITION_WIPE_LEFT\x10\x08\x12\x19\n\x15TRANSITION_WIPE_RIGHT\x10\t\x12\x16\n\x12TRANSITION_WIPE_UP\x10\n\x12\x18\n\x14TRANSITION_WIPE_DOWN\x10\x0b\x12\x13\n\x0fTRANSITION_ZOOM\x10\x0c*]\n\x07Quality\x12\x17\n\x13QUALITY_UNSPECIFIED\x10\x00\x12\x11\n\rQUALITY_DRAFT\x10\x01\x12\x14\n\x10QUALITY_STANDARD\x10\x02\x12\x10\n\x0cQUALITY_HIGH\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moneyprinter/media/v1/media.proto\x12\x15moneyprinter.media.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x95\x01\n\x06Object\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"5\n\x08Progress\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"E\n\tFrameRate\x12\x1a\n\tnumerator\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x1c\n\x0b\x64\x65nominator\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\"\x94\x03\n\x06Source\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05width\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\x17\n\x06height\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12\r\n\x05still\x18\x04 \x01(\x08\x12G\n\x06\x66ormat\x18\x05 \x01(\tB7\xbaH4r2R\x00R\x08png_pipeR\tjpeg_pipeR\x03gifR\twebp_pipeR\twebp_anim\x12,\n\x07\x64\x65\x63oder\x18\x06 \x01(\tB\x1b\xbaH\x18r\x16R\x00R\x06libvpxR\nlibvpx-vp9\x12\x12\n\nhas_matrix\x18\x07 \x01(\x08\x12\x15\n\rhas_primaries\x18\x08 \x01(\x08\x12\x12\n\nwide_gamut\x18\t \x01(\x08\x12\x36\n\x0chdr_transfer\x18\n \x01(\tB \xbaH\x1dr\x1bR\x00R\tsmpte2084R\x0c\x61rib-std-b67\x12\x12\n\ninterlaced\x18\x0b \x01(\x08\x12\x11\n\thas_alpha\x18\x0c \x01(\x08\"\x8e\x02\n\x04\x43lip\x12-\n\x06source\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Source\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x34\n\nframe_rate\x18\x05 \x01(\x0b\x32 .moneyprinter.media.v1.FrameRate\x12\x13\n\x0bvideo_codec\x18\x06 \x01(\t\x12\x11\n\thas_audio\x18\x07 \x01(\x08\x12-\n\nkey_frames\x18\x08 \x03(\x0b\x32\x19.google.protobuf.Duration\"e\n\x06\x43\x61nvas\x12\x19\n\x05width\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x1a\n\x06height\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12$\n\x11\x66rames_per_second\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18x(\x01\"O\n\x05Point\x12\"\n\x01x\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\"\n\x01y\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"\xa9\x03\n\x04Shot\x12/\n\x06source\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.SourceH\x00\x12\'\n\x06\x63olour\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^#[0-9a-f]{6}$H\x00\x12/\n\x0csource_start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05speed\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x33\n\x03\x66it\x18\x05 \x01(\x0e\x32\x1a.moneyprinter.media.v1.FitB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05\x66ocus\x18\x06 \x01(\x0b\x32\x1c.moneyprinter.media.v1.Point\x12\x37\n\x06motion\x18\x07 \x01(\x0e\x32\x1d.moneyprinter.media.v1.MotionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\rmotion_frames\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x12motion_first_frame\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x42\x0e\n\x05shows\x12\x05\xbaH\x02\x08\x01\"\x83\x02\n\x07Overlay\x12\x34\n\x05image\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.SourceB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x06\x63\x65ntre\x18\x02 \x01(\x0b\x32\x1c.moneyprinter.media.v1.PointB\x06\xbaH\x03\xc8\x01\x01\x12&\n\x05width\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x07opacity\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1c\n\x0b\x66irst_frame\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\x0b\x66rame_count\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\"=\n\x04Size\x12\x19\n\x05width\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x1a\n\x06height\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\"\x7f\n\x04Word\x12\x15\n\x04text\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x30\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\"~\n\x03\x43ue\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x04text\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\x82\x05\n\x07Segment\x12\x16\n\x05index\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x36\n\x05shots\x18\x02 \x03(\x0b\x32\x1b.moneyprinter.media.v1.ShotB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x02\x12?\n\ntransition\x18\x03 \x01(\x0e\x32!.moneyprinter.media.v1.TransitionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12 \n\x0b\x66rame_count\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x9a\x0c(\x01\x12\x35\n\x06\x63\x61nvas\x18\x05 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08overlays\x18\x06 \x03(\x0b\x32\x1e.moneyprinter.media.v1.OverlayB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12;\n\x07quality\x18\x07 \x01(\x0e\x32\x1e.moneyprinter.media.v1.QualityB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0c\x63\x61ptions_ass\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x18\xc0\x84=\x12\x35\n\x05\x63odec\x18\t \x01(\x0e\x32\x1c.moneyprinter.media.v1.CodecB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\nrenditions\x18\n \x03(\x0b\x32\x1b.moneyprinter.media.v1.SizeB\x08\xbaH\x05\x92\x01\x02\x10\x04:\x80\x01\xbaH}\x1a{\n\x12segment.transition\x12\x31\x61 transition has two shots, anything else has one\x1a\x32(this.transition != 0) == (this.shots.size() == 2)*Y\n\x03\x46it\x12\x13\n\x0f\x46IT_UNSPECIFIED\x10\x00\x12\r\n\tFIT_COVER\x10\x01\x12\x0f\n\x0b\x46IT_CONTAIN\x10\x02\x12\x0c\n\x08\x46IT_BLUR\x10\x03\x12\x0f\n\x0b\x46IT_STRETCH\x10\x04*t\n\x06Motion\x12\x16\n\x12MOTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eMOTION_ZOOM_IN\x10\x01\x12\x13\n\x0fMOTION_ZOOM_OUT\x10\x02\x12\x14\n\x10MOTION_PAN_RIGHT\x10\x03\x12\x13\n\x0fMOTION_PAN_LEFT\x10\x04*\xdf\x02\n\nTransition\x12\x1a\n\x16TRANSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14TRANSITION_CROSSFADE\x10\x01\x12\x19\n\x15TRANSITION_FADE_BLACK\x10\x02\x12\x19\n\x15TRANSITION_FADE_WHITE\x10\x03\x12\x19\n\x15TRANSITION_SLIDE_LEFT\x10\x04\x12\x1a\n\x16TRANSITION_SLIDE_RIGHT\x10\x05\x12\x17\n\x13TRANSITION_SLIDE_UP\x10\x06\x12\x19\n\x15TRANSITION_SLIDE_DOWN\x10\x07\x12\x18\n\x14TRANSITION_WIPE_LEFT\x10\x08\x12\x19\n\x15TRANSITION_WIPE_RIGHT\x10\t\x12\x16\n\x12TRANSITION_WIPE_UP\x10\n\x12\x18\n\x14TRANSITION_WIPE_DOWN\x10\x0b\x12\x13\n\x0fTRANSITION_ZOOM\x10\x0c*x\n\x07Quality\x12\x17\n\x13QUALITY_UNSPECIFIED\x10\x00\x12\x11\n\rQUALITY_DRAFT\x10\x01\x12\x14\n\x10QUALITY_STANDARD\x10\x02\x12\x10\n\x0cQUALITY_HIGH\x10\x03\x12\x19\n\x15QUALITY_NEAR_LOSSLESS\x10\x04*\\\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x0e\n\nCODEC_H264\x10\x01\x12\x0e\n\nCODEC_H265\x10\x02\x12\r\n\tCODEC_VP9\x10\x03\x12\r\n\tCODEC_AV1\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,18 +45,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAMERATE'].fields_by_name['numerator']._serialized_options = b'\272H\004\032\002 \000'
   _globals['_FRAMERATE'].fields_by_name['denominator']._loaded_options = None
   _globals['_FRAMERATE'].fields_by_name['denominator']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_SOURCE'].fields_by_name['object']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['object']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SOURCE'].fields_by_name['width']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['width']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_SOURCE'].fields_by_name['height']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['height']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_SOURCE'].fields_by_name['format']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['format']._serialized_options = b'\272H4r2R\000R\010png_pipeR\tjpeg_pipeR\003gifR\twebp_pipeR\twebp_anim'
+  _globals['_SOURCE'].fields_by_name['decoder']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['decoder']._serialized_options = b'\272H\030r\026R\000R\006libvpxR\nlibvpx-vp9'
+  _globals['_SOURCE'].fields_by_name['hdr_transfer']._loaded_options = None
+  _globals['_SOURCE'].fields_by_name['hdr_transfer']._serialized_options = b'\272H\035r\033R\000R\tsmpte2084R\014arib-std-b67'
   _globals['_CANVAS'].fields_by_name['width']._loaded_options = None
-  _globals['_CANVAS'].fields_by_name['width']._serialized_options = b'\272H\007\032\005\030\200 (\020'
+  _globals['_CANVAS'].fields_by_name['width']._serialized_options = b'\272H\007\032\005\030\200@(\020'
   _globals['_CANVAS'].fields_by_name['height']._loaded_options = None
-  _globals['_CANVAS'].fields_by_name['height']._serialized_options = b'\272H\007\032\005\030\200 (\020'
+  _globals['_CANVAS'].fields_by_name['height']._serialized_options = b'\272H\007\032\005\030\200@(\020'
   _globals['_CANVAS'].fields_by_name['frames_per_second']._loaded_options = None
   _globals['_CANVAS'].fields_by_name['frames_per_second']._serialized_options = b'\272H\006\032\004\030x(\001'
   _globals['_POINT'].fields_by_name['x']._loaded_options = None
   _globals['_POINT'].fields_by_name['x']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
   _globals['_POINT'].fields_by_name['y']._loaded_options = None
   _globals['_POINT'].fields_by_name['y']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
-  _globals['_SHOT'].oneofs_by_name['source']._loaded_options = None
-  _globals['_SHOT'].oneofs_by_name['source']._serialized_options = b'\272H\002\010\001'
+  _globals['_SHOT'].oneofs_by_name['shows']._loaded_options = None
+  _globals['_SHOT'].oneofs_by_name['shows']._serialized_options = b'\272H\002\010\001'
   _globals['_SHOT'].fields_by_name['colour']._loaded_options = None
   _globals['_SHOT'].fields_by_name['colour']._serialized_options = b'\272H\022r\0202\016^#[0-9a-f]{6}$'
   _globals['_SHOT'].fields_by_name['speed']._loaded_options = None
@@ -81,6 +93,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OVERLAY'].fields_by_name['first_frame']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_OVERLAY'].fields_by_name['frame_count']._loaded_options = None
   _globals['_OVERLAY'].fields_by_name['frame_count']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_SIZE'].fields_by_name['width']._loaded_options = None
+  _globals['_SIZE'].fields_by_name['width']._serialized_options = b'\272H\007\032\005\030\200@(\020'
+  _globals['_SIZE'].fields_by_name['height']._loaded_options = None
+  _globals['_SIZE'].fields_by_name['height']._serialized_options = b'\272H\007\032\005\030\200@(\020'
   _globals['_WORD'].fields_by_name['text']._loaded_options = None
   _globals['_WORD'].fields_by_name['text']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_WORD'].fields_by_name['start']._loaded_options = None
@@ -109,42 +125,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENT'].fields_by_name['quality']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_SEGMENT'].fields_by_name['captions_ass']._loaded_options = None
   _globals['_SEGMENT'].fields_by_name['captions_ass']._serialized_options = b'\272H\006r\004\030\300\204='
+  _globals['_SEGMENT'].fields_by_name['codec']._loaded_options = None
+  _globals['_SEGMENT'].fields_by_name['codec']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SEGMENT'].fields_by_name['renditions']._loaded_options = None
+  _globals['_SEGMENT'].fields_by_name['renditions']._serialized_options = b'\272H\005\222\001\002\020\004'
   _globals['_SEGMENT']._loaded_options = None
   _globals['_SEGMENT']._serialized_options = b'\272H}\032{\n\022segment.transition\0221a transition has two shots, anything else has one\0322(this.transition != 0) == (this.shots.size() == 2)'
-  _globals['_TIMELINE'].fields_by_name['canvas']._loaded_options = None
-  _globals['_TIMELINE'].fields_by_name['canvas']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_TIMELINE'].fields_by_name['segments']._loaded_options = None
-  _globals['_TIMELINE'].fields_by_name['segments']._serialized_options = b'\272H\005\222\001\002\010\001'
-  _globals['_FIT']._serialized_start=2476
-  _globals['_FIT']._serialized_end=2565
-  _globals['_MOTION']._serialized_start=2567
-  _globals['_MOTION']._serialized_end=2683
-  _globals['_TRANSITION']._serialized_start=2686
-  _globals['_TRANSITION']._serialized_end=3037
-  _globals['_QUALITY']._serialized_start=3039
-  _globals['_QUALITY']._serialized_end=3132
+  _globals['_FIT']._serialized_start=2918
+  _globals['_FIT']._serialized_end=3007
+  _globals['_MOTION']._serialized_start=3009
+  _globals['_MOTION']._serialized_end=3125
+  _globals['_TRANSITION']._serialized_start=3128
+  _globals['_TRANSITION']._serialized_end=3479
+  _globals['_QUALITY']._serialized_start=3481
+  _globals['_QUALITY']._serialized_end=3601
+  _globals['_CODEC']._serialized_start=3603
+  _globals['_CODEC']._serialized_end=3695
   _globals['_OBJECT']._serialized_start=122
   _globals['_OBJECT']._serialized_end=271
   _globals['_PROGRESS']._serialized_start=273
   _globals['_PROGRESS']._serialized_end=326
   _globals['_FRAMERATE']._serialized_start=328
   _globals['_FRAMERATE']._serialized_end=397
-  _globals['_CLIP']._serialized_start=400
-  _globals['_CLIP']._serialized_end=638
-  _globals['_CANVAS']._serialized_start=640
-  _globals['_CANVAS']._serialized_end=741
-  _globals['_POINT']._serialized_start=743
-  _globals['_POINT']._serialized_end=822
-  _globals['_SHOT']._serialized_start=825
-  _globals['_SHOT']._serialized_end=1297
-  _globals['_OVERLAY']._serialized_start=1300
-  _globals['_OVERLAY']._serialized_end=1559
-  _globals['_WORD']._serialized_start=1561
-  _globals['_WORD']._serialized_end=1688
-  _globals['_CUE']._serialized_start=1690
-  _globals['_CUE']._serialized_end=1816
-  _globals['_SEGMENT']._serialized_start=1819
-  _globals['_SEGMENT']._serialized_end=2347
-  _globals['_TIMELINE']._serialized_start=2349
-  _globals['_TIMELINE']._serialized_end=2474
+  _globals['_SOURCE']._serialized_start=400
+  _globals['_SOURCE']._serialized_end=804
+  _globals['_CLIP']._serialized_start=807
+  _globals['_CLIP']._serialized_end=1077
+  _globals['_CANVAS']._serialized_start=1079
+  _globals['_CANVAS']._serialized_end=1180
+  _globals['_POINT']._serialized_start=1182
+  _globals['_POINT']._serialized_end=1261
+  _globals['_SHOT']._serialized_start=1264
+  _globals['_SHOT']._serialized_end=1689
+  _globals['_OVERLAY']._serialized_start=1692
+  _globals['_OVERLAY']._serialized_end=1951
+  _globals['_SIZE']._serialized_start=1953
+  _globals['_SIZE']._serialized_end=2014
+  _globals['_WORD']._serialized_start=2016
+  _globals['_WORD']._serialized_end=2143
+  _globals['_CUE']._serialized_start=2145
+  _globals['_CUE']._serialized_end=2271
+  _globals['_SEGMENT']._serialized_start=2274
+  _globals['_SEGMENT']._serialized_end=2916
 # @@protoc_insertion_point(module_scope)

@@ -162,6 +162,8 @@ class _QualityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Quality.Value
     """The default: H.264 veryfast, CRF 23."""
     QUALITY_HIGH: _Quality.ValueType  # 3
     """Slower and better: H.264 medium, CRF 20."""
+    QUALITY_NEAR_LOSSLESS: _Quality.ValueType  # 4
+    """Nothing lost that an eye could see, for further editing: H.264 slow, CRF 12."""
 
 class Quality(_Quality, metaclass=_QualityEnumTypeWrapper):
     """How well, and at what cost, the picture is encoded. Every segment of a video has the same."""
@@ -174,7 +176,41 @@ QUALITY_STANDARD: Quality.ValueType  # 2
 """The default: H.264 veryfast, CRF 23."""
 QUALITY_HIGH: Quality.ValueType  # 3
 """Slower and better: H.264 medium, CRF 20."""
+QUALITY_NEAR_LOSSLESS: Quality.ValueType  # 4
+"""Nothing lost that an eye could see, for further editing: H.264 slow, CRF 12."""
 Global___Quality: _TypeAlias = Quality  # noqa: Y015
+
+class _Codec:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CodecEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Codec.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CODEC_UNSPECIFIED: _Codec.ValueType  # 0
+    """Not said: H.264."""
+    CODEC_H264: _Codec.ValueType  # 1
+    """H.264 (AVC): plays everywhere."""
+    CODEC_H265: _Codec.ValueType  # 2
+    """H.265 (HEVC)."""
+    CODEC_VP9: _Codec.ValueType  # 3
+    """VP9, for WebM."""
+    CODEC_AV1: _Codec.ValueType  # 4
+    """AV1."""
+
+class Codec(_Codec, metaclass=_CodecEnumTypeWrapper):
+    """How the picture is coded."""
+
+CODEC_UNSPECIFIED: Codec.ValueType  # 0
+"""Not said: H.264."""
+CODEC_H264: Codec.ValueType  # 1
+"""H.264 (AVC): plays everywhere."""
+CODEC_H265: Codec.ValueType  # 2
+"""H.265 (HEVC)."""
+CODEC_VP9: Codec.ValueType  # 3
+"""VP9, for WebM."""
+CODEC_AV1: Codec.ValueType  # 4
+"""AV1."""
+Global___Codec: _TypeAlias = Codec  # noqa: Y015
 
 @_typing.final
 class Object(_message.Message):
@@ -255,19 +291,87 @@ class FrameRate(_message.Message):
 Global___FrameRate: _TypeAlias = FrameRate  # noqa: Y015
 
 @_typing.final
+class Source(_message.Message):
+    """What must be known of a clip or picture before it is drawn, and its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    STILL_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    DECODER_FIELD_NUMBER: _builtins.int
+    HAS_MATRIX_FIELD_NUMBER: _builtins.int
+    HAS_PRIMARIES_FIELD_NUMBER: _builtins.int
+    WIDE_GAMUT_FIELD_NUMBER: _builtins.int
+    HDR_TRANSFER_FIELD_NUMBER: _builtins.int
+    INTERLACED_FIELD_NUMBER: _builtins.int
+    HAS_ALPHA_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """The width of its picture in pixels, as it is coded."""
+    height: _builtins.int
+    """The height of its picture in pixels, as it is coded."""
+    still: _builtins.bool
+    """Whether it is a single picture."""
+    format: _builtins.str
+    """The one format that ffmpeg opens it as (`png_pipe`, `gif`, ...). Empty: a video, whose format is found."""
+    decoder: _builtins.str
+    """The decoder that sees its transparent parts, when ffmpeg's first choice does not."""
+    has_matrix: _builtins.bool
+    """Whether it says how its colours are coded."""
+    has_primaries: _builtins.bool
+    """Whether it says which red, green and blue it means."""
+    wide_gamut: _builtins.bool
+    """Whether its colours are those of BT.2020."""
+    hdr_transfer: _builtins.str
+    """How the light of HDR is coded: `smpte2084` (PQ) or `arib-std-b67` (HLG). Empty: no HDR."""
+    interlaced: _builtins.bool
+    """Whether its frames are made of two fields."""
+    has_alpha: _builtins.bool
+    """Whether parts of it are transparent."""
+    @_builtins.property
+    def object(self) -> Global___Object:
+        """Its bytes, as they were handed in."""
+
+    def __init__(
+        self,
+        *,
+        object: Global___Object | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        still: _builtins.bool = ...,
+        format: _builtins.str = ...,
+        decoder: _builtins.str = ...,
+        has_matrix: _builtins.bool = ...,
+        has_primaries: _builtins.bool = ...,
+        wide_gamut: _builtins.bool = ...,
+        hdr_transfer: _builtins.str = ...,
+        interlaced: _builtins.bool = ...,
+        has_alpha: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "object", b"object", "still", b"still", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Source: _TypeAlias = Source  # noqa: Y015
+
+@_typing.final
 class Clip(_message.Message):
     """A source that was fetched, probed and found to be a video that plays or a picture that shows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OBJECT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     FRAME_RATE_FIELD_NUMBER: _builtins.int
     VIDEO_CODEC_FIELD_NUMBER: _builtins.int
     HAS_AUDIO_FIELD_NUMBER: _builtins.int
-    STILL_FIELD_NUMBER: _builtins.int
+    KEY_FRAMES_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Its displayed width in pixels, rotation applied."""
     height: _builtins.int
@@ -276,11 +380,9 @@ class Clip(_message.Message):
     """The name of its video codec, as ffmpeg spells it (`h264`, `vp9`, ...)."""
     has_audio: _builtins.bool
     """Whether it has sound of its own."""
-    still: _builtins.bool
-    """Whether it is a still picture."""
     @_builtins.property
-    def object(self) -> Global___Object:
-        """Its bytes, as they were handed in."""
+    def source(self) -> Global___Source:
+        """Its bytes and its picture."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -290,21 +392,27 @@ class Clip(_message.Message):
     def frame_rate(self) -> Global___FrameRate:
         """Its average frame rate."""
 
+    @_builtins.property
+    def key_frames(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
+        """Where decoding can begin, in the part that is wanted, from the clip's start; none closer than half a second to
+        the one before. Empty: not known.
+        """
+
     def __init__(
         self,
         *,
-        object: Global___Object | None = ...,
+        source: Global___Source | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         frame_rate: Global___FrameRate | None = ...,
         video_codec: _builtins.str = ...,
         has_audio: _builtins.bool = ...,
-        still: _builtins.bool = ...,
+        key_frames: _abc.Iterable[_duration_pb2.Duration] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "object", b"object"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "object", b"object", "still", b"still", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "key_frames", b"key_frames", "source", b"source", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,8 +480,7 @@ class Shot(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLIP_FIELD_NUMBER: _builtins.int
-    STILL_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     COLOUR_FIELD_NUMBER: _builtins.int
     SOURCE_START_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
@@ -395,12 +502,8 @@ class Shot(_message.Message):
     motion_first_frame: _builtins.int
     """Where in the motion the first frame of this segment is."""
     @_builtins.property
-    def clip(self) -> Global___Object:
-        """A clip."""
-
-    @_builtins.property
-    def still(self) -> Global___Object:
-        """A still picture."""
+    def source(self) -> Global___Source:
+        """A clip or a still picture."""
 
     @_builtins.property
     def source_start(self) -> _duration_pb2.Duration:
@@ -413,8 +516,7 @@ class Shot(_message.Message):
     def __init__(
         self,
         *,
-        clip: Global___Object | None = ...,
-        still: Global___Object | None = ...,
+        source: Global___Source | None = ...,
         colour: _builtins.str = ...,
         source_start: _duration_pb2.Duration | None = ...,
         speed: _builtins.float = ...,
@@ -424,13 +526,13 @@ class Shot(_message.Message):
         motion_frames: _builtins.int = ...,
         motion_first_frame: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "colour", b"colour", "focus", b"focus", "source", b"source", "source_start", b"source_start", "still", b"still"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "focus", b"focus", "shows", b"shows", "source", b"source", "source_start", b"source_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "source", b"source", "source_start", b"source_start", "speed", b"speed", "still", b"still"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["clip", "still", "colour"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    _WhichOneofReturnType_shows: _TypeAlias = _typing.Literal["source", "colour"]  # noqa: Y015
+    _WhichOneofArgType_shows: _TypeAlias = _typing.Literal["shows", b"shows"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_shows) -> _WhichOneofReturnType_shows | None: ...
 
 Global___Shot: _TypeAlias = Shot  # noqa: Y015
 
@@ -455,7 +557,7 @@ class Overlay(_message.Message):
     frame_count: _builtins.int
     """How many frames show it."""
     @_builtins.property
-    def image(self) -> Global___Object:
+    def image(self) -> Global___Source:
         """The picture; transparent parts stay so."""
 
     @_builtins.property
@@ -465,7 +567,7 @@ class Overlay(_message.Message):
     def __init__(
         self,
         *,
-        image: Global___Object | None = ...,
+        image: Global___Source | None = ...,
         centre: Global___Point | None = ...,
         width: _builtins.float = ...,
         opacity: _builtins.float = ...,
@@ -479,6 +581,32 @@ class Overlay(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Overlay: _TypeAlias = Overlay  # noqa: Y015
+
+@_typing.final
+class Size(_message.Message):
+    """The size of a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Width in pixels, even."""
+    height: _builtins.int
+    """Height in pixels, even."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Size: _TypeAlias = Size  # noqa: Y015
 
 @_typing.final
 class Word(_message.Message):
@@ -564,6 +692,8 @@ class Segment(_message.Message):
     OVERLAYS_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     CAPTIONS_ASS_FIELD_NUMBER: _builtins.int
+    CODEC_FIELD_NUMBER: _builtins.int
+    RENDITIONS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its place in the timeline, from 0."""
     transition: Global___Transition.ValueType
@@ -576,6 +706,8 @@ class Segment(_message.Message):
     """The captions burnt into it: an ASS script whose times count from the segment's first frame.
     Empty: none.
     """
+    codec: Global___Codec.ValueType
+    """How it is coded."""
     @_builtins.property
     def shots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shot]:
         """What it shows: one shot, or the two of a transition."""
@@ -588,6 +720,10 @@ class Segment(_message.Message):
     def overlays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Overlay]:
         """Pictures laid over it, under the captions."""
 
+    @_builtins.property
+    def renditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Size]:
+        """Smaller sizes in which the same pictures are wanted too, of the same shape."""
+
     def __init__(
         self,
         *,
@@ -599,41 +735,13 @@ class Segment(_message.Message):
         overlays: _abc.Iterable[Global___Overlay] | None = ...,
         quality: Global___Quality.ValueType = ...,
         captions_ass: _builtins.str = ...,
+        codec: Global___Codec.ValueType = ...,
+        renditions: _abc.Iterable[Global___Size] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "captions_ass", b"captions_ass", "frame_count", b"frame_count", "index", b"index", "overlays", b"overlays", "quality", b"quality", "shots", b"shots", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "captions_ass", b"captions_ass", "codec", b"codec", "frame_count", b"frame_count", "index", b"index", "overlays", b"overlays", "quality", b"quality", "renditions", b"renditions", "shots", b"shots", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
-
-@_typing.final
-class Timeline(_message.Message):
-    """The plan of a whole video: its segments in order."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CANVAS_FIELD_NUMBER: _builtins.int
-    SEGMENTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def canvas(self) -> Global___Canvas:
-        """The picture that every segment is drawn on."""
-
-    @_builtins.property
-    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
-        """The segments, in order; their frames add up to the video's."""
-
-    def __init__(
-        self,
-        *,
-        canvas: Global___Canvas | None = ...,
-        segments: _abc.Iterable[Global___Segment] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "segments", b"segments"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Timeline: _TypeAlias = Timeline  # noqa: Y015

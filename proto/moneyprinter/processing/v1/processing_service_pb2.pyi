@@ -3,8 +3,10 @@
 isort:skip_file
 Renders one segment of a timeline. The only place where a frame is encoded for the finished video."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from moneyprinter.media.v1 import media_pb2 as _media_pb2
 import builtins as _builtins
 import sys
@@ -82,13 +84,27 @@ class RenderedSegment(_message.Message):
     VIDEO_FIELD_NUMBER: _builtins.int
     FRAME_COUNT_FIELD_NUMBER: _builtins.int
     REUSED_FIELD_NUMBER: _builtins.int
+    HEADER_BYTES_FIELD_NUMBER: _builtins.int
+    TIME_OFFSET_FIELD_NUMBER: _builtins.int
+    TICKS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    RENDITIONS_FIELD_NUMBER: _builtins.int
     frame_count: _builtins.int
     """How many frames it has."""
     reused: _builtins.bool
     """Whether it was found, not rendered."""
+    header_bytes: _builtins.int
+    """How many bytes before its fragment describe it: the same for all segments of a video."""
+    time_offset: _builtins.int
+    """Where in the file its first frame's time is: 8 bytes, big endian, in ticks; 0 as it is rendered."""
+    ticks_per_second: _builtins.int
+    """Ticks in a second."""
     @_builtins.property
     def video(self) -> _media_pb2.Object:
-        """The picture: MP4 with one H.264 stream, no sound."""
+        """The picture: a fragmented MP4 (CMAF) with one fragment, one video stream, no sound."""
+
+    @_builtins.property
+    def renditions(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Object]:
+        """The same in the smaller sizes that were asked for, in their order."""
 
     def __init__(
         self,
@@ -96,10 +112,14 @@ class RenderedSegment(_message.Message):
         video: _media_pb2.Object | None = ...,
         frame_count: _builtins.int = ...,
         reused: _builtins.bool = ...,
+        header_bytes: _builtins.int = ...,
+        time_offset: _builtins.int = ...,
+        ticks_per_second: _builtins.int = ...,
+        renditions: _abc.Iterable[_media_pb2.Object] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_count", b"frame_count", "reused", b"reused", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_count", b"frame_count", "header_bytes", b"header_bytes", "renditions", b"renditions", "reused", b"reused", "ticks_per_second", b"ticks_per_second", "time_offset", b"time_offset", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,9 +3,12 @@
 isort:skip_file
 Finishes a video: sound and picture together, poster, and a check of the result."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from moneyprinter.media.v1 import media_pb2 as _media_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Container:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContainerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Container.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTAINER_UNSPECIFIED: _Container.ValueType  # 0
+    """Not said; a server refuses it."""
+    CONTAINER_MP4: _Container.ValueType  # 1
+    """MP4, fast start, with AAC."""
+    CONTAINER_WEBM: _Container.ValueType  # 2
+    """WebM with Opus."""
+
+class Container(_Container, metaclass=_ContainerEnumTypeWrapper):
+    """A kind of file, with the codec of its sound."""
+
+CONTAINER_UNSPECIFIED: Container.ValueType  # 0
+"""Not said; a server refuses it."""
+CONTAINER_MP4: Container.ValueType  # 1
+"""MP4, fast start, with AAC."""
+CONTAINER_WEBM: Container.ValueType  # 2
+"""WebM with Opus."""
+Global___Container: _TypeAlias = Container  # noqa: Y015
+
 @_typing.final
 class FinishVideoRequest(_message.Message):
     """Names the parts."""
@@ -29,12 +56,17 @@ class FinishVideoRequest(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     FOLDER_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    RENDITIONS_FIELD_NUMBER: _builtins.int
+    GIF_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What the video is called; written into the file."""
     folder: _builtins.str
-    """The folder of the job: the results are kept as `<folder>/video.mp4`, `<folder>/poster.jpg` and
-    `<folder>/thumbnails.jpg`.
-    """
+    """The folder of the job: the results are kept as `<folder>/video.mp4`, `<folder>/poster.jpg` and so on."""
+    container: Global___Container.ValueType
+    """What kind of file it becomes."""
+    gif: _builtins.bool
+    """Whether a small animation is made of it."""
     @_builtins.property
     def video(self) -> _media_pb2.Object:
         """The picture, as ConcatenationService made it."""
@@ -47,6 +79,10 @@ class FinishVideoRequest(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """How long the plan says the video is."""
 
+    @_builtins.property
+    def renditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rendition]:
+        """The same picture in smaller sizes, which get the same sound."""
+
     def __init__(
         self,
         *,
@@ -55,14 +91,45 @@ class FinishVideoRequest(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         title: _builtins.str = ...,
         folder: _builtins.str = ...,
+        container: Global___Container.ValueType = ...,
+        renditions: _abc.Iterable[Global___Rendition] | None = ...,
+        gif: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "folder", b"folder", "title", b"title", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "container", b"container", "duration", b"duration", "folder", b"folder", "gif", b"gif", "renditions", b"renditions", "title", b"title", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinishVideoRequest: _TypeAlias = FinishVideoRequest  # noqa: Y015
+
+@_typing.final
+class Rendition(_message.Message):
+    """The picture of a video in another size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What tells its file from the others: `480p` makes it `video-480p.mp4`."""
+    @_builtins.property
+    def video(self) -> _media_pb2.Object:
+        """The picture, as ConcatenationService made it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        video: _media_pb2.Object | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["video", b"video"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rendition: _TypeAlias = Rendition  # noqa: Y015
 
 @_typing.final
 class FinishVideoResponse(_message.Message):
@@ -102,46 +169,64 @@ class FinishedVideo(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VIDEO_FIELD_NUMBER: _builtins.int
-    POSTER_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     TRUE_PEAK_DBTP_FIELD_NUMBER: _builtins.int
-    THUMBNAILS_FIELD_NUMBER: _builtins.int
     loudness_lufs: _builtins.float
     """Its integrated loudness in LUFS, measured in the finished file."""
     true_peak_dbtp: _builtins.float
     """Its true peak in dBTP, measured in the finished file."""
     @_builtins.property
-    def video(self) -> _media_pb2.Object:
-        """The video: MP4, fast start, H.264 and AAC."""
-
-    @_builtins.property
-    def poster(self) -> _media_pb2.Object:
-        """Its poster: a JPEG of the video's size."""
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
+        """All that was made; the video itself comes first."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Its length, measured."""
 
-    @_builtins.property
-    def thumbnails(self) -> _media_pb2.Object:
-        """Ten pictures of it side by side, evenly spread over its length: a JPEG, 160 pixels high."""
-
     def __init__(
         self,
         *,
-        video: _media_pb2.Object | None = ...,
-        poster: _media_pb2.Object | None = ...,
+        files: _abc.Iterable[Global___File] | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         loudness_lufs: _builtins.float = ...,
         true_peak_dbtp: _builtins.float = ...,
-        thumbnails: _media_pb2.Object | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "poster", b"poster", "thumbnails", b"thumbnails", "video", b"video"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "loudness_lufs", b"loudness_lufs", "poster", b"poster", "thumbnails", b"thumbnails", "true_peak_dbtp", b"true_peak_dbtp", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "files", b"files", "loudness_lufs", b"loudness_lufs", "true_peak_dbtp", b"true_peak_dbtp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinishedVideo: _TypeAlias = FinishedVideo  # noqa: Y015
+
+@_typing.final
+class File(_message.Message):
+    """A file that was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called: `video.mp4` or `video.webm`; `video-480p.mp4` and so on for renditions; `poster.jpg`, a
+    picture of the video's size; `thumbnails.jpg`, ten pictures of it side by side, 160 pixels high; `preview.gif`.
+    """
+    @_builtins.property
+    def object(self) -> _media_pb2.Object:
+        """Its bytes."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        object: _media_pb2.Object | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "object", b"object"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___File: _TypeAlias = File  # noqa: Y015

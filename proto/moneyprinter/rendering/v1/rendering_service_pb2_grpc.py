@@ -47,8 +47,8 @@ class RenderingServiceServicer:
     """
 
     def FinishVideo(self, request, context):
-        """Muxes picture and sound into a fast-start MP4, takes a poster frame, and checks the result. A
-        video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
+        """Muxes picture and sound into a file that plays while it loads, takes a poster frame, and checks the
+        result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
         exactly one result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -34,8 +34,8 @@ class RenderingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RenderingServiceAsyncStub: ...
     FinishVideo: _grpc.UnaryStreamMultiCallable[_rendering_service_pb2.FinishVideoRequest, _rendering_service_pb2.FinishVideoResponse]
-    """Muxes picture and sound into a fast-start MP4, takes a poster frame, and checks the result. A
-    video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
+    """Muxes picture and sound into a file that plays while it loads, takes a poster frame, and checks the
+    result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
     exactly one result.
     """
 
@@ -45,8 +45,8 @@ class RenderingServiceAsyncStub(RenderingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     FinishVideo: _aio.UnaryStreamMultiCallable[_rendering_service_pb2.FinishVideoRequest, _rendering_service_pb2.FinishVideoResponse]  # type: ignore[assignment]
-    """Muxes picture and sound into a fast-start MP4, takes a poster frame, and checks the result. A
-    video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
+    """Muxes picture and sound into a file that plays while it loads, takes a poster frame, and checks the
+    result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
     exactly one result.
     """
 
@@ -59,8 +59,8 @@ class RenderingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rendering_service_pb2.FinishVideoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_rendering_service_pb2.FinishVideoResponse], _abc.AsyncIterator[_rendering_service_pb2.FinishVideoResponse]]:
-        """Muxes picture and sound into a fast-start MP4, takes a poster frame, and checks the result. A
-        video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
+        """Muxes picture and sound into a file that plays while it loads, takes a poster frame, and checks the
+        result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
         exactly one result.
         """
 

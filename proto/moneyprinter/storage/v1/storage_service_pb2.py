@@ -27,7 +27,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/storage/v1/storage_service.proto\x12\x17moneyprinter.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xcc\x02\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.moneyprinter.storage.v1.PutObjectRequest.HeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x12\x44\n\x07trailer\x18\x03 \x01(\x0b\x32\x31.moneyprinter.storage.v1.PutObjectRequest.TrailerH\x00\x1aQ\n\x06Header\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x1a\x30\n\x07Trailer\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$B\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"B\n\x11PutObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"[\n\x10GetObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\xda\x01\n\x11GetObjectResponse\x12/\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x45\n\x07trailer\x18\x03 \x01(\x0b\x32\x32.moneyprinter.storage.v1.GetObjectResponse.TrailerH\x00\x1a-\n\x07Trailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\\\n\x11HeadObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"C\n\x12HeadObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"^\n\x13\x44\x65leteObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\x16\n\x14\x44\x65leteObjectResponse2\xc7\x05\n\x0eStorageService\x12\xb6\x01\n\tPutObject\x12).moneyprinter.storage.v1.PutObjectRequest\x1a*.moneyprinter.storage.v1.PutObjectResponse\"P\xb2\xe1\x18L\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\"\x03\x08\x90\x1c(\x01\x12\xb8\x01\n\tGetObject\x12).moneyprinter.storage.v1.GetObjectRequest\x1a*.moneyprinter.storage.v1.GetObjectResponse\"R\xb2\xe1\x18N\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x03\x08\x90\x1c\x30\x01\x12\xb8\x01\n\nHeadObject\x12*.moneyprinter.storage.v1.HeadObjectRequest\x1a+.moneyprinter.storage.v1.HeadObjectResponse\"Q\xb2\xe1\x18M\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x02\x08\n\x12\x85\x01\n\x0c\x44\x65leteObject\x12,.moneyprinter.storage.v1.DeleteObjectRequest\x1a-.moneyprinter.storage.v1.DeleteObjectResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/storage/v1/storage_service.proto\x12\x17moneyprinter.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xcc\x02\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.moneyprinter.storage.v1.PutObjectRequest.HeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x12\x44\n\x07trailer\x18\x03 \x01(\x0b\x32\x31.moneyprinter.storage.v1.PutObjectRequest.TrailerH\x00\x1aQ\n\x06Header\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x1a\x30\n\x07Trailer\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$B\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"B\n\x11PutObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"\x8d\x01\n\x10GetObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06length\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xda\x01\n\x11GetObjectResponse\x12/\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x45\n\x07trailer\x18\x03 \x01(\x0b\x32\x32.moneyprinter.storage.v1.GetObjectResponse.TrailerH\x00\x1a-\n\x07Trailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\\\n\x11HeadObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"C\n\x12HeadObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"^\n\x13\x44\x65leteObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\x16\n\x14\x44\x65leteObjectResponse2\xc7\x05\n\x0eStorageService\x12\xb6\x01\n\tPutObject\x12).moneyprinter.storage.v1.PutObjectRequest\x1a*.moneyprinter.storage.v1.PutObjectResponse\"P\xb2\xe1\x18L\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\"\x03\x08\x90\x1c(\x01\x12\xb8\x01\n\tGetObject\x12).moneyprinter.storage.v1.GetObjectRequest\x1a*.moneyprinter.storage.v1.GetObjectResponse\"R\xb2\xe1\x18N\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x03\x08\x90\x1c\x30\x01\x12\xb8\x01\n\nHeadObject\x12*.moneyprinter.storage.v1.HeadObjectRequest\x1a+.moneyprinter.storage.v1.HeadObjectResponse\"Q\xb2\xe1\x18M\n\x0corchestrator\n\x05\x61udio\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x02\x08\n\x12\x85\x01\n\x0c\x44\x65leteObject\x12,.moneyprinter.storage.v1.DeleteObjectRequest\x1a-.moneyprinter.storage.v1.DeleteObjectResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTOBJECTREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\006z\004\030\200\200@'
   _globals['_GETOBJECTREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_GETOBJECTREQUEST'].fields_by_name['key']._serialized_options = b'\272H7r5\020\001\030\200\0022.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$'
+  _globals['_GETOBJECTREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_GETOBJECTREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_GETOBJECTREQUEST'].fields_by_name['length']._loaded_options = None
+  _globals['_GETOBJECTREQUEST'].fields_by_name['length']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_GETOBJECTRESPONSE'].oneofs_by_name['part']._loaded_options = None
   _globals['_GETOBJECTRESPONSE'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
   _globals['_HEADOBJECTREQUEST'].fields_by_name['key']._loaded_options = None
@@ -66,20 +70,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTOBJECTREQUEST_TRAILER']._serialized_end=493
   _globals['_PUTOBJECTRESPONSE']._serialized_start=510
   _globals['_PUTOBJECTRESPONSE']._serialized_end=576
-  _globals['_GETOBJECTREQUEST']._serialized_start=578
-  _globals['_GETOBJECTREQUEST']._serialized_end=669
-  _globals['_GETOBJECTRESPONSE']._serialized_start=672
-  _globals['_GETOBJECTRESPONSE']._serialized_end=890
-  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_start=830
-  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_end=875
-  _globals['_HEADOBJECTREQUEST']._serialized_start=892
-  _globals['_HEADOBJECTREQUEST']._serialized_end=984
-  _globals['_HEADOBJECTRESPONSE']._serialized_start=986
-  _globals['_HEADOBJECTRESPONSE']._serialized_end=1053
-  _globals['_DELETEOBJECTREQUEST']._serialized_start=1055
-  _globals['_DELETEOBJECTREQUEST']._serialized_end=1149
-  _globals['_DELETEOBJECTRESPONSE']._serialized_start=1151
-  _globals['_DELETEOBJECTRESPONSE']._serialized_end=1173
-  _globals['_STORAGESERVICE']._serialized_start=1176
-  _globals['_STORAGESERVICE']._serialized_end=1887
+  _globals['_GETOBJECTREQUEST']._serialized_start=579
+  _globals['_GETOBJECTREQUEST']._serialized_end=720
+  _globals['_GETOBJECTRESPONSE']._serialized_start=723
+  _globals['_GETOBJECTRESPONSE']._serialized_end=941
+  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_start=881
+  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_end=926
+  _globals['_HEADOBJECTREQUEST']._serialized_start=943
+  _globals['_HEADOBJECTREQUEST']._serialized_end=1035
+  _globals['_HEADOBJECTRESPONSE']._serialized_start=1037
+  _globals['_HEADOBJECTRESPONSE']._serialized_end=1104
+  _globals['_DELETEOBJECTREQUEST']._serialized_start=1106
+  _globals['_DELETEOBJECTREQUEST']._serialized_end=1200
+  _globals['_DELETEOBJECTRESPONSE']._serialized_start=1202
+  _globals['_DELETEOBJECTRESPONSE']._serialized_end=1224
+  _globals['_STORAGESERVICE']._serialized_start=1227
+  _globals['_STORAGESERVICE']._serialized_end=1938
 # @@protoc_insertion_point(module_scope)

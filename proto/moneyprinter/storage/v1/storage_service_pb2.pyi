@@ -124,16 +124,24 @@ class GetObjectRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its key."""
+    offset: _builtins.int
+    """The first byte that is wanted. At or after the object's end, no bytes come."""
+    length: _builtins.int
+    """How many bytes are wanted; fewer come when the object ends before. 0: all up to its end."""
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "length", b"length", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,7 +162,7 @@ class GetObjectResponse(_message.Message):
         SHA256_FIELD_NUMBER: _builtins.int
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
         sha256: _builtins.str
-        """The SHA-256 of all chunks, as they were decrypted."""
+        """The SHA-256 of all chunks that were sent, as they were decrypted."""
         size_bytes: _builtins.int
         """How many bytes the chunks hold."""
         def __init__(

@@ -71,8 +71,8 @@ class StorageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetObject(self, request, context):
-        """Reads an object. The first message is the header, then chunks of 256 KiB, last the trailer: a
-        stream without trailer was cut.
+        """Reads an object, or a part of it. The first message is the header, then chunks of at most 256 KiB,
+        last the trailer: a stream without trailer was cut.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,8 @@ class StorageServiceStub:
     that was there is replaced.
     """
     GetObject: _grpc.UnaryStreamMultiCallable[_storage_service_pb2.GetObjectRequest, _storage_service_pb2.GetObjectResponse]
-    """Reads an object. The first message is the header, then chunks of 256 KiB, last the trailer: a
-    stream without trailer was cut.
+    """Reads an object, or a part of it. The first message is the header, then chunks of at most 256 KiB,
+    last the trailer: a stream without trailer was cut.
     """
     HeadObject: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]
     """Describes an object; NOT_FOUND when there is none."""
@@ -58,8 +58,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
     that was there is replaced.
     """
     GetObject: _aio.UnaryStreamMultiCallable[_storage_service_pb2.GetObjectRequest, _storage_service_pb2.GetObjectResponse]  # type: ignore[assignment]
-    """Reads an object. The first message is the header, then chunks of 256 KiB, last the trailer: a
-    stream without trailer was cut.
+    """Reads an object, or a part of it. The first message is the header, then chunks of at most 256 KiB,
+    last the trailer: a stream without trailer was cut.
     """
     HeadObject: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]  # type: ignore[assignment]
     """Describes an object; NOT_FOUND when there is none."""
@@ -86,8 +86,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_service_pb2.GetObjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_storage_service_pb2.GetObjectResponse], _abc.AsyncIterator[_storage_service_pb2.GetObjectResponse]]:
-        """Reads an object. The first message is the header, then chunks of 256 KiB, last the trailer: a
-        stream without trailer was cut.
+        """Reads an object, or a part of it. The first message is the header, then chunks of at most 256 KiB,
+        last the trailer: a stream without trailer was cut.
         """
 
     @_abc_1.abstractmethod

@@ -78,7 +78,7 @@ Global___CreateVideoRequest: _TypeAlias = CreateVideoRequest  # noqa: Y015
 
 @_typing.final
 class Clip(_message.Message):
-    """A clip of a request: its address or an uploaded asset, and the part of it that is used."""
+    """A clip of a request: its address, an uploaded asset or a colour, and the part of it that is used."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -93,6 +93,9 @@ class Clip(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     SOUND_VOLUME_FIELD_NUMBER: _builtins.int
     SCRIPT_FIELD_NUMBER: _builtins.int
+    COLOUR_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TRANSITION_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """Where the clip is fetched from: an `https://` address."""
     start_time: _builtins.str
@@ -110,13 +113,19 @@ class Clip(_message.Message):
     motion: _builtins.str
     """How a still picture moves: `none`, `zoom_in`, `zoom_out`, `pan_left` or `pan_right`. Empty: `zoom_in`."""
     duration: _builtins.float
-    """How many seconds a still picture is shown. 0: as the others leave time."""
+    """How many seconds a still picture or a colour is shown. 0: a picture as the others leave time, a colour 3 seconds."""
     sound_volume: _builtins.float
     """How loud a video's own sound is kept: 1 is as it was. 0: not at all."""
     script: _builtins.str
     """The part of the narration that is spoken while this clip is shown. Either every clip has one, and
     `audio.script` is absent, or none has.
     """
+    colour: _builtins.str
+    """A plain colour instead of a clip, `#rrggbb`; with `title`, a title card."""
+    title: _builtins.str
+    """A title that is shown in large letters over the clip, as long as it is shown."""
+    transition: _builtins.str
+    """How the clip before turns into this one, as `Settings.transition` has it. Empty: as `Settings.transition` says."""
     @_builtins.property
     def focus(self) -> Global___Point:
         """The point that stays in sight when something is cut off. Absent: the middle."""
@@ -135,10 +144,13 @@ class Clip(_message.Message):
         duration: _builtins.float = ...,
         sound_volume: _builtins.float = ...,
         script: _builtins.str = ...,
+        colour: _builtins.str = ...,
+        title: _builtins.str = ...,
+        transition: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["focus", b"focus"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "duration", b"duration", "end_time", b"end_time", "fit", b"fit", "focus", b"focus", "motion", b"motion", "script", b"script", "sound_volume", b"sound_volume", "speed", b"speed", "start_time", b"start_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "colour", b"colour", "duration", b"duration", "end_time", b"end_time", "fit", b"fit", "focus", b"focus", "motion", b"motion", "script", b"script", "sound_volume", b"sound_volume", "speed", b"speed", "start_time", b"start_time", "title", b"title", "transition", b"transition", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,22 +287,26 @@ class Audio(_message.Message):
     SCRIPT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
+    LOUDNESS_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The narration, word for word. Absent: a plain one is written from the title."""
     voice: _builtins.str
     """The voice, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: `en-US`."""
     background_music: _builtins.str
     """The mood of the background music. Empty or `none`: no music."""
+    loudness: _builtins.float
+    """How loud the whole is, in LUFS (EBU R 128). 0: -14."""
     def __init__(
         self,
         *,
         script: _builtins.str | None = ...,
         voice: _builtins.str = ...,
         background_music: _builtins.str = ...,
+        loudness: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "script", b"script", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "script", b"script", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
@@ -310,12 +326,17 @@ class Settings(_message.Message):
     FRAME_RATE_FIELD_NUMBER: _builtins.int
     TRANSITION_FIELD_NUMBER: _builtins.int
     TRANSITION_DURATION_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    CODEC_FIELD_NUMBER: _builtins.int
+    RENDITIONS_FIELD_NUMBER: _builtins.int
+    GIF_FIELD_NUMBER: _builtins.int
     resolution: _builtins.str
     """Its smaller side in pixels. Empty: `1080p`."""
     aspect_ratio: _builtins.str
     """Width to height. Empty: `16:9`."""
     quality: _builtins.str
-    """Speed against looks. Empty: `standard`."""
+    """Speed against looks: `draft`, `standard`, `high` or `near_lossless`. Empty: `standard`."""
     frame_rate: _builtins.int
     """Frames a second: 24, 25, 30, 50 or 60. 0: 30."""
     transition: _builtins.str
@@ -324,6 +345,18 @@ class Settings(_message.Message):
     """
     transition_duration: _builtins.float
     """How many seconds a transition takes. 0: 0.5."""
+    width: _builtins.int
+    """Its width in pixels, in place of `resolution` and `aspect_ratio`."""
+    height: _builtins.int
+    """Its height in pixels, in place of `resolution` and `aspect_ratio`."""
+    codec: _builtins.str
+    """How it is coded: `h264` or `h265` with AAC as MP4, `vp9` or `av1` with Opus as WebM. Empty: `h264`."""
+    gif: _builtins.bool
+    """Whether a small animation of it is made too: the file `preview.gif`."""
+    @_builtins.property
+    def renditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Smaller sizes in which it is made too, by their smaller side. Each is a file such as `video-480p.mp4`."""
+
     def __init__(
         self,
         *,
@@ -333,10 +366,15 @@ class Settings(_message.Message):
         frame_rate: _builtins.int = ...,
         transition: _builtins.str = ...,
         transition_duration: _builtins.float = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        codec: _builtins.str = ...,
+        renditions: _abc.Iterable[_builtins.str] | None = ...,
+        gif: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "frame_rate", b"frame_rate", "quality", b"quality", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "codec", b"codec", "frame_rate", b"frame_rate", "gif", b"gif", "height", b"height", "quality", b"quality", "renditions", b"renditions", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,7 +502,9 @@ Global___GetVideoStatusRequest: _TypeAlias = GetVideoStatusRequest  # noqa: Y015
 
 @_typing.final
 class Stages(_message.Message):
-    """The state of every stage: `pending`, `in_progress`, `completed` or `failed`."""
+    """The state of every stage: `pending`, `in_progress`, `completed`, `failed`, or `cancelled` when another one failed
+    while it was in progress.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -606,27 +646,85 @@ class WatchVideoResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class FractionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STATUS_FIELD_NUMBER: _builtins.int
-    STAGE_FRACTION_FIELD_NUMBER: _builtins.int
-    stage_fraction: _builtins.float
-    """How much of the stage in progress is done, 0 to 1."""
+    FRACTIONS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___GetVideoStatusResponse:
         """How far it is."""
+
+    @_builtins.property
+    def fractions(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """How much of each stage that has begun is done, 0 to 1."""
+
+    @_builtins.property
+    def segments(self) -> Global___Segments:
+        """How many segments are rendered."""
 
     def __init__(
         self,
         *,
         status: Global___GetVideoStatusResponse | None = ...,
-        stage_fraction: _builtins.float = ...,
+        fractions: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        segments: Global___Segments | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stage_fraction", b"stage_fraction", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fractions", b"fractions", "segments", b"segments", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchVideoResponse: _TypeAlias = WatchVideoResponse  # noqa: Y015
+
+@_typing.final
+class Segments(_message.Message):
+    """How many segments a video is rendered in, and how far they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are; 0 until that is known."""
+    done: _builtins.int
+    """How many are done."""
+    reused: _builtins.int
+    """How many of those were found, since they had been rendered before."""
+    def __init__(
+        self,
+        *,
+        total: _builtins.int = ...,
+        done: _builtins.int = ...,
+        reused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "reused", b"reused", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Segments: _TypeAlias = Segments  # noqa: Y015
 
 @_typing.final
 class GetVideoRequest(_message.Message):
@@ -693,8 +791,12 @@ class Video(_message.Message):
     POSTER_URL_FIELD_NUMBER: _builtins.int
     CAPTIONS_URL_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
-    REUSED_SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    LOUDNESS_FIELD_NUMBER: _builtins.int
+    TRUE_PEAK_FIELD_NUMBER: _builtins.int
+    PREVIEW_URL_FIELD_NUMBER: _builtins.int
+    MISSING_GLYPHS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Its job."""
     title: _builtins.str
@@ -711,10 +813,12 @@ class Video(_message.Message):
     """Its length in seconds; 0 until it is finished."""
     file_size: _builtins.float
     """Its size in bytes; 0 until it is finished."""
-    segment_count: _builtins.int
-    """How many segments it was rendered in; 0 until it is finished."""
-    reused_segment_count: _builtins.int
-    """How many of them were found, since they had been rendered before."""
+    loudness: _builtins.float
+    """How loud it is in LUFS (EBU R 128), measured in the finished file; 0 until then."""
+    true_peak: _builtins.float
+    """Its true peak in dBTP, measured in the finished file; 0 until then."""
+    missing_glyphs: _builtins.str
+    """The characters of its captions that no font could show, each once."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """Its stages."""
@@ -735,6 +839,18 @@ class Video(_message.Message):
     def error(self) -> Global___JobError:
         """Why it failed; absent otherwise."""
 
+    @_builtins.property
+    def segments(self) -> Global___Segments:
+        """How many segments it is rendered in, and how many of them are done."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___VideoFile]:
+        """Its files; empty until it is finished."""
+
+    @_builtins.property
+    def preview_url(self) -> _struct_pb2.Value:
+        """Where it can be watched while it is made (HLS); null before its first segment is done."""
+
     def __init__(
         self,
         *,
@@ -751,16 +867,54 @@ class Video(_message.Message):
         poster_url: _struct_pb2.Value | None = ...,
         captions_url: _struct_pb2.Value | None = ...,
         error: Global___JobError | None = ...,
-        segment_count: _builtins.int = ...,
-        reused_segment_count: _builtins.int = ...,
+        segments: Global___Segments | None = ...,
+        files: _abc.Iterable[Global___VideoFile] | None = ...,
+        loudness: _builtins.float = ...,
+        true_peak: _builtins.float = ...,
+        preview_url: _struct_pb2.Value | None = ...,
+        missing_glyphs: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "result_url", b"result_url", "stages", b"stages"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "job_id", b"job_id", "poster_url", b"poster_url", "progress", b"progress", "result_url", b"result_url", "reused_segment_count", b"reused_segment_count", "segment_count", b"segment_count", "stages", b"stages", "status", b"status", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "poster_url", b"poster_url", "preview_url", b"preview_url", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Video: _TypeAlias = Video  # noqa: Y015
+
+@_typing.final
+class VideoFile(_message.Message):
+    """A file of a finished video."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called: `video.mp4`, `poster.jpg`, `captions.srt` and so on."""
+    url: _builtins.str
+    """Where it is, relative to the API's base."""
+    content_type: _builtins.str
+    """What it is, for example `video/mp4`."""
+    size_bytes: _builtins.float
+    """How many bytes it has."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        url: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        size_bytes: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "name", b"name", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoFile: _TypeAlias = VideoFile  # noqa: Y015
 
 @_typing.final
 class ListVideosRequest(_message.Message):
@@ -827,7 +981,7 @@ class DownloadVideoRequest(_message.Message):
     job_id: _builtins.str
     """The job."""
     name: _builtins.str
-    """Which file. Empty: `video.mp4`."""
+    """Which file, as `Video.files` names it. Empty: the video."""
     def __init__(
         self,
         *,
@@ -865,6 +1019,56 @@ class DownloadVideoResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadVideoResponse: _TypeAlias = DownloadVideoResponse  # noqa: Y015
+
+@_typing.final
+class DownloadPreviewRequest(_message.Message):
+    """Asks for a file of a preview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    name: _builtins.str
+    """Which file, as the playlists name it. Empty: the playlist that names the others."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadPreviewRequest: _TypeAlias = DownloadPreviewRequest  # noqa: Y015
+
+@_typing.final
+class DownloadPreviewResponse(_message.Message):
+    """A piece of a file of a preview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data(self) -> _httpbody_pb2.HttpBody:
+        """Its bytes, at most 256 KiB; the content type is the file's."""
+
+    def __init__(
+        self,
+        *,
+        data: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadPreviewResponse: _TypeAlias = DownloadPreviewResponse  # noqa: Y015
 
 @_typing.final
 class UploadAssetRequest(_message.Message):

@@ -70,6 +70,11 @@ class VideoServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoResponse.FromString,
                 _registered_method=True)
+        self.DownloadPreview = channel.unary_stream(
+                '/moneyprinter.video.v1.VideoService/DownloadPreview',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.FromString,
+                _registered_method=True)
         self.UploadAsset = channel.stream_unary(
                 '/moneyprinter.video.v1.VideoService/UploadAsset',
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.UploadAssetRequest.SerializeToString,
@@ -126,7 +131,16 @@ class VideoServiceServicer:
 
     def DownloadVideo(self, request, context):
         """Streams a file of a finished video. The initial metadata carry `x-content-length` and
-        `x-content-sha256`, so that a client can tell a whole file from a cut one.
+        `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
+        part of it, which is answered with 206.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadPreview(self, request, context):
+        """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
+        first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,6 +191,11 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.DownloadVideo,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoResponse.SerializeToString,
+            ),
+            'DownloadPreview': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadPreview,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.SerializeToString,
             ),
             'UploadAsset': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadAsset,
@@ -374,6 +393,33 @@ class VideoService:
             '/moneyprinter.video.v1.VideoService/DownloadVideo',
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadPreview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/DownloadPreview',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,7 +53,12 @@ class VideoServiceStub:
     """Lists the caller's videos, newest first."""
     DownloadVideo: _grpc.UnaryStreamMultiCallable[_video_service_pb2.DownloadVideoRequest, _video_service_pb2.DownloadVideoResponse]
     """Streams a file of a finished video. The initial metadata carry `x-content-length` and
-    `x-content-sha256`, so that a client can tell a whole file from a cut one.
+    `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
+    part of it, which is answered with 206.
+    """
+    DownloadPreview: _grpc.UnaryStreamMultiCallable[_video_service_pb2.DownloadPreviewRequest, _video_service_pb2.DownloadPreviewResponse]
+    """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
+    first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
     """
     UploadAsset: _grpc.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]
     """Takes a file that clips can refer to. Over REST the body is the file itself; over gRPC the first
@@ -81,7 +86,12 @@ class VideoServiceAsyncStub(VideoServiceStub):
     """Lists the caller's videos, newest first."""
     DownloadVideo: _aio.UnaryStreamMultiCallable[_video_service_pb2.DownloadVideoRequest, _video_service_pb2.DownloadVideoResponse]  # type: ignore[assignment]
     """Streams a file of a finished video. The initial metadata carry `x-content-length` and
-    `x-content-sha256`, so that a client can tell a whole file from a cut one.
+    `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
+    part of it, which is answered with 206.
+    """
+    DownloadPreview: _aio.UnaryStreamMultiCallable[_video_service_pb2.DownloadPreviewRequest, _video_service_pb2.DownloadPreviewResponse]  # type: ignore[assignment]
+    """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
+    first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
     """
     UploadAsset: _aio.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]  # type: ignore[assignment]
     """Takes a file that clips can refer to. Over REST the body is the file itself; over gRPC the first
@@ -148,7 +158,18 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_video_service_pb2.DownloadVideoResponse], _abc.AsyncIterator[_video_service_pb2.DownloadVideoResponse]]:
         """Streams a file of a finished video. The initial metadata carry `x-content-length` and
-        `x-content-sha256`, so that a client can tell a whole file from a cut one.
+        `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
+        part of it, which is answered with 206.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadPreview(
+        self,
+        request: _video_service_pb2.DownloadPreviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_video_service_pb2.DownloadPreviewResponse], _abc.AsyncIterator[_video_service_pb2.DownloadPreviewResponse]]:
+        """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
+        first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
         """
 
     @_abc_1.abstractmethod

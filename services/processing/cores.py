@@ -1,0 +1,89 @@
+"""Cores: how much is rendered at once, by the cores and the memory of the instance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from moneyprinter.errors import ResourceExhausted
+from services.processing.encoding import LEVELS
+from services.processing.source import Source
+from services.processing.spec import Spec
+
+# A process of ffmpeg without frames, and what it has of each source's frames and of those that it encodes.
+BASE_BYTES = 60 << 20
+SOURCE_FRAMES = 8
+# A frame in planar YUV 4:2:0 with 8 bits, and one that an encoder has prepared to look for motion in.
+FRAME_BYTES, HELD_FRAME_BYTES = 1.5, 3.15
+
+
+def need(spec: Spec, sources: Sequence[Source]) -> int:
+    """About how many bytes of memory it takes to render a segment."""
+    pixels = spec.canvas.pixels + sum(size.width * size.height for size in spec.renditions)
+    encoded = LEVELS[spec.codec, spec.quality].held_frames * pixels * HELD_FRAME_BYTES
+    decoded = SOURCE_FRAMES * FRAME_BYTES * sum(source.width * source.height for source in sources)
+    return int(BASE_BYTES + encoded + decoded)
+
+
+class Cores:
+    """At most `slots` segments are rendered at once, by `threads` each; together they need at most `memory_bytes`.
+
+    One that needs more than that is rendered alone. As many more wait for their turn, first come, first
+    served; what comes then is refused.
+    """
+
+    def __init__(self, slots: int, threads: int, memory_bytes: int) -> None:
+        self._slots = slots
+        self._threads = threads
+        self._memory_bytes = memory_bytes
+        self._taken: list[int] = []
+        self._line: list[asyncio.Event] = []
+        self._here = 0
+
+    def threads(self, need_bytes: int) -> int:
+        """How many threads a render has that needs so much: where few fit, each has more."""
+        fitting = max(1, min(self._slots, self._memory_bytes // need_bytes))
+        return self._threads * self._slots // fitting
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Be here, at work or waiting. Raises ResourceExhausted when there are too many already."""
+        if self._here >= 2 * self._slots:
+            raise ResourceExhausted(
+                f"{self._slots} segments are being rendered and as many wait; try again in a second",
+                reason="BUSY",
+                retry_after_seconds=1.0,
+            )
+        self._here += 1
+        try:
+            yield
+        finally:
+            self._here -= 1
+
+    @asynccontextmanager
+    async def taken(self, need_bytes: int) -> AsyncIterator[None]:
+        """Be at work while the context is open; waits until it is one's turn and there is room."""
+        turn = asyncio.Event()
+        self._line.append(turn)
+        try:
+            while self._line[0] is not turn or not self._fits(need_bytes):
+                turn.clear()
+                await turn.wait()
+            self._taken.append(need_bytes)
+        finally:
+            self._line.remove(turn)
+            self._next()
+        try:
+            yield
+        finally:
+            self._taken.remove(need_bytes)
+            self._next()
+
+    def _fits(self, need_bytes: int) -> bool:
+        room = len(self._taken) < self._slots and sum(self._taken) + need_bytes <= self._memory_bytes
+        return room or not self._taken
+
+    def _next(self) -> None:
+        if self._line:
+            self._line[0].set()
