@@ -17,9 +17,15 @@ from services.concatenation.segments import OPTIONS, Segment
 from services.runtime import children
 
 # Raise it whenever the same segments give another file than before: joined videos have it in their names.
-VERSION = 2
+VERSION = 3
+
+QUIET = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error")
 
 LIST, JOINED = "list.ffconcat", "joined.mp4"
+
+# What a file is called whose parameters may change: they are in its frames then (ISO/IEC 14496-15, 5.4.2.1 and 8.4.1).
+# Other codecs have them in their key frames always.
+_CHANGING = {"h264": "avc3", "hevc": "hev1"}
 
 
 def name(place: int) -> str:
@@ -36,6 +42,9 @@ async def join(segments: Sequence[Segment], folder: Path, program: Path) -> Asyn
     frames = sum(segment.frames for segment in segments)
     seconds = float(frames / segments[0].rate)
     try:
+        if _changes(segments) and segments[0].codec == "hevc":
+            for place in range(1, len(segments) + 1):
+                await _carry_parameters(folder, name(place), program)
         async with aclosing(children.ffmpeg(program, _arguments(segments), seconds=seconds, folder=folder)) as running:
             async for fraction in running:
                 yield fraction
@@ -75,7 +84,22 @@ def _arguments(segments: Sequence[Segment]) -> list[str]:
         "map_metadata": -1,
         "fflags": "+bitexact",
     }
+    if _changes(segments) and first.codec in _CHANGING:
+        options["tag:v"] = _CHANGING[first.codec]
     return [str(argument) for argument in ffmpeg.output(listed["v:0"], JOINED, **options).get_args()]
+
+
+def _changes(segments: Sequence[Segment]) -> bool:
+    """Whether what a decoder must know changes on the way: some were encoded by a GPU, say, and others not."""
+    return any(segment.parameters != segments[0].parameters for segment in segments)
+
+
+async def _carry_parameters(folder: Path, file: str, program: Path) -> None:
+    """Put what a decoder must know into the key frames of a segment, where its header had it (H.265)."""
+    options = {"c": "copy", "bsf:v": "hevc_mp4toannexb", "tag:v": "hev1"}
+    written: Any = ffmpeg.output(ffmpeg.input(file)["v:0"], f"carrying-{file}", **options)
+    await children.run((program, *QUIET, *map(str, written.get_args())), folder=folder)
+    (folder / f"carrying-{file}").replace(folder / file)
 
 
 def count(path: Path) -> int:

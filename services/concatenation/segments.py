@@ -29,7 +29,7 @@ class Segment:
     time_base: Fraction
     """Seconds in a tick."""
     parameters: bytes
-    """What a decoder must know beforehand; for H.264 its SPS and PPS."""
+    """What a decoder must know beforehand; for H.264 its SPS and PPS. Each encoder has its own."""
     frames: int
     delay: int
     """How many frames a decoder holds back, to put them in order."""
@@ -83,4 +83,4 @@ def _difference(one: Segment, first: Segment) -> str:
     for words, its, firsts in pairs:
         if its != firsts:
             return f"{words.format(its)}, the first {words.format(firsts)}"
-    return "was encoded with other parameters than the first" if one.parameters != first.parameters else ""
+    return ""
