@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -15,13 +16,17 @@ class Config(Settings):
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_ENCODER_")
 
-    slots: int = Field(max(1, (os.cpu_count() or 1) // 2), ge=1)
+    slots: int = Field(max(1, len(os.sched_getaffinity(0)) // 2), ge=1)
     """How many streams are encoded at once; more are answered RESOURCE_EXHAUSTED."""
     threads: int = Field(2, ge=1, le=64)
     """Threads of one encode, where it runs on the CPU."""
+    render_node: Path = Path("/dev/dri/renderD128")
+    """The device that VA-API works on."""
     max_pixels_per_second: int = 4096 * 2304 * 60
     """The largest format that is taken: width times height times frames a second."""
     max_seconds: float = 3600.0
     """How long one stream may take."""
-    memory_bytes: int = 4 << 30
+    silence_seconds: float = 60.0
+    """How long a stream may hold its slot while its caller sends nothing."""
+    memory_bytes: int = 6 << 30
     """The address space of an encode on the CPU. On a GPU it is not limited: drivers reserve far more than they use."""

@@ -7,20 +7,25 @@ the sender of the frames waits.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 
-from moneyprinter.errors import Internal, InvalidArgument, ResourceExhausted, Violation
-from services.encoder.backends import Backends
-from services.encoder.codec import Format, command, records
+from moneyprinter.errors import DeadlineExceeded, Internal, InvalidArgument
+from services.encoder import flv
+from services.encoder.backends import command
+from services.encoder.frames import Format, check
+from services.encoder.load import Load
+from services.encoder.pipe import Pipe
+from services.encoder.trial import Backends
 from services.runtime import children
 
-# The largest pipe that a user may ask for: most chunks then pass in one write.
-PIPE_BYTES = 1 << 20
+
+@dataclass(frozen=True)
+class Accepted:
+    """The format is good and a slot is held."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,7 @@ class Started:
 
     backend: str
     extradata: bytes
-    """SPS and PPS, Annex B."""
-
-
-@dataclass(frozen=True)
-class Packet:
-    """A coded frame, its times in frames."""
-
-    data: bytes
-    pts: int
-    dts: int
-    keyframe: bool
+    """What a decoder must know beforehand, as an MP4 file keeps it."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +45,20 @@ class Summary:
     packet_count: int
     sha256: str
     """Of all packets' bytes in order."""
-    codec_seconds: float
+    seconds: float
+    """From the first frame to the last packet."""
 
 
-class Slots:
-    """How many streams may be encoded at once."""
+@dataclass(frozen=True)
+class Fed:
+    """What a codec was given."""
 
-    def __init__(self, count: int) -> None:
-        self._free = count
+    frame_count: int
+    began: float
+    """When its first bytes came, on the monotonic clock."""
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold a slot while the context is open. Raises ResourceExhausted when there is none."""
-        if self._free < 1:
-            raise ResourceExhausted(
-                "the encoder has as much work as it can do; try again in a second",
-                reason="BUSY",
-                retry_after_seconds=1.0,
-            )
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
+
+Update = Accepted | Started | flv.Packet | Summary
 
 
 @dataclass(frozen=True)
@@ -80,63 +66,83 @@ class Encoder:
     """What streams are encoded with."""
 
     backends: Backends
-    slots: Slots
-    threads: int
+    load: Load
     max_pixels_per_second: int
     max_seconds: float
+    """How long a stream may take."""
+    silence_seconds: float
+    """How long it may bring nothing."""
 
-    async def encode(self, parts: AsyncIterator[Format | bytes]) -> AsyncGenerator[Started | Packet | Summary, None]:
-        """Encode a stream, a format and then bytes of frames: yields the start, packets, at last the summary.
+    async def encode(self, parts: AsyncIterator[Format | bytes]) -> AsyncGenerator[Update, None]:
+        """Encode a stream, a format and then bytes of frames: yields its acceptance, the start, packets, the summary.
 
         Raises InvalidArgument with FRAMES_INVALID or REQUEST_INVALID, ResourceExhausted when all slots are
-        taken, Unavailable when no encoder works. Closing the generator kills the codec.
+        taken, Unavailable when no backend works, DeadlineExceeded when nothing comes any more. Closing the
+        generator kills the codec and frees the slot.
         """
-        with self.slots.taken():
-            format = await anext(parts, None)
-            if not isinstance(format, Format):
-                raise _wrong("the first message must be the format")
-            self._check(format)
-            backend = await self.backends.best()
-            limits = self.backends.limits(backend, self.max_seconds, self.threads)
-            async with children.start(command(backend.name, format, self.threads), limits=limits, stdin=True) as child:
-                feeding = asyncio.create_task(_feed(child, parts, format))
+        format = await self._next(parts)
+        if not isinstance(format, Format):
+            raise _wrong("the first message must be the format")
+        check(format, self.max_pixels_per_second)
+        backend = await self.backends.choose(format)
+        machine = self.backends.machine
+        with self.load.slot(backend.name) as count:
+            limits = self.backends.limits(backend, self.max_seconds)
+            told = command(backend, format, machine)
+            async with children.start(told, limits=limits, environment=machine.environment, stdin=True) as child:
+                yield Accepted()
+                feeding = asyncio.create_task(self._feed(child, parts, format))
                 try:
-                    async with aclosing(_updates(child, backend.name, feeding)) as updates:
+                    async with aclosing(_updates(child, backend.name, format, feeding, count)) as updates:
                         async for update in updates:
                             yield update
                 finally:
                     feeding.cancel()
                     await asyncio.gather(feeding, return_exceptions=True)
 
-    def _check(self, format: Format) -> None:
-        violations = [
-            Violation(f"format.canvas.{name}", "must be even")
-            for name, pixels in (("width", format.width), ("height", format.height))
-            if pixels % 2
-        ]
-        if format.width * format.height * format.frames_per_second > self.max_pixels_per_second:
-            violations.append(Violation("format.canvas", f"has more than {self.max_pixels_per_second} pixels a second"))
-        if violations:
-            words = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
-            raise InvalidArgument(words, reason="REQUEST_INVALID", violations=violations)
+    async def _feed(self, child: children.Child, parts: AsyncIterator[Format | bytes], format: Format) -> Fed:
+        """Give the child its frames. When they are wrong, it is killed."""
+        size_bytes, began = 0, None
+        with closing(Pipe(child)) as pipe:
+            try:
+                while (part := await self._next(parts)) is not None:
+                    if isinstance(part, Format):
+                        raise _wrong("the format came a second time")
+                    began = began or time.monotonic()
+                    size_bytes += len(part)
+                    await pipe.write(part)
+                return Fed(_whole(size_bytes, format), began or time.monotonic())
+            except BrokenPipeError:
+                # The child is gone; how it ended says why.
+                return Fed(size_bytes // format.frame_bytes, 0.0)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    child.process.kill()
+                raise
+
+    async def _next(self, parts: AsyncIterator[Format | bytes]) -> Format | bytes | None:
+        try:
+            async with asyncio.timeout(self.silence_seconds):
+                return await anext(parts, None)
+        except TimeoutError:
+            words = f"nothing came for {self.silence_seconds:g} s; the slot is needed by others"
+            raise DeadlineExceeded(words, reason="DEADLINE_EXCEEDED") from None
 
 
 async def _updates(
-    child: children.Child, backend: str, feeding: asyncio.Task[int]
-) -> AsyncGenerator[Started | Packet | Summary, None]:
+    child: children.Child, backend: str, format: Format, feeding: asyncio.Task[Fed], count: Callable[[], None]
+) -> AsyncGenerator[Update, None]:
     """What the child writes, while it is fed."""
-    digest, packet_count, end = hashlib.sha256(), 0, None
-    async with aclosing(records(child.stdout)) as said:
-        async for record in said:
-            match record.kind:
-                case b"S":
-                    yield Started(backend, record.data)
-                case b"K" | b"P":
-                    digest.update(record.data)
-                    packet_count += 1
-                    yield Packet(record.data, record.pts, record.dts, record.kind == b"K")
-                case b"E":
-                    end = json.loads(record.data)
+    digest, packet_count = hashlib.sha256(), 0
+    async with aclosing(flv.read(child.stdout, format.frames_per_second)) as written:
+        async for part in written:
+            if isinstance(part, flv.Headers):
+                yield Started(backend, part.data)
+            else:
+                digest.update(part.data)
+                packet_count += 1
+                count()
+                yield part
     if feeding.done():
         # What was wrong with the frames is why the child ended.
         feeding.result()
@@ -144,41 +150,22 @@ async def _updates(
         await child.succeeded()
     except children.ChildFailed as failure:
         raise Internal(f"{backend} failed: {failure.stderr[-300:]}", reason="RENDER_FAILED") from failure
-    frame_count = await feeding
-    if end is None or end["frames"] != frame_count:
-        raise Internal(f"{backend} lost frames: it was given {frame_count}", reason="RENDER_FAILED")
-    yield Summary(frame_count, packet_count, digest.hexdigest(), end["seconds"])
+    fed = await feeding
+    if packet_count != fed.frame_count:
+        words = f"{backend} lost frames: it was given {fed.frame_count} and returned {packet_count}"
+        raise Internal(words, reason="RENDER_FAILED")
+    yield Summary(fed.frame_count, packet_count, digest.hexdigest(), time.monotonic() - fed.began)
 
 
-async def _feed(child: children.Child, parts: AsyncIterator[Format | bytes], format: Format) -> int:
-    """Give the child its frames, and return how many. When they are wrong, it is killed."""
-    with suppress(OSError, ValueError):
-        # Refused where the user has many pipes already, or when the child is gone; not needed, only quicker.
-        fcntl.fcntl(child.stdin.get_extra_info("pipe").fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    size_bytes, fed = 0, False
-    try:
-        async for part in parts:
-            if isinstance(part, Format):
-                raise _wrong("the format came a second time")
-            size_bytes += len(part)
-            child.stdin.write(part)
-            await child.stdin.drain()
-        if not size_bytes:
-            raise _wrong("no frame came")
-        if size_bytes % format.frame_bytes:
-            raise _wrong(
-                f"{size_bytes} bytes came, which are no whole number of frames: a frame of "
-                f"{format.width}x{format.height} has {format.frame_bytes}"
-            )
-        child.stdin.write_eof()
-        fed = True
-    except (BrokenPipeError, ConnectionResetError):
-        # The child is gone; how it ended says why.
-        fed = True
-    finally:
-        if not fed:
-            with suppress(ProcessLookupError):
-                child.process.kill()
+def _whole(size_bytes: int, format: Format) -> int:
+    """How many frames came. Raises InvalidArgument unless they are whole, and there is one."""
+    if not size_bytes:
+        raise _wrong("no frame came")
+    if size_bytes % format.frame_bytes:
+        raise _wrong(
+            f"{size_bytes} bytes came, which are no whole number of frames: a frame of "
+            f"{format.width}x{format.height} has {format.frame_bytes}"
+        )
     return size_bytes // format.frame_bytes
 
 

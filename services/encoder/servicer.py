@@ -12,23 +12,32 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.encoder.v1 import encoder_service_pb2 as pb
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
-from services.encoder.backends import Backends
-from services.encoder.codec import Format, Quality
-from services.encoder.encoding import Encoder, Packet, Started, Summary
+from services.encoder.backends import Backend
+from services.encoder.encoding import Accepted, Encoder, Started, Summary, Update
+from services.encoder.flv import Packet
+from services.encoder.frames import Codec, Format, Quality
+from services.encoder.load import Load
 
 _QUALITIES = {
     media_pb2.QUALITY_DRAFT: Quality.DRAFT,
     media_pb2.QUALITY_STANDARD: Quality.STANDARD,
     media_pb2.QUALITY_HIGH: Quality.HIGH,
+    media_pb2.QUALITY_NEAR_LOSSLESS: Quality.NEAR_LOSSLESS,
 }
+_CODECS = {
+    media_pb2.CODEC_H264: Codec.H264,
+    media_pb2.CODEC_H265: Codec.H265,
+    media_pb2.CODEC_VP9: Codec.VP9,
+    media_pb2.CODEC_AV1: Codec.AV1,
+}
+_NUMBERS = {codec: number for number, codec in _CODECS.items()}
 
 
 class EncoderServicer(pb_grpc.EncoderServiceServicer):
     """EncoderService."""
 
-    def __init__(self, encoder: Encoder, backends: Backends) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._backends = backends
 
     async def Encode(
         self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any
@@ -37,10 +46,10 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
             async for update in updates:
                 yield _response(update)
 
-    async def ListBackends(self, request: pb.ListBackendsRequest, context: Any) -> pb.ListBackendsResponse:
-        working = await self._backends.working()
-        return pb.ListBackendsResponse(
-            backends=[pb.Backend(name=backend.name, hardware=backend.hardware) for backend in working]
+    async def GetLoad(self, request: pb.GetLoadRequest, context: Any) -> pb.GetLoadResponse:
+        working, load = await self._encoder.backends.working(), self._encoder.load
+        return pb.GetLoadResponse(
+            slots=load.slots, free_slots=load.free, backends=[_backend(backend, load) for backend in working]
         )
 
 
@@ -51,11 +60,14 @@ async def _parts(requests: AsyncIterator[pb.EncodeRequest]) -> AsyncIterator[For
 
 def _format(format: pb.Format) -> Format:
     canvas = format.canvas
-    return Format(canvas.width, canvas.height, canvas.frames_per_second, _QUALITIES[format.quality])
+    quality, codec = _QUALITIES[format.quality], _CODECS.get(format.codec, Codec.H264)
+    return Format(canvas.width, canvas.height, canvas.frames_per_second, quality, codec, format.backend)
 
 
-def _response(update: Started | Packet | Summary) -> pb.EncodeResponse:
+def _response(update: Update) -> pb.EncodeResponse:
     match update:
+        case Accepted():
+            return pb.EncodeResponse(accepted=pb.Accepted())
         case Started():
             return pb.EncodeResponse(started=pb.Started(backend=update.backend, extradata=update.extradata))
         case Packet():
@@ -67,10 +79,22 @@ def _response(update: Started | Packet | Summary) -> pb.EncodeResponse:
 
 def _summary(summary: Summary) -> pb.Summary:
     encode_time = Duration()
-    encode_time.FromTimedelta(timedelta(seconds=summary.codec_seconds))
+    encode_time.FromTimedelta(timedelta(seconds=summary.seconds))
     return pb.Summary(
         frame_count=summary.frame_count,
         packet_count=summary.packet_count,
         sha256=summary.sha256,
         encode_time=encode_time,
+    )
+
+
+def _backend(backend: Backend, load: Load) -> pb.Backend:
+    work = load.work(backend.name)
+    return pb.Backend(
+        name=backend.name,
+        codec=_NUMBERS[backend.codec],
+        hardware=backend.hardware,
+        streams=work.streams,
+        frame_count=work.frame_count,
+        frames_per_second=load.frames_per_second(backend.name),
     )

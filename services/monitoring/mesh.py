@@ -34,7 +34,7 @@ class MeshServices:
 
     async def has_hardware_encoder(self) -> bool:
         """Whether videos can be encoded on a GPU."""
-        answer = await self._encoder.ListBackends(encoder_pb.ListBackendsRequest(), timeout=self._seconds)
+        answer = await self._encoder.GetLoad(encoder_pb.GetLoadRequest(), timeout=self._seconds)
         return any(backend.hardware for backend in answer.backends)
 
     async def active_jobs(self) -> int:

@@ -15,7 +15,8 @@ from services.runtime.config import RuntimeConfig
 MARGIN_SECONDS = 0.1
 
 OPTIONS = (
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # A coded frame of the encoder is one message.
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),

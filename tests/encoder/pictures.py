@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from io import BytesIO
+import hashlib
+from collections.abc import Iterable, Iterator
 
 import av
-import av.container
 import numpy as np
 from numpy.typing import NDArray
+
+from services.encoder.frames import Codec
 
 Frame = NDArray[np.uint8]
 
@@ -27,6 +28,11 @@ def moving(count: int, width: int, height: int) -> list[Frame]:
     return frames
 
 
+def noise(count: int, size_bytes: int) -> list[bytes]:
+    """Frames that no codec makes small."""
+    return [hashlib.shake_256(number.to_bytes(2, "big")).digest(size_bytes) for number in range(count)]
+
+
 def chunks(frames: list[Frame], size_bytes: int) -> Iterator[bytes]:
     """The bytes of frames in chunks of any size."""
     data = b"".join(frame.tobytes() for frame in frames)
@@ -34,10 +40,16 @@ def chunks(frames: list[Frame], size_bytes: int) -> Iterator[bytes]:
         yield data[start : start + size_bytes]
 
 
-def decoded(stream: bytes) -> list[Frame]:
-    """The frames of an H.264 elementary stream."""
-    with av.open(BytesIO(stream), "r", format="h264") as container:
-        return [_bytes(frame) for frame in container.decode(video=0)]
+DECODERS = {Codec.H264: "h264", Codec.H265: "hevc", Codec.VP9: "vp9", Codec.AV1: "libdav1d"}
+
+
+def decoded(codec: Codec, extradata: bytes, packets: Iterable[bytes]) -> list[Frame]:
+    """The frames of a stream."""
+    decoder = av.CodecContext.create(DECODERS[codec], "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    if codec is not Codec.VP9:  # Whose `vpcC` box is for players, not for decoders.
+        decoder.extradata = extradata
+    return [_bytes(frame) for packet in [*map(av.Packet, packets), None] for frame in decoder.decode(packet)]
 
 
 def _bytes(frame: av.VideoFrame) -> Frame:

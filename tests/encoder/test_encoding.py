@@ -4,89 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from moneyprinter import errors
-from services.encoder.backends import Backend, Backends
-from services.encoder.codec import Format, Quality
-from services.encoder.encoding import Encoder, Packet, Slots, Started, Summary
+from services.encoder.backends import BACKENDS, Backend
+from services.encoder.flv import Packet
+from services.encoder.frames import Codec, Format, Quality
 from tests.encoder.pictures import chunks, decoded, moving, psnr
+from tests.encoder.streams import SOFTWARE, X264, encode, encoder
 
-X264 = Backend("libx264", False)
-NONE = Backend("h264_nonesuch", True)
+NONE = Backend("h264_nonesuch_nvenc", Codec.H264, True, (("fast", 23),) * 4)
 SMALL = Format(width=320, height=180, frames_per_second=25, quality=Quality.DRAFT)
-# No multiple of anything that a codec likes: its rows are padded.
+# No multiple of anything that a codec likes.
 ODD = Format(width=322, height=182, frames_per_second=30, quality=Quality.STANDARD)
 
 
-async def encoder(slots: int = 1, *candidates: Backend) -> Encoder:
-    backends = Backends(4 << 30, candidates or (X264,))
-    await backends.find()
-    return Encoder(backends, Slots(slots), threads=2, max_pixels_per_second=320 * 240 * 30, max_seconds=60.0)
+LEVELS = [
+    pytest.param(backend, quality, id=f"{backend.name} {quality}")
+    for backend in BACKENDS
+    for quality in Quality
+    if quality is Quality.STANDARD or not backend.hardware
+]
 
 
-async def stream(*parts: Format | bytes) -> AsyncIterator[Format | bytes]:
-    for part in parts:
-        yield part
-
-
-async def encode(
-    parts: Iterable[Format | bytes], with_: Encoder | None = None
-) -> tuple[Started, list[Packet], Summary]:
-    updates = [update async for update in (with_ or await encoder()).encode(stream(*parts))]
-    started, *packets, summary = updates
-    assert isinstance(started, Started)
-    assert isinstance(summary, Summary)
-    return started, [packet for packet in packets if isinstance(packet, Packet)], summary
-
-
-@pytest.mark.parametrize(
-    ("format", "least_psnr"),
-    [
-        (SMALL, 30.0),
-        (ODD, 36.0),
-        (Format(width=320, height=180, frames_per_second=25, quality=Quality.HIGH), 40.0),
-    ],
-)
-async def test_frames_come_back_as_they_went_in(format: Format, least_psnr: float) -> None:
-    frames = moving(60, format.width, format.height)
-    started, packets, summary = await encode([format, *chunks(frames, 33_333)])
-    assert started.backend == "libx264"
-    assert started.extradata.startswith(b"\0\0\0\1")
-    data = b"".join(packet.data for packet in packets)
-    back = decoded(started.extradata + data)
-    assert len(back) == len(frames)
-    assert min(psnr(one, other) for one, other in zip(frames, back, strict=True)) > least_psnr
-    assert (summary.frame_count, summary.packet_count) == (60, 60)
-    assert summary.sha256 == hashlib.sha256(data).hexdigest()
-    assert 0 < summary.codec_seconds < 30
-
-
-async def test_times_are_constant_and_key_frames_are_marked() -> None:
-    frames = moving(60, SMALL.width, SMALL.height)
-    _, packets, _ = await encode([SMALL, *chunks(frames, 1 << 20)])
-    assert sorted(packet.pts for packet in packets) == list(range(60))
-    assert [packet.dts for packet in packets] == list(range(packets[0].dts, packets[0].dts + 60))
+@pytest.mark.parametrize(("backend", "quality"), LEVELS)
+async def test_frames_come_back_as_they_went_in(backend: Backend, quality: Quality) -> None:
+    chosen = await encoder(backend)
+    if backend not in await chosen.backends.working():
+        assert backend.hardware, f"{backend.name} is software; it works everywhere"
+        pytest.skip(f"this machine has no {backend.name}")
+    frames = moving(64, ODD.width, ODD.height)
+    format = replace(ODD, quality=quality, codec=backend.codec)
+    encoded = await encode([format, *chunks(frames, 33_333)], chosen)
+    assert encoded.started.backend == backend.name
+    back = decoded(backend.codec, encoded.started.extradata, encoded.data)
+    least = {Quality.DRAFT: 27, Quality.STANDARD: 33, Quality.HIGH: 37, Quality.NEAR_LOSSLESS: 42}[quality]
+    assert [psnr(one, other) > least for one, other in zip(frames, back, strict=True)] == [True] * 64
+    # In order, one key frame at the beginning and then one every two seconds.
+    packets = encoded.packets
+    assert sorted(packet.pts for packet in packets) == list(range(64))
+    assert [packet.dts for packet in packets] == list(range(packets[0].dts, packets[0].dts + 64))
     assert all(packet.dts <= packet.pts for packet in packets)
-    keys = [packet.pts for packet in packets if packet.keyframe]
-    # One at the beginning, then every two seconds.
-    assert keys == [0, 50]
+    assert [packet.pts for packet in packets if packet.keyframe] == [0, 60]
+    summary = encoded.summary
+    assert (summary.frame_count, summary.packet_count) == (64, 64)
+    assert summary.sha256 == hashlib.sha256(b"".join(encoded.data)).hexdigest()
+    assert 0 < summary.seconds < 60
 
 
-async def test_better_quality_is_nearer_to_the_picture() -> None:
-    frames = moving(10, 320, 180)
-    found = []
-    for quality in (Quality.DRAFT, Quality.STANDARD, Quality.HIGH):
-        format = Format(width=320, height=180, frames_per_second=25, quality=quality)
-        started, packets, _ = await encode([format, *chunks(frames, 100_000)])
-        back = decoded(started.extradata + b"".join(packet.data for packet in packets))
-        found.append(sum(psnr(one, other) for one, other in zip(frames, back, strict=True)))
-    assert found == sorted(found)
+@pytest.mark.parametrize("rate", [1, 7, 24, 50, 97, 120])
+async def test_times_are_exact_at_every_frame_rate(rate: int) -> None:
+    format = Format(64, 64, rate, Quality.STANDARD)
+    count = 2 * rate + 3
+    encoded = await encode([format, *chunks(moving(count, 64, 64), 1 << 20)])
+    assert sorted(packet.pts for packet in encoded.packets) == list(range(count))
+    first = encoded.packets[0].dts
+    assert [packet.dts for packet in encoded.packets] == list(range(first, first + count))
+    assert [packet.pts for packet in encoded.packets if packet.keyframe] == list(range(0, count, 2 * rate))
 
 
 async def test_packets_come_before_the_last_frame_went_in() -> None:
@@ -131,9 +109,10 @@ async def test_frames_that_do_not_fit_are_refused(parts: list[Format | bytes], w
 @pytest.mark.parametrize(
     ("format", "field"),
     [
-        (Format(321, 180, 25, Quality.DRAFT), "format.canvas.width"),
-        (Format(320, 181, 25, Quality.DRAFT), "format.canvas.height"),
+        (replace(SMALL, width=321), "format.canvas.width"),
+        (replace(SMALL, height=181), "format.canvas.height"),
         (Format(4096, 4096, 25, Quality.DRAFT), "format.canvas"),
+        (replace(SMALL, codec=Codec.AV1, backend="libx264"), "format.backend"),
     ],
 )
 async def test_formats_that_cannot_be_encoded_are_refused(format: Format, field: str) -> None:
@@ -143,76 +122,41 @@ async def test_formats_that_cannot_be_encoded_are_refused(format: Format, field:
     assert [violation.field for violation in refused.value.violations] == [field]
 
 
-async def test_the_best_encoder_that_works_is_used() -> None:
-    chosen = await encoder(1, NONE, X264)
-    assert await chosen.backends.working() == (X264,)
-    started, _, _ = await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)
-    assert started.backend == "libx264"
+async def test_the_best_backend_of_the_codec_is_used() -> None:
+    chosen = await encoder(NONE, *SOFTWARE.values())
+    assert await chosen.backends.working() == tuple(SOFTWARE.values())
+    for codec, name in zip(Codec, ("libx264", "libx265", "libvpx-vp9", "libsvtav1"), strict=True):
+        format = replace(SMALL, codec=codec)
+        assert (await encode([format, bytes(SMALL.frame_bytes)], chosen)).started.backend == name
 
 
-async def test_no_encoder_at_all_is_told() -> None:
+async def test_the_backend_that_is_asked_for_is_used() -> None:
+    # Of two that work, not the best; as if libx265 made H.264.
+    second = replace(SOFTWARE["libx265"], codec=Codec.H264)
+    chosen = await encoder(X264, second)
+    assert (await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)).started.backend == "libx264"
+    asked = replace(SMALL, backend="libx265")
+    assert (await encode([asked, bytes(SMALL.frame_bytes)], chosen)).started.backend == "libx265"
+
+
+@pytest.mark.parametrize("format", [replace(SMALL, codec=Codec.H265), replace(SMALL, backend="h264_nonesuch_nvenc")])
+async def test_a_backend_that_does_not_work_is_told(format: Format) -> None:
     with pytest.raises(errors.Unavailable) as refused:
-        await encode([SMALL, bytes(SMALL.frame_bytes)], await encoder(1, NONE))
+        await encode([format, bytes(SMALL.frame_bytes)], await encoder(NONE, X264))
     assert refused.value.reason == "ENCODER_UNAVAILABLE"
 
 
-async def test_a_codec_that_crashes_is_told_and_its_slot_is_free_again() -> None:
-    chosen = await encoder()
-    before = psutil.Process().children()
+async def test_the_load_counts_streams_and_frames() -> None:
+    chosen = await encoder(slots=3)
+    work = chosen.load.work("libx264")
+    free: list[tuple[int, int]] = []
 
     async def parts() -> AsyncIterator[Format | bytes]:
         yield SMALL
-        yield bytes(SMALL.frame_bytes)
-        (child,) = set(psutil.Process().children()) - set(before)
-        child.send_signal(signal.SIGSEGV)
-        while True:
-            yield bytes(SMALL.frame_bytes)
+        free.append((chosen.load.free, work.streams))
+        yield bytes(3 * SMALL.frame_bytes)
 
-    with pytest.raises(errors.Internal) as failed:
-        [update async for update in chosen.encode(parts())]
-    assert failed.value.reason == "RENDER_FAILED"
-    assert psutil.Process().children() == before
-    await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)
-
-
-async def test_a_full_encoder_says_so_at_once() -> None:
-    chosen = await encoder()
-
-    async def parts() -> AsyncIterator[Format | bytes]:
-        yield SMALL
-        await asyncio.Event().wait()
-
-    before = psutil.Process().children()
-    async with aclosing(chosen.encode(parts())) as updates:
-        assert isinstance(await anext(updates), Started)
-        with pytest.raises(errors.ResourceExhausted) as refused:
-            await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)
-        assert refused.value.reason == "BUSY"
-        assert refused.value.retry_after_seconds
-    # Leaving in the middle kills the codec and frees the slot.
-    assert psutil.Process().children() == before
-    await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)
-
-
-async def test_a_slow_reader_stops_the_sender_and_memory_stays() -> None:
-    sent = 0
-
-    async def parts() -> AsyncIterator[Format | bytes]:
-        nonlocal sent
-        yield SMALL
-        for chunk in noise:
-            sent += 1
-            yield chunk
-
-    # Noise does not compress, so the packets fill every buffer while nobody reads them.
-    noise = [hashlib.shake_256(bytes([number])).digest(SMALL.frame_bytes) for number in range(8)] * 100
-    stalled = asyncio.Event()
-    async with aclosing((await encoder()).encode(parts())) as updates:
-        assert isinstance(await anext(updates), Started)
-        last = -1
-        while sent != last:
-            last = sent
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    await stalled.wait()
-        assert 0 < sent < len(noise) // 2
+    _ = [update async for update in chosen.encode(parts())]
+    assert free == [(2, 1)]
+    assert (chosen.load.free, work.streams, work.frame_count) == (3, 0, 3)
+    assert 0 < chosen.load.frames_per_second("libx264") <= 0.3

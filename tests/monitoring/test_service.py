@@ -48,12 +48,14 @@ Probe = Callable[[], Awaitable[object]]
 
 
 class Encoders(encoder_grpc.EncoderServiceServicer):
-    """Has no hardware."""
+    """Has no hardware, unless it is given some."""
 
-    async def ListBackends(
-        self, request: encoder_pb.ListBackendsRequest, context: Any
-    ) -> encoder_pb.ListBackendsResponse:
-        return encoder_pb.ListBackendsResponse(backends=[encoder_pb.Backend(name="libx264")])
+    def __init__(self, *hardware: str) -> None:
+        self._backends = [encoder_pb.Backend(name=name, hardware=True) for name in hardware]
+        self._backends.append(encoder_pb.Backend(name="libx264"))
+
+    async def GetLoad(self, request: encoder_pb.GetLoadRequest, context: Any) -> encoder_pb.GetLoadResponse:
+        return encoder_pb.GetLoadResponse(backends=self._backends)
 
 
 class Load(orchestrator_grpc.OrchestratorServiceServicer):
@@ -130,6 +132,18 @@ async def test_a_platform_that_is_well_answers_as_the_specification_prints(mesh:
     assert 0.0 <= found["metrics"]["cpu_usage"] <= 100.0
     assert 0.0 < found["metrics"]["memory_usage"] <= 100.0
     assert "x-http-code" not in metadata
+
+
+async def test_a_gpu_that_encodes_is_said(mesh: Mesh) -> None:
+    @asynccontextmanager
+    async def gpu(_: None, runtime: Runtime) -> AsyncIterator[None]:
+        encoders = Encoders("h264_nvenc")  # type: ignore[abstract]
+        runtime.add(encoder_grpc.add_EncoderServiceServicer_to_server, encoders)
+        yield
+
+    await mesh.start("encoder", None, gpu)
+    health, _ = await ask(await watched(mesh, without=("encoder",)))
+    assert (health.status, health.services.gpu) == ("healthy", "healthy")
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ class Flood(pb_grpc.EncoderServiceServicer):
                 self.failures.append(RuntimeError("closed by somebody else"))
             self.closed.set()
 
-    async def ListBackends(self, request: pb.ListBackendsRequest, context: Any) -> pb.ListBackendsResponse:
-        return pb.ListBackendsResponse()
+    async def GetLoad(self, request: pb.GetLoadRequest, context: Any) -> pb.GetLoadResponse:
+        return pb.GetLoadResponse()
 
 
 @pytest.mark.parametrize("read", [1, 2, 5])

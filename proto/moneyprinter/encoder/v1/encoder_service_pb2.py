@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/encoder/v1/encoder_service.proto\x12\x17moneyprinter.encoder.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"m\n\rEncodeRequest\x12\x31\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.encoder.v1.FormatH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"|\n\x06\x46ormat\x12\x35\n\x06\x63\x61nvas\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12;\n\x07quality\x18\x02 \x01(\x0e\x32\x1e.moneyprinter.media.v1.QualityB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\xbc\x01\n\x0e\x45ncodeResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .moneyprinter.encoder.v1.StartedH\x00\x12\x31\n\x06packet\x18\x02 \x01(\x0b\x32\x1f.moneyprinter.encoder.v1.PacketH\x00\x12\x33\n\x07summary\x18\x03 \x01(\x0b\x32 .moneyprinter.encoder.v1.SummaryH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"-\n\x07Started\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x11\n\textradata\x18\x02 \x01(\x0c\"B\n\x06Packet\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0b\n\x03pts\x18\x02 \x01(\x03\x12\x0b\n\x03\x64ts\x18\x03 \x01(\x03\x12\x10\n\x08keyframe\x18\x04 \x01(\x08\"t\n\x07Summary\x12\x13\n\x0b\x66rame_count\x18\x01 \x01(\x05\x12\x14\n\x0cpacket_count\x18\x02 \x01(\x05\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12.\n\x0b\x65ncode_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x15\n\x13ListBackendsRequest\"J\n\x14ListBackendsResponse\x12\x32\n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32 .moneyprinter.encoder.v1.Backend\")\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08hardware\x18\x02 \x01(\x08\x32\x98\x02\n\x0e\x45ncoderService\x12t\n\x06\x45ncode\x12&.moneyprinter.encoder.v1.EncodeRequest\x1a\'.moneyprinter.encoder.v1.EncodeResponse\"\x15\xb2\xe1\x18\x11\n\nprocessing\"\x03\x08\x90\x1c(\x01\x30\x01\x12\x8f\x01\n\x0cListBackends\x12,.moneyprinter.encoder.v1.ListBackendsRequest\x1a-.moneyprinter.encoder.v1.ListBackendsResponse\"\"\xb2\xe1\x18\x1e\n\nprocessing\n\nmonitoring\x18\x01\"\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/encoder/v1/encoder_service.proto\x12\x17moneyprinter.encoder.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"m\n\rEncodeRequest\x12\x31\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.encoder.v1.FormatH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\xcd\x01\n\x06\x46ormat\x12\x35\n\x06\x63\x61nvas\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12;\n\x07quality\x18\x02 \x01(\x0e\x32\x1e.moneyprinter.media.v1.QualityB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\x05\x63odec\x18\x03 \x01(\x0e\x32\x1c.moneyprinter.media.v1.CodecB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x07\x62\x61\x63kend\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18 \"\xf3\x01\n\x0e\x45ncodeResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32 .moneyprinter.encoder.v1.StartedH\x00\x12\x31\n\x06packet\x18\x02 \x01(\x0b\x32\x1f.moneyprinter.encoder.v1.PacketH\x00\x12\x33\n\x07summary\x18\x03 \x01(\x0b\x32 .moneyprinter.encoder.v1.SummaryH\x00\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x0b\x32!.moneyprinter.encoder.v1.AcceptedH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\n\n\x08\x41\x63\x63\x65pted\"-\n\x07Started\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x11\n\textradata\x18\x02 \x01(\x0c\"B\n\x06Packet\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0b\n\x03pts\x18\x02 \x01(\x03\x12\x0b\n\x03\x64ts\x18\x03 \x01(\x03\x12\x10\n\x08keyframe\x18\x04 \x01(\x08\"t\n\x07Summary\x12\x13\n\x0b\x66rame_count\x18\x01 \x01(\x05\x12\x14\n\x0cpacket_count\x18\x02 \x01(\x05\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12.\n\x0b\x65ncode_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x10\n\x0eGetLoadRequest\"h\n\x0fGetLoadResponse\x12\r\n\x05slots\x18\x01 \x01(\x05\x12\x12\n\nfree_slots\x18\x02 \x01(\x05\x12\x32\n\x08\x62\x61\x63kends\x18\x03 \x03(\x0b\x32 .moneyprinter.encoder.v1.Backend\"\x97\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05\x63odec\x18\x02 \x01(\x0e\x32\x1c.moneyprinter.media.v1.Codec\x12\x10\n\x08hardware\x18\x03 \x01(\x08\x12\x0f\n\x07streams\x18\x04 \x01(\x05\x12\x13\n\x0b\x66rame_count\x18\x05 \x01(\x03\x12\x19\n\x11\x66rames_per_second\x18\x06 \x01(\x01\x32\x89\x02\n\x0e\x45ncoderService\x12t\n\x06\x45ncode\x12&.moneyprinter.encoder.v1.EncodeRequest\x1a\'.moneyprinter.encoder.v1.EncodeResponse\"\x15\xb2\xe1\x18\x11\n\nprocessing\"\x03\x08\x90\x1c(\x01\x30\x01\x12\x80\x01\n\x07GetLoad\x12\'.moneyprinter.encoder.v1.GetLoadRequest\x1a(.moneyprinter.encoder.v1.GetLoadResponse\"\"\xb2\xe1\x18\x1e\n\nprocessing\n\nmonitoring\x18\x01\"\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,30 +43,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FORMAT'].fields_by_name['canvas']._serialized_options = b'\272H\003\310\001\001'
   _globals['_FORMAT'].fields_by_name['quality']._loaded_options = None
   _globals['_FORMAT'].fields_by_name['quality']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_FORMAT'].fields_by_name['codec']._loaded_options = None
+  _globals['_FORMAT'].fields_by_name['codec']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_FORMAT'].fields_by_name['backend']._loaded_options = None
+  _globals['_FORMAT'].fields_by_name['backend']._serialized_options = b'\272H\004r\002\030 '
   _globals['_ENCODERESPONSE'].oneofs_by_name['part']._loaded_options = None
   _globals['_ENCODERESPONSE'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
   _globals['_ENCODERSERVICE'].methods_by_name['Encode']._loaded_options = None
   _globals['_ENCODERSERVICE'].methods_by_name['Encode']._serialized_options = b'\262\341\030\021\n\nprocessing\"\003\010\220\034'
-  _globals['_ENCODERSERVICE'].methods_by_name['ListBackends']._loaded_options = None
-  _globals['_ENCODERSERVICE'].methods_by_name['ListBackends']._serialized_options = b'\262\341\030\036\n\nprocessing\n\nmonitoring\030\001\"\002\010\036'
+  _globals['_ENCODERSERVICE'].methods_by_name['GetLoad']._loaded_options = None
+  _globals['_ENCODERSERVICE'].methods_by_name['GetLoad']._serialized_options = b'\262\341\030\036\n\nprocessing\n\nmonitoring\030\001\"\002\010\036'
   _globals['_ENCODEREQUEST']._serialized_start=207
   _globals['_ENCODEREQUEST']._serialized_end=316
-  _globals['_FORMAT']._serialized_start=318
-  _globals['_FORMAT']._serialized_end=442
-  _globals['_ENCODERESPONSE']._serialized_start=445
-  _globals['_ENCODERESPONSE']._serialized_end=633
-  _globals['_STARTED']._serialized_start=635
-  _globals['_STARTED']._serialized_end=680
-  _globals['_PACKET']._serialized_start=682
-  _globals['_PACKET']._serialized_end=748
-  _globals['_SUMMARY']._serialized_start=750
-  _globals['_SUMMARY']._serialized_end=866
-  _globals['_LISTBACKENDSREQUEST']._serialized_start=868
-  _globals['_LISTBACKENDSREQUEST']._serialized_end=889
-  _globals['_LISTBACKENDSRESPONSE']._serialized_start=891
-  _globals['_LISTBACKENDSRESPONSE']._serialized_end=965
-  _globals['_BACKEND']._serialized_start=967
-  _globals['_BACKEND']._serialized_end=1008
-  _globals['_ENCODERSERVICE']._serialized_start=1011
-  _globals['_ENCODERSERVICE']._serialized_end=1291
+  _globals['_FORMAT']._serialized_start=319
+  _globals['_FORMAT']._serialized_end=524
+  _globals['_ENCODERESPONSE']._serialized_start=527
+  _globals['_ENCODERESPONSE']._serialized_end=770
+  _globals['_ACCEPTED']._serialized_start=772
+  _globals['_ACCEPTED']._serialized_end=782
+  _globals['_STARTED']._serialized_start=784
+  _globals['_STARTED']._serialized_end=829
+  _globals['_PACKET']._serialized_start=831
+  _globals['_PACKET']._serialized_end=897
+  _globals['_SUMMARY']._serialized_start=899
+  _globals['_SUMMARY']._serialized_end=1015
+  _globals['_GETLOADREQUEST']._serialized_start=1017
+  _globals['_GETLOADREQUEST']._serialized_end=1033
+  _globals['_GETLOADRESPONSE']._serialized_start=1035
+  _globals['_GETLOADRESPONSE']._serialized_end=1139
+  _globals['_BACKEND']._serialized_start=1142
+  _globals['_BACKEND']._serialized_end=1293
+  _globals['_ENCODERSERVICE']._serialized_start=1296
+  _globals['_ENCODERSERVICE']._serialized_end=1561
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class EncodeRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Bytes of the frames: planar YUV 4:2:0, 8 bit, no padding."""
+    """Bytes of the frames."""
     @_builtins.property
     def format(self) -> Global___Format:
         """The first message."""
@@ -52,14 +52,24 @@ Global___EncodeRequest: _TypeAlias = EncodeRequest  # noqa: Y015
 
 @_typing.final
 class Format(_message.Message):
-    """What the frames are and how they are encoded."""
+    """What the frames are and how they are encoded. They are planar YUV 4:2:0, 8 bit, without padding:
+    BT.709, limited range, square pixels.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CANVAS_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    CODEC_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
     quality: _media_pb2.Quality.ValueType
     """How well they are encoded."""
+    codec: _media_pb2.Codec.ValueType
+    """How they are coded."""
+    backend: _builtins.str
+    """The backend that encodes them, by its name in `GetLoadResponse`. Empty: the best one for the codec.
+    One that does not work here is answered UNAVAILABLE.
+    """
     @_builtins.property
     def canvas(self) -> _media_pb2.Canvas:
         """Size and frame rate."""
@@ -69,10 +79,12 @@ class Format(_message.Message):
         *,
         canvas: _media_pb2.Canvas | None = ...,
         quality: _media_pb2.Quality.ValueType = ...,
+        codec: _media_pb2.Codec.ValueType = ...,
+        backend: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "quality", b"quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "canvas", b"canvas", "codec", b"codec", "quality", b"quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,9 +99,10 @@ class EncodeResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     PACKET_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___Started:
-        """The first response."""
+        """The second response, as soon as a frame came."""
 
     @_builtins.property
     def packet(self) -> Global___Packet:
@@ -99,22 +112,44 @@ class EncodeResponse(_message.Message):
     def summary(self) -> Global___Summary:
         """The last response."""
 
+    @_builtins.property
+    def accepted(self) -> Global___Accepted:
+        """The first response."""
+
     def __init__(
         self,
         *,
         started: Global___Started | None = ...,
         packet: Global___Packet | None = ...,
         summary: Global___Summary | None = ...,
+        accepted: Global___Accepted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["packet", b"packet", "part", b"part", "started", b"started", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "packet", b"packet", "part", b"part", "started", b"started", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["packet", b"packet", "part", b"part", "started", b"started", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "packet", b"packet", "part", b"part", "started", b"started", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["started", "packet", "summary"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["started", "packet", "summary", "accepted"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___EncodeResponse: _TypeAlias = EncodeResponse  # noqa: Y015
+
+@_typing.final
+class Accepted(_message.Message):
+    """The format is good and a slot is held: the frames may come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
 
 @_typing.final
 class Started(_message.Message):
@@ -125,9 +160,11 @@ class Started(_message.Message):
     BACKEND_FIELD_NUMBER: _builtins.int
     EXTRADATA_FIELD_NUMBER: _builtins.int
     backend: _builtins.str
-    """The encoder in use, as ffmpeg names it (`libx264`, `h264_nvenc`)."""
+    """The backend in use, as ffmpeg names it (`libx264`, `h264_nvenc`)."""
     extradata: _builtins.bytes
-    """The codec's global headers: SPS and PPS in Annex B form."""
+    """What a decoder must know beforehand, as an MP4 file keeps it: the body of its `avcC`, `hvcC`, `vpcC`
+    or `av1C` box. Streams of one format that the same backend encodes all have the same.
+    """
     def __init__(
         self,
         *,
@@ -153,7 +190,7 @@ class Packet(_message.Message):
     DTS_FIELD_NUMBER: _builtins.int
     KEYFRAME_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """Its bytes, Annex B."""
+    """Its bytes, as an MP4 file keeps them: H.264 and H.265 as NAL units, each after its length in 4 bytes."""
     pts: _builtins.int
     """When it is shown, in frames from the first."""
     dts: _builtins.int
@@ -189,12 +226,12 @@ class Summary(_message.Message):
     frame_count: _builtins.int
     """Frames that came in."""
     packet_count: _builtins.int
-    """Packets that went out."""
+    """Packets that went out; as many."""
     sha256: _builtins.str
     """The SHA-256 of all packets' bytes in order, in hexadecimal."""
     @_builtins.property
     def encode_time(self) -> _duration_pb2.Duration:
-        """The time the codec took."""
+        """The time from the first frame to the last packet."""
 
     def __init__(
         self,
@@ -213,8 +250,8 @@ class Summary(_message.Message):
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
 
 @_typing.final
-class ListBackendsRequest(_message.Message):
-    """Asks for the encoders."""
+class GetLoadRequest(_message.Message):
+    """Asks for the load."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,53 +264,77 @@ class ListBackendsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListBackendsRequest: _TypeAlias = ListBackendsRequest  # noqa: Y015
+Global___GetLoadRequest: _TypeAlias = GetLoadRequest  # noqa: Y015
 
 @_typing.final
-class ListBackendsResponse(_message.Message):
-    """The encoders that work here."""
+class GetLoadResponse(_message.Message):
+    """What the encoder can do, and how much it has to do."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SLOTS_FIELD_NUMBER: _builtins.int
+    FREE_SLOTS_FIELD_NUMBER: _builtins.int
     BACKENDS_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    """How many streams it encodes at once."""
+    free_slots: _builtins.int
+    """How many more it would take now."""
     @_builtins.property
     def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backend]:
-        """The encoders, the best first."""
+        """The backends that work here, each found by encoding a frame; of each codec the best first."""
 
     def __init__(
         self,
         *,
+        slots: _builtins.int = ...,
+        free_slots: _builtins.int = ...,
         backends: _abc.Iterable[Global___Backend] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "free_slots", b"free_slots", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListBackendsResponse: _TypeAlias = ListBackendsResponse  # noqa: Y015
+Global___GetLoadResponse: _TypeAlias = GetLoadResponse  # noqa: Y015
 
 @_typing.final
 class Backend(_message.Message):
-    """An encoder."""
+    """What encodes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    CODEC_FIELD_NUMBER: _builtins.int
     HARDWARE_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    FRAMES_PER_SECOND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, as ffmpeg spells it (`libx264`, `h264_nvenc`)."""
+    codec: _media_pb2.Codec.ValueType
+    """What it makes."""
     hardware: _builtins.bool
     """Whether it runs on a GPU or another video engine."""
+    streams: _builtins.int
+    """The streams that it encodes now."""
+    frame_count: _builtins.int
+    """The frames that it has encoded since the service began."""
+    frames_per_second: _builtins.float
+    """The frames that it encoded in the last ten seconds, each second."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        codec: _media_pb2.Codec.ValueType = ...,
         hardware: _builtins.bool = ...,
+        streams: _builtins.int = ...,
+        frame_count: _builtins.int = ...,
+        frames_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codec", b"codec", "frame_count", b"frame_count", "frames_per_second", b"frames_per_second", "hardware", b"hardware", "name", b"name", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

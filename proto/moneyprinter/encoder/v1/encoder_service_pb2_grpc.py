@@ -40,10 +40,10 @@ class EncoderServiceStub:
                 request_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeResponse.FromString,
                 _registered_method=True)
-        self.ListBackends = channel.unary_unary(
-                '/moneyprinter.encoder.v1.EncoderService/ListBackends',
-                request_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsRequest.SerializeToString,
-                response_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsResponse.FromString,
+        self.GetLoad = channel.unary_unary(
+                '/moneyprinter.encoder.v1.EncoderService/GetLoad',
+                request_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadResponse.FromString,
                 _registered_method=True)
 
 
@@ -52,16 +52,19 @@ class EncoderServiceServicer:
     """
 
     def Encode(self, request_iterator, context):
-        """Encodes a stream of frames. The first request is the format, then the planes of one frame after
-        the other in chunks of any size up to 1 MiB. Packets come back as the codec gives them; the last
-        response is the summary.
+        """Encodes a stream of frames. The first request is the format. When it is accepted, the planes of one
+        frame after the other follow, in chunks that need not end where a frame ends; after the last one the
+        caller closes its side. Packets come back as the codec gives them; the last response is the summary.
+
+        A refusal that meets frames on their way may lose its reason, so wait for `accepted`. Neither side
+        holds what the other is too slow for: whoever does not read makes the other wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListBackends(self, request, context):
-        """Lists the encoders that work on this machine, each found by encoding one frame.
+    def GetLoad(self, request, context):
+        """Says what this encoder can do, and how much it has to do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,10 +78,10 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     request_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeRequest.FromString,
                     response_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeResponse.SerializeToString,
             ),
-            'ListBackends': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListBackends,
-                    request_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsRequest.FromString,
-                    response_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsResponse.SerializeToString,
+            'GetLoad': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoad,
+                    request_deserializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadRequest.FromString,
+                    response_serializer=moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -120,7 +123,7 @@ class EncoderService:
             _registered_method=True)
 
     @staticmethod
-    def ListBackends(request,
+    def GetLoad(request,
             target,
             options=(),
             channel_credentials=None,
@@ -133,9 +136,9 @@ class EncoderService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/moneyprinter.encoder.v1.EncoderService/ListBackends',
-            moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsRequest.SerializeToString,
-            moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.ListBackendsResponse.FromString,
+            '/moneyprinter.encoder.v1.EncoderService/GetLoad',
+            moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadRequest.SerializeToString,
+            moneyprinter_dot_encoder_dot_v1_dot_encoder__service__pb2.GetLoadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,12 +34,15 @@ class EncoderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EncoderServiceAsyncStub: ...
     Encode: _grpc.StreamStreamMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]
-    """Encodes a stream of frames. The first request is the format, then the planes of one frame after
-    the other in chunks of any size up to 1 MiB. Packets come back as the codec gives them; the last
-    response is the summary.
+    """Encodes a stream of frames. The first request is the format. When it is accepted, the planes of one
+    frame after the other follow, in chunks that need not end where a frame ends; after the last one the
+    caller closes its side. Packets come back as the codec gives them; the last response is the summary.
+
+    A refusal that meets frames on their way may lose its reason, so wait for `accepted`. Neither side
+    holds what the other is too slow for: whoever does not read makes the other wait.
     """
-    ListBackends: _grpc.UnaryUnaryMultiCallable[_encoder_service_pb2.ListBackendsRequest, _encoder_service_pb2.ListBackendsResponse]
-    """Lists the encoders that work on this machine, each found by encoding one frame."""
+    GetLoad: _grpc.UnaryUnaryMultiCallable[_encoder_service_pb2.GetLoadRequest, _encoder_service_pb2.GetLoadResponse]
+    """Says what this encoder can do, and how much it has to do."""
 
 @_typing.type_check_only
 class EncoderServiceAsyncStub(EncoderServiceStub):
@@ -47,12 +50,15 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Encode: _aio.StreamStreamMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]  # type: ignore[assignment]
-    """Encodes a stream of frames. The first request is the format, then the planes of one frame after
-    the other in chunks of any size up to 1 MiB. Packets come back as the codec gives them; the last
-    response is the summary.
+    """Encodes a stream of frames. The first request is the format. When it is accepted, the planes of one
+    frame after the other follow, in chunks that need not end where a frame ends; after the last one the
+    caller closes its side. Packets come back as the codec gives them; the last response is the summary.
+
+    A refusal that meets frames on their way may lose its reason, so wait for `accepted`. Neither side
+    holds what the other is too slow for: whoever does not read makes the other wait.
     """
-    ListBackends: _aio.UnaryUnaryMultiCallable[_encoder_service_pb2.ListBackendsRequest, _encoder_service_pb2.ListBackendsResponse]  # type: ignore[assignment]
-    """Lists the encoders that work on this machine, each found by encoding one frame."""
+    GetLoad: _aio.UnaryUnaryMultiCallable[_encoder_service_pb2.GetLoadRequest, _encoder_service_pb2.GetLoadResponse]  # type: ignore[assignment]
+    """Says what this encoder can do, and how much it has to do."""
 
 class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
     """The encoder."""
@@ -63,17 +69,20 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_encoder_service_pb2.EncodeRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_encoder_service_pb2.EncodeResponse], _abc.AsyncIterator[_encoder_service_pb2.EncodeResponse]]:
-        """Encodes a stream of frames. The first request is the format, then the planes of one frame after
-        the other in chunks of any size up to 1 MiB. Packets come back as the codec gives them; the last
-        response is the summary.
+        """Encodes a stream of frames. The first request is the format. When it is accepted, the planes of one
+        frame after the other follow, in chunks that need not end where a frame ends; after the last one the
+        caller closes its side. Packets come back as the codec gives them; the last response is the summary.
+
+        A refusal that meets frames on their way may lose its reason, so wait for `accepted`. Neither side
+        holds what the other is too slow for: whoever does not read makes the other wait.
         """
 
     @_abc_1.abstractmethod
-    def ListBackends(
+    def GetLoad(
         self,
-        request: _encoder_service_pb2.ListBackendsRequest,
+        request: _encoder_service_pb2.GetLoadRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_encoder_service_pb2.ListBackendsResponse, _abc.Awaitable[_encoder_service_pb2.ListBackendsResponse]]:
-        """Lists the encoders that work on this machine, each found by encoding one frame."""
+    ) -> _typing.Union[_encoder_service_pb2.GetLoadResponse, _abc.Awaitable[_encoder_service_pb2.GetLoadResponse]]:
+        """Says what this encoder can do, and how much it has to do."""
 
 def add_EncoderServiceServicer_to_server(servicer: EncoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

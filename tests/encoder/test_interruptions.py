@@ -1,0 +1,175 @@
+"""Whatever stops a stream, its codec ends and its slot is free at once; whoever is slow makes the others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import psutil
+import pytest
+
+from moneyprinter import errors
+from services.encoder.encoding import Accepted, Encoder, Started
+from services.encoder.flv import Packet
+from services.encoder.frames import Format, Quality
+from services.encoder.pipe import PIPE_BYTES
+from tests.encoder.pictures import noise
+from tests.encoder.streams import encode, encoder
+
+SMALL = Format(width=320, height=180, frames_per_second=25, quality=Quality.DRAFT)
+FRAME = bytes(SMALL.frame_bytes)
+
+
+def codecs() -> list[psutil.Process]:
+    """The children that encode now."""
+    return [child for child in psutil.Process().children() if "pipe:1" in child.cmdline()]
+
+
+async def is_free(chosen: Encoder) -> None:
+    """Nothing runs any more, and what comes next finds its slot."""
+    assert codecs() == []
+    assert chosen.load.free == chosen.load.slots
+    await encode([SMALL, FRAME], chosen)
+
+
+async def settled(count: Callable[[], int]) -> int:
+    """Wait until what is counted has stood still for a while; returns it."""
+    last = -1
+    while (now := count()) != last:
+        last = now
+        # Nothing tells that something does not go on.
+        await asyncio.sleep(0.4)
+    return last
+
+
+@pytest.mark.parametrize("point", ["before the format", "accepted", "in a frame", "packets come", "draining"])
+async def test_a_stream_left_at_any_point_is_over_at_once(point: str) -> None:
+    chosen = await encoder()
+    reached = asyncio.Event()
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        async def stay(*points: str) -> None:
+            if point in points:
+                reached.set()
+                await asyncio.Event().wait()
+
+        await stay("before the format")
+        # What is drained is slow to encode: x264 holds back many frames.
+        yield Format(1280, 720, 25, Quality.NEAR_LOSSLESS) if point == "draining" else SMALL
+        await stay("accepted")
+        yield FRAME[: len(FRAME) // 2]
+        await stay("in a frame")
+        if point == "draining":
+            frames = b"".join(noise(4, 1280 * 720 * 3 // 2))
+            yield frames[len(FRAME) // 2 :]
+            for _ in range(10):
+                yield frames
+            reached.set()
+        while point == "packets come":
+            yield FRAME
+
+    async def consume() -> None:
+        async with aclosing(chosen.encode(parts())) as updates:
+            async for update in updates:
+                if isinstance(update, Packet) and point == "packets come":
+                    reached.set()
+
+    consuming = asyncio.create_task(consume())
+    await reached.wait()
+    consuming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consuming
+    await is_free(chosen)
+
+
+async def test_a_codec_that_crashes_is_told() -> None:
+    chosen = await encoder()
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        yield SMALL
+        yield FRAME
+        [child] = codecs()
+        child.send_signal(signal.SIGSEGV)
+        while True:
+            yield FRAME
+
+    with pytest.raises(errors.Internal) as failed:
+        _ = [update async for update in chosen.encode(parts())]
+    assert failed.value.reason == "RENDER_FAILED"
+    await is_free(chosen)
+
+
+async def test_a_full_encoder_says_so_at_once() -> None:
+    chosen = await encoder()
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        yield SMALL
+        await asyncio.Event().wait()
+
+    async with aclosing(chosen.encode(parts())) as updates:
+        assert isinstance(await anext(updates), Accepted)
+        with pytest.raises(errors.ResourceExhausted) as refused:
+            await encode([SMALL, FRAME], chosen)
+        assert refused.value.reason == "BUSY"
+        assert refused.value.retry_after_seconds
+    await is_free(chosen)
+
+
+@pytest.mark.parametrize("sent", [[], [SMALL], [SMALL, FRAME[:100]]])
+async def test_who_sends_nothing_any_more_loses_the_slot(sent: list[Format | bytes]) -> None:
+    chosen = await encoder(silence_seconds=0.2)
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        for part in sent:
+            yield part
+        await asyncio.Event().wait()
+
+    with pytest.raises(errors.DeadlineExceeded, match="nothing came"):
+        _ = [update async for update in chosen.encode(parts())]
+    await is_free(chosen)
+
+
+async def test_a_slow_codec_makes_the_sender_wait() -> None:
+    chosen = await encoder()
+    taken = 0
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        nonlocal taken
+        yield SMALL
+        codecs()[0].suspend()
+        while True:
+            taken += len(FRAME)
+            yield FRAME
+
+    async with aclosing(chosen.encode(parts())) as updates:
+        assert isinstance(await anext(updates), Accepted)
+        waiting = asyncio.ensure_future(anext(updates))
+        # No more than the pipe holds, and what waits to be put there.
+        assert await settled(lambda: taken) <= PIPE_BYTES + 2 * len(FRAME)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await is_free(chosen)
+
+
+async def test_a_slow_reader_makes_the_sender_wait() -> None:
+    chosen = await encoder()
+    taken = 0
+    # It does not get smaller, so that the packets fill every buffer while nobody reads them.
+    frames = noise(8, SMALL.frame_bytes)
+
+    async def parts() -> AsyncIterator[Format | bytes]:
+        nonlocal taken
+        yield SMALL
+        while True:
+            taken += 1
+            yield frames[taken % 8]
+
+    async with aclosing(chosen.encode(parts())) as updates:
+        assert isinstance(await anext(updates), Accepted)
+        assert isinstance(await anext(updates), Started)
+        # What the buffers hold, and the frames that the codec looks ahead.
+        assert 0 < await settled(lambda: taken) < 200
+    await is_free(chosen)
