@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -67,7 +66,7 @@ async def freed(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_sixty_frames_end_to_end(platform: Mesh, codec: media_pb2.Codec) -> None:
+async def test_sixty_frames_end_to_end(platform: Mesh, codec: media_pb2.Codec.ValueType) -> None:
     frames = moving(60, 320, 180)
     format = pb.Format(canvas=FORMAT.canvas, quality=FORMAT.quality, codec=codec)
     accepted, started, *middle, last = await encode(platform, format, *chunks(frames, 77_777))
