@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -32,6 +33,8 @@ class Config(Settings):
     """The address space of one render, which is more than it uses: one that leaks ends here."""
     source_bytes: int = Field(4 << 30, ge=0)
     """How many bytes of clips are kept in scratch, so that each is fetched once, not once a segment."""
+    encoders: Literal["hardware", "any", "none"] = "hardware"
+    """Which encoder service frames are streamed to, when it is free: one with a GPU, any, or none."""
 
     @property
     def threads_per_render(self) -> int:

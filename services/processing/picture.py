@@ -29,6 +29,17 @@ def files(spec: Spec) -> list[str]:
     return [SEGMENT, *(f"segment-{place}.mp4" for place in range(1, len(spec.renditions) + 1))]
 
 
+def raw(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: int, pipes: Sequence[int]) -> list[str]:
+    """The arguments of ffmpeg to write the frames of each size, planar YUV 4:2:0, to a pipe of its own."""
+    file = {"frames:v": spec.frame_count, "fps_mode": "passthrough", "filter_complex_threads": threads, "f": "rawvideo"}
+    stage = graph.Stage(spec.canvas, tuple(sources), threads, max_pixels)
+    outputs = [
+        ffmpeg.output(picture, f"pipe:{pipe}", **file)
+        for picture, pipe in zip(graph.sizes(graph.segment(spec, stage), spec.renditions), pipes, strict=True)
+    ]
+    return [str(argument) for argument in ffmpeg.merge_outputs(*outputs).get_args()]
+
+
 def arguments(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: int) -> list[str]:
     """The arguments of ffmpeg, to be run in a folder with the sources, named as `graph.source_name` says."""
     rate = spec.canvas.frames_per_second

@@ -44,10 +44,7 @@ async def render(
     Yields the part that is done, never less than before, and at last what the first file says of itself. Raises
     FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
     """
-    if spec.captions_ass:
-        (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
-        fonts = folder / graph.FONTS
-        fonts.symlink_to(tool.fonts) if tool.fonts else fonts.mkdir()
+    lay_out(spec, folder, tool)
     arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
     running = children.ffmpeg(tool.ffmpeg, arguments, seconds=spec.seconds, folder=folder, limits=tool.limits)
     done = 0.0
@@ -58,11 +55,25 @@ async def render(
                 yield done
     except children.ChildFailed as failure:
         raise failed(failure.last_words(folder) or f"ffmpeg ended with {failure.code}") from failure
+    yield await checked(spec, folder)
+
+
+def lay_out(spec: Spec, folder: Path, tool: Tool) -> None:
+    """Put beside the sources what else is drawn."""
+    if spec.captions_ass:
+        (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
+        fonts = folder / graph.FONTS
+        if not fonts.exists():
+            fonts.symlink_to(tool.fonts) if tool.fonts else fonts.mkdir()
+
+
+async def checked(spec: Spec, folder: Path) -> Fragment:
+    """What the first file of a segment says of itself. Raises FailedPrecondition unless all have all frames."""
     made = [await asyncio.to_thread(_read, folder / name) for name in picture.files(spec)]
     frames = min(each.frame_count if each else 0 for each in made)
     if made[0] is None or frames != spec.frame_count:
         raise failed(_ended(spec, frames))
-    yield made[0]
+    return made[0]
 
 
 def _ended(spec: Spec, frames: int) -> str:
@@ -77,6 +88,8 @@ def _ended(spec: Spec, frames: int) -> str:
 
 
 def _read(path: Path) -> Fragment | None:
-    """What a file says of itself; None when it has no picture."""
+    """What a file says of itself; None when it has no picture, or is not there."""
+    if not path.exists():
+        return None
     with path.open("rb") as file:
         return fragment.read(file.read(fragment.HEAD_BYTES))

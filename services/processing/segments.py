@@ -10,13 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from services.processing import fragment, graph, picture
+import structlog
+
+from moneyprinter.errors import Error
+from services.processing import fragment, graph, picture, streaming
 from services.processing.cores import Cores, need
 from services.processing.fragment import Fragment
 from services.processing.render import Tool, render
 from services.processing.source import Source
 from services.processing.sources import Sources, Stored
 from services.processing.spec import Spec
+from services.processing.streaming import Encoder
+
+log = structlog.get_logger()
 
 # The part of the work that is done when the segment is rendered, and only to be stored.
 RENDERED = 0.98
@@ -69,6 +75,7 @@ class Studio(Generic[T]):
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
     tool: Tool
     cores: Cores
+    encoder: Encoder | None = None
 
     async def render(self, order: Order[T]) -> AsyncGenerator[float | Segment[T], None]:
         """Render a segment: yields the part of the work that is done, then the segment.
@@ -90,7 +97,7 @@ class Studio(Generic[T]):
                 made: Fragment | None = None
                 async with (
                     self.cores.taken(need_bytes),
-                    aclosing(render(order.spec, looks, folder, tool)) as rendering,
+                    aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
                 ):
                     async for step in rendering:
                         if isinstance(step, Fragment):
@@ -102,6 +109,24 @@ class Studio(Generic[T]):
                 files = list(zip(keys, picture.files(order.spec), strict=True))
                 videos = [await self.objects.put_file(key, folder / name) for key, name in reversed(files)]
         yield Segment(tuple(reversed(videos)), made, reused=False)
+
+    async def _rendered(
+        self, spec: Spec, looks: Sequence[Source], folder: Path, tool: Tool
+    ) -> AsyncGenerator[float | Fragment, None]:
+        """Have an encoder with a GPU do its part, if there is one; do without it when there is none, or it fails."""
+        done = 0.0
+        if self.encoder and await self.encoder.is_free(spec.codec):
+            try:
+                async with aclosing(streaming.render(spec, looks, folder, tool, self.encoder)) as rendering:
+                    async for step in rendering:
+                        done = step if isinstance(step, float) else done
+                        yield step
+                return
+            except Error as failure:
+                log.warning("encoder failed, encoding here", reason=failure.reason, message=failure.message)
+        async with aclosing(render(spec, looks, folder, tool)) as rendering:
+            async for step in rendering:
+                yield max(done, step) if isinstance(step, float) else step
 
     async def _found(self, keys: Sequence[str]) -> Segment[T] | None:
         first = await self.objects.head(keys[0])

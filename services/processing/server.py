@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as encoder_grpc
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing.config import Config
 from services.processing.cores import Cores
+from services.processing.encoders import MeshEncoder
 from services.processing.render import Tool
 from services.processing.segments import Studio
 from services.processing.servicer import ProcessingServicer
@@ -33,6 +35,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         fonts_sha256=await asyncio.to_thread(_hash, config.fonts) if config.fonts else "",
     )
     objects = runtime.objects()
+    encoder = None
+    if config.encoders != "none":
+        channel = runtime.connect("encoder", "moneyprinter.encoder.v1.EncoderService")
+        encoder = MeshEncoder(encoder_grpc.EncoderServiceStub(channel), hardware=config.encoders == "hardware")
     async with runtime.scratch() as folder:
         studio = Studio(
             objects=objects,
@@ -40,6 +46,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             scratch=runtime.scratch,
             tool=tool,
             cores=Cores(config.slots, config.threads_per_render, config.memory_bytes),
+            encoder=encoder,
         )
         runtime.add(pb_grpc.add_ProcessingServiceServicer_to_server, ProcessingServicer(studio))
         yield

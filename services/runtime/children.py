@@ -128,13 +128,15 @@ async def start(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: bool = False,
+    descriptors: Sequence[int] = (),
     log: IO[bytes] | None = None,
     user_id: int | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> AsyncIterator[Child]:
     """Run `command` while the context is open; when it closes, whatever still runs of it is killed.
 
-    `folder` is its working directory. It inherits no environment but PATH and LANG, and `environment`.
+    `folder` is its working directory. It inherits no environment but PATH and LANG, and `environment`, and no open
+    files but `descriptors`.
     With `log`, all that it prints goes to that file, and it has no `stdout`. With `user_id`, root runs
     it as that user. `death_signal` is what it gets when we die. Raises TimeoutError in the body after
     `limits.wall_seconds`.
@@ -148,6 +150,7 @@ async def start(
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=log or asyncio.subprocess.PIPE,
         stderr=log or asyncio.subprocess.PIPE,
+        pass_fds=descriptors,
         cwd=folder,
         env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(environment or {})},
         start_new_session=True,

@@ -75,7 +75,7 @@ async def test_every_frame_is_there_once_in_even_steps(
     assert {later - earlier for earlier, later in pairwise(times)} <= {picture.FRAME_TICKS}
 
 
-OTHERS = {
+OTHERS: dict[Codec, tuple[str, ...]] = {
     Codec.H264: ("-c:v", "libx264", "-preset", "slow", "-refs", "5", "-bf", "1", "-profile:v", "high"),
     Codec.H265: (
         "-c:v",
@@ -101,7 +101,7 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
         "-video_track_timescale",
         str(30 * picture.FRAME_TICKS),
     )
-    cut = ("-ss", str(20 / 30), "-i", clip, "-frames:v", "20", "-pix_fmt", "yuv420p", *OTHERS[codec], *fragmented)
+    cut = ("-ss", str(20 / 30), "-i", str(clip), "-frames:v", "20", "-pix_fmt", "yuv420p", *OTHERS[codec], *fragmented)
     media.ffmpeg(*cut, tmp_path / join.name(2))
     segments = [inspect(tmp_path / join.name(place), place) for place in (1, 2, 3)]
     assert codec in (Codec.VP9, Codec.AV1) or segments[1].parameters != segments[0].parameters

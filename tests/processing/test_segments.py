@@ -17,6 +17,7 @@ from services.processing.render import Tool
 from services.processing.segments import Order, Segment, Studio
 from services.processing.sources import Sources
 from services.processing.spec import Canvas, Overlay, Point, Quality, Shot, Size, Spec, Still, Transition
+from services.processing.streaming import Encoder
 from tests import media
 from tests.processing.conftest import still
 from tests.sources import look
@@ -87,32 +88,38 @@ def kept(folder: Folder, name: str, size: int = 10) -> Kept:
     return Kept(folder.path / name)
 
 
-async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tmp_path: Path, folder: Folder) -> None:
+def studio(folder: Folder, tool: Tool, encoder: Encoder | None = None) -> Studio[Kept]:
+    """A studio with one slot."""
+
     @asynccontextmanager
     async def scratch() -> AsyncIterator[Path]:
-        work = tmp_path / "work"
+        work = folder.path / "work"
         work.mkdir()
         yield work
         shutil.rmtree(work)
 
+    return Studio(folder, sources(folder), scratch, tool, Cores(1, 1, 1 << 30), encoder)
+
+
+async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tmp_path: Path, folder: Folder) -> None:
     image = Kept(still(tmp_path / "image.png", media.CORNERS, size=(64, 36)))
     logo = Overlay(0, Point(0.5, 0.5), 0.5, 1.0, 0, 5)
     shots = (Shot(Still(0)), Shot(Still(0)))
     spec = Spec(
         shots, 5, Canvas(64, 36, 30), Quality.DRAFT, Transition.CROSSFADE, (logo, logo), renditions=(Size(32, 18),)
     )
-    studio = Studio(folder, sources(folder), scratch, tool, Cores(1, 1, 1 << 30))
+    one = studio(folder, tool)
     order = Order(((image, await look(image.path)),), spec, b"all")
-    *_, made = [step async for step in studio.render(order)]
+    *_, made = [step async for step in one.render(order)]
     assert isinstance(made, Segment) and not made.reused
     shown = [media.probe(video.path) for video in made.videos]
     assert [(video.width, video.height, video.frames) for video in shown] == [(64, 36, 5), (32, 18, 5)]
     assert made.fragment.frame_count == 5
-    *_, again = [step async for step in studio.render(order)]
+    *_, again = [step async for step in one.render(order)]
     assert isinstance(again, Segment) and again.reused
     assert (again.videos, again.fragment) == (made.videos, made.fragment)
     made.videos[1].path.unlink()
-    *_, anew = [step async for step in studio.render(order)]
+    *_, anew = [step async for step in one.render(order)]
     assert isinstance(anew, Segment) and not anew.reused, "one of its files was lost"
     assert folder.fetched == ["image.png"]
 

@@ -1,0 +1,221 @@
+"""Streaming: draw a segment here, and have an encoder that has a GPU encode its frames.
+
+Frames go from ffmpeg's pipe to the encoder as they are drawn, each size to a stream of its own; packets come back
+and are written into the segment's files. Nothing is held: whoever is slow makes the others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from moneyprinter.errors import DataLoss, Error, Internal
+from services.processing import flv, picture
+from services.processing.fragment import Fragment
+from services.processing.render import Tool, checked, lay_out
+from services.processing.source import Source
+from services.processing.spec import Codec, Quality, Size, Spec
+from services.runtime import children
+
+# As measured on loopback with mTLS, larger ones cost more memory and gain little.
+CHUNK_BYTES = 256 << 10
+# The largest pipe that a user may ask for.
+PIPE_BYTES = 1 << 20
+# How MP4 names the codecs. VP9 is not among them: its packets do not say which red, green and blue it means.
+_TAGS = {Codec.H264: "avc1", Codec.H265: "hvc1", Codec.AV1: "av01"}
+CODECS = tuple(_TAGS)
+
+_MUX = Path(__file__).with_name("mux_child.py")
+_MUX_LIMITS = children.Limits(memory_bytes=2 << 30, open_files=64)
+_QUIET = ("-hide_banner", "-y", "-loglevel", "error")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How frames are, and are to be encoded."""
+
+    size: Size
+    frames_per_second: int
+    codec: Codec
+    quality: Quality
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What a decoder must know beforehand; comes first."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A coded frame, its times in frames from the first shown."""
+
+    data: bytes
+    pts: int
+    dts: int
+    key: bool
+
+
+class Encoder(Protocol):
+    """Encodes a stream of frames."""
+
+    async def is_free(self, codec: Codec) -> bool:
+        """Whether there is one with a GPU for that codec that has nothing better to do."""
+
+    def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+        """The headers, then the packets in the order in which they are decoded. Raises typed errors."""
+
+
+async def render(
+    spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool, encoder: Encoder
+) -> AsyncGenerator[float | Fragment, None]:
+    """Render as `render.render` does. Raises an error when the encoder fails, or ffmpeg; what it wrote is worthless."""
+    lay_out(spec, folder, tool)
+    told: asyncio.Queue[float] = asyncio.Queue()
+    work = asyncio.create_task(_draw(spec, sources, folder, tool, encoder, told.put_nowait))
+    try:
+        while not work.done() or not told.empty():
+            news = asyncio.ensure_future(told.get())
+            try:
+                await asyncio.wait((work, news), return_when=asyncio.FIRST_COMPLETED)
+                if news.done():
+                    yield news.result()
+            finally:
+                news.cancel()
+        await work
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    yield await checked(spec, folder)
+
+
+async def _draw(
+    spec: Spec,
+    sources: Sequence[Source],
+    folder: Path,
+    tool: Tool,
+    encoder: Encoder,
+    tell: Callable[[float], None],
+) -> None:
+    sizes = [Size(spec.canvas.width, spec.canvas.height), *spec.renditions]
+    with ExitStack() as stack:
+        pipes = [_Pipe() for _ in sizes]
+        for pipe in pipes:
+            stack.callback(pipe.close)
+        ends = [pipe.write_end for pipe in pipes]
+        arguments = picture.raw(spec, sources, tool.threads, tool.max_pixels, ends)
+        command: Sequence[str | Path] = (tool.ffmpeg, *_QUIET, "-nostdin", *arguments)
+        try:
+            async with children.start(command, limits=tool.limits, folder=folder, descriptors=ends) as child:
+                for pipe in pipes:
+                    pipe.close_write_end()
+                async with asyncio.TaskGroup() as group:
+                    for size, pipe, file in zip(sizes, pipes, picture.files(spec), strict=True):
+                        format = Format(size, spec.canvas.frames_per_second, spec.codec, spec.quality)
+                        packets = encoder.encode(format, pipe.chunks())
+                        heard = tell if pipe is pipes[0] else _nobody
+                        group.create_task(_write(spec, packets, folder, file, tool, heard))
+                await child.succeeded()
+        except* (Error, children.ChildFailed) as failures:
+            first = next(leaf for leaf in _leaves(failures))
+            if isinstance(first, Error):
+                raise first from None
+            raise Internal(f"frames cannot be streamed: {first}", reason="RENDER_FAILED") from None
+
+
+async def _write(
+    spec: Spec,
+    packets: AsyncGenerator[Headers | Packet, None],
+    folder: Path,
+    file: str,
+    tool: Tool,
+    tell: Callable[[float], None],
+) -> None:
+    """Write packets into a file of the segment."""
+    async with aclosing(packets):
+        headers, first = await anext(packets, None), await anext(packets, None)
+        if not isinstance(headers, Headers) or not isinstance(first, Packet):
+            raise DataLoss("the encoder gave no packets", reason="RENDER_FAILED")
+        rate = spec.canvas.frames_per_second
+        figures = (rate, rate * picture.FRAME_TICKS, -first.dts)
+        command: Sequence[str | Path] = (sys.executable, "-I", _MUX, file, _TAGS[spec.codec], *map(str, figures))
+        async with children.start(command, limits=_MUX_LIMITS, folder=folder, stdin=True) as child:
+            child.stdin.write(flv.FILE_HEAD + flv.headers(spec.codec, headers.data))
+            done = 0
+            async for packet in _and_then(first, packets):
+                written = flv.packet(
+                    spec.codec, packet.data, dts=packet.dts - first.dts, pts=packet.pts - first.dts, key=packet.key
+                )
+                child.stdin.write(written)
+                await child.stdin.drain()
+                done += 1
+                tell(done / spec.frame_count)
+            child.stdin.close()
+            await child.succeeded()
+
+
+async def _and_then(first: Packet, rest: AsyncIterator[Headers | Packet]) -> AsyncIterator[Packet]:
+    yield first
+    async for packet in rest:
+        assert isinstance(packet, Packet)
+        yield packet
+
+
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    """The failures of a group, however deep."""
+    if isinstance(failure, BaseExceptionGroup):
+        for each in failure.exceptions:
+            yield from _leaves(each)
+    else:
+        yield failure
+
+
+def _nobody(done: float) -> None:
+    """Tell nobody."""
+
+
+class _Pipe:
+    """Where ffmpeg writes frames, and where they are read as they come."""
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        with suppress(OSError):  # Refused where the user has many pipes already; not needed, only quicker.
+            fcntl.fcntl(self._read_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What was written, until the write end is closed."""
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        while True:
+            try:
+                chunk = os.read(self._read_end, CHUNK_BYTES)
+            except BlockingIOError:
+                readable.clear()
+                loop.add_reader(self._read_end, readable.set)
+                try:
+                    await readable.wait()
+                finally:
+                    loop.remove_reader(self._read_end)
+                continue
+            if not chunk:
+                return
+            yield chunk
+
+    def close_write_end(self) -> None:
+        """Let go of what the child has now."""
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def close(self) -> None:
+        """Close what is still open."""
+        self.close_write_end()
+        os.close(self._read_end)

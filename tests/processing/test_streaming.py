@@ -1,0 +1,171 @@
+"""Segments whose frames an encoder encodes: the same pictures, in files of the same form, also when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as encoder_grpc
+from moneyprinter.errors import Error, Unavailable
+from services.concatenation import join
+from services.encoder.config import Config as EncoderConfig
+from services.processing import graph, picture, streaming
+from services.processing.encoders import MeshEncoder
+from services.processing.fragment import Fragment
+from services.processing.render import Tool
+from services.processing.segments import Order, Segment
+from services.processing.spec import Canvas, Clip, Codec, Quality, Shot, Size, Spec
+from services.processing.streaming import Encoder, Format, Headers, Packet
+from tests import media
+from tests.concatenation.test_join import joined
+from tests.gateway.proxy import free_port
+from tests.mesh import Mesh
+from tests.processing.conftest import captions, rendered
+from tests.processing.test_segments import Folder, Kept, studio
+from tests.sources import look
+
+WIDE = Canvas(320, 180, 30)
+
+
+@pytest.fixture
+async def encoder(mesh: Mesh) -> MeshEncoder:
+    """The encoder service, which has no GPU here, asked as if it had."""
+    await mesh.start("encoder", EncoderConfig(slots=4, threads=1))
+    return MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return media.clip(tmp_path / "clip.mp4", seconds=2)
+
+
+def spec(frames: int = 40, codec: Codec = Codec.H264, quality: Quality = Quality.STANDARD) -> Spec:
+    return Spec((Shot(Clip(0)),), frames, WIDE, quality, captions_ass=captions(), codec=codec)
+
+
+async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: Encoder) -> tuple[list[float], Fragment]:
+    """Render with an encoder, in a new folder."""
+    work.mkdir()
+    (work / graph.source_name(0)).symlink_to(clip)
+    *steps, made = [step async for step in streaming.render(wanted, [await look(clip)], work, tool, encoder)]
+    assert isinstance(made, Fragment)
+    return [step for step in steps if isinstance(step, float)], made
+
+
+@pytest.mark.parametrize("codec", streaming.CODECS)
+async def test_what_is_encoded_elsewhere_is_what_would_be_encoded_here(
+    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder, codec: Codec
+) -> None:
+    wanted = spec(codec=codec)
+    steps, made = await streamed(tool, tmp_path / "there", clip, wanted, encoder)
+    here = media.probe(await rendered(tool, tmp_path / "here", [clip], wanted))
+    there = media.probe(tmp_path / "there" / picture.SEGMENT)
+    assert steps == sorted(steps) and len(steps) == made.frame_count == 40
+    assert made.ticks_per_second == 30 * picture.FRAME_TICKS
+    assert replace(there, seconds=here.seconds) == here
+    assert there.seconds == pytest.approx(here.seconds, abs=1e-3)
+    pairs = zip(*(media.pictures(tmp_path / side / picture.SEGMENT) for side in ("here", "there")), strict=True)
+    assert all(abs(one.astype(int) - other).mean() < 1.5 for one, other in pairs), "with captions and all"
+
+
+async def test_segments_from_here_and_there_are_joined(
+    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder
+) -> None:
+    await streamed(tool, tmp_path / "there", clip, spec(), encoder)
+    (tmp_path / "there" / picture.SEGMENT).rename(tmp_path / join.name(2))
+    for place in (1, 3):
+        (await rendered(tool, tmp_path / f"here{place}", [clip], spec())).rename(tmp_path / join.name(place))
+    await joined(tmp_path, 3)
+    frames = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.name(place))]
+    assert media.hashes(tmp_path / join.JOINED) == frames
+
+
+async def test_all_sizes_come_from_one_decode(tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder) -> None:
+    wanted = replace(spec(), renditions=(Size(160, 90), Size(80, 46)))
+    await streamed(tool, tmp_path / "there", clip, wanted, encoder)
+    found = [media.probe(tmp_path / "there" / name) for name in picture.files(wanted)]
+    assert [(video.width, video.height, video.frames) for video in found] == [
+        *((320, 180, 40), (160, 90, 40), (80, 46, 40)),
+    ]
+
+
+async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: MeshEncoder) -> None:
+    particular = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=True)
+    assert not await particular.is_free(Codec.H264)
+    assert await encoder.is_free(Codec.H264)
+    assert not await encoder.is_free(Codec.VP9)
+
+
+async def test_who_is_not_there_is_not_asked_again_soon(mesh: Mesh) -> None:
+    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": free_port()}})
+    nobody = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+    assert not await nobody.is_free(Codec.H264)
+    async with asyncio.timeout(0.1):
+        assert not await nobody.is_free(Codec.H264)
+
+
+@dataclass
+class Dying:
+    """An encoder that fails after so many packets; before the first one when there are none."""
+
+    other: Encoder
+    packets: int
+    asked: int = 0
+
+    async def is_free(self, codec: Codec) -> bool:
+        return True
+
+    async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+        self.asked += 1
+        left = self.packets
+        async for each in self.other.encode(format, frames):
+            if isinstance(each, Packet):
+                if not left:
+                    raise Unavailable("the encoder is gone", reason="SERVICE_UNAVAILABLE")
+                left -= 1
+            yield each
+
+
+@pytest.mark.parametrize("packets", [0, 1, 20])
+async def test_a_segment_is_finished_here_when_the_encoder_dies(
+    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder, packets: int
+) -> None:
+    dying, objects = Dying(encoder, packets), Folder(tmp_path)
+    objects.open.set()
+    order = Order(((Kept(clip), await look(clip)),), spec(), b"all")
+    *steps, made = [step async for step in studio(objects, tool, dying).render(order)]
+    assert isinstance(made, Segment) and dying.asked == 1
+    fractions = [step for step in steps if isinstance(step, float)]
+    assert fractions == sorted(fractions)
+    here = await rendered(tool, tmp_path / "here", [clip], spec())
+    assert made.videos[0].path.read_bytes() == here.read_bytes()
+
+
+async def test_an_encoder_that_is_gone_in_the_middle_is_told(
+    mesh: Mesh, tool: Tool, tmp_path: Path, clip: Path
+) -> None:
+    wanted = replace(spec(60), canvas=Canvas(1280, 720, 30), quality=Quality.HIGH)
+    work = tmp_path / "there"
+    work.mkdir()
+    (work / graph.source_name(0)).symlink_to(clip)
+    async with Mesh(mesh.config) as other:
+        await other.start("encoder", EncoderConfig(slots=1, threads=1))
+        mesh.config = other.config
+        encoder = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+        rendering = streaming.render(wanted, [await look(clip)], work, tool, encoder)
+        await anext(rendering)
+    with pytest.raises(Error):
+        async for _ in rendering:
+            pass
+
+
+async def test_a_broken_source_is_told_as_it_would_be_here(
+    tool: Tool, tmp_path: Path, encoder: MeshEncoder, clip: Path
+) -> None:
+    short = spec(200)
+    with pytest.raises(Error):
+        await streamed(tool, tmp_path / "there", clip, replace(short, frame_count=900), encoder)
