@@ -66,7 +66,6 @@ class Bench:
             "fonts": str(FONTS),
             "slots": self.options.slots,
             "threads": self.options.threads,
-            "segment_seconds": self.options.segment_seconds,
         }
         return self.engine.do({**message, **how})
 
@@ -283,7 +282,6 @@ def main() -> None:
     parser.add_argument("--parts", default="compare,spread,again,stream", help="what is measured")
     parser.add_argument("--slots", type=int, default=2, help="segments that the engine renders at once")
     parser.add_argument("--threads", type=int, help="of one render; by default the cores divided by the slots")
-    parser.add_argument("--segment-seconds", type=float, help="the longest segment; by default the orchestrator's")
     parser.add_argument("--moviepy", action="store_true", help="measure the monolith's way, too")
     parser.add_argument("--moviepy-runs", type=int, default=1, help="how often; it is slow")
     parser.add_argument("--moviepy-python", type=Path, help="a Python that has MoviePy already")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.config import PREFIX, Settings
@@ -18,8 +20,9 @@ class Config(Settings):
     """Where NATS is."""
     jobs_at_once: int = 2
     """How many jobs one instance drives at once."""
-    segments_at_once: int = 2
-    """How many segments of all its jobs one instance has rendered at once."""
+    segments_at_once: int = 2 * len(os.sched_getaffinity(0))
+    """How many segments of all its jobs one instance has rendered at once. By default as many as a processing
+    instance on as many cores takes: half of them are drawn while the others are fetched, wait or are stored."""
     clips_at_once: int = 4
     """How many clips of one job are fetched at once."""
     lease_seconds: float = 10.0

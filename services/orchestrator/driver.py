@@ -123,12 +123,17 @@ class Journal:
 
 
 async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
-    """Do `work`, and again after a growing pause while it fails with what may succeed later."""
-    for attempt in range(1, STEP_ATTEMPTS):
+    """Do `work`, and again after a growing pause while it fails with what may succeed later.
+
+    Who is busy has not failed: it is asked again for as long as it takes.
+    """
+    attempt = 1
+    while attempt < STEP_ATTEMPTS:
         try:
             return await work()
         except TRANSIENT as failure:
-            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            attempt += failure.reason != "BUSY"
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** max(0, attempt - 2))
             pause = max(failure.retry_after_seconds or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311
             log.warning("step failed, trying again", job_id=job.id, step=name, reason=failure.reason, seconds=pause)
             await asyncio.sleep(pause)

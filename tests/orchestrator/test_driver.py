@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moneyprinter.errors import Error, InvalidArgument, Unavailable
+from moneyprinter.errors import Error, InvalidArgument, ResourceExhausted, Unavailable
 from services.orchestrator import driver, workflow
 from services.orchestrator.driver import Driver
 from services.orchestrator.jobs import STAGES, Job, Tally
@@ -94,6 +94,15 @@ async def test_a_fault_that_passes_is_waited_out() -> None:
     away = [Unavailable("away", reason="SERVICE_UNAVAILABLE") for _ in range(3)]
     workers = StraightWorkers(fail={"speak": list(away)})
     bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(made.id, alive)
+    assert (await bench.found(made)).status == "completed"
+
+
+async def test_who_is_busy_is_asked_for_as_long_as_it_takes() -> None:
+    busy = [ResourceExhausted("busy", reason="BUSY", retry_after_seconds=0.001) for _ in range(50)]
+    bench = Bench(StraightWorkers(fail={"render 1": list(busy)}))
     made = job()
     await bench.store.create(made)
     await bench.driver.drive(made.id, alive)

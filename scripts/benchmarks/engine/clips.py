@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from services.validation.probe import Part, probe
+from tests.sources import BOUNDS
 
 # What each is, the picture, and how its frames come; all are H.264 as a camera or a stock site writes it.
 KINDS = {
@@ -27,6 +32,10 @@ class Clip:
     size_bytes: int
     start_seconds: float
     end_seconds: float
+    picture: dict[str, Any]
+    """What the validation service finds of it."""
+    key_seconds: list[float]
+    """Where decoding can begin."""
 
 
 def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
@@ -41,6 +50,16 @@ def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
             *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
         )
         subprocess.run(list(map(str, command)), check=True)
-        data = path.read_bytes()
-        clips.append(Clip(str(path), hashlib.sha256(data).hexdigest(), len(data), 1.2, 1.2 + seconds))
+        data, found = path.read_bytes(), asyncio.run(probe(path, Part(), BOUNDS))
+        clips.append(
+            Clip(
+                path=str(path),
+                sha256=hashlib.sha256(data).hexdigest(),
+                size_bytes=len(data),
+                start_seconds=1.2,
+                end_seconds=1.2 + seconds,
+                picture=dict(found.picture),
+                key_seconds=list(found.key_seconds),
+            )
+        )
     return clips

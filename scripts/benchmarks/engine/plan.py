@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.media.v1 import media_pb2
 from scripts.benchmarks.engine.clips import Clip
 from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, SourceClip, StoredObject
+from services.orchestrator.jobs import Look, Source, SourceClip, StoredObject
 
 RATE = 30
 CAPTION_SECONDS = 2.4
@@ -94,13 +94,14 @@ class Shot:
 
 
 def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
-    """What the orchestrator would have rendered; `key` names the stored object of each clip's hash."""
+    """What the orchestrator would have rendered, in its order; `key` names the stored object of each clip's hash."""
     sources = [
         SourceClip(
-            object=StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes),
+            source=Source(StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes), clip.picture),
             start_seconds=clip.start_seconds,
             end_seconds=clip.end_seconds,
             look=Look(fit=task.fit),
+            key_seconds=tuple(clip.key_seconds),
         )
         for clip in task.clips
     ]
@@ -115,24 +116,28 @@ def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
             quality=media_pb2.Quality.Value(f"QUALITY_{task.quality.upper()}"),
             captions_ass=segment.captions_ass,
         )
-        for segment in planned
+        for segment in timeline.order(planned)
     ]
 
 
 def _shot(shot: timeline.Shot) -> media_pb2.Shot:
-    clip = media_pb2.Object(key=shot.source.key, sha256=shot.source.sha256, size_bytes=shot.source.size_bytes)
-    fit = media_pb2.Fit.Value(f"FIT_{shot.look.fit.upper()}")
-    return media_pb2.Shot(clip=clip, source_start=_duration(shot.source_start_seconds), fit=fit)
+    assert shot.clip.source is not None
+    stored = shot.clip.source.object
+    clip = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+    source = media_pb2.Source(object=clip, **shot.clip.source.picture)
+    fit = media_pb2.Fit.Value(f"FIT_{shot.clip.look.fit.upper()}")
+    return media_pb2.Shot(source=source, source_start=_duration(shot.source_start_seconds), fit=fit)
 
 
 def shots(task: Task) -> list[Shot]:
     """The same video before it is cut into segments."""
     path = {clip.sha256: clip.path for clip in task.clips}
     found: list[Shot] = []
-    for segment in segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips}):
+    cut = segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips})
+    for segment in sorted(cut, key=lambda segment: segment.index):
         [shown] = segment.shots
         start = shown.source_start.ToNanoseconds() / 1e9
-        shot = Shot(path[shown.clip.sha256], start, segment.frame_count)
+        shot = Shot(path[shown.source.object.sha256], start, segment.frame_count)
         last = found[-1] if found else None
         if last and last.path == shot.path and abs(last.start_seconds + last.frame_count / RATE - start) < 1e-3:
             found[-1] = Shot(last.path, last.start_seconds, last.frame_count + shot.frame_count)
