@@ -188,6 +188,7 @@ def make(
     ] = None,
     captions: Annotated[str | None, typer.Option(help="Where captions are: bottom, middle, top or none.")] = None,
     highlight: Annotated[str | None, typer.Option(help="The spoken word: none, word or karaoke.")] = None,
+    font: Annotated[str | None, typer.Option(help="The font of captions, for example 'Manrope Bold'.")] = None,
     logo: Annotated[Path | None, typer.Option(help="A picture shown in the upper right corner.")] = None,
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
     out_file: Annotated[Path, typer.Option("--out", metavar="FILE.mp4", help="Where the video is written.")] = Path(
@@ -214,6 +215,7 @@ def make(
         "settings.transition": transition,
         "captions.position": captions,
         "captions.highlight": highlight,
+        "captions.font": font,
     }
     wanted, clips = making.read_request(request, settings, clip or [])
     wanted.setdefault("title", out_file.stem)

@@ -189,6 +189,8 @@ async def make(
         f"[bold green]Made[/] [bold]{escape(str(out))}[/]: {video.duration:.1f} s, {size / 1e6:.1f} MB,"
         f" in {made - began:.1f} s ({made - ready:.1f} s without the platform's start)"
     )
+    if video.missing_glyphs:
+        console.print(f"[yellow]No font has[/] {escape(video.missing_glyphs)}: left out of the picture")
 
 
 async def _upload(

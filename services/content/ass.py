@@ -1,22 +1,25 @@
-"""ASS: captions drawn for a canvas, as a script for libass.
+"""ASS: captions and title cards drawn for a canvas, as a script for libass.
 
 Whatever moves is written as short events that each stand still: one for each word of a highlight, one for each step
-of a pop. So a script can be cut anywhere by cutting its events, and every frame looks as before.
+of a pop or a fade. So a script can be cut anywhere by cutting its events, and every frame looks as before.
 """
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
-from itertools import pairwise
+from dataclasses import dataclass
 
 from pysubs2 import Alignment, Color, SSAEvent, SSAFile, SSAStyle
 
-from services.content import fonts
+from services.content import stills, typeset
 from services.content.captions import Cue
-from services.content.looks import NEARLY_BLACK, WHITE, YELLOW, Highlight, Look, Position
-from services.content.pieces import Word
+from services.content.fonts import Face
+from services.content.looks import NEARLY_BLACK, WHITE, YELLOW, Canvas, Highlight, Look, Position, Style
+from services.content.stills import Clock
+from services.content.titles import SIZE, Title
+from services.content.typeset import Block, Line
 
 # Takes no room and shows nothing, and keeps a backslash from the letter that would make it a command.
 _NOTHING = "\u2060"
@@ -24,108 +27,193 @@ _NOTHING = "\u2060"
 # Neither is drawn; a line runs the way of the first letter in it, or of such a mark.
 _LEFT_TO_RIGHT, _RIGHT_TO_LEFT = "\u200e", "\u200f"
 
-# The steps in which a caption pops up: from when, in milliseconds after it appears, and how large, in percent.
-_POP = ((0, 70), (30, 86), (60, 98), (90, 105), (120, 102), (150, 100))
-
 _ALIGNMENTS = {Position.TOP: Alignment.TOP_CENTER, Position.MIDDLE: Alignment.MIDDLE_CENTER}
+
+# A font this much lighter than the main one is drawn bolder, unless it is bold itself.
+_BOLD, _LIGHTER = 600, 150
 
 # How far the handles of a curve stand from its ends, so that it is a quarter of a circle.
 _ROUND = 0.5523
 
+# How opaque the rim and the shadow are by themselves, 0 to 255 as ASS counts it: from opaque to not seen.
+_RIM_ALPHA, _SHADOW_ALPHA = 24, 130
 
-def ass(cues: Sequence[Cue], look: Look) -> str:
+_BOXES, _TEXTS, _TITLE_BOXES, _TITLES = range(4)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A cue as it is drawn, from a frame on until another."""
+
+    cue: Cue
+    block: Block
+    first: int
+    last: int
+
+
+def captions(cues: Sequence[Cue], look: Look) -> list[Caption]:
+    """The captions that have something to show."""
+    drawn = []
+    for cue, (first, last) in zip(cues, Clock(look.canvas.frames_per_second).spans(cues), strict=True):
+        if first < last and (lines := typeset.lines(cue.spoken, look)):
+            drawn.append(Caption(cue, typeset.block(lines, look), first, last))
+    return drawn
+
+
+def ass(drawn: Sequence[Caption], titles: Sequence[Title], look: Look, language: str) -> str:
     """An ASS script. No text in it acts as a command, and it holds no character that the fonts cannot show."""
     subtitles = SSAFile()
-    for cue in cues:
-        lines = [line for line in (_showable(line, look) for line in cue.spoken) if line]
-        if lines:
-            subtitles.events += _events(cue, lines, look)
-    subtitles.info = {
-        "ScriptType": "v4.00+",
-        "PlayResX": str(look.width),
-        "PlayResY": str(look.height),
-        # Lines that were measured are never broken again.
-        "WrapStyle": "2" if look.fonts else "0",
-        "ScaledBorderAndShadow": "yes",
-        "YCbCr Matrix": "None",
-    }
-    subtitles.styles = {"Default": _style(look)}
+    clock = Clock(look.canvas.frames_per_second)
+    for caption in drawn:
+        subtitles.events += _caption(caption, look, clock)
+    for title in titles:
+        subtitles.events += _title(title, clock)
+    subtitles.info = _info(look.canvas, look, language)
+    # What is one title's own is said in its events: so that another title changes no part of a cut without it.
+    plain = Look.of(Style(Position.MIDDLE, SIZE), look.canvas, look.chain or look.font)
+    subtitles.styles = {"Default": _style(look), "Title": _style(plain)}
     return subtitles.to_string("ass", header_notice="Captions of MoneyPrinter")
 
 
-def _showable(line: Sequence[Word], look: Look) -> list[Word]:
-    """The words of a line without what no font can show."""
-    if not look.fonts:
-        return list(line)
-    shown: list[Word] = []
-    for word in line:
-        text = "".join(part for font, part in fonts.runs(word.text, look.fonts) if font)
-        if any(map(fonts.needs_glyph, text)):
-            shown.append(Word(text if shown else text.lstrip(), word.start, word.end))
-    return shown
+def _info(canvas: Canvas, look: Look, language: str) -> dict[str, str]:
+    return {
+        "ScriptType": "v4.00+",
+        "PlayResX": str(canvas.width),
+        "PlayResY": str(canvas.height),
+        # Lines that were measured are never broken again.
+        "WrapStyle": "2" if look.chain else "0",
+        "ScaledBorderAndShadow": "yes",
+        # Kerned letters would stir whenever the highlight parts them.
+        "Kerning": "no",
+        "YCbCr Matrix": "None",
+    } | ({"Language": language} if language else {})
 
 
-def _events(cue: Cue, lines: Sequence[Sequence[Word]], look: Look) -> Iterator[SSAEvent]:
-    words = [word for line in lines for word in line] if look.style.highlight is not Highlight.NONE else []
-    start, end = _milliseconds(cue.start), _milliseconds(cue.end)
-    pop = _POP if look.style.pop else _POP[-1:]
-    steps = {start + after for after, _ in pop} if look.style.pop else set()
+def _caption(caption: Caption, look: Look, clock: Clock) -> Iterator[SSAEvent]:
+    block, first, last = caption.block, caption.first, caption.last
+    sizes = stills.pop(first, clock) if look.style.pop else {first: 100}
 
-    def scale(at: int) -> int:
-        return [percent for after, percent in pop if after <= at - start or not look.style.pop][-1]
-
-    def spoken(at: int) -> frozenset[int]:
-        karaoke = look.style.highlight is Highlight.KARAOKE
-        return frozenset(
-            number
-            for number, word in enumerate(words)
-            if _milliseconds(word.start) <= at and (karaoke or at < _milliseconds(word.end))
-        )
-
-    def stills(changes: set[int], aspects: bool) -> Iterator[tuple[int, int, int, frozenset[int]]]:
-        """The times between changes, each with its scale and the words that are highlighted."""
-        times = sorted({start, end} | {at for at in changes if start < at < end})
-        found: list[tuple[int, int, int, frozenset[int]]] = []
-        for begin, then in pairwise(times):
-            still = (scale(begin), spoken(begin) if aspects else frozenset[int]())
-            if found and found[-1][2:] == still:
-                found[-1] = (found[-1][0], then, *still)
-            else:
-                found.append((begin, then, *still))
-        yield from found
+    def size(at: int) -> int:
+        return [percent for since, percent in sizes.items() if since <= at][-1]
 
     if look.style.box_colour:
-        for begin, then, percent, _ in stills(steps, False):
-            yield SSAEvent(start=begin, end=then, layer=0, text=_box(lines, look, percent))
-    said = {_milliseconds(at) for word in words for at in (word.start, word.end)}
-    for begin, then, percent, highlighted in stills(steps | said, True):
-        text = _placed(len(lines), look, percent) + _text(lines, look, highlighted)
-        yield SSAEvent(start=begin, end=then, layer=1 if look.style.box_colour else 0, text=text)
+        for begin, then, percent in stills.stills(first, last, sizes, size):
+            yield _event(begin, then, clock, _BOXES, _box(block, look, percent / 100))
+    for row in _rows(block):
+        spans = _spans(row, look, clock)
+
+        def drawn(at: int, spans: Sequence[tuple[int, int]] = spans) -> tuple[int, frozenset[int]]:
+            return size(at), _lit(spans, look.style.highlight, at)
+
+        changes = {*sizes, *itertools.chain.from_iterable(spans)}
+        for begin, then, (percent, lit) in stills.stills(first, last, changes, drawn):
+            yield _event(begin, then, clock, _TEXTS, _text(row, block, look, percent / 100, lit))
 
 
-def _milliseconds(time: timedelta) -> int:
-    """A time as ASS can write it, in steps of 10 ms."""
-    return round(time.total_seconds() * 100) * 10
+def _spans(row: _Row, look: Look, clock: Clock) -> list[tuple[int, int]]:
+    """When each word of a row is spoken, in frames; nothing if that is not shown."""
+    if look.style.highlight is Highlight.NONE:
+        return []
+    return [(clock.frame(word.start), clock.frame(word.end)) for line in row.lines for word in line.spoken]
 
 
-def _text(lines: Sequence[Sequence[Word]], look: Look, highlighted: frozenset[int]) -> str:
-    """The lines, some of their words in the colour of the highlight, and each run in a font that has it."""
+def _lit(spans: Sequence[tuple[int, int]], highlight: Highlight, at: int) -> frozenset[int]:
+    """Which words are highlighted on a frame."""
+    karaoke = highlight is Highlight.KARAOKE
+    return frozenset(number for number, (start, end) in enumerate(spans) if start <= at and (karaoke or at < end))
+
+
+def _title(title: Title, clock: Clock) -> Iterator[SSAEvent]:
+    seen = stills.fade(title.first, title.last, clock)
+    own = _own(title.look)
+    for begin, then, part in stills.stills(
+        title.first, title.last, seen, lambda at: [part for since, part in seen.items() if since <= at][-1]
+    ):
+        if title.look.style.box_colour:
+            yield _event(begin, then, clock, _TITLE_BOXES, _box(title.block, title.look, 1.0, part), "Title")
+        for row in _rows(title.block):
+            text = _text(row, title.block, title.look, 1.0, frozenset(), part)
+            yield _event(begin, then, clock, _TITLES, own + text, "Title")
+
+
+def _own(look: Look) -> str:
+    """The commands that make a title look as it should, whatever its style in the script says."""
+    style = look.style
+    rim = _alpha(0 if style.outline_colour else _RIM_ALPHA, 1.0)
+    return _braced(
+        rf"\fn{look.font}\fs{look.font_size:.2f}\bord{look.outline:g}\shad{look.shadow:g}"
+        rf"\1c{_colour(style.colour or WHITE)}\3c{_colour(style.outline_colour or NEARLY_BLACK)}\3a{rim}"
+    )
+
+
+def _event(begin: int, then: int, clock: Clock, layer: int, text: str, style: str = "Default") -> SSAEvent:
+    return SSAEvent(start=clock.before(begin), end=clock.before(then), layer=layer, text=text, style=style)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Lines that are drawn by one event."""
+
+    lines: tuple[Line, ...]
+    baseline: float | None
+    """Where its letters stand, from the top of its block; None: the renderer puts all lines right by itself."""
+
+
+def _rows(block: Block) -> list[_Row]:
+    if block.natural:
+        return [_Row(block.lines, None)]
+    return [_Row((line,), baseline) for line, baseline in zip(block.lines, block.baselines, strict=True)]
+
+
+def _text(row: _Row, block: Block, look: Look, grown: float, lit: frozenset[int], seen: float = 1.0) -> str:
+    """A row as the text of an event. Its block grows from its middle; `lit` are the words of the row that are
+    highlighted, `seen` is how opaque it is."""
+    centre, scale = look.canvas.width / 2, grown * block.scale
+    commands = ""
+    if row.baseline is not None:
+        # Down from the middle of the block, then to where the renderer takes the line to end.
+        down = block.middle + (block.top + row.baseline - block.middle) * grown
+        commands = rf"\an2\pos({centre:g},{down + row.lines[0].descent * look.em * scale:.2f})"
+    elif scale != 1:
+        commands = rf"\an5\pos({centre:g},{block.middle:g})"
+    if scale != 1:
+        commands += rf"\fscx{100 * scale:g}\fscy{100 * scale:g}"
+    mark = _direction("".join(line.text for line in block.lines))
+    return _braced(commands + _opacity(look, seen)) + _written(row.lines, look, lit, mark)
+
+
+def _written(lines: Sequence[Line], look: Look, lit: frozenset[int], mark: str) -> str:
+    """Lines, some of their words in the colour of the highlight, and each run in the font that shows it."""
     colour = look.style.highlight_colour or YELLOW
-    mark = _direction("".join(word.text for line in lines for word in line))
-    text, number, font, lit = "", 0, look.font, False
+    text, number, font, was_lit = "", 0, look.chain.main if look.chain else None, False
     for index, line in enumerate(lines):
         text += (r"\N" if index else "") + mark
-        for word in line:
-            if (number in highlighted) != lit:
-                lit = not lit
-                text += rf"{{\1c{_colour(colour if lit else look.style.colour or WHITE)}}}"
-            for wanted, part in fonts.runs(word.text, look.fonts) if look.fonts else [(None, word.text)]:
-                if wanted and wanted.name != font:
-                    font = wanted.name
-                    text += rf"{{\fn{font}}}"
+        for runs in line.words:
+            if (number in lit) != was_lit:
+                was_lit = not was_lit
+                text += rf"{{\1c{_colour(colour if was_lit else look.style.colour or WHITE)}}}"
+            for face, part in runs:
+                if face and face is not font:
+                    text += _braced(_font(face, font, look))
+                    font = face
                 text += _escaped(part)
             number += 1
     return text
+
+
+def _font(face: Face, before: Face | None, look: Look) -> str:
+    """The commands for a font, as large and about as bold as the main one."""
+    height, bold = _height_and_weight(face, look)
+    commands = rf"\fn{face.name}"
+    if before is None or (height, bold) != _height_and_weight(before, look):
+        commands += rf"\fs{height:g}\b{bold:d}"
+    return commands
+
+
+def _height_and_weight(face: Face, look: Look) -> tuple[float, bool]:
+    main = look.chain.main if look.chain else face
+    bold = main.weight >= _BOLD and face.weight < min(_BOLD, main.weight - _LIGHTER)
+    return round(look.em * (face.ascent + face.descent), 2), bold
 
 
 def _direction(text: str) -> str:
@@ -137,22 +225,12 @@ def _direction(text: str) -> str:
     return _RIGHT_TO_LEFT if leftward > ways.count("L") else _LEFT_TO_RIGHT
 
 
-def _placed(lines: int, look: Look, percent: int) -> str:
-    """Where a caption that pops stands: it grows from its middle. Others stand where their style says."""
-    if not look.style.pop:
-        return ""
-    x, y = look.centre(lines)
-    size = "" if percent == 100 else rf"\fscx{percent}\fscy{percent}"
-    return rf"{{\an5\pos({x:.2f},{y:.2f}){size}}}"
-
-
-def _box(lines: Sequence[Sequence[Word]], look: Look, percent: int) -> str:
+def _box(block: Block, look: Look, scale: float, seen: float = 1.0) -> str:
     """A box with round corners behind the lines, drawn in eighths of a pixel."""
-    (x, y), (beside, above) = look.centre(len(lines)), look.padding
-    widest = max(look.measure("".join(word.text for word in line)) for line in lines) * look.size
-    scale = 8 * percent / 100
-    half_width, half_height = (widest / 2 + beside) * scale, (len(lines) * look.size / 2 + above) * scale
-    radius = min(0.3 * look.size * scale, half_width, half_height)
+    beside, above = look.padding
+    x, y, eighths = look.canvas.width / 2, block.middle, 8 * scale
+    half_width, half_height = (block.width / 2 + beside) * eighths, (block.height / 2 + above) * eighths
+    radius = min(0.3 * look.size * eighths, half_width, half_height)
 
     def at(right: int, down: int, inward_x: float, inward_y: float) -> str:
         """A point near a corner, so far from it towards the middle."""
@@ -167,7 +245,23 @@ def _box(lines: Sequence[Sequence[Word]], look: Look, percent: int) -> str:
             ends.reverse()
         first, *curve = (at(right, down, *end) for end in ends)
         path += f" l {first} b {' '.join(curve)}"
-    return rf"{{\an7\pos(0,0)\bord0\shad0\1c{_colour(look.style.box_colour)}\p4}}{path}"
+    faded = rf"\1a{_alpha(0, seen)}" if seen < 1 else ""
+    return rf"{{\an7\pos(0,0)\bord0\shad0\1c{_colour(look.style.box_colour)}{faded}\p4}}{path}"
+
+
+def _opacity(look: Look, seen: float) -> str:
+    if seen == 1:
+        return ""
+    rim = 0 if look.style.outline_colour else _RIM_ALPHA
+    return rf"\1a{_alpha(0, seen)}\3a{_alpha(rim, seen)}\4a{_alpha(_SHADOW_ALPHA, seen)}"
+
+
+def _alpha(alpha: int, seen: float) -> str:
+    return f"&H{round(255 - (255 - alpha) * seen):02X}&"
+
+
+def _braced(commands: str) -> str:
+    return f"{{{commands}}}" if commands else ""
 
 
 def _escaped(line: str) -> str:
@@ -188,13 +282,13 @@ def _style(look: Look) -> SSAStyle:
     colour = Color(*_rgb(style.colour or WHITE))
     return SSAStyle(
         fontname=look.font,
-        fontsize=look.size,
+        fontsize=round(look.font_size, 2),
         primarycolor=colour,
         secondarycolor=colour,
-        outlinecolor=Color(*_rgb(style.outline_colour), 0) if style.outline_colour else Color(*_rgb(NEARLY_BLACK), 24),
-        backcolor=Color(0, 0, 0, 130),
+        outlinecolor=Color(*_rgb(style.outline_colour or NEARLY_BLACK), 0 if style.outline_colour else _RIM_ALPHA),
+        backcolor=Color(0, 0, 0, _SHADOW_ALPHA),
         outline=look.outline,
-        shadow=0 if style.box_colour else round(look.size * 0.035, 2),
+        shadow=look.shadow,
         alignment=_ALIGNMENTS.get(style.position, Alignment.BOTTOM_CENTER),
         marginl=look.side,
         marginr=look.side,

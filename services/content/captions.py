@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from moneyprinter.errors import InvalidArgument
 from services.content import fonts
-from services.content.pieces import Piece, Word, pieces, unspaced
+from services.content.pieces import Piece, Word, pieces, runs_on, unspaced
 
 BRIDGED = timedelta(milliseconds=40)
 """A gap between two cues that is no longer is closed: the first stays until the second comes."""
@@ -74,6 +74,12 @@ def make(sentences: Sequence[Sequence[Word]], layout: Layout) -> list[Cue]:
         Cue(cue.start, then.start if then.start - cue.end <= BRIDGED else cue.end, cue.spoken)
         for cue, then in pairwise(cues)
     ] + cues[-1:]
+
+
+def balanced(words: Sequence[Word], layout: Layout) -> tuple[tuple[Word, ...], ...]:
+    """The words of each line of a text that is shown at once: as few lines as it takes, as even as can be."""
+    sentence = _Sentence.of(words, layout)
+    return sentence.lines(0, len(sentence.pieces)) if sentence.pieces else ()
 
 
 def _check(sentences: Sequence[Sequence[Word]]) -> None:
@@ -162,7 +168,8 @@ class _Sentence:
         if last < len(self.pieces) and end.text[-1] not in _CLAUSE_ENDS:
             following = self.pieces[last]
             price += 0.3 if following.words[0].start - end.end > timedelta(seconds=0.12) else 1.9
-            price += 2.0 if not following.blank and not unspaced(following.text[0]) else 0.0
+            letter = following.text[0]
+            price += 2.0 if not following.blank and not unspaced(letter) and not runs_on(letter) else 0.0
         lasts = end.end - begin.start
         return price + (1.2 if lasts < _SHORT else 0.0) + 4 * max(0.0, (lasts - _LONG).total_seconds())
 

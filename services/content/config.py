@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.config import PREFIX, Settings
+from services.runtime.config import PREFIX, Folders, Settings
 
 
 class Config(Settings):
@@ -16,6 +14,7 @@ class Config(Settings):
 
     caption_font: str = "Manrope ExtraBold"
     """The font of captions, by the name that the renderer finds it under."""
-    fonts: Path | None = None
-    """The folder with the font files that the renderer has: that font, and others for what it cannot show.
-    Without it widths are estimated, and no character is known to be missing."""
+    fonts: Folders = ()
+    """The folders with the font files that the renderer has, parted by colons: that font, and others for what it
+    cannot show, those of one folder before those of the next. They must be those of the processing service. Without
+    any, widths are estimated, and no character is known to be missing."""

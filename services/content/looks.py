@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from math import ceil
 
 from services.content import fonts
 from services.content.captions import Layout, line_width
-from services.content.fonts import Font
+from services.content.fonts import Chain
 from services.content.pieces import Word, pieces
 
 WHITE, NEARLY_BLACK, YELLOW = "#ffffff", "#101010", "#ffd400"
 
+# The height of a line in ems, and how much of it is above the line that letters stand on: as in Manrope.
+LINE, ASCENT = 1.366, 1.066
+
 # The size of letters is lowered until words so long fit a line; only longer ones are cut.
 _WHOLE_WORD = 20
-_SIDE = 0.06
+_SIDE, _FOOT, _UPRIGHT_FOOT = 0.06, 0.07, 0.22
+GROWN = 1.05
+"""How much larger than it stays a caption that pops up is for a moment."""
+
+# What is chosen for the rim and, beside and above the lines, for the box, as a part of the size of the letters.
+_RIM, _PADDING, _ABOVE = 0.05, 0.35, 0.12 / 0.35
 
 
 class Position(Enum):
@@ -25,6 +34,8 @@ class Position(Enum):
     BOTTOM = auto()
     MIDDLE = auto()
     TOP = auto()
+    NONE = auto()
+    """Nowhere: they are not drawn."""
 
 
 class Highlight(Enum):
@@ -50,29 +61,54 @@ class Style:
     highlight: Highlight = Highlight.NONE
     highlight_colour: str = ""
     pop: bool = False
+    margin: float = 0.0
+    """From the edge that they are near, as a part of the canvas's height."""
+    side_margin: float = 0.0
+    """As a part of the canvas's width."""
+    outline: float | None = None
+    """The width of the rim, as a part of the size of the letters; None: chosen."""
+    box_padding: float = 0.0
+    """The room between the letters and the sides of their box, as a part of the size of the letters."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The picture that is drawn on."""
+
+    width: int
+    height: int
+    frames_per_second: int = 30
 
 
 @dataclass(frozen=True)
 class Look:
-    """A style on a canvas of `width` x `height`; all lengths are in its pixels."""
+    """A style on a canvas; all lengths are in its pixels."""
 
     style: Style
-    width: int
-    height: int
+    canvas: Canvas
     size: float
-    """The size of the letters, and the height of a line."""
+    """The size of the letters: the height of a line."""
     columns: float
     """How wide a line may be, in columns of `fonts.COLUMN`."""
     font: str
-    fonts: tuple[Font, ...] = ()
+    """The name of the font."""
+    chain: Chain | None
+    """That font and what stands in for it; without it, widths are estimated and nothing is known to be missing."""
 
     @classmethod
-    def of(cls, style: Style, canvas: tuple[int, int], font: str, at_hand: tuple[Font, ...]) -> Look:
-        """The look of a style, for a font by name and the fonts at hand."""
-        width, height = canvas
-        size = min(canvas) * (style.size or (0.1 if width < height else 0.07))
-        look = cls(style, width, height, round(size, 1), 0.0, at_hand[0].name if at_hand else font, at_hand)
-        return look._with_columns(line_width(width, height))
+    def of(cls, style: Style, canvas: Canvas, font: str | Chain) -> Look:
+        """The look of a style in a font, or in one of which only its name is known."""
+        chain = font if isinstance(font, Chain) else None
+        name = font.main.name if isinstance(font, Chain) else font
+        upright = canvas.width < canvas.height
+        size = min(canvas.width, canvas.height) * (style.size or (0.1 if upright else 0.07))
+        return cls(style, canvas, round(size, 1), 0.0, name, chain)._with_columns(
+            line_width(canvas.width, canvas.height)
+        )
+
+    def sized(self, size: float) -> Look:
+        """The same with letters of another size, in lines as long as there is room."""
+        return replace(self, size=int(size * 10) / 10)._with_columns(float("inf"))
 
     def fitted(self, sentences: Sequence[Sequence[Word]]) -> Look:
         """The same with letters so small that no word is cut, unless it is very long."""
@@ -88,59 +124,92 @@ class Look:
         fitting = self
         # A smaller box leaves more room: the second time is near enough.
         for _ in range(2):
-            if longest * fitting.size > fitting.room:
-                fitting = replace(fitting, size=fitting.room / longest)
-        fitting = replace(fitting, size=int(fitting.size * 10) / 10)
-        return fitting._with_columns(max(line_width(self.width, self.height), longest / fonts.COLUMN))
+            if longest * fitting.em > fitting.room:
+                fitting = replace(fitting, size=fitting.room / longest * LINE)
+        fitting = replace(fitting, size=max(1.0, int(fitting.size * 10) / 10))
+        columns = max(line_width(self.canvas.width, self.canvas.height), longest / fonts.COLUMN)
+        return fitting._with_columns(columns)
 
     def _with_columns(self, columns: float) -> Look:
-        return replace(self, columns=min(columns, self.room / (fonts.COLUMN * self.size)))
+        return replace(self, columns=min(columns, self.room / (fonts.COLUMN * self.em)))
+
+    @property
+    def em(self) -> float:
+        """The size at which letters are designed."""
+        return self.size / LINE
+
+    @property
+    def font_size(self) -> float:
+        """What the renderer is told to draw the font with: it counts the height of the font's letters."""
+        return self.size if self.chain is None else self.em * (self.chain.main.ascent + self.chain.main.descent)
 
     @property
     def room(self) -> float:
         """How wide a line may be."""
-        beside = self.padding[0] + 0.01 * self.width if self.style.box_colour else 0.0
-        return self.width - 2 * max(_SIDE * self.width, beside) - 2 * self.outline
+        beside = 1 + self.shadow
+        if self.style.box_colour:
+            beside = self.padding[0] + (self.side if self.style.side_margin else 0.01 * self.canvas.width)
+        room = self.canvas.width - 2 * max(self.side, beside) - 2 * self.outline
+        if self.style.pop:
+            outside = self.padding[0] if self.style.box_colour else self.outline + self.shadow
+            room = min(room, (self.canvas.width - 2) / GROWN - 2 * outside)
+        return max(1.0, room)
+
+    @property
+    def tall(self) -> float:
+        """How high the lines of a caption together may be."""
+        near = self._outside if self.style.position is Position.MIDDLE else self.foot
+        return max(1.0, self.canvas.height - near - self._outside) / (GROWN if self.style.pop else 1.0)
 
     @property
     def layout(self) -> Layout:
         """The room that the lines have."""
-        most = max(1, int((self.height - 2 * self.foot) / self.size))
+        # As far from the opposite edge, unless the caller said how far.
+        tall = self.tall if self.style.margin else self.canvas.height - 2 * self.foot
+        most = max(1, int(tall / self.size))
         return Layout(
             self.columns, min(self.style.max_lines or 2, most), lambda text: self.measure(text) / fonts.COLUMN
         )
 
     def measure(self, text: str) -> float:
-        """How wide a text is, as a part of the size of its letters."""
-        return fonts.width(text, self.fonts)
+        """How wide a line is, in ems."""
+        if self.chain is None:
+            return fonts.COLUMN * sum(map(fonts.columns, text))
+        return self.chain.measure(text).advance
 
     @property
     def outline(self) -> float:
         """The width of the rim."""
-        return round(self.size * 0.05, 2)
+        return round(self.size * (_RIM if self.style.outline is None else self.style.outline), 2)
+
+    @property
+    def shadow(self) -> float:
+        """How far the shadow is from the letters. In a box there is none."""
+        return 0.0 if self.style.box_colour else round(self.size * 0.035, 2)
 
     @property
     def padding(self) -> tuple[float, float]:
         """The room between the lines and the edge of their box, beside and above them."""
-        return self.size * 0.35, self.size * 0.12
+        beside = self.size * (self.style.box_padding or _PADDING)
+        return beside, beside * _ABOVE
+
+    @property
+    def _outside(self) -> float:
+        """How far what is drawn reaches beyond the lines."""
+        return max(self.padding[1] if self.style.box_colour else 0.0, self.outline + self.shadow) + 1
 
     @property
     def side(self) -> int:
         """The room beside the lines."""
-        return round(_SIDE * self.width)
+        return round((self.style.side_margin or _SIDE) * self.canvas.width)
 
     @property
     def foot(self) -> int:
         """The room under the lines, or above them."""
-        portrait = self.width < self.height
-        return round(self.height * (0.22 if portrait and self.style.position is Position.CHOSEN else 0.07))
-
-    def centre(self, lines: int) -> tuple[float, float]:
-        """The middle of so many lines."""
-        half = lines * self.size / 2
-        match self.style.position:
-            case Position.TOP:
-                return self.width / 2, self.foot + half
-            case Position.MIDDLE:
-                return self.width / 2, self.height / 2
-        return self.width / 2, self.height - self.foot - half
+        if self.style.margin:
+            box = self.padding[1] if self.style.box_colour else 0.0
+            wanted = self.style.margin * self.canvas.height + box
+        else:
+            upright = self.canvas.width < self.canvas.height and self.style.position is Position.CHOSEN
+            wanted = self.canvas.height * (_UPRIGHT_FOOT if upright else _FOOT)
+        return max(round(wanted), ceil(self._outside))

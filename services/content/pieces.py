@@ -1,7 +1,8 @@
 """Pieces: cut spoken words into what a line of a caption may be broken between.
 
-A line may end at a blank, and between two Chinese or Japanese characters unless the next line would then begin
-with a closing sign or a small letter, or this one end with an opening sign. What is wider than a line is cut anywhere.
+A line may end at a blank, between two Chinese or Japanese characters unless the next line would then begin with a
+closing sign or a small letter, or this one end with an opening sign, and between two words of Thai, Lao, Khmer or
+Burmese, which a dictionary tells apart. What is wider than a line is cut anywhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from itertools import accumulate
+
+from icu4py.breakers import LineBreaker
+
+from services.content.fonts import joined
 
 _CLOSING = ".,!?;:…‥%、。，．！？；：・％"
 # Small letters, and marks that lengthen or repeat the letter before them.
@@ -53,6 +60,7 @@ def pieces(words: Sequence[Word], columns: float, measure: Callable[[str], float
     return found
 
 
+@lru_cache(1 << 16)
 def unspaced(character: str) -> bool:
     """Whether a character is of a script that is written without blanks: Chinese, Japanese."""
     return (
@@ -62,14 +70,22 @@ def unspaced(character: str) -> bool:
     )
 
 
+def runs_on(character: str) -> bool:
+    """Whether a character is of a script whose words only a dictionary tells apart: Thai, Lao, Burmese, Khmer."""
+    return "\u0e00" <= character <= "\u0eff" or "\u1000" <= character <= "\u109f" or "\u1780" <= character <= "\u17ff"
+
+
 def _parts(word: Word, columns: float, measure: Callable[[str], float]) -> Iterator[Word]:
     """A word whole, or as the parts between which a line may break; those share its time by their width."""
     parts, part = [], ""
-    for character in _shown(word.text):
+    text = _shown(word.text)
+    ends = set(accumulate(map(len, LineBreaker(text, "th")))) if any(map(runs_on, text)) else set[int]()
+    fits = measure(text) <= columns
+    for at, character in enumerate(text):
         if (
             part
-            and (_may_break(part[-1], character) or measure(part + character) > columns)
-            and not _joined(part[-1], character)
+            and not joined(part[-1], character)
+            and (at in ends or _may_break(part[-1], character) or (not fits and measure(part + character) > columns))
         ):
             parts.append(part)
             part = ""
@@ -104,9 +120,4 @@ def _clings(before: str, after: str, blank: bool) -> bool:
 
 
 def _opens(character: str) -> bool:
-    return unicodedata.category(character) in ("Ps", "Pi")
-
-
-def _joined(before: str, after: str) -> bool:
-    """Whether two characters are one picture: a letter with its mark, an emoji of several."""
-    return before == "\u200d" or after in "\u200d\u20e3" or unicodedata.category(after)[0] == "M"
+    return unicodedata.category(character) in ("Ps", "Pi", "Sc")

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
-from services.content import fonts
+from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
+from services.content.faces import Folder
+from services.content.fonts import Fonts
 from services.content.servicer import ContentServicer
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
@@ -15,9 +17,15 @@ from services.runtime.server import Runtime
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve the contract. Raises ConfigError when the fonts cannot be read."""
-    if config.fonts and not config.fonts.is_dir():
-        raise ConfigError(f"MONEYPRINTER_CONTENT_FONTS: {config.fonts} is no folder")
-    at_hand = fonts.load(config.fonts, config.caption_font) if config.fonts else ()
-    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(config.caption_font, at_hand))
+    """Serve the contract. Raises ConfigError when there is no font of captions."""
+    for folder in config.fonts:
+        if not folder.is_dir():
+            raise ConfigError(f"MONEYPRINTER_CONTENT_FONTS: {folder} is no folder")
+    at_hand = [Folder(folder) for folder in config.fonts]
+    fonts = Fonts(config.caption_font, at_hand)
+    try:
+        fonts.chain()
+    except InvalidArgument as unknown:
+        raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
+    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
     yield

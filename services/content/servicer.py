@@ -11,16 +11,16 @@ from moneyprinter.content.v1 import content_service_pb2 as pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from services.content import captions, pieces, script, subtitles
-from services.content.fonts import Font
-from services.content.looks import Highlight, Look, Position, Style
+from services.content.fonts import Fonts
+from services.content.looks import Canvas, Highlight, Look, Position, Style
+from services.content.titles import SIZE, Card
 
 
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions."""
 
-    def __init__(self, caption_font: str, at_hand: tuple[Font, ...] = ()) -> None:
-        self._caption_font = caption_font
-        self._fonts = at_hand
+    def __init__(self, fonts: Fonts) -> None:
+        self._fonts = fonts
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         text = request.script if request.HasField("script") else None
@@ -28,13 +28,22 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer)
 
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
-        canvas = (request.canvas.width, request.canvas.height)
-        look = Look.of(_style(request.style), canvas, self._caption_font, self._fonts)
-        spoken = [[_word(word) for word in sentence.words] for sentence in request.sentences]
-        made = await asyncio.to_thread(subtitles.make, spoken, look)
+        made = await asyncio.to_thread(self._made, request)
         return pb.MakeCaptionsResponse(
             cues=map(_cue, made.cues), srt=made.srt, ass=made.ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs
         )
+
+    def _made(self, request: pb.MakeCaptionsRequest) -> subtitles.Subtitles:
+        canvas = Canvas(request.canvas.width, request.canvas.height, request.canvas.frames_per_second)
+        look = Look.of(_style(request.style), canvas, self._fonts.chain(request.style.font))
+        spoken = [[_word(word) for word in sentence.words] for sentence in request.sentences]
+        return subtitles.make(spoken, look, [self._card(card, request) for card in request.titles], request.language)
+
+    def _card(self, card: pb.TitleCard, request: pb.MakeCaptionsRequest) -> Card:
+        canvas = Canvas(request.canvas.width, request.canvas.height, request.canvas.frames_per_second)
+        font = self._fonts.chain(card.style.font or request.style.font)
+        look = Look.of(_title_style(card.style), canvas, font)
+        return Card(card.text, card.start.ToTimedelta(), card.end.ToTimedelta(), look)
 
 
 _POSITIONS = {
@@ -42,6 +51,7 @@ _POSITIONS = {
     pb.POSITION_BOTTOM: Position.BOTTOM,
     pb.POSITION_MIDDLE: Position.MIDDLE,
     pb.POSITION_TOP: Position.TOP,
+    pb.POSITION_NONE: Position.NONE,
 }
 _HIGHLIGHTS = {
     pb.HIGHLIGHT_UNSPECIFIED: Highlight.NONE,
@@ -61,6 +71,20 @@ def _style(style: pb.CaptionStyle) -> Style:
         highlight=_HIGHLIGHTS[style.highlight],
         highlight_colour=style.highlight_colour,
         pop=style.pop,
+        margin=style.margin,
+        side_margin=style.side_margin,
+        outline=style.outline if style.HasField("outline") else None,
+        box_padding=style.box_padding,
+    )
+
+
+def _title_style(style: pb.TitleStyle) -> Style:
+    return Style(
+        position=_POSITIONS[style.position or pb.POSITION_MIDDLE],
+        size=style.size or SIZE,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
     )
 
 

@@ -1,4 +1,4 @@
-"""Subtitles: captions as files that other programs read."""
+"""Subtitles: captions and title cards as files that other programs read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pysubs2 import SSAEvent, SSAFile
 
-from services.content import captions, fonts
-from services.content.ass import ass
+from services.content import ass, captions, titles, typeset
 from services.content.captions import Cue
-from services.content.looks import Look
+from services.content.looks import Look, Position
 from services.content.pieces import Word
+from services.content.titles import Card, Reach
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,37 @@ class Subtitles:
     srt: str
     vtt: str
     ass: str
+    """With the title cards."""
     missing_glyphs: str
-    """Characters that no font can show, each once; they are not in the ASS script."""
+    """Characters to be drawn that no font can show, each once; they are not in the ASS script."""
 
 
-def make(sentences: Sequence[Sequence[Word]], look: Look) -> Subtitles:
+def make(sentences: Sequence[Sequence[Word]], look: Look, cards: Sequence[Card] = (), language: str = "") -> Subtitles:
     """The captions of spoken sentences. Raises InvalidArgument when a word does not follow the one before it."""
     fitted = look.fitted(sentences)
     cues = captions.make(sentences, fitted.layout)
-    text = "\n".join(line for cue in cues for line in cue.lines)
-    return Subtitles(tuple(cues), srt(cues), vtt(cues), ass(cues, fitted), fonts.missing(text, look.fonts))
+    drawn = [] if look.style.position is Position.NONE else ass.captions(cues, fitted)
+    taken = [Reach(one.first, one.last, *typeset.reach(one.block, fitted)) for one in drawn]
+    placed = list(titles.place(cards, taken))
+    titles_text = "\n".join(card.text for card in cards)
+    text = "\n".join([*(line for cue in cues for line in cue.lines), titles_text])
+    shown = titles_text if look.style.position is Position.NONE else text
+    return Subtitles(
+        cues=tuple(cues),
+        srt=srt(cues),
+        vtt=vtt(cues),
+        ass=ass.ass(drawn, placed, fitted, language or guessed(text)),
+        missing_glyphs=look.chain.missing(shown) if look.chain else "",
+    )
+
+
+def guessed(text: str) -> str:
+    """The language of a text as far as its letters tell: Japanese, Korean, Chinese, or empty."""
+    if any("\u3041" <= character <= "\u3096" or "\u30a1" <= character <= "\u30fa" for character in text):
+        return "ja"
+    if any("\uac00" <= character <= "\ud7a3" for character in text):
+        return "ko"
+    return "zh" if any("\u3400" <= character <= "\u9fff" for character in text) else ""
 
 
 def srt(cues: Sequence[Cue]) -> str:

@@ -31,6 +31,7 @@ def of_runtime(data: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 def of_services(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]:
     """The settings of the services. A master key is made when there is none."""
+    fonts = os.pathsep.join(map(str, font_folders()))
     master_key = data / "master-key"
     if not master_key.exists():
         write_private(master_key, secrets.token_bytes(MASTER_KEY_BYTES))
@@ -44,9 +45,18 @@ def of_services(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]
         f"{PREFIX}ORCHESTRATOR_NATS": nats_url,
         f"{PREFIX}AUDIO_ESPEAK_LIBRARY": str(wheels.espeak_library()),
         f"{PREFIX}AUDIO_ESPEAK_DATA": str(wheels.espeak_data()),
-        f"{PREFIX}CONTENT_FONTS": str(wheels.fonts()),
-        f"{PREFIX}PROCESSING_FONTS": str(wheels.fonts()),
+        # The same for both: what the one measures and names, the other draws.
+        f"{PREFIX}CONTENT_FONTS": fonts,
+        f"{PREFIX}PROCESSING_FONTS": fonts,
     }
+
+
+def font_folders() -> list[Path]:
+    """The folders with fonts: ours first, so that captions look alike everywhere, then this user's and the system's."""
+    own = [Path.home() / folder for folder in (".local/share/fonts", ".fonts")]
+    system = [Path(folder) for folder in ("/usr/local/share/fonts", "/usr/share/fonts")]
+    # A folder whose name has a colon cannot be named in a list that colons part.
+    return wheels.fonts() + [folder for folder in own + system if folder.is_dir() and os.pathsep not in str(folder)]
 
 
 @contextmanager

@@ -57,9 +57,13 @@ def espeak_data() -> Path:
     return _existing(_package("espeakng_loader") / "espeak-ng-data")
 
 
-def fonts() -> Path:
-    """The folder with the font of captions."""
-    return _existing(_package("font_manrope") / "files")
+def fonts() -> list[Path]:
+    """The folders with the fonts of captions: Manrope, Noto Sans for the scripts that it lacks, and for East Asia."""
+    return [
+        _existing(_package("font_manrope") / "files"),
+        _package("manimgx_fonts"),
+        _package("noto_cjk_sans_jp_bold"),
+    ]
 
 
 def _package(name: str) -> Path:

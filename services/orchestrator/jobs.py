@@ -91,6 +91,12 @@ class CaptionStyle:
     """`word` or `karaoke`; empty: none."""
     highlight_colour: str = ""
     pop: bool = False
+    margin: float = 0.0
+    side_margin: float = 0.0
+    font: str = ""
+    outline: float | None = None
+    """None: chosen."""
+    box_padding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class Captions:
     ass: str
     vtt: str
     missing_glyphs: str = ""
-    """Characters that no font can show."""
+    """Characters of captions and titles that no font can show."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             objects=_StoredObjects(runtime.objects()),
             changes=changes,
             check_voice=workers.check_voice,
+            check_captions=workers.check_captions,
             preview_sound=workers.preview_sound,
             now=lambda: datetime.now(UTC),
             new_id=_new_id,

@@ -178,6 +178,11 @@ def _captions(style: pb.Captions) -> CaptionStyle:
         highlight="" if style.highlight == "none" else style.highlight,
         highlight_colour=style.highlight_colour,
         pop=style.pop,
+        margin=style.margin,
+        side_margin=style.side_margin,
+        font=style.font,
+        outline=style.outline if style.HasField("outline") else None,
+        box_padding=style.box_padding,
     )
 
 

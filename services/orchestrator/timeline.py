@@ -128,6 +128,7 @@ def titles(spans: Sequence[Span], frame: Frame) -> list[Title]:
 
 def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
     """Cut the spans of a video into segments, each with its captions and overlays."""
+    captions = pysubs2.SSAFile.from_string(frame.captions_ass, format_="ass") if frame.captions_ass else None
     pieces: list[tuple[tuple[Shot, ...], int, int]] = []
     for index, span in enumerate(spans):
         following = spans[index + 1] if index + 1 < len(spans) else None
@@ -146,7 +147,7 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
             transition=shots[1].clip.look.transition if len(shots) == 2 else "",
             first_frame=first,
             frame_count=count,
-            captions_ass=cut_captions(frame.captions_ass, first, count, frame.frames_per_second),
+            captions_ass=cut_captions(captions, first, count, frame.frames_per_second) if captions else "",
             overlays=tuple(_overlays(frame, first, count)),
         )
         for index, (shots, first, count) in enumerate(pieces)
@@ -254,19 +255,29 @@ def shots(available: Sequence[int], frame_count: int) -> list[int]:
     return filled
 
 
-def cut_captions(ass: str, first_frame: int, frame_count: int, frames_per_second: int) -> str:
-    """The part of an ASS script that is on screen in some frames, its times counted from the first of them."""
-    if not ass:
-        return ""
-    script = pysubs2.SSAFile.from_string(ass, format_="ass")
-    begin = round(1000 * first_frame / frames_per_second)
-    end = round(1000 * (first_frame + frame_count) / frames_per_second)
-    script.events = [event for event in script.events if event.start < end and event.end > begin]
-    if not script.events:
-        return ""
-    for event in script.events:
-        event.start, event.end = max(event.start - begin, 0), min(event.end, end) - begin
-    return script.to_string("ass")
+def cut_captions(captions: pysubs2.SSAFile, first_frame: int, frame_count: int, frames_per_second: int) -> str:
+    """The part of an ASS script that is on screen in some frames, its times counted from the first of them.
+
+    It shows on just those frames, and is the same for the same captions wherever they are in the video.
+    """
+    part = pysubs2.SSAFile()
+    part.info, part.styles = captions.info, captions.styles
+    begin, end = (1000 * frame // frames_per_second for frame in (first_frame - 1, first_frame + frame_count))
+    # Quickly those that may be: a long video has many.
+    for event in [event for event in captions.events if event.end > begin and event.start <= end]:
+        # The first frame on or after a time.
+        first, last = (-(-time * frames_per_second // 1000) - first_frame for time in (event.start, event.end))
+        first, last = max(first, 0), min(last, frame_count)
+        if first < last:
+            cut = event.copy()
+            cut.start, cut.end = _before(first, frames_per_second), _before(last, frames_per_second)
+            part.events.append(cut)
+    return part.to_string("ass") if part.events else ""
+
+
+def _before(frame: int, frames_per_second: int) -> int:
+    """The middle between a frame and the one before it, in the hundredths of a second that ASS can write, as ms."""
+    return max(0, round((frame - 0.5) * 100 / frames_per_second) * 10)
 
 
 def _shares(available: Sequence[int], frame_count: int) -> list[int]:

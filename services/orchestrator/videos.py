@@ -88,6 +88,7 @@ class Videos:
     objects: Objects
     changes: Changes
     check_voice: Callable[[str], Awaitable[None]]
+    check_captions: Callable[[VideoRequest], Awaitable[None]]
     preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
@@ -132,13 +133,10 @@ class Videos:
         requests.scenes(clips, wish.script)
         script = requests.script(wish.script)
         voice = wish.voice or requests.DEFAULT_VOICE
-        # When nobody can be asked now, the job finds out.
-        with suppress(Unavailable):
-            await self.check_voice(voice)
         width, height = wish.width, wish.height
         if not width:
             width, height = requests.canvas_size(wish.resolution, wish.aspect_ratio)
-        return VideoRequest(
+        request = VideoRequest(
             title=wish.title,
             clips=clips,
             script=script,
@@ -156,6 +154,12 @@ class Videos:
             gif=wish.gif,
             loudness_lufs=wish.loudness,
         )
+        # When nobody can be asked now, the job finds out.
+        with suppress(Unavailable):
+            await self.check_voice(voice)
+        with suppress(Unavailable):
+            await self.check_captions(request)
+        return request
 
     async def find(self, user_id: str, job_id: str) -> Job:
         """A video of a user."""

@@ -91,7 +91,7 @@ _TRANSITIONS = {
 }
 _POSITIONS = {
     "": content.POSITION_UNSPECIFIED,
-    "none": content.POSITION_UNSPECIFIED,
+    "none": content.POSITION_NONE,
     "bottom": content.POSITION_BOTTOM,
     "middle": content.POSITION_MIDDLE,
     "top": content.POSITION_TOP,
@@ -122,6 +122,12 @@ class MeshWorkers:
     async def check_voice(self, name: str) -> None:
         """Raise InvalidArgument when nobody speaks a voice."""
         await self._audio.GetVoice(audio.GetVoiceRequest(name=name))
+
+    async def check_captions(self, request: VideoRequest) -> None:
+        """Raise InvalidArgument when captions cannot look as they should, such as in a font that is not there."""
+        await self._content.MakeCaptions(
+            content.MakeCaptionsRequest(canvas=_canvas(request), style=_style(request.captions))
+        )
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
         request = validation.ValidateClipRequest(
@@ -176,10 +182,19 @@ class MeshWorkers:
             for sentence in narration.sentences
         ]
         made = await self._content.MakeCaptions(
-            content.MakeCaptionsRequest(sentences=sentences, canvas=_canvas(request), style=_style(request.captions))
+            content.MakeCaptionsRequest(
+                sentences=sentences,
+                canvas=_canvas(request),
+                style=_style(request.captions),
+                titles=[
+                    content.TitleCard(
+                        text=title.text, start=_duration(title.start_seconds), end=_duration(title.end_seconds)
+                    )
+                    for title in titles
+                ],
+            )
         )
-        ass = "" if request.captions.position == "none" else made.ass
-        return Captions(srt=made.srt, ass=ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs)
+        return Captions(srt=made.srt, ass=made.ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs)
 
     async def mix(
         self,
@@ -348,6 +363,11 @@ def _style(style: CaptionStyle) -> content.CaptionStyle:
         highlight=_HIGHLIGHTS[style.highlight],
         highlight_colour=style.highlight_colour,
         pop=style.pop,
+        margin=style.margin,
+        side_margin=style.side_margin,
+        font=style.font,
+        outline=style.outline,
+        box_padding=style.box_padding,
     )
 
 

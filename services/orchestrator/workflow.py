@@ -126,7 +126,8 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
     async def picture() -> list[Picture]:
         plan = await spoken
         async with journal.stage("video_processing"):
-            return await _draw(timeline.plan(plan.spans, plan.frame), request, workers, journal)
+            segments = await asyncio.to_thread(timeline.plan, plan.spans, plan.frame)
+            return await _draw(segments, request, workers, journal)
 
     # The picture needs the words and their times, and not the mix.
     track, pictures = await _both(sound(), picture())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.config import Settings
+from services.runtime.config import Folders, Settings
 
 
 class Config(Settings):
@@ -23,8 +22,9 @@ class Config(Settings):
     threads: int | None = Field(None, ge=1, le=64)
     """The threads of one render, more where fewer fit into the memory; by default the cores divided by the slots.
     Segments that were stored by a server with another number are not found again: threads change an encoder's bytes."""
-    fonts: Path | None = None
-    """A folder with font files for captions. A font that is not in it is looked for in the system."""
+    fonts: Folders = ()
+    """The folders with font files for captions, parted by colons; those of the content service. A font that is in none
+    is looked for in the system."""
     max_pixels: int = Field(4096 * 2304, ge=1)
     """The largest picture of a video, width times height."""
     memory_bytes: int = Field(1800 << 20, ge=1 << 28)

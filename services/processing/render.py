@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.processing import fragment, graph, picture
+from services.processing.fonts import Fonts
 from services.processing.fragment import Fragment
 from services.processing.source import Source, failed
 from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
+
+NO_FONTS = "fonts.conf"
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,11 @@ class Tool:
     threads: int
     max_pixels: int
     limits: children.Limits
-    fonts: Path | None
-    """A folder with font files."""
-    fonts_sha256: str
-    """Of the files in that folder; empty without one."""
+    fonts: Fonts
 
-    @property
-    def identity(self) -> str:
-        """All of it that the bytes of a segment depend on."""
-        return f"{picture.VERSION} {self.version} {self.threads} {self.fonts_sha256}"
+    def identity(self, captions_ass: str) -> str:
+        """All of it that the bytes of a segment with such captions depend on."""
+        return f"{picture.VERSION} {self.version} {self.threads} {self.fonts.sha256(captions_ass)}"
 
 
 async def render(
@@ -44,9 +43,11 @@ async def render(
     Yields the part that is done, never less than before, and at last what the first file says of itself. Raises
     FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
     """
-    lay_out(spec, folder, tool)
+    environment = await asyncio.to_thread(lay_out, spec, folder, tool)
     arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
-    running = children.ffmpeg(tool.ffmpeg, arguments, seconds=spec.seconds, folder=folder, limits=tool.limits)
+    running = children.ffmpeg(
+        tool.ffmpeg, arguments, seconds=spec.seconds, folder=folder, limits=tool.limits, environment=environment
+    )
     done = 0.0
     try:
         async with aclosing(running):
@@ -58,13 +59,21 @@ async def render(
     yield await checked(spec, folder)
 
 
-def lay_out(spec: Spec, folder: Path, tool: Tool) -> None:
-    """Put beside the sources what else is drawn."""
-    if spec.captions_ass:
-        (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
-        fonts = folder / graph.FONTS
-        if not fonts.exists():
-            fonts.symlink_to(tool.fonts) if tool.fonts else fonts.mkdir()
+def lay_out(spec: Spec, folder: Path, tool: Tool) -> dict[str, str]:
+    """Put captions, and the fonts that they name, beside the sources; what ffmpeg's environment must say of them."""
+    if not spec.captions_ass:
+        return {}
+    (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
+    (folder / graph.FONTS).mkdir(exist_ok=True)
+    for number, path in enumerate(tool.fonts.files(spec.captions_ass)):
+        link = folder / graph.FONTS / f"{number}{path.suffix}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    if not tool.fonts.complete(spec.captions_ass):
+        return {}
+    # With all that it needs at hand, the renderer is kept from the fonts of this machine.
+    (folder / NO_FONTS).write_text("<fontconfig></fontconfig>")
+    return {"FONTCONFIG_FILE": str((folder / NO_FONTS).absolute())}
 
 
 async def checked(spec: Spec, folder: Path) -> Fragment:

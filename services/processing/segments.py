@@ -85,7 +85,7 @@ class Studio(Generic[T]):
         looks = [source for _, source in order.sources]
         need_bytes = need(order.spec, looks)
         tool = replace(self.tool, threads=self.cores.threads(need_bytes))
-        keys = _keys(order, tool)
+        keys = await asyncio.to_thread(_keys, order, tool)
         if found := await self._found(keys):
             yield found
             return
@@ -139,6 +139,6 @@ class Studio(Generic[T]):
 
 
 def _keys(order: Order[T], tool: Tool) -> list[str]:
-    digest = hashlib.sha256(tool.identity.encode() + b"\0" + order.identity).hexdigest()
+    digest = hashlib.sha256(tool.identity(order.spec.captions_ass).encode() + b"\0" + order.identity).hexdigest()
     name = f"cache/processing/{digest}"
     return [f"{name}.mp4", *(f"{name}-{size.width}x{size.height}.mp4" for size in order.spec.renditions)]

@@ -78,7 +78,6 @@ async def render(
     spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool, encoder: Encoder
 ) -> AsyncGenerator[float | Fragment, None]:
     """Render as `render.render` does. Raises an error when the encoder fails, or ffmpeg; what it wrote is worthless."""
-    lay_out(spec, folder, tool)
     told: asyncio.Queue[float] = asyncio.Queue()
     work = asyncio.create_task(_draw(spec, sources, folder, tool, encoder, told.put_nowait))
     try:
@@ -106,6 +105,7 @@ async def _draw(
     tell: Callable[[float], None],
 ) -> None:
     sizes = [Size(spec.canvas.width, spec.canvas.height), *spec.renditions]
+    environment = await asyncio.to_thread(lay_out, spec, folder, tool)
     with ExitStack() as stack:
         pipes = [_Pipe() for _ in sizes]
         for pipe in pipes:
@@ -114,7 +114,9 @@ async def _draw(
         arguments = picture.raw(spec, sources, tool.threads, tool.max_pixels, ends)
         command: Sequence[str | Path] = (tool.ffmpeg, *_QUIET, "-nostdin", *arguments)
         try:
-            async with children.start(command, limits=tool.limits, folder=folder, descriptors=ends) as child:
+            async with children.start(
+                command, limits=tool.limits, folder=folder, environment=environment, descriptors=ends
+            ) as child:
                 for pipe in pipes:
                     pipe.close_write_end()
                 async with asyncio.TaskGroup() as group:

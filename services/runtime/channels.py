@@ -15,7 +15,7 @@ from services.runtime.config import RuntimeConfig
 MARGIN_SECONDS = 0.1
 
 OPTIONS = (
-    # A coded frame of the encoder is one message.
+    # A coded frame of the encoder is one message; captions of an hour, each word highlighted, are some megabytes.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 T = TypeVar("T", bound="Settings")
+
+
+def _folders(value: object) -> object:
+    if isinstance(value, str):
+        return [folder for folder in value.split(os.pathsep) if folder]
+    return [value] if isinstance(value, Path) else value
+
+
+Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)]
+"""A setting of several folders, parted by colons as in PATH."""
 
 PREFIX = "MONEYPRINTER_"
 

@@ -16,6 +16,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
 from services.concatenation.segments import check_alike, inspect
 from services.processing import graph, picture, render
+from services.processing.fonts import Fonts
 from services.processing.spec import Canvas, Clip, Codec, Fit, Quality, Shot, Spec
 from services.runtime import children
 from tests import media
@@ -23,7 +24,7 @@ from tests.mesh import ffmpeg_program
 from tests.sources import look
 
 DRAFT, STANDARD, HIGH = Quality.DRAFT, Quality.STANDARD, Quality.HIGH
-TOOL = render.Tool(ffmpeg_program(), "test", 1, 4096 * 2304, children.Limits(), None, "")
+TOOL = render.Tool(ffmpeg_program(), "test", 1, 4096 * 2304, children.Limits(), Fonts([]))
 
 
 async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int = 30, **options: Any) -> Path:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from datetime import timedelta
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.content import fonts
-from services.content.fonts import Font
+from services.content import subtitles
+from services.content.faces import Folder
+from services.content.fonts import Chain, Shelf, named
+from services.content.looks import Canvas, Look, Style
 from services.content.pieces import Word
+from services.embedded import wheels
+from services.processing.fonts import Fonts
 from services.runtime import children
 from tests.mesh import ffmpeg_program
 
@@ -19,12 +24,26 @@ Frames = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 FONT = "Manrope ExtraBold"
-FOLDER = Path(str(resources.files("font_manrope") / "files"))
-DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
+FOLDERS = wheels.fonts()
+"""The fonts that come with the laptop platform."""
+FOLDER = FOLDERS[0]
+FILES = Fonts(FOLDERS)
+AT_HAND: list[Shelf] = [Folder(folder) for folder in FOLDERS]
 
 
-def manrope() -> tuple[Font, ...]:
-    return fonts.load(FOLDER, FONT)
+def chain(font: str = FONT, at_hand: Sequence[Shelf] = AT_HAND) -> Chain:
+    """A font of the laptop platform, with what stands in for it."""
+    return Chain(named(font, at_hand), at_hand)
+
+
+MANROPE = chain(at_hand=AT_HAND[:1])
+"""Manrope, and no other font."""
+ALL = chain()
+
+
+def look_of(style: Style, size: tuple[int, int], font: str | Chain = ALL, rate: int = 50) -> Look:
+    """A style on a canvas of some pixels."""
+    return Look.of(style, Canvas(*size, rate), font)
 
 
 def spoken(text: str, start: float = 0.2, each: float = 0.2, gap: float = 0.0) -> list[Word]:
@@ -42,21 +61,34 @@ async def draw(
     size: tuple[int, int] = (320, 180),
     rate: int = 50,
     seconds: float = 1.0,
-    at_hand: Path = FOLDER,
+    at_hand: Fonts = FILES,
+    behind: str = "black",
 ) -> Frames:
-    """The frames of a script on black, as frames x rows x columns x RGB."""
+    """The frames of a script on a plain colour, as frames x rows x columns x RGB; in the fonts that it names only."""
     (folder / "captions.ass").write_text(script, encoding="utf-8")
-    if not (folder / "fonts").exists():
-        (folder / "fonts").symlink_to(at_hand)
-    source = f"color=black:s={size[0]}x{size[1]}:r={rate}:d={seconds}"
+    (folder / "fonts.conf").write_text("<fontconfig></fontconfig>")
+    shutil.rmtree(folder / "fonts", ignore_errors=True)
+    (folder / "fonts").mkdir()
+    for number, path in enumerate(at_hand.files(script)):
+        (folder / "fonts" / f"{number}{path.suffix}").symlink_to(path)
+    source = f"color={behind}:s={size[0]}x{size[1]}:r={rate}:d={seconds}"
     pictures = await children.run(
         [
             *(ffmpeg_program(), "-loglevel", "error", "-f", "lavfi", "-i", source),
             *("-vf", "format=rgb24,ass=captions.ass:fontsdir=fonts", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"),
         ],
         folder=folder,
+        environment={"FONTCONFIG_FILE": str(folder / "fonts.conf")},
     )
     return np.frombuffer(pictures, np.uint8).reshape(-1, size[1], size[0], 3)
+
+
+async def still(style: Style, text: str, folder: Path, size: tuple[int, int], font: str | Chain = ALL) -> Frames:
+    """One picture of a caption that is said in one go."""
+    words = [Word(part, timedelta(seconds=n), timedelta(seconds=n + 1)) for n, part in enumerate(text.split())]
+    frames = await draw(subtitles.make([words], look_of(style, size, font, 1)).ass, folder, size, rate=1)
+    picture: Frames = frames[0]
+    return picture
 
 
 def like(frames: Frames, colour: str, near: int = 60) -> Mask:

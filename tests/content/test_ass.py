@@ -11,31 +11,23 @@ import numpy as np
 import pysubs2
 import pytest
 
-from services.content import fonts, subtitles
-from services.content.looks import Highlight, Look, Position, Style
+from services.content import subtitles
+from services.content.looks import Highlight, Position, Style
 from services.content.pieces import Word
-from tests.content.drawing import DEJAVU, FONT, Frames, bands, bounds, draw, like, manrope, spoken
+from tests.content.drawing import FONT, MANROPE, Mask, bands, bounds, draw, like, look_of, spoken, still
 
 BLUE, WHITE, YELLOW, GREEN = "#2040c0", "#ffffff", "#ffd400", "#20c040"
 WIDE, TALL = (320, 180), (180, 320)
 
 
 def script(style: Style, words: list[Word] | str, size: tuple[int, int] = WIDE) -> str:
-    look = Look.of(style, size, FONT, manrope())
+    look = look_of(style, size, MANROPE)
     return subtitles.make([spoken(words) if isinstance(words, str) else words], look).ass
-
-
-async def still(style: Style, text: str, folder: Path, size: tuple[int, int] = WIDE) -> Frames:
-    """One picture of a caption that is said in one go."""
-    words = [Word(part, timedelta(seconds=n), timedelta(seconds=n + 1)) for n, part in enumerate(text.split())]
-    frames = await draw(script(style, words, size), folder, size, rate=1)
-    picture: Frames = frames[0]
-    return picture
 
 
 async def test_a_plain_caption_is_text_without_commands() -> None:
     parsed = pysubs2.SSAFile.from_string(script(Style(), "Hello, world."))
-    assert [(event.start, event.end, event.text) for event in parsed] == [(200, 600, "Hello, world.")]
+    assert [(event.start, event.end, event.text) for event in parsed] == [(190, 590, "Hello, world.")]
     assert (parsed.info["PlayResX"], parsed.info["PlayResY"]) == ("320", "180")
     assert (parsed.styles["Default"].fontname, parsed.styles["Default"].fontsize) == (FONT, 12.6)
 
@@ -105,7 +97,7 @@ async def test_a_caption_pops_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [WIDE, TALL])
 async def test_captions_stand_where_they_are_asked_for(size: tuple[int, int], tmp_path: Path) -> None:
     middles = {}
-    for position in Position:
+    for position in set(Position) - {Position.NONE}:
         picture = await still(Style(position, box_colour=BLUE), "Two small lines, if it is narrow", tmp_path, size)
         left, top, right, bottom = bounds(like(picture, BLUE))
         assert abs((left + right) / 2 - size[0] / 2) <= 1.5
@@ -122,7 +114,7 @@ async def test_letters_have_the_size_and_the_colours_that_are_asked_for(tmp_path
     heights = []
     for size in (0.1, 0.2):
         style = Style(size=size, colour=GREEN, outline_colour="#c02020")
-        picture = await still(style, "HHH", tmp_path)
+        picture = await still(style, "HHH", tmp_path, WIDE)
         _, top, _, bottom = bounds(like(picture, GREEN))
         heights.append(bottom - top + 1)
         assert like(picture, "#c02020").any()
@@ -155,7 +147,7 @@ def test_an_endless_word_is_drawn_in_time() -> None:
 
 
 async def test_the_widest_lines_stay_inside_the_picture(tmp_path: Path) -> None:
-    look = Look.of(Style(), TALL, FONT, manrope())
+    look = look_of(Style(), TALL, MANROPE)
     made = subtitles.make([spoken(f"{'W' * 20} {'M' * 20}")], look)
     left, _, right, _ = bounds((await draw(made.ass, tmp_path, TALL))[12].max(axis=2) > 128)
     assert left >= 1 and right <= TALL[0] - 2
@@ -207,7 +199,7 @@ async def test_a_hostile_script_is_shown_as_it_is_written(style: Style, measured
             spoken(text.replace("你", "") if not measured else text, start=10 * n, each=9 / len(text.split()))
             for n, text in enumerate(texts)
         ]
-        made = subtitles.make(sentences, Look.of(style, (480, 270), FONT, manrope() if measured else ()))
+        made = subtitles.make(sentences, look_of(style, (480, 270), MANROPE if measured else FONT))
         # At the first frame of each, and at the fifth second.
         drawn.append(await draw(made.ass, tmp_path, (480, 270), rate=1, seconds=10 * len(texts)))
     for shown, plain, text in zip(*(frames[5::10] for frames in drawn), HOSTILE, strict=True):
@@ -218,7 +210,7 @@ async def test_a_hostile_script_is_shown_as_it_is_written(style: Style, measured
 
 
 async def test_what_no_font_can_show_is_left_out_and_told(tmp_path: Path) -> None:
-    look = Look.of(Style(box_colour=BLUE), WIDE, FONT, manrope())
+    look = look_of(Style(box_colour=BLUE), WIDE, MANROPE)
     made = subtitles.make([spoken("Hi 👩\u200d👧 you 你好 Ω\u0301 안 你")], look)
     (box, text) = pysubs2.SSAFile.from_string(made.ass)
     assert text.text == "Hi you Ώ"
@@ -233,16 +225,58 @@ async def test_what_no_font_can_show_is_left_out_and_told(tmp_path: Path) -> Non
 
 
 async def test_without_fonts_nothing_is_missing() -> None:
-    made = subtitles.make([spoken("Hi 你好")], Look.of(Style(box_colour=BLUE), WIDE, FONT, ()))
+    made = subtitles.make([spoken("Hi 你好")], look_of(Style(box_colour=BLUE), WIDE, FONT))
     assert made.missing_glyphs == "" and "你好" in made.ass
 
 
-@pytest.mark.skipif(not DEJAVU.is_dir(), reason="no font with Arabic is here: DejaVu is not installed")
 async def test_arabic_runs_from_right_to_left_also_around_latin(tmp_path: Path) -> None:
-    look = Look.of(Style(highlight=Highlight.WORD), WIDE, "DejaVu Sans Bold", fonts.load(DEJAVU, "DejaVu Sans Bold"))
+    look = look_of(Style(highlight=Highlight.WORD), WIDE)
     for text, leftward in (("hello مرحبا بالعالم .", True), ("This is hello مرحبا here", False)):
         made = subtitles.make([spoken(text)], look)
         assert made.missing_glyphs == ""
-        frames = await draw(made.ass, tmp_path, at_hand=DEJAVU)
+        frames = await draw(made.ass, tmp_path)
         first, second = (bounds(like(frames[n], YELLOW)) for n in (12, 22))
         assert second[2] < first[0] if leftward else first[2] < second[0]
+
+
+def gaps(mask: Mask) -> int:
+    """How many empty columns there are between the first and the last that is not."""
+    filled = np.flatnonzero(mask.any(axis=0))
+    return int(filled[-1] - filled[0] + 1 - len(filled))
+
+
+async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Path) -> None:
+    plain = Style(Position.MIDDLE, 0.3, outline=0.0)
+    # The same letters, kept apart by what is not seen.
+    for joined, apart in (("بيت", "ب‌ي‌ت"), ("سجن", "س‌ج‌ن")):
+        one, other = [like(await still(plain, text, tmp_path, WIDE), WHITE, 100) for text in (joined, apart)]
+        assert gaps(one) == 0 < gaps(other), joined
+    for formed, apart in (("क्ष", "क्‌ष"), ("त्र", "त्‌र")):
+        first, second = [bounds(like(await still(plain, text, tmp_path, WIDE), WHITE)) for text in (formed, apart)]
+        assert first[2] - first[0] < 0.8 * (second[2] - second[0]), formed
+    # A vowel that is written before its consonant, although it is spoken after it.
+    picture = await still(Style(Position.MIDDLE, 0.3, highlight=Highlight.NONE, outline=0.0), "कि", tmp_path, WIDE)
+    alone = await still(plain, "क", tmp_path, WIDE)
+    assert (
+        bounds(like(picture, WHITE))[2] - bounds(like(picture, WHITE))[0]
+        > bounds(like(alone, WHITE))[2] - bounds(like(alone, WHITE))[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("Hello", ""), ("你好", "zh"), ("骨を食べる", "ja"), ("안녕 世界", "ko"), ("マ・サ", "ja"), ("马·克・吐温", "zh")],
+)
+def test_the_language_is_taken_from_the_letters(text: str, language: str) -> None:
+    assert subtitles.guessed(text) == language
+
+
+async def test_a_character_is_drawn_as_its_country_writes_it(tmp_path: Path) -> None:
+    words = [Word("骨直关", timedelta(0), timedelta(seconds=1))]
+    pictures = {}
+    for language in ("zh", "ja", "ko", ""):
+        script = subtitles.make([words], look_of(Style(size=0.3), WIDE), language=language).ass
+        pictures[language] = (await draw(script, tmp_path))[25]
+    assert not np.array_equal(pictures["zh"], pictures["ja"])
+    assert not np.array_equal(pictures["ko"], pictures["ja"])
+    assert np.array_equal(pictures[""], pictures["zh"])

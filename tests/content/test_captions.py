@@ -36,7 +36,7 @@ def lines(cues: list[Cue]) -> list[tuple[str, ...]]:
 
 
 def width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else unicodedata.category(c) != "Mn" for c in text)
 
 
 def test_cues_break_at_clauses_and_their_lines_are_balanced() -> None:
@@ -143,15 +143,20 @@ def test_lines_are_balanced_in_chinese_too() -> None:
     assert lines(cues) == [("今天天气很好我", "们去公园散步吧")]
 
 
-@pytest.mark.parametrize("apart", [False, True])
+EAST_ASIAN = [
+    "「はい」と言った。",
+    "ちょっと待って！？",
+    "スーパーへ行く、とね。",
+    "人々（ひとびと）がいる。",
+    "《书》很好，真的。",
+]
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "apart"),
     [
-        "「はい」と言った。",
-        "ちょっと待って！？",
-        "スーパーへ行く、とね。",
-        "人々（ひとびと）がいる。",
-        "《书》很好，真的。",
+        *((text, apart) for text in EAST_ASIAN for apart in (False, True)),
+        ("价格是￥100元。“好”吗？", False),
     ],
 )
 def test_no_line_begins_with_what_closes_or_ends_with_what_opens(text: str, apart: bool) -> None:
@@ -160,7 +165,27 @@ def test_no_line_begins_with_what_closes_or_ends_with_what_opens(text: str, apar
         shown = [line for cue in captions.make([words], Layout(columns)) for line in cue.lines]
         assert "".join(shown) == text * 3
         for line in shown:
-            assert line[0] not in "」。！？、）》，ょっーャ々" and line[-1] not in "「（《"
+            assert line[0] not in "」。！？、）》，ょっーャ々”" and line[-1] not in "「（《￥“"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("สวัสดีชาวโลกวันนี้อากาศดีมาก", ["สวัสดี", "ชาว", "โลก", "วัน", "นี้", "อากาศ", "ดี", "มาก"]),
+        ("ສະບາຍດີຊາວໂລກ", ["ສະບາຍດີ", "ຊາວໂລກ"]),
+        ("មានពិភពលោកថ្ងៃនេះ", ["មាន", "ពិភពលោក", "ថ្ងៃនេះ"]),
+        ("မင်္ဂလာပါကမ္ဘာလောက", ["မင်္ဂလာ", "ပါ", "ကမ္ဘာ", "လောက"]),
+    ],
+)
+def test_scripts_without_blanks_are_broken_between_words(text: str, parts: list[str]) -> None:
+    ends = {sum(map(len, parts[: n + 1])) for n in range(len(parts))}
+    for columns in range(max(map(width, parts)), 20):
+        at = 0
+        for cue in captions.make([spoken(text * 2, each=9)], Layout(columns)):
+            for line in cue.lines:
+                at += len(line)
+                assert at % len(text) in ends | {0}
+        assert at == 2 * len(text)
 
 
 def test_a_sign_after_a_blank_stays_with_its_word() -> None:

@@ -2,134 +2,248 @@
 
 from __future__ import annotations
 
-import struct
+import itertools
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
-from services.content import fonts, subtitles
-from services.content.fonts import Font
-from services.content.looks import Look, Style
-from services.runtime.config import ConfigError
-from tests.content.drawing import FOLDER, FONT, bounds, draw, like, manrope, spoken
-
-
-def font(name: str, characters: str) -> Font:
-    return Font(name, frozenset([name.lower()]), 400, {ord(c): 0.5 for c in characters + " "})
-
-
-LATIN, HAN, ARABIC = font("Latin", "abc.,é"), font("Han", "你好。ab."), font("Arabic", "مرحبا،")
+from moneyprinter.errors import InvalidArgument
+from services.content import subtitles
+from services.content.faces import FileFace, Folder
+from services.content.fonts import COLUMN, Chain, Extent, Face, Fonts, Shelf, columns, named, needs_glyph
+from services.content.looks import Style
+from services.processing import fonts as drawn_with
+from tests.content.drawing import ALL, AT_HAND, FOLDERS, FONT, MANROPE, bounds, draw, like, look_of, spoken
 
 
-async def width_drawn(text: str, folder: Path) -> int:
-    look = Look.of(Style(size=0.15), (640, 180), FONT, manrope())
+@dataclass(frozen=True)
+class Made:
+    """A font that knows some characters, each half an em wide."""
+
+    name: str
+    characters: str
+    weight: int = 400
+    slanted: bool = False
+    ascent: float = 1.0
+    descent: float = 0.366
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset([self.name.lower(), self.name.lower().split()[0]])
+
+    def shows(self, text: str) -> bool:
+        return all(c in f"{self.characters} " for c in text if c == " " or needs_glyph(c))
+
+    def measure(self, text: str) -> Extent:
+        return Extent(0.5 * sum(columns(c) > 0 for c in text), 0.7, 0.2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Fonts that are at hand together."""
+
+    faces: Sequence[Face]
+
+    def may_show(self, character: str) -> bool:
+        return any(face.shows(character) for face in self.faces)
+
+
+LATIN, HAN, ARABIC = Made("Latin", "abc.,é"), Made("Han", "你好。ab."), Made("Arabic", "مرحبا،")
+HANDFUL = Chain(LATIN, [Row([LATIN, HAN, ARABIC])])
+
+
+async def width_drawn(text: str, folder: Path, chain: Chain = ALL) -> int:
+    look = look_of(Style(size=0.15), (640, 180), chain)
     picture = (await draw(subtitles.make([spoken(text, 0, 5)], look).ass, folder, (640, 180), 1))[0]
     left, _, right, _ = bounds(like(picture, "#ffffff", 128))
     return right - left + 1
 
 
-@pytest.mark.parametrize("text", ["quietly,sleeping_dogs", "WAVING,IN-AVAST_DESERT", "(éçñ)_ŁódźΩЖ"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("quietly,sleeping_dogs", "WAVING,IN-AVAST_DESERT", "(éçñ)_ŁódźΩЖ", "你好世界「今天」很", "안녕하세요세계"),
+        *("مستشفىالمستقبل", "क्षत्रियश्रीमान्हिन्दी", "สวัสดีชาวโลกน้ำ", "বাংলাক্ষেত্র", "கொழுக்கட்டை"),
+    ],
+)
 async def test_widths_are_those_that_the_renderer_draws(text: str, tmp_path: Path) -> None:
-    told = fonts.width(text, manrope()) * 0.15 * 180
-    # What is drawn lacks the air beside the first and the last letter.
-    assert told - 5 <= await width_drawn(text, tmp_path) <= told + 2
+    told = ALL.measure(text).advance * 0.15 * 180 / 1.366
+    # What is drawn lacks the air beside the first and the last letter; light fonts are made bolder by a hair.
+    assert told - 6 <= await width_drawn(text, tmp_path) <= told + 3
 
 
 async def test_a_letter_is_as_wide_as_its_advance(tmp_path: Path) -> None:
     more = await width_drawn("n" * 30, tmp_path) - await width_drawn("n" * 10, tmp_path)
     # Letters of some fonts, as of this one, are drawn at whole sizes only: here at 20 for 19.8.
-    assert more / (20 * fonts.width("n", manrope()) * 0.15 * 180) == pytest.approx(20 / 19.77, abs=0.005)
+    told = 20 * ALL.measure("n").advance * 0.15 * 180 / 1.366
+    assert more / told == pytest.approx(20 / 19.77, abs=0.005)
 
 
-def test_a_folder_is_read_with_the_named_font_first() -> None:
-    found = fonts.load(FOLDER, "manrope bold")
-    assert (found[0].name, found[0].weight) == ("Manrope Bold", 700)
-    assert {one.name for one in found[1:3]} == {"Manrope ExtraBold", "Manrope SemiBold"}
+def test_a_font_is_found_by_its_name_or_its_family() -> None:
+    assert (named("manrope bold", AT_HAND).name, named("manrope bold", AT_HAND).weight) == ("Manrope Bold", 700)
     # Every face of a family is called so: the regular one is meant.
-    assert fonts.load(FOLDER, "Manrope")[0].weight == 400
+    assert named("Manrope", AT_HAND).weight == 400
+    assert named("NotoSansCJKjp-Bold", AT_HAND).weight == 700
+    assert named("Noto Sans CJK JP", AT_HAND).name == "NotoSansCJKjp-Bold"
+    assert not named("Noto Sans", AT_HAND).slanted
+
+
+def test_an_unknown_font_is_answered_with_those_at_hand() -> None:
+    with pytest.raises(InvalidArgument, match="no font 'Comic Sans'; there are: Manrope Bold, ") as refused:
+        named("Comic Sans", AT_HAND)
+    assert refused.value.reason == "FONT_UNKNOWN"
+    many = [Row([Made(f"Number {number}", "a") for number in range(100)])]
+    with pytest.raises(InvalidArgument, match=r"Number 39 and 60 more$"):
+        named("Comic Sans", many)
+
+
+def test_without_fonts_a_font_is_but_a_name() -> None:
+    fonts = Fonts("Chosen", [])
+    assert (fonts.chain(), fonts.chain("Other")) == ("Chosen", "Other")
+    look = look_of(Style(), (320, 180), "Chosen")
+    assert look.measure("ж") == COLUMN and look.measure("你") == 2 * COLUMN
 
 
 def test_runs_take_the_first_font_that_has_all_of_a_letter() -> None:
-    at_hand = (LATIN, HAN, ARABIC)
-    assert fonts.runs("ab. 你好。 a", at_hand) == [(LATIN, "ab. "), (HAN, "你好。 "), (LATIN, "a")]
-    assert fonts.runs("e\u0301", at_hand) == [(LATIN, "é")]
-    assert fonts.runs("a\u0301مَ", at_hand) == [(None, "á"), (ARABIC, "م"), (None, "\u064e")]
-    assert fonts.missing("ab你ж안ж\u200d", at_hand) == "ж안"
-    assert fonts.missing("ж", ()) == ""
-    assert fonts.width("ж", ()) == fonts.COLUMN and fonts.width("你", ()) == 2 * fonts.COLUMN
+    assert HANDFUL.runs("ab. 你好。 a") == ((LATIN, "ab. "), (HAN, "你好。 "), (LATIN, "a"))
+    assert HANDFUL.runs("e\u0301") == ((LATIN, "é"),)
+    assert HANDFUL.runs("a\u0301مَ") == ((None, "á"), (ARABIC, "م"), (None, "\u064e"))
+    assert HANDFUL.missing("ab你ж안ж\u200d") == "ж안"
+
+
+def test_a_letter_in_pieces_is_shown_by_a_font_that_has_the_pieces() -> None:
+    pieces = Made("Pieces", "e\u0301")
+    assert Chain(pieces, [Row([pieces])]).runs("é") == ((pieces, "e\u0301"),)
+
+
+def test_the_most_alike_font_of_the_first_folder_is_taken() -> None:
+    main = Made("Main", "a", 800)
+    light, bold, slanted = Made("Light", "ж", 300), Made("Bold", "ж", 700), Made("Slanted", "ж", 800, True)
+    extra = Made("Extra", "жж", 800)
+    chain = Chain(main, [Row([main]), Row([light, slanted, bold]), Row([extra])])
+    assert chain.runs("ж") == ((bold, "ж"),)
+    assert Chain(main, [Row([main]), Row([slanted]), Row([extra])]).runs("ж") == ((slanted, "ж"),)
 
 
 def test_the_script_names_the_font_of_each_run() -> None:
-    look = Look.of(Style(), (320, 180), "Latin", (LATIN, HAN, ARABIC))
+    look = look_of(Style(), (320, 180), HANDFUL)
     text = subtitles.make([spoken("ab 你好 ab مرحبا")], look).ass.splitlines()[-1]
-    assert text.endswith(",\u200eab {\\fnHan}你好{\\fnLatin} ab {\\fnArabic}مرحبا")
+    assert text.endswith(r"}" + "\u200eab {\\fnHan}你好{\\fnLatin} ab {\\fnArabic}مرحبا")
 
 
-def tables(character_map: bytes, glyphs: int, outlines: bytes = b"glyf") -> dict[bytes, bytes]:
-    """The tables of a face whose glyph n is 100 n wide, of letters that are 1000 high."""
-    text = "Made Up".encode("utf-16-be")
-    return {
-        b"OS/2": struct.pack(">HHH", 4, 0, 500).ljust(74, b"\0") + struct.pack(">HH", 800, 200),
-        b"cmap": struct.pack(">HHHHI", 0, 1, 3, 1, 12) + character_map,
-        outlines: b"",
-        b"hhea": b"\0" * 34 + struct.pack(">H", glyphs),
-        b"hmtx": b"".join(struct.pack(">Hh", 100 * n, 0) for n in range(glyphs)),
-        b"name": struct.pack(">3H6H", 0, 1, 18, 3, 1, 0x409, 4, len(text), 0) + text,
-    }
+WRITTEN = {
+    "Latin": "Příliš žluťoučký kůň Ưỡng",
+    "Greek": "Καλημέρα κόσμε",
+    "Cyrillic": "Привет, мир! Ґанок",
+    "Chinese": "你好，世界。漢字繁體",
+    "Japanese": "こんにちは、世界。カタカナー",
+    "Korean": "안녕하세요 세계",
+    "Arabic": "مرحبا بالعالم، پڑھنا",
+    "Hebrew": "שָׁלוֹם עולם",
+    "Hindi": "नमस्ते दुनिया। क्षत्रिय",
+    "Bengali": "হ্যালো বিশ্ব",
+    "Punjabi": "ਸਤ ਸ੍ਰੀ ਅਕਾਲ",
+    "Gujarati": "નમસ્તે દુનિયા",
+    "Odia": "ନମସ୍କାର ବିଶ୍ୱ",
+    "Tamil": "வணக்கம் உலகம்",
+    "Telugu": "నమస్కారం ప్రపంచం",
+    "Kannada": "ನಮಸ್ಕಾರ ಪ್ರಪಂಚ",
+    "Malayalam": "നമസ്കാരം ലോകം",
+    "Sinhala": "ආයුබෝවන් ලෝකය",
+    "Thai": "สวัสดีชาวโลก",
+    "Lao": "ສະບາຍດີຊາວໂລກ",
+    "Khmer": "សួស្តីពិភពលោក",
+    "Burmese": "မင်္ဂလာပါကမ္ဘာလောက",
+    "Georgian": "გამარჯობა მსოფლიო",
+    "Armenian": "Բարեւ աշխարհ",
+    "Amharic": "ሰላም ልዑል",
+    "Emoji": "😀🎉❤️👩\u200d👧👍🏽",
+    "Signs": "→ ★ ✓ © € ₹ … “quoted”",
+}
 
 
-def file(faces: dict[bytes, bytes], start: int = 0) -> bytes:
-    head, body = struct.pack(">4s4H", b"\0\1\0\0", len(faces), 0, 0, 0), b""
-    first = start + len(head) + 16 * len(faces)
-    for tag, data in faces.items():
-        head += struct.pack(">4s3I", tag, 0, first + len(body), len(data))
-        body += data
-    return head + body
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_the_fonts_of_the_laptop_show_every_large_script(text: str) -> None:
+    assert ALL.missing(text) == ""
 
 
-# Characters 0x41-0x43 are the glyphs 1-3, by a shift; 0x61-0x62 are 5 and none, by a list.
-FORMAT_4 = struct.pack(
-    ">7H3HH3H3H3H2H", 4, 0, 0, 6, 0, 0, 0, 0x43, 0x62, 0xFFFF, 0, 0x41, 0x61, 0xFFFF,
-    (1 - 0x41) & 0xFFFF, 0, 1, 0, 4, 0, 5, 0,
-)  # fmt: skip
-FORMAT_4 = FORMAT_4[:2] + struct.pack(">H", len(FORMAT_4)) + FORMAT_4[4:]
-FORMAT_12 = struct.pack(">HHIII6I", 12, 0, 40, 0, 2, 0x41, 0x43, 1, 0x1F600, 0x1F600, 5)
+def test_what_is_never_drawn_is_never_missing() -> None:
+    assert ALL.missing("a\u200b\u200d\u2066b\u2069\ufeff\u00ad\ufe0f") == ""
+    assert ALL.missing("\ufff9") == "\ufff9"
 
 
-@pytest.mark.parametrize(
-    ("character_map", "expected"),
-    [
-        (FORMAT_4, {0x41: 0.1, 0x42: 0.2, 0x43: 0.3, 0x61: 0.5}),
-        (FORMAT_12, {0x41: 0.1, 0x42: 0.2, 0x43: 0.3, 0x1F600: 0.5}),
-    ],
-)
-@pytest.mark.parametrize("collection", [False, True])
-def test_character_maps_of_both_kinds_are_read(
-    character_map: bytes, expected: dict[int, float], collection: bool, tmp_path: Path
-) -> None:
-    made = file(tables(character_map, 6), 16 if collection else 0)
-    if collection:
-        made = struct.pack(">4sIII", b"ttcf", 0x10000, 1, 16) + made
-    (tmp_path / "made.ttf").write_bytes(made)
-    (found,) = fonts.load(tmp_path, "made up")
-    assert found.advances == expected
-    assert (found.name, found.weight) == ("Made Up", 500)
+def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
+    files = drawn_with.Fonts(FOLDERS)
+    faces = [face for shelf in AT_HAND for face in shelf.faces]
+    assert len(faces) > 30
+    for face in faces:
+        assert isinstance(face, FileFace)
+        assert files.files(f"[Events]\nDialogue: {{\\fn{face.name}}}x") == (face.path,)
 
 
-def test_a_font_of_coloured_pictures_shows_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.ttf").write_bytes(file(tables(FORMAT_4, 6)))
-    (tmp_path / "emoji.ttf").write_bytes(file(tables(FORMAT_12, 6, b"CBDT")))
-    (tmp_path / "license.txt").write_text("OFL")
-    assert fonts.missing("A😀", fonts.load(tmp_path, "Made Up")) == "😀"
+def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> None:
+    shutil.copy(FOLDERS[1] / "NotoSansThai[wght].ttf", tmp_path / "thai.ttf")
+    (tmp_path / "deeper").mkdir()
+    shutil.copy(FOLDERS[0] / "Manrope-Bold.ttf", tmp_path / "deeper" / "again.TTF")
+    system = Folder(tmp_path)
+    at_hand: list[Shelf] = [AT_HAND[0], system]
+    chain = Chain(named(FONT, at_hand), at_hand)
+    assert chain.missing("Hello") == "" and "faces" not in vars(system)
+    assert chain.missing("สวัสดี你") == "你"
+    assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Manrope Bold"}
+    # Of two fonts with one name the first folder's is taken, by both.
+    assert isinstance(bold := named("Manrope Bold", at_hand), FileFace)
+    assert bold.path.parent == FOLDERS[0]
+    both = drawn_with.Fonts([FOLDERS[0], tmp_path])
+    assert both.files("Style: Default,Manrope Bold,20") == (bold.path,)
+    assert [path.name for path in both.files("[Events]\n{\\fnNoto Sans Thai Regular}")] == ["thai.ttf"]
 
 
-@pytest.mark.parametrize("broken", [b"", b"no font", file(tables(FORMAT_4, 6))[:150]])
-def test_a_broken_font_is_named(broken: bytes, tmp_path: Path) -> None:
-    (tmp_path / "broken.ttf").write_bytes(broken)
-    with pytest.raises(ConfigError, match=r"broken\.ttf is no font"):
-        fonts.load(tmp_path, "Made Up")
+@pytest.mark.parametrize("broken", [b"", b"no font", b"\0\1\0\0" + b"\xff" * 500, "cut", "pipe", "dangling"])
+def test_a_broken_font_is_left_out_and_logged(broken: bytes | str, tmp_path: Path) -> None:
+    bad = tmp_path / "a.ttf"
+    match broken:
+        case bytes():
+            bad.write_bytes(broken)
+        case "cut":
+            bad.write_bytes((FOLDERS[0] / "Manrope-Bold.ttf").read_bytes()[:30_000])
+        case "dangling":
+            bad.symlink_to(tmp_path / "nowhere")
+        case _:
+            bad.mkdir()
+    shutil.copy(FOLDERS[0] / "Manrope-Bold.ttf", tmp_path / "b.ttf")
+    with structlog.testing.capture_logs() as logged:
+        assert [face.name for face in Folder(tmp_path).faces] == ["Manrope Bold"]
+    assert [line["path"] for line in logged] == ([] if broken == "pipe" else [str(bad)])
+    assert drawn_with.Fonts([tmp_path]).files("Style: Default,Manrope Bold,20") == (tmp_path / "b.ttf",)
+    logging.getLogger().handlers.clear()
 
 
-def test_a_font_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="has no font 'Comic Sans'; it has: Manrope Bold, "):
-        fonts.load(FOLDER, "Comic Sans")
+def test_hundreds_of_system_fonts_are_read_in_no_time(tmp_path: Path) -> None:
+    shutil.copytree(FOLDERS[1], tmp_path / "0")
+    for number in range(1, 20):
+        (tmp_path / str(number)).mkdir()
+        for file in (tmp_path / "0").glob("*.ttf"):
+            (tmp_path / str(number) / file.name).hardlink_to(file)
+    began = time.process_time()
+    system = Folder(tmp_path)
+    assert len(system.faces) == 23
+    assert not system.may_show("\U0001ffff")
+    assert time.process_time() - began < 2
+
+
+def test_ten_thousand_characters_that_nobody_has_are_named_in_no_time() -> None:
+    began = time.process_time()
+    text = "".join(map(chr, itertools.islice(range(0x30000, 0x32000), 8000)))
+    assert len(ALL.missing(text)) > 4000
+    assert time.process_time() - began < 2
+
+
+def test_manrope_alone_knows_no_chinese() -> None:
+    assert MANROPE.missing("Hi 你好") == "你好"

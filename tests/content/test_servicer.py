@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pysubs2
 import pytest
@@ -15,7 +16,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from services.content.config import Config
 from services.runtime.config import ConfigError
-from tests.content.drawing import FOLDER
+from tests.content.drawing import FOLDER, FOLDERS
 from tests.mesh import Mesh
 
 
@@ -69,14 +70,22 @@ async def test_captions_come_as_cues_and_as_files(content: pb_grpc.ContentServic
     (cue,) = made.cues
     assert (cue.start.ToTimedelta(), cue.end.ToTimedelta()) == (timedelta(seconds=0.15), timedelta(seconds=1.1))
     assert cue.text == "Hello, world."
-    for text in (made.srt, made.ass):
+    # The ASS script changes in the middle between two frames.
+    for text, times in ((made.srt, (150, 1100)), (made.ass, (120, 1080))):
         (event,) = pysubs2.SSAFile.from_string(text)
-        assert (event.start, event.end, event.plaintext) == (150, 1100, "Hello, world.")
+        assert (event.start, event.end, event.plaintext) == (*times, "Hello, world.")
     assert "PlayResX: 270" in made.ass and "Manrope ExtraBold" in made.ass
 
 
+@pytest.fixture
+async def measured(mesh: Mesh) -> pb_grpc.ContentServiceAsyncStub:
+    """With the fonts of the laptop."""
+    await mesh.start("content", Config(fonts=tuple(FOLDERS)))
+    return mesh.stub(pb_grpc.ContentServiceStub)
+
+
 async def test_a_style_is_drawn_and_what_the_fonts_lack_is_told(mesh: Mesh) -> None:
-    await mesh.start("content", Config(fonts=FOLDER))
+    await mesh.start("content", Config(fonts=(FOLDER,)))
     content = mesh.stub(pb_grpc.ContentServiceStub)
     sentence = pb.Sentence(words=[word("Hello", 0.1, 0.6), word("你好,", 0.6, 1.0), word("<all>", 1.0, 1.5)])
     style = pb.CaptionStyle(
@@ -104,6 +113,10 @@ async def test_a_style_is_drawn_and_what_the_fonts_lack_is_told(mesh: Mesh) -> N
 @pytest.mark.parametrize(
     "style",
     [
+        pb.CaptionStyle(margin=0.51),
+        pb.CaptionStyle(side_margin=-0.1),
+        pb.CaptionStyle(outline=0.3),
+        pb.CaptionStyle(box_padding=2.1),
         pb.CaptionStyle(colour="red"),
         pb.CaptionStyle(box_colour="#FFF}{"),
         pb.CaptionStyle(size=0.31),
@@ -120,14 +133,105 @@ async def test_a_style_that_is_none_is_refused(
     assert refused.value.reason == "REQUEST_INVALID"
 
 
-@pytest.mark.parametrize(("folder", "problem"), [("none", "is no folder"), (".", "has no font 'Manrope ExtraBold'")])
+@pytest.mark.parametrize(
+    ("folder", "problem"), [("none", "is no folder"), (".", "CAPTION_FONT: there is no font 'Manrope ExtraBold'")]
+)
 async def test_fonts_that_are_not_there_stop_the_start(mesh: Mesh, tmp_path: Path, folder: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        await mesh.start("content", Config(fonts=tmp_path / folder))
+        await mesh.start("content", Config(fonts=(tmp_path / folder,)))
 
 
 async def test_words_out_of_order_are_refused(content: pb_grpc.ContentServiceAsyncStub) -> None:
     sentence = pb.Sentence(words=[word("a", 1.0, 2.0), word("b", 0.0, 1.0)])
     with pytest.raises(errors.InvalidArgument) as refused:
         await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT))
+    assert refused.value.reason == "REQUEST_INVALID"
+
+
+def title(text: str, start: float, end: float, **style: Any) -> pb.TitleCard:
+    begins, ends = Duration(), Duration()
+    begins.FromTimedelta(timedelta(seconds=start))
+    ends.FromTimedelta(timedelta(seconds=end))
+    return pb.TitleCard(text=text, start=begins, end=ends, style=pb.TitleStyle(**style))
+
+
+async def test_title_cards_are_drawn_in_the_same_script(measured: pb_grpc.ContentServiceAsyncStub) -> None:
+    request = pb.MakeCaptionsRequest(
+        sentences=[pb.Sentence(words=[word("Hello", 0.1, 0.6)])],
+        canvas=PORTRAIT,
+        style=pb.CaptionStyle(font="Manrope Bold", position=pb.POSITION_MIDDLE),
+        titles=[
+            title("A title", 0.2, 1.0, colour="#112233", outline_colour="#445566", box_colour="#778899", size=0.2),
+            title("另一个", 2.0, 3.0, position=pb.POSITION_TOP, font="NotoSansCJKjp-Bold"),
+        ],
+        language="zh",
+    )
+    made = await measured.MakeCaptions(request)
+    drawn = pysubs2.SSAFile.from_string(made.ass)
+    assert set(drawn.styles) == {"Default", "Title"} and drawn.styles["Default"].fontname == "Manrope Bold"
+    assert drawn.info["Language"] == "zh"
+    titles = [event for event in drawn if event.style == "Title"]
+    assert {event.plaintext.strip() for event in titles} >= {"A title", "另一个"}
+    assert any("&H332211&" in event.text and "&H665544&" in event.text and "54" in event.text for event in titles)
+    assert any("&H998877&" in event.text for event in titles)
+    assert any(r"\fnNotoSansCJKjp-Bold" in event.text for event in titles)
+    assert "title" not in made.srt and made.missing_glyphs == "" and len(made.cues) == 1
+
+
+async def test_titles_need_no_words_and_captions_need_not_be_drawn(measured: pb_grpc.ContentServiceAsyncStub) -> None:
+    hidden = pb.MakeCaptionsRequest(
+        sentences=[pb.Sentence(words=[word("Hello", 0.1, 0.6)])],
+        canvas=PORTRAIT,
+        style=pb.CaptionStyle(position=pb.POSITION_NONE),
+    )
+    made = await measured.MakeCaptions(hidden)
+    assert "Hello" in made.srt and "Dialogue" not in made.ass
+    alone = await measured.MakeCaptions(pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("Alone", 0, 1)]))
+    assert "Alone" in alone.ass and not alone.cues and alone.srt == ""
+
+
+async def test_a_style_has_its_margins_font_and_rim(measured: pb_grpc.ContentServiceAsyncStub) -> None:
+    sentence = pb.Sentence(words=[word("Hello", 0.1, 0.6)])
+    styles = {}
+    for outline in (None, 0.0, 0.1):
+        style = pb.CaptionStyle(font="manrope medium", margin=0.25, side_margin=0.1, size=0.1, outline=outline)
+        made = await measured.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT, style=style))
+        styles[outline] = pysubs2.SSAFile.from_string(made.ass).styles["Default"]
+    assert {outline: style.outline for outline, style in styles.items()} == {None: 1.35, 0.0: 0.0, 0.1: 2.7}
+    assert (styles[None].fontname, styles[None].marginv, styles[None].marginl) == ("Manrope Medium", 120, 27)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, style=pb.CaptionStyle(font="Comic Sans")),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, style=pb.CaptionStyle(font="../../etc/passwd")),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, font="Comic Sans")]),
+    ],
+)
+async def test_an_unknown_font_is_refused_and_those_at_hand_named(
+    measured: pb_grpc.ContentServiceAsyncStub, request_: pb.MakeCaptionsRequest
+) -> None:
+    with pytest.raises(errors.InvalidArgument, match=r"there are: Manrope Bold, .*Noto Sans Thai") as refused:
+        await measured.MakeCaptions(request_)
+    assert refused.value.reason == "FONT_UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 1, 1)]),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", -1, 1)]),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("", 0, 1)]),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x" * 301, 0, 1)]),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, position=pb.POSITION_NONE)]),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1)] * 201),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, language="Chinese"),
+    ],
+)
+async def test_a_title_or_language_that_is_none_is_refused(
+    content: pb_grpc.ContentServiceAsyncStub, request_: pb.MakeCaptionsRequest
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await content.MakeCaptions(request_)
     assert refused.value.reason == "REQUEST_INVALID"

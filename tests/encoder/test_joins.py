@@ -16,6 +16,7 @@ from services.encoder import backends
 from services.encoder.frames import Codec, Format, Quality
 from services.processing import encoding, graph, picture, render
 from services.processing import spec as processing
+from services.processing.fonts import Fonts
 from services.runtime import children
 from tests import media
 from tests.encoder.pictures import Frame, chunks, decoded, moving
@@ -23,7 +24,7 @@ from tests.encoder.streams import MACHINE, SOFTWARE, Encoded, encode, encoder
 from tests.mesh import ffmpeg_program
 from tests.sources import look
 
-TOOL = render.Tool(ffmpeg_program(), "test", MACHINE.threads, 4096 * 2304, children.Limits(), None, "")
+TOOL = render.Tool(ffmpeg_program(), "test", MACHINE.threads, 4096 * 2304, children.Limits(), Fonts([]))
 BACKENDS = {backend.codec: backend for backend in SOFTWARE.values()}
 # What processing calls the same.
 CODECS = {codec: processing.Codec[codec.name] for codec in Codec}

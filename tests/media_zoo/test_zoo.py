@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.processing import graph, picture
+from services.processing.fonts import Fonts
 from services.processing.render import Tool, render
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
 from services.runtime import children
@@ -32,8 +33,7 @@ TOOL = Tool(
     threads=1,
     max_pixels=4096 * 2304,
     limits=children.Limits(),
-    fonts=None,
-    fonts_sha256="",
+    fonts=Fonts([]),
 )
 WIDTH, HEIGHT, FRAMES = 160, 90, 8
 COLOURS = {**media.COLOURS, "grey": (128, 128, 128)}

@@ -238,10 +238,27 @@ def test_captions_are_cut_and_counted_from_the_segment() -> None:
         pysubs2.SSAEvent(start=900, end=2500, text="two"),
         pysubs2.SSAEvent(start=3000, end=4000, text="three"),
     ]
-    cut = timeline.cut_captions(script.to_string("ass"), 30, 60, FPS)
+    cut = timeline.cut_captions(script, 30, 60, FPS)
     shown = [(event.start, event.end, event.text) for event in pysubs2.SSAFile.from_string(cut)]
-    assert shown == [(0, 1500, "two")]
-    assert timeline.cut_captions(script.to_string("ass"), 150, 60, FPS) == ""
+    assert shown == [(0, 1480, "two")], "its last frame is the 44th, at 1467 ms"
+    assert timeline.cut_captions(script, 150, 60, FPS) == ""
+    assert [event.start for event in script] == [0, 900, 3000]
+
+
+@given(st.data(), st.sampled_from([24, 25, 30, 50, 60]))
+def test_cut_captions_show_on_the_frames_on_which_they_did(data: st.DataObject, rate: int) -> None:
+    number = st.integers(0, 5000)
+    first, last = sorted(data.draw(st.tuples(number, number).filter(lambda pair: pair[0] != pair[1])))
+    begin, count = data.draw(number), data.draw(st.integers(1, 300))
+    script = pysubs2.SSAFile()
+    # As the content service writes what is on screen from a frame on until another.
+    start, end = (max(0, round((frame - 0.5) * 100 / rate) * 10) for frame in (first, last))
+    script.events = [pysubs2.SSAEvent(start=start, end=end, text="text")]
+    cut = timeline.cut_captions(script, begin, count, rate)
+    events = pysubs2.SSAFile.from_string(cut).events if cut else []
+    # As the renderer looks up what to show on a frame: in whole milliseconds.
+    shown = {n for n in range(count) if any(event.start <= n * 1000 // rate < event.end for event in events)}
+    assert shown == {frame - begin for frame in range(first, last)} & set(range(count))
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(1.0, 30), (1.001, 31), (0.0, 1), (2.0333333333, 61)])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import font_manrope  # type: ignore[import-untyped]
 import pytest
 
+from services.embedded import wheels
 from services.processing import graph, picture
+from services.processing.fonts import Fonts
 from services.processing.render import Tool, render
 from services.processing.spec import Spec
 from services.runtime import children
@@ -16,7 +17,8 @@ from tests import media
 from tests.mesh import ffmpeg_program
 from tests.sources import look
 
-FONTS = Path(font_manrope.__file__).parent / "files"
+FONTS, SCRIPTS, CHINESE = wheels.fonts()
+"""The folders with the platform's fonts: the one of captions, those for other scripts, that for East Asia."""
 
 
 @pytest.fixture
@@ -28,8 +30,7 @@ def tool() -> Tool:
         threads=1,
         max_pixels=4096 * 2304,
         limits=children.Limits(),
-        fonts=FONTS,
-        fonts_sha256="test",
+        fonts=Fonts([FONTS]),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from moneyprinter.errors import FailedPrecondition
 from services.processing import graph, picture
 from services.processing.fragment import Fragment
-from services.processing.render import Tool, render
+from services.processing.render import NO_FONTS, Tool, render
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec
 from services.runtime import children
@@ -237,7 +237,7 @@ async def test_text_of_users_reaches_no_filter_and_no_other_file(tool: Tool, tmp
     made = await segment(tool, clip, spec(frames=30, captions_ass=captions(text)))
     assert yellow(list(media.pictures(made))[20]).any()
     names = {path.name for path in made.parent.iterdir()}
-    assert names == {SOURCE, graph.CAPTIONS, graph.FONTS, picture.SEGMENT}
+    assert names == {SOURCE, graph.CAPTIONS, graph.FONTS, NO_FONTS, picture.SEGMENT}
 
 
 @pytest.mark.parametrize("quality", [Quality.DRAFT, STANDARD, Quality.HIGH])

@@ -20,7 +20,7 @@ from services.processing.config import Config
 from services.runtime.config import ConfigError
 from tests import media
 from tests.mesh import Mesh
-from tests.processing.conftest import FONTS, captions, still
+from tests.processing.conftest import CHINESE, FONTS, captions, still
 from tests.sources import source
 from tests.stored import fetch, start_storage, until
 
@@ -181,15 +181,25 @@ async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, cl
     assert refused.value.reason == "RENDER_FAILED"
 
 
-@pytest.mark.parametrize("fonts", [None, FONTS])
-async def test_other_threads_and_fonts_are_another_renderer(
-    mesh: Mesh, stub: Any, clip: media_pb2.Source, fonts: Path | None
+@pytest.mark.parametrize(
+    ("fonts", "threads", "text", "same"),
+    [
+        ((FONTS,), 2, "", False),
+        ((), 1, "", True),
+        ((), 1, "Hello", False),
+        ((CHINESE, FONTS), 1, "Hello", True),
+        ((CHINESE, FONTS), 1, r"Hello {\fnNotoSansCJKjp-Bold}你", False),
+    ],
+)
+async def test_other_threads_and_other_fonts_of_captions_are_another_renderer(
+    mesh: Mesh, stub: Any, clip: media_pb2.Source, fonts: tuple[Path, ...], threads: int, text: str, same: bool
 ) -> None:
-    _, first = await render(stub, request(clip))
+    script = captions(text, start="0:00:00.00") if text else ""
+    _, first = await render(stub, request(clip, captions_ass=script))
     mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "processing": 0}})
-    await mesh.start("processing", Config(slots=1, threads=2 if fonts else 1, fonts=fonts))
-    _, other = await render(mesh.stub(pb_grpc.ProcessingServiceStub), request(clip))
-    assert other.video.key != first.video.key
+    await mesh.start("processing", Config(slots=1, threads=threads, fonts=fonts))
+    _, other = await render(mesh.stub(pb_grpc.ProcessingServiceStub), request(clip, captions_ass=script))
+    assert (other.video.key == first.video.key) == same and other.reused == same
 
 
 async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(

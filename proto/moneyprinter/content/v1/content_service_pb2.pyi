@@ -5,6 +5,7 @@ Words: the script that is spoken and the captions that are read."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -34,6 +35,8 @@ class _PositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Position.Val
     """In the middle."""
     POSITION_TOP: _Position.ValueType  # 3
     """Near the top."""
+    POSITION_NONE: _Position.ValueType  # 4
+    """Nowhere: there are cues and files of captions, but the ASS script has no captions, only title cards."""
 
 class Position(_Position, metaclass=_PositionEnumTypeWrapper):
     """Where captions are."""
@@ -46,6 +49,8 @@ POSITION_MIDDLE: Position.ValueType  # 2
 """In the middle."""
 POSITION_TOP: Position.ValueType  # 3
 """Near the top."""
+POSITION_NONE: Position.ValueType  # 4
+"""Nowhere: there are cues and files of captions, but the ASS script has no captions, only title cards."""
 Global___Position: _TypeAlias = Position  # noqa: Y015
 
 class _Highlight:
@@ -137,6 +142,12 @@ class MakeCaptionsRequest(_message.Message):
     SENTENCES_FIELD_NUMBER: _builtins.int
     CANVAS_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
+    TITLES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language of the text, as two letters of ISO 639-1, such as `ja`: some characters are drawn in another way in
+    Japan than in China or Korea. Empty: taken from the letters of the text.
+    """
     @_builtins.property
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sentence]:
         """The spoken sentences, in order."""
@@ -149,16 +160,24 @@ class MakeCaptionsRequest(_message.Message):
     def style(self) -> Global___CaptionStyle:
         """What they look like. Absent: white with a dark rim, low on the picture."""
 
+    @_builtins.property
+    def titles(self) -> _containers.RepeatedCompositeFieldContainer[Global___TitleCard]:
+        """Title cards. They are in the ASS script only, and never cover a caption or each other: one that would is
+        moved, and made smaller if it must be.
+        """
+
     def __init__(
         self,
         *,
         sentences: _abc.Iterable[Global___Sentence] | None = ...,
         canvas: _media_pb2.Canvas | None = ...,
         style: Global___CaptionStyle | None = ...,
+        titles: _abc.Iterable[Global___TitleCard] | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "style", b"style"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "sentences", b"sentences", "style", b"style"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canvas", b"canvas", "language", b"language", "sentences", b"sentences", "style", b"style", "titles", b"titles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,6 +198,11 @@ class CaptionStyle(_message.Message):
     HIGHLIGHT_FIELD_NUMBER: _builtins.int
     HIGHLIGHT_COLOUR_FIELD_NUMBER: _builtins.int
     POP_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    SIDE_MARGIN_FIELD_NUMBER: _builtins.int
+    FONT_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
+    BOX_PADDING_FIELD_NUMBER: _builtins.int
     position: Global___Position.ValueType
     """Where they are."""
     size: _builtins.float
@@ -197,6 +221,20 @@ class CaptionStyle(_message.Message):
     """The colour of the word that is spoken, `#rrggbb`. Empty: yellow."""
     pop: _builtins.bool
     """Whether each caption pops up as it appears."""
+    margin: _builtins.float
+    """How far they are from the edge that they are near, as a part of the canvas's height. 0: chosen."""
+    side_margin: _builtins.float
+    """How far they are at least from the left and the right edge, as a part of the canvas's width. 0: chosen."""
+    font: _builtins.str
+    """The font, by the name of a font at hand or of its family, such as `Manrope Bold`; what it lacks is shown in other
+    fonts. Empty: chosen. INVALID_ARGUMENT with the reason FONT_UNKNOWN names those at hand.
+    """
+    outline: _builtins.float
+    """The width of the rim, as a part of the size of the letters. Absent: chosen. 0: no rim."""
+    box_padding: _builtins.float
+    """The room between the letters and the sides of their box, as a part of the size of the letters; above and below
+    them it is a third of that. 0: chosen.
+    """
     def __init__(
         self,
         *,
@@ -209,14 +247,103 @@ class CaptionStyle(_message.Message):
         highlight: Global___Highlight.ValueType = ...,
         highlight_colour: _builtins.str = ...,
         pop: _builtins.bool = ...,
+        margin: _builtins.float = ...,
+        side_margin: _builtins.float = ...,
+        font: _builtins.str = ...,
+        outline: _builtins.float | None = ...,
+        box_padding: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outline", b"_outline", "outline", b"outline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_colour", b"box_colour", "colour", b"colour", "highlight", b"highlight", "highlight_colour", b"highlight_colour", "max_lines", b"max_lines", "outline_colour", b"outline_colour", "pop", b"pop", "position", b"position", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outline", b"_outline", "box_colour", b"box_colour", "box_padding", b"box_padding", "colour", b"colour", "font", b"font", "highlight", b"highlight", "highlight_colour", b"highlight_colour", "margin", b"margin", "max_lines", b"max_lines", "outline", b"outline", "outline_colour", b"outline_colour", "pop", b"pop", "position", b"position", "side_margin", b"side_margin", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__outline: _TypeAlias = _typing.Literal["outline"]  # noqa: Y015
+    _WhichOneofArgType__outline: _TypeAlias = _typing.Literal["_outline", b"_outline"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outline) -> _WhichOneofReturnType__outline | None: ...
+
+Global___CaptionStyle: _TypeAlias = CaptionStyle  # noqa: Y015
+
+@_typing.final
+class TitleCard(_message.Message):
+    """A text that is large on screen for a while, and fades in and out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text; a line feed begins a new line."""
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """When it begins to appear, from the start of the narration."""
+
+    @_builtins.property
+    def end(self) -> _duration_pb2.Duration:
+        """When it is gone; after its start."""
+
+    @_builtins.property
+    def style(self) -> Global___TitleStyle:
+        """What it looks like. Absent: white with a dark rim, in the middle."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        start: _duration_pb2.Duration | None = ...,
+        end: _duration_pb2.Duration | None = ...,
+        style: Global___TitleStyle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "style", b"style"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "style", b"style", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CaptionStyle: _TypeAlias = CaptionStyle  # noqa: Y015
+Global___TitleCard: _TypeAlias = TitleCard  # noqa: Y015
+
+@_typing.final
+class TitleStyle(_message.Message):
+    """What a title card looks like. What is not said is chosen for the canvas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    COLOUR_FIELD_NUMBER: _builtins.int
+    OUTLINE_COLOUR_FIELD_NUMBER: _builtins.int
+    BOX_COLOUR_FIELD_NUMBER: _builtins.int
+    FONT_FIELD_NUMBER: _builtins.int
+    position: Global___Position.ValueType
+    """Where it is, as far as no caption is there. Unspecified: in the middle. It cannot be NONE."""
+    size: _builtins.float
+    """The size of the letters, as a part of the canvas's smaller side, if the text fits so. 0: chosen."""
+    colour: _builtins.str
+    """The colour of the letters, `#rrggbb`. Empty: white."""
+    outline_colour: _builtins.str
+    """The colour of their rim, `#rrggbb`. Empty: nearly black."""
+    box_colour: _builtins.str
+    """The colour of a box with rounded corners behind the text, `#rrggbb`. Empty: no box."""
+    font: _builtins.str
+    """The font, as in CaptionStyle. Empty: that of the captions."""
+    def __init__(
+        self,
+        *,
+        position: Global___Position.ValueType = ...,
+        size: _builtins.float = ...,
+        colour: _builtins.str = ...,
+        outline_colour: _builtins.str = ...,
+        box_colour: _builtins.str = ...,
+        font: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_colour", b"box_colour", "colour", b"colour", "font", b"font", "outline_colour", b"outline_colour", "position", b"position", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TitleStyle: _TypeAlias = TitleStyle  # noqa: Y015
 
 @_typing.final
 class Sentence(_message.Message):
@@ -256,7 +383,9 @@ class MakeCaptionsResponse(_message.Message):
     srt: _builtins.str
     """The same as an SRT file."""
     ass: _builtins.str
-    """The same as an ASS script drawn for the canvas."""
+    """The same as an ASS script drawn for the canvas, with the title cards. It changes between frames of the canvas's rate
+    only. It names each font so that the renderer finds that face and no other.
+    """
     vtt: _builtins.str
     """The same as a WebVTT file."""
     missing_glyphs: _builtins.str

@@ -197,6 +197,11 @@ class Captions(_message.Message):
     HIGHLIGHT_FIELD_NUMBER: _builtins.int
     HIGHLIGHT_COLOUR_FIELD_NUMBER: _builtins.int
     POP_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    SIDE_MARGIN_FIELD_NUMBER: _builtins.int
+    FONT_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
+    BOX_PADDING_FIELD_NUMBER: _builtins.int
     position: _builtins.str
     """Where they are: `bottom`, `middle`, `top`, or `none` for no captions in the picture."""
     size: _builtins.float
@@ -215,6 +220,18 @@ class Captions(_message.Message):
     """The colour of the word that is spoken, `#rrggbb`. Empty: yellow."""
     pop: _builtins.bool
     """Whether each caption pops up as it appears."""
+    margin: _builtins.float
+    """How far they are from the edge that they are near, as a part of the video's height. 0: chosen."""
+    side_margin: _builtins.float
+    """How far they are at least from the left and the right edge, as a part of the video's width. 0: chosen."""
+    font: _builtins.str
+    """The font, by its name or that of its family, such as `Manrope Bold`; what it lacks is shown in other fonts, in
+    title cards too. Empty: chosen. INVALID_ARGUMENT with the reason FONT_UNKNOWN names those at hand.
+    """
+    outline: _builtins.float
+    """The width of the rim, as a part of the size of the letters. Absent: chosen. 0: no rim."""
+    box_padding: _builtins.float
+    """The room between the letters and the sides of their box, as a part of the size of the letters. 0: chosen."""
     def __init__(
         self,
         *,
@@ -227,12 +244,19 @@ class Captions(_message.Message):
         highlight: _builtins.str = ...,
         highlight_colour: _builtins.str = ...,
         pop: _builtins.bool = ...,
+        margin: _builtins.float = ...,
+        side_margin: _builtins.float = ...,
+        font: _builtins.str = ...,
+        outline: _builtins.float | None = ...,
+        box_padding: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outline", b"_outline", "outline", b"outline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_colour", b"box_colour", "colour", b"colour", "highlight", b"highlight", "highlight_colour", b"highlight_colour", "max_lines", b"max_lines", "outline_colour", b"outline_colour", "pop", b"pop", "position", b"position", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outline", b"_outline", "box_colour", b"box_colour", "box_padding", b"box_padding", "colour", b"colour", "font", b"font", "highlight", b"highlight", "highlight_colour", b"highlight_colour", "margin", b"margin", "max_lines", b"max_lines", "outline", b"outline", "outline_colour", b"outline_colour", "pop", b"pop", "position", b"position", "side_margin", b"side_margin", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__outline: _TypeAlias = _typing.Literal["outline"]  # noqa: Y015
+    _WhichOneofArgType__outline: _TypeAlias = _typing.Literal["_outline", b"_outline"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outline) -> _WhichOneofReturnType__outline | None: ...
 
 Global___Captions: _TypeAlias = Captions  # noqa: Y015
 
@@ -818,7 +842,7 @@ class Video(_message.Message):
     true_peak: _builtins.float
     """Its true peak in dBTP, measured in the finished file; 0 until then."""
     missing_glyphs: _builtins.str
-    """The characters of its captions that no font could show, each once."""
+    """The characters of its captions and titles that no font could show, each once; they were left out of the picture."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """Its stages."""

@@ -1,0 +1,102 @@
+"""Fonts: the files of the fonts that an ASS script names, so that it is drawn with these and with no others.
+
+Of two fonts with one name it is that of the first folder, and in a folder that whose file comes first by its path: as
+the content service chose it, which has the same folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import uharfbuzz as hb
+
+_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
+_OUTLINES = {"glyf", "CFF ", "CFF2"}
+_COLOURED = {"COLR", "CBDT", "sbix", "SVG "}
+_NEEDED = ("head", "hhea", "hmtx", "maxp", "cmap", "name")
+_STYLE = re.compile(r"^Style:[^,\n]*,([^,\n]*)", re.MULTILINE)
+_OVERRIDE = re.compile(r"\\fn([^\\}\n]*)")
+
+
+class Folder:
+    """The font files in a folder and those below it. It is read when it is first asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def named(self, name: str) -> Sequence[Path]:
+        """The file of the font of that name, or the files of the family."""
+        fonts, families = self._files
+        return fonts.get(name.lower(), [])[:1] or families.get(name.lower(), [])
+
+    @cached_property
+    def _files(self) -> tuple[Mapping[str, list[Path]], Mapping[str, list[Path]]]:
+        fonts: dict[str, list[Path]] = {}
+        families: dict[str, list[Path]] = {}
+        for place, folders, files in os.walk(self._path):
+            folders.sort()
+            for path in (Path(place, file) for file in sorted(files) if file.lower().endswith(_SUFFIXES)):
+                for name, family in _names(path):
+                    fonts.setdefault(name.lower(), []).append(path)
+                    families.setdefault(family.lower(), []).append(path)
+        return fonts, families
+
+
+class Fonts:
+    """The fonts of some folders."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = [Folder(folder) for folder in folders]
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    def files(self, script: str) -> tuple[Path, ...]:
+        """The files of the fonts that a script names and that are at hand, in the order of their names."""
+        found = [path for name in sorted(_named(script)) for path in self._named(name)]
+        return tuple(dict.fromkeys(found))
+
+    def complete(self, script: str) -> bool:
+        """Whether all fonts that a script names are at hand."""
+        return all(map(self._named, _named(script)))
+
+    def sha256(self, script: str) -> str:
+        """One hash for those files: other fonts draw other captions. Empty without any."""
+        files = self.files(script)
+        return hashlib.sha256("".join(map(self._hash, files)).encode()).hexdigest() if files else ""
+
+    def _named(self, name: str) -> Sequence[Path]:
+        return next((files for folder in self._folders if (files := folder.named(name))), ())
+
+    def _hash(self, path: Path) -> str:
+        now = path.stat()
+        key = (path, now.st_size, now.st_mtime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._hashes[key]
+
+
+def _named(script: str) -> set[str]:
+    events = script.partition("[Events]")[2]
+    names = {*_STYLE.findall(script), *_OVERRIDE.findall(events)}
+    return {name.strip() for name in names if name.strip()}
+
+
+def _names(path: Path) -> Iterator[tuple[str, str]]:
+    """The names under which the renderer finds the faces of a file that it can draw with, and their families."""
+    try:
+        blob = hb.Blob.from_file_path(path)
+    except (hb.HarfBuzzError, OSError):
+        return
+    kinds = hb.OTNameIdPredefined
+    for index in range(hb.Face(blob).count):
+        face = hb.Face(blob, index)
+        outlines = _OUTLINES & (tags := set(face.table_tags))
+        if outlines and not tags & _COLOURED and all(len(face.reference_table(tag)) for tag in (*_NEEDED, *outlines)):
+            family = face.get_name(kinds.FONT_FAMILY, "en") or ""
+            # That of a font with TrueType outlines is its full name, that of others their PostScript name.
+            name = face.get_name(kinds.FULL_NAME if "glyf" in tags else kinds.POSTSCRIPT_NAME, "en")
+            yield name or family, family
