@@ -225,7 +225,7 @@ async def test_an_unknown_font_is_refused_and_those_at_hand_named(
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("", 0, 1)]),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x" * 301, 0, 1)]),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, position=pb.POSITION_NONE)]),
-        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1)] * 201),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1)] * 5001),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, language="Chinese"),
     ],
 )
