@@ -91,7 +91,7 @@ CASES = [
         wrong(f"an id too long: {called}", called, {"job_id": "x" * 65}, "job_id")
         for called in (GET, STATUS, DOWNLOAD, WATCH)
     ),
-    wrong("an unknown file", DOWNLOAD, {**NONE, "name": "passwd"}, "name"),
+    wrong("an unknown file", DOWNLOAD, {**NONE, "name": "Passwd"}, "name"),
     Case("the videos", LIST, {"page_size": 1}, 200, "OK"),
     wrong("a page too large", LIST, {"page_size": 101}, "page_size"),
     wrong("a page of less than nothing", LIST, {"page_size": -1}, "page_size"),

@@ -33,10 +33,15 @@ async def secure(platform: Platform, folder: Path) -> AsyncIterator[Proxy]:
         yield gateway
 
 
-@pytest.fixture
-async def gateway(platform: Platform, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with secure(platform, tmp_path) as running:
+@pytest.fixture(scope="module")
+async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    async with secure(both[0], tmp_path_factory.mktemp("tls")) as running:
         yield running
+
+
+@pytest.fixture
+def gateway(front: Proxy) -> Proxy:
+    return front
 
 
 def trusting(gateway: Proxy) -> ssl.SSLContext:
@@ -102,8 +107,15 @@ def replaced(folder: Path, name: str) -> None:
         (fresh / name / file).replace(folder / name / file)
 
 
-async def test_certificates_are_replaced_while_requests_run(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_certificates_are_replaced_while_requests_run(
+    platform: Platform, tmp_path: Path, bearer: dict[str, str]
+) -> None:
     """Those that clients are shown, and those that services are shown; no request fails, on old connections or new."""
+    async with secure(platform, tmp_path) as gateway:
+        await _replace_meanwhile(gateway, bearer)
+
+
+async def _replace_meanwhile(gateway: Proxy, bearer: dict[str, str]) -> None:
     folder = gateway.gateway.certificates
     before = (await shown(gateway, trusting(gateway))).getpeercert(binary_form=True)
     seen = []
@@ -120,10 +132,11 @@ async def test_certificates_are_replaced_while_requests_run(gateway: Proxy, bear
     async with asyncio.TaskGroup() as group:
         for fresh in (False, True, True):
             group.create_task(calls(fresh))
-        for secret, name in (("public", "public"), ("workload", "gateway")):
-            updates = await gateway.figure(f"sds.{secret}.update_success")
+        for taken, name in (("listener.*server_ssl", "public"), ("cluster.orchestrator.client_ssl", "gateway")):
+            figure = f"^{taken}_socket_factory.ssl_context_update_by_sds$"
+            updates = await gateway.figure(figure)
             replaced(folder, name)
-            await gateway.reached(f"sds.{secret}.update_success", updates + 1)
+            await gateway.reached(figure, updates + 1)
             count = len(seen)
             while len(seen) < count + 20:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
