@@ -1,128 +1,57 @@
-"""Render: the gateway's configuration, made from one template and the contracts.
+"""Render: the gateway's configuration, made from one template, its settings and the contracts.
 
-What is public, where it is served, and what needs a token is not written here: it is read from the
-methods' access rules and HTTP bindings in `api.binpb`, the descriptors of all contracts.
+`python -m gateway.render FOLDER` writes it for a container, whose settings are in its environment
+(`MONEYPRINTER_GATEWAY_...`); then `envoy -c FOLDER/envoy.yaml` serves it. The laptop platform and the tests
+write the same files.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from google.api import annotations_pb2
-from google.protobuf import descriptor_pb2
 from markupsafe import Markup
 
-from moneyprinter import contract
-from moneyprinter.access.v1 import access_pb2
+from gateway.config import Gateway
+from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, methods
+from gateway.replies import pause, replies
+from services.runtime.config import ConfigError, load
 
-FOLDER = Path(__file__).resolve().parent
-DESCRIPTORS = FOLDER / "api.binpb"
 TEMPLATE = "envoy.yaml.j2"
 
-WORKLOAD = "gateway"
-"""The gateway's own name in the mesh, and in the access rules of public methods."""
+RATE_LIMITS = "ratelimit"
+"""The rate limit service's own name in the mesh, and the domain of the limits that it is asked about."""
 
-KEYS_METHOD = "/moneyprinter.user.v1.UserService/ListSigningKeys"
-"""Where the keys come from that user tokens are verified with."""
+DOCS = {
+    "/openapi.json": ("openapi.json", "application/json"),
+    "/docs": ("docs/index.html", "text/html; charset=utf-8"),
+    "/docs/docs.css": ("docs/docs.css", "text/css; charset=utf-8"),
+    "/docs/docs.js": ("docs/docs.js", "text/javascript; charset=utf-8"),
+}
+"""What the gateway serves by itself: paths to files of this folder, and their types."""
 
-# Packages are named for their services, except that the public one is served by the orchestrator.
-_SERVED_BY = {"video": "orchestrator"}
-
-_VERBS = ("get", "put", "post", "delete", "patch")
-
-
-@dataclass(frozen=True)
-class Gateway:
-    """What one gateway is told."""
-
-    addresses: Mapping[str, str]
-    """Where each service is found: its name to `host:port`. Those that serve public methods must be there."""
-    certificates: Path
-    """The folder with `ca.pem`, `gateway/cert.pem` and `gateway/key.pem`."""
-    bind: str = "127.0.0.1"
-    """The address that REST and gRPC are served on."""
-    port: int = 8080
-    """The port of both."""
-    admin_port: int = 9901
-    """The port of Envoy's administration, on 127.0.0.1 only; 0 is any free one."""
-    internal_port: int = 9902
-    """A port, on 127.0.0.1 only, where the gateway asks itself for the keys of tokens."""
-    trust_domain: str = "cluster.local"
-    """The SPIFFE trust domain of the mesh."""
-    namespace: str = "moneyprinter"
-    """The namespace in SPIFFE ids."""
-    token_issuer: str = "moneyprinter"  # noqa: S105
-    """The `iss` of user tokens."""
-    token_audience: str = "moneyprinter"  # noqa: S105
-    """The `aud` of user tokens."""
-    keys_seconds: int = 60
-    """How long keys are kept before they are fetched again, at least 1; a new one is known after that time."""
-    max_body_bytes: int = 1 << 20
-    """The largest request that is not an upload."""
-    access_log: Path | None = None
-    """The file that requests are logged to as JSON lines; None is standard output."""
+MINUTES_PER_HOUR = 60
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method of a contract, as the gateway sees it."""
+def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> dict[str, str]:
+    """Envoy's configuration: the files of `folder`, by name. `envoy.yaml` names the others.
 
-    path: str
-    """Its gRPC path: `/package.Service/Method`."""
-    service: str
-    """The service that serves it."""
-    public: bool
-    """Whether it may be called from outside."""
-    role: str
-    """The role that its user must hold; empty: it needs no token."""
-    rest: tuple[tuple[str, str], ...]
-    """Its HTTP bindings: verb and path, for example `("GET", "/v1/videos/{job_id}")`."""
-    client_streaming: bool
-    """Whether its request is a stream."""
-    server_streaming: bool
-    """Whether its answer is a stream."""
-    deadline_seconds: float
-    """The longest time that its server gives a call."""
-
-    @property
-    def contract(self) -> str:
-        """The full name of the gRPC service that it belongs to."""
-        return self.path.split("/")[1]
-
-    @property
-    def all_paths(self) -> tuple[str, ...]:
-        """Regular expressions of the whole paths by which it is reached, over gRPC and over REST."""
-        return (re.escape(self.path), *(_expression(path) for _, path in self.rest))
-
-
-@cache
-def methods() -> tuple[Method, ...]:
-    """All methods of all contracts, in the order of their paths."""
-    files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
-    found = (
-        _method(file.package, service.name, method)
-        for file in files.file
-        if file.package.startswith("moneyprinter.")
-        for service in file.service
-        for method in service.method
-    )
-    return tuple(sorted(found, key=lambda method: method.path))
-
-
-def render(gateway: Gateway) -> str:
-    """Envoy's bootstrap configuration, as YAML. Raises ValueError when an address is missing."""
-    public = [method for method in methods() if method.public]
-    keys = next(method for method in methods() if method.path == KEYS_METHOD)
+    Raises ConfigError when an address is missing or malformed.
+    """
+    every = methods(descriptors)
+    public = [method for method in every if method.public]
+    keys = next(method for method in every if method.path == KEYS_METHOD)
     services = sorted({method.service for method in (*public, keys)})
     if missing := [name for name in services if name not in gateway.addresses]:
-        raise ValueError(f"the gateway needs the addresses of {', '.join(missing)}")
+        raise ConfigError(f"the gateway needs the addresses of {', '.join(missing)}")
+    addresses = {name: gateway.addresses[name] for name in services}
+    if gateway.rate_limit_service:
+        addresses[RATE_LIMITS] = gateway.rate_limit_service
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         undefined=jinja2.StrictUndefined,
@@ -133,14 +62,72 @@ def render(gateway: Gateway) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(TEMPLATE).render(
-        gateway=gateway,
-        descriptors=DESCRIPTORS,
-        workload=WORKLOAD,
-        public=public,
-        keys=keys,
-        clusters=[_cluster(gateway, service) for service in services],
-    )
+    files = {
+        "envoy.yaml": environment.get_template(TEMPLATE).render(
+            gateway=gateway,
+            folder=folder,
+            descriptors=descriptors,
+            script=FOLDER / "edge.lua",
+            docs={path: (FOLDER / file, kind) for path, (file, kind) in DOCS.items()},
+            public=public,
+            keys=keys,
+            rate_limits=RATE_LIMITS,
+            per_user=_bucket(gateway.user_per_minute, gateway.user_burst),
+            per_address=_bucket(gateway.address_per_minute, gateway.address_burst),
+            replies=replies(gateway),
+            clusters=[_cluster(gateway, name, address) for name, address in addresses.items()],
+        ),
+        **_secrets(gateway),
+    }
+    if gateway.rate_limit_service:
+        files["ratelimit.yaml"] = json.dumps(limits(gateway), indent=2)
+    return files
+
+
+def write(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> Path:
+    """Write the files into `folder`; returns the one that Envoy is started with.
+
+    Raises ConfigError when a certificate is missing too.
+    """
+    leaves = [gateway.certificates / WORKLOAD, *([gateway.tls] if gateway.tls else [])]
+    needed = [gateway.certificates / "ca.pem", *(leaf / name for leaf in leaves for name in ("cert.pem", "key.pem"))]
+    if missing := [path for path in needed if not path.is_file()]:
+        raise ConfigError(f"the gateway has no {missing[0]}; set MONEYPRINTER_GATEWAY_CERTIFICATES and ..._TLS")
+    for name, text in render(gateway, folder, descriptors).items():
+        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+    return folder / "envoy.yaml"
+
+
+def limits(gateway: Gateway) -> dict[str, Any]:
+    """What Envoy's rate limit service is configured with (`ratelimit.yaml`): the same figures.
+
+    It counts calls in whole minutes and hours, and knows no buckets. So it is told what a bucket lets through at
+    most in a minute, and in an hour; each gateway's own buckets smooth what is in between.
+    """
+
+    def within(per_minute: int, burst: int) -> dict[str, int]:
+        return {"minute": burst + per_minute, "hour": burst + per_minute * MINUTES_PER_HOUR}
+
+    def of(unit: str, figure: int) -> dict[str, Any]:
+        return {"rate_limit": {"unit": unit, "requests_per_unit": figure}}
+
+    users = within(gateway.user_per_minute, gateway.user_burst)
+    addresses = within(gateway.address_per_minute, gateway.address_burst)
+    return {
+        "domain": RATE_LIMITS,
+        "descriptors": [
+            *({"key": f"user_{unit}", **of(unit, figure)} for unit, figure in users.items()),
+            *(
+                {
+                    "key": "trades_secrets",
+                    "value": unit,
+                    "descriptors": [{"key": "masked_remote_address", **of(unit, figure)}],
+                }
+                for unit, figure in addresses.items()
+            ),
+        ],
+    }
 
 
 def _json(value: object) -> Markup:
@@ -150,44 +137,64 @@ def _json(value: object) -> Markup:
     return Markup(json.dumps(str(value) if isinstance(value, Path) else value))  # noqa: S704
 
 
-def _cluster(gateway: Gateway, service: str) -> dict[str, Any]:
-    host, _, port = gateway.addresses[service].rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"{gateway.addresses[service]!r} is no address of {service}: give host:port")
+def _bucket(per_minute: int, burst: int) -> dict[str, Any]:
+    return {
+        "bucket": {"max_tokens": burst, "tokens_per_fill": per_minute, "fill_interval": "60s"},
+        "retry_after": str(pause(per_minute)),
+    }
+
+
+def _secrets(gateway: Gateway) -> dict[str, str]:
+    """The files that name the certificates. Envoy reads those again when they are replaced in their folders."""
+
+    def leaf(name: str, folder: Path) -> dict[str, Any]:
+        chain, key = ({"filename": str(folder / file)} for file in ("cert.pem", "key.pem"))
+        watched = {"path": str(folder)}
+        return {
+            "name": name,
+            "tls_certificate": {"certificate_chain": chain, "private_key": key, "watched_directory": watched},
+        }
+
+    watched = {"path": str(gateway.certificates)}
+    trusted = {"trusted_ca": {"filename": str(gateway.certificates / "ca.pem")}, "watched_directory": watched}
+    found: dict[str, Mapping[str, Any]] = {
+        "workload": leaf("workload", gateway.certificates / WORKLOAD),
+        "authority": {"name": "authority", "validation_context": trusted},
+    }
+    if gateway.tls is not None:
+        found["public"] = leaf("public", gateway.tls)
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    return {f"{name}.json": json.dumps({"resources": [{"@type": kind, **secret}]}) for name, secret in found.items()}
+
+
+def _cluster(gateway: Gateway, service: str, addresses: str) -> dict[str, Any]:
     return {
         "name": service,
-        "host": host.strip("[]"),
-        "port": int(port),
+        "endpoints": [_endpoint(service, address) for address in addresses.split(",")],
         "identity": f"spiffe://{gateway.trust_domain}/ns/{gateway.namespace}/sa/{service}",
         "server_name": f"{service}.{gateway.namespace}.svc",
     }
 
 
-def _method(package: str, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:
-    rule = method.options.Extensions[access_pb2.rule]
-    domain = package.split(".")[1]
-    return Method(
-        path=f"/{package}.{service}/{method.name}",
-        service=_SERVED_BY.get(domain, domain),
-        public=WORKLOAD in rule.callers,
-        role=rule.role,
-        rest=tuple(_bindings(method.options.Extensions[annotations_pb2.http])),
-        client_streaming=method.client_streaming,
-        server_streaming=method.server_streaming,
-        deadline_seconds=rule.deadline.ToTimedelta().total_seconds() or contract.DEFAULT_DEADLINE_SECONDS,
-    )
+def _endpoint(service: str, address: str) -> tuple[str, int]:
+    host, _, port = address.strip().rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"{address!r} is no address of {service}: give host:port")
+    return host.strip("[]"), int(port)
 
 
-def _bindings(rule: Any) -> Iterator[tuple[str, str]]:
-    for verb in _VERBS:
-        if path := getattr(rule, verb):
-            yield verb.upper(), path
-    for more in rule.additional_bindings:
-        yield from _bindings(more)
+def main() -> int:
+    """Write the configuration into the folder that the command line names."""
+    if len(sys.argv) != 2:
+        print("usage: python -m gateway.render FOLDER", file=sys.stderr)
+        return 2
+    try:
+        print(write(load(Gateway), Path(sys.argv[1]).resolve()))
+    except (ConfigError, OSError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _expression(path: str) -> str:
-    """The regular expression of a binding's path. Raises ValueError for forms that no contract of ours uses."""
-    if re.search(r"[*=:]", path):
-        raise ValueError(f"{path}: only whole segments may vary, as in /v1/videos/{{job_id}}")
-    return "/".join("[^/]+" if segment.startswith("{") else re.escape(segment) for segment in path.split("/"))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,8 @@ from services.runtime.config import PORTS, RuntimeConfig
 from tests.databases import Databases
 from tests.mesh import Mesh, ffmpeg_program
 
+pytest_plugins = ["tests.gateway.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:

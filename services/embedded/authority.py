@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=825)
 RENEW_BEFORE = timedelta(days=30)
+
+LOOPBACK = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,25 @@ def issue(
     authority = _authority(folder, now or datetime.now(UTC))
     for workload in workloads:
         if not _good(folder / workload, authority):
-            _leaf(folder / workload, authority, workload, trust_domain, namespace)
+            identity = x509.UniformResourceIdentifier(f"spiffe://{trust_domain}/ns/{namespace}/sa/{workload}")
+            names = [identity, x509.DNSName(f"{workload}.{namespace}.svc"), x509.IPAddress(LOOPBACK[0])]
+            _leaf(
+                folder / workload, authority, names, [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            )
+
+
+def issue_public(folder: Path, *, now: datetime | None = None) -> Path:
+    """Make sure that `folder`, which has an authority, holds a certificate for this machine; returns its folder.
+
+    It is for clients that come from outside the mesh, `https://localhost` and the like: it names no workload, and
+    cannot be used to call one. Whoever is to trust it trusts `ca.pem`.
+    """
+    authority = _authority(folder, now or datetime.now(UTC))
+    public = folder / "public"
+    if not _good(public, authority):
+        names = [x509.DNSName("localhost"), *(x509.IPAddress(address) for address in LOOPBACK)]
+        _leaf(public, authority, names, [ExtendedKeyUsageOID.SERVER_AUTH])
+    return public
 
 
 def _authority(folder: Path, now: datetime) -> Authority:
@@ -89,24 +109,17 @@ def _good(folder: Path, authority: Authority) -> bool:
     return True
 
 
-def _leaf(folder: Path, authority: Authority, workload: str, trust_domain: str, namespace: str) -> None:
+def _leaf(
+    folder: Path, authority: Authority, names: Sequence[x509.GeneralName], usages: Sequence[x509.ObjectIdentifier]
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName(
-        [
-            x509.UniformResourceIdentifier(f"spiffe://{trust_domain}/ns/{namespace}/sa/{workload}"),
-            x509.DNSName(f"{workload}.{namespace}.svc"),
-            x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")),
-        ]
-    )
     certificate = (
         # SPIFFE: no subject, and therefore critical alternative names.
         _builder(x509.Name([]), authority.certificate.subject, key, authority.now, LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(names, critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
         .sign(authority.key, hashes.SHA256())
     )

@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gateway.render import Gateway, render
+from gateway.config import Gateway
+from gateway.render import write
 from services.embedded import servers, wheels
-from services.embedded.folder import write_private
 
 
 @asynccontextmanager
-async def running(gateway: Gateway, file: Path, *, log_file: Path) -> AsyncIterator[None]:
-    """Run a gateway, whose configuration is written to `file`, while the context is open.
+async def running(gateway: Gateway, folder: Path, *, log_file: Path) -> AsyncIterator[None]:
+    """Run a gateway, whose configuration is written into `folder`, while the context is open.
 
     Raises PlatformError when it does not start.
     """
-    write_private(file, render(gateway).encode())
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = write(gateway, folder)
     if gateway.access_log is not None:
         servers.open_log(gateway.access_log).close()
     command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")

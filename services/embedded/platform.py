@@ -23,7 +23,7 @@ import jwt
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.render import Gateway
+from gateway.config import Gateway
 from services.embedded import authority, environment, envoy, folder, nats, ports, postgres, servers
 from services.embedded.errors import PlatformError
 from services.runtime import telemetry
@@ -103,7 +103,7 @@ async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool 
         failed, _ = await _together(
             stack,
             _in_processes(config, logs) if processes else _in_this_process(config),
-            envoy.running(gateway, data / "envoy.yaml", log_file=logs / "envoy.log"),
+            envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
         )
         await _until_healthy(url, failed, logs)
         log.info("platform ready", url=url)

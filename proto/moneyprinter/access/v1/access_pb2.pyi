@@ -35,6 +35,7 @@ class Rule(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     RETRY_SAFE_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
+    HTTP_STATUSES_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """The role that the user on whose behalf the call is made must hold (`video.process`, ...). Empty:
     the call is not made for a user, and no user token is read.
@@ -54,6 +55,12 @@ class Rule(_message.Message):
     def deadline(self) -> _duration_pb2.Duration:
         """The longest time the server gives a call, and the deadline a client sets when it has none of its own."""
 
+    @_builtins.property
+    def http_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The HTTP statuses, beside those of errors, that an answer may have over REST when the service asks
+        for one in its metadata (`x-http-code`). It is 200 otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -61,10 +68,11 @@ class Rule(_message.Message):
         role: _builtins.str = ...,
         retry_safe: _builtins.bool = ...,
         deadline: _duration_pb2.Duration | None = ...,
+        http_statuses: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "deadline", b"deadline", "retry_safe", b"retry_safe", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "deadline", b"deadline", "http_statuses", b"http_statuses", "retry_safe", b"retry_safe", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

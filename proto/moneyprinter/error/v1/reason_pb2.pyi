@@ -40,6 +40,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The work did not end within its deadline."""
     REASON_METHOD_UNKNOWN: _Reason.ValueType  # 6
     """The contract of the service has no such method, or it has no access rule."""
+    REASON_REQUEST_TOO_LARGE: _Reason.ValueType  # 7
+    """The request, or its headers, are larger than the gateway takes."""
+    REASON_RATE_LIMITED: _Reason.ValueType  # 8
+    """The user, or the address, calls more often than is allowed; RetryInfo says when to come back."""
     REASON_PEER_UNIDENTIFIED: _Reason.ValueType  # 20
     """The peer showed no certificate with a SPIFFE id, or did not speak TLS 1.3."""
     REASON_CALLER_NOT_ALLOWED: _Reason.ValueType  # 21
@@ -126,6 +130,10 @@ REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 5
 """The work did not end within its deadline."""
 REASON_METHOD_UNKNOWN: Reason.ValueType  # 6
 """The contract of the service has no such method, or it has no access rule."""
+REASON_REQUEST_TOO_LARGE: Reason.ValueType  # 7
+"""The request, or its headers, are larger than the gateway takes."""
+REASON_RATE_LIMITED: Reason.ValueType  # 8
+"""The user, or the address, calls more often than is allowed; RetryInfo says when to come back."""
 REASON_PEER_UNIDENTIFIED: Reason.ValueType  # 20
 """The peer showed no certificate with a SPIFFE id, or did not speak TLS 1.3."""
 REASON_CALLER_NOT_ALLOWED: Reason.ValueType  # 21

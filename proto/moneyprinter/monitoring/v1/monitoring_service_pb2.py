@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/monitoring/v1/monitoring_service.proto\x12\x1amoneyprinter.monitoring.v1\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"\x12\n\x10GetHealthRequest\"\xa4\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12\x36\n\x08services\x18\x03 \x01(\x0b\x32$.moneyprinter.monitoring.v1.Services\x12\x34\n\x07metrics\x18\x04 \x01(\x0b\x32#.moneyprinter.monitoring.v1.Metrics\"I\n\x08Services\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05redis\x18\x02 \x01(\t\x12\x0f\n\x07storage\x18\x03 \x01(\t\x12\x0b\n\x03gpu\x18\x04 \x01(\t\"G\n\x07Metrics\x12\x11\n\tcpu_usage\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_usage\x18\x02 \x01(\x01\x12\x13\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x05\x32\xa2\x01\n\x11MonitoringService\x12\x8c\x01\n\tGetHealth\x12,.moneyprinter.monitoring.v1.GetHealthRequest\x1a-.moneyprinter.monitoring.v1.GetHealthResponse\"\"\xb2\xe1\x18\x0f\n\x07gateway\x18\x01\"\x02\x08\x05\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/monitoring/v1/monitoring_service.proto\x12\x1amoneyprinter.monitoring.v1\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"\x12\n\x10GetHealthRequest\"\xa4\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12\x36\n\x08services\x18\x03 \x01(\x0b\x32$.moneyprinter.monitoring.v1.Services\x12\x34\n\x07metrics\x18\x04 \x01(\x0b\x32#.moneyprinter.monitoring.v1.Metrics\"I\n\x08Services\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05redis\x18\x02 \x01(\t\x12\x0f\n\x07storage\x18\x03 \x01(\t\x12\x0b\n\x03gpu\x18\x04 \x01(\t\"G\n\x07Metrics\x12\x11\n\tcpu_usage\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_usage\x18\x02 \x01(\x01\x12\x13\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x05\x32\xa6\x01\n\x11MonitoringService\x12\x90\x01\n\tGetHealth\x12,.moneyprinter.monitoring.v1.GetHealthRequest\x1a-.moneyprinter.monitoring.v1.GetHealthResponse\"&\xb2\xe1\x18\x13\n\x07gateway\x18\x01\"\x02\x08\x05R\x02\xf7\x03\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.monitoring.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MONITORINGSERVICE'].methods_by_name['GetHealth']._loaded_options = None
-  _globals['_MONITORINGSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\262\341\030\017\n\007gateway\030\001\"\002\010\005\202\323\344\223\002\t\022\007/health'
+  _globals['_MONITORINGSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\262\341\030\023\n\007gateway\030\001\"\002\010\005R\002\367\003\202\323\344\223\002\t\022\007/health'
   _globals['_GETHEALTHREQUEST']._serialized_start=150
   _globals['_GETHEALTHREQUEST']._serialized_end=168
   _globals['_GETHEALTHRESPONSE']._serialized_start=171
@@ -44,5 +44,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METRICS']._serialized_start=412
   _globals['_METRICS']._serialized_end=483
   _globals['_MONITORINGSERVICE']._serialized_start=486
-  _globals['_MONITORINGSERVICE']._serialized_end=648
+  _globals['_MONITORINGSERVICE']._serialized_end=652
 # @@protoc_insertion_point(module_scope)

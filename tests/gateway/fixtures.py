@@ -1,4 +1,4 @@
-"""Fixtures: one Envoy in front of one mesh, for all tests of this process."""
+"""Fixtures: one Envoy in front of one mesh, for all tests of this process, in whatever folder they are."""
 
 from __future__ import annotations
 

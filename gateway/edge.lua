@@ -1,0 +1,116 @@
+-- Edge: what the gateway changes in requests and replies, beyond what Envoy's own filters can.
+--
+-- What depends on the method comes as metadata of its route: `statuses`, those that it may give its answers
+-- over REST, and `events`, whether it answers with server-sent events.
+
+local ZEROS = string.rep("0", 32)
+local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+-- A token of ours is far shorter.
+local MAX_TOKEN = 4096
+
+-- What base64url stands for.
+local function decoded(text)
+  local bytes, bits, count = {}, 0, 0
+  for digit in text:gmatch(".") do
+    bits, count = bits * 64 + DIGITS:find(digit, 1, true) - 1, count + 6
+    if count >= 8 then
+      count = count - 8
+      bytes[#bytes + 1] = string.char(math.floor(bits / 2 ^ count))
+      bits = bits % 2 ^ count
+    end
+  end
+  return table.concat(bytes)
+end
+
+-- The token of an `authorization` header, if it is one token in the one form that everybody after us reads alike,
+-- and asks for nothing that must be understood (`crit`, RFC 7515), which Envoy does not look for.
+local function token(headers)
+  local scheme, head, rest = (headers:get("authorization") or ""):match("^(%a+) ([%w%-_]+)(%.[%w%-_]+%.[%w%-_]+)$")
+  if scheme == nil or scheme:lower() ~= "bearer" or headers:getNumValues("authorization") ~= 1 then
+    return nil
+  end
+  if #head + #rest > MAX_TOKEN or decoded(head):find('"%s*crit%s*"') then
+    return nil
+  end
+  return head .. rest
+end
+
+-- The trace of a request: the one that a client has begun, or a new one with the id that the client is told.
+local function trace(headers)
+  local given = headers:get("traceparent") or ""
+  local id, span = given:match("^00%-(%x+)%-(%x+)%-%x%x$")
+  if id and #id == 32 and #span == 16 and id ~= ZEROS and given == given:lower() then
+    return id
+  end
+  id = (headers:get("x-request-id") or ""):gsub("%-", ""):lower()
+  headers:remove("tracestate")
+  if not id:match("^%x+$") or #id ~= 32 then
+    headers:remove("traceparent")
+    return ""
+  end
+  headers:replace("traceparent", "00-" .. id .. "-" .. id:sub(17) .. "-01")
+  return id
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+
+  local bearer = token(headers)
+  if bearer ~= nil then
+    headers:replace("authorization", "Bearer " .. bearer)
+  else
+    headers:remove("authorization")
+  end
+
+  -- The specification writes both /api/v1/... and /v1/..., and tells progress as /videos/...
+  local path = headers:get(":path") or ""
+  local rest = path:match("^/api(/v1/.*)$")
+  if rest == nil and path:match("^/videos%f[/?%z]") then
+    rest = "/v1" .. path
+  end
+  if rest ~= nil then
+    headers:replace(":path", rest)
+  end
+
+  handle:streamInfo():dynamicMetadata():set("moneyprinter", "trace_id", trace(headers))
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local kind = headers:get("content-type") or ""
+  -- gRPC has but the status 200, and its metadata are its own.
+  if kind:sub(1, 16) == "application/grpc" then
+    return
+  end
+  local code = headers:get("x-http-code")
+  local size = headers:get("x-content-length")
+  headers:remove("x-http-code")
+  headers:remove("x-content-length")
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+  headers:remove("grpc-accept-encoding")
+  if headers:get(":status") ~= "200" then
+    -- What was said of a file is not true of an error.
+    headers:remove("content-disposition")
+    headers:remove("x-content-sha256")
+  elseif kind == "application/json" then
+    local method = handle:metadata()
+    if code ~= nil and (method:get("statuses") or {})[code] then
+      headers:replace(":status", code)
+    elseif method:get("events") then
+      headers:replace("content-type", "text/event-stream")
+    end
+  elseif size ~= nil then
+    -- A part of a file.
+    if code == "206" then
+      headers:replace(":status", code)
+    end
+    -- A download says how long it is, so that a client can tell when it was cut. HTTP/1.1 has but one
+    -- way to end it early, to close the connection.
+    headers:replace("content-length", size)
+    if handle:streamInfo():protocol() ~= "HTTP/2" then
+      handle:streamInfo():drainConnectionUponCompletion()
+    end
+  end
+end

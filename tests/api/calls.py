@@ -1,0 +1,98 @@
+"""Calls: one request, sent over REST or over gRPC as the contract says, and what is answered in one form."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import httpx
+from google.protobuf import json_format, message_factory
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from gateway.contracts import Method, methods
+from moneyprinter import contract
+
+Fields = dict[str, Any]
+"""A request as JSON. A field of bytes that REST sends as its body is given as bytes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered to a call."""
+
+    http: int | None
+    """The HTTP status; None over gRPC."""
+    code: str
+    """The name of the google.rpc.Code."""
+    reason: str = ""
+    """Why it failed, for programs."""
+    fields: tuple[str, ...] = ()
+    """The fields that break a rule."""
+
+
+def method(name: str) -> Method:
+    """The method that a name ends with, for example `VideoService/CreateVideo`."""
+    return next(found for found in methods() if found.path.endswith(f".{name}"))
+
+
+async def over_rest(http: httpx.AsyncClient, called: Method, fields: Fields, headers: dict[str, str]) -> Answer:
+    """Call a method by its first binding."""
+    binding, rest = called.rest[0], dict(fields)
+    path = re.sub(r"{(\w+)}", lambda part: quote(str(rest.pop(part[1], "")), safe=""), binding.path)
+    sent: dict[str, Any] = {}
+    if binding.body == "*":
+        sent["json"] = rest
+    elif binding.body and isinstance(rest.get(binding.body), bytes):
+        sent = {"content": rest.pop(binding.body), "params": rest}
+    elif binding.body:
+        sent = {"json": rest.pop(binding.body, {}), "params": rest}
+    else:
+        sent["params"] = rest
+    answer = await http.request(binding.verb, path, headers=headers, **sent)
+    if answer.is_success:
+        return Answer(answer.status_code, "OK")
+    body = answer.json()
+    assert set(body) == {"code", "message", "details"}, body
+    assert body["message"]
+    by_type = {detail["@type"].rpartition(".")[2]: detail for detail in body["details"]}
+    violations = by_type.get("BadRequest", {}).get("field_violations", [])
+    info = by_type.get("ErrorInfo", {"reason": ""})
+    assert info.get("domain", "moneyprinter") == "moneyprinter"
+    return Answer(
+        answer.status_code,
+        code_pb2.Code.Name(body["code"]),
+        info["reason"],
+        tuple(violation["field"] for violation in violations),
+    )
+
+
+async def over_grpc(channel: grpc.aio.Channel, called: Method, fields: Fields, headers: dict[str, str]) -> Answer:
+    """Call a method natively; of a stream, its end counts."""
+    described = contract.method(called.path)
+    assert described is not None
+    raw = {name: value for name, value in fields.items() if isinstance(value, bytes)}
+    plain = {name: value for name, value in fields.items() if name not in raw}
+    plain |= {name: {"data": base64.b64encode(value).decode()} for name, value in raw.items()}
+    message = json_format.ParseDict(plain, message_factory.GetMessageClass(described.input_type)())
+
+    # A stream of one message is that message, on the wire. grpc.aio's own way with streams of requests now and then
+    # says INTERNAL in place of the status when the server ends the call first.
+    start: Any = channel.unary_stream if called.server_streaming else channel.unary_unary
+    serialize = type(message).SerializeToString
+    call = start(called.path, request_serializer=serialize)(message, metadata=tuple(headers.items()), timeout=30)
+    code = await call.code()
+    if code is grpc.StatusCode.OK:
+        return Answer(None, "OK")
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for key, value in await call.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            status = status_pb2.Status.FromString(value)
+            assert status.code == code.value[0]
+            for detail in status.details:
+                detail.Unpack(info)
+                detail.Unpack(bad)
+    return Answer(None, code.name, info.reason, tuple(violation.field for violation in bad.field_violations))

@@ -1,0 +1,175 @@
+"""Cases: what the interface answers, each sent over REST and over gRPC through the gateway of a whole platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.api.calls import Answer, Fields, method, over_grpc, over_rest
+from tests.api.conftest import Running
+
+ADDRESS = {"url": "https://example.com/a.mp4"}
+VIDEO: Fields = {
+    "title": "A walk",
+    "clips": [ADDRESS],
+    "audio": {"script": "We walk."},
+    "settings": {"quality": "draft"},
+}
+USER, NOBODY = "the first account", "nobody"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and what it is answered."""
+
+    name: str
+    method: str
+    """For example `VideoService/CreateVideo`."""
+    fields: Fields
+    http: int
+    code: str
+    reason: str = ""
+    broken: tuple[str, ...] = field(default=())
+    """The fields that break a rule."""
+    caller: str = USER
+
+
+def video(**changes: Any) -> Fields:
+    return {**VIDEO, **changes}
+
+
+def wrong(name: str, method: str, fields: Fields, *broken: str) -> Case:
+    """A request that breaks a rule of its contract."""
+    caller = NOBODY if method.startswith("UserService/") else USER
+    return Case(name, method, fields, 400, "INVALID_ARGUMENT", "REQUEST_INVALID", broken, caller)
+
+
+CREATE, REVISE, UPLOAD = "VideoService/CreateVideo", "VideoService/ReviseVideo", "VideoService/UploadAsset"
+GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
+DOWNLOAD, WATCH = "VideoService/DownloadVideo", "VideoService/WatchVideo"
+SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
+NONE = {"job_id": "vid_none"}
+
+CASES = [
+    Case("a video is accepted", CREATE, video(), 202, "OK"),
+    wrong("nothing is asked for", CREATE, {}, "title", "clips"),
+    wrong("no title", CREATE, video(title=""), "title"),
+    wrong("a title too long", CREATE, video(title="x" * 201), "title"),
+    Case("a title as long as it may be", CREATE, video(title="ü" * 200), 202, "OK"),
+    wrong("no clips", CREATE, video(clips=[]), "clips"),
+    wrong("too many clips", CREATE, video(clips=[ADDRESS] * 101), "clips"),
+    wrong("a clip of nothing", CREATE, video(clips=[{}]), "clips[0]"),
+    wrong("a clip of two things", CREATE, video(clips=[{**ADDRESS, "asset_id": "ast_1"}]), "clips[0]"),
+    wrong("a time that is none", CREATE, video(clips=[{**ADDRESS, "start_time": "soon"}]), "clips[0].start_time"),
+    wrong("a speed that is none", CREATE, video(clips=[{**ADDRESS, "speed": 99}]), "clips[0].speed"),
+    wrong("an id that is a path", CREATE, video(clips=[{"asset_id": "../../etc/passwd"}]), "clips[0].asset_id"),
+    wrong("an unknown resolution", CREATE, video(settings={"resolution": "9000p"}), "settings.resolution"),
+    wrong("an unknown shape", CREATE, video(settings={"aspect_ratio": "3:7"}), "settings.aspect_ratio"),
+    wrong("unknown music", CREATE, video(audio={"background_music": "polka"}), "audio.background_music"),
+    wrong("a script too long", CREATE, video(audio={"script": "x" * 20_001}), "audio.script"),
+    wrong("a colour that is none", CREATE, video(captions={"colour": "red"}), "captions.colour"),
+    wrong("two faults", CREATE, video(title="", settings={"resolution": "9000p"}), "title", "settings.resolution"),
+    *(
+        Case(
+            f"the clip's address {url}", CREATE, video(clips=[{"url": url}]),
+            400, "INVALID_ARGUMENT", "CLIP_ADDRESS_REFUSED", ("clips[0].url",),
+        )
+        for url in ("http://example.com/a.mp4", "file:///etc/passwd", "words")
+    ),
+    Case(
+        "a clip that was never uploaded", CREATE, video(clips=[{"asset_id": "ast_none"}]),
+        404, "NOT_FOUND", "ASSET_NOT_FOUND",
+    ),
+    Case("an unknown voice", CREATE, video(audio={"voice": "xx-Nobody"}), 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+    *(
+        Case(f"no such video: {called}", called, NONE, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
+        for called in (GET, STATUS, DOWNLOAD, WATCH, REVISE)
+    ),
+    *(
+        wrong(f"an id too long: {called}", called, {"job_id": "x" * 65}, "job_id")
+        for called in (GET, STATUS, DOWNLOAD, WATCH)
+    ),
+    wrong("an unknown file", DOWNLOAD, {**NONE, "name": "Passwd"}, "name"),
+    Case("the videos", LIST, {"page_size": 1}, 200, "OK"),
+    wrong("a page too large", LIST, {"page_size": 101}, "page_size"),
+    wrong("a page of less than nothing", LIST, {"page_size": -1}, "page_size"),
+    Case("an upload", UPLOAD, {"filename": "a.mp4", "data": b"bytes"}, 201, "OK"),
+    Case("an upload of nothing", UPLOAD, {"filename": "a.mp4", "data": b""}, 400, "INVALID_ARGUMENT", "ASSET_EMPTY"),
+    wrong("a name too long", UPLOAD, {"filename": "x" * 256, "data": b"bytes"}, "filename"),
+    Case("the keys of tokens", "UserService/ListSigningKeys", {}, 200, "OK", caller=NOBODY),
+    Case("the health", "MonitoringService/GetHealth", {}, 200, "OK", caller=NOBODY),
+    wrong("sign-in with nothing", SIGN_IN, {}, "username", "password"),
+    Case(
+        "sign-in with a wrong password", SIGN_IN, {"username": "admin", "password": "wrong"},
+        401, "UNAUTHENTICATED", "CREDENTIALS_WRONG", caller=NOBODY,
+    ),
+    Case(
+        "sign-in as nobody", SIGN_IN, {"username": "nobody", "password": "wrong"},
+        401, "UNAUTHENTICATED", "CREDENTIALS_WRONG", caller=NOBODY,
+    ),
+    wrong("refresh with nothing", REFRESH, {}, "refresh_token"),
+    Case(
+        "refresh with garbage", REFRESH, {"refresh_token": "garbage"},
+        401, "UNAUTHENTICATED", "REFRESH_TOKEN_INVALID", caller=NOBODY,
+    ),
+    *(
+        Case(f"nobody calls {called}", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        for called in (GET, STATUS, DOWNLOAD, WATCH, REVISE)
+    ),
+    Case("nobody makes a video", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    Case("nobody uploads", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+]  # fmt: skip
+
+
+def bearer(api: Running, caller: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {api.token}"} if caller == USER else {}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if method(case.method).rest], ids=lambda case: case.name)
+async def test_over_rest(api: Running, case: Case) -> None:
+    answer = await over_rest(api.http, method(case.method), case.fields, bearer(api, case.caller))
+    assert answer == Answer(case.http, case.code, case.reason, case.broken)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_over_grpc(api: Running, case: Case) -> None:
+    answer = await over_grpc(api.channel, method(case.method), case.fields, bearer(api, case.caller))
+    assert answer == Answer(None, case.code, case.reason, case.broken)
+
+
+# What only REST can get wrong: verb, path, body, HTTP status, google.rpc.Code, reason, and a part of what is said.
+REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
+    ("GET", "/v1/nothing", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
+    ("GET", "/", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
+    ("GET", "/videosx", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
+    ("GET", "/api/v2/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
+    ("DELETE", "/v1/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
+    ("GET", "/v1/assets", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
+    ("POST", "/openapi.json", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
+    ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "page_sze"'),
+    ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'invalid value "three"'),
+    ("GET", "/v1/videos/..%2f..%2fhealth", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("POST", "/v1/assets?title=x", b"bytes", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "title"'),
+    ("POST", "/v1/videos", b"{title", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("POST", "/v1/videos", b"[]", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("POST", "/v1/videos", b'{"title": 5}', 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "invalid value 5"),
+    ("POST", "/v1/videos", b"x" * ((1 << 20) + 1), 413, "RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", "1048576 bytes"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: f"{refused[0]} {refused[1]} {refused[2][:12]!r}")
+async def test_what_the_gateway_refuses_is_a_status_too(
+    api: Running, refused: tuple[str, str, bytes, int, str, str, str]
+) -> None:
+    verb, path, body, http, code, reason, said = refused
+    answer = await api.http.request(verb, path, content=body, headers=bearer(api, USER))
+    assert answer.headers["content-type"] == "application/json"
+    assert said in answer.json()["message"]
+    [info] = answer.json()["details"]
+    assert (answer.status_code, answer.json()["code"], info["reason"]) == (http, CODES[code], reason)
+
+
+CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8}

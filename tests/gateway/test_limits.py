@@ -1,0 +1,169 @@
+"""Rate limits: the specification's figures, for a user and for an address, by one gateway and by several."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.contracts import methods
+from moneyprinter import errors
+from moneyprinter.calls import TypedChannel
+from moneyprinter.user.v1 import user_service_pb2 as users_pb
+from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from tests.gateway import proxy
+from tests.gateway.counting import counting
+from tests.gateway.platform import Platform
+from tests.gateway.proxy import Proxy
+
+# So slow that no bucket is filled while a test runs.
+SMALL = {"user_per_minute": 1, "user_burst": 5, "address_per_minute": 2, "address_burst": 3}
+
+SIGN_IN = {"username": "ann", "password": "secret"}
+
+
+@pytest.fixture
+async def strict(platform: Platform, tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A gateway that lets through 5 calls of a user, and 3 that trade secrets of an address."""
+    async with proxy.running(platform.gateway().model_copy(update=SMALL), tmp_path / "strict") as gateway:
+        await gateway.keys_known()
+        yield gateway
+
+
+async def statuses(http: httpx.AsyncClient, headers: dict[str, str], count: int, path: str = "/v1/videos") -> list[int]:
+    return [(await http.get(path, headers=headers)).status_code for _ in range(count)]
+
+
+async def test_a_user_has_a_bucket_over_rest_and_grpc_together(platform: Platform, strict: Proxy) -> None:
+    ann, bob = dict(platform.mesh.bearer("ann")), dict(platform.mesh.bearer("bob"))
+    left = [
+        (await strict.http.get(path, headers=ann)).headers["x-ratelimit-remaining"]
+        for path in ("/v1/videos", "/api/v1/videos", "/videos", "/v1/nothing")
+    ]
+    assert left == ["4", "3", "2", "1"]
+    async with TypedChannel(strict.channel(), lambda: tuple(ann.items())) as channel:
+        videos = pb_grpc.VideoServiceStub(channel)
+        await videos.ListVideos(pb.ListVideosRequest())
+        with pytest.raises(errors.ResourceExhausted) as limited:
+            await videos.ListVideos(pb.ListVideosRequest())
+        assert (limited.value.reason, limited.value.retry_after_seconds) == ("RATE_LIMITED", 60)
+
+    refused = await strict.http.get("/v1/videos", headers=ann)
+    assert refused.status_code == 429
+    expected = {"retry-after": "60", "x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}
+    assert {name: refused.headers[name] for name in expected} == expected
+    assert 0 < int(refused.headers["x-ratelimit-reset"]) <= 60
+    assert refused.json()["code"] == 8
+    info, retry = refused.json()["details"]
+    assert (info["reason"], retry["retry_delay"]) == ("RATE_LIMITED", "60s")
+
+    # Another token of the same user has no other bucket; another user has one.
+    again = {"authorization": f"Bearer {platform.mesh.token('ann', roles=['video.process'])}"}
+    assert await statuses(strict.http, again, 1) == [429]
+    assert await statuses(strict.http, bob, 5) == [200] * 5
+
+
+async def test_a_call_without_a_good_token_takes_from_nobodys_bucket(platform: Platform, strict: Proxy) -> None:
+    ann = dict(platform.mesh.bearer("ann"))
+    head, body, _ = ann["authorization"].split(".")
+    assert await statuses(strict.http, {"authorization": f"{head}.{body}.forged"}, 10) == [401] * 10
+    assert await statuses(strict.http, ann, 5) == [200] * 5
+
+
+async def test_an_address_has_a_bucket_for_all_that_trade_secrets(platform: Platform, strict: Proxy) -> None:
+    async def tried(http: httpx.AsyncClient, path: str, **headers: str) -> int:
+        body = SIGN_IN if path.endswith("sign-in") else {"refresh_token": "x"}
+        return (await http.post(path, json=body, headers=headers)).status_code
+
+    paths = ("/v1/auth/sign-in", "/api/v1/auth/sign-in", "/v1/auth/refresh")
+    assert [await tried(strict.http, path) for path in paths] == [200] * 3
+    # Whoever claims to be elsewhere, asks in another way, or has a token, is not heard.
+    assert await tried(strict.http, "/v1/auth/sign-in?") == 429
+    assert await tried(strict.http, "/v1/auth/sign-in", **{"x-forwarded-for": "192.0.2.1"}) == 429
+    assert await tried(strict.http, "/v1/auth/refresh", **dict(platform.mesh.bearer())) == 429
+    async with TypedChannel(strict.channel()) as channel:
+        with pytest.raises(errors.ResourceExhausted) as limited:
+            await users_grpc.UserServiceStub(channel).SignIn(users_pb.SignInRequest(**SIGN_IN))
+        assert (limited.value.reason, limited.value.retry_after_seconds) == ("RATE_LIMITED", 30)
+
+    refused = await strict.http.post("/v1/auth/sign-in", json=SIGN_IN)
+    assert (refused.headers["retry-after"], refused.headers["x-ratelimit-limit"]) == ("30", "3")
+    assert [detail.get("retry_delay") for detail in refused.json()["details"]] == [None, "30s"]
+
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=strict.http.base_url, transport=elsewhere) as other:
+        assert await tried(other, "/v1/auth/sign-in") == 200
+
+
+async def test_health_and_keys_are_not_limited(strict: Proxy) -> None:
+    for path in ("/health", "/v1/auth/jwks.json", "/openapi.json", "/docs"):
+        answers = [await strict.http.get(path) for _ in range(10)]
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert not [name for name in answers[0].headers if name.startswith("x-ratelimit")]
+
+
+def test_what_trades_secrets_is_read_from_the_contracts() -> None:
+    found = {method.path.rpartition("/")[2] for method in methods() if method.trades_secrets}
+    assert found >= {"SignIn", "RefreshToken"}
+    assert not found & {"GetHealth", "ListSigningKeys"}
+
+
+async def test_the_figures_of_the_specification(platform: Platform, tmp_path: Path) -> None:
+    """1000 at once, then 100 a minute: nothing comes as far as a service, since nothing is at this path."""
+    told = platform.gateway()
+    default = {name: type(told).model_fields[name].default for name in ("user_burst", "user_per_minute")}
+    async with proxy.running(told.model_copy(update=default), tmp_path / "default") as gateway:
+        await gateway.keys_known()
+        headers = dict(platform.mesh.bearer("eager"))
+        began = time.monotonic()
+        found: Counter[int] = Counter()
+
+        async def some() -> None:
+            found.update(await statuses(gateway.http, headers, 110, "/v1/nothing"))
+
+        await asyncio.gather(*(some() for _ in range(10)))
+        filled = (time.monotonic() - began) * 100 / 60
+        assert set(found) == {404, 429}
+        assert 1000 <= found[404] <= 1000 + filled + 1
+        assert await statuses(gateway.http, dict(platform.mesh.bearer("other")), 1, "/v1/nothing") == [404]
+
+
+async def test_gateways_that_count_together(platform: Platform, certificates: Path, tmp_path: Path) -> None:
+    """A user's calls through two gateways are counted as one user's; without the service each counts alone again."""
+    port = proxy.free_port()
+    told = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
+    ann, bob, eve = (dict(platform.mesh.bearer(name)) for name in ("ann", "bob", "eve"))
+    async with proxy.running(told, tmp_path / "one") as one, proxy.running(told, tmp_path / "two") as two:
+        await one.keys_known()
+        await two.keys_known()
+        async with counting(certificates, tmp_path / "one" / "ratelimit.yaml", port) as limits:
+            # A bucket of 5 and what is filled in within a minute: 6 in all.
+            assert await statuses(one.http, ann, 4) == [200] * 4
+            assert await statuses(two.http, ann, 3) == [200, 200, 429]
+            refused = await two.http.get("/v1/videos", headers=ann)
+            assert (refused.status_code, refused.json()["details"][0]["reason"]) == (429, "RATE_LIMITED")
+            assert refused.headers["retry-after"] == "60"
+            assert refused.headers["x-ratelimit-limit"].startswith("6, 6;w=60")
+            assert refused.headers["x-ratelimit-remaining"] == "0"
+            assert await statuses(two.http, bob, 1) == [200]
+            async with TypedChannel(two.channel(), lambda: tuple(ann.items())) as channel:
+                with pytest.raises(errors.ResourceExhausted) as limited:
+                    await pb_grpc.VideoServiceStub(channel).ListVideos(pb.ListVideosRequest())
+                assert (limited.value.reason, limited.value.retry_after_seconds) == ("RATE_LIMITED", 60)
+
+            signed_in = [await gateway.http.post("/v1/auth/sign-in", json=SIGN_IN) for gateway in (one, one, one, two)]
+            assert [answer.status_code for answer in signed_in] == [200] * 4
+            addresses = [await gateway.http.post("/v1/auth/sign-in", json=SIGN_IN) for gateway in (two, two)]
+            assert [answer.status_code for answer in addresses] == [200, 429]
+            await one.http.get("/health")
+            kinds: dict[tuple[str, ...], Any] = {tuple(key for key, _ in entries): None for entries in limits.counts}
+            assert set(kinds) == {("user_minute",), ("user_hour",), ("trades_secrets", "masked_remote_address")}
+        assert await statuses(one.http, eve, 6) == [200] * 5 + [429]

@@ -1,0 +1,147 @@
+"""TLS: what clients are shown, and certificates that are replaced while requests run."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+
+from moneyprinter.calls import TypedChannel
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.embedded import authority
+from tests.gateway import proxy
+from tests.gateway.platform import Platform
+from tests.gateway.proxy import Proxy
+
+
+@asynccontextmanager
+async def secure(platform: Platform, folder: Path) -> AsyncIterator[Proxy]:
+    """A gateway with TLS, and certificates of its own that a test may replace."""
+    certificates = folder / "certificates"
+    shutil.copytree(platform.mesh.config.certificates, certificates)
+    told = {"certificates": certificates, "tls": authority.issue_public(certificates)}
+    async with proxy.running(platform.gateway().model_copy(update=told), folder / "gateway") as gateway:
+        await gateway.keys_known()
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    async with secure(both[0], tmp_path_factory.mktemp("tls")) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(front: Proxy) -> Proxy:
+    return front
+
+
+def trusting(gateway: Proxy) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(gateway.gateway.certificates / "ca.pem"))
+
+
+async def shown(gateway: Proxy, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLObject:
+    """A connection, as TLS has it."""
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port, ssl=context, server_hostname=name)
+    found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.transport.abort()
+    return found
+
+
+async def test_rest_and_grpc_are_served_over_tls(platform: Platform, gateway: Proxy, bearer: dict[str, str]) -> None:
+    assert gateway.http.base_url.scheme == "https"
+    answer = await gateway.http.get("/v1/videos", headers=bearer)
+    assert answer.status_code == 200
+    async with TypedChannel(gateway.channel(), platform.mesh.bearer) as channel:
+        await pb_grpc.VideoServiceStub(channel).ListVideos(pb.ListVideosRequest())
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize(("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1")])
+async def test_clients_get_tls_1_3_and_the_protocol_that_they_speak(
+    gateway: Proxy, name: str, offered: list[str], chosen: str
+) -> None:
+    context = trusting(gateway)
+    context.set_alpn_protocols(offered)
+    found = await shown(gateway, context, name)
+    assert (found.version(), found.selected_alpn_protocol()) == ("TLSv1.3", chosen)
+
+
+async def test_older_tls_is_refused_at_the_handshake(gateway: Proxy) -> None:
+    context = trusting(gateway)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        await shown(gateway, context)
+
+
+async def test_plain_http_is_not_answered(gateway: Proxy) -> None:
+    assert await gateway.raw("GET /health HTTP/1.1\r\nhost: here\r\n\r\n") == ""
+
+
+async def test_what_clients_are_shown_cannot_be_used_in_the_mesh(gateway: Proxy) -> None:
+    assert gateway.gateway.tls is not None
+    certificate = x509.load_pem_x509_certificate((gateway.gateway.tls / "cert.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert not names.get_values_for_type(x509.UniformResourceIdentifier)
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [usage._name for usage in usages] == ["serverAuth"]
+
+
+def replaced(folder: Path, name: str) -> None:
+    """Put a new certificate in the place of one, key first, each file whole or not at all."""
+    fresh = folder.with_name("fresh")
+    fresh.mkdir(exist_ok=True)
+    for file in ("ca.pem", "ca.key"):
+        shutil.copy(folder / file, fresh / file)
+    authority.issue(fresh, ["gateway"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_public(fresh)
+    for file in ("key.pem", "cert.pem"):
+        (fresh / name / file).replace(folder / name / file)
+
+
+async def test_certificates_are_replaced_while_requests_run(
+    platform: Platform, tmp_path: Path, bearer: dict[str, str]
+) -> None:
+    """Those that clients are shown, and those that services are shown; no request fails, on old connections or new."""
+    async with secure(platform, tmp_path) as gateway:
+        await _replace_meanwhile(gateway, bearer)
+
+
+async def _replace_meanwhile(gateway: Proxy, bearer: dict[str, str]) -> None:
+    folder = gateway.gateway.certificates
+    before = (await shown(gateway, trusting(gateway))).getpeercert(binary_form=True)
+    seen = []
+    done = asyncio.Event()
+
+    async def calls(fresh: bool) -> None:
+        while not done.is_set():
+            if fresh:
+                async with httpx.AsyncClient(base_url=gateway.http.base_url, verify=trusting(gateway)) as http:
+                    seen.append((await http.get("/v1/videos", headers=bearer)).status_code)
+            else:
+                seen.append((await gateway.http.get("/v1/videos", headers=bearer)).status_code)
+
+    async with asyncio.TaskGroup() as group:
+        for fresh in (False, True, True):
+            group.create_task(calls(fresh))
+        for taken, name in (("listener.*server_ssl", "public"), ("cluster.orchestrator.client_ssl", "gateway")):
+            figure = f"^{taken}_socket_factory.ssl_context_update_by_sds$"
+            updates = await gateway.figure(figure)
+            replaced(folder, name)
+            await gateway.reached(figure, updates + 1)
+            count = len(seen)
+            while len(seen) < count + 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        done.set()
+    assert set(seen) == {200}
+    assert (await shown(gateway, trusting(gateway))).getpeercert(binary_form=True) != before
+    # A new connection to a service is made with the new certificate: the service takes it.
+    assert (await gateway.http.get("/v1/videos", headers=bearer)).status_code == 200
