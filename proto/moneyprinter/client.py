@@ -8,8 +8,10 @@
             print(update.status.progress, "%")
         await client.download(job.job_id, Path("walk.mp4"))
 
-Every call raises `moneyprinter.errors.Error`. `client.videos` and `client.users` are the generated stubs,
-for everything that has no method here.
+A machine signs in with an API key: `Client(address, api_key=...)`; the key is traded for tokens as they are needed.
+
+Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.users`, `client.account` and
+`client.administration` are the generated stubs, for everything that has no method here.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ import grpc
 from google.api import httpbody_pb2
 
 from moneyprinter import calls, errors
+from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
+from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
@@ -46,7 +50,14 @@ class Client:
     text, which only a gateway on the same machine should be spoken to.
     """
 
-    def __init__(self, address: str, *, token: str = "", credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        api_key: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         channel = (
             grpc.aio.secure_channel(address, credentials, _OPTIONS)
             if credentials
@@ -54,12 +65,21 @@ class Client:
         )
         self._channel = calls.TypedChannel(channel, self._metadata)
         self._token = token
+        self._api_key = api_key
         self._refresh_token = ""
-        self._renew_at = float("inf")
+        self._renew_at = float("-inf") if api_key else float("inf")
+        self._renewing = asyncio.Lock()
         self.videos = pb_grpc.VideoServiceStub(self._channel)
         self.users = users_grpc.UserServiceStub(self._channel)
+        self.account = account_grpc.AccountServiceStub(self._channel)
+        self.administration = administration_grpc.AdministrationServiceStub(self._channel)
 
     async def __aenter__(self) -> Client:
+        try:
+            await self.renew()
+        except errors.Error:
+            await self._channel.close()
+            raise
         return self
 
     async def __aexit__(
@@ -69,20 +89,32 @@ class Client:
 
     @property
     def token(self) -> str:
-        """The access token that calls carry; empty before `sign_in`."""
+        """The access token that calls carry; empty before `sign_in`, unless there is an API key."""
         return self._token
 
-    async def sign_in(self, username: str, password: str) -> None:
-        """Sign in; the token is renewed while the client is in use."""
-        request = users_pb.SignInRequest(username=username, password=password)
-        self._remember(await self.users.SignIn(request))
+    async def sign_in(self, username: str, password: str, *, totp_code: str = "", recovery_code: str = "") -> None:
+        """Sign in, with a code of either kind where the account asks for one (MFA_REQUIRED).
+
+        The token is renewed while the client is in use.
+        """
+        request = users_pb.SignInRequest(
+            username=username, password=password, totp_code=totp_code, recovery_code=recovery_code
+        )
+        answer = await self.users.SignIn(request)
+        self._remember(answer, answer.refresh_token)
 
     async def renew(self) -> None:
-        """Trade the token for a new one when it is about to expire. The methods of this class do so by themselves."""
-        if time.monotonic() < self._renew_at:
-            return
-        request = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
-        self._remember(await self.users.RefreshToken(request))
+        """Get a new token when this one is about to expire. The methods of this class do so by themselves."""
+        async with self._renewing:
+            if time.monotonic() < self._renew_at:
+                return
+            if self._refresh_token:
+                refresh = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
+                renewed = await self.users.RefreshToken(refresh)
+                self._remember(renewed, renewed.refresh_token)
+            else:
+                exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
+                self._remember(await self.users.ExchangeApiKey(exchange), "")
 
     async def upload(self, path: Path, told: Callable[[int], None] = lambda _: None) -> str:
         """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far."""
@@ -111,7 +143,7 @@ class Client:
                 await asyncio.sleep(WATCH_PAUSE_SECONDS)
             except errors.Unauthenticated:
                 # The stream may have outlived its token.
-                if not self._refresh_token:
+                if not self._refresh_token and not self._api_key:
                     raise
                 self._renew_at = min(self._renew_at, time.monotonic())
 
@@ -142,9 +174,13 @@ class Client:
             part.unlink(missing_ok=True)
         return size
 
-    def _remember(self, answer: users_pb.SignInResponse | users_pb.RefreshTokenResponse) -> None:
+    def _remember(
+        self,
+        answer: users_pb.SignInResponse | users_pb.RefreshTokenResponse | users_pb.ExchangeApiKeyResponse,
+        refresh_token: str,
+    ) -> None:
         self._token = answer.access_token
-        self._refresh_token = answer.refresh_token
+        self._refresh_token = refresh_token
         self._renew_at = time.monotonic() + max(0.0, answer.expires_in - RENEW_SECONDS)
 
     def _metadata(self) -> calls.Metadata:

@@ -2,7 +2,7 @@
 
 A peer is known by the SPIFFE id of its certificate; a user by the token that the call carries. The
 method's rule (`moneyprinter.access.v1`) says which workloads may call it and which role the user must
-hold. A method without a rule is refused.
+hold, `*` for any user. A method without a rule is refused.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class User:
 
     id: str
     roles: tuple[str, ...]
+    session: str = ""
+    """The session, or the API key, that the token was made for."""
 
 
 _caller: ContextVar[str] = ContextVar("caller")
@@ -88,7 +90,7 @@ class Access:
 
     def __init__(self, config: RuntimeConfig, keys: Keys) -> None:
         self._config = config
-        self._keys = keys
+        self.keys = keys
 
     async def admit(self, method: str, auth_context: dict[str, list[bytes]], metadata: dict[str, str]) -> None:
         """Let a call pass, and remember its caller and user; raise when the contract does not allow it."""
@@ -119,14 +121,14 @@ class Access:
             raise Unauthenticated("sign in first: the call carries no bearer token", reason="TOKEN_INVALID")
         claims = await self._verified(match[1])
         roles = claims.get("roles")
-        found = User(claims["sub"], tuple(roles) if isinstance(roles, list) else ())
-        if role not in found.roles:
+        found = User(claims["sub"], tuple(roles) if isinstance(roles, list) else (), str(claims.get("sid", "")))
+        if role not in ("*", *found.roles):
             raise PermissionDenied(f"this needs the role {role}; ask an administrator for it", reason="ROLE_MISSING")
         return found
 
     async def _verified(self, token: str) -> dict[str, Any]:
         try:
-            key = await self._keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
+            key = await self.keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
             if key is None:
                 raise Unauthenticated("the token is signed with a key that is not ours", reason="TOKEN_INVALID")
             claims: dict[str, Any] = jwt.decode(

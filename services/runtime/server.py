@@ -66,6 +66,8 @@ class Runtime:
         """Set when the service begins to stop: calls that wait for something end now."""
         self.max_calls = 1000
         """How many calls are served at once; more are answered RESOURCE_EXHAUSTED. A wiring may lower it."""
+        self.keys: access.Keys | None = None
+        """The keys of user tokens, when a wiring has them itself; they are asked of the user service otherwise."""
         self.health = Health()
         self.contracts: list[str] = []
         self._server = server
@@ -280,6 +282,7 @@ async def running(
         runtime = chain.runtime = Runtime(service, config, server, stack)
         runtime.port = port
         await stack.enter_async_context(wire(settings, runtime))
+        decide.keys = keys or runtime.keys or decide.keys
         health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
         if config.reflection:
             reflection.enable_server_reflection([*runtime.contracts, reflection.SERVICE_NAME], server)

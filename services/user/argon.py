@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import unicodedata
+from collections.abc import Callable
+from typing import TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+T = TypeVar("T")
 
 # 46 MiB and about 80 ms on a server of today.
 HASHER = PasswordHasher(time_cost=2, memory_cost=47_104, parallelism=1)
@@ -23,17 +28,34 @@ class ArgonPasswords:
 
     async def hash(self, password: str) -> str:
         """The hash to keep."""
-        async with self._turn:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        return await self._in_turn(lambda: self._hasher.hash(_typed(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password is the one of the hash."""
-        async with self._turn:
-            same = await asyncio.to_thread(self._same, password_hash or self._nobody, password)
+        same = await self._in_turn(lambda: self._same(password_hash or self._nobody, _typed(password)))
         return same and password_hash is not None
+
+    def stale(self, password_hash: str) -> bool:
+        """Whether the hash was made with other parameters than those of today."""
+        try:
+            return self._hasher.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        await self._turn.acquire()
+        # A caller that gives up cannot stop the thread: the turn is over when the work is.
+        working = asyncio.get_running_loop().run_in_executor(None, work)
+        working.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(working)
 
     def _same(self, password_hash: str, password: str) -> bool:
         try:
             return self._hasher.verify(password_hash, password)
         except VerifyMismatchError:
             return False
+
+
+def _typed(password: str) -> str:
+    """A password in the one form that RFC 8265 gives it, whatever the keyboard made of its accents."""
+    return unicodedata.normalize("NFC", password)

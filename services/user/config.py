@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.config import Settings
+from services.user.desk import Registration
+
+# Nobody becomes an administrator uninvited.
+Role = Literal["video.process", "audio.generate", "content.manage"]
 
 
 class Config(Settings):
-    """What the user service is told (`MONEYPRINTER_USER_...`)."""
+    """What the user service is told (`MONEYPRINTER_USER_...`). Times are seconds, or as ISO 8601 writes them."""
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_USER_")
 
@@ -21,3 +27,31 @@ class Config(Settings):
     """Where name and password of the first account are written, as JSON, when there is no account yet."""
     hashes_at_once: int = Field(2, ge=1)
     """How many passwords are hashed at once; each takes 46 MB and most of a tenth of a second."""
+    registration: Registration = "invitation"
+    """Who may make an account: nobody, who has an administrator's invitation, or everybody."""
+    registered_roles: tuple[Role, ...] = ("video.process", "audio.generate", "content.manage")
+    """What accounts may do that were made without an invitation, as JSON."""
+    sign_in_failures: int = Field(5, ge=1)
+    """How often one name may fail within 15 minutes, with a password or a code, before it waits for 15 minutes."""
+    address_failures: int = Field(50, ge=1)
+    """The same of one address, whatever the names."""
+    address_registrations: int = Field(10, ge=1)
+    """How many accounts one address may make in an hour without an invitation."""
+    proxies_in_front: int = Field(0, ge=0)
+    """How many proxies of yours stand before the gateway: so many of the last addresses in `x-forwarded-for` are
+    theirs. With too few, everybody seems to come from your proxy, and one guesser's failures are everybody's."""
+    totp_issuer: str = Field("MoneyPrinter", min_length=1, max_length=64)
+    """How authenticator apps call this platform."""
+    signing_key_life: timedelta = Field(timedelta(days=30), gt=timedelta(0))
+    """How long a key signs tokens before the next one is made."""
+    signing_key_notice: timedelta = Field(timedelta(minutes=5), gt=timedelta(0))
+    """How long a new key is listed before it signs, and an old one after its last token has expired: longer than the
+    gateway's and the services' lists (a minute each) and `signing_key_look` together."""
+    signing_key_look: timedelta = Field(timedelta(minutes=1), gt=timedelta(0))
+    """How often each instance looks whether another one has made a key."""
+
+    @model_validator(mode="after")
+    def _notice_is_long_enough(self) -> Self:
+        if self.signing_key_notice < 2 * self.signing_key_look:
+            raise ValueError("signing_key_notice must be at least twice signing_key_look")
+        return self

@@ -1,65 +1,396 @@
-"""Memory: accounts that are gone when the process is, for tests."""
+"""Memory: a Store that is gone when the process is, for tests. Nothing in it waits, so that nothing comes between."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from services.user.accounts import Account, RefreshToken, Throttle
+from services.user.accounts import ADMINISTRATOR, Account, Profile
+from services.user.attempts import Throttle
+from services.user.pages import Listed
+from services.user.store import (
+    DEAD_KEYS_AT_MOST,
+    SESSIONS_AT_MOST,
+    ApiKey,
+    Invitation,
+    Place,
+    RefreshToken,
+    Reset,
+    Rotated,
+    Session,
+    Store,
+    Totp,
+    Use,
+    invitation_invalid,
+    last_administrator,
+    no_account,
+    username_taken,
+)
+
+T = TypeVar("T", bound=Listed)
 
 
 @dataclass
-class _Kept:
-    account_id: str
-    family: str
+class _Token:
+    session_id: str
     expire_time: datetime
-    used: bool = False
+    use: Use | None = None
+
+
+@dataclass
+class _Factor:
+    sealed: bytes
+    confirmed: bool = False
+    last_counter: int = -1
+
+
+@dataclass
+class _Tables:
+    accounts: dict[str, Account] = field(default_factory=dict)
+    attempts: dict[str, list[datetime]] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    tokens: dict[bytes, _Token] = field(default_factory=dict)
+    invitations: dict[bytes, Invitation] = field(default_factory=dict)
+    resets: dict[str, Reset] = field(default_factory=dict)
+    factors: dict[str, _Factor] = field(default_factory=dict)
+    recovery_codes: dict[str, set[bytes]] = field(default_factory=dict)
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+
+    def account(self, account_id: str) -> Account:
+        """An account with what other tables say of it."""
+        if account_id not in self.accounts:
+            raise no_account(account_id)
+        factor = self.factors.get(account_id)
+        return replace(self.accounts[account_id], mfa=factor is not None and factor.confirmed)
+
+    def change(self, account_id: str, change: Callable[[Account], Account]) -> Account:
+        """Replace an account."""
+        self.accounts[account_id] = change(self.account(account_id))
+        return self.account(account_id)
+
+    def keep_an_administrator(self, account_id: str) -> None:
+        """Raises FailedPrecondition when an account is the last administrator."""
+        enabled = {id for id, account in self.accounts.items() if account.administers}
+        if enabled == {account_id}:
+            raise last_administrator()
+
+    def good(self, invitation: Invitation, now: datetime) -> bool:
+        """Whether an invitation can be used."""
+        return now < invitation.expire_time and self.accounts[invitation.creator_id].administers
+
+    def expiry(self, session_id: str) -> datetime:
+        """When the newest token of a session expires."""
+        return max(token.expire_time for token in self.tokens.values() if token.session_id == session_id)
+
+    def end(self, ids: Iterable[str]) -> int:
+        """End sessions."""
+        gone = set(ids)
+        self.sessions = {id: session for id, session in self.sessions.items() if id not in gone}
+        self.tokens = {key: token for key, token in self.tokens.items() if token.session_id not in gone}
+        return len(gone)
+
+    def of(self, account_id: str, keep: str = "") -> list[str]:
+        """The sessions of an account, but one."""
+        return [id for id, session in self.sessions.items() if session.account_id == account_id and id != keep]
+
+
+def store() -> Store:
+    """An empty store."""
+    tables = _Tables()
+    return Store(
+        MemoryAccounts(tables),
+        MemoryAttempts(tables),
+        MemorySessions(tables),
+        MemoryInvitations(tables),
+        MemoryFactors(tables),
+        MemoryKeys(tables),
+    )
 
 
 class MemoryAccounts:
-    """An AccountStore without a database."""
+    """An AccountStore."""
 
-    def __init__(self) -> None:
-        self._accounts: dict[str, Account] = {}
-        self._tokens: dict[bytes, _Kept] = {}
-        self._attempts: dict[str, list[datetime]] = {}
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
 
     async def empty(self) -> bool:
-        """Whether there is no account."""
-        return not self._accounts
+        return not self._tables.accounts
 
-    async def add_first(self, account: Account, now: datetime) -> bool:
-        """Add an account if there is none."""
-        if self._accounts:
+    async def add_first(self, account: Account) -> bool:
+        if self._tables.accounts:
             return False
-        self._accounts[account.id] = account
+        self._tables.accounts[account.id] = account
         return True
 
-    async def named(self, username: str) -> Account | None:
-        """The account of a name."""
-        return next((account for account in self._accounts.values() if account.username == username), None)
+    async def find(self, account_id: str) -> Account | None:
+        return self._tables.account(account_id) if account_id in self._tables.accounts else None
 
-    async def attempt(self, username: str, throttle: Throttle, now: datetime) -> timedelta | None:
-        """Note an attempt, or say how long to wait."""
-        self._attempts[username], wait = throttle.admit(self._attempts.get(username, []), now)
+    async def named(self, username: str) -> Account | None:
+        found = (id for id, account in self._tables.accounts.items() if account.username == username)
+        return next((self._tables.account(id) for id in found), None)
+
+    async def page(self, size: int, after: Place | None) -> list[Account]:
+        return _page([self._tables.account(id) for id in self._tables.accounts], size, after)
+
+    async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
+        if invitation_sha256 is not None:
+            invitation = self._tables.invitations.get(invitation_sha256)
+            if invitation is None or not self._tables.good(invitation, account.create_time):
+                raise invitation_invalid()
+        if await self.named(account.username):
+            raise username_taken(account.username)
+        if invitation_sha256 is not None:
+            del self._tables.invitations[invitation_sha256]
+        self._tables.accounts[account.id] = account
+
+    async def set_profile(self, account_id: str, profile: Profile) -> Account:
+        return self._tables.change(account_id, lambda account: replace(account, profile=profile))
+
+    async def set_password(self, account_id: str, old_hash: str, new_hash: str, keep_session: str) -> bool:
+        if not await self.rehash(account_id, old_hash, new_hash):
+            return False
+        self._tables.resets.pop(account_id, None)
+        self._tables.end(self._tables.of(account_id, keep_session))
+        return True
+
+    async def rehash(self, account_id: str, old_hash: str, new_hash: str) -> bool:
+        if self._tables.account(account_id).password_hash != old_hash:
+            return False
+        self._tables.change(account_id, lambda account: replace(account, password_hash=new_hash))
+        return True
+
+    async def set_roles(self, account_id: str, roles: tuple[str, ...]) -> Account:
+        self._tables.account(account_id)
+        if ADMINISTRATOR not in roles:
+            self._tables.keep_an_administrator(account_id)
+        return self._tables.change(account_id, lambda account: replace(account, roles=roles))
+
+    async def disable(self, account_id: str, now: datetime) -> Account:
+        self._tables.account(account_id)
+        self._tables.keep_an_administrator(account_id)
+        self._tables.end(self._tables.of(account_id))
+        return self._tables.change(
+            account_id, lambda account: replace(account, disable_time=account.disable_time or now)
+        )
+
+    async def enable(self, account_id: str) -> Account:
+        return self._tables.change(account_id, lambda account: replace(account, disable_time=None))
+
+    async def begin_reset(self, account_id: str, reset: Reset, disable_totp: bool) -> Account:
+        self._tables.account(account_id)
+        self._tables.resets[account_id] = reset
+        self._tables.end(self._tables.of(account_id))
+        if disable_totp:
+            self._tables.factors.pop(account_id, None)
+            self._tables.recovery_codes.pop(account_id, None)
+        return self._tables.change(account_id, lambda account: replace(account, password_hash=None))
+
+    async def resetting(self, sha256: bytes, now: datetime) -> Account | None:
+        found = (id for id, reset in self._tables.resets.items() if reset.sha256 == sha256 and now < reset.expire_time)
+        return next((self._tables.account(id) for id in found), None)
+
+    async def end_reset(self, sha256: bytes, new_hash: str, now: datetime) -> Account | None:
+        account = await self.resetting(sha256, now)
+        if account is None:
+            return None
+        del self._tables.resets[account.id]
+        return self._tables.change(account.id, lambda account: replace(account, password_hash=new_hash))
+
+
+class MemoryAttempts:
+    """An AttemptStore."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._times = tables.attempts
+
+    async def begin(self, key: str, throttle: Throttle, now: datetime) -> timedelta | None:
+        self._times[key], wait = throttle.admit(self._times.get(key, []), now)
         return wait
 
-    async def forget_attempts(self, username: str) -> None:
-        """Forget the attempts of a name."""
-        self._attempts.pop(username, None)
+    async def withdraw(self, key: str, time: datetime) -> None:
+        if time in self._times.get(key, []):
+            self._times[key].remove(time)
 
-    async def begin(self, account_id: str, family: str, token: RefreshToken, now: datetime) -> None:
-        """Keep a first token."""
-        self._tokens[token.sha256] = _Kept(account_id, family, token.expire_time)
+    async def forget(self, key: str) -> None:
+        self._times.pop(key, None)
 
-    async def rotate(self, sha256: bytes, successor: RefreshToken, now: datetime) -> Account | None:
-        """Replace a token."""
-        kept = self._tokens.get(sha256)
-        if kept is None or kept.expire_time <= now:
+    async def wait(self, key: str, throttle: Throttle, now: datetime) -> timedelta | None:
+        return throttle.wait(self._times.get(key, []), now)
+
+
+class MemorySessions:
+    """A SessionStore."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    async def begin(self, session: Session, token: RefreshToken, password_hash: str) -> bool:
+        account = self._tables.account(session.account_id)
+        if account.disable_time or account.password_hash != password_hash:
+            return False
+        newest = await self.listed(account.id, session.create_time)
+        self._tables.end(former.id for former in newest[SESSIONS_AT_MOST - 1 :])
+        self._tables.sessions[session.id] = session
+        self._tables.tokens[token.sha256] = _Token(session.id, token.expire_time)
+        return True
+
+    async def rotate(self, sha256: bytes, use: Use) -> Rotated | None:
+        token = self._tables.tokens.get(sha256)
+        if token is None or token.expire_time <= use.time:
             return None
-        if kept.used:
-            self._tokens = {key: other for key, other in self._tokens.items() if other.family != kept.family}
+        session = self._tables.sessions[token.session_id]
+        account = self._tables.account(session.account_id)
+        if token.use is not None:
+            successor = self._tables.tokens[token.use.successor.sha256]
+            if token.use.repeated_by(use, successor.use is not None):
+                return Rotated(account, session.id, token.use.salt)
+            self._tables.end([session.id])
+            return Rotated(account, session.id, None)
+        token.use = use
+        self._tables.tokens[use.successor.sha256] = _Token(session.id, use.successor.expire_time)
+        self._tables.sessions[session.id] = replace(session, use_time=use.time, client=use.client)
+        return Rotated(account, session.id, use.salt)
+
+    async def holder(self, session_id: str, now: datetime) -> Account | None:
+        session = self._tables.sessions.get(session_id)
+        if session is None or self._tables.expiry(session_id) <= now:
             return None
-        kept.used = True
-        self._tokens[successor.sha256] = _Kept(kept.account_id, kept.family, successor.expire_time)
-        return self._accounts[kept.account_id]
+        account = self._tables.account(session.account_id)
+        return None if account.disable_time else account
+
+    async def listed(self, account_id: str, now: datetime) -> list[Session]:
+        ids = [id for id in self._tables.of(account_id) if self._tables.expiry(id) > now]
+        found = [self._tables.sessions[id] for id in ids]
+        return sorted(found, key=lambda session: (session.use_time, session.id), reverse=True)
+
+    async def end(self, account_id: str, session_id: str) -> bool:
+        return self._tables.end(id for id in self._tables.of(account_id) if id == session_id) == 1
+
+    async def end_all(self, account_id: str, keep: str = "") -> int:
+        return self._tables.end(self._tables.of(account_id, keep))
+
+    async def end_by_token(self, sha256: bytes) -> Session | None:
+        token = self._tables.tokens.get(sha256)
+        if token is None:
+            return None
+        session = self._tables.sessions[token.session_id]
+        self._tables.end([session.id])
+        return session
+
+
+class MemoryInvitations:
+    """An InvitationStore."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+        self._kept = tables.invitations
+
+    async def add(self, invitation: Invitation) -> None:
+        self._kept[invitation.sha256] = invitation
+
+    async def find(self, sha256: bytes, now: datetime) -> Invitation | None:
+        found = self._kept.get(sha256)
+        return found if found and self._tables.good(found, now) else None
+
+    async def page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
+        return _page([found for found in self._kept.values() if self._tables.good(found, now)], size, after)
+
+    async def delete(self, invitation_id: str, now: datetime) -> bool:
+        for sha256, found in list(self._kept.items()):
+            if found.id == invitation_id and self._tables.good(found, now):
+                del self._kept[sha256]
+                return True
+        return False
+
+
+class MemoryFactors:
+    """A FactorStore."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._factors = tables.factors
+        self._codes = tables.recovery_codes
+
+    async def totp(self, account_id: str) -> Totp | None:
+        found = self._factors.get(account_id)
+        return Totp(found.sealed, found.confirmed) if found else None
+
+    async def enrol(self, account_id: str, sealed: bytes) -> bool:
+        found = self._factors.get(account_id)
+        if found and found.confirmed:
+            return False
+        self._factors[account_id] = _Factor(sealed)
+        return True
+
+    async def confirm(self, account_id: str, sealed: bytes, counter: int, codes: tuple[bytes, ...]) -> bool:
+        found = self._factors.get(account_id)
+        if found is None or found.confirmed or found.sealed != sealed:
+            return False
+        found.confirmed, found.last_counter = True, counter
+        self._codes[account_id] = set(codes)
+        return True
+
+    async def use_counter(self, account_id: str, counter: int) -> bool:
+        found = self._factors.get(account_id)
+        if found is None or not found.confirmed or counter <= found.last_counter:
+            return False
+        found.last_counter = counter
+        return True
+
+    async def use_recovery_code(self, account_id: str, digest: bytes) -> bool:
+        codes = self._codes.get(account_id, set())
+        if digest not in codes:
+            return False
+        codes.remove(digest)
+        return True
+
+    async def disable(self, account_id: str) -> bool:
+        self._codes.pop(account_id, None)
+        return self._factors.pop(account_id, None) is not None
+
+
+class MemoryKeys:
+    """A KeyStore."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    async def add(self, key: ApiKey, at_most: int) -> bool:
+        if len([other for other in await self.listed(key.account_id) if other.good(key.create_time)]) >= at_most:
+            return False
+        dead = [other for other in await self.listed(key.account_id) if not other.good(key.create_time)]
+        for other in dead[DEAD_KEYS_AT_MOST:]:
+            del self._tables.keys[other.id]
+        self._tables.keys[key.id] = key
+        return True
+
+    async def find(self, key_id: str) -> tuple[ApiKey, Account] | None:
+        key = self._tables.keys.get(key_id)
+        return (key, self._tables.account(key.account_id)) if key else None
+
+    async def used(self, key_id: str, address: str, now: datetime) -> None:
+        self._tables.keys[key_id] = replace(self._tables.keys[key_id], use_time=now, use_address=address)
+
+    async def listed(self, account_id: str) -> list[ApiKey]:
+        return _page([key for key in self._tables.keys.values() if key.account_id == account_id], 0, None)
+
+    async def revoke(self, account_id: str, key_id: str, now: datetime) -> bool:
+        key = self._tables.keys.get(key_id)
+        if key is None or key.account_id != account_id:
+            return False
+        self._tables.keys[key_id] = replace(key, revoke_time=key.revoke_time or now)
+        return True
+
+    async def revoke_all(self, account_id: str, now: datetime) -> int:
+        good = [key for key in await self.listed(account_id) if key.good(now)]
+        for key in good:
+            await self.revoke(account_id, key.id, now)
+        return len(good)
+
+
+def _page(found: list[T], size: int, after: Place | None) -> list[T]:
+    """Newest first; 0: all."""
+    ordered = sorted(found, key=lambda item: (item.create_time, item.id), reverse=True)
+    rest = [item for item in ordered if after is None or (item.create_time, item.id) < after]
+    return rest[:size] if size else rest

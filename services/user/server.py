@@ -5,22 +5,27 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
-from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
-from services.runtime import db
+from moneyprinter.user.v1 import account_service_pb2_grpc, administration_service_pb2_grpc, user_service_pb2_grpc
+from services.runtime import access, db
 from services.runtime.server import Runtime, connected
-from services.user import accounts, signing_key
+from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords
+from services.user.attempts import Guard, Limits
+from services.user.audit import LoggedAudit
 from services.user.config import Config
+from services.user.config_secrets import ConfigSecrets
+from services.user.desk import Desk, Policy
 from services.user.first_account import PrivateFile
-from services.user.postgres import PostgresAccounts
-from services.user.servicer import UserServicer
-from services.user.sessions import Desk
-from services.user.tokens import JwtTokens
+from services.user.otp import AuthenticatorCodes
+from services.user.servicer import AccountServicer, AdministrationServicer, UserServicer
+from services.user.signing_keys import KeyRing, Schedule
 
 log = structlog.get_logger()
 
@@ -34,15 +39,56 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the accounts of the database."""
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await connected(channel, "config")
-    key = await signing_key.fetch(config_service_pb2_grpc.ConfigServiceStub(channel))
-    tokens = JwtTokens(key, runtime.config.token_issuer, runtime.config.token_audience)
+    kept = ConfigSecrets(config_service_pb2_grpc.ConfigServiceStub(channel))
+    schedule = Schedule(config.signing_key_life, config.signing_key_notice, tokens.LIFE)
+    keys = KeyRing(kept, schedule, tokens.new_key, _now)
+    await keys.look()
+    signed = tokens.JwtTokens(keys, runtime.config.token_issuer, runtime.config.token_audience)
+    signed.listed(_now())
+    runtime.keys = access.Keys(_listed(signed))
+    seal = sealing.AesSeal(await kept.fetch(sealing.NAME, sealing.new_key))
     passwords = ArgonPasswords(config.hashes_at_once)
     async with db.open_pool(runtime.service, config.database) as pool:
-        store = PostgresAccounts(pool)
+        store = postgres.store(pool)
         draft = accounts.Draft(f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(18))
-        if await accounts.make_first(store, passwords, PrivateFile(config.first_account_file), draft, _now()):
+        if await accounts.make_first(store.accounts, passwords, PrivateFile(config.first_account_file), draft, _now()):
             log.info("first account made", username=accounts.FIRST_USERNAME, file=str(config.first_account_file))
-        desk = Desk(store, passwords, tokens, now=_now, random=lambda: secrets.token_urlsafe(32))
-        runtime.check("database", store.ping)
-        runtime.add(pb_grpc.add_UserServiceServicer_to_server, UserServicer(desk, tokens.public_key))
-        yield
+        desk = Desk(
+            store=store,
+            guard=Guard(store.attempts, _limits(config)),
+            passwords=passwords,
+            tokens=signed,
+            codes=AuthenticatorCodes(config.totp_issuer),
+            seal=seal,
+            audit=LoggedAudit(),
+            now=_now,
+            random=secrets.token_bytes,
+            policy=Policy(config.registration, config.registered_roles),
+        )
+        runtime.check("database", lambda: postgres.ping(pool))
+        runtime.check("signing-keys", keys.known)
+        hops = config.proxies_in_front
+        runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(desk, signed, hops))
+        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk, hops))
+        runtime.add(
+            administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
+            AdministrationServicer(desk, keys, signed, hops),
+        )
+        async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
+            yield
+
+
+def _limits(config: Config) -> Limits:
+    usual = Limits()
+    return Limits(
+        name=replace(usual.name, attempts=config.sign_in_failures),
+        address=replace(usual.address, attempts=config.address_failures),
+        registration=replace(usual.registration, attempts=config.address_registrations),
+    )
+
+
+def _listed(signed: tokens.JwtTokens) -> Any:
+    async def fetch() -> dict[str, Any]:
+        return {"keys": signed.listed(_now())}
+
+    return fetch

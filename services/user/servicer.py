@@ -2,37 +2,326 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from datetime import datetime, timedelta
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from moneyprinter.user.v1 import account_pb2, account_service_pb2_grpc, administration_service_pb2_grpc
+from moneyprinter.user.v1 import account_service_pb2 as own
+from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
-from services.user import sessions
+from services.runtime import access
+from services.user import administration, api_keys, mfa, profile, registration, sessions, signing_keys
+from services.user.accounts import Account, Profile
+from services.user.desk import Actor, Desk
+from services.user.mfa import Code
+from services.user.pages import Wanted
+from services.user.sessions import Credentials, Tokens
+from services.user.signing_keys import KeyRing
+from services.user.store import ApiKey, Client, Invitation, Session
+from services.user.tokens import JwtTokens
+
+AGENT_MAX = 256
+CREATED = (("x-http-code", "201"),)
 
 
 class UserServicer(pb_grpc.UserServiceServicer):
-    """Sign-in, tokens and the keys that they are checked with."""
+    """Sign-in, registration, tokens and the keys that they are checked with."""
 
-    def __init__(self, desk: sessions.Desk, public_key: Mapping[str, str]) -> None:
+    def __init__(self, desk: Desk, tokens: JwtTokens, proxies_in_front: int) -> None:
         self._desk = desk
-        self._public_key = public_key
+        self._tokens = tokens
+        self._hops = proxies_in_front
 
     async def SignIn(self, request: pb.SignInRequest, context: Any) -> pb.SignInResponse:
-        session = await sessions.sign_in(self._desk, request.username, request.password)
-        return pb.SignInResponse(**_fields(session))
+        code = Code(request.totp_code, request.recovery_code)
+        credentials = Credentials(request.username, request.password, code)
+        return pb.SignInResponse(**_tokens(await sessions.sign_in(self._desk, credentials, self._client(context))))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Any) -> pb.RefreshTokenResponse:
-        session = await sessions.refresh(self._desk, request.refresh_token)
-        return pb.RefreshTokenResponse(**_fields(session))
+        tokens = await sessions.refresh(self._desk, request.refresh_token, self._client(context))
+        return pb.RefreshTokenResponse(**_tokens(tokens))
+
+    async def SignOut(self, request: pb.SignOutRequest, context: Any) -> pb.SignOutResponse:
+        await sessions.sign_out(self._desk, request.refresh_token, self._client(context))
+        return pb.SignOutResponse()
+
+    async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Any) -> pb.ExchangeApiKeyResponse:
+        tokens = await api_keys.exchange(self._desk, request.api_key, self._client(context))
+        return pb.ExchangeApiKeyResponse(**_access(tokens))
+
+    async def Register(self, request: pb.RegisterRequest, context: Any) -> pb.RegisterResponse:
+        wish = registration.Wish(
+            username=request.username,
+            password=request.password,
+            invitation_token=request.invitation_token,
+            profile=Profile(request.display_name, request.email, request.locale),
+        )
+        account = await registration.register(self._desk, wish, self._client(context))
+        await context.send_initial_metadata(CREATED)
+        return pb.RegisterResponse(account=_account(account))
+
+    async def SetPassword(self, request: pb.SetPasswordRequest, context: Any) -> pb.SetPasswordResponse:
+        client = self._client(context)
+        await registration.set_password(self._desk, request.reset_token, request.new_password, client)
+        return pb.SetPasswordResponse()
 
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: Any) -> pb.ListSigningKeysResponse:
-        return pb.ListSigningKeysResponse(keys=[pb.SigningKey(**self._public_key)])
+        keys = self._tokens.listed(self._desk.now())
+        return pb.ListSigningKeysResponse(keys=[pb.SigningKey(**key) for key in keys])
+
+    def _client(self, context: Any) -> Client:
+        return client_of(context, self._hops)
 
 
-def _fields(session: sessions.Session) -> dict[str, Any]:
+class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
+    """One's own account."""
+
+    def __init__(self, desk: Desk, proxies_in_front: int) -> None:
+        self._desk = desk
+        self._hops = proxies_in_front
+
+    async def GetProfile(self, request: own.GetProfileRequest, context: Any) -> own.GetProfileResponse:
+        return own.GetProfileResponse(account=_account(await profile.get(self._desk, self._actor(context))))
+
+    async def UpdateProfile(self, request: own.UpdateProfileRequest, context: Any) -> own.UpdateProfileResponse:
+        changes = profile.Changes(
+            display_name=_given(request, "display_name"),
+            email=_given(request, "email"),
+            locale=_given(request, "locale"),
+        )
+        account = await profile.update(self._desk, self._actor(context), changes)
+        return own.UpdateProfileResponse(account=_account(account))
+
+    async def ChangePassword(self, request: own.ChangePasswordRequest, context: Any) -> own.ChangePasswordResponse:
+        actor = self._actor(context)
+        await profile.change_password(self._desk, actor, request.old_password, request.new_password)
+        return own.ChangePasswordResponse()
+
+    async def CloseAccount(self, request: own.CloseAccountRequest, context: Any) -> own.CloseAccountResponse:
+        await profile.close(self._desk, self._actor(context), request.password)
+        return own.CloseAccountResponse()
+
+    async def ListSessions(self, request: own.ListSessionsRequest, context: Any) -> own.ListSessionsResponse:
+        actor = self._actor(context)
+        found = await sessions.listed(self._desk, actor)
+        return own.ListSessionsResponse(sessions=[_session(session, actor) for session in found])
+
+    async def EndSession(self, request: own.EndSessionRequest, context: Any) -> own.EndSessionResponse:
+        await sessions.end(self._desk, self._actor(context), request.session_id)
+        return own.EndSessionResponse()
+
+    async def EndSessions(self, request: own.EndSessionsRequest, context: Any) -> own.EndSessionsResponse:
+        ended = await sessions.end_all(self._desk, self._actor(context), request.keep_current)
+        return own.EndSessionsResponse(ended_count=ended)
+
+    async def EnrollTotp(self, request: own.EnrollTotpRequest, context: Any) -> own.EnrollTotpResponse:
+        enrolment = await mfa.enrol(self._desk, self._actor(context), request.password)
+        return own.EnrollTotpResponse(secret=enrolment.secret, otpauth_uri=enrolment.uri)
+
+    async def ConfirmTotp(self, request: own.ConfirmTotpRequest, context: Any) -> own.ConfirmTotpResponse:
+        codes = await mfa.confirm(self._desk, self._actor(context), request.totp_code)
+        return own.ConfirmTotpResponse(recovery_codes=codes)
+
+    async def DisableTotp(self, request: own.DisableTotpRequest, context: Any) -> own.DisableTotpResponse:
+        code = Code(request.totp_code, request.recovery_code)
+        await mfa.disable(self._desk, self._actor(context), request.password, code)
+        return own.DisableTotpResponse()
+
+    async def CreateApiKey(self, request: own.CreateApiKeyRequest, context: Any) -> own.CreateApiKeyResponse:
+        wish = api_keys.Wish(request.display_name, tuple(request.roles), _period(request, "valid_for"))
+        shown, key = await api_keys.create(self._desk, self._actor(context), wish)
+        await context.send_initial_metadata(CREATED)
+        return own.CreateApiKeyResponse(api_key=shown, key=_key(key))
+
+    async def ListApiKeys(self, request: own.ListApiKeysRequest, context: Any) -> own.ListApiKeysResponse:
+        found = await api_keys.listed(self._desk, self._actor(context))
+        return own.ListApiKeysResponse(keys=[_key(key) for key in found])
+
+    async def RevokeApiKey(self, request: own.RevokeApiKeyRequest, context: Any) -> own.RevokeApiKeyResponse:
+        await api_keys.revoke(self._desk, self._actor(context), request.key_id)
+        return own.RevokeApiKeyResponse()
+
+    def _actor(self, context: Any) -> Actor:
+        return _actor(context, self._hops)
+
+
+class AdministrationServicer(administration_service_pb2_grpc.AdministrationServiceServicer):
+    """Other people's accounts, invitations, and the keys that tokens are signed with."""
+
+    def __init__(self, desk: Desk, keys: KeyRing, tokens: JwtTokens, proxies_in_front: int) -> None:
+        self._desk = desk
+        self._keys = keys
+        self._tokens = tokens
+        self._hops = proxies_in_front
+
+    async def ListAccounts(self, request: admin.ListAccountsRequest, context: Any) -> admin.ListAccountsResponse:
+        wanted = Wanted(request.page_size, request.page_token)
+        page = await administration.accounts(self._desk, self._actor(context), wanted)
+        return admin.ListAccountsResponse(accounts=map(_account, page.items), next_page_token=page.next_token)
+
+    async def GetAccount(self, request: admin.GetAccountRequest, context: Any) -> admin.GetAccountResponse:
+        seen = await administration.get(self._desk, self._actor(context), request.account_id)
+        return admin.GetAccountResponse(account=_account(seen.account), lock_end_time=_time(seen.lock_end))
+
+    async def SetRoles(self, request: admin.SetRolesRequest, context: Any) -> admin.SetRolesResponse:
+        actor = self._actor(context)
+        account = await administration.set_roles(self._desk, actor, request.account_id, tuple(request.roles))
+        return admin.SetRolesResponse(account=_account(account))
+
+    async def DisableAccount(self, request: admin.DisableAccountRequest, context: Any) -> admin.DisableAccountResponse:
+        account = await administration.disable(self._desk, self._actor(context), request.account_id)
+        return admin.DisableAccountResponse(account=_account(account))
+
+    async def EnableAccount(self, request: admin.EnableAccountRequest, context: Any) -> admin.EnableAccountResponse:
+        account = await administration.enable(self._desk, self._actor(context), request.account_id)
+        return admin.EnableAccountResponse(account=_account(account))
+
+    async def UnlockAccount(self, request: admin.UnlockAccountRequest, context: Any) -> admin.UnlockAccountResponse:
+        await administration.unlock(self._desk, self._actor(context), request.account_id)
+        return admin.UnlockAccountResponse()
+
+    async def EndAccountSessions(
+        self, request: admin.EndAccountSessionsRequest, context: Any
+    ) -> admin.EndAccountSessionsResponse:
+        actor = self._actor(context)
+        ended = await administration.end_sessions(self._desk, actor, request.account_id, request.revoke_api_keys)
+        return admin.EndAccountSessionsResponse(ended_count=ended.sessions, revoked_count=ended.keys)
+
+    async def ResetPassword(self, request: admin.ResetPasswordRequest, context: Any) -> admin.ResetPasswordResponse:
+        actor = self._actor(context)
+        reset = await administration.reset_password(self._desk, actor, request.account_id, request.disable_totp)
+        return admin.ResetPasswordResponse(reset_token=reset.token, expire_time=_time(reset.expire_time))
+
+    async def CreateInvitation(
+        self, request: admin.CreateInvitationRequest, context: Any
+    ) -> admin.CreateInvitationResponse:
+        guest = registration.Guest(tuple(request.roles), request.note, _period(request, "valid_for"))
+        token, invitation = await registration.invite(self._desk, self._actor(context), guest)
+        await context.send_initial_metadata(CREATED)
+        return admin.CreateInvitationResponse(invitation_token=token, invitation=_invitation(invitation))
+
+    async def ListInvitations(
+        self, request: admin.ListInvitationsRequest, context: Any
+    ) -> admin.ListInvitationsResponse:
+        wanted = Wanted(request.page_size, request.page_token)
+        page = await registration.invitations(self._desk, self._actor(context), wanted)
+        return admin.ListInvitationsResponse(invitations=map(_invitation, page.items), next_page_token=page.next_token)
+
+    async def DeleteInvitation(
+        self, request: admin.DeleteInvitationRequest, context: Any
+    ) -> admin.DeleteInvitationResponse:
+        await registration.disinvite(self._desk, self._actor(context), request.invitation_id)
+        return admin.DeleteInvitationResponse()
+
+    async def RotateSigningKey(
+        self, request: admin.RotateSigningKeyRequest, context: Any
+    ) -> admin.RotateSigningKeyResponse:
+        key = await signing_keys.rotate(self._desk, self._keys, self._actor(context))
+        return admin.RotateSigningKeyResponse(kid=self._tokens.key_id(key.pem), sign_time=_time(key.sign_time))
+
+    def _actor(self, context: Any) -> Actor:
+        return _actor(context, self._hops)
+
+
+def client_of(context: Any, proxies_in_front: int) -> Client:
+    """Where a request came from, as the gateway says: it alone may call, and appends to what clients claim."""
+    metadata = dict(context.invocation_metadata())
+    passed = str(metadata.get("x-forwarded-for", "")).split(",")
+    address = passed[-1 - proxies_in_front].strip() if len(passed) > proxies_in_front else ""
+    try:
+        address = str(ipaddress.ip_address(address))
+    except ValueError:
+        address = ""
+    agent = str(metadata.get("user-agent", ""))[:AGENT_MAX]
+    return Client(address, "".join(letter for letter in agent if letter.isprintable()))
+
+
+def _actor(context: Any, proxies_in_front: int) -> Actor:
+    user = access.user()
+    return Actor(user.id, user.session, client_of(context, proxies_in_front))
+
+
+def _access(tokens: Tokens) -> dict[str, Any]:
     return {
-        "access_token": session.access_token,
+        "access_token": tokens.access_token,
         "token_type": "Bearer",
-        "expires_in": int(session.access_life.total_seconds()),
-        "refresh_token": session.refresh_token,
+        "expires_in": int(tokens.access_life.total_seconds()),
     }
+
+
+def _tokens(tokens: Tokens) -> dict[str, Any]:
+    return {**_access(tokens), "refresh_token": tokens.refresh_token}
+
+
+def _account(account: Account) -> account_pb2.Account:
+    return account_pb2.Account(
+        account_id=account.id,
+        username=account.username,
+        roles=account.roles,
+        display_name=account.profile.display_name,
+        email=account.profile.email,
+        locale=account.profile.locale,
+        create_time=_time(account.create_time),
+        disable_time=_time(account.disable_time),
+        mfa_enabled=account.mfa,
+    )
+
+
+def _session(session: Session, actor: Actor) -> own.Session:
+    return own.Session(
+        session_id=session.id,
+        create_time=_time(session.create_time),
+        last_use_time=_time(session.use_time),
+        address=session.client.address,
+        user_agent=session.client.user_agent,
+        current=session.id == actor.session_id,
+    )
+
+
+def _key(key: ApiKey) -> own.ApiKey:
+    return own.ApiKey(
+        key_id=key.id,
+        display_name=key.display_name,
+        roles=key.roles,
+        create_time=_time(key.create_time),
+        expire_time=_time(key.expire_time),
+        last_use_time=_time(key.use_time),
+        last_use_address=key.use_address,
+        revoke_time=_time(key.revoke_time),
+    )
+
+
+def _invitation(invitation: Invitation) -> admin.Invitation:
+    return admin.Invitation(
+        invitation_id=invitation.id,
+        roles=invitation.roles,
+        note=invitation.note,
+        creator_id=invitation.creator_id,
+        create_time=_time(invitation.create_time),
+        expire_time=_time(invitation.expire_time),
+    )
+
+
+def _given(request: Message, field: str) -> str | None:
+    return str(getattr(request, field)) if request.HasField(field) else None
+
+
+def _period(request: Message, field: str) -> timedelta | None:
+    if not request.HasField(field):
+        return None
+    period: Duration = getattr(request, field)
+    return period.ToTimedelta()
+
+
+def _time(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

@@ -133,16 +133,22 @@ def _check_picture(file: Path, seconds: float) -> None:
     assert shown[-1] == 0, "no caption after the last word"
 
 
-async def test_tokens_are_refreshed_once(platform: RunningPlatform) -> None:
+async def test_a_refresh_token_that_comes_again_ends_its_session(platform: RunningPlatform) -> None:
     account = json.loads((platform.data / "first-account").read_text())
     async with httpx.AsyncClient(base_url=platform.url) as client:
+
+        async def refresh(tokens: dict[str, Any]) -> httpx.Response:
+            return await client.post("/v1/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+
         first = (await client.post("/v1/auth/sign-in", json=account)).json()
-        again = await client.post("/v1/auth/refresh", json={"refresh_token": first["refresh_token"]})
+        again = await refresh(first)
         assert again.status_code == 200
         bearer = {"authorization": f"Bearer {again.json()['access_token']}"}
         assert (await client.get("/v1/videos", headers=bearer)).status_code == 200
-        replayed = await client.post("/v1/auth/refresh", json={"refresh_token": first["refresh_token"]})
-        assert replayed.status_code == 401
+        newest = await refresh(again.json())
+        assert newest.status_code == 200
+        assert (await refresh(first)).status_code == 401
+        assert (await refresh(newest.json())).status_code == 401
         wrong = await client.post("/v1/auth/sign-in", json={**account, "password": "wrong"})
         assert wrong.status_code == 401
 

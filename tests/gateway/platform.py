@@ -203,7 +203,7 @@ def public_key(key: Any, key_id: str = "test") -> dict[str, Any]:
 @asynccontextmanager
 async def running(mesh: Mesh, folder: Path) -> AsyncIterator[tuple[Platform, proxy.Proxy]]:
     """Run the public services and a gateway that has their keys."""
-    platform = Platform(mesh, Users([public_key(mesh._key)]))
+    platform = Platform(mesh, Users([public_key(mesh._key)]))  # type: ignore[abstract]
     async with AsyncExitStack() as stack:
         for service in ("orchestrator", "user", "monitoring"):
             await platform.start(service)

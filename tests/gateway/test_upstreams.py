@@ -36,7 +36,7 @@ async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_k
     ports = {**dict.fromkeys(PORTS, 0), "user": proxy.free_port(), "monitoring": proxy.free_port()}
     config = RuntimeConfig(certificates=certificates, ports=ports, scratch=tmp_path / "scratch", grace_seconds=0.1)
     async with Mesh(config) as mesh:
-        users = Users([public_key(mesh._key)])
+        users = Users([public_key(mesh._key)])  # type: ignore[abstract]
         platform = Platform(mesh, users)
         await platform.start("orchestrator")
         async with proxy.running(platform.gateway(), tmp_path / "gateway") as gateway:

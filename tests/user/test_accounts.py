@@ -1,123 +1,256 @@
-"""One suite for every store of accounts, and the making of the first one."""
+"""One suite for every store of accounts, what names and passwords may be, and the making of the first account."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import stat
+import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from moneyprinter import errors
 from services.runtime.config import ConfigError
-from services.user.accounts import ALL_ROLES, Account, AccountStore, Draft, RefreshToken, Throttle, make_first
+from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_password, checked_name, make_first
 from services.user.argon import HASHER, ArgonPasswords
 from services.user.first_account import PrivateFile
-from tests.user.conftest import Clock
+from services.user.store import Invitation, Reset, Store
+from tests.stored import until
+from tests.user.conftest import START, Clock
 
-ADA = Account("user_ada", "ada", "a hash", ("video.process",))
-BOB = Account("user_bob", "bob", "another hash", ("user.admin",))
-THROTTLE = Throttle(attempts=3, window=timedelta(minutes=5))
+ADA = Account("user_ada", "ada", "a hash", ("video.process",), START)
+BOB = Account("user_bob", "bob", "another hash", ("user.admin",), START)
 DRAFT = Draft("user_1", "correct horse")
 
 
-async def test_the_first_account_is_the_only_first_one(store: AccountStore, clock: Clock) -> None:
-    assert await store.empty()
-    assert await store.add_first(ADA, clock())
-    assert not await store.add_first(BOB, clock())
-    assert not await store.empty()
-    assert await store.named("ada") == ADA
-    assert await store.named("bob") is None
+async def test_the_first_account_is_the_only_first_one(store: Store) -> None:
+    assert await store.accounts.empty()
+    assert await store.accounts.add_first(ADA)
+    assert not await store.accounts.add_first(BOB)
+    assert not await store.accounts.empty()
+    assert await store.accounts.named("ada") == ADA
+    assert await store.accounts.named("bob") is None
 
 
-async def test_of_many_first_accounts_at_once_one_is_made(store: AccountStore, clock: Clock) -> None:
+async def test_of_many_first_accounts_at_once_one_is_made(store: Store) -> None:
     made = await asyncio.gather(
-        *(store.add_first(Account(f"user_{n}", f"name {n}", "h", ()), clock()) for n in range(12))
+        *(store.accounts.add_first(Account(f"user_{n}", f"name {n}", "h", (), START)) for n in range(12))
     )
     assert sorted(made) == [False] * 11 + [True]
 
 
 @pytest.mark.parametrize("name", ["Ada", "ada ", "", "x\0y", "ада", "' OR 1=1 --", "%"])
-async def test_only_the_very_name_finds_an_account(store: AccountStore, clock: Clock, name: str) -> None:
-    await store.add_first(ADA, clock())
-    assert await store.named(name) is None
+async def test_only_the_very_name_finds_an_account(store: Store, name: str) -> None:
+    await store.accounts.add_first(ADA)
+    assert await store.accounts.named(name) is None
 
 
-async def test_too_many_attempts_have_to_wait_until_the_oldest_is_over(store: AccountStore, clock: Clock) -> None:
-    for _ in range(3):
-        assert await store.attempt("ada", THROTTLE, clock()) is None
-        clock.pass_by(timedelta(minutes=1))
-    assert await store.attempt("ada", THROTTLE, clock()) == timedelta(minutes=2)
-    assert await store.attempt("bob", THROTTLE, clock()) is None
-    clock.pass_by(timedelta(minutes=2))
-    assert await store.attempt("ada", THROTTLE, clock()) is None
-    assert await store.attempt("ada", THROTTLE, clock()) == timedelta(minutes=1)
+async def test_a_name_is_given_once_even_to_many_at_once(store: Store) -> None:
+    async def register(number: int) -> bool:
+        try:
+            await store.accounts.register(replace(ADA, id=f"user_{number}"), None)
+        except errors.Conflict as taken:
+            assert taken.reason == "USERNAME_TAKEN"
+            return False
+        return True
+
+    assert sorted(await asyncio.gather(*(register(number) for number in range(8)))) == [False] * 7 + [True]
 
 
-async def test_attempts_at_once_are_all_counted(store: AccountStore, clock: Clock) -> None:
-    waits = await asyncio.gather(*(store.attempt("ada\0", THROTTLE, clock()) for _ in range(20)))
-    assert waits.count(None) == 3
+def invitation(token: bytes, days: int = 1) -> Invitation:
+    return Invitation("inv_" + token.hex(), token.ljust(32), (), "", BOB.id, START, START + timedelta(days=days))
 
 
-async def test_attempts_are_forgotten(store: AccountStore, clock: Clock) -> None:
-    for _ in range(4):
-        await store.attempt("ada", THROTTLE, clock())
-    await store.forget_attempts("ada")
-    assert await store.attempt("ada", THROTTLE, clock()) is None
+async def test_an_invitation_is_used_once_even_by_many_at_once(store: Store) -> None:
+    await store.accounts.add_first(BOB)
+    await store.invitations.add(invitation(b"1"))
+
+    async def register(number: int) -> bool:
+        try:
+            await store.accounts.register(Account(f"user_{number}", f"guest{number}", "h", (), START), b"1".ljust(32))
+        except errors.PermissionDenied as refused:
+            assert refused.reason == "INVITATION_INVALID"
+            return False
+        return True
+
+    assert sorted(await asyncio.gather(*(register(number) for number in range(8)))) == [False] * 7 + [True]
 
 
-def token(clock: Clock, name: bytes, days: int = 30) -> RefreshToken:
-    return RefreshToken(name.ljust(32), clock() + timedelta(days=days))
+async def test_an_invitation_outlives_a_name_that_is_taken(store: Store) -> None:
+    await store.accounts.add_first(BOB)
+    await store.invitations.add(invitation(b"1"))
+    with pytest.raises(errors.Conflict):
+        await store.accounts.register(replace(ADA, username="bob"), b"1".ljust(32))
+    await store.accounts.register(ADA, b"1".ljust(32))
+    assert await store.accounts.named("ada") == ADA
 
 
-async def test_a_refresh_token_is_good_once(store: AccountStore, clock: Clock) -> None:
-    await store.add_first(ADA, clock())
-    await store.begin("user_ada", "family", token(clock, b"1"), clock())
-    assert await store.rotate(token(clock, b"1").sha256, token(clock, b"2"), clock()) == ADA
-    assert await store.rotate(token(clock, b"2").sha256, token(clock, b"3"), clock()) == ADA
-    assert await store.rotate(token(clock, b"none").sha256, token(clock, b"4"), clock()) is None
+async def test_an_invitation_expires(store: Store, clock: Clock) -> None:
+    await store.accounts.add_first(BOB)
+    await store.invitations.add(invitation(b"1"))
+    assert await store.invitations.find(b"1".ljust(32), clock())
+    clock.pass_by(timedelta(days=1))
+    assert await store.invitations.find(b"1".ljust(32), clock()) is None
+    assert await store.invitations.page(9, None, clock()) == []
+    assert not await store.invitations.delete("inv_31", clock())
+    with pytest.raises(errors.PermissionDenied):
+        await store.accounts.register(replace(ADA, create_time=clock()), b"1".ljust(32))
 
 
-async def test_a_second_use_ends_the_family_and_no_other(store: AccountStore, clock: Clock) -> None:
-    await store.add_first(ADA, clock())
-    await store.begin("user_ada", "stolen", token(clock, b"1"), clock())
-    await store.begin("user_ada", "other", token(clock, b"other"), clock())
-    await store.rotate(token(clock, b"1").sha256, token(clock, b"2"), clock())
-    assert await store.rotate(token(clock, b"1").sha256, token(clock, b"evil"), clock()) is None
-    for name in (b"2", b"evil", b"1"):
-        assert await store.rotate(token(clock, name).sha256, token(clock, b"x"), clock()) is None
-    assert await store.rotate(token(clock, b"other").sha256, token(clock, b"y"), clock()) == ADA
+async def test_accounts_are_told_in_pages(store: Store) -> None:
+    made = [Account(f"user_{n}", f"name{n}", "h", (), START + timedelta(seconds=n // 2)) for n in range(5)]
+    for account in made:
+        await store.accounts.register(account, None)
+    first = await store.accounts.page(2, None)
+    rest = await store.accounts.page(9, (first[-1].create_time, first[-1].id))
+    assert [*first, *rest] == sorted(made, key=lambda a: (a.create_time, a.id), reverse=True)
 
 
-async def test_of_two_uses_at_once_at_most_one_succeeds_and_the_family_ends(store: AccountStore, clock: Clock) -> None:
-    await store.add_first(ADA, clock())
-    await store.begin("user_ada", "family", token(clock, b"1"), clock())
-    found = await asyncio.gather(
-        *(store.rotate(token(clock, b"1").sha256, token(clock, b"next %d" % n), clock()) for n in range(2))
+async def test_what_an_account_says_of_itself_is_replaced(store: Store) -> None:
+    await store.accounts.add_first(ADA)
+    profile = Profile("Ada L.", "ada@example.com", "en-GB")
+    assert (await store.accounts.set_profile(ADA.id, profile)).profile == profile
+    assert await store.accounts.find(ADA.id) == replace(ADA, profile=profile)
+
+
+async def test_there_is_always_an_administrator(store: Store, clock: Clock) -> None:
+    await store.accounts.add_first(BOB)
+    await store.accounts.register(ADA, None)
+    for attempt in (store.accounts.set_roles(BOB.id, ()), store.accounts.disable(BOB.id, clock())):
+        with pytest.raises(errors.FailedPrecondition) as refused:
+            await attempt
+        assert refused.value.reason == "LAST_ADMINISTRATOR"
+    await store.accounts.set_roles(ADA.id, ("user.admin",))
+    assert (await store.accounts.disable(BOB.id, clock())).disable_time == clock()
+    # One who is disabled does not count.
+    with pytest.raises(errors.FailedPrecondition):
+        await store.accounts.set_roles(ADA.id, ())
+    await store.accounts.enable(BOB.id)
+    assert (await store.accounts.set_roles(ADA.id, ())).roles == ()
+
+
+async def test_administrators_who_leave_at_once_leave_one(store: Store, clock: Clock) -> None:
+    everybody = [Account(f"user_{n}", f"name{n}", "h", ("user.admin",), START) for n in range(6)]
+    for account in everybody:
+        await store.accounts.register(account, None)
+
+    async def leave(number: int) -> bool:
+        try:
+            if number % 2:
+                await store.accounts.set_roles(f"user_{number}", ())
+            else:
+                await store.accounts.disable(f"user_{number}", clock())
+        except errors.FailedPrecondition:
+            return False
+        return True
+
+    assert sorted(await asyncio.gather(*(leave(number) for number in range(6)))) == [False] + [True] * 5
+    left = await store.accounts.page(9, None)
+    assert len([a for a in left if a.roles and a.disable_time is None]) == 1
+
+
+async def test_an_account_that_is_not_there_is_not_found(store: Store, clock: Clock) -> None:
+    await store.accounts.add_first(BOB)
+    assert await store.accounts.find("user_x") is None
+    reset = Reset(b"x" * 32, clock() + timedelta(days=1))
+    for attempt in (
+        store.accounts.set_profile("user_x", Profile()),
+        store.accounts.set_roles("user_x", ()),
+        store.accounts.disable("user_x", clock()),
+        store.accounts.enable("user_x"),
+        store.accounts.begin_reset("user_x", reset, disable_totp=False),
+    ):
+        with pytest.raises(errors.NotFound) as refused:
+            await attempt
+        assert refused.value.reason == "ACCOUNT_NOT_FOUND"
+
+
+async def test_a_password_is_replaced_only_while_it_is_the_old_one(store: Store) -> None:
+    await store.accounts.add_first(ADA)
+    done = await asyncio.gather(
+        *(store.accounts.set_password(ADA.id, "a hash", f"hash {n}", "") for n in range(4)),
+        *(store.accounts.rehash(ADA.id, "a hash", f"rehash {n}") for n in range(4)),
     )
-    assert found.count(None) == 1
-    for number in range(2):
-        assert await store.rotate(token(clock, b"next %d" % number).sha256, token(clock, b"x"), clock()) is None
+    assert sorted(done) == [False] * 7 + [True]
 
 
-async def test_a_refresh_token_expires(store: AccountStore, clock: Clock) -> None:
-    await store.add_first(ADA, clock())
-    await store.begin("user_ada", "family", token(clock, b"1"), clock())
-    first = token(clock, b"1").sha256
-    clock.pass_by(timedelta(days=30))
-    assert await store.rotate(first, token(clock, b"2"), clock()) is None
+async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, clock: Clock) -> None:
+    await store.accounts.add_first(ADA)
+    for token in (b"1", b"2"):
+        reset = Reset(token.ljust(32), clock() + timedelta(days=1))
+        assert (await store.accounts.begin_reset(ADA.id, reset, disable_totp=False)).password_hash is None
+    # The second leave is instead of the first.
+    assert await store.accounts.end_reset(b"1".ljust(32), "new", clock()) is None
+    assert await store.accounts.resetting(b"2".ljust(32), clock() + timedelta(days=1)) is None
+    done = await asyncio.gather(*(store.accounts.end_reset(b"2".ljust(32), f"new {n}", clock()) for n in range(4)))
+    assert done.count(None) == 3
+    assert await store.accounts.resetting(b"2".ljust(32), clock()) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Ada", "ada"),
+        ("ＡＤＡ", "ada"),
+        ("a.b_c-9", "a.b_c-9"),
+        ("ﬁona", "fiona"),
+        ("K\u0049M", "kim"),
+        ("a" * 32,) * 2,
+    ],
+)
+def test_a_name_is_kept_in_one_form(typed: str, kept: str) -> None:
+    assert checked_name(typed) == kept
+
+
+@pytest.mark.parametrize(
+    "typed", ["ab", "a" * 33, "аda", "ada lovelace", ".ada", "-ada", "a\0da", "ada\n", "İda", "ad\u200da", "@da", ""]
+)
+def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        checked_name(typed)
+    assert [violation.field for violation in refused.value.violations] == ["username"]
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("correct horse", "T0tally-Random", "пароль из слов", "ада ада лавлейс", "my admin password is long"),
+        *("xK9#mQ2$vL5@", "\U0001f40e 12 gallops \U0001f40e"),
+    ],
+)
+def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
+    check_password(password, "ada", "password")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("short", "elevenchars", "password1234", "Password2024!", "PASSWORDPASSWORD", "123456789012", "qwertyuiop123"),
+        *("aaaaaaaaaaaa", "121212121212", "adalovelace1", "AdaLovelaceAdaLovelace", "ＰＡＳＳＷＯＲＤ１２３４"),
+        *("iloveyou2026", "moneyprinter1", "admin-admin-admin"),
+    ],
+)
+def test_a_password_that_is_easily_guessed_is_refused(password: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        check_password(password, "adalovelace", "new_password")
+    assert refused.value.reason == "PASSWORD_WEAK"
+    assert [violation.field for violation in refused.value.violations] == ["new_password"]
+    assert password not in refused.value.message
 
 
 async def test_the_first_account_is_told_in_a_private_file(
-    store: AccountStore, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "new" / "first-account"
-    assert await make_first(store, passwords, PrivateFile(path), DRAFT, clock())
+    assert await make_first(store.accounts, passwords, PrivateFile(path), DRAFT, clock())
     assert json.loads(path.read_text()) == {"username": "admin", "password": "correct horse"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
-    made = await store.named("admin")
+    made = await store.accounts.named("admin")
     assert made is not None
     assert (made.id, made.roles) == ("user_1", ALL_ROLES)
     assert await passwords.verify(made.password_hash, "correct horse")
@@ -125,50 +258,88 @@ async def test_the_first_account_is_told_in_a_private_file(
 
 
 async def test_there_is_no_second_first_account(
-    store: AccountStore, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
 ) -> None:
-    await store.add_first(ADA, clock())
-    assert not await make_first(store, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
+    await store.accounts.add_first(ADA)
+    assert not await make_first(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
     assert not (tmp_path / "file").exists()
 
 
 @pytest.mark.parametrize("own_files", [False, True])
 async def test_replicas_that_start_at_once_make_one_account_that_a_file_opens(
-    store: AccountStore, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, own_files: bool
+    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, own_files: bool
 ) -> None:
     paths = [tmp_path / (f"file-{n}" if own_files else "file") for n in range(6)]
     made = await asyncio.gather(
         *(
-            make_first(store, passwords, PrivateFile(path), Draft(f"user_{n}", f"password {n}"), clock())
+            make_first(store.accounts, passwords, PrivateFile(path), Draft(f"user_{n}", f"password {n}"), clock())
             for n, path in enumerate(paths)
         )
     )
     assert sorted(made) == [False] * 5 + [True]
     [left] = tmp_path.iterdir()
-    account = await store.named("admin")
+    account = await store.accounts.named("admin")
     assert account is not None
     assert await passwords.verify(account.password_hash, json.loads(left.read_text())["password"])
 
 
 async def test_a_start_after_one_that_died_takes_the_password_that_was_told(
-    store: AccountStore, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
 ) -> None:
     file = PrivateFile(tmp_path / "file")
     file.claim("admin", "told before")
-    assert await make_first(store, passwords, file, DRAFT, clock())
-    account = await store.named("admin")
+    assert await make_first(store.accounts, passwords, file, DRAFT, clock())
+    account = await store.accounts.named("admin")
     assert account is not None
     assert await passwords.verify(account.password_hash, "told before")
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"username": "admin"}', '{"password": ""}'])
 async def test_a_file_of_something_else_stops_the_start(
-    store: AccountStore, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, text: str
+    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(ConfigError, match="remove the file"):
-        await make_first(store, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
+        await make_first(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
 
 
 def test_passwords_are_hashed_as_they_should_be() -> None:
     assert HASHER.hash("x").startswith("$argon2id$v=19$m=47104,t=2,p=1$")
+
+
+async def test_a_password_is_the_same_however_a_keyboard_makes_its_accents(passwords: ArgonPasswords) -> None:
+    assert await passwords.verify(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")
+
+
+class HeldHasher(PasswordHasher):
+    """Knows how many hashes are made at once; while it is held, none is finished."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=64, parallelism=1)
+        self.let_go = threading.Event()
+        self.let_go.set()
+        self._lock = threading.Lock()
+        self.now = self.most = 0
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.let_go.wait(10)
+        with self._lock:
+            self.now -= 1
+        return super().hash(password, salt=salt)
+
+
+async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_on() -> None:
+    hasher = HeldHasher()
+    passwords = ArgonPasswords(2, hasher)
+    hasher.let_go.clear()
+    tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
+    await until(lambda: hasher.now == 2)
+    for task in tasks[:4]:
+        task.cancel()
+    await asyncio.wait(tasks[:4])
+    hasher.let_go.set()
+    assert len(await asyncio.gather(*tasks[4:])) == 2
+    assert hasher.most == 2

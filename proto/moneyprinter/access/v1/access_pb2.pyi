@@ -37,8 +37,8 @@ class Rule(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     HTTP_STATUSES_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """The role that the user on whose behalf the call is made must hold (`video.process`, ...). Empty:
-    the call is not made for a user, and no user token is read.
+    """The role that the user on whose behalf the call is made must hold (`video.process`, ...). `*` is every
+    user, whatever their roles. Empty: the call is not made for a user, and no user token is read.
     """
     retry_safe: _builtins.bool
     """Whether a client may send the same request again after UNAVAILABLE. True only for reads and for

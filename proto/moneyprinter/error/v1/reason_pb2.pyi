@@ -56,6 +56,34 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Name and password do not belong together."""
     REASON_REFRESH_TOKEN_INVALID: _Reason.ValueType  # 25
     """The refresh token is unknown, expired, or was used before."""
+    REASON_MFA_REQUIRED: _Reason.ValueType  # 26
+    """Name and password are right, and the account asks for a code as well: send `totp_code` or `recovery_code`."""
+    REASON_MFA_CODE_WRONG: _Reason.ValueType  # 27
+    """The code is wrong, too old, or was used before."""
+    REASON_SIGN_IN_LOCKED: _Reason.ValueType  # 28
+    """Too many failures; RetryInfo says when to come back. Whether the last attempt was right is not said."""
+    REASON_ACCOUNT_DISABLED: _Reason.ValueType  # 29
+    """The account is disabled; ask an administrator."""
+    REASON_REGISTRATION_CLOSED: _Reason.ValueType  # 30
+    """The platform takes no new accounts."""
+    REASON_INVITATION_INVALID: _Reason.ValueType  # 31
+    """The invitation is missing, unknown, expired, or was used before."""
+    REASON_USERNAME_TAKEN: _Reason.ValueType  # 32
+    """Another account has this name."""
+    REASON_PASSWORD_WEAK: _Reason.ValueType  # 33
+    """The password is easily guessed."""
+    REASON_API_KEY_INVALID: _Reason.ValueType  # 34
+    """The API key is unknown, expired, or revoked."""
+    REASON_SESSION_REQUIRED: _Reason.ValueType  # 35
+    """An API key cannot do this; sign in."""
+    REASON_LAST_ADMINISTRATOR: _Reason.ValueType  # 36
+    """The platform would be left without an account that has the role `user.admin`."""
+    REASON_MFA_STATE_WRONG: _Reason.ValueType  # 37
+    """Codes are asked for already, or enrolment was not begun."""
+    REASON_ACCOUNT_NOT_FOUND: _Reason.ValueType  # 38
+    """There is no such account."""
+    REASON_RESET_TOKEN_INVALID: _Reason.ValueType  # 39
+    """The token for a new password is unknown, expired, or was used before."""
     REASON_VIDEO_NOT_FOUND: _Reason.ValueType  # 40
     """There is no such video, or it belongs to somebody else."""
     REASON_VIDEO_NOT_READY: _Reason.ValueType  # 41
@@ -112,6 +140,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """There is no such secret."""
     REASON_SECRET_CONFLICT: _Reason.ValueType  # 141
     """The secret exists, or was changed since it was read."""
+    REASON_SESSION_NOT_FOUND: _Reason.ValueType  # 160
+    """There is no such session, or it is over."""
+    REASON_API_KEY_NOT_FOUND: _Reason.ValueType  # 161
+    """There is no such API key, or it is somebody else's."""
+    REASON_INVITATION_NOT_FOUND: _Reason.ValueType  # 162
+    """There is no such invitation, or it was used."""
+    REASON_API_KEYS_EXHAUSTED: _Reason.ValueType  # 163
+    """The account has as many API keys as it may have; revoke one."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -146,6 +182,34 @@ REASON_CREDENTIALS_WRONG: Reason.ValueType  # 24
 """Name and password do not belong together."""
 REASON_REFRESH_TOKEN_INVALID: Reason.ValueType  # 25
 """The refresh token is unknown, expired, or was used before."""
+REASON_MFA_REQUIRED: Reason.ValueType  # 26
+"""Name and password are right, and the account asks for a code as well: send `totp_code` or `recovery_code`."""
+REASON_MFA_CODE_WRONG: Reason.ValueType  # 27
+"""The code is wrong, too old, or was used before."""
+REASON_SIGN_IN_LOCKED: Reason.ValueType  # 28
+"""Too many failures; RetryInfo says when to come back. Whether the last attempt was right is not said."""
+REASON_ACCOUNT_DISABLED: Reason.ValueType  # 29
+"""The account is disabled; ask an administrator."""
+REASON_REGISTRATION_CLOSED: Reason.ValueType  # 30
+"""The platform takes no new accounts."""
+REASON_INVITATION_INVALID: Reason.ValueType  # 31
+"""The invitation is missing, unknown, expired, or was used before."""
+REASON_USERNAME_TAKEN: Reason.ValueType  # 32
+"""Another account has this name."""
+REASON_PASSWORD_WEAK: Reason.ValueType  # 33
+"""The password is easily guessed."""
+REASON_API_KEY_INVALID: Reason.ValueType  # 34
+"""The API key is unknown, expired, or revoked."""
+REASON_SESSION_REQUIRED: Reason.ValueType  # 35
+"""An API key cannot do this; sign in."""
+REASON_LAST_ADMINISTRATOR: Reason.ValueType  # 36
+"""The platform would be left without an account that has the role `user.admin`."""
+REASON_MFA_STATE_WRONG: Reason.ValueType  # 37
+"""Codes are asked for already, or enrolment was not begun."""
+REASON_ACCOUNT_NOT_FOUND: Reason.ValueType  # 38
+"""There is no such account."""
+REASON_RESET_TOKEN_INVALID: Reason.ValueType  # 39
+"""The token for a new password is unknown, expired, or was used before."""
 REASON_VIDEO_NOT_FOUND: Reason.ValueType  # 40
 """There is no such video, or it belongs to somebody else."""
 REASON_VIDEO_NOT_READY: Reason.ValueType  # 41
@@ -202,4 +266,12 @@ REASON_SECRET_NOT_FOUND: Reason.ValueType  # 140
 """There is no such secret."""
 REASON_SECRET_CONFLICT: Reason.ValueType  # 141
 """The secret exists, or was changed since it was read."""
+REASON_SESSION_NOT_FOUND: Reason.ValueType  # 160
+"""There is no such session, or it is over."""
+REASON_API_KEY_NOT_FOUND: Reason.ValueType  # 161
+"""There is no such API key, or it is somebody else's."""
+REASON_INVITATION_NOT_FOUND: Reason.ValueType  # 162
+"""There is no such invitation, or it was used."""
+REASON_API_KEYS_EXHAUSTED: Reason.ValueType  # 163
+"""The account has as many API keys as it may have; revoke one."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
+from moneyprinter.user.v1 import account_pb2 as moneyprinter_dot_user_dot_v1_dot_account__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moneyprinter/user/v1/user_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"K\n\rSignInRequest\x12\x1c\n\x08username\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"e\n\x0eSignInResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\"8\n\x13RefreshTokenRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"k\n\x14RefreshTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\"\x18\n\x16ListSigningKeysRequest\"I\n\x17ListSigningKeysResponse\x12.\n\x04keys\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.SigningKey\"c\n\nSigningKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\t\n\x01y\x18\x04 \x01(\t\x12\x0b\n\x03kid\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t\x12\x0b\n\x03\x61lg\x18\x07 \x01(\t2\xca\x03\n\x0bUserService\x12\x81\x01\n\x06SignIn\x12#.moneyprinter.user.v1.SignInRequest\x1a$.moneyprinter.user.v1.SignInResponse\",\xb2\xe1\x18\r\n\x07gateway\"\x02\x08\n\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/sign-in:\x01*\x12\x93\x01\n\x0cRefreshToken\x12).moneyprinter.user.v1.RefreshTokenRequest\x1a*.moneyprinter.user.v1.RefreshTokenResponse\",\xb2\xe1\x18\r\n\x07gateway\"\x02\x08\n\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\xa0\x01\n\x0fListSigningKeys\x12,.moneyprinter.user.v1.ListSigningKeysRequest\x1a-.moneyprinter.user.v1.ListSigningKeysResponse\"0\xb2\xe1\x18\x12\n\x01*\n\x07gateway\x18\x01\"\x02\x08\x05\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/auth/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moneyprinter/user/v1/user_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\x1a\"moneyprinter/user/v1/account.proto\"\xa0\x02\n\rSignInRequest\x12\x1c\n\x08username\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\'\n\ttotp_code\x18\x03 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[0-9]{6}$\xd8\x01\x01\x12\x37\n\rrecovery_code\x18\x04 \x01(\tB \xbaH\x1dr\x18\x32\x16^[A-Za-z2-7 -]{16,32}$\xd8\x01\x01:q\xbaHn\x1al\n\x0csign_in.code\x12*give either `totp_code` or `recovery_code`\x1a\x30this.totp_code == \'\' || this.recovery_code == \'\'\"e\n\x0eSignInResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\"8\n\x13RefreshTokenRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"k\n\x14RefreshTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\"3\n\x0eSignOutRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"\x11\n\x0fSignOutResponse\"4\n\x15\x45xchangeApiKeyRequest\x12\x1b\n\x07\x61pi_key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"V\n\x16\x45xchangeApiKeyResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\"\xad\x02\n\x0fRegisterRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x03\x18@\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x0c\x18\x80\x08\x12\"\n\x10invitation_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12M\n\x0c\x64isplay_name\x18\x04 \x01(\tB7\xbaH4r2\x18\x64\x32.^[^\\p{Cc}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$\x12\x1c\n\x05\x65mail\x18\x05 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01\x12N\n\x06locale\x18\x06 \x01(\tB>\xbaH;r624^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$\xd8\x01\x01\"B\n\x10RegisterResponse\x12.\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.user.v1.Account\"W\n\x12SetPasswordRequest\x12\x1f\n\x0breset_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x0c\x18\x80\x08\"\x15\n\x13SetPasswordResponse\"\x18\n\x16ListSigningKeysRequest\"I\n\x17ListSigningKeysResponse\x12.\n\x04keys\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.SigningKey\"c\n\nSigningKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\t\n\x01y\x18\x04 \x01(\t\x12\x0b\n\x03kid\x18\x05 \x01(\t\x12\x0b\n\x03use\x18\x06 \x01(\t\x12\x0b\n\x03\x61lg\x18\x07 \x01(\t2\x93\x08\n\x0bUserService\x12\x81\x01\n\x06SignIn\x12#.moneyprinter.user.v1.SignInRequest\x1a$.moneyprinter.user.v1.SignInResponse\",\xb2\xe1\x18\r\n\x07gateway\"\x02\x08\n\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/sign-in:\x01*\x12\x93\x01\n\x0cRefreshToken\x12).moneyprinter.user.v1.RefreshTokenRequest\x1a*.moneyprinter.user.v1.RefreshTokenResponse\",\xb2\xe1\x18\r\n\x07gateway\"\x02\x08\n\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\x87\x01\n\x07SignOut\x12$.moneyprinter.user.v1.SignOutRequest\x1a%.moneyprinter.user.v1.SignOutResponse\"/\xb2\xe1\x18\x0f\n\x07gateway\x18\x01\"\x02\x08\n\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/sign-out:\x01*\x12\x99\x01\n\x0e\x45xchangeApiKey\x12+.moneyprinter.user.v1.ExchangeApiKeyRequest\x1a,.moneyprinter.user.v1.ExchangeApiKeyResponse\",\xb2\xe1\x18\x0f\n\x07gateway\x18\x01\"\x02\x08\n\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/token:\x01*\x12\x8c\x01\n\x08Register\x12%.moneyprinter.user.v1.RegisterRequest\x1a&.moneyprinter.user.v1.RegisterResponse\"1\xb2\xe1\x18\x11\n\x07gateway\"\x02\x08\nR\x02\xc9\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/register:\x01*\x12\x91\x01\n\x0bSetPassword\x12(.moneyprinter.user.v1.SetPasswordRequest\x1a).moneyprinter.user.v1.SetPasswordResponse\"-\xb2\xe1\x18\r\n\x07gateway\"\x02\x08\n\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/password:\x01*\x12\xa0\x01\n\x0fListSigningKeys\x12,.moneyprinter.user.v1.ListSigningKeysRequest\x1a-.moneyprinter.user.v1.ListSigningKeysResponse\"0\xb2\xe1\x18\x12\n\x01*\n\x07gateway\x18\x01\"\x02\x08\x05\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/auth/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,28 +39,78 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNINREQUEST'].fields_by_name['username']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_SIGNINREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_SIGNINREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
+  _globals['_SIGNINREQUEST'].fields_by_name['totp_code']._loaded_options = None
+  _globals['_SIGNINREQUEST'].fields_by_name['totp_code']._serialized_options = b'\272H\021r\0142\n^[0-9]{6}$\330\001\001'
+  _globals['_SIGNINREQUEST'].fields_by_name['recovery_code']._loaded_options = None
+  _globals['_SIGNINREQUEST'].fields_by_name['recovery_code']._serialized_options = b'\272H\035r\0302\026^[A-Za-z2-7 -]{16,32}$\330\001\001'
+  _globals['_SIGNINREQUEST']._loaded_options = None
+  _globals['_SIGNINREQUEST']._serialized_options = b'\272Hn\032l\n\014sign_in.code\022*give either `totp_code` or `recovery_code`\0320this.totp_code == \'\' || this.recovery_code == \'\''
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_REFRESHTOKENREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
+  _globals['_SIGNOUTREQUEST'].fields_by_name['refresh_token']._loaded_options = None
+  _globals['_SIGNOUTREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
+  _globals['_EXCHANGEAPIKEYREQUEST'].fields_by_name['api_key']._loaded_options = None
+  _globals['_EXCHANGEAPIKEYREQUEST'].fields_by_name['api_key']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_REGISTERREQUEST'].fields_by_name['username']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['username']._serialized_options = b'\272H\006r\004\020\003\030@'
+  _globals['_REGISTERREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\014\030\200\010'
+  _globals['_REGISTERREQUEST'].fields_by_name['invitation_token']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['invitation_token']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H4r2\030d2.^[^\\p{Cc}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_REGISTERREQUEST'].fields_by_name['email']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['email']._serialized_options = b'\272H\nr\005\030\376\001`\001\330\001\001'
+  _globals['_REGISTERREQUEST'].fields_by_name['locale']._loaded_options = None
+  _globals['_REGISTERREQUEST'].fields_by_name['locale']._serialized_options = b'\272H;r624^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$\330\001\001'
+  _globals['_SETPASSWORDREQUEST'].fields_by_name['reset_token']._loaded_options = None
+  _globals['_SETPASSWORDREQUEST'].fields_by_name['reset_token']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_SETPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
+  _globals['_SETPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\272H\007r\005\020\014\030\200\010'
   _globals['_USERSERVICE'].methods_by_name['SignIn']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['SignIn']._serialized_options = b'\262\341\030\r\n\007gateway\"\002\010\n\202\323\344\223\002\025\"\020/v1/auth/sign-in:\001*'
   _globals['_USERSERVICE'].methods_by_name['RefreshToken']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['RefreshToken']._serialized_options = b'\262\341\030\r\n\007gateway\"\002\010\n\202\323\344\223\002\025\"\020/v1/auth/refresh:\001*'
+  _globals['_USERSERVICE'].methods_by_name['SignOut']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['SignOut']._serialized_options = b'\262\341\030\017\n\007gateway\030\001\"\002\010\n\202\323\344\223\002\026\"\021/v1/auth/sign-out:\001*'
+  _globals['_USERSERVICE'].methods_by_name['ExchangeApiKey']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ExchangeApiKey']._serialized_options = b'\262\341\030\017\n\007gateway\030\001\"\002\010\n\202\323\344\223\002\023\"\016/v1/auth/token:\001*'
+  _globals['_USERSERVICE'].methods_by_name['Register']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['Register']._serialized_options = b'\262\341\030\021\n\007gateway\"\002\010\nR\002\311\001\202\323\344\223\002\026\"\021/v1/auth/register:\001*'
+  _globals['_USERSERVICE'].methods_by_name['SetPassword']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['SetPassword']._serialized_options = b'\262\341\030\r\n\007gateway\"\002\010\n\202\323\344\223\002\026\"\021/v1/auth/password:\001*'
   _globals['_USERSERVICE'].methods_by_name['ListSigningKeys']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['ListSigningKeys']._serialized_options = b'\262\341\030\022\n\001*\n\007gateway\030\001\"\002\010\005\202\323\344\223\002\024\022\022/v1/auth/jwks.json'
-  _globals['_SIGNINREQUEST']._serialized_start=161
-  _globals['_SIGNINREQUEST']._serialized_end=236
-  _globals['_SIGNINRESPONSE']._serialized_start=238
-  _globals['_SIGNINRESPONSE']._serialized_end=339
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=341
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=397
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=399
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=506
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=508
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=532
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=534
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=607
-  _globals['_SIGNINGKEY']._serialized_start=609
-  _globals['_SIGNINGKEY']._serialized_end=708
-  _globals['_USERSERVICE']._serialized_start=711
-  _globals['_USERSERVICE']._serialized_end=1169
+  _globals['_SIGNINREQUEST']._serialized_start=198
+  _globals['_SIGNINREQUEST']._serialized_end=486
+  _globals['_SIGNINRESPONSE']._serialized_start=488
+  _globals['_SIGNINRESPONSE']._serialized_end=589
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=591
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=647
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=649
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=756
+  _globals['_SIGNOUTREQUEST']._serialized_start=758
+  _globals['_SIGNOUTREQUEST']._serialized_end=809
+  _globals['_SIGNOUTRESPONSE']._serialized_start=811
+  _globals['_SIGNOUTRESPONSE']._serialized_end=828
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_start=830
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_end=882
+  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_start=884
+  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_end=970
+  _globals['_REGISTERREQUEST']._serialized_start=973
+  _globals['_REGISTERREQUEST']._serialized_end=1274
+  _globals['_REGISTERRESPONSE']._serialized_start=1276
+  _globals['_REGISTERRESPONSE']._serialized_end=1342
+  _globals['_SETPASSWORDREQUEST']._serialized_start=1344
+  _globals['_SETPASSWORDREQUEST']._serialized_end=1431
+  _globals['_SETPASSWORDRESPONSE']._serialized_start=1433
+  _globals['_SETPASSWORDRESPONSE']._serialized_end=1454
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=1456
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=1480
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=1482
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=1555
+  _globals['_SIGNINGKEY']._serialized_start=1557
+  _globals['_SIGNINGKEY']._serialized_end=1656
+  _globals['_USERSERVICE']._serialized_start=1659
+  _globals['_USERSERVICE']._serialized_end=2702
 # @@protoc_insertion_point(module_scope)

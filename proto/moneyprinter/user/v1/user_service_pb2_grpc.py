@@ -45,6 +45,26 @@ class UserServiceStub:
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenResponse.FromString,
                 _registered_method=True)
+        self.SignOut = channel.unary_unary(
+                '/moneyprinter.user.v1.UserService/SignOut',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutResponse.FromString,
+                _registered_method=True)
+        self.ExchangeApiKey = channel.unary_unary(
+                '/moneyprinter.user.v1.UserService/ExchangeApiKey',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.Register = channel.unary_unary(
+                '/moneyprinter.user.v1.UserService/Register',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterResponse.FromString,
+                _registered_method=True)
+        self.SetPassword = channel.unary_unary(
+                '/moneyprinter.user.v1.UserService/SetPassword',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordResponse.FromString,
+                _registered_method=True)
         self.ListSigningKeys = channel.unary_unary(
                 '/moneyprinter.user.v1.UserService/ListSigningKeys',
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ListSigningKeysRequest.SerializeToString,
@@ -57,22 +77,53 @@ class UserServiceServicer:
     """
 
     def SignIn(self, request, context):
-        """Trades name and password for tokens. A wrong name and a wrong password get the same answer.
+        """Trades name and password, and a code where the account asks for one, for tokens. A wrong name and a wrong
+        password get the same answer. After 5 failures within 15 minutes the name is refused for 15 minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshToken(self, request, context):
-        """Trades a refresh token for new tokens. A refresh token is good for one use; a second use revokes
-        every token that descends from the same sign-in.
+        """Trades a refresh token for new tokens. A refresh token is good for one use; a second use ends its session,
+        unless it is the same client's, within 10 seconds, and what the first use got was not used yet: then both
+        uses get the same refresh token, since two requests at once are no theft.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignOut(self, request, context):
+        """Ends the session of a refresh token. One that is not known has no session, which is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeApiKey(self, request, context):
+        """Trades a machine's API key for an access token, which holds those of the key's roles that its owner has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Register(self, request, context):
+        """Makes an account: by invitation, or, where the platform is open, without one. Not where it is closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPassword(self, request, context):
+        """Sets a new password with the token that an administrator gave; the token is good for one use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSigningKeys(self, request, context):
-        """Lists the public keys that tokens are signed with, as a JSON Web Key Set (RFC 7517).
+        """Lists the public keys that tokens are signed with, as a JSON Web Key Set (RFC 7517). A new key is listed well
+        before it signs, and an old one until what it signed has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +141,26 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.RefreshToken,
                     request_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenRequest.FromString,
                     response_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenResponse.SerializeToString,
+            ),
+            'SignOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignOut,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutResponse.SerializeToString,
+            ),
+            'ExchangeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeApiKey,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyResponse.SerializeToString,
+            ),
+            'Register': grpc.unary_unary_rpc_method_handler(
+                    servicer.Register,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterResponse.SerializeToString,
+            ),
+            'SetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPassword,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordResponse.SerializeToString,
             ),
             'ListSigningKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSigningKeys,
@@ -152,6 +223,114 @@ class UserService:
             '/moneyprinter.user.v1.UserService/RefreshToken',
             moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenRequest.SerializeToString,
             moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RefreshTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.UserService/SignOut',
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SignOutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.UserService/ExchangeApiKey',
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.ExchangeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Register(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.UserService/Register',
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.RegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.UserService/SetPassword',
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_user__service__pb2.SetPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,195 @@
+"""Accounts in PostgreSQL. Whoever changes an account locks its row first, and its sessions after it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import psycopg
+
+from services.user.accounts import ADMINISTRATOR, Account, Profile
+from services.user.postgres.tables import (
+    ACCOUNTS,
+    GOOD_INVITATION,
+    Connection,
+    Tables,
+    account,
+    account_of,
+    changed,
+    row,
+)
+from services.user.store import Place, Reset, invitation_invalid, last_administrator, no_account, username_taken
+
+
+class PostgresAccounts(Tables):
+    """An AccountStore."""
+
+    async def ping(self) -> None:
+        await self._row("SELECT 1")
+
+    async def empty(self) -> bool:
+        return await self._row("SELECT 1 FROM accounts LIMIT 1") is None
+
+    async def add_first(self, account: Account) -> bool:
+        async with self._transaction() as connection:
+            # One replica at a time; it ends with the transaction.
+            await connection.execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")
+            if await row(connection, "SELECT 1 FROM accounts LIMIT 1"):
+                return False
+            await _insert(connection, account)
+            return True
+
+    async def find(self, account_id: str) -> Account | None:
+        async with self._transaction() as connection:
+            return await account(connection, account_id)
+
+    async def named(self, username: str) -> Account | None:
+        # PostgreSQL takes no such text, and therefore has none.
+        if "\0" in username:
+            return None
+        found = await self._row(f"{ACCOUNTS} WHERE a.username = %s", username)
+        return account_of(found) if found else None
+
+    async def page(self, size: int, after: Place | None) -> list[Account]:
+        create_time, last_id = after or (None, None)
+        rows = await self._rows(
+            f"{ACCOUNTS} WHERE %s::timestamptz IS NULL OR (a.create_time, a.id) < (%s::timestamptz, %s)"
+            " ORDER BY a.create_time DESC, a.id DESC LIMIT %s",
+            *(create_time, create_time, last_id, size),
+        )
+        return [account_of(found) for found in rows]
+
+    async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
+        try:
+            async with self._transaction() as connection:
+                # Of two uses at once, the second waits for the first, and finds nothing.
+                if invitation_sha256 is not None and not await changed(
+                    connection,
+                    f"DELETE FROM invitations i WHERE i.sha256 = %s AND {GOOD_INVITATION}",  # noqa: S608
+                    *(invitation_sha256, account.create_time),
+                ):
+                    raise invitation_invalid()
+                await _insert(connection, account)
+        except psycopg.errors.UniqueViolation:
+            raise username_taken(account.username) from None
+
+    async def set_profile(self, account_id: str, profile: Profile) -> Account:
+        async with self._transaction() as connection:
+            await connection.execute(
+                "UPDATE accounts SET display_name = %s, email = %s, locale = %s WHERE id = %s",
+                (profile.display_name, profile.email, profile.locale, account_id),
+            )
+            return await _there(connection, account_id)
+
+    async def set_password(self, account_id: str, old_hash: str, new_hash: str, keep_session: str) -> bool:
+        async with self._transaction() as connection:
+            if not await _replace_hash(connection, account_id, old_hash, new_hash):
+                return False
+            await connection.execute("DELETE FROM password_resets WHERE account_id = %s", (account_id,))
+            await connection.execute(
+                "DELETE FROM sessions WHERE account_id = %s AND id <> %s", (account_id, keep_session)
+            )
+            return True
+
+    async def rehash(self, account_id: str, old_hash: str, new_hash: str) -> bool:
+        async with self._transaction() as connection:
+            return await _replace_hash(connection, account_id, old_hash, new_hash)
+
+    async def set_roles(self, account_id: str, roles: tuple[str, ...]) -> Account:
+        async with self._transaction() as connection:
+            if ADMINISTRATOR not in roles:
+                await _keep_an_administrator(connection, account_id)
+            await connection.execute("UPDATE accounts SET roles = %s WHERE id = %s", (list(roles), account_id))
+            return await _there(connection, account_id)
+
+    async def disable(self, account_id: str, now: datetime) -> Account:
+        async with self._transaction() as connection:
+            await _keep_an_administrator(connection, account_id)
+            await connection.execute(
+                "UPDATE accounts SET disable_time = coalesce(disable_time, %s) WHERE id = %s", (now, account_id)
+            )
+            await connection.execute("DELETE FROM sessions WHERE account_id = %s", (account_id,))
+            return await _there(connection, account_id)
+
+    async def enable(self, account_id: str) -> Account:
+        async with self._transaction() as connection:
+            await connection.execute("UPDATE accounts SET disable_time = NULL WHERE id = %s", (account_id,))
+            return await _there(connection, account_id)
+
+    async def begin_reset(self, account_id: str, reset: Reset, disable_totp: bool) -> Account:
+        async with self._transaction() as connection:
+            if not await changed(connection, "UPDATE accounts SET password_hash = NULL WHERE id = %s", account_id):
+                raise no_account(account_id)
+            await connection.execute("DELETE FROM sessions WHERE account_id = %s", (account_id,))
+            if disable_totp:
+                await connection.execute("DELETE FROM totp_factors WHERE account_id = %s", (account_id,))
+            await connection.execute(
+                "INSERT INTO password_resets (account_id, sha256, expire_time) VALUES (%s, %s, %s)"
+                " ON CONFLICT (account_id) DO UPDATE"
+                " SET sha256 = excluded.sha256, expire_time = excluded.expire_time",
+                (account_id, reset.sha256, reset.expire_time),
+            )
+            return await _there(connection, account_id)
+
+    async def resetting(self, sha256: bytes, now: datetime) -> Account | None:
+        found = await self._row(
+            f"{ACCOUNTS} JOIN password_resets r ON r.account_id = a.id WHERE r.sha256 = %s AND r.expire_time > %s",
+            *(sha256, now),
+        )
+        return account_of(found) if found else None
+
+    async def end_reset(self, sha256: bytes, new_hash: str, now: datetime) -> Account | None:
+        async with self._transaction() as connection:
+            found = await row(
+                connection,
+                "DELETE FROM password_resets WHERE sha256 = %s AND expire_time > %s RETURNING account_id",
+                *(sha256, now),
+            )
+            if found is None:
+                return None
+            account_id = found["account_id"]
+            await connection.execute("UPDATE accounts SET password_hash = %s WHERE id = %s", (new_hash, account_id))
+            return await _there(connection, account_id)
+
+
+async def _insert(connection: Connection, account: Account) -> None:
+    await connection.execute(
+        "INSERT INTO accounts (id, username, password_hash, roles, create_time, display_name, email, locale)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            *(account.id, account.username, account.password_hash, list(account.roles), account.create_time),
+            *(account.profile.display_name, account.profile.email, account.profile.locale),
+        ),
+    )
+
+
+async def _there(connection: Connection, account_id: str) -> Account:
+    found = await account(connection, account_id)
+    if found is None:
+        raise no_account(account_id)
+    return found
+
+
+async def _replace_hash(connection: Connection, account_id: str, old_hash: str, new_hash: str) -> bool:
+    return bool(
+        await changed(
+            connection,
+            "UPDATE accounts SET password_hash = %s WHERE id = %s AND password_hash = %s",
+            *(new_hash, account_id, old_hash),
+        )
+    )
+
+
+async def _keep_an_administrator(connection: Connection, account_id: str) -> None:
+    """Raises FailedPrecondition when an account is the last administrator.
+
+    All administrators are locked, in the order of their ids: of two who give up the role at once, the second
+    waits for the first, and sees that it is the last.
+    """
+    administrators = await (
+        await connection.execute(
+            "SELECT id FROM accounts WHERE %s = ANY (roles) AND disable_time IS NULL ORDER BY id FOR UPDATE",
+            (ADMINISTRATOR,),
+        )
+    ).fetchall()
+    if [found["id"] for found in administrators] == [account_id]:
+        raise last_administrator()

@@ -1,0 +1,140 @@
+"""Sessions in PostgreSQL. The row of a session is the lock of all its tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from psycopg.rows import DictRow
+
+from services.user.accounts import Account
+from services.user.postgres.tables import ACCOUNTS, Connection, Tables, account, account_of, changed, clear_expired, row
+from services.user.store import SESSIONS_AT_MOST, Client, RefreshToken, Rotated, Session, Use, no_account
+
+_TOKEN = "SELECT * FROM refresh_tokens WHERE sha256 = %s AND expire_time > %s"  # noqa: S105
+
+
+class PostgresSessions(Tables):
+    """A SessionStore."""
+
+    async def begin(self, session: Session, token: RefreshToken, password_hash: str) -> bool:
+        async with self._transaction() as connection:
+            await clear_expired(connection, "sessions", "id", session.create_time)
+            await clear_expired(connection, "refresh_tokens", "sha256", session.create_time)
+        async with self._transaction() as connection:
+            # Whoever disables the account or changes its password comes before, and is seen, or comes after, and
+            # ends this session too.
+            if not await row(
+                connection,
+                "SELECT 1 FROM accounts WHERE id = %s AND disable_time IS NULL AND password_hash = %s FOR SHARE",
+                *(session.account_id, password_hash),
+            ):
+                return False
+            await connection.execute(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE account_id = %s"
+                " ORDER BY use_time DESC, id DESC OFFSET %s FOR UPDATE SKIP LOCKED)",
+                (session.account_id, SESSIONS_AT_MOST - 1),
+            )
+            await connection.execute(
+                "INSERT INTO sessions (id, account_id, create_time, use_time, address, user_agent, expire_time)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                (
+                    *(session.id, session.account_id, session.create_time, session.use_time),
+                    *(session.client.address, session.client.user_agent, token.expire_time),
+                ),
+            )
+            await _add(connection, session.id, token)
+            return True
+
+    async def rotate(self, sha256: bytes, use: Use) -> Rotated | None:
+        async with self._transaction() as connection:
+            # The second of two uses at once waits here, and sees what the first has made.
+            session = await row(
+                connection,
+                "SELECT * FROM sessions WHERE id = (SELECT session_id FROM refresh_tokens WHERE sha256 = %s)"
+                " FOR UPDATE",
+                sha256,
+            )
+            token = await row(connection, _TOKEN, sha256, use.time) if session else None
+            if session is None or token is None:
+                return None
+            holder = await account(connection, session["account_id"])
+            if holder is None:
+                raise no_account(session["account_id"])
+            if (former := _use(token)) is not None:
+                successor = await row(connection, _TOKEN, former.successor.sha256, use.time)
+                if former.repeated_by(use, successor is None or successor["use_time"] is not None):
+                    return Rotated(holder, session["id"], former.salt)
+                await connection.execute("DELETE FROM sessions WHERE id = %s", (session["id"],))
+                return Rotated(holder, session["id"], None)
+            await connection.execute(
+                "UPDATE refresh_tokens SET use_time = %s, use_address = %s, use_agent = %s, salt = %s,"
+                " successor_sha256 = %s WHERE sha256 = %s",
+                (use.time, use.client.address, use.client.user_agent, use.salt, use.successor.sha256, sha256),
+            )
+            await _add(connection, session["id"], use.successor)
+            await connection.execute(
+                "UPDATE sessions SET use_time = %s, address = %s, user_agent = %s, expire_time = %s WHERE id = %s",
+                (use.time, use.client.address, use.client.user_agent, use.successor.expire_time, session["id"]),
+            )
+            return Rotated(holder, session["id"], use.salt)
+
+    async def holder(self, session_id: str, now: datetime) -> Account | None:
+        found = await self._row(
+            f"{ACCOUNTS} JOIN sessions s ON s.account_id = a.id"
+            " WHERE s.id = %s AND s.expire_time > %s AND a.disable_time IS NULL",
+            *(session_id, now),
+        )
+        return account_of(found) if found else None
+
+    async def listed(self, account_id: str, now: datetime) -> list[Session]:
+        rows = await self._rows(
+            "SELECT * FROM sessions WHERE account_id = %s AND expire_time > %s ORDER BY use_time DESC, id DESC",
+            *(account_id, now),
+        )
+        return [_session(found) for found in rows]
+
+    async def end(self, account_id: str, session_id: str) -> bool:
+        return bool(
+            await self._changed("DELETE FROM sessions WHERE account_id = %s AND id = %s", account_id, session_id)
+        )
+
+    async def end_all(self, account_id: str, keep: str = "") -> int:
+        async with self._transaction() as connection:
+            # Two at once would lock the sessions in each other's way.
+            await connection.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (account_id,))
+            return await changed(
+                connection, "DELETE FROM sessions WHERE account_id = %s AND id <> %s", account_id, keep
+            )
+
+    async def end_by_token(self, sha256: bytes) -> Session | None:
+        found = await self._row(
+            "DELETE FROM sessions WHERE id = (SELECT session_id FROM refresh_tokens WHERE sha256 = %s) RETURNING *",
+            sha256,
+        )
+        return _session(found) if found else None
+
+
+async def _add(connection: Connection, session_id: str, token: RefreshToken) -> None:
+    await connection.execute(
+        "INSERT INTO refresh_tokens (sha256, session_id, expire_time) VALUES (%s, %s, %s)",
+        (token.sha256, session_id, token.expire_time),
+    )
+
+
+def _use(token: DictRow) -> Use | None:
+    """The use that was made of a token."""
+    if token["use_time"] is None:
+        return None
+    # One that was used before successors were noted has none that anybody could go on with.
+    successor = RefreshToken(token["successor_sha256"] or b"", token["expire_time"])
+    return Use(token["use_time"], Client(token["use_address"], token["use_agent"]), token["salt"], successor)
+
+
+def _session(found: DictRow) -> Session:
+    return Session(
+        id=found["id"],
+        account_id=found["account_id"],
+        create_time=found["create_time"],
+        use_time=found["use_time"],
+        client=Client(found["address"], found["user_agent"]),
+    )
