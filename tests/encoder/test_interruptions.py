@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import psutil
 import pytest
@@ -24,7 +24,13 @@ FRAME = bytes(SMALL.frame_bytes)
 
 def codecs() -> list[psutil.Process]:
     """The children that encode now."""
-    return [child for child in psutil.Process().children() if "pipe:1" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # It ended meanwhile.
+            # A child that is just becoming another program has no command line for a moment.
+            if "pipe:1" in (child.cmdline() or ("pipe:1",)):
+                found.append(child)
+    return found
 
 
 async def is_free(chosen: Encoder) -> None:
