@@ -226,10 +226,12 @@ async def test_an_unknown_font_is_refused_and_those_at_hand_named(
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x" * 301, 0, 1)]),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, position=pb.POSITION_NONE)]),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1)] * 5001),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, style=pb.CaptionStyle(font="Manrope,99\nDialogue: x")),
+        pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, font=r"Manrope}{\p1")]),
         pb.MakeCaptionsRequest(canvas=PORTRAIT, language="Chinese"),
     ],
 )
-async def test_a_title_or_language_that_is_none_is_refused(
+async def test_a_title_language_or_font_that_is_none_is_refused(
     content: pb_grpc.ContentServiceAsyncStub, request_: pb.MakeCaptionsRequest
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
