@@ -68,9 +68,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
         )
+        reconcile = jetstream.reconcile(
+            store, stream, lease_seconds=config.lease_seconds, pause_seconds=jetstream.RECONCILE_SECONDS
+        )
         async with (
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
-            runtime.background(jetstream.reconcile(store, lease_seconds=config.lease_seconds), "reconcile"),
+            runtime.background(reconcile, "reconcile"),
             runtime.background(consumer, "consumer"),
         ):
             yield
