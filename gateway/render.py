@@ -43,7 +43,8 @@ class Gateway:
     """What one gateway is told."""
 
     addresses: Mapping[str, str]
-    """Where each service is found: its name to `host:port`. Those that serve public methods must be there."""
+    """Where each service is found: its name to `host:port`, several with commas between. Those that serve public
+    methods must be there."""
     certificates: Path
     """The folder with `ca.pem`, `gateway/cert.pem` and `gateway/key.pem`."""
     bind: str = "127.0.0.1"
@@ -151,13 +152,15 @@ def _json(value: object) -> Markup:
 
 
 def _cluster(gateway: Gateway, service: str) -> dict[str, Any]:
-    host, _, port = gateway.addresses[service].rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"{gateway.addresses[service]!r} is no address of {service}: give host:port")
+    endpoints = []
+    for address in gateway.addresses[service].split(","):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f"{address!r} is no address of {service}: give host:port")
+        endpoints.append((host.strip("[]"), int(port)))
     return {
         "name": service,
-        "host": host.strip("[]"),
-        "port": int(port),
+        "endpoints": endpoints,
         "identity": f"spiffe://{gateway.trust_domain}/ns/{gateway.namespace}/sa/{service}",
         "server_name": f"{service}.{gateway.namespace}.svc",
     }
