@@ -59,7 +59,7 @@ async def test_a_full_disk_ends_a_render_and_the_next_one_works(mesh: Mesh, tmp_
     stub = mesh.stub(pb_grpc.ProcessingServiceStub)
     noise = "nullsrc=s={w}x{h}:r={rate},geq=lum='random(1)*255':cb=128:cr=128"
     small = ("-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p")
-    sizes = {}
+    sizes: dict[int, int] = {}
     for number, seconds in enumerate((0.5, 0.54, 0.58, 0.62)):
         file = media.clip(tmp_path / f"{number}.mp4", noise, size=(320, 180), seconds=seconds, encode=small)
         clip = await source(await mesh.objects().put_file(f"assets/{number}.mp4", file), file)
