@@ -55,7 +55,7 @@ def _options(
 
 @app.command(
     epilog="Examples: [bold]moneyprinter up[/] · [bold]moneyprinter up --port 9000 --data /tmp/try[/] ·"
-    " [bold]moneyprinter up --processes[/]"
+    " [bold]moneyprinter up --processes --replicas processing=2,orchestrator=2[/]"
 )
 def up(
     data: Annotated[
@@ -69,14 +69,21 @@ def up(
     processes: Annotated[
         bool, typer.Option("--processes", help="Run each service in a process of its own, instead of all in one.")
     ] = False,
+    replicas: Annotated[
+        str, typer.Option(metavar="SERVICE=N,...", help="With --processes: how many instances services have.")
+    ] = "",
 ) -> None:
     """Run the whole platform on this machine, in the foreground. Ctrl-C stops it; a second one at once."""
     from services.embedded import folder
+    from services.embedded import replicas as instances
+    from services.runtime.config import ConfigError
 
-    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes)))
+    if replicas and not processes:
+        raise ConfigError("--replicas needs --processes: instances are processes")
+    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes, instances.parse(replicas))))
 
 
-async def _up(data: Path, port: int, processes: bool) -> int:
+async def _up(data: Path, port: int, processes: bool, instances: dict[str, int]) -> int:
     stop = asyncio.Event()
     starting = asyncio.current_task()
 
@@ -96,7 +103,7 @@ async def _up(data: Path, port: int, processes: bool) -> int:
     # The platform logs to its folder; what libraries say once it has stopped is for nobody.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with platform(data, port=port, processes=processes) as running:
+        async with platform(data, port=port, processes=processes, instances=instances) as running:
             starting = None
             _print_first_account(running.new_account)
             where = escape(str(running.data))

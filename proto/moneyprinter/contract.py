@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
@@ -40,16 +41,18 @@ def deadline_seconds(path: str) -> float:
 
 
 def service_config(service: str) -> str:
-    """The gRPC service config of a service: which of its methods a client repeats after UNAVAILABLE.
+    """The gRPC service config of a service: its instances take turns, and what is repeated after UNAVAILABLE.
 
     `service` is its full name, for example `moneyprinter.audio.v1.AudioService`.
     """
     descriptor = descriptor_pool.Default().FindServiceByName(service)
     safe = [m.name for m in descriptor.methods if (r := rule(f"/{service}/{m.name}")) and r.retry_safe]
+    balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if not safe:
-        return "{}"
+        return json.dumps(balancing)
     return json.dumps(
         {
+            **balancing,
             "methodConfig": [
                 {
                     "name": [{"service": service, "method": name} for name in safe],
@@ -61,6 +64,6 @@ def service_config(service: str) -> str:
                         "retryableStatusCodes": ["UNAVAILABLE"],
                     },
                 }
-            ]
+            ],
         }
     )

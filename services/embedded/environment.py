@@ -18,11 +18,12 @@ MASTER_KEY_BYTES = 32
 GRACE_SECONDS = 5.0
 
 
-def of_runtime(data: Path, ports: Mapping[str, int]) -> dict[str, str]:
+def of_runtime(data: Path, ports: Mapping[str, int], further: Mapping[str, list[int]]) -> dict[str, str]:
     """The settings of the runtime, for a platform on a data folder."""
     return {
         f"{PREFIX}RUNTIME_CERTIFICATES": str(data / "certificates"),
         f"{PREFIX}RUNTIME_PORTS": json.dumps(dict(ports)),
+        f"{PREFIX}RUNTIME_FURTHER_PORTS": json.dumps(dict(further)),
         f"{PREFIX}RUNTIME_SCRATCH": str(data / "scratch"),
         f"{PREFIX}RUNTIME_FFMPEG": str(wheels.ffmpeg()),
         f"{PREFIX}RUNTIME_GRACE_SECONDS": str(GRACE_SECONDS),

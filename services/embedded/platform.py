@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import importlib
+import json
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +25,17 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config import Gateway
-from services.embedded import authority, environment, envoy, folder, nats, ports, postgres, servers
+from services.embedded import authority, environment, envoy, folder, nats, ports, postgres, replicas, servers
 from services.embedded.errors import PlatformError
 from services.runtime import telemetry
-from services.runtime.config import PORTS, SERVICES, RuntimeConfig, load
+from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig, load
 from services.runtime.server import serve
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
+NONE: Mapping[str, int] = {}
 HEALTH_PAUSE_SECONDS = 0.05
 HEALTH_SECONDS = 5.0
 
@@ -52,12 +54,15 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool = False) -> AsyncIterator[Platform]:
+async def platform(
+    data: Path, *, port: int = PORTS["gateway"], processes: bool = False, instances: Mapping[str, int] = NONE
+) -> AsyncIterator[Platform]:
     """Run a platform on a data folder while the context is open; it is ready when the body begins.
 
     `port` is the gateway's, and the services' follow it; 0 picks free ones. With `processes`, each service
-    is a process of its own, which is started again when it dies. Raises PlatformError, ConfigError or
-    moneyprinter.errors.Unavailable, in one line, when something does not start.
+    is a process of its own, which is started again when it dies, and `instances` says of which there are
+    several. Raises PlatformError, ConfigError or moneyprinter.errors.Unavailable, in one line, when something
+    does not start.
     """
     data = data.expanduser().resolve()
     async with AsyncExitStack() as stack:
@@ -68,7 +73,8 @@ async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool 
         logs = data / "logs"
         for private in (logs, data / "scratch"):
             private.mkdir(mode=0o700, exist_ok=True)
-        stack.enter_context(environment.applied(environment.of_runtime(data, numbers)))
+        further = replicas.further_ports(instances)
+        stack.enter_context(environment.applied(environment.of_runtime(data, numbers, further)))
         config = load(RuntimeConfig)
         stack.enter_context(_logged(config, logs / "services.log"))
         authority.issue(
@@ -85,7 +91,7 @@ async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool 
         stack.enter_context(environment.applied(environment.of_services(data, database, nats_url)))
         await reading
         gateway = Gateway(
-            addresses={name: config.address(name) for name in SERVICES},
+            addresses={name: ",".join(config.addresses(name)) for name in SERVICES},
             certificates=config.certificates,
             bind=ports.BIND,
             port=numbers["gateway"],
@@ -102,7 +108,9 @@ async def platform(data: Path, *, port: int = PORTS["gateway"], processes: bool 
         new_account = not account.exists()
         failed, _ = await _together(
             stack,
-            _in_processes(config, logs) if processes else _in_this_process(config),
+            _in_processes(config, logs, {**replicas.settings(instances), **os.environ})
+            if processes
+            else _in_this_process(config),
             envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
         )
         await _until_healthy(url, failed, logs)
@@ -199,27 +207,37 @@ async def _serve(config: RuntimeConfig, stop: asyncio.Event, ready: asyncio.Even
 
 
 @asynccontextmanager
-async def _in_processes(config: RuntimeConfig, logs: Path) -> AsyncIterator[asyncio.Future[None]]:
-    """Serve each service in a process of its own; yields what never ends, since those are started again."""
-    stacks = {service: AsyncExitStack() for service in SERVICES}
+async def _in_processes(
+    config: RuntimeConfig, logs: Path, shared: Mapping[str, str]
+) -> AsyncIterator[asyncio.Future[None]]:
+    """Serve each service in processes of its own; yields what never ends, since those are started again."""
+    wanted = [
+        (service, number, port)
+        for service in SERVICES
+        for number, port in enumerate((config.ports[service], *config.further_ports.get(service, ())), 1)
+    ]
+    stacks = [(AsyncExitStack(), _in_process(*each, config, logs, shared)) for each in wanted]
     try:
-        await _at_once(
-            stack.enter_async_context(_in_process(service, config, logs)) for service, stack in stacks.items()
-        )
+        await _at_once(stack.enter_async_context(running) for stack, running in stacks)
         yield asyncio.get_running_loop().create_future()
     finally:
-        await asyncio.gather(*(stack.aclose() for stack in stacks.values()))
+        await asyncio.gather(*(stack.aclose() for stack, _ in stacks))
 
 
-def _in_process(service: str, config: RuntimeConfig, logs: Path) -> AbstractAsyncContextManager[None]:
+def _in_process(
+    service: str, number: int, port: int, config: RuntimeConfig, logs: Path, shared: Mapping[str, str]
+) -> AbstractAsyncContextManager[None]:
+    """Serve an instance of a service, which is called by its own port, on that port."""
+    name = service if number == 1 else f"{service}-{number}"
+    own = {f"{PREFIX}RUNTIME_PORTS": json.dumps({**config.ports, service: port})}
     server = servers.Server(
-        service,
+        name,
         (sys.executable, "-P", "-m", "services.cli", "serve", service),
-        logs / f"{service}.log",
-        environment=dict(os.environ),
+        logs / f"{name}.log",
+        environment={**shared, **own},
         stop_seconds=config.grace_seconds + 2,
     )
-    return servers.running(server, lambda: servers.until_open(config.ports[service]))
+    return servers.running(server, lambda: servers.until_open(port))
 
 
 def _read_code(services: tuple[str, ...]) -> None:

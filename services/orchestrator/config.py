@@ -27,6 +27,8 @@ class Config(Settings):
     """How many clips of one job are fetched at once."""
     lease_seconds: float = 10.0
     """How long a job stays with an instance that gives no sign of life."""
+    reconcile_seconds: float = 30.0
+    """How often jobs are looked for that are not on the queue although they have not ended."""
     max_attempts: int = 10
     """How often a job is taken up again after its instance died, before it is given up."""
     asset_max_bytes: int = 500_000_000

@@ -14,7 +14,7 @@ import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
 from services.orchestrator.jobs import Failure, Job, Result, Tally
-from services.orchestrator.store import Store, Superseded
+from services.orchestrator.store import Away, Store, Superseded
 
 T = TypeVar("T")
 
@@ -23,6 +23,9 @@ TRANSIENT = (Unavailable, ResourceExhausted, DeadlineExceeded)
 STEP_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+# A result that is to be recorded is kept this long while the database is away; after that the job is given back.
+KEPT_SECONDS = 300.0
+KEPT_PAUSE_SECONDS = 1.0
 # Progress is written no more often than people can read it.
 BETWEEN_WRITES_SECONDS = 0.1
 
@@ -73,11 +76,11 @@ class Journal:
         log.info("stage done", job_id=self._job.id, stage=name)
 
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
-        done = await self._store.step(self._job, name, kind)
+        done = await _kept(lambda: self._store.step(self._job, name, kind), self._job, name)
         if done is not None:
             return done
         result = await _again(work, self._job, name)
-        await self._store.record(self._job, name, kind, result)
+        await _kept(lambda: self._store.record(self._job, name, kind, result), self._job, name)
         return result
 
     def progress(self, stage: str, fraction: float) -> None:
@@ -107,7 +110,7 @@ class Journal:
     async def _enter(self, name: str, state: str, fraction: float) -> None:
         self._stages[name] = state
         self.progress(name, fraction)
-        await _again(lambda: self._write(), self._job, "progress")
+        await _kept(self._write, self._job, "progress")
 
     async def _write(self) -> None:
         await self._store.advance(self._job, self._progress, self.stages, self._tally, self._estimate())
@@ -140,6 +143,20 @@ async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
     return await work()
 
 
+async def _kept(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
+    """Read or write the record of a job, which fails for no outage of the database. Raises Away when that lasts."""
+    waited = 0.0
+    while True:
+        try:
+            return await work()
+        except Unavailable as failure:
+            if waited >= KEPT_SECONDS:
+                raise Away(job.id) from failure
+            log.warning("the database is away", job_id=job.id, step=name, seconds=waited)
+            await asyncio.sleep(KEPT_PAUSE_SECONDS)
+            waited += KEPT_PAUSE_SECONDS
+
+
 class Driver:
     """Drives jobs, each by `make`: the workflow with its workers filled in."""
 
@@ -162,7 +179,7 @@ class Driver:
         """Take a job up and bring it to its end. `alive` is called as long as it is worked on.
 
         Returns when the job has ended, here or elsewhere. Raises Held or Superseded when another instance works on
-        it, Unavailable when its end could not be recorded.
+        it, Unavailable or Away when its record could not be read or written.
         """
         job = await self._store.take(job_id, timedelta(seconds=self._lease_seconds))
         if job is None:
@@ -201,10 +218,10 @@ class Driver:
     async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
         match outcome:
             case Result() as result:
-                await _again(lambda: self._store.complete(job, result, journal.stages, journal.tally), job, "complete")
+                await _kept(lambda: self._store.complete(job, result, journal.stages, journal.tally), job, "complete")
                 log.info("job completed", job_id=job.id, seconds=result.seconds)
             case Failure() as failure:
-                await _again(lambda: self._store.fail(job, failure, journal.stages), job, "fail")
+                await _kept(lambda: self._store.fail(job, failure, journal.stages), job, "fail")
                 log.warning("job failed", job_id=job.id, stage=failure.stage, reason=failure.reason)
         await self._changed(job.id)
 

@@ -22,7 +22,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolic
 from nats.js.errors import APIError
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.store import JOBS_SUBJECT, Held, Store, Superseded
+from services.orchestrator.store import JOBS_SUBJECT, Away, Held, Store, Superseded
 from services.runtime.events import until_subscribed
 
 JOBS = "JOBS"
@@ -32,7 +32,6 @@ STATUS_SUBJECT = "status"
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 HELD_SECONDS = 2.0
-RECONCILE_SECONDS = 30.0
 KEEP_EVENTS = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(minutes=10)
 
@@ -77,12 +76,7 @@ async def make_streams(stream: JetStreamContext) -> None:
 
 async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, lease_seconds: float) -> None:
     """Take jobs from the queue and drive them, some at once, until cancelled; then give back what is not done."""
-    subscription = await stream.pull_subscribe(
-        JOBS_SUBJECT,
-        durable="orchestrator",
-        stream=JOBS,
-        config=ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=lease_seconds, max_deliver=-1),
-    )
+    subscription = await _subscribe(stream, lease_seconds)
     places = asyncio.Semaphore(jobs_at_once)
     running: set[asyncio.Task[None]] = set()
 
@@ -96,7 +90,17 @@ async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, 
     try:
         while True:
             await places.acquire()
-            message = await _next(subscription)
+            try:
+                message = await _next(subscription)
+            except (nats.errors.Error, APIError) as failure:
+                places.release()
+                log.warning("queue cannot be read", error=str(failure) or type(failure).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+                # A server that lost its disk has neither the stream nor its consumer.
+                with suppress(nats.errors.Error, APIError, TimeoutError):
+                    await make_streams(stream)
+                    subscription = await _subscribe(stream, lease_seconds)
+                continue
             if message is None:
                 places.release()
                 continue
@@ -109,14 +113,19 @@ async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, 
         await asyncio.gather(*running, return_exceptions=True)
 
 
+async def _subscribe(stream: JetStreamContext, lease_seconds: float) -> JetStreamContext.PullSubscription:
+    return await stream.pull_subscribe(
+        JOBS_SUBJECT,
+        durable="orchestrator",
+        stream=JOBS,
+        config=ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=lease_seconds, max_deliver=-1),
+    )
+
+
 async def _next(subscription: JetStreamContext.PullSubscription) -> Msg | None:
     try:
         return (await subscription.fetch(1, timeout=IDLE_SECONDS))[0]
     except (TimeoutError, nats.errors.TimeoutError):
-        return None
-    except (nats.errors.Error, APIError) as failure:
-        log.warning("queue cannot be read", error=str(failure) or type(failure).__name__)
-        await asyncio.sleep(RETRY_SECONDS)
         return None
 
 
@@ -136,7 +145,7 @@ async def _handle(message: Msg, drive: Drive) -> None:
         raise
     except Superseded:
         log.warning("job was taken up by another instance", job_id=job_id)
-    except (Held, Unavailable) as failure:
+    except (Away, Held, Unavailable) as failure:
         log.warning("job given back", job_id=job_id, why=type(failure).__name__)
         with suppress(nats.errors.Error):
             await message.nak(delay=HELD_SECONDS)
@@ -167,16 +176,21 @@ async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event
                 await written.wait()
 
 
-async def reconcile(store: Store, *, lease_seconds: float) -> None:
+async def reconcile(store: Store, stream: JetStreamContext, *, lease_seconds: float, pause_seconds: float) -> None:
     """Queue the jobs again that nobody works on although they have not ended, now and then, until cancelled.
 
-    It is needed only when the queue has lost a message, or was lost itself.
+    It is needed only when the queue has lost a message, or was lost itself: then it holds fewer messages than
+    there are jobs. A job that waits its turn is silent too, and is not to be queued twice.
     """
     while True:
-        await asyncio.sleep(RECONCILE_SECONDS)
-        with suppress(Unavailable):
-            for job_id in await store.requeue_silent(timedelta(seconds=3 * lease_seconds + RECONCILE_SECONDS)):
+        await asyncio.sleep(pause_seconds)
+        try:
+            if (await stream.stream_info(JOBS)).state.messages >= await store.active_jobs():
+                continue
+            for job_id in await store.requeue_silent(timedelta(seconds=3 * lease_seconds)):
                 log.warning("job queued again", job_id=job_id)
+        except (nats.errors.Error, APIError, TimeoutError, Unavailable) as failure:
+            log.warning("queue cannot be compared", error=str(failure) or type(failure).__name__)
 
 
 class Changes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,12 +21,17 @@ from moneyprinter.errors import Unavailable
 from services.orchestrator import events
 from services.orchestrator.jobs import Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
 from services.orchestrator.store import JOBS_SUBJECT, Held, Superseded
-from services.runtime.db import Pool
+from services.runtime.db import Pool, cut_later
 from services.runtime.events import encode
 
 T = TypeVar("T")
 
 OUTBOX_BATCH = 100
+
+# How long a transaction may take: whoever waits for it is told within two seconds that the database is away.
+PATIENCE_SECONDS = 1.5
+# The relay waits for NATS as well, a batch of messages long; nobody waits for it.
+RELAY_SECONDS = 30.0
 
 
 # Made once: building one takes longer than a query.
@@ -92,7 +98,7 @@ class PostgresStore:
                     job.estimated_completion,
                 ),
             )
-            await _queue(connection, job.id, 0)
+            await _queue(connection, job.id, "0")
         self._committed()
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
@@ -196,7 +202,8 @@ class PostgresStore:
             )
             rows = await cursor.fetchall()
             for row in rows:
-                await _queue(connection, row["id"], row["attempt"])
+                # Under a new id: the queue would drop the old one even when it has lost its message.
+                await _queue(connection, row["id"], f"{row['attempt']}-{int(now.timestamp() * 1000)}")
         found = [row["id"] for row in rows]
         if found:
             self._committed()
@@ -244,7 +251,7 @@ class PostgresOutbox:
         self._pool = pool
 
     async def deliver(self, publish: Callable[[str, str, bytes], Awaitable[None]]) -> bool:
-        async with Transaction(self._pool) as connection:
+        async with Transaction(self._pool, RELAY_SECONDS) as connection:
             cursor = await connection.execute(
                 "SELECT id, message_id, subject, payload FROM outbox WHERE publish_time IS NULL"
                 " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -258,22 +265,30 @@ class PostgresOutbox:
 
 
 class Transaction:
-    """A connection of the pool, in a transaction. When the database is away, that is said as Unavailable."""
+    """A connection of the pool, in a transaction. When the database is away, or hangs, that is said as Unavailable."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._connection = pool.connection()
+    def __init__(self, pool: Pool, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._connection = pool.connection(timeout=min(patience_seconds, PATIENCE_SECONDS))
+        self._patience_seconds = patience_seconds
+        self._end: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> AsyncConnection[DictRow]:
+        began = asyncio.get_running_loop().time()
         try:
-            return await self._connection.__aenter__()
+            connection = await self._connection.__aenter__()
         except (PoolTimeout, psycopg.OperationalError) as failure:
             raise _away(failure) from failure
+        self._end = cut_later(connection, began + self._patience_seconds - asyncio.get_running_loop().time())
+        return connection
 
     async def __aexit__(self, kind: Any, failure: Any, traceback: Any) -> None:
         try:
             await self._connection.__aexit__(kind, failure, traceback)
         except psycopg.OperationalError as lost:
             raise _away(lost) from lost
+        finally:
+            if self._end is not None:
+                self._end.cancel()
         if isinstance(failure, psycopg.OperationalError):
             raise _away(failure) from failure
 
@@ -292,9 +307,8 @@ async def _fenced(connection: AsyncConnection[DictRow], job: Job, update: str, p
         raise Superseded(job.id)
 
 
-async def _queue(connection: AsyncConnection[DictRow], job_id: str, attempt: int) -> None:
-    # The queue drops a message whose id it has seen, so a job that still waits there is not queued twice.
-    await _publish(connection, f"{job_id}-{attempt}", JOBS_SUBJECT, json.dumps({"job_id": job_id}).encode())
+async def _queue(connection: AsyncConnection[DictRow], job_id: str, number: str) -> None:
+    await _publish(connection, f"{job_id}-{number}", JOBS_SUBJECT, json.dumps({"job_id": job_id}).encode())
 
 
 async def _publish_event(connection: AsyncConnection[DictRow], job: Job, event: tuple[str, Message]) -> None:

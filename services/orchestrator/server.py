@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
 from moneyprinter.video.v1 import video_service_pb2_grpc
-from services.orchestrator import jetstream
+from services.orchestrator import failpoints, jetstream
 from services.orchestrator.config import Config
 from services.orchestrator.driver import Driver, Journal
 from services.orchestrator.jobs import Job, Result, StoredObject
@@ -35,7 +35,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         stream = client.jetstream()
         await jetstream.make_streams(stream)
         written = asyncio.Event()
-        store = PostgresStore(pool, written.set)
+        store = failpoints.armed(PostgresStore(pool, written.set))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -69,9 +69,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
         )
+        reconcile = jetstream.reconcile(
+            store, stream, lease_seconds=config.lease_seconds, pause_seconds=config.reconcile_seconds
+        )
         async with (
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
-            runtime.background(jetstream.reconcile(store, lease_seconds=config.lease_seconds), "reconcile"),
+            runtime.background(reconcile, "reconcile"),
             runtime.background(consumer, "consumer"),
         ):
             yield

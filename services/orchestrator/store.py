@@ -22,6 +22,10 @@ class Held(Exception):
     """Another instance works on the job, or did a moment ago."""
 
 
+class Away(Exception):
+    """The store has been away for longer than one waits for it; the job is given back, and has not failed."""
+
+
 class Store(Protocol):
     """Jobs, steps, assets. `attempt` is the fencing token: a write under an old one raises Superseded."""
 

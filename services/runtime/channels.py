@@ -42,6 +42,12 @@ def _metadata() -> calls.Metadata:
     return ((telemetry.TRACEPARENT, telemetry.traceparent()),)
 
 
+def _target(config: RuntimeConfig, service: str) -> str:
+    """What gRPC resolves: a name, which may stand for many instances, or the addresses of all of them."""
+    addresses = config.addresses(service)
+    return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
+
+
 def connect(config: RuntimeConfig, caller: str, service: str, contract_name: str) -> calls.TypedChannel:
     """Open a channel from `caller` to `service` (both service names), whose server must show that identity.
 
@@ -54,5 +60,5 @@ def connect(config: RuntimeConfig, caller: str, service: str, contract_name: str
         ("grpc.ssl_target_name_override", tls.server_name(config, service)),
         ("grpc.service_config", contract.service_config(contract_name)),
     )
-    channel = grpc.aio.secure_channel(config.address(service), found.channel(), options)
+    channel = grpc.aio.secure_channel(_target(config, service), found.channel(), options)
     return calls.TypedChannel(channel, _metadata, _shorten)

@@ -8,6 +8,7 @@ error, is killed with its whole group and waited for.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from moneyprinter.errors import ResourceExhausted
 from services.runtime.config import ConfigError
 
 # Runs in the child, isolated and without site packages (about 10 ms), then becomes the program.
@@ -57,6 +59,8 @@ WORDS = 300
 # How ffmpeg names the part of it that speaks: `[libx264 @ 0x55f1d162fe00] `.
 _ADDRESS = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\] ")
 STREAM_BYTES = 1 << 20
+# What a program says that cannot write on: no fault of its own, nor of what it was given.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,15 @@ class Child:
         return self.process.stdout
 
     async def succeeded(self) -> None:
-        """Wait for the end. Raises ChildFailed when it was not a good one."""
+        """Wait for the end. Raises ChildFailed when it was not a good one, ResourceExhausted when the disk was full."""
         if code := await self.process.wait():
             # Its last words may still be on the way; a child of its own may keep the line open.
             if self.listener is not None:
                 await asyncio.wait([self.listener], timeout=1.0)
-            raise ChildFailed(self.program, code, "\n".join(self.last_words))
+            said = "\n".join(self.last_words)
+            if any(os.strerror(number) in said for number in _FULL):
+                raise ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
+            raise ChildFailed(self.program, code, said)
 
 
 @asynccontextmanager

@@ -72,6 +72,8 @@ class RuntimeConfig(Settings):
     """The address that servers listen on. In a container: `0.0.0.0`."""
     ports: dict[str, int] = PORTS
     """The port of each service, as JSON."""
+    further_ports: dict[str, list[int]] = {}
+    """The ports of a service's other instances at the same address, as JSON: calls are spread over all of them."""
     hosts: dict[str, str] = {}
     """Where each service is found, as JSON, for example `{"audio": "audio.moneyprinter.svc"}`."""
     default_host: str = "127.0.0.1"
@@ -94,6 +96,11 @@ class RuntimeConfig(Settings):
     def address(self, service: str) -> str:
         """Where a service is called."""
         return f"{self.hosts.get(service, self.default_host)}:{self.ports[service]}"
+
+    def addresses(self, service: str) -> list[str]:
+        """Where all instances of a service are called that are known by their ports."""
+        host = self.hosts.get(service, self.default_host)
+        return [f"{host}:{port}" for port in (self.ports[service], *self.further_ports.get(service, ()))]
 
 
 def load(kind: type[T]) -> T:

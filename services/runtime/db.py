@@ -6,12 +6,16 @@ order, in a transaction of its own. A file that has run is never changed: the ne
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -19,6 +23,10 @@ from psycopg_pool import AsyncConnectionPool
 from services.runtime.config import ConfigError
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+
+# The pool's attempts come at longer and longer intervals; given up soon, it begins anew when somebody asks for one,
+# so that a database that comes back is found within a second or two, however long it was away.
+RECONNECT_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -41,12 +49,26 @@ async def open_pool(service: str, conninfo: str, *, size: int = 8) -> AsyncItera
         min_size=1,
         max_size=size,
         timeout=5.0,
+        reconnect_timeout=RECONNECT_SECONDS,
         open=False,
     )
     async with await AsyncConnection.connect(conninfo, connect_timeout=10) as connection:
         await _migrate(connection, service)
     async with pool:
         yield pool
+
+
+def cut_later(connection: AsyncConnection[Any], seconds: float) -> asyncio.TimerHandle:
+    """Cut a connection off in so many seconds, unless the handle is cancelled: what waits for it fails at once.
+
+    A server that hangs closes nothing, and psycopg answers a cancelled task with a request to cancel, which hangs too.
+    """
+
+    def cut() -> None:
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    return asyncio.get_running_loop().call_later(seconds, cut)
 
 
 async def _migrate(connection: AsyncConnection[Any], service: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import uuid
 
 import grpc
@@ -30,7 +31,7 @@ def typed(failure: Exception) -> Error:
             return status.from_rpc_error(failure)
         case TimeoutError() | asyncio.TimeoutError():
             return DeadlineExceeded("the work did not end within its deadline", reason="DEADLINE_EXCEEDED")
-        case OSError(errno=errno.ENOSPC):
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             return ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
     incident = uuid.uuid4().hex[:12]
     log.error("defect", incident=incident, exc_info=failure)
@@ -39,5 +40,8 @@ def typed(failure: Exception) -> Error:
 
 async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # type: ignore[type-arg]
     """End a call with an error. Always raises."""
-    details = ((status.DETAILS_KEY, status.to_status(error).SerializeToString()),)
+    details: tuple[tuple[str, str | bytes], ...] = ((status.DETAILS_KEY, status.to_status(error).SerializeToString()),)
+    if error.retry_after_seconds is not None:
+        # The header of HTTP, which counts in whole seconds; the gateway passes it on.
+        details += (("retry-after", str(math.ceil(error.retry_after_seconds))),)
     await context.abort(status.code_of(error), error.message[: status.MAX_MESSAGE], details)

@@ -1,0 +1,45 @@
+"""PostgreSQL stops: the API says so within two seconds and never hangs, and what was being rendered is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+
+from tests.chaos.world import REQUEST, World
+
+
+async def test_a_database_that_hangs_is_said_at_once_and_costs_no_job(one: World) -> None:
+    async with one.user() as http:
+        one.stand_ins.open.clear()
+        created = await http.post("/v1/videos", json=REQUEST)
+        assert created.status_code == 202, created.text
+        job = created.json()["job_id"]
+        await one.stand_ins.rendering.wait()
+        async with one.stopped("postgres"):
+            # Rendered while the database is away.
+            one.stand_ins.open.set()
+            requests = [
+                http.get("/v1/videos"),
+                http.get(f"/v1/videos/{job}/status"),
+                http.post("/v1/videos", json=REQUEST),
+            ]
+            answers = await asyncio.gather(*(timed(request) for request in requests))
+        for seconds, answer in answers:
+            assert answer.status_code == 503, answer.text
+            assert seconds < 2.0 + SLACK_SECONDS
+            assert int(answer.headers["retry-after"]) >= 1
+        states = await one.until_ended([job])
+    assert states == {job: "completed"}
+    assert one.stand_ins.asked["render"] == len(await one.rows("SELECT 1 FROM steps WHERE name LIKE 'render %%'"))
+
+
+# The machine that runs the tests does other things besides.
+SLACK_SECONDS = 0.5
+
+
+async def timed(request: object) -> tuple[float, httpx.Response]:
+    began = time.monotonic()
+    answer = await request  # type: ignore[misc]
+    return time.monotonic() - began, answer

@@ -1,0 +1,149 @@
+"""The orchestrator dies between two changes of state, wherever that is: every job ends once, with the same result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from services.orchestrator import failpoints, jetstream, workflow
+from services.orchestrator.driver import Driver
+from services.orchestrator.jobs import Job
+from services.orchestrator.postgres import PostgresOutbox, PostgresStore
+from services.orchestrator.store import Store
+from services.runtime import db, events
+from services.runtime.config import RuntimeConfig
+from services.runtime.server import cancel
+from tests.chaos.world import REQUEST, World, world
+from tests.databases import Databases
+from tests.orchestrator.samples import StraightWorkers, job
+
+LEASE_SECONDS = 1.0
+STEPS = 11
+# Every change of the state of a job that the samples' workers do the work of, in about this order.
+POINTS = (
+    "take:1",
+    *(f"advance:{number}" for number in range(1, 9)),
+    *(f"record:{number}" for number in range(1, STEPS + 1)),
+    "complete:1",
+)
+
+
+class Mortal:
+    """A store whose caller, once dead, gets no answer any more, and makes no change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.dead = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any) -> Any:
+            if self.dead.is_set():
+                await asyncio.Event().wait()
+            return await getattr(self._store, name)(*arguments)
+
+        return call
+
+    async def die(self) -> None:
+        self.dead.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_job_ends_once_wherever_its_instance_dies(
+    postgres: Databases, nats_url: str, config: RuntimeConfig
+) -> None:
+    """One instance for each point, each of which takes one job up and dies there; then one that lives."""
+    async with (
+        db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool,
+        events.connect(config, "orchestrator", nats_url) as client,
+        AsyncExitStack() as stack,
+    ):
+        running: list[asyncio.Task[None]] = []
+
+        async def end() -> None:
+            # The dead do not let go when they are asked to, all at once.
+            await asyncio.gather(*map(cancel, running))
+
+        stack.push_async_callback(end)
+        stream, written = client.jetstream(), asyncio.Event()
+        await jetstream.make_streams(stream)
+        store = PostgresStore(pool, written.set)
+        jobs = [job() for _ in POINTS]
+        workers = [StraightWorkers() for _ in (*POINTS, "alive")]
+
+        def start(used: Store, done_by: workflow.Workers, jobs_at_once: int) -> None:
+            async def make(made: Job, journal: Any) -> Any:
+                return await workflow.make_video(made, done_by, journal)
+
+            async def changed(_: str) -> None:
+                pass
+
+            driver = Driver(used, make, changed, lease_seconds=LEASE_SECONDS, max_attempts=5)
+            consumer = jetstream.consume(stream, driver.drive, jobs_at_once=jobs_at_once, lease_seconds=LEASE_SECONDS)
+            running.append(asyncio.create_task(consumer))
+
+        running.append(asyncio.create_task(jetstream.relay(PostgresOutbox(pool), stream, written)))
+        mortals = [Mortal(store) for _ in POINTS]
+        for point, mortal, done_by in zip(POINTS, mortals, workers, strict=False):
+            start(failpoints.dying(cast(Store, mortal), point, mortal.die), done_by, 1)
+        for made in jobs:
+            await store.create(made)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(mortal.dead.wait() for mortal in mortals))
+        start(store, workers[-1], 4)
+        async with asyncio.timeout(60):
+            while await store.active_jobs():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        found = [await store.find(made.id, made.user_id) for made in jobs]
+        assert {each.status for each in found if each} == {"completed"}
+        assert len({each.result.files for each in found if each and each.result}) == 1, "the same result"
+        # What was under way at the moment of a death is done again: nothing else is.
+        done = Counter(step for each in workers for step in each.done)
+        assert done["finish"] <= len(jobs) + 2
+        assert done["render 1"] <= len(jobs) + len(POINTS) // 4
+        published = await _published(client.jetstream(), 2 * len(jobs))
+        assert set(published.values()) == {1}
+        assert len(published) == 2 * len(jobs)
+
+
+async def _published(stream: Any, number: int) -> Counter[str]:
+    subscription = await stream.pull_subscribe("video.processing.>", stream=jetstream.EVENTS)
+    found: Counter[str] = Counter()
+    while found.total() < number or (await subscription.consumer_info()).num_pending:
+        for message in await subscription.fetch(100, timeout=5):
+            found[message.headers["Nats-Msg-Id"]] += 1
+    return found
+
+
+async def test_a_process_that_is_killed_is_followed_by_another(tmp_path: Path) -> None:
+    """With real processes: each is killed once, in the middle of a job."""
+    async with world(tmp_path) as here:
+        await here.instances["orchestrator-1"].stop()
+        await here.serve("orchestrator", 1, {failpoints.VARIABLE: f"record:3@{tmp_path / 'died'}"})
+        async with here.user() as http:
+            jobs = [(await http.post("/v1/videos", json=REQUEST)).json()["job_id"] for _ in range(3)]
+        assert set((await here.until_ended(jobs)).values()) == {"completed"}
+        assert (tmp_path / "died").exists()
+        assert len(set((await here.manifests(jobs)).values())) == 1
+        assert set((await here.events(6)).values()) == {1}
+
+
+async def test_a_stopped_instance_is_overtaken_and_its_late_result_refused(two: World) -> None:
+    """SIGSTOP, until another instance has finished the job; then SIGCONT."""
+    two.stand_ins.open.clear()
+    async with two.user() as http:
+        made = (await http.post("/v1/videos", json=REQUEST)).json()["job_id"]
+        await two.stand_ins.rendering.wait()
+        first = next(name for name in ("orchestrator-1", "orchestrator-2") if made in two.log(name))
+        async with two.stopped(first):
+            two.stand_ins.open.set()
+            assert await two.until_ended([made]) == {made: "completed"}
+            before = await two.rows("SELECT attempt, result, end_time FROM jobs")
+        async with asyncio.timeout(20):
+            while "job was taken up by another instance" not in two.log(first):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    assert await two.rows("SELECT attempt, result, end_time FROM jobs") == before
+    assert before[0][0] == 2
+    assert await two.events(2) == {(made, "video.processing.started"): 1, (made, "video.processing.completed"): 1}
