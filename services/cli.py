@@ -69,14 +69,17 @@ def up(
     processes: Annotated[
         bool, typer.Option("--processes", help="Run each service in a process of its own, instead of all in one.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https; clients trust certificates/ca.pem in the platform's folder.")
+    ] = False,
 ) -> None:
     """Run the whole platform on this machine, in the foreground. Ctrl-C stops it; a second one at once."""
     from services.embedded import folder
 
-    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes)))
+    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes, tls)))
 
 
-async def _up(data: Path, port: int, processes: bool) -> int:
+async def _up(data: Path, port: int, processes: bool, tls: bool) -> int:
     stop = asyncio.Event()
     starting = asyncio.current_task()
 
@@ -96,7 +99,7 @@ async def _up(data: Path, port: int, processes: bool) -> int:
     # The platform logs to its folder; what libraries say once it has stopped is for nobody.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with platform(data, port=port, processes=processes) as running:
+        async with platform(data, port=port, processes=processes, tls=tls) as running:
             starting = None
             _print_first_account(running.new_account)
             where = escape(str(running.data))
