@@ -9,6 +9,42 @@ local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 -- A token of ours is far shorter.
 local MAX_TOKEN = 4096
 
+-- What comes from clients and is of use behind here. gRPC does not take every header that HTTP allows, and what a
+-- service does not know of cannot deceive it.
+local USED = {}
+for name in ([[
+  accept access-control-request-headers access-control-request-method authorization connection content-length
+  content-type expect host origin range te traceparent tracestate transfer-encoding upgrade user-agent
+  x-accept-content-transfer-encoding x-accept-response-streaming x-grpc-web x-request-id x-user-agent
+]]):gmatch("%S+") do
+  USED[name] = true
+end
+
+-- Whether a header is Envoy's own, which has already dropped what a client said by such a name, or of use.
+local function used(name, value, is_grpc)
+  if name:find("^:") or name:find("^x%-envoy%-") or name:find("^x%-forwarded%-") then
+    return true
+  elseif value:find("[^ -~]") then
+    return false
+  elseif name == "grpc-timeout" then
+    return is_grpc and #value <= 9 and value:find("^%d+[HMSmun]$") ~= nil
+  end
+  return USED[name] or is_grpc and (name == "grpc-encoding" or name == "grpc-accept-encoding")
+end
+
+local function drop_unused(headers)
+  local is_grpc = (headers:get("content-type") or ""):find("^application/grpc") ~= nil
+  local unused = {}
+  for name, value in pairs(headers) do
+    if not used(name, value, is_grpc) then
+      unused[#unused + 1] = name
+    end
+  end
+  for _, name in ipairs(unused) do
+    headers:remove(name)
+  end
+end
+
 -- What base64url stands for.
 local function decoded(text)
   local bytes, bits, count = {}, 0, 0
@@ -55,6 +91,7 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
+  drop_unused(headers)
 
   local bearer = token(headers)
   if bearer ~= nil then
@@ -94,23 +131,20 @@ function envoy_on_response(handle)
     -- What was said of a file is not true of an error.
     headers:remove("content-disposition")
     headers:remove("x-content-sha256")
-  elseif kind == "application/json" then
+  else
     local method = handle:metadata()
     if code ~= nil and (method:get("statuses") or {})[code] then
       headers:replace(":status", code)
-    elseif method:get("events") then
+    end
+    if method:get("events") then
       headers:replace("content-type", "text/event-stream")
-    end
-  elseif size ~= nil then
-    -- A part of a file.
-    if code == "206" then
-      headers:replace(":status", code)
-    end
-    -- A download says how long it is, so that a client can tell when it was cut. HTTP/1.1 has but one
-    -- way to end it early, to close the connection.
-    headers:replace("content-length", size)
-    if handle:streamInfo():protocol() ~= "HTTP/2" then
-      handle:streamInfo():drainConnectionUponCompletion()
+    elseif size ~= nil and kind ~= "application/json" then
+      -- A download says how long it is, so that a client can tell when it was cut. HTTP/1.1 has but one
+      -- way to end it early, to close the connection.
+      headers:replace("content-length", size)
+      if handle:streamInfo():protocol() ~= "HTTP/2" then
+        handle:streamInfo():drainConnectionUponCompletion()
+      end
     end
   end
 end

@@ -72,6 +72,9 @@ def up(
     replicas: Annotated[
         str, typer.Option(metavar="SERVICE=N,...", help="With --processes: how many instances services have.")
     ] = "",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https; clients trust certificates/ca.pem in the platform's folder.")
+    ] = False,
 ) -> None:
     """Run the whole platform on this machine, in the foreground. Ctrl-C stops it; a second one at once."""
     from services.embedded import folder
@@ -80,10 +83,10 @@ def up(
 
     if replicas and not processes:
         raise ConfigError("--replicas needs --processes: instances are processes")
-    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes, instances.parse(replicas))))
+    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes, instances.parse(replicas), tls)))
 
 
-async def _up(data: Path, port: int, processes: bool, instances: dict[str, int]) -> int:
+async def _up(data: Path, port: int, processes: bool, instances: dict[str, int], tls: bool) -> int:
     stop = asyncio.Event()
     starting = asyncio.current_task()
 
@@ -103,7 +106,7 @@ async def _up(data: Path, port: int, processes: bool, instances: dict[str, int])
     # The platform logs to its folder; what libraries say once it has stopped is for nobody.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with platform(data, port=port, processes=processes, instances=instances) as running:
+        async with platform(data, port=port, processes=processes, instances=instances, tls=tls) as running:
             starting = None
             _print_first_account(running.new_account)
             where = escape(str(running.data))

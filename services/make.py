@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
@@ -140,7 +141,10 @@ async def signed_in(data: Path) -> AsyncIterator[Client]:
     running = folder.find(data)
     if running is None:
         raise PlatformError(f"no platform runs on {data}; start one with: moneyprinter up")
-    async with Client(urlsplit(running.url).netloc) as client:
+    where = urlsplit(running.url)
+    trusted = folder.trusted(data).read_bytes() if where.scheme == "https" else None
+    credentials = grpc.ssl_channel_credentials(trusted) if trusted else None
+    async with Client(where.netloc, credentials=credentials) as client:
         account = json.loads((data / "first-account").read_text())
         await client.sign_in(account["username"], account["password"])
         yield client
@@ -153,7 +157,7 @@ async def any_platform(data: Path, console: Console) -> AsyncIterator[None]:
     if running is not None:
         from services.embedded.platform import healthy
 
-        await healthy(running.url)
+        await healthy(running.url, data)
         yield
         return
     from services.embedded.platform import platform

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-READY = re.compile(r"MoneyPrinter is ready at (http://127\.0\.0\.1:\d+) \(data in (.+); Ctrl-C stops it\)\n")
+READY = re.compile(r"MoneyPrinter is ready at (https?://127\.0\.0\.1:\d+) \(data in (.+); Ctrl-C stops it\)\n")
 
 
 class Up:

@@ -57,7 +57,7 @@ def find(data: Path) -> Running | None:
         written = json.loads((data / "platform.json").read_text())
         if written["pid"] != pid:
             return None  # it has not got as far as choosing its ports
-        return Running(pid, f"http://{BIND}:{written['port']}")
+        return Running(pid, url(written["port"], tls=written.get("tls", False)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -102,11 +102,20 @@ def locked(data: Path) -> Iterator[None]:
             raise PlatformError(f"cannot use {failure.filename}: {failure.strerror}; put it right") from None
 
 
-def announce(data: Path, port: int) -> None:
-    """Write down that this process runs on a data folder that it has locked, and the port of its gateway."""
-    write_private(
-        data / "platform.json", json.dumps({"version": VERSION, "pid": os.getpid(), "port": port}).encode() + b"\n"
-    )
+def url(port: int, *, tls: bool) -> str:
+    """Where a gateway on this machine is reached."""
+    return f"http{'s' if tls else ''}://{BIND}:{port}"
+
+
+def trusted(data: Path) -> Path:
+    """The authority that clients of a gateway with TLS trust."""
+    return data / "certificates" / "ca.pem"
+
+
+def announce(data: Path, port: int, *, tls: bool = False) -> None:
+    """Write down that this process runs on a data folder that it has locked, and where its gateway is reached."""
+    written = {"version": VERSION, "pid": os.getpid(), "port": port, "tls": tls}
+    write_private(data / "platform.json", json.dumps(written).encode() + b"\n")
 
 
 def write_private(path: Path, content: bytes) -> None:

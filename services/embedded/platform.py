@@ -12,6 +12,7 @@ import http.client
 import importlib
 import json
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
@@ -55,21 +56,26 @@ class Platform:
 
 @asynccontextmanager
 async def platform(
-    data: Path, *, port: int = PORTS["gateway"], processes: bool = False, instances: Mapping[str, int] = NONE
+    data: Path,
+    *,
+    port: int = PORTS["gateway"],
+    processes: bool = False,
+    instances: Mapping[str, int] = NONE,
+    tls: bool = False,
 ) -> AsyncIterator[Platform]:
     """Run a platform on a data folder while the context is open; it is ready when the body begins.
 
     `port` is the gateway's, and the services' follow it; 0 picks free ones. With `processes`, each service
     is a process of its own, which is started again when it dies, and `instances` says of which there are
-    several. Raises PlatformError, ConfigError or moneyprinter.errors.Unavailable, in one line, when something
-    does not start.
+    several; with `tls`, the gateway serves https. Raises PlatformError, ConfigError or
+    moneyprinter.errors.Unavailable, in one line, when something does not start.
     """
     data = data.expanduser().resolve()
     async with AsyncExitStack() as stack:
         stack.enter_context(folder.locked(data))
         numbers = ports.of_platform(port)
         ports.check(numbers)
-        folder.announce(data, numbers["gateway"])
+        folder.announce(data, numbers["gateway"], tls=tls)
         logs = data / "logs"
         for private in (logs, data / "scratch"):
             private.mkdir(mode=0o700, exist_ok=True)
@@ -95,6 +101,7 @@ async def platform(
             certificates=config.certificates,
             bind=ports.BIND,
             port=numbers["gateway"],
+            tls=authority.issue_public(config.certificates) if tls else None,
             admin_port=admin_port,
             internal_port=internal_port,
             trust_domain=config.trust_domain,
@@ -103,7 +110,7 @@ async def platform(
             token_audience=config.token_audience,
             access_log=logs / "requests.log",
         )
-        url = f"http://{ports.BIND}:{numbers['gateway']}"
+        url = folder.url(numbers["gateway"], tls=tls)
         account = data / "first-account"
         new_account = not account.exists()
         failed, _ = await _together(
@@ -113,24 +120,30 @@ async def platform(
             else _in_this_process(config),
             envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
         )
-        await _until_healthy(url, failed, logs)
+        await _until_healthy(url, data, failed, logs)
         log.info("platform ready", url=url)
         yield Platform(url, data, account if new_account and account.exists() else None, failed)
 
 
-async def healthy(url: str) -> None:
-    """Wait until the platform at `url` says that it is healthy, and its gateway has the keys of tokens."""
+async def healthy(url: str, data: Path) -> None:
+    """Wait until the platform at `url`, on the folder `data`, says that it is healthy and has the keys of tokens."""
     config = RuntimeConfig()
     nobody = {"iss": config.token_issuer, "aud": config.token_audience, "sub": "nobody", "exp": 2**31, "iat": 0}
     token = jwt.encode(nobody, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "none"})
     for path, expected in (("/health", http.client.OK), ("/v1/videos", http.client.UNAUTHORIZED)):
-        while await asyncio.to_thread(_status, url, path, token) != expected:  # noqa: ASYNC110  nothing tells us when
+        while await asyncio.to_thread(_status, url, data, path, token) != expected:  # noqa: ASYNC110  nothing tells us when
             await asyncio.sleep(HEALTH_PAUSE_SECONDS)
 
 
-def _status(url: str, path: str, token: str) -> int:
+def _status(url: str, data: Path, path: str, token: str) -> int:
     """The status of a GET with a token; 0 when nobody answers."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=HEALTH_SECONDS)
+    where = urlsplit(url)
+    connection: http.client.HTTPConnection
+    if where.scheme == "https":
+        trusted = ssl.create_default_context(cafile=str(folder.trusted(data)))
+        connection = http.client.HTTPSConnection(where.netloc, timeout=HEALTH_SECONDS, context=trusted)
+    else:
+        connection = http.client.HTTPConnection(where.netloc, timeout=HEALTH_SECONDS)
     try:
         connection.request("GET", path, headers={"authorization": f"Bearer {token}"})
         return connection.getresponse().status
@@ -140,8 +153,8 @@ def _status(url: str, path: str, token: str) -> int:
         connection.close()
 
 
-async def _until_healthy(url: str, failed: asyncio.Future[None], logs: Path) -> None:
-    waiting = asyncio.create_task(healthy(url))
+async def _until_healthy(url: str, data: Path, failed: asyncio.Future[None], logs: Path) -> None:
+    waiting = asyncio.create_task(healthy(url, data))
     try:
         await asyncio.wait({waiting, failed}, timeout=servers.START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():

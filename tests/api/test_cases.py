@@ -48,7 +48,8 @@ def wrong(name: str, method: str, fields: Fields, *broken: str) -> Case:
 
 CREATE, REVISE, UPLOAD = "VideoService/CreateVideo", "VideoService/ReviseVideo", "VideoService/UploadAsset"
 GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
-DOWNLOAD, WATCH = "VideoService/DownloadVideo", "VideoService/WatchVideo"
+DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
+WATCH = "VideoService/WatchVideo"
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 NONE = {"job_id": "vid_none"}
 
@@ -85,11 +86,11 @@ CASES = [
     Case("an unknown voice", CREATE, video(audio={"voice": "xx-Nobody"}), 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
     *(
         Case(f"no such video: {called}", called, NONE, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
-        for called in (GET, STATUS, DOWNLOAD, WATCH, REVISE)
+        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
     ),
     *(
         wrong(f"an id too long: {called}", called, {"job_id": "x" * 65}, "job_id")
-        for called in (GET, STATUS, DOWNLOAD, WATCH)
+        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH)
     ),
     wrong("an unknown file", DOWNLOAD, {**NONE, "name": "Passwd"}, "name"),
     Case("the videos", LIST, {"page_size": 1}, 200, "OK"),
@@ -116,7 +117,7 @@ CASES = [
     ),
     *(
         Case(f"nobody calls {called}", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
-        for called in (GET, STATUS, DOWNLOAD, WATCH, REVISE)
+        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
     ),
     Case("nobody makes a video", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
     Case("nobody uploads", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),

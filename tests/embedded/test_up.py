@@ -7,11 +7,15 @@ import json
 import os
 import re
 import signal
+import ssl
+import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from services.embedded import folder
+from services.runtime.children import run
 from tests.up import insist_on_end, up
 
 ACCOUNT = re.compile(r"First account: (\S+), password: (\S+) \(kept in (.+)\)\n")
@@ -59,6 +63,21 @@ async def test_each_service_in_its_own_process(tmp_path: Path) -> None:
         assert (await health(running.url)).status_code == 200
         assert await running.stop() == 0
     await insist_on_end(children)
+
+
+async def test_with_tls_clients_and_commands_speak_it(tmp_path: Path) -> None:
+    async with up(tmp_path, "--tls") as running:
+        assert running.url.startswith("https://")
+        assert folder.find(tmp_path) == folder.Running(running.process.pid, running.url)
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "certificates" / "ca.pem"))
+        async with httpx.AsyncClient(base_url=running.url, verify=trusting) as client:
+            command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(tmp_path)]
+            token = (await run(command)).decode().strip()
+            answer = await client.get("/v1/videos", headers={"authorization": f"Bearer {token}"})
+            assert answer.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError):
+            await health(running.url.replace("https", "http"))
+        assert await running.stop() == 0
 
 
 async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:

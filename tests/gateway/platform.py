@@ -33,6 +33,8 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 FILE = bytes(range(256)) * 4096
 """What a download holds: 1 MiB."""
+PART = FILE[:1000]
+"""What is downloaded of it by whoever asks for its first 1000 bytes."""
 PUBLIC_SERVICES = tuple(sorted({method.service for method in methods() if method.public}))
 CHUNK_BYTES = 64 * 1024
 SLOW_SECONDS = 2.0
@@ -90,6 +92,12 @@ class Videos(video_grpc.VideoServiceServicer):
     ) -> AsyncIterator[video_pb.DownloadVideoResponse]:
         if request.job_id == "vid_none":
             raise NotFound("there is no video vid_none", reason="VIDEO_NOT_FOUND")
+        self.metadata = dict(context.invocation_metadata())
+        if self.metadata.get("range") == f"bytes=0-{len(PART) - 1}":
+            part = (("x-content-length", str(len(PART))), ("content-range", f"bytes 0-{len(PART) - 1}/{len(FILE)}"))
+            await context.send_initial_metadata((("x-http-code", "206"), *part))
+            yield video_pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(content_type="video/mp4", data=PART))
+            return
         await context.send_initial_metadata(
             (
                 ("x-content-length", str(len(FILE))),
@@ -104,6 +112,14 @@ class Videos(video_grpc.VideoServiceServicer):
                 raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
             body = httpbody_pb2.HttpBody(content_type="video/mp4", data=FILE[start : start + CHUNK_BYTES])
             yield video_pb.DownloadVideoResponse(data=body)
+
+    async def DownloadPreview(
+        self, request: video_pb.DownloadPreviewRequest, context: Any
+    ) -> AsyncIterator[video_pb.DownloadPreviewResponse]:
+        name = request.name or "playlist"
+        await context.send_initial_metadata((("x-content-length", str(len(name))),))
+        kind = "video/mp4" if request.name else "application/vnd.apple.mpegurl"
+        yield video_pb.DownloadPreviewResponse(data=httpbody_pb2.HttpBody(content_type=kind, data=name.encode()))
 
     async def UploadAsset(
         self, request_iterator: AsyncIterator[video_pb.UploadAssetRequest], context: Any

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from services.runtime import children
-from tests.gateway.platform import FILE
+from tests.gateway.platform import FILE, PART
 from tests.gateway.proxy import Proxy
 
 MIB = 1 << 20
@@ -32,6 +32,29 @@ async def test_a_file_arrives_whole_and_says_what_it_is(
     assert answer.headers["content-type"] == "video/mp4"
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["x-content-sha256"] == hashlib.sha256(FILE).hexdigest()
+
+
+@pytest.mark.parametrize("path", ["file", "files/480p.mp4"])
+async def test_a_part_of_a_file_is_206(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
+    answer = await gateway.http.get(f"/v1/videos/vid_1/{path}", headers={**bearer, "range": "bytes=0-999"})
+    assert (answer.status_code, answer.content) == (206, PART)
+    assert answer.headers["content-range"] == f"bytes 0-999/{len(FILE)}"
+    assert answer.headers["content-length"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "held"),
+    [
+        ("preview.m3u8", "application/vnd.apple.mpegurl", b"playlist"),
+        ("preview/segment-0.m4s", "video/mp4", b"segment-0.m4s"),
+    ],
+)
+@pytest.mark.parametrize("base", ["/v1/videos/vid_1", "/api/v1/videos/vid_1", "/videos/vid_1"])
+async def test_a_preview_is_a_playlist_and_what_it_names(
+    gateway: Proxy, bearer: dict[str, str], base: str, path: str, kind: str, held: bytes
+) -> None:
+    answer = await gateway.http.get(f"{base}/{path}", headers=bearer)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, kind, held)
 
 
 async def test_a_file_that_is_cut_is_seen_to_be_cut_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,31 @@ async def test_what_a_client_claims_of_itself_is_dropped(
     assert arrived["x-client-address"] == "127.0.0.1"
     assert "6.6.6.6" not in arrived["x-forwarded-for"]
     assert (arrived["traceparent"], arrived["authorization"]) == (TRACE, bearer["authorization"])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("%7mue: x", "x!y: z", "x-\xe9: z", "x-odd: \xff", "range: \xff", "some-bin: !!!", "grpc-tags-bin: !!!"),
+        *("grpc-timeout: soon", "grpc-timeout: 1n", "grpc-encoding: nonsense", "x-unheard-of: x", "cookie: a=b"),
+    ],
+)
+async def test_a_header_that_nobody_behind_knows_gets_no_further(
+    platform: Platform, gateway: Proxy, bearer: dict[str, str], header: str
+) -> None:
+    """Also those that gRPC would choke on."""
+    body = json.dumps(VIDEO)
+    lines = ["POST /v1/videos HTTP/1.1", "host: here", f"content-length: {len(body)}", header]
+    lines += ["content-type: application/json", f"authorization: {bearer['authorization']}", "", body]
+    platform.videos.metadata = {}
+    answer = await gateway.raw("\r\n".join(lines).encode("latin-1"))
+    name = header.partition(":")[0]
+    if name == "x-\xe9":
+        assert answer.startswith("HTTP/1.1 400 "), "it is no header at all"
+    else:
+        assert answer.startswith("HTTP/1.1 202 ")
+        assert platform.videos.metadata["x-client-address"] == "127.0.0.1"
+        assert name not in platform.videos.metadata
 
 
 async def test_proxies_that_are_trusted_say_who_called_them(

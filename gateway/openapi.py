@@ -1,0 +1,303 @@
+"""OpenAPI: the public REST interface as OpenAPI 3.1, made from the contracts alone.
+
+`scripts/generate` writes it to `openapi.json`, which the gateway serves, and which its page at `/docs` shows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+
+from buf.validate import validate_pb2
+from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method, methods
+
+Schema = dict[str, Any]
+
+STATUS = ".google.rpc.Status"
+
+ERRORS = {
+    400: "The request breaks a rule, or asks for what the present state does not allow.",
+    401: "The access token, or what was given for one, is missing or wrong.",
+    403: "The user lacks the role.",
+    404: "There is nothing of this name that is the caller's.",
+    408: "The request did not arrive in time.",
+    409: "It exists already, or was changed meanwhile.",
+    413: "The request is larger than is taken.",
+    429: "Too many requests, or the platform is full: `retry-after` says when to come back.",
+    431: "The headers are too large or too many.",
+    500: "The platform met a defect.",
+    503: "A part of the platform cannot be reached: try again in a moment.",
+    504: "A part of the platform did not answer in time.",
+}
+"""What every error means, by its status."""
+OF_EVERY_METHOD = (400, 431, 500, 503, 504)
+
+MADE = {201, 202}
+"""The statuses that an answer has in the place of 200, and not beside it."""
+
+_INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
+_UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+# JSON of protobuf writes those of 64 bits as strings, and reads both.
+_INT64: Schema = {"type": ["string", "integer"]}
+_NUMBER: Schema = {"type": "number"}
+_SCALARS: dict[int, Schema] = {
+    Field.TYPE_INT32: _INT32,
+    Field.TYPE_SINT32: _INT32,
+    Field.TYPE_UINT32: _UINT32,
+    Field.TYPE_INT64: _INT64,
+    Field.TYPE_UINT64: _INT64,
+    Field.TYPE_FLOAT: _NUMBER,
+    Field.TYPE_DOUBLE: _NUMBER,
+    Field.TYPE_BOOL: {"type": "boolean"},
+    Field.TYPE_STRING: {"type": "string"},
+    Field.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
+}
+
+_WELL_KNOWN: dict[str, Schema] = {
+    ".google.protobuf.Struct": {"type": "object"},
+    ".google.protobuf.Value": {},
+    ".google.protobuf.ListValue": {"type": "array"},
+    ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    ".google.protobuf.Duration": {"type": "string", "pattern": "^-?[0-9]+([.][0-9]+)?s$"},
+    ".google.protobuf.FieldMask": {"type": "string"},
+    ".google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
+    HTTP_BODY: {},
+}
+
+_LIMITS = {
+    "min_len": "minLength",
+    "max_len": "maxLength",
+    "pattern": "pattern",
+    "in": "enum",
+    "gt": "exclusiveMinimum",
+    "gte": "minimum",
+    "lt": "exclusiveMaximum",
+    "lte": "maximum",
+    "min_items": "minItems",
+    "max_items": "maxItems",
+    "unique": "uniqueItems",
+    "const": "const",
+}
+"""Rules of the contracts that JSON Schema has a word for; the server alone keeps the others."""
+_LIMITED = {"string", "int32", "uint32", "sint32", "float", "double"}
+
+
+def describe(descriptors: Path = DESCRIPTORS) -> Schema:
+    """The whole public interface."""
+    return Interface(descriptors).described()
+
+
+class Interface:
+    """The contracts, while they are described: it collects the messages that the methods speak of."""
+
+    def __init__(self, descriptors: Path) -> None:
+        self._methods = [method for method in methods(descriptors) if method.public]
+        self._messages: dict[str, descriptor_pb2.DescriptorProto] = {}
+        self._enums: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
+        self._calls: dict[str, descriptor_pb2.MethodDescriptorProto] = {}
+        self._comments: dict[str, str] = {}
+        self._schemas: dict[str, Schema] = {}
+        for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes()).file:
+            self._read(file)
+
+    def described(self) -> Schema:
+        """All of it."""
+        paths: dict[str, Schema] = {}
+        for method in self._methods:
+            for number, binding in enumerate(method.rest):
+                operation = self._operation(method, binding, f"_{number + 1}" if number else "")
+                paths.setdefault(binding.path, {})[binding.verb.lower()] = operation
+        error = {"application/json": {"schema": self._reference(STATUS)}}
+        errors = {f"Error{code}": {"description": words, "content": error} for code, words in ERRORS.items()}
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "MoneyPrinter",
+                "version": "1",
+                "description": "A request in, a finished, narrated, captioned video out. Every path is served below"
+                " `/api` too. Errors are `google.rpc.Status`; `reason` in their details is for programs.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "paths": dict(sorted(paths.items())),
+            "components": {
+                "schemas": dict(sorted(self._schemas.items())),
+                "responses": errors,
+                "securitySchemes": {"user": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            },
+        }
+
+    def _operation(self, method: Method, binding: Binding, suffix: str) -> Schema:
+        call = self._calls[method.path]
+        comment = self._comments.get(method.path, "")
+        summary, _, _ = comment.partition(". ")
+        found: Schema = {
+            "operationId": method.path.rpartition("/")[2] + suffix,
+            "tags": [method.contract.rpartition(".")[2].removesuffix("Service")],
+            "summary": summary.removesuffix("."),
+            "description": comment + (f" Needs the role `{method.role}`." if method.role else ""),
+        }
+        if method.needs_token:
+            found["security"] = [{"user": []}]
+        if parameters := list(self._parameters(call.input_type, binding)):
+            found["parameters"] = parameters
+        if binding.body:
+            found["requestBody"] = {"required": True, "content": self._content(call.input_type, binding.body)}
+        content = self._content(call.output_type, binding.response_body, events=method.events)
+        found["responses"] = {
+            **{str(code): {"$ref": f"#/components/responses/Error{code}"} for code in _errors(method)},
+            **{
+                str(code): {"description": "The answer." if code < 500 else ERRORS[code], "content": content}
+                for code in {*method.http_statuses, *(() if MADE & {*method.http_statuses} else (200,))}
+            },
+        }
+        found["responses"] = dict(sorted(found["responses"].items()))
+        return found
+
+    def _parameters(self, message: str, binding: Binding) -> Iterator[Schema]:
+        in_path = re.findall(r"{(\w+)}", binding.path)
+        if binding.body == "*":
+            names = in_path
+        else:
+            fields = (field for field in self._messages[message].field if field.name != binding.body)
+            names = [field.name for field in fields if field.name in in_path or field.type in _SCALARS]
+        for field in self._messages[message].field:
+            if field.name in names:
+                schema = self._field(message, field)
+                words = schema.pop("description", "")
+                place = "path" if field.name in in_path else "query"
+                if place == "path":
+                    # An empty segment is another path.
+                    schema["minLength"] = max(1, schema.get("minLength", 1))
+                needed = place == "path" or field.name in self._required(message)
+                yield {"name": field.name, "in": place, "required": needed, "description": words, "schema": schema}
+
+    def _content(self, message: str, name: str, *, events: bool = False) -> Schema:
+        """A body: the whole message, or one of its fields; that of bytes has any type."""
+        if name in ("", "*"):
+            return {"text/event-stream" if events else "application/json": {"schema": self._reference(message)}}
+        field = next(field for field in self._messages[message].field if field.name == name)
+        if field.type_name == HTTP_BODY:
+            return {"application/octet-stream": {}, "*/*": {}}
+        return {"application/json": {"schema": self._field(message, field)}}
+
+    def _reference(self, message: str) -> Schema:
+        if message in _WELL_KNOWN:
+            return dict(_WELL_KNOWN[message])
+        name = message.rpartition(".")[2]
+        if name not in self._schemas:
+            self._schemas[name] = {}
+            self._schemas[name].update(self._message(message))
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _message(self, message: str) -> Schema:
+        found: Schema = {"type": "object"}
+        if words := self._comments.get(message):
+            found["description"] = words
+        found["properties"] = {field.name: self._field(message, field) for field in self._messages[message].field}
+        if required := self._required(message):
+            found["required"] = required
+        found["additionalProperties"] = False
+        return found
+
+    def _required(self, message: str) -> list[str]:
+        """The fields without which a message breaks a rule."""
+
+        def required(rules: validate_pb2.FieldRules) -> bool:
+            if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
+                return False
+            return rules.required or rules.string.min_len > 0 or rules.repeated.min_items > 0
+
+        return [
+            field.name
+            for field in self._messages[message].field
+            if not field.proto3_optional and required(field.options.Extensions[validate_pb2.field])
+        ]
+
+    def _field(self, message: str, field: Field) -> Schema:
+        rules = field.options.Extensions[validate_pb2.field]
+        found = self._limited(self._kind(field), rules)
+        if field.label == Field.LABEL_REPEATED:
+            entry = self._messages.get(field.type_name)
+            if entry is not None and entry.options.map_entry:
+                found = {"type": "object", "additionalProperties": self._kind(entry.field[1])}
+            else:
+                items = self._limited(self._kind(field), rules.repeated.items)
+                found = {"type": "array", "items": items, **_limits(rules.repeated)}
+        if words := self._comments.get(f"{message}.{field.name}"):
+            found["description"] = words
+        return found
+
+    def _limited(self, schema: Schema, rules: validate_pb2.FieldRules) -> Schema:
+        kind = rules.WhichOneof("type")
+        if kind is None or kind not in _LIMITED or schema.get("type") not in ("string", "integer", "number"):
+            return schema
+        limited = schema | _limits(getattr(rules, kind))
+        if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
+            return {"anyOf": [{"const": "" if schema["type"] == "string" else 0}, limited]}
+        return limited
+
+    def _kind(self, field: Field) -> Schema:
+        if field.type == Field.TYPE_MESSAGE:
+            return self._reference(field.type_name)
+        if field.type == Field.TYPE_ENUM:
+            return {"type": "string", "enum": [value.name for value in self._enums[field.type_name].value]}
+        return dict(_SCALARS[field.type])
+
+    def _read(self, file: descriptor_pb2.FileDescriptorProto) -> None:
+        comments = {
+            tuple(place.path): " ".join(place.leading_comments.split())
+            for place in file.source_code_info.location
+            if place.leading_comments
+        }
+
+        def message(found: descriptor_pb2.DescriptorProto, name: str, path: tuple[int, ...]) -> None:
+            self._messages[name] = found
+            self._comments[name] = comments.get(path, "")
+            for number, field in enumerate(found.field):
+                self._comments[f"{name}.{field.name}"] = comments.get((*path, 2, number), "")
+            for number, inner in enumerate(found.nested_type):
+                message(inner, f"{name}.{inner.name}", (*path, 3, number))
+            self._enums.update({f"{name}.{inner.name}": inner for inner in found.enum_type})
+
+        for number, found in enumerate(file.message_type):
+            message(found, f".{file.package}.{found.name}", (4, number))
+        self._enums.update({f".{file.package}.{found.name}": found for found in file.enum_type})
+        for number, service in enumerate(file.service):
+            for place, call in enumerate(service.method):
+                path = f"/{file.package}.{service.name}/{call.name}"
+                self._calls[path] = call
+                self._comments[path] = comments.get((6, number, 2, place), "")
+
+
+def _limits(rules: Any) -> Schema:
+    """What JSON Schema says of a field's rules."""
+    found = {descriptor.name: value for descriptor, value in rules.ListFields()}
+    if "\\p" in found.get("pattern", ""):
+        # Classes of characters, which other dialects of regular expressions write in other ways or not at all.
+        del found["pattern"]
+    return {word: list(found[rule]) if rule == "in" else found[rule] for rule, word in _LIMITS.items() if rule in found}
+
+
+def _errors(method: Method) -> tuple[int, ...]:
+    """The statuses of errors that a method's answers may have. What asks nothing of anybody can fail in few ways."""
+    if method.asks_nothing and not method.needs_token:
+        return OF_EVERY_METHOD
+    return tuple(ERRORS)
+
+
+def main() -> None:
+    """Write the interface that a descriptor set holds: `python -m gateway.openapi DESCRIPTORS FILE`."""
+    descriptors, target = map(Path, sys.argv[1:])
+    target.write_text(json.dumps(describe(descriptors), indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
