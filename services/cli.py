@@ -201,6 +201,7 @@ def make(
     font: Annotated[str | None, typer.Option(help="The font of captions, for example 'Manrope Bold'.")] = None,
     logo: Annotated[Path | None, typer.Option(help="A picture shown in the upper right corner.")] = None,
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
+    priority: Annotated[str | None, typer.Option(help="Before other jobs or after: low, normal or high.")] = None,
     out_file: Annotated[Path, typer.Option("--out", metavar="FILE.mp4", help="Where the video is written.")] = Path(
         "video.mp4"
     ),
@@ -226,6 +227,7 @@ def make(
         "captions.position": captions,
         "captions.highlight": highlight,
         "captions.font": font,
+        "priority": priority,
     }
     wanted, clips = making.read_request(request, settings, clip or [])
     wanted.setdefault("title", out_file.stem)
@@ -244,6 +246,58 @@ def status(
 
     where = _data(data)
     asyncio.run(making.show_job(where, job, out) if job else making.show_jobs(where, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter cancel vid_12345abc[/]")
+def cancel(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
+    """End a job that is not finished; what works on it stops."""
+    from services import control
+
+    asyncio.run(control.cancel(_data(data), job, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter retry vid_12345abc[/]")
+def retry(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
+    """Go on with a failed or cancelled job; what was done is not done again."""
+    from services import control
+
+    asyncio.run(control.retry(_data(data), job, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter delete vid_12345abc[/]")
+def delete(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
+    """Delete a video and its files; a job that is not finished is cancelled first."""
+    from services import control
+
+    asyncio.run(control.delete(_data(data), job, out))
+
+
+deadletter = typer.Typer(help="What failed for good: list it, show what was tried, and retry it.", no_args_is_help=True)
+app.add_typer(deadletter, name="deadletter")
+
+
+@deadletter.command("list", epilog="Example: [bold]moneyprinter deadletter list[/]")
+def list_dead_letters(data: Data = None) -> None:
+    """List what failed, newest first."""
+    from services import control
+
+    asyncio.run(control.show_dead_letters(_data(data), out))
+
+
+@deadletter.command("show", epilog="Example: [bold]moneyprinter deadletter show vid_12345abc[/]")
+def show_dead_letter(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
+    """Show why a job failed, and what was tried."""
+    from services import control
+
+    asyncio.run(control.show_dead_letter(_data(data), job, out))
+
+
+@deadletter.command("retry", epilog="Example: [bold]moneyprinter deadletter retry vid_12345abc[/]")
+def retry_dead_letter(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
+    """Go on with a job that failed, from the step that failed."""
+    from services import control
+
+    asyncio.run(control.retry(_data(data), job, out))
 
 
 @app.command(epilog='Example: [bold]curl -H "Authorization: Bearer $(moneyprinter token)" localhost:8080/v1/videos[/]')

@@ -184,6 +184,8 @@ async def make(
                 except asyncio.CancelledError:
                     console.print(f"Stopped. {job.job_id} goes on as soon as the platform runs: moneyprinter up")
                     raise
+                if status.status == "cancelled":
+                    raise PlatformError(f"{job.job_id} was cancelled")
                 if status.status != "completed":
                     raise PlatformError(f"{job.job_id} failed: {status.error.message} ({status.error.reason})")
                 size = await _download(client, job.job_id, out, bars)
@@ -288,7 +290,7 @@ async def show_job(data: Path, job_id: str, console: Console) -> None:
         console.print(f"  [red]{escape(video.error.message)}[/] ({video.error.reason})")
     elif video.status == "completed":
         console.print(f"  {video.duration:.1f} s, {video.file_size / 1e6:.1f} MB, at {video.result_url.string_value}")
-    else:
+    elif video.status == "processing":
         console.print(f"  expected at {video.estimated_completion}")
 
 

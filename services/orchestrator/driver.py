@@ -174,22 +174,33 @@ class Driver:
         self._changed = changed
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
+        self._cancelled: dict[str, asyncio.Event] = {}
 
-    async def drive(self, job_id: str, alive: Callable[[], Awaitable[None]]) -> None:
-        """Take a job up and bring it to its end. `alive` is called as long as it is worked on.
+    def cancelled(self, job_id: str) -> None:
+        """Stop working on a job, if this instance does: it was cancelled."""
+        if job_id in self._cancelled:
+            self._cancelled[job_id].set()
 
-        Returns when the job has ended, here or elsewhere. Raises Held or Superseded when another instance works on
-        it, Unavailable or Away when its record could not be read or written.
+    async def drive(self, alive: Callable[[], Awaitable[None]]) -> None:
+        """Take the next job up and bring it to its end. `alive` is called as long as it is worked on.
+
+        Returns when the job has ended, or there is none. Raises Held when other instances work on all there are,
+        Superseded when another one took this one up, Unavailable or Away when its record could not be read or written.
         """
-        job = await self._store.take(job_id, timedelta(seconds=self._lease_seconds))
+        job = await self._store.take(timedelta(seconds=self._lease_seconds))
         if job is None:
             return
         log.info("job taken up", job_id=job.id, attempt=job.attempt)
         journal = Journal(self._store, job, lambda: self._changed(job.id))
         working = asyncio.create_task(self._work(job, journal))
         keeping = [asyncio.create_task(journal.keep()), asyncio.create_task(self._beat(job, alive))]
+        told = self._cancelled[job.id] = asyncio.Event()
+        cancelled = asyncio.create_task(told.wait())
         try:
-            await asyncio.wait([working, *keeping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, *keeping, cancelled], return_when=asyncio.FIRST_COMPLETED)
+            if cancelled.done():
+                log.info("job cancelled", job_id=job.id)
+                return
             if not working.done():
                 # A keeping task ends only because another instance has taken the job up.
                 for task in keeping:
@@ -203,11 +214,13 @@ class Driver:
                 await self._store.release(job)
             raise
         finally:
-            await _ended([working, *keeping])
+            await _ended([working, *keeping, cancelled])
+            if self._cancelled.get(job.id) is told:
+                del self._cancelled[job.id]
 
     async def _work(self, job: Job, journal: Journal) -> Result | Failure:
         try:
-            if job.attempt > self._max_attempts:
+            if job.attempt - job.base_attempt > self._max_attempts:
                 raise Unavailable(
                     f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
                 )

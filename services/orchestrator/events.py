@@ -63,3 +63,15 @@ def failed(job: Job, failure: Failure, now: datetime) -> tuple[str, Message]:
             stage=failure.stage, reason=failure.reason, message=failure.message
         ),
     )
+
+
+def cancelled(job: Job, now: datetime) -> tuple[str, Message]:
+    """Subject and message of `video.processing.cancelled`."""
+    kind = "video.processing.cancelled"
+    return kind, event_pb2.VideoProcessingCancelled(
+        event_type=kind,
+        job_id=job.id,
+        user_id=job.user_id,
+        timestamp=timestamp(now),
+        payload=event_pb2.VideoProcessingCancelled.Payload(progress=job.progress),
+    )

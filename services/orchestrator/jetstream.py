@@ -1,13 +1,13 @@
 """JetStream: the queue that hands jobs to one instance each, and the relay that publishes what was recorded.
 
-PostgreSQL is the truth. A message on the queue only says that a job is to be looked at; an outbox row is
-published until JetStream acknowledges it, and its id lets JetStream drop what it has seen.
+PostgreSQL is the truth, and decides which job is next. A message on the queue only says that there is work, one
+for each job; an outbox row is published until JetStream acknowledges it, and its id lets JetStream drop what it
+has seen.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +28,7 @@ from services.runtime.events import until_subscribed
 JOBS = "JOBS"
 EVENTS = "EVENTS"
 STATUS_SUBJECT = "status"
+CANCELLED_SUBJECT = f"{STATUS_SUBJECT}.cancelled"
 
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
@@ -45,7 +46,7 @@ class Outbox(Protocol):
         """Give some messages to `publish` (id, subject, payload), the oldest first; whether there may be more."""
 
 
-Drive = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+Drive = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 async def make_streams(stream: JetStreamContext) -> None:
@@ -130,27 +131,27 @@ async def _next(subscription: JetStreamContext.PullSubscription) -> Msg | None:
 
 
 async def _handle(message: Msg, drive: Drive) -> None:
-    """Drive the job of a message; acknowledge it when the job has ended, and give it back otherwise."""
-    job_id = json.loads(message.data)["job_id"]
+    """Drive the next job; acknowledge the message when that has ended, and give it back otherwise."""
 
     async def alive() -> None:
         with suppress(nats.errors.Error):
             await message.in_progress()
 
     try:
-        await drive(job_id, alive)
+        await drive(alive)
     except asyncio.CancelledError:
         with suppress(nats.errors.Error):
             await message.nak()
         raise
-    except Superseded:
-        log.warning("job was taken up by another instance", job_id=job_id)
+    except Superseded as failure:
+        log.warning("job was taken up by another instance, or ended", job_id=str(failure))
     except (Away, Held, Unavailable) as failure:
-        log.warning("job given back", job_id=job_id, why=type(failure).__name__)
+        # Should an instance that holds a job die, somebody has to look again.
+        log.info("message given back", why=type(failure).__name__)
         with suppress(nats.errors.Error):
             await message.nak(delay=HELD_SECONDS)
     else:
-        # When the acknowledgement is lost, the message comes again, and the job is found to have ended.
+        # When the acknowledgement is lost, the message comes again, and finds nothing to do.
         with suppress(nats.errors.Error):
             await message.ack()
 
@@ -203,6 +204,20 @@ class Changes:
         """A job has changed. Lost while NATS is away: a watcher also looks now and then by itself."""
         with suppress(nats.errors.Error):
             await self._client.publish(f"{STATUS_SUBJECT}.{job_id}")
+
+    async def tell_cancelled(self, job_id: str) -> None:
+        """A job was cancelled. Lost while NATS is away: whoever works on it also finds out when it writes."""
+        with suppress(nats.errors.Error):
+            await self._client.publish(f"{CANCELLED_SUBJECT}.{job_id}")
+        await self.tell(job_id)
+
+    async def listen_cancelled(self, stop_work: Callable[[str], None]) -> None:
+        """Call `stop_work` with every job that is cancelled from now on."""
+
+        async def heard(message: Msg) -> None:
+            stop_work(message.subject.removeprefix(f"{CANCELLED_SUBJECT}."))
+
+        await self._client.subscribe(f"{CANCELLED_SUBJECT}.*", cb=heard)
 
     async def listen(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]:
         """Set `changed` whenever a job has changed; call what is returned to listen no more."""

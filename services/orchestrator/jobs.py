@@ -17,6 +17,10 @@ STAGES = {
 }
 
 
+# From what waits for all others to what is made before them.
+PRIORITIES = ("low", "normal", "high")
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """An object of the storage service."""
@@ -151,6 +155,17 @@ class VideoRequest:
     def main_file(self) -> str:
         """What the video itself is called."""
         return "video.webm" if self.codec in ("vp9", "av1") else "video.mp4"
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """What all files are called that can come of it."""
+        stem, _, ending = self.main_file.partition(".")
+        return (
+            self.main_file,
+            *("poster.jpg", "thumbnails.jpg", "preview.gif"),
+            *(f"{stem}-{size.name}.{ending}" for size in self.renditions),
+            *("captions.srt", "captions.vtt", "captions.ass"),
+        )
 
 
 @dataclass(frozen=True)
@@ -328,15 +343,34 @@ class Job:
     user_id: str
     request: VideoRequest
     status: str
-    """`processing`, `completed` or `failed`."""
+    """`processing`, `completed`, `failed` or `cancelled`."""
     create_time: datetime
     estimated_completion: datetime
     """When it is expected to end; once it has ended, when it did."""
+    priority: str = "normal"
+    """One of PRIORITIES."""
     stages: dict[str, str] = field(default_factory=lambda: dict.fromkeys(STAGES, "pending"))
     progress: int = 0
     tally: Tally = Tally()
     attempt: int = 0
+    base_attempt: int = 0
+    """The attempt after which its owner had it begun again; 0: it was not."""
     result: Result | None = None
     failure: Failure | None = None
     wish: Mapping[str, Any] = field(default_factory=dict)
     """The request as the caller wrote it, as JSON."""
+
+    @property
+    def folder(self) -> str:
+        """The first part of the keys of the job's own files."""
+        return f"jobs/{self.id}"
+
+
+def begun_again(stages: Mapping[str, str]) -> dict[str, str]:
+    """The stages of a job that goes on after it ended: what was not completed is pending."""
+    return {stage: state if state == "completed" else "pending" for stage, state in stages.items()}
+
+
+def stopped(stages: Mapping[str, str]) -> dict[str, str]:
+    """The stages of a job that is stopped: what was in progress is cancelled."""
+    return {stage: "cancelled" if state == "in_progress" else state for stage, state in stages.items()}

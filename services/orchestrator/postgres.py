@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, TypeVar
 
-import psycopg
-from google.protobuf.message import Message
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
-from pydantic import TypeAdapter
 
-from moneyprinter.errors import Unavailable
-from services.orchestrator import events
-from services.orchestrator.jobs import Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
-from services.orchestrator.store import JOBS_SUBJECT, Held, Superseded
-from services.runtime.db import Pool, cut_later
-from services.runtime.events import encode
+from services.orchestrator import attempts, events, rows
+from services.orchestrator.ended import known
+from services.orchestrator.jobs import (
+    PRIORITIES,
+    Asset,
+    Failure,
+    Job,
+    Result,
+    StoredObject,
+    Tally,
+    VideoRequest,
+    begun_again,
+    stopped,
+)
+from services.orchestrator.once import RequestKey
+from services.orchestrator.outbox import publish_event, queue
+from services.orchestrator.rows import Transaction, from_json, to_json
+from services.orchestrator.store import Held, Superseded
+from services.runtime.db import Pool
 
 T = TypeVar("T")
 
-OUTBOX_BATCH = 100
-
-# How long a transaction may take: whoever waits for it is told within two seconds that the database is away.
-PATIENCE_SECONDS = 1.5
-# The relay waits for NATS as well, a batch of messages long; nobody waits for it.
-RELAY_SECONDS = 30.0
+# After so long, whoever worked on a job that was ended elsewhere has noticed.
+STOPPING = timedelta(seconds=10)
 
 
-# Made once: building one takes longer than a query.
-_codec: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-
-
-def to_json(kind: type[T], value: T) -> Any:
-    """A value as JSON can hold it."""
-    return _codec(kind).dump_python(value, mode="json")
-
-
-def from_json(kind: type[T], value: Any) -> T:
-    """The value that `to_json` wrote."""
-    found: T = _codec(kind).validate_python(value)
-    return found
-
-
-def _job(row: DictRow) -> Job:
-    return Job(
-        id=row["id"],
-        user_id=row["user_id"],
-        request=from_json(VideoRequest, row["request"]),
-        status=row["status"],
-        create_time=row["create_time"],
-        estimated_completion=row["estimated_completion"],
-        stages=row["stages"],
-        progress=row["progress"],
-        tally=from_json(Tally, row["tally"]),
-        attempt=row["attempt"],
-        result=from_json(Result, row["result"]) if row["result"] else None,
-        failure=from_json(Failure, row["error"]) if row["error"] else None,
-        wish=row["wish"],
+# A job that another instance is just taking is passed over.
+_TAKE = """
+    UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %(now)s, start_time = coalesce(start_time, %(now)s)
+    WHERE id = (
+        SELECT waiting.id FROM jobs AS waiting
+        LEFT JOIN (
+            SELECT user_id, count(*) AS jobs FROM jobs
+            WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s
+            GROUP BY user_id
+        ) AS running USING (user_id)
+        WHERE waiting.status = 'processing'
+            AND (waiting.attempt = waiting.base_attempt OR waiting.heartbeat_time < %(held_since)s)
+        ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), waiting.create_time, waiting.id
+        LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
     )
+    RETURNING *
+"""
 
 
 class PostgresStore:
@@ -80,11 +68,13 @@ class PostgresStore:
         self._committed = committed
         self._now = now
 
-    async def create(self, job: Job) -> None:
+    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
         async with self._transaction() as connection:
+            if key is not None and (earlier := await known(connection, job, key)) is not None:
+                return earlier
             await connection.execute(
                 "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
-                " estimated_completion) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " estimated_completion, priority) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     job.id,
                     job.user_id,
@@ -96,42 +86,43 @@ class PostgresStore:
                     job.create_time,
                     job.create_time,
                     job.estimated_completion,
+                    PRIORITIES.index(job.priority),
                 ),
             )
-            await _queue(connection, job.id, "0")
+            await queue(connection, job.id, "0")
         self._committed()
+        return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
-        rows = await self._rows("SELECT * FROM jobs WHERE id = %s AND user_id = %s", (job_id, user_id))
-        return _job(rows[0]) if rows else None
+        found = await self._rows(
+            "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL", (job_id, user_id)
+        )
+        return rows.job(found[0]) if found else None
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Job]:
+    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
         create_time, job_id = after or (None, None)
-        rows = await self._rows(
-            "SELECT * FROM jobs WHERE user_id = %s"
+        found = await self._rows(
+            "SELECT * FROM jobs WHERE user_id = %s AND delete_time IS NULL AND (%s = '' OR status = %s)"
             " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
             " ORDER BY create_time DESC, id DESC LIMIT %s",
-            (user_id, create_time, create_time, job_id, size),
+            (user_id, status, status, create_time, create_time, job_id, size),
         )
-        return [_job(row) for row in rows]
+        return [rows.job(row) for row in found]
 
-    async def take(self, job_id: str, lease: timedelta) -> Job | None:
+    async def take(self, lease: timedelta) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
-            cursor = await connection.execute(
-                "UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %s, start_time = coalesce(start_time, %s)"
-                " WHERE id = %s AND status = 'processing' AND (attempt = 0 OR heartbeat_time < %s) RETURNING *",
-                (now, now, job_id, now - lease),
-            )
+            cursor = await connection.execute(_TAKE, {"now": now, "held_since": now - lease})
             row = await cursor.fetchone()
             if row is None:
-                held = await connection.execute("SELECT 1 FROM jobs WHERE id = %s AND status = 'processing'", (job_id,))
+                held = await connection.execute("SELECT 1 FROM jobs WHERE status = 'processing' LIMIT 1")
                 if await held.fetchone():
-                    raise Held(job_id)
+                    raise Held
                 return None
-            job = _job(row)
-            if job.attempt == 1:
-                await _publish_event(connection, job, events.started(job, now))
+            job = rows.job(row)
+            await attempts.begin(connection, job, now)
+            if job.attempt == job.base_attempt + 1:
+                await publish_event(connection, job, events.started(job, now))
         self._committed()
         return job
 
@@ -139,7 +130,9 @@ class PostgresStore:
         await self._fenced(job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
 
     async def release(self, job: Job) -> None:
-        await self._fenced(job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
+        async with self._transaction() as connection:
+            await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
+            await attempts.end(connection, job, "released", self._now())
 
     async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
         await self._fenced(
@@ -149,14 +142,14 @@ class PostgresStore:
         )
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
-        rows = await self._rows("SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
-        return from_json(kind, rows[0]["result"]) if rows else None
+        found = await self._rows("SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
+        return from_json(kind, found[0]["result"]) if found else None
 
     async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
-        rows = await self._rows(
+        found = await self._rows(
             "SELECT name, result FROM steps WHERE job_id = %s AND starts_with(name, %s)", (job_id, prefix)
         )
-        return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in rows}
+        return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         async with self._transaction() as connection:
@@ -171,26 +164,90 @@ class PostgresStore:
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         now = self._now()
-        await self._end(
-            job,
-            "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s, end_time = %s,"
-            " estimated_completion = %s",
-            (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
-            events.completed(job, result, now),
-        )
+        async with self._transaction() as connection:
+            await _fenced(
+                connection,
+                job,
+                "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
+                " end_time = %s, estimated_completion = %s",
+                (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
+            )
+            await attempts.end(connection, job, "completed", now)
+            await publish_event(connection, job, events.completed(job, result, now))
+        self._committed()
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         now = self._now()
-        await self._end(
-            job,
-            "UPDATE jobs SET status = 'failed', stages = %s, error = %s, end_time = %s, estimated_completion = %s",
-            (Jsonb(stages), Jsonb(to_json(Failure, failure)), now, now),
-            events.failed(job, failure, now),
+        async with self._transaction() as connection:
+            await _fenced(
+                connection,
+                job,
+                "UPDATE jobs SET status = 'failed', stages = %s, error = %s, end_time = %s, estimated_completion = %s,"
+                " sweep_time = %s",
+                (Jsonb(stages), Jsonb(to_json(Failure, failure)), now, now, now),
+            )
+            await attempts.end(connection, job, "failed", now)
+            await attempts.bury(connection, job, failure, now)
+            await publish_event(connection, job, events.failed(job, failure, now))
+        self._committed()
+
+    async def cancel(self, job_id: str, user_id: str) -> Job | None:
+        async with self._transaction() as connection:
+            job = await _owned(connection, job_id, user_id)
+            if job is not None and job.status == "processing":
+                job = await self._cancel(connection, job)
+        self._committed()
+        return job
+
+    async def delete(self, job_id: str, user_id: str) -> Job | None:
+        now = self._now()
+        async with self._transaction() as connection:
+            job = await _owned(connection, job_id, user_id)
+            if job is None:
+                return None
+            if job.status == "processing":
+                await self._cancel(connection, job)
+            await connection.execute(
+                "UPDATE jobs SET delete_time = %s, sweep_time = greatest(sweep_time, %s) WHERE id = %s",
+                (now, now, job_id),
+            )
+            await attempts.unbury(connection, job_id, now)
+        self._committed()
+        return job
+
+    async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
+        async with self._transaction() as connection:
+            job = await _owned(connection, job_id, user_id)
+            if job is None or job.status not in ("failed", "cancelled"):
+                return job
+            # A new attempt begins, so that whoever still works on the old one writes nothing.
+            cursor = await connection.execute(
+                "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
+                " estimated_completion = %s, heartbeat_time = %s, attempt = attempt + 1, base_attempt = attempt + 1"
+                " WHERE id = %s RETURNING *",
+                (Jsonb(begun_again(job.stages)), estimate, self._now(), job_id),
+            )
+            (row,) = await cursor.fetchall()
+            await attempts.unbury(connection, job_id, self._now())
+            await queue(connection, job_id, str(row["attempt"]))
+        self._committed()
+        return rows.job(row)
+
+    async def _cancel(self, connection: AsyncConnection[DictRow], job: Job) -> Job:
+        now = self._now()
+        cursor = await connection.execute(
+            "UPDATE jobs SET status = 'cancelled', stages = %s, end_time = %s, estimated_completion = %s,"
+            " sweep_time = %s WHERE id = %s RETURNING *",
+            (Jsonb(stopped(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
         )
+        (row,) = await cursor.fetchall()
+        await attempts.end(connection, job, "cancelled", now)
+        await publish_event(connection, job, events.cancelled(job, now))
+        return rows.job(row)
 
     async def active_jobs(self) -> int:
-        rows = await self._rows("SELECT count(*) AS active FROM jobs WHERE status = 'processing'", ())
-        return int(rows[0]["active"])
+        found = await self._rows("SELECT count(*) AS active FROM jobs WHERE status = 'processing'", ())
+        return int(found[0]["active"])
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
         now = self._now()
@@ -200,11 +257,11 @@ class PostgresStore:
                 " RETURNING id, attempt",
                 (now, now - silence),
             )
-            rows = await cursor.fetchall()
-            for row in rows:
+            silent = await cursor.fetchall()
+            for row in silent:
                 # Under a new id: the queue would drop the old one even when it has lost its message.
-                await _queue(connection, row["id"], f"{row['attempt']}-{int(now.timestamp() * 1000)}")
-        found = [row["id"] for row in rows]
+                await queue(connection, row["id"], f"{row['attempt']}-{int(now.timestamp() * 1000)}")
+        found = [row["id"] for row in silent]
         if found:
             self._committed()
         return found
@@ -217,20 +274,14 @@ class PostgresStore:
             )
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
-        rows = await self._rows(
+        found = await self._rows(
             "SELECT id, user_id, filename, object FROM assets WHERE user_id = %s AND id = ANY(%s)",
             (user_id, list(ids)),
         )
         return {
             row["id"]: Asset(row["id"], row["user_id"], row["filename"], from_json(StoredObject, row["object"]))
-            for row in rows
+            for row in found
         }
-
-    async def _end(self, job: Job, update: str, parameters: tuple[Any, ...], event: tuple[str, Message]) -> None:
-        async with self._transaction() as connection:
-            await _fenced(connection, job, update, parameters)
-            await _publish_event(connection, job, event)
-        self._committed()
 
     async def _fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
         async with self._transaction() as connection:
@@ -244,59 +295,13 @@ class PostgresStore:
         return Transaction(self._pool)
 
 
-class PostgresOutbox:
-    """What was written with the changes of state, to be published."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def deliver(self, publish: Callable[[str, str, bytes], Awaitable[None]]) -> bool:
-        async with Transaction(self._pool, RELAY_SECONDS) as connection:
-            cursor = await connection.execute(
-                "SELECT id, message_id, subject, payload FROM outbox WHERE publish_time IS NULL"
-                " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
-                (OUTBOX_BATCH,),
-            )
-            rows = await cursor.fetchall()
-            for row in rows:
-                await publish(row["message_id"], row["subject"], row["payload"])
-                await connection.execute("UPDATE outbox SET publish_time = now() WHERE id = %s", (row["id"],))
-        return len(rows) == OUTBOX_BATCH
-
-
-class Transaction:
-    """A connection of the pool, in a transaction. When the database is away, or hangs, that is said as Unavailable."""
-
-    def __init__(self, pool: Pool, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._connection = pool.connection(timeout=min(patience_seconds, PATIENCE_SECONDS))
-        self._patience_seconds = patience_seconds
-        self._end: asyncio.TimerHandle | None = None
-
-    async def __aenter__(self) -> AsyncConnection[DictRow]:
-        began = asyncio.get_running_loop().time()
-        try:
-            connection = await self._connection.__aenter__()
-        except (PoolTimeout, psycopg.OperationalError) as failure:
-            raise _away(failure) from failure
-        self._end = cut_later(connection, began + self._patience_seconds - asyncio.get_running_loop().time())
-        return connection
-
-    async def __aexit__(self, kind: Any, failure: Any, traceback: Any) -> None:
-        try:
-            await self._connection.__aexit__(kind, failure, traceback)
-        except psycopg.OperationalError as lost:
-            raise _away(lost) from lost
-        finally:
-            if self._end is not None:
-                self._end.cancel()
-        if isinstance(failure, psycopg.OperationalError):
-            raise _away(failure) from failure
-
-
-def _away(failure: Exception) -> Unavailable:
-    return Unavailable(
-        "the database cannot be reached; try again in a moment", reason="SERVICE_UNAVAILABLE", retry_after_seconds=2.0
+async def _owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
+    """A job of a user, which nobody else changes until the transaction ends."""
+    cursor = await connection.execute(
+        "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL FOR UPDATE", (job_id, user_id)
     )
+    row = await cursor.fetchone()
+    return rows.job(row) if row else None
 
 
 async def _fenced(connection: AsyncConnection[DictRow], job: Job, update: str, parameters: tuple[Any, ...]) -> None:
@@ -305,20 +310,3 @@ async def _fenced(connection: AsyncConnection[DictRow], job: Job, update: str, p
     )
     if cursor.rowcount != 1:
         raise Superseded(job.id)
-
-
-async def _queue(connection: AsyncConnection[DictRow], job_id: str, number: str) -> None:
-    await _publish(connection, f"{job_id}-{number}", JOBS_SUBJECT, json.dumps({"job_id": job_id}).encode())
-
-
-async def _publish_event(connection: AsyncConnection[DictRow], job: Job, event: tuple[str, Message]) -> None:
-    subject, message = event
-    await _publish(connection, f"{job.id}-{subject}", subject, encode(message))
-
-
-async def _publish(connection: AsyncConnection[DictRow], message_id: str, subject: str, payload: bytes) -> None:
-    await connection.execute(
-        "INSERT INTO outbox (message_id, subject, payload) VALUES (%s, %s, %s)"
-        " ON CONFLICT (message_id) DO UPDATE SET publish_time = NULL",
-        (message_id, subject, payload),
-    )

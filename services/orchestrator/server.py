@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
 from moneyprinter.video.v1 import video_service_pb2_grpc
-from services.orchestrator import failpoints, jetstream
+from services.orchestrator import failpoints, jetstream, leftovers
+from services.orchestrator.attempts import PostgresDeadLetters
 from services.orchestrator.config import Config
 from services.orchestrator.driver import Driver, Journal
+from services.orchestrator.ended import PostgresLeftovers
 from services.orchestrator.jobs import Job, Result, StoredObject
-from services.orchestrator.postgres import PostgresOutbox, PostgresStore
+from services.orchestrator.outbox import PostgresOutbox
+from services.orchestrator.postgres import PostgresStore
 from services.orchestrator.servicer import OrchestratorServicer, VideoServicer
 from services.orchestrator.videos import Videos
 from services.orchestrator.workers import MeshWorkers, stored
@@ -34,8 +37,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     ):
         stream = client.jetstream()
         await jetstream.make_streams(stream)
-        written = asyncio.Event()
-        store = failpoints.armed(PostgresStore(pool, written.set))
+        written, ended = asyncio.Event(), asyncio.Event()
+
+        def committed() -> None:
+            written.set()
+            ended.set()
+
+        store = failpoints.armed(PostgresStore(pool, committed))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -49,9 +57,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             lease_seconds=config.lease_seconds,
             max_attempts=config.max_attempts,
         )
+        await changes.listen_cancelled(driver.cancelled)
+        objects = _StoredObjects(runtime.objects())
         videos = Videos(
             store=store,
-            objects=_StoredObjects(runtime.objects()),
+            letters=PostgresDeadLetters(pool),
+            objects=objects,
             changes=changes,
             check_voice=workers.check_voice,
             check_captions=workers.check_captions,
@@ -75,6 +86,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         async with (
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
             runtime.background(reconcile, "reconcile"),
+            runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, ended), "leftovers"),
             runtime.background(consumer, "consumer"),
         ):
             yield

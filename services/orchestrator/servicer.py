@@ -14,8 +14,10 @@ from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.orchestrator import deadletters
+from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
-from services.orchestrator.jobs import Asset, CaptionStyle, Job, Tally
+from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
 from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
@@ -30,14 +32,20 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         self._stopping = stopping
 
     async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
-        job = await self._videos.create(access.user().id, _wish(request), _written(request))
+        job = await self._create(request, context)
         return pb.CreateVideoResponse(**await _accepted(job, context))
 
     async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
         changes = json_format.MessageToDict(request.changes)
         changed = _read(await self._videos.revised(access.user().id, request.job_id, changes))
-        job = await self._videos.create(access.user().id, _wish(changed), _written(changed))
+        job = await self._create(changed, context)
         return pb.ReviseVideoResponse(**await _accepted(job, context))
+
+    async def _create(self, request: pb.CreateVideoRequest, context: Any) -> Job:
+        key = _key(request, context)
+        return await self._videos.create(
+            access.user().id, _wish(request), _written(request), key, priority=request.priority
+        )
 
     async def GetVideoStatus(self, request: pb.GetVideoStatusRequest, context: Any) -> pb.GetVideoStatusResponse:
         return _status(await self._videos.find(access.user().id, request.job_id))
@@ -52,8 +60,29 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.GetVideoResponse(video=_video(await self._videos.find(access.user().id, request.job_id)))
 
     async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
-        jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token)
+        jobs, next_page = await self._videos.page(
+            access.user().id, request.page_size, request.page_token, request.status
+        )
         return pb.ListVideosResponse(videos=[_video(job) for job in jobs], next_page_token=next_page)
+
+    async def CancelVideo(self, request: pb.CancelVideoRequest, context: Any) -> pb.CancelVideoResponse:
+        return pb.CancelVideoResponse(status=_status(await self._videos.cancel(access.user().id, request.job_id)))
+
+    async def RetryVideo(self, request: pb.RetryVideoRequest, context: Any) -> pb.RetryVideoResponse:
+        job = await self._videos.retry(access.user().id, request.job_id)
+        return pb.RetryVideoResponse(**await _accepted(job, context))
+
+    async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
+        await self._videos.delete(access.user().id, request.job_id)
+        return pb.DeleteVideoResponse()
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        letters, next_page = await self._videos.dead_letters(access.user().id, request.page_size, request.page_token)
+        return pb.ListDeadLettersResponse(dead_letters=map(_letter, letters), next_page_token=next_page)
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
+        letter = await deadletters.find(self._videos.letters, access.user().id, request.job_id)
+        return pb.GetDeadLetterResponse(dead_letter=_letter(letter))
 
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
@@ -109,9 +138,15 @@ async def _accepted(job: Job, context: Any) -> dict[str, str]:
 
 
 def _written(request: pb.CreateVideoRequest) -> dict[str, Any]:
-    """A request as JSON."""
+    """A request as JSON, without the name that its caller gave it."""
     written: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    written.pop("request_id", None)
     return written
+
+
+def _key(request: pb.CreateVideoRequest, context: Any) -> str:
+    """What the caller names a request by; empty: nothing."""
+    return request.request_id or str(dict(context.invocation_metadata()).get("idempotency-key", ""))
 
 
 def _read(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
@@ -219,6 +254,7 @@ def _video(job: Job) -> pb.Video:
         status=job.status,
         progress=job.progress,
         stages=pb.Stages(**job.stages),
+        priority=job.priority,
         create_time=timestamp(job.create_time),
         estimated_completion=timestamp(job.estimated_completion),
         duration=round(result.seconds, 3) if result else 0.0,
@@ -256,7 +292,31 @@ def _url(job: Job, path: str) -> struct_pb2.Value:
 
 
 def _error(job: Job) -> pb.JobError | None:
-    return pb.JobError(reason=job.failure.reason, message=job.failure.message) if job.failure else None
+    return _failure(job.failure) if job.failure else None
+
+
+def _failure(failure: Failure) -> pb.JobError:
+    return pb.JobError(reason=failure.reason, message=failure.message)
+
+
+def _letter(letter: DeadLetter) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        job_id=letter.job_id,
+        title=letter.title,
+        stage=letter.failure.stage,
+        error=_failure(letter.failure),
+        create_time=timestamp(letter.create_time),
+        attempts=[
+            pb.Attempt(
+                number=attempt.number,
+                start_time=timestamp(attempt.start_time),
+                end_time=timestamp(attempt.end_time) if attempt.end_time else "",
+                outcome=attempt.outcome,
+                error=_failure(attempt.failure) if attempt.failure else None,
+            )
+            for attempt in letter.attempts
+        ],
+    )
 
 
 def _asset(asset: Asset) -> pb.UploadAssetResponse:

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from services.orchestrator.jobs import Asset, Failure, Job, Result, Tally
+from services.orchestrator.once import RequestKey
 
 T = TypeVar("T")
 
 JOBS_SUBJECT = "jobs.video"
-"""The subject of the messages that say that a job is to be looked at."""
+"""The subject of the messages that say that there is work."""
 
 
 class Superseded(Exception):
@@ -19,7 +20,7 @@ class Superseded(Exception):
 
 
 class Held(Exception):
-    """Another instance works on the job, or did a moment ago."""
+    """Instances work on all jobs that there are, or did a moment ago."""
 
 
 class Away(Exception):
@@ -29,20 +30,28 @@ class Away(Exception):
 class Store(Protocol):
     """Jobs, steps, assets. `attempt` is the fencing token: a write under an old one raises Superseded."""
 
-    async def create(self, job: Job) -> None:
-        """Record a new job, and in the same transaction that it is to be queued."""
+    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
+        """Record a new job, and in the same transaction that it is to be queued, and its key.
+
+        Returns the job; when a request of the user's had that key within the last day, the job as it was created then,
+        and nothing is recorded. Raises Conflict when that was another request.
+        """
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
         """A job of a user."""
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Job]:
-        """A user's jobs, newest first, from the one that follows `after` (its create_time and id) on."""
+    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
+        """A user's jobs, newest first, from the one that follows `after` (its create_time and id) on.
 
-    async def take(self, job_id: str, lease: timedelta) -> Job | None:
-        """Take a job up under a new attempt; None when it has ended or does not exist.
+        With a `status`, only those in it.
+        """
 
-        Raises Held while an instance gave a sign of life for it within `lease`. The first attempt also
-        records that `video.processing.started` is to be published.
+    async def take(self, lease: timedelta) -> Job | None:
+        """Take the next job up under a new attempt; None when there is none that has not ended.
+
+        The next is one of the highest priority, of the user of whom the fewest are worked on, the oldest first. Raises
+        Held when instances gave a sign of life for all of them within `lease`. The first attempt also records that
+        `video.processing.started` is to be published.
         """
 
     async def heartbeat(self, job: Job) -> None:
@@ -68,6 +77,25 @@ class Store(Protocol):
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         """End a job badly, and record that `video.processing.failed` is to be published."""
+
+    async def cancel(self, job_id: str, user_id: str) -> Job | None:
+        """End a job before it is finished, and record that `video.processing.cancelled` is to be published.
+
+        Returns the job as it is then, unchanged when it had ended; None when the user has none of that id.
+        """
+
+    async def delete(self, job_id: str, user_id: str) -> Job | None:
+        """Forget a job, one that has not ended is cancelled first; its files are removed soon.
+
+        Returns what it was; None when the user has none of that id.
+        """
+
+    async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
+        """Queue a failed or cancelled job again; its steps that ran are not run again.
+
+        Returns the job as it is then, unchanged when it had not failed and was not cancelled; None when the user has
+        none of that id.
+        """
 
     async def active_jobs(self) -> int:
         """How many jobs have not ended."""

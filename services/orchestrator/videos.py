@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from moneyprinter.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from services.orchestrator import preview, ranges, requests
+from services.orchestrator import once, preview, ranges, requests
+from services.orchestrator.deadletters import DeadLetter, DeadLetters
 from services.orchestrator.jobs import (
     Asset,
     Job,
@@ -77,6 +78,8 @@ class Objects(Protocol):
 class Changes(Protocol):
     """Tells that a job has changed."""
 
+    async def tell_cancelled(self, job_id: str) -> None: ...
+
     async def listen(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]: ...
 
 
@@ -85,6 +88,7 @@ class Videos:
     """The videos and assets of all users."""
 
     store: Store
+    letters: DeadLetters
     objects: Objects
     changes: Changes
     check_voice: Callable[[str], Awaitable[None]]
@@ -96,23 +100,26 @@ class Videos:
     asset_max_bytes: int
     asset_folder: str
 
-    async def create(self, user_id: str, wish: VideoWish, written: Mapping[str, Any]) -> Job:
-        """Accept a request, which is `written` as JSON. Raises InvalidArgument or NotFound with the wrong field."""
+    async def create(
+        self, user_id: str, wish: VideoWish, written: Mapping[str, Any], key: str = "", priority: str = ""
+    ) -> Job:
+        """Accept a request, which is `written` as JSON; the same one with the same `key` once.
+
+        Raises InvalidArgument or NotFound with the wrong field, Conflict when the key was used for another request.
+        """
         request = await self._checked(user_id, wish)
         now = self.now()
-        text = request.script or " ".join(clip.script for clip in request.clips) or None
-        seconds = requests.expected_seconds(request.title, text, request.width, request.height, request.quality)
         job = Job(
             id=self.new_id("vid"),
             user_id=user_id,
             request=request,
             status="processing",
             create_time=now,
-            estimated_completion=now + timedelta(seconds=seconds),
+            estimated_completion=now + _expected(request),
+            priority=priority or "normal",
             wish=written,
         )
-        await self.store.create(job)
-        return job
+        return await self.store.create(job, once.named(key, written))
 
     async def revised(self, user_id: str, job_id: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request of a job with changes, as JSON: groups of settings are merged, all else is replaced."""
@@ -165,15 +172,50 @@ class Videos:
         """A video of a user."""
         job = await self.store.find(job_id, user_id)
         if job is None:
-            raise NotFound(f"there is no video {job_id}", reason="VIDEO_NOT_FOUND")
+            raise _no_video(job_id)
         return job
 
-    async def page(self, user_id: str, size: int, token: str) -> tuple[list[Job], str]:
-        """A page of a user's videos, newest first, and the token of the next."""
+    async def cancel(self, user_id: str, job_id: str) -> Job:
+        """End a job that is not finished. Raises FailedPrecondition when it was completed or failed before."""
+        job = await self.store.cancel(job_id, user_id)
+        if job is None:
+            raise _no_video(job_id)
+        if job.status != "cancelled":
+            raise FailedPrecondition(f"the job has {job.status} already; it can be deleted", reason="VIDEO_ENDED")
+        await self.changes.tell_cancelled(job_id)
+        return job
+
+    async def delete(self, user_id: str, job_id: str) -> None:
+        """Forget a video with its files; a job that is not finished is cancelled first."""
+        if await self.store.delete(job_id, user_id) is None:
+            raise _no_video(job_id)
+        await self.changes.tell_cancelled(job_id)
+
+    async def retry(self, user_id: str, job_id: str) -> Job:
+        """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
+        was = await self.find(user_id, job_id)
+        job = await self.store.retry(job_id, user_id, self.now() + _expected(was.request))
+        if job is None:
+            raise _no_video(job_id)
+        if job.status != "processing" or job.base_attempt == was.base_attempt:
+            raise FailedPrecondition(
+                f"only a failed or cancelled job can be retried; this one is {job.status}", reason="VIDEO_NOT_FAILED"
+            )
+        return job
+
+    async def page(self, user_id: str, size: int, token: str, status: str = "") -> tuple[list[Job], str]:
+        """A page of a user's videos, of all or in one state, newest first, and the token of the next."""
         size = size or PAGE_SIZE
-        jobs = await self.store.page(user_id, size + 1, _read_token(token))
+        jobs = await self.store.page(user_id, size + 1, _read_token(token), status)
         more = len(jobs) > size
-        return jobs[:size], _token(jobs[size - 1]) if more else ""
+        return jobs[:size], _token(jobs[size - 1].create_time, jobs[size - 1].id) if more else ""
+
+    async def dead_letters(self, user_id: str, size: int, token: str) -> tuple[Sequence[DeadLetter], str]:
+        """A page of what failed of a user's, newest first, and the token of the next."""
+        size = size or PAGE_SIZE
+        letters = await self.letters.page(user_id, size + 1, _read_token(token))
+        more = len(letters) > size
+        return letters[:size], _token(letters[size - 1].create_time, letters[size - 1].job_id) if more else ""
 
     async def watch(self, user_id: str, job_id: str, stopping: asyncio.Event) -> AsyncIterator[Job]:
         """A video now and at every change, until it has ended."""
@@ -201,6 +243,8 @@ class Videos:
         job = await self.find(user_id, job_id)
         if job.failure is not None:
             raise FailedPrecondition(f"there is no file: the job failed. {job.failure.message}", reason="VIDEO_FAILED")
+        if job.status == "cancelled":
+            raise FailedPrecondition("there is no file: the job was cancelled", reason="VIDEO_CANCELLED")
         if job.result is None:
             raise FailedPrecondition(
                 f"the video is not finished yet ({job.progress} %); its status says when it is",
@@ -279,6 +323,16 @@ def content_type(name: str) -> str:
     return CONTENT_TYPES[name.rpartition(".")[2]]
 
 
+def _expected(request: VideoRequest) -> timedelta:
+    text = request.script or " ".join(clip.script for clip in request.clips) or None
+    seconds = requests.expected_seconds(request.title, text, request.width, request.height, request.quality)
+    return timedelta(seconds=seconds)
+
+
+def _no_video(job_id: str) -> NotFound:
+    return NotFound(f"there is no video {job_id}", reason="VIDEO_NOT_FOUND")
+
+
 def _playlist(text: str) -> Preview:
     async def once() -> AsyncIterator[bytes]:
         yield text.encode()
@@ -296,8 +350,8 @@ async def _first(*events: asyncio.Event) -> None:
             task.cancel()
 
 
-def _token(job: Job) -> str:
-    return base64.urlsafe_b64encode(f"{job.create_time.isoformat()} {job.id}".encode()).decode()
+def _token(create_time: datetime, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{create_time.isoformat()} {job_id}".encode()).decode()
 
 
 def _read_token(token: str) -> tuple[datetime, str] | None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from services.orchestrator import events
-from services.orchestrator.jobs import Asset, Failure, Job, Result, Tally
+from services.orchestrator import events, once
+from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, Result, Tally, begun_again, stopped
+from services.orchestrator.once import RequestKey
 from services.orchestrator.store import Held, Superseded
 
 T = TypeVar("T")
@@ -24,30 +25,51 @@ class MemoryStore:
         self._heartbeats: dict[str, datetime] = {}
         self._steps: dict[tuple[str, str], Any] = {}
         self._assets: dict[str, Asset] = {}
+        self._keys: dict[tuple[str, str], tuple[Job, str]] = {}
 
-    async def create(self, job: Job) -> None:
+    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
+        if key is not None:
+            made, sha256 = self._keys.get((job.user_id, key.key), (job, key.request_sha256))
+            if job.create_time - made.create_time < once.KEEP and made is not job:
+                key.check(sha256)
+                return made
+            self._keys[job.user_id, key.key] = job, key.request_sha256
         self._jobs[job.id] = copy.deepcopy(job)
         self._heartbeats[job.id] = job.create_time
         self.published.append(("jobs.video", job.id))
+        return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
         job = self._jobs.get(job_id)
         return copy.deepcopy(job) if job and job.user_id == user_id else None
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Job]:
-        owned = [job for job in self._jobs.values() if job.user_id == user_id]
+    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
+        owned = [job for job in self._jobs.values() if job.user_id == user_id and status in ("", job.status)]
         owned.sort(key=lambda job: (job.create_time, job.id), reverse=True)
         return copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
 
-    async def take(self, job_id: str, lease: timedelta) -> Job | None:
-        job = self._jobs.get(job_id)
-        if job is None or job.status != "processing":
+    async def take(self, lease: timedelta) -> Job | None:
+        active = [job for job in self._jobs.values() if job.status == "processing"]
+        held = [
+            job
+            for job in active
+            if job.attempt != job.base_attempt and self._heartbeats[job.id] >= datetime.now(UTC) - lease
+        ]
+        waiting = [job for job in active if job not in held]
+        if not waiting:
+            if held:
+                raise Held
             return None
-        if job.attempt and self._heartbeats[job_id] >= datetime.now(UTC) - lease:
-            raise Held(job_id)
+
+        def place(job: Job) -> tuple[int, int, datetime, str]:
+            running = sum(other.user_id == job.user_id for other in held)
+            return -PRIORITIES.index(job.priority), running, job.create_time, job.id
+
+        job = min(waiting, key=place)
+        job_id = job.id
         self._jobs[job_id] = taken = replace(job, attempt=job.attempt + 1)
         self._heartbeats[job_id] = datetime.now(UTC)
-        if taken.attempt == 1:
+        if taken.attempt == taken.base_attempt + 1:
             self.published.append((events.started(taken, datetime.now(UTC))[0], job_id))
         return copy.deepcopy(taken)
 
@@ -81,6 +103,34 @@ class MemoryStore:
         self._change(job, status="failed", failure=failure, stages=stages)
         self.published.append(("video.processing.failed", job.id))
 
+    async def cancel(self, job_id: str, user_id: str) -> Job | None:
+        job = await self.find(job_id, user_id)
+        if job is not None and job.status == "processing":
+            self._jobs[job_id] = job = replace(job, status="cancelled", stages=stopped(job.stages))
+            self.published.append(("video.processing.cancelled", job_id))
+        return copy.deepcopy(job)
+
+    async def delete(self, job_id: str, user_id: str) -> Job | None:
+        job = await self.find(job_id, user_id)
+        if job is not None:
+            await self.cancel(job_id, user_id)
+            del self._jobs[job_id]
+        return job
+
+    async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
+        job = await self.find(job_id, user_id)
+        if job is not None and job.status in ("failed", "cancelled"):
+            again: dict[str, Any] = {
+                "attempt": job.attempt + 1,
+                "base_attempt": job.attempt + 1,
+                "estimated_completion": estimate,
+            }
+            self._jobs[job_id] = job = replace(
+                job, status="processing", stages=begun_again(job.stages), failure=None, **again
+            )
+            self.published.append(("jobs.video", job_id))
+        return copy.deepcopy(job)
+
     async def active_jobs(self) -> int:
         return sum(job.status == "processing" for job in self._jobs.values())
 
@@ -103,8 +153,8 @@ class MemoryStore:
         return {i: self._assets[i] for i in ids if i in self._assets and self._assets[i].user_id == user_id}
 
     def _mine(self, job: Job) -> None:
-        now = self._jobs[job.id]
-        if now.attempt != job.attempt or now.status != "processing":
+        now = self._jobs.get(job.id)
+        if now is None or now.attempt != job.attempt or now.status != "processing":
             raise Superseded(job.id)
 
     def _change(self, job: Job, **changes: Any) -> None:

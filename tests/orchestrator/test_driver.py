@@ -60,7 +60,7 @@ async def test_a_job_goes_through_all_stages() -> None:
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(made.id, alive)
+    await bench.driver.drive(alive)
     found = await bench.found(made)
     assert workers.done == STEPS
     assert found.status == "completed"
@@ -81,10 +81,10 @@ async def test_what_is_done_is_not_done_again() -> None:
     made = job()
     await bench.store.create(made)
     with pytest.raises(Dies):
-        await bench.driver.drive(made.id, alive)
+        await bench.driver.drive(alive)
     assert (await bench.found(made)).status == "processing"
     second = StraightWorkers()
-    await bench.another(second, lease_seconds=-1.0).drive(made.id, alive)
+    await bench.another(second, lease_seconds=-1.0).drive(alive)
     assert second.done == STEPS[STEPS.index("join") :]
     assert (await bench.found(made)).status == "completed"
     assert [subject for subject, _ in bench.store.published].count("video.processing.started") == 1
@@ -96,7 +96,7 @@ async def test_a_fault_that_passes_is_waited_out() -> None:
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(made.id, alive)
+    await bench.driver.drive(alive)
     assert (await bench.found(made)).status == "completed"
 
 
@@ -105,7 +105,7 @@ async def test_who_is_busy_is_asked_for_as_long_as_it_takes() -> None:
     bench = Bench(StraightWorkers(fail={"render 1": list(busy)}))
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(made.id, alive)
+    await bench.driver.drive(alive)
     assert (await bench.found(made)).status == "completed"
 
 
@@ -124,7 +124,7 @@ async def test_a_fault_that_stays_ends_the_job_with_its_stage_and_reason(step: s
     bench = Bench(StraightWorkers(fail={step: [refusal, refusal]}))
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(made.id, alive)
+    await bench.driver.drive(alive)
     found = await bench.found(made)
     assert found.status == "failed"
     assert found.failure is not None
@@ -138,9 +138,9 @@ async def test_a_job_that_is_interrupted_too_often_is_given_up() -> None:
     made = job()
     await bench.store.create(made)
     for _ in range(3):
-        taken = await bench.store.take(made.id, timedelta(seconds=-1))
+        taken = await bench.store.take(timedelta(seconds=-1))
         assert taken is not None
-    await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(made.id, alive)
+    await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(alive)
     found = await bench.found(made)
     assert found.status == "failed"
     assert found.failure is not None
@@ -151,9 +151,9 @@ async def test_a_job_of_another_instance_is_left_alone() -> None:
     bench = Bench(StraightWorkers())
     made = job()
     await bench.store.create(made)
-    await bench.store.take(made.id, timedelta(seconds=10))
+    await bench.store.take(timedelta(seconds=10))
     with pytest.raises(Held):
-        await bench.driver.drive(made.id, alive)
+        await bench.driver.drive(alive)
 
 
 class Stuck(StraightWorkers):
@@ -162,10 +162,14 @@ class Stuck(StraightWorkers):
     def __init__(self) -> None:
         super().__init__()
         self.joining = asyncio.Event()
+        self.stopped = False
 
     async def join(self, *_: Any) -> Any:
         self.joining.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped = True
 
 
 async def test_a_cancelled_drive_lets_the_job_go() -> None:
@@ -173,12 +177,41 @@ async def test_a_cancelled_drive_lets_the_job_go() -> None:
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    task = asyncio.create_task(bench.driver.drive(made.id, alive))
+    task = asyncio.create_task(bench.driver.drive(alive))
     await workers.joining.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await bench.store.take(made.id, timedelta(hours=1)) is not None
+    assert await bench.store.take(timedelta(hours=1)) is not None
+
+
+async def test_a_cancelled_job_is_stopped_at_once_and_does_not_end_again() -> None:
+    workers = Stuck()
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    task = asyncio.create_task(bench.driver.drive(alive))
+    await workers.joining.wait()
+    await bench.store.cancel(made.id, made.user_id)
+    bench.driver.cancelled(made.id)
+    await asyncio.wait_for(task, 1)
+    assert workers.stopped
+    assert (await bench.found(made)).status == "cancelled"
+    assert bench.store.published[-1] == ("video.processing.cancelled", made.id)
+
+
+async def test_a_failed_job_that_is_retried_goes_on_where_it_failed() -> None:
+    refusal: Error = InvalidArgument("the file is empty", reason="CLIP_NOT_PLAYABLE")
+    workers = StraightWorkers(fail={"join": [refusal]})
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(alive)
+    workers.done.clear()
+    await bench.store.retry(made.id, made.user_id, made.create_time)
+    await bench.another(workers, max_attempts=1).drive(alive)
+    assert workers.done == STEPS[STEPS.index("join") :]
+    assert (await bench.found(made)).status == "completed"
 
 
 async def test_a_superseded_instance_stops() -> None:
@@ -187,9 +220,9 @@ async def test_a_superseded_instance_stops() -> None:
     made = job()
     await bench.store.create(made)
     slow = bench.another(workers, lease_seconds=0.03)
-    task = asyncio.create_task(slow.drive(made.id, alive))
+    task = asyncio.create_task(slow.drive(alive))
     await workers.joining.wait()
-    await bench.store.take(made.id, timedelta(seconds=-1))
+    await bench.store.take(timedelta(seconds=-1))
     with pytest.raises(Superseded):
         await task
 

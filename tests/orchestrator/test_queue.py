@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from services.orchestrator import jetstream, workflow
+from moneyprinter.errors import InvalidArgument, Unavailable
+from services.orchestrator import jetstream, leftovers, workflow
 from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import Job
-from services.orchestrator.postgres import PostgresOutbox, PostgresStore
+from services.orchestrator.ended import PostgresLeftovers
+from services.orchestrator.jobs import Failure, Job
+from services.orchestrator.outbox import PostgresOutbox
+from services.orchestrator.postgres import PostgresStore
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig
 from services.runtime.db import Pool
@@ -45,6 +48,7 @@ class Platform:
             return await workflow.make_video(made, workers, journal)
 
         driver = Driver(self.store, make, self.changes.tell, lease_seconds=LEASE_SECONDS, max_attempts=5)
+        await self.changes.listen_cancelled(driver.cancelled)
         work = [
             asyncio.create_task(jetstream.relay(PostgresOutbox(self.pool), self.stream, self.written)),
             asyncio.create_task(
@@ -132,10 +136,14 @@ class Stuck(StraightWorkers):
     def __init__(self) -> None:
         super().__init__()
         self.joining = asyncio.Event()
+        self.stopped = asyncio.Event()
 
     async def join(self, *_: Any) -> Any:
         self.joining.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
 
 
 async def test_a_job_of_a_stopped_instance_is_finished_by_the_next(platform: Platform) -> None:
@@ -155,7 +163,7 @@ async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: 
 
     async def hang(*_: Any) -> None:
         taken.set()
-        await platform.store.take(made.id, timedelta(seconds=LEASE_SECONDS))
+        await platform.store.take(timedelta(seconds=LEASE_SECONDS))
         await asyncio.Event().wait()
 
     taken = asyncio.Event()
@@ -170,3 +178,62 @@ async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: 
     finally:
         for task in (relay, hanging):
             await cancel(task)
+
+
+async def test_a_cancelled_job_is_stopped_wherever_it_runs(platform: Platform) -> None:
+    made, stuck = job(), Stuck()
+    async with platform.instance(stuck):
+        await platform.store.create(made)
+        await stuck.joining.wait()
+        await platform.store.cancel(made.id, made.user_id)
+        await platform.changes.tell_cancelled(made.id)
+        await asyncio.wait_for(stuck.stopped.wait(), 2)
+        (event,) = await published(platform, "video.processing.cancelled", 1)
+    assert (event["job_id"], event["payload"]) == (made.id, {"progress": event["payload"]["progress"]})
+
+
+async def test_a_retried_job_tells_of_both_its_ends(platform: Platform) -> None:
+    made = job()
+    workers = StraightWorkers(fail={"join": [InvalidArgument("x", reason="SEGMENTS_MISMATCHED") for _ in range(2)]})
+    async with platform.instance(workers):
+        await platform.store.create(made)
+        for status in ("failed", "failed", "completed"):
+            await platform.until(made, lambda found, status=status: found.status == status)  # type: ignore[misc]
+            if status == "failed":
+                await platform.store.retry(made.id, made.user_id, made.create_time)
+        ends = [each["event_type"] for each in await published(platform, "video.processing.>", 6)]
+    assert ends == [
+        f"video.processing.{kind}" for kind in ("started", "failed", "started", "failed", "started", "completed")
+    ]
+
+
+async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Objects:
+        """Is away at first."""
+
+        def __init__(self) -> None:
+            self.deleted: list[str] = []
+            self.failures = [Unavailable("away", reason="SERVICE_UNAVAILABLE")]
+            self.done = asyncio.Event()
+
+        async def delete(self, key: str) -> None:
+            if self.failures:
+                raise self.failures.pop()
+            self.deleted.append(key)
+            if len(self.deleted) == len(made.request.file_names):
+                self.done.set()
+
+    monkeypatch.setattr(leftovers, "LOOK_SECONDS", 0.05)
+    made, objects = job(), Objects()
+    await platform.store.create(made)
+    taken = await platform.store.take(timedelta(seconds=LEASE_SECONDS))
+    assert taken is not None
+    await platform.store.fail(taken, Failure("rendering", "RENDER_FAILED", "x"), taken.stages)
+    sweeping = asyncio.create_task(leftovers.sweep(PostgresLeftovers(platform.pool), objects, asyncio.Event()))
+    try:
+        await asyncio.wait_for(objects.done.wait(), 5)
+    finally:
+        await cancel(sweeping)
+    assert f"jobs/{made.id}/video.mp4" in objects.deleted

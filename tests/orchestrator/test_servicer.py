@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +17,12 @@ from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
+from services.orchestrator.jobs import Failure
+from services.orchestrator.postgres import PostgresStore
+from services.runtime import db
 from tests.databases import Databases
 from tests.mesh import Mesh
+from tests.orchestrator.samples import job
 
 CLIP = {"url": "https://example.com/a.mp4"}
 BACKWARDS = {"start_time": "00:00:30", "end_time": "00:00:10"}
@@ -26,8 +32,9 @@ GOOD: dict[str, Any] = {"title": "A walk", "clips": [CLIP]}
 class Videos:
     """The service, called by users."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, database: str) -> None:
         self.mesh = mesh
+        self.database = database
         self.stub = mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
 
     async def create(self, user: str = "user_1", **request: Any) -> pb.CreateVideoResponse:
@@ -36,8 +43,10 @@ class Videos:
 
 @pytest.fixture
 async def videos(postgres: Databases, nats_url: str, mesh: Mesh) -> AsyncIterator[Videos]:
-    await mesh.start("orchestrator", Config(database=await postgres.fresh("orchestrator"), nats=nats_url))
-    yield Videos(mesh)
+    database = await postgres.fresh("orchestrator")
+    # It takes no job up: what is there stays as a test left it.
+    await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
+    yield Videos(mesh, database)
 
 
 async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
@@ -85,6 +94,7 @@ async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
         ({**GOOD, "clips": [{**CLIP, "script": "..."}]}, "clips[0].script", "SCRIPT_EMPTY"),
         ({**GOOD, "clips": [{**CLIP, "script": "Hi."}], "audio": {"script": "Ho."}}, "audio.script", "REQUEST_INVALID"),
         ({**GOOD, "captions": {"colour": "red"}}, "captions.colour", "REQUEST_INVALID"),
+        ({**GOOD, "priority": "urgent"}, "priority", "REQUEST_INVALID"),
         ({**GOOD, "overlays": [{}]}, "overlays[0].asset_id", "REQUEST_INVALID"),
     ],
 )  # fmt: skip
@@ -97,6 +107,28 @@ async def test_a_wrong_request_is_refused_with_its_field(
     assert [violation.field for violation in refused.value.violations] == [field]
     listed = await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=videos.mesh.bearer())
     assert not listed.videos
+
+
+async def test_a_request_that_is_sent_twice_makes_one_video(videos: Videos) -> None:
+    made = await videos.create(**GOOD, request_id="k1")
+    assert await videos.create(**GOOD, request_id="k1") == made
+    header = (*videos.mesh.bearer(), ("idempotency-key", "k1"))
+    assert await videos.stub.CreateVideo(pb.CreateVideoRequest(**GOOD), metadata=header) == made
+    with pytest.raises(errors.Conflict) as refused:
+        await videos.create(**{**GOOD, "title": "A run"}, request_id="k1")
+    assert refused.value.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert (await videos.create("user_2", **GOOD, request_id="k1")).job_id != made.job_id
+    with pytest.raises(errors.InvalidArgument):
+        longest = (*videos.mesh.bearer(), ("idempotency-key", "k" * 256))
+        await videos.stub.CreateVideo(pb.CreateVideoRequest(**GOOD), metadata=longest)
+    changes = struct_pb2.Struct()
+    changes.update({"title": "A run"})
+    revision = pb.ReviseVideoRequest(job_id=made.job_id, changes=changes)
+    header = (*videos.mesh.bearer(), ("idempotency-key", "k2"))
+    first = await videos.stub.ReviseVideo(revision, metadata=header)
+    assert await videos.stub.ReviseVideo(revision, metadata=header) == first
+    listed = await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=videos.mesh.bearer())
+    assert [video.job_id for video in listed.videos] == [first.job_id, made.job_id]
 
 
 async def test_an_asset_that_is_not_there_is_not_found(videos: Videos) -> None:
@@ -122,6 +154,54 @@ async def test_another_users_job_is_not_found(videos: Videos) -> None:
     assert not (await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=other)).videos
 
 
+async def test_a_job_is_cancelled_by_its_owner(videos: Videos) -> None:
+    made = await videos.create(**GOOD)
+    request = pb.CancelVideoRequest(job_id=made.job_id)
+    with pytest.raises(errors.NotFound):
+        await videos.stub.CancelVideo(request, metadata=videos.mesh.bearer("user_2"))
+    for _ in range(2):
+        cancelled = await videos.stub.CancelVideo(request, metadata=videos.mesh.bearer())
+        assert (cancelled.status.job_id, cancelled.status.status) == (made.job_id, "cancelled")
+    watched = videos.stub.WatchVideo(pb.WatchVideoRequest(job_id=made.job_id), metadata=videos.mesh.bearer())
+    assert [update.status.status async for update in watched] == ["cancelled"]
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        download = pb.DownloadVideoRequest(job_id=made.job_id)
+        async for _ in videos.stub.DownloadVideo(download, metadata=videos.mesh.bearer()):
+            pass
+    assert refused.value.reason == "VIDEO_CANCELLED"
+
+
+async def test_a_cancelled_job_is_retried_and_a_running_one_is_not(videos: Videos) -> None:
+    made = await videos.create(**GOOD)
+    bearer = videos.mesh.bearer()
+    retry = pb.RetryVideoRequest(job_id=made.job_id)
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        await videos.stub.RetryVideo(retry, metadata=bearer)
+    assert refused.value.reason == "VIDEO_NOT_FAILED"
+    await videos.stub.CancelVideo(pb.CancelVideoRequest(job_id=made.job_id), metadata=bearer)
+    with pytest.raises(errors.NotFound):
+        await videos.stub.RetryVideo(retry, metadata=videos.mesh.bearer("user_2"))
+    again = await videos.stub.RetryVideo(retry, metadata=bearer)
+    assert (again.job_id, again.status, again.progress_url) == (made.job_id, "processing", made.progress_url)
+
+
+async def test_a_deleted_video_is_not_found(videos: Videos) -> None:
+    made = await videos.create(**GOOD)
+    bearer = videos.mesh.bearer()
+    delete = pb.DeleteVideoRequest(job_id=made.job_id)
+    with pytest.raises(errors.NotFound):
+        await videos.stub.DeleteVideo(delete, metadata=videos.mesh.bearer("user_2"))
+    await videos.stub.DeleteVideo(delete, metadata=bearer)
+    for call in (
+        videos.stub.DeleteVideo(delete, metadata=bearer),
+        videos.stub.GetVideo(pb.GetVideoRequest(job_id=made.job_id), metadata=bearer),
+        videos.stub.CancelVideo(pb.CancelVideoRequest(job_id=made.job_id), metadata=bearer),
+    ):
+        with pytest.raises(errors.NotFound):
+            await call
+    assert not (await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=bearer)).videos
+
+
 async def test_a_list_is_paged_newest_first(videos: Videos) -> None:
     made = [(await videos.create(**GOOD)).job_id for _ in range(5)]
     seen: list[str] = []
@@ -134,6 +214,20 @@ async def test_a_list_is_paged_newest_first(videos: Videos) -> None:
         if not token:
             break
     assert seen == made[::-1]
+
+
+async def test_a_list_holds_only_what_is_asked_for(videos: Videos) -> None:
+    kept, cancelled = await videos.create(**GOOD, priority="high"), await videos.create(**GOOD)
+    bearer = videos.mesh.bearer()
+    await videos.stub.CancelVideo(pb.CancelVideoRequest(job_id=cancelled.job_id), metadata=bearer)
+    for status, found in (("cancelled", [cancelled.job_id]), ("processing", [kept.job_id]), ("completed", [])):
+        page = await videos.stub.ListVideos(pb.ListVideosRequest(status=status), metadata=bearer)
+        assert [video.job_id for video in page.videos] == found
+    assert (
+        await videos.stub.GetVideo(pb.GetVideoRequest(job_id=kept.job_id), metadata=bearer)
+    ).video.priority == "high"
+    with pytest.raises(errors.InvalidArgument):
+        await videos.stub.ListVideos(pb.ListVideosRequest(status="lost"), metadata=bearer)
 
 
 async def test_a_page_token_of_nobody_is_refused(videos: Videos) -> None:
@@ -176,3 +270,40 @@ async def test_a_revision_is_another_job_with_the_changes(videos: Videos) -> Non
     with pytest.raises(errors.NotFound):
         other = videos.mesh.bearer("user_2")
         await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=made.job_id), metadata=other)
+
+
+async def test_what_failed_is_told_with_its_attempts_until_it_is_retried(videos: Videos) -> None:
+    made = [job() for _ in range(3)]
+    async with db.open_pool("orchestrator", videos.database) as pool:
+        store = PostgresStore(pool, lambda: None)
+        for each in made:
+            await store.create(replace(each, priority="high"))
+            first = await store.take(timedelta(seconds=10))
+            assert first is not None
+            await store.release(first)
+            assert await store.take(timedelta(seconds=10)) is not None
+            second = await store.take(timedelta(seconds=-1))
+            assert second is not None
+            await store.fail(second, Failure("rendering", "RENDER_FAILED", "the tool died"), second.stages)
+    bearer = videos.mesh.bearer()
+    seen: list[str] = []
+    request = pb.ListDeadLettersRequest(page_size=2)
+    while True:
+        page = await videos.stub.ListDeadLetters(request, metadata=bearer)
+        seen += [letter.job_id for letter in page.dead_letters]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert seen == [each.id for each in made[::-1]]
+    wanted = pb.GetDeadLetterRequest(job_id=made[0].id)
+    letter = (await videos.stub.GetDeadLetter(wanted, metadata=bearer)).dead_letter
+    assert (letter.title, letter.stage, letter.error.reason) == ("A walk", "rendering", "RENDER_FAILED")
+    tried = [(attempt.number, attempt.outcome, attempt.error.message) for attempt in letter.attempts]
+    assert tried == [(1, "released", ""), (2, "interrupted", ""), (3, "failed", "the tool died")]
+    with pytest.raises(errors.NotFound) as refused:
+        await videos.stub.GetDeadLetter(wanted, metadata=videos.mesh.bearer("user_2"))
+    assert refused.value.reason == "DEAD_LETTER_NOT_FOUND"
+    await videos.stub.RetryVideo(pb.RetryVideoRequest(job_id=made[0].id), metadata=bearer)
+    await videos.stub.DeleteVideo(pb.DeleteVideoRequest(job_id=made[1].id), metadata=bearer)
+    left = await videos.stub.ListDeadLetters(pb.ListDeadLettersRequest(), metadata=bearer)
+    assert [each.job_id for each in left.dead_letters] == [made[2].id]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from moneyprinter.errors import Conflict
 from services.orchestrator.jobs import Asset, Failure, Picture, SourceClip, Tally
+from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import PostgresStore
 from services.orchestrator.store import Held, Store, Superseded
 from services.runtime import db
@@ -37,6 +40,34 @@ async def test_a_job_is_found_by_its_owner_alone(store: Store) -> None:
     assert await store.find("vid_none", "user_1") is None
 
 
+async def test_a_request_that_is_sent_again_under_its_key_makes_one_job(store: Store) -> None:
+    made, again, other = job(), job(), job("user_2")
+    assert (await store.create(made, RequestKey("k", "1"))).id == made.id
+    answer = await store.create(again, RequestKey("k", "1"))
+    assert (answer.id, answer.estimated_completion) == (made.id, made.estimated_completion)
+    assert await store.find(again.id, "user_1") is None
+    with pytest.raises(Conflict):
+        await store.create(again, RequestKey("k", "2"))
+    assert (await store.create(other, RequestKey("k", "2"))).id == other.id, "keys are the user's own"
+    assert (await store.create(job(), RequestKey("l", "1"))).id != made.id
+    assert await store.active_jobs() == 3
+
+
+async def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
+    made = job()
+    await store.create(made, RequestKey("k", "1"))
+    for hours, known in ((23.9, True), (24.1, False)):
+        later = replace(job(), create_time=made.create_time + timedelta(hours=hours))
+        found = await store.create(later, RequestKey("k", "1"))
+        assert (found.id == made.id) is known
+
+
+async def test_of_two_requests_at_once_under_one_key_one_makes_a_job(store: Store) -> None:
+    found = await asyncio.gather(*(store.create(job(), RequestKey("k", "1")) for _ in range(5)))
+    assert len({each.id for each in found}) == 1
+    assert await store.active_jobs() == 1
+
+
 async def test_pages_hold_every_job_once_newest_first(store: Store) -> None:
     made = [replace(job("user_9"), create_time=datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 2, 2, 3, 4)]
     for each in made:
@@ -51,33 +82,70 @@ async def test_pages_hold_every_job_once_newest_first(store: Store) -> None:
     ]
 
 
+async def test_a_page_holds_only_jobs_in_a_state(store: Store) -> None:
+    made = [job("user_9") for _ in range(3)]
+    for each in made:
+        await store.create(each)
+    await store.cancel(made[1].id, "user_9")
+    assert [each.id for each in await store.page("user_9", 5, None, "cancelled")] == [made[1].id]
+    assert {each.id for each in await store.page("user_9", 5, None, "processing")} == {made[0].id, made[2].id}
+    assert await store.page("user_9", 5, None, "failed") == []
+
+
 async def test_a_job_is_taken_by_one_instance_at_a_time(store: Store) -> None:
     made = job()
     await store.create(made)
-    first = await store.take(made.id, LEASE)
+    first = await store.take(LEASE)
     assert first is not None
     assert first.attempt == 1
     with pytest.raises(Held):
-        await store.take(made.id, LEASE)
-    second = await store.take(made.id, EXPIRED)
+        await store.take(LEASE)
+    second = await store.take(EXPIRED)
     assert second is not None
     assert second.attempt == 2
+
+
+async def test_users_take_turns_within_a_priority(store: Store) -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    waiting = [("a", "normal"), ("a", "normal"), ("a", "low"), ("b", "low"), ("b", "normal"), ("a", "normal")]
+    waiting += [("c", "normal"), ("a", "high"), ("c", "low")]
+    names = {}
+    for place, (user, priority) in enumerate(waiting):
+        made = replace(job(user), priority=priority, create_time=begin + timedelta(seconds=place))
+        names[made.id] = f"{user}{place} {priority}"
+        await store.create(made)
+    taken = [await store.take(LEASE) for _ in waiting]
+    assert [names[each.id] for each in taken if each] == [
+        "a7 high",
+        *("b4 normal", "c6 normal", "a0 normal", "a1 normal", "a5 normal"),
+        *("b3 low", "c8 low", "a2 low"),
+    ]
+    with pytest.raises(Held):
+        await store.take(LEASE)
+
+
+async def test_instances_that_take_at_once_take_different_jobs(store: Store) -> None:
+    made = [job(f"user_{number}") for number in range(6)]
+    for each in made:
+        await store.create(each)
+    taken = await asyncio.gather(*(store.take(LEASE) for _ in made))
+    assert {each.id for each in taken if each} == {each.id for each in made}
 
 
 async def test_a_released_job_is_taken_at_once(store: Store) -> None:
     made = job()
     await store.create(made)
-    first = await store.take(made.id, LEASE)
+    first = await store.take(LEASE)
     assert first is not None
     await store.release(first)
-    assert await store.take(made.id, LEASE) is not None
+    assert await store.take(LEASE) is not None
 
 
 async def test_an_old_attempt_writes_nothing(store: Store) -> None:
     made = job()
     await store.create(made)
-    old = await store.take(made.id, LEASE)
-    new = await store.take(made.id, EXPIRED)
+    old = await store.take(LEASE)
+    new = await store.take(EXPIRED)
     assert old is not None
     assert new is not None
     for write in (
@@ -99,7 +167,7 @@ async def test_an_old_attempt_writes_nothing(store: Store) -> None:
 async def test_what_a_step_gave_is_found_again(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(made.id, LEASE)
+    taken = await store.take(LEASE)
     assert taken is not None
     clip = SourceClip(source("clip", width=64, hdr_transfer="smpte2084"), 0.5, 2.25, key_seconds=(0.0, 1.5))
     assert await store.step(taken, "clip", SourceClip) is None
@@ -111,7 +179,7 @@ async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: S
     made, other = job(), job()
     for each in (made, other):
         await store.create(each)
-        taken = await store.take(each.id, LEASE)
+        taken = await store.take(LEASE)
         assert taken is not None
         await store.record(taken, "render 0", Picture, Picture(stored(each.id), 30))
         await store.record(taken, "render 12", Picture, Picture(stored("twelve"), 31, header_bytes=700))
@@ -123,7 +191,7 @@ async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: S
 async def test_what_an_attempt_tells_is_read_by_others(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(made.id, LEASE)
+    taken = await store.take(LEASE)
     assert taken is not None
     tally = Tally({"validation": 1.0, "video_processing": 0.25}, segments=8, rendered=2, reused=1)
     await store.advance(taken, 30, {**taken.stages, "validation": "completed"}, tally, datetime.now(UTC))
@@ -135,7 +203,7 @@ async def test_what_an_attempt_tells_is_read_by_others(store: Store) -> None:
 async def test_a_job_ends_once(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(made.id, LEASE)
+    taken = await store.take(LEASE)
     assert taken is not None
     stages = dict.fromkeys(taken.stages, "completed")
     tally = Tally({"rendering": 1.0}, segments=4, rendered=4, reused=3)
@@ -146,20 +214,101 @@ async def test_a_job_ends_once(store: Store) -> None:
     assert found is not None
     assert (found.status, found.progress, found.result, found.stages) == ("completed", 100, RESULT, stages)
     assert found.tally == tally
-    assert await store.take(made.id, EXPIRED) is None
+    assert await store.take(EXPIRED) is None
     assert await store.active_jobs() == 0
 
 
 async def test_a_failed_job_says_why(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(made.id, LEASE)
+    taken = await store.take(LEASE)
     assert taken is not None
     failure = Failure("validation", "CLIP_NOT_PLAYABLE", "the file is empty")
     await store.fail(taken, failure, {**taken.stages, "validation": "failed"})
     found = await store.find(made.id, "user_1")
     assert found is not None
     assert (found.status, found.failure) == ("failed", failure)
+
+
+async def test_a_cancelled_job_stays_so_whoever_works_on_it(store: Store) -> None:
+    made, waiting = job(), job()
+    await store.create(made)
+    taken = await store.take(LEASE)
+    assert taken is not None
+    await store.advance(taken, 7, {**taken.stages, "validation": "in_progress"}, Tally(), datetime.now(UTC))
+    await store.create(waiting)
+    assert await store.cancel(made.id, "user_2") is None
+    for each in (made, waiting, made):
+        cancelled = await store.cancel(each.id, "user_1")
+        assert cancelled is not None
+        assert cancelled.status == "cancelled"
+    assert await store.take(EXPIRED) is None
+    with pytest.raises(Superseded):
+        await store.complete(taken, RESULT, taken.stages, Tally())
+    found = await store.find(made.id, "user_1")
+    assert found is not None
+    assert (found.status, found.progress, found.stages["validation"]) == ("cancelled", 7, "cancelled")
+
+
+async def test_a_job_that_ended_is_not_cancelled(store: Store) -> None:
+    made = job()
+    await store.create(made)
+    taken = await store.take(LEASE)
+    assert taken is not None
+    await store.complete(taken, RESULT, taken.stages, Tally())
+    found = await store.cancel(made.id, "user_1")
+    assert found is not None
+    assert found.status == "completed"
+
+
+async def test_a_deleted_job_is_gone(store: Store) -> None:
+    running, done = job("user_7"), job("user_7")
+    await store.create(running)
+    taken = await store.take(LEASE)
+    assert taken is not None
+    await store.create(done)
+    other = await store.take(LEASE)
+    assert other is not None
+    await store.complete(other, RESULT, other.stages, Tally())
+    for each in (running, done):
+        assert await store.delete(each.id, "user_1") is None
+        assert await store.delete(each.id, "user_7") is not None
+        assert await store.delete(each.id, "user_7") is None
+        assert await store.find(each.id, "user_7") is None
+        assert await store.retry(each.id, "user_7", datetime.now(UTC)) is None
+    assert await store.take(EXPIRED) is None
+    assert await store.page("user_7", 10, None) == []
+    with pytest.raises(Superseded):
+        await store.heartbeat(taken)
+
+
+async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(store: Store) -> None:
+    made = job()
+    await store.create(made)
+    first = await store.take(LEASE)
+    assert first is not None
+    await store.record(first, "mix", Picture, Picture(stored("mix"), 1))
+    stages = {**first.stages, "validation": "completed", "audio_generation": "failed"}
+    await store.fail(first, Failure("audio_generation", "SPEECH_FAILED", "x"), stages)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    assert await store.retry(made.id, "user_2", soon) is None
+    again = await store.retry(made.id, "user_1", soon)
+    assert again is not None
+    assert (again.status, again.failure, again.estimated_completion) == ("processing", None, soon)
+    assert (again.stages["validation"], again.stages["audio_generation"]) == ("completed", "pending")
+    unchanged = await store.retry(made.id, "user_1", soon)
+    assert unchanged == again
+    with pytest.raises(Superseded):
+        await store.heartbeat(first)
+    second = await store.take(LEASE)
+    assert second is not None
+    assert await store.step(second, "mix", Picture) == Picture(stored("mix"), 1)
+    with pytest.raises(Held):
+        await store.take(LEASE)
+    await store.complete(second, RESULT, second.stages, Tally())
+    ended = await store.retry(made.id, "user_1", soon)
+    assert ended is not None
+    assert ended.status == "completed"
 
 
 async def test_a_job_that_nobody_works_on_is_queued_again(store: Store) -> None:

@@ -98,6 +98,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The upload held no bytes."""
     REASON_FILE_NOT_FOUND: _Reason.ValueType  # 46
     """The video has no file of that name."""
+    REASON_VIDEO_CANCELLED: _Reason.ValueType  # 47
+    """The job was cancelled; it can be retried."""
+    REASON_VIDEO_ENDED: _Reason.ValueType  # 48
+    """The job has ended, so that it cannot be cancelled."""
+    REASON_IDEMPOTENCY_KEY_REUSED: _Reason.ValueType  # 49
+    """The idempotency key was used for another request within the last 24 hours."""
+    REASON_VIDEO_NOT_FAILED: _Reason.ValueType  # 50
+    """The job cannot be retried, since it neither failed nor was cancelled."""
+    REASON_DEAD_LETTER_NOT_FOUND: _Reason.ValueType  # 51
+    """There is no dead letter of that job: it did not fail, was retried, or belongs to somebody else."""
     REASON_CLIP_ADDRESS_REFUSED: _Reason.ValueType  # 60
     """The address of a clip cannot be used: not https, or it leads to a private network."""
     REASON_CLIP_UNREACHABLE: _Reason.ValueType  # 61
@@ -224,6 +234,16 @@ REASON_ASSET_EMPTY: Reason.ValueType  # 45
 """The upload held no bytes."""
 REASON_FILE_NOT_FOUND: Reason.ValueType  # 46
 """The video has no file of that name."""
+REASON_VIDEO_CANCELLED: Reason.ValueType  # 47
+"""The job was cancelled; it can be retried."""
+REASON_VIDEO_ENDED: Reason.ValueType  # 48
+"""The job has ended, so that it cannot be cancelled."""
+REASON_IDEMPOTENCY_KEY_REUSED: Reason.ValueType  # 49
+"""The idempotency key was used for another request within the last 24 hours."""
+REASON_VIDEO_NOT_FAILED: Reason.ValueType  # 50
+"""The job cannot be retried, since it neither failed nor was cancelled."""
+REASON_DEAD_LETTER_NOT_FOUND: Reason.ValueType  # 51
+"""There is no dead letter of that job: it did not fail, was retried, or belongs to somebody else."""
 REASON_CLIP_ADDRESS_REFUSED: Reason.ValueType  # 60
 """The address of a clip cannot be used: not https, or it leads to a private network."""
 REASON_CLIP_UNREACHABLE: Reason.ValueType  # 61

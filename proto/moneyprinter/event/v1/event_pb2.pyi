@@ -228,3 +228,63 @@ class VideoProcessingFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VideoProcessingFailed: _TypeAlias = VideoProcessingFailed  # noqa: Y015
+
+@_typing.final
+class VideoProcessingCancelled(_message.Message):
+    """`video.processing.cancelled`: the job was ended by its owner, without a video."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Payload(_message.Message):
+        """How far it was."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        progress: _builtins.int
+        """Percent of the work that was done."""
+        def __init__(
+            self,
+            *,
+            progress: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    event_type: _builtins.str
+    """Always `video.processing.cancelled`."""
+    job_id: _builtins.str
+    """The job, for example `vid_12345abc`."""
+    user_id: _builtins.str
+    """The account that the job belongs to."""
+    timestamp: _builtins.str
+    """When it happened, RFC 3339 in UTC."""
+    @_builtins.property
+    def payload(self) -> Global___VideoProcessingCancelled.Payload:
+        """The particulars."""
+
+    def __init__(
+        self,
+        *,
+        event_type: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        timestamp: _builtins.str = ...,
+        payload: Global___VideoProcessingCancelled.Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "job_id", b"job_id", "payload", b"payload", "timestamp", b"timestamp", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoProcessingCancelled: _TypeAlias = VideoProcessingCancelled  # noqa: Y015

@@ -36,8 +36,18 @@ class CreateVideoRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     CAPTIONS_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What the video is called, and what it is about when `audio.script` is absent."""
+    request_id: _builtins.str
+    """The caller's own name for this request, so that sending it twice makes one job; a UUID serves well. The header
+    `idempotency-key` (metadata over gRPC) says the same where this is empty. Empty: every request is another one.
+    """
+    priority: _builtins.str
+    """Whether it is made before others: `low`, `normal` or `high`. Among jobs of one priority the users take turns.
+    Empty: `normal`.
+    """
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clip]:
         """The clips that are shown, in order; from the first again when the narration is longer."""
@@ -67,10 +77,12 @@ class CreateVideoRequest(_message.Message):
         settings: Global___Settings | None = ...,
         captions: Global___Captions | None = ...,
         overlays: _abc.Iterable[Global___Overlay] | None = ...,
+        request_id: _builtins.str = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "settings", b"settings", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "settings", b"settings", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -526,8 +538,8 @@ Global___GetVideoStatusRequest: _TypeAlias = GetVideoStatusRequest  # noqa: Y015
 
 @_typing.final
 class Stages(_message.Message):
-    """The state of every stage: `pending`, `in_progress`, `completed`, `failed`, or `cancelled` when another one failed
-    while it was in progress.
+    """The state of every stage: `pending`, `in_progress`, `completed`, `failed`, or `cancelled` when the job was
+    cancelled, or another stage failed, while it was in progress.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -606,7 +618,7 @@ class GetVideoStatusResponse(_message.Message):
     job_id: _builtins.str
     """The job."""
     status: _builtins.str
-    """`processing`, `completed` or `failed`."""
+    """`processing`, `completed`, `failed` or `cancelled`."""
     progress: _builtins.int
     """Percent of the work that is done, 0 to 100."""
     estimated_completion: _builtins.str
@@ -821,12 +833,13 @@ class Video(_message.Message):
     TRUE_PEAK_FIELD_NUMBER: _builtins.int
     PREVIEW_URL_FIELD_NUMBER: _builtins.int
     MISSING_GLYPHS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Its job."""
     title: _builtins.str
     """What it is called."""
     status: _builtins.str
-    """`processing`, `completed` or `failed`."""
+    """`processing`, `completed`, `failed` or `cancelled`."""
     progress: _builtins.int
     """Percent of the work that is done, 0 to 100."""
     create_time: _builtins.str
@@ -843,6 +856,8 @@ class Video(_message.Message):
     """Its true peak in dBTP, measured in the finished file; 0 until then."""
     missing_glyphs: _builtins.str
     """The characters of its captions and titles that no font could show, each once; they were left out of the picture."""
+    priority: _builtins.str
+    """Whether it is made before others: `low`, `normal` or `high`."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """Its stages."""
@@ -897,10 +912,11 @@ class Video(_message.Message):
         true_peak: _builtins.float = ...,
         preview_url: _struct_pb2.Value | None = ...,
         missing_glyphs: _builtins.str = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "poster_url", b"poster_url", "preview_url", b"preview_url", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -948,19 +964,23 @@ class ListVideosRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 20."""
     page_token: _builtins.str
     """Where the page begins: `next_page_token` of the page before. Empty: at the newest."""
+    status: _builtins.str
+    """Only those in this state: `processing`, `completed`, `failed` or `cancelled`. Empty: all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        status: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -993,6 +1013,333 @@ class ListVideosResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVideosResponse: _TypeAlias = ListVideosResponse  # noqa: Y015
+
+@_typing.final
+class CancelVideoRequest(_message.Message):
+    """Asks to end a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelVideoRequest: _TypeAlias = CancelVideoRequest  # noqa: Y015
+
+@_typing.final
+class CancelVideoResponse(_message.Message):
+    """A job that was ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___GetVideoStatusResponse:
+        """How far it was."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___GetVideoStatusResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelVideoResponse: _TypeAlias = CancelVideoResponse  # noqa: Y015
+
+@_typing.final
+class RetryVideoRequest(_message.Message):
+    """Asks to go on with a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryVideoRequest: _TypeAlias = RetryVideoRequest  # noqa: Y015
+
+@_typing.final
+class RetryVideoResponse(_message.Message):
+    """The job, which goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_COMPLETION_FIELD_NUMBER: _builtins.int
+    PROGRESS_URL_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job, as before."""
+    status: _builtins.str
+    """Its state: `processing`."""
+    estimated_completion: _builtins.str
+    """When it is expected to be finished, RFC 3339 in UTC."""
+    progress_url: _builtins.str
+    """Where its progress is told, relative to the API's base."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        estimated_completion: _builtins.str = ...,
+        progress_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_completion", b"estimated_completion", "job_id", b"job_id", "progress_url", b"progress_url", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryVideoResponse: _TypeAlias = RetryVideoResponse  # noqa: Y015
+
+@_typing.final
+class DeleteVideoRequest(_message.Message):
+    """Asks to delete a video."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVideoRequest: _TypeAlias = DeleteVideoRequest  # noqa: Y015
+
+@_typing.final
+class DeleteVideoResponse(_message.Message):
+    """The video is not found any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVideoResponse: _TypeAlias = DeleteVideoResponse  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersRequest(_message.Message):
+    """Asks for a page of what failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 20."""
+    page_token: _builtins.str
+    """Where the page begins: `next_page_token` of the page before. Empty: at the newest."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersResponse(_message.Message):
+    """A page of what failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page begins; empty on the last one."""
+    @_builtins.property
+    def dead_letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
+        """The jobs, the one that failed last first."""
+
+    def __init__(
+        self,
+        *,
+        dead_letters: _abc.Iterable[Global___DeadLetter] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letters", b"dead_letters", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersResponse: _TypeAlias = ListDeadLettersResponse  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterRequest(_message.Message):
+    """Asks for what is known of a job that failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterResponse(_message.Message):
+    """A job that failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dead_letter(self) -> Global___DeadLetter:
+        """The job."""
+
+    def __init__(
+        self,
+        *,
+        dead_letter: Global___DeadLetter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class DeadLetter(_message.Message):
+    """A job that failed for good, and what was tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    title: _builtins.str
+    """What the video was to be called."""
+    stage: _builtins.str
+    """The stage that failed."""
+    create_time: _builtins.str
+    """When it failed, RFC 3339 in UTC."""
+    @_builtins.property
+    def error(self) -> Global___JobError:
+        """Why."""
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """All times that it was worked on, the first one first."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        stage: _builtins.str = ...,
+        error: Global___JobError | None = ...,
+        create_time: _builtins.str = ...,
+        attempts: _abc.Iterable[Global___Attempt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "error", b"error", "job_id", b"job_id", "stage", b"stage", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One time that an instance of the orchestrator worked on a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number; numbers grow."""
+    start_time: _builtins.str
+    """When it began, RFC 3339 in UTC."""
+    end_time: _builtins.str
+    """When it ended; empty when the instance died."""
+    outcome: _builtins.str
+    """How it ended: `failed`, `cancelled`, `released` when the instance was stopped, `interrupted` when it died."""
+    @_builtins.property
+    def error(self) -> Global___JobError:
+        """Why it failed; absent otherwise."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        start_time: _builtins.str = ...,
+        end_time: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        error: Global___JobError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "number", b"number", "outcome", b"outcome", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class DownloadVideoRequest(_message.Message):

@@ -65,6 +65,31 @@ class VideoServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosResponse.FromString,
                 _registered_method=True)
+        self.CancelVideo = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/CancelVideo',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoResponse.FromString,
+                _registered_method=True)
+        self.RetryVideo = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/RetryVideo',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.FromString,
+                _registered_method=True)
+        self.DeleteVideo = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/DeleteVideo',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/ListDeadLetters',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/GetDeadLetter',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
         self.DownloadVideo = channel.unary_stream(
                 '/moneyprinter.video.v1.VideoService/DownloadVideo',
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadVideoRequest.SerializeToString,
@@ -88,7 +113,8 @@ class VideoServiceServicer:
 
     def CreateVideo(self, request, context):
         """Accepts a request and starts its job. The answer comes at once (202 over REST); the job goes on
-        whatever dies meanwhile.
+        whatever dies meanwhile. A request that is sent again with the same `request_id` within 24 hours is given the same
+        answer; another request with it is refused (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +150,44 @@ class VideoServiceServicer:
 
     def ListVideos(self, request, context):
         """Lists the caller's videos, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelVideo(self, request, context):
+        """Ends a job that is not finished. Whatever works on it stops, and what it made is removed. FAILED_PRECONDITION with
+        VIDEO_ENDED when it was completed or failed before; a cancelled job stays so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryVideo(self, request, context):
+        """Goes on with a failed or cancelled job from the step that did not end; what was done is not done again. Answered as
+        CreateVideo is. FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor was cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVideo(self, request, context):
+        """Deletes a video: it is not found any more from then on, and its files are removed. A job that is not finished is
+        cancelled first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists what failed of the caller's jobs, newest first, until it is retried or deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Describes a job that failed, with all that was tried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +250,31 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.ListVideos,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosResponse.SerializeToString,
+            ),
+            'CancelVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelVideo,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoResponse.SerializeToString,
+            ),
+            'RetryVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryVideo,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.SerializeToString,
+            ),
+            'DeleteVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVideo,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterResponse.SerializeToString,
             ),
             'DownloadVideo': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadVideo,
@@ -366,6 +455,141 @@ class VideoService:
             '/moneyprinter.video.v1.VideoService/ListVideos',
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListVideosResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/CancelVideo',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CancelVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/RetryVideo',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/DeleteVideo',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/ListDeadLetters',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/GetDeadLetter',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.GetDeadLetterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,7 +39,8 @@ class VideoServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VideoServiceAsyncStub: ...
     CreateVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoRequest, _video_service_pb2.CreateVideoResponse]
     """Accepts a request and starts its job. The answer comes at once (202 over REST); the job goes on
-    whatever dies meanwhile.
+    whatever dies meanwhile. A request that is sent again with the same `request_id` within 24 hours is given the same
+    answer; another request with it is refused (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
     """
     ReviseVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ReviseVideoRequest, _video_service_pb2.ReviseVideoResponse]
     """Makes a video again with changes. What the changes do not touch is found, not made anew."""
@@ -51,6 +52,22 @@ class VideoServiceStub:
     """Describes one video."""
     ListVideos: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ListVideosRequest, _video_service_pb2.ListVideosResponse]
     """Lists the caller's videos, newest first."""
+    CancelVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.CancelVideoRequest, _video_service_pb2.CancelVideoResponse]
+    """Ends a job that is not finished. Whatever works on it stops, and what it made is removed. FAILED_PRECONDITION with
+    VIDEO_ENDED when it was completed or failed before; a cancelled job stays so.
+    """
+    RetryVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.RetryVideoRequest, _video_service_pb2.RetryVideoResponse]
+    """Goes on with a failed or cancelled job from the step that did not end; what was done is not done again. Answered as
+    CreateVideo is. FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor was cancelled.
+    """
+    DeleteVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]
+    """Deletes a video: it is not found any more from then on, and its files are removed. A job that is not finished is
+    cancelled first.
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ListDeadLettersRequest, _video_service_pb2.ListDeadLettersResponse]
+    """Lists what failed of the caller's jobs, newest first, until it is retried or deleted."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetDeadLetterRequest, _video_service_pb2.GetDeadLetterResponse]
+    """Describes a job that failed, with all that was tried."""
     DownloadVideo: _grpc.UnaryStreamMultiCallable[_video_service_pb2.DownloadVideoRequest, _video_service_pb2.DownloadVideoResponse]
     """Streams a file of a finished video. The initial metadata carry `x-content-length` and
     `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
@@ -72,7 +89,8 @@ class VideoServiceAsyncStub(VideoServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoRequest, _video_service_pb2.CreateVideoResponse]  # type: ignore[assignment]
     """Accepts a request and starts its job. The answer comes at once (202 over REST); the job goes on
-    whatever dies meanwhile.
+    whatever dies meanwhile. A request that is sent again with the same `request_id` within 24 hours is given the same
+    answer; another request with it is refused (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
     """
     ReviseVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ReviseVideoRequest, _video_service_pb2.ReviseVideoResponse]  # type: ignore[assignment]
     """Makes a video again with changes. What the changes do not touch is found, not made anew."""
@@ -84,6 +102,22 @@ class VideoServiceAsyncStub(VideoServiceStub):
     """Describes one video."""
     ListVideos: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ListVideosRequest, _video_service_pb2.ListVideosResponse]  # type: ignore[assignment]
     """Lists the caller's videos, newest first."""
+    CancelVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.CancelVideoRequest, _video_service_pb2.CancelVideoResponse]  # type: ignore[assignment]
+    """Ends a job that is not finished. Whatever works on it stops, and what it made is removed. FAILED_PRECONDITION with
+    VIDEO_ENDED when it was completed or failed before; a cancelled job stays so.
+    """
+    RetryVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.RetryVideoRequest, _video_service_pb2.RetryVideoResponse]  # type: ignore[assignment]
+    """Goes on with a failed or cancelled job from the step that did not end; what was done is not done again. Answered as
+    CreateVideo is. FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor was cancelled.
+    """
+    DeleteVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]  # type: ignore[assignment]
+    """Deletes a video: it is not found any more from then on, and its files are removed. A job that is not finished is
+    cancelled first.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ListDeadLettersRequest, _video_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists what failed of the caller's jobs, newest first, until it is retried or deleted."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetDeadLetterRequest, _video_service_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    """Describes a job that failed, with all that was tried."""
     DownloadVideo: _aio.UnaryStreamMultiCallable[_video_service_pb2.DownloadVideoRequest, _video_service_pb2.DownloadVideoResponse]  # type: ignore[assignment]
     """Streams a file of a finished video. The initial metadata carry `x-content-length` and
     `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
@@ -108,7 +142,8 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_video_service_pb2.CreateVideoResponse, _abc.Awaitable[_video_service_pb2.CreateVideoResponse]]:
         """Accepts a request and starts its job. The answer comes at once (202 over REST); the job goes on
-        whatever dies meanwhile.
+        whatever dies meanwhile. A request that is sent again with the same `request_id` within 24 hours is given the same
+        answer; another request with it is refused (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
         """
 
     @_abc_1.abstractmethod
@@ -150,6 +185,52 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_video_service_pb2.ListVideosResponse, _abc.Awaitable[_video_service_pb2.ListVideosResponse]]:
         """Lists the caller's videos, newest first."""
+
+    @_abc_1.abstractmethod
+    def CancelVideo(
+        self,
+        request: _video_service_pb2.CancelVideoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.CancelVideoResponse, _abc.Awaitable[_video_service_pb2.CancelVideoResponse]]:
+        """Ends a job that is not finished. Whatever works on it stops, and what it made is removed. FAILED_PRECONDITION with
+        VIDEO_ENDED when it was completed or failed before; a cancelled job stays so.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryVideo(
+        self,
+        request: _video_service_pb2.RetryVideoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.RetryVideoResponse, _abc.Awaitable[_video_service_pb2.RetryVideoResponse]]:
+        """Goes on with a failed or cancelled job from the step that did not end; what was done is not done again. Answered as
+        CreateVideo is. FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor was cancelled.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteVideo(
+        self,
+        request: _video_service_pb2.DeleteVideoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.DeleteVideoResponse, _abc.Awaitable[_video_service_pb2.DeleteVideoResponse]]:
+        """Deletes a video: it is not found any more from then on, and its files are removed. A job that is not finished is
+        cancelled first.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _video_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_video_service_pb2.ListDeadLettersResponse]]:
+        """Lists what failed of the caller's jobs, newest first, until it is retried or deleted."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _video_service_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.GetDeadLetterResponse, _abc.Awaitable[_video_service_pb2.GetDeadLetterResponse]]:
+        """Describes a job that failed, with all that was tried."""
 
     @_abc_1.abstractmethod
     def DownloadVideo(

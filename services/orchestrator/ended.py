@@ -1,0 +1,74 @@
+"""Ended: what PostgreSQL knows of jobs that ended and are not done with, and of requests that were answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from services.orchestrator import once, rows
+from services.orchestrator.jobs import Job
+from services.orchestrator.once import RequestKey
+from services.orchestrator.rows import Transaction
+from services.runtime.db import Pool
+
+# The sweeper waits for the store of files as well; nobody waits for it.
+SWEEP_SECONDS = 30.0
+
+
+class PostgresLeftovers:
+    """Jobs that have files to be removed."""
+
+    def __init__(self, pool: Pool, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._pool = pool
+        self._now = now
+
+    async def sweep(self, remove: Callable[[Job], Awaitable[None]]) -> bool:
+        # Whoever wants to go on with the job meanwhile waits for the row.
+        async with Transaction(self._pool, SWEEP_SECONDS) as connection:
+            cursor = await connection.execute(
+                "SELECT * FROM jobs WHERE sweep_time <= %s ORDER BY sweep_time LIMIT 1 FOR UPDATE SKIP LOCKED",
+                (self._now(),),
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                await connection.execute("DELETE FROM request_keys WHERE create_time <= %s", (self._now() - once.KEEP,))
+                return False
+            await remove(rows.job(row))
+            if row["delete_time"] is None:
+                await connection.execute("UPDATE jobs SET sweep_time = NULL WHERE id = %s", (row["id"],))
+            else:
+                await connection.execute("DELETE FROM jobs WHERE id = %s", (row["id"],))
+        return True
+
+
+async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey) -> Job | None:
+    """The job that a request with this key was given; None when there was none, and this job is noted to be it."""
+    # Of two at once, the second one waits here until the first is committed.
+    cursor = await connection.execute(
+        "INSERT INTO request_keys AS known (user_id, key, request_sha256, job_id, estimated_completion, create_time)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (user_id, key) DO UPDATE SET"
+        " request_sha256 = excluded.request_sha256, job_id = excluded.job_id,"
+        " estimated_completion = excluded.estimated_completion, create_time = excluded.create_time"
+        " WHERE known.create_time <= %s",
+        (
+            job.user_id,
+            key.key,
+            key.request_sha256,
+            job.id,
+            job.estimated_completion,
+            job.create_time,
+            job.create_time - once.KEEP,
+        ),
+    )
+    if cursor.rowcount == 1:
+        return None
+    cursor = await connection.execute(
+        "SELECT * FROM request_keys WHERE user_id = %s AND key = %s", (job.user_id, key.key)
+    )
+    (row,) = await cursor.fetchall()
+    key.check(row["request_sha256"])
+    return replace(job, id=row["job_id"], estimated_completion=row["estimated_completion"])

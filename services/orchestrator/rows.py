@@ -1,0 +1,93 @@
+"""Rows: a transaction on the database, and what its rows hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout
+from pydantic import TypeAdapter
+
+from moneyprinter.errors import Unavailable
+from services.orchestrator.jobs import PRIORITIES, Failure, Job, Result, Tally, VideoRequest
+from services.runtime.db import Pool, cut_later
+
+T = TypeVar("T")
+
+# How long a transaction may take: whoever waits for it is told within two seconds that the database is away.
+PATIENCE_SECONDS = 1.5
+
+# Made once: building one takes longer than a query.
+_codec: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def to_json(kind: type[T], value: T) -> Any:
+    """A value as JSON can hold it."""
+    return _codec(kind).dump_python(value, mode="json")
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """The value that `to_json` wrote."""
+    found: T = _codec(kind).validate_python(value)
+    return found
+
+
+def job(row: DictRow) -> Job:
+    """The job of a row of `jobs`."""
+    return Job(
+        id=row["id"],
+        user_id=row["user_id"],
+        request=from_json(VideoRequest, row["request"]),
+        status=row["status"],
+        create_time=row["create_time"],
+        estimated_completion=row["estimated_completion"],
+        priority=PRIORITIES[row["priority"]],
+        stages=row["stages"],
+        progress=row["progress"],
+        tally=from_json(Tally, row["tally"]),
+        attempt=row["attempt"],
+        base_attempt=row["base_attempt"],
+        result=from_json(Result, row["result"]) if row["result"] else None,
+        failure=from_json(Failure, row["error"]) if row["error"] else None,
+        wish=row["wish"],
+    )
+
+
+class Transaction:
+    """A connection of the pool, in a transaction. When the database is away, or hangs, that is said as Unavailable."""
+
+    def __init__(self, pool: Pool, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._connection = pool.connection(timeout=min(patience_seconds, PATIENCE_SECONDS))
+        self._patience_seconds = patience_seconds
+        self._end: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> AsyncConnection[DictRow]:
+        began = asyncio.get_running_loop().time()
+        try:
+            connection = await self._connection.__aenter__()
+        except (PoolTimeout, psycopg.OperationalError) as failure:
+            raise _away(failure) from failure
+        self._end = cut_later(connection, began + self._patience_seconds - asyncio.get_running_loop().time())
+        return connection
+
+    async def __aexit__(self, kind: Any, failure: Any, traceback: Any) -> None:
+        try:
+            await self._connection.__aexit__(kind, failure, traceback)
+        except psycopg.OperationalError as lost:
+            raise _away(lost) from lost
+        finally:
+            if self._end is not None:
+                self._end.cancel()
+        if isinstance(failure, psycopg.OperationalError):
+            raise _away(failure) from failure
+
+
+def _away(failure: Exception) -> Unavailable:
+    return Unavailable(
+        "the database cannot be reached; try again in a moment", reason="SERVICE_UNAVAILABLE", retry_after_seconds=2.0
+    )
