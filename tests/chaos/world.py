@@ -212,7 +212,7 @@ async def world(
     real: Sequence[str] = (),
     instances: Mapping[str, int] | None = None,
     lease_seconds: float = 2.0,
-    **settings: str,
+    settings: Mapping[str, str] = NOTHING,
 ) -> AsyncIterator[World]:
     """Run a world in a folder. `real` are the services that are not stand-ins; `instances` are of which several run."""
     counts = {"orchestrator": 1, **dict.fromkeys(real, 1), **(instances or {})}

@@ -1,0 +1,167 @@
+"""The long forms of the faults in which instances are killed in the midst of jobs, and a hundred jobs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from services.orchestrator import failpoints
+from tests.chaos.stand_ins import REGISTER
+from tests.chaos.world import World, world
+
+REAL = ("config", *REGISTER)
+TWICE = {"orchestrator": 2, "processing": 2}
+ONE_EACH = {"MONEYPRINTER_PROCESSING_SLOTS": "1", "MONEYPRINTER_PROCESSING_THREADS": "1"}
+LEASE_SECONDS = 10.0
+RESUMED_SECONDS = 35.0
+SCRIPT = "A few words that take a moment to say. Then some more of them, until the picture has been seen for a while."
+
+
+def request(number: int, script: str = SCRIPT, clips: int = 3) -> dict[str, Any]:
+    """A short video whose segments no other number has."""
+    colours = [
+        f"#{(number * 3) % 256:02x}{(40 + place * 50) % 256:02x}{(number * 7) % 256:02x}" for place in range(clips)
+    ]
+    return {
+        "title": f"Job {number}",
+        "clips": [{"colour": colour} for colour in colours],
+        "audio": {"script": script},
+        "settings": {"resolution": "480p", "quality": "draft"},
+    }
+
+
+async def create(here: World, wanted: dict[str, Any], user: str = "user_1") -> str:
+    async with here.user(user) as http:
+        answer = await http.post("/v1/videos", json=wanted)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job_id"])
+
+
+async def until_progress(here: World, job: str, percent: int) -> None:
+    """Wait until so much of the segments of a job is done."""
+    while True:
+        [(status, tally)] = await here.rows("SELECT status, tally FROM jobs WHERE id = %s", job)
+        done = tally.get("fractions", {}).get("video_processing", 0.0)
+        if status != "processing" or done * 100 >= percent:
+            return
+        await asyncio.sleep(0.02)
+
+
+def busy(here: World, names: Sequence[str]) -> str:
+    """The instance that has a program at work; any when none has."""
+    for name in names:
+        with suppress(psutil.NoSuchProcess, IndexError):
+            if here.process(name).children():
+                return name
+    return random.choice(names)
+
+
+def redone(here: World, job: str) -> int:
+    """How many segments were begun again since their instance died."""
+    lines = [line for name in ("orchestrator-1", "orchestrator-2") for line in here.log(name).splitlines()]
+    return sum(job in line and "trying again" in line and "render" in line and "BUSY" not in line for line in lines)
+
+
+async def processing_killed(folder: Path, times: int) -> str:
+    async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=ONE_EACH) as here:
+        jobs, again = [], []
+        for number in range(times):
+            job = await create(here, request(number))
+            await until_progress(here, job, (10, 50, 90)[number % 3])
+            here.process(busy(here, ("processing-1", "processing-2"))).kill()
+            assert await here.until_ended([job], 180) == {job: "completed"}
+            jobs.append(job)
+            again.append(redone(here, job))
+        published = await here.events(2 * times)
+        assert set(published.values()) == {1}, published
+        assert len(published) == 2 * times
+        assert max(again) <= 1, f"segments redone: {again}"
+        return f"{times}/{times} complete; {sum(again)} segments redone, at most {max(again)} a job; one event each"
+
+
+async def orchestrator_killed(folder: Path, times: int) -> str:
+    async with world(folder, real=REAL, lease_seconds=LEASE_SECONDS) as here:
+        undisturbed = await create(here, request(0))
+        await here.until_ended([undisturbed], 120)
+        jobs, waits = [], []
+        for point in range(1, times + 1):
+            await here.instances["orchestrator-1"].stop()
+            died = folder / f"died-{point}"
+            await here.serve("orchestrator", 1, {failpoints.VARIABLE: f"{point}@{died}"})
+            job = await create(here, request(0))
+            assert await here.until_ended([job], 180) == {job: "completed"}
+            jobs.append(job)
+            if not died.exists():
+                break
+            taken = [line for line in here.log("orchestrator-1").splitlines() if job in line and "taken up" in line]
+            if len(taken) > 1:
+                waits.append(_logged_at(taken[1]) - died.stat().st_mtime)
+        hashes = await here.manifests([undisturbed, *jobs])
+        assert len(set(hashes.values())) == 1, "the results differ"
+        published = await here.events(2 * len(hashes))
+        assert set(published.values()) == {1}, published
+        assert max(waits) <= RESUMED_SECONDS, waits
+        return (
+            f"died at {len(waits)} points of {len(jobs)} jobs; one manifest hash; resumed after"
+            f" {sorted(waits)[len(waits) // 2]:.1f} s (median), {max(waits):.1f} s at most; one event each"
+        )
+
+
+def _logged_at(line: str) -> float:
+    """The moment of a line of a log."""
+    return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
+
+
+async def many(folder: Path, times: int) -> str:
+    users = [f"user_{number}" for number in range(20)]
+    async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=ONE_EACH) as here:
+        began = time.monotonic()
+        owners = {}
+        for number in range(times):
+            # One user after the other: the first could keep all others waiting.
+            user = users[number * len(users) // times]
+            owners[await create(here, request(number, "One two three four.", 1), user)] = user
+        waiting = asyncio.create_task(here.until_ended([*owners], 3600))
+        times_of_answers, shares = [], None
+        async with here.user(users[0]) as http:
+            first = next(iter(owners))
+            while not waiting.done():
+                asked = time.monotonic()
+                answer = await http.get(f"/v1/videos/{first}/status")
+                times_of_answers.append(time.monotonic() - asked)
+                assert answer.status_code == 200, answer.text
+                if shares is None:
+                    shares = await _shares(here, owners)
+                await asyncio.sleep(0.25)
+        states = list((await waiting).values())
+        took = time.monotonic() - began
+        p95 = sorted(times_of_answers)[int(len(times_of_answers) * 0.95)]
+        completed = states.count("completed")
+        figures = (
+            f"{completed}/{times} completed in {took:.0f} s; status p95 {p95 * 1000:.0f} ms; progress of users when"
+            f" half was done: {min(shares or [0]):.0f} to {max(shares or [0]):.0f} %"
+        )
+        assert completed >= 0.99 * times, figures
+        assert p95 <= 0.2, figures
+        assert shares and max(shares) <= 3 * min(shares), figures
+        return figures
+
+
+async def _shares(here: World, owners: dict[str, str]) -> list[float] | None:
+    """The mean progress of each user's jobs, once half of all work is done."""
+    rows = await here.rows("SELECT id, progress FROM jobs")
+    if sum(progress for _, progress in rows) < 50 * len(owners):
+        return None
+    of: dict[str, list[int]] = {}
+    for job, progress in rows:
+        of.setdefault(owners[job], []).append(progress)
+    return [sum(found) / len(found) for found in of.values()]

@@ -1,0 +1,140 @@
+"""Table: the long forms of the faults, over real processes, and what was measured of each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos import long_jobs, long_outages
+
+Fault = Callable[[Path, int], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault of the table."""
+
+    name: str
+    fault: str
+    """What is done; `{times}` is how often, how many or how many seconds."""
+    must_hold: str
+    inflict: Fault
+    """Runs it in a folder, `times` times; returns the figures. Raises AssertionError when something does not hold."""
+    times: int = 1
+
+
+ROWS = (
+    Row(
+        "processing",
+        "SIGKILL a processing instance at 10, 50, 90 % of a job, {times} times",
+        "all complete; at most one segment redone each; one `completed` event each",
+        long_jobs.processing_killed,
+        20,
+    ),
+    Row(
+        "orchestrator",
+        "SIGKILL the orchestrator after each of the first {times} changes of state of a job",
+        "every job ends once; the same manifest hash; resumed within 35 s",
+        long_jobs.orchestrator_killed,
+        60,
+    ),
+    Row(
+        "nats",
+        "NATS killed for {times} s under 5 creates a second (stand-ins for the media services)",
+        "every create answered 202; every 202 becomes a finished job",
+        long_outages.nats_killed,
+        60,
+    ),
+    Row(
+        "postgres-hangs",
+        "PostgreSQL stopped (SIGSTOP) for {times} s",
+        "503 with retry-after within 2 s; running renders are not lost",
+        long_outages.postgres_stopped,
+        30,
+    ),
+    Row(
+        "postgres-dies",
+        "PostgreSQL killed (SIGKILL), and away for {times} s",
+        "503 with retry-after within 2 s; running renders are not lost",
+        long_outages.postgres_killed,
+        30,
+    ),
+    Row(
+        "disk",
+        "disk full on scratch, and on the store",
+        "STORAGE_FULL, scratch removed, the next job works",
+        long_outages.disk_full,
+    ),
+    Row(
+        "stopped-orchestrator",
+        "SIGSTOP an orchestrator for {times} s, then SIGCONT",
+        "another finishes the job; the late result is refused",
+        long_outages.orchestrator_stopped,
+        60,
+    ),
+    Row(
+        "stopped-processing",
+        "SIGSTOP a processing instance for {times} s, then SIGCONT",
+        "the job ends once; another instance renders what the stopped one had",
+        long_outages.processing_stopped,
+        60,
+    ),
+    Row(
+        "thrice",
+        "every message of the queue of {times} jobs delivered three more times, shuffled (stand-ins)",
+        "same final state: nothing done twice, one event each",
+        long_outages.delivered_thrice,
+        100,
+    ),
+    Row(
+        "many",
+        "{times} concurrent jobs of 20 users",
+        "all end, at least 99 % complete; API p95 at most 200 ms; shares of users within 3x",
+        long_jobs.many,
+        100,
+    ),
+)
+
+
+async def run(rows: list[Row], times: int | None, console: Console) -> bool:
+    table = Table("fault", "must hold", "held", "measured", title="Faults", show_lines=True)
+    good = True
+    for row in rows:
+        often = times or row.times
+        fault = row.fault.format(times=often)
+        console.print(f"{row.name}: {fault} ...")
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            try:
+                held, figures = "yes", await row.inflict(Path(folder), often)
+            except (AssertionError, TimeoutError) as failure:
+                held, figures, good = "NO", f"{type(failure).__name__}: {str(failure)[:400]}", False
+        console.print(f"  {held}: {figures} ({time.monotonic() - began:.0f} s)")
+        table.add_row(fault, row.must_hold, held, figures)
+    console.print(table)
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], help="these faults alone")
+    parser.add_argument("--times", type=int, help="how often, how many or how long, where a fault has such a number")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    sys.exit(0 if asyncio.run(run(rows, options.times, Console(width=150))) else 1)
+
+
+if __name__ == "__main__":
+    main()
