@@ -14,7 +14,7 @@ local MAX_TOKEN = 4096
 local USED = {}
 for name in ([[
   accept access-control-request-headers access-control-request-method authorization connection content-length
-  content-type expect host origin range te traceparent tracestate transfer-encoding upgrade user-agent
+  content-type expect host idempotency-key origin range te traceparent tracestate transfer-encoding upgrade user-agent
   x-accept-content-transfer-encoding x-accept-response-streaming x-grpc-web x-request-id x-user-agent
 ]]):gmatch("%S+") do
   USED[name] = true

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 
 from services.embedded import ports, servers
 from services.embedded import postgres as embedded
@@ -56,10 +57,10 @@ async def test_services_do_not_see_each_other(postgres: Databases) -> None:
 
 
 async def test_a_service_gets_into_no_other_database(postgres: Databases) -> None:
-    await postgres.fresh("user")
+    users = conninfo_to_dict(await postgres.fresh("user"))["dbname"]
     conninfo = await postgres.fresh("orchestrator")
     await ask(conninfo, "SELECT 1")
-    for database in ("postgres", "template1", "user_1"):
+    for database in ("postgres", "template1", str(users)):
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
             await ask(postgres.server.conninfo("orchestrator", database), "SELECT 1")
 

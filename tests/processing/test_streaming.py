@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as encoder_grpc
@@ -145,19 +146,17 @@ async def test_a_segment_is_finished_here_when_the_encoder_dies(
     assert made.videos[0].path.read_bytes() == here.read_bytes()
 
 
-async def test_an_encoder_that_is_gone_in_the_middle_is_told(
-    mesh: Mesh, tool: Tool, tmp_path: Path, clip: Path
+async def test_a_codec_that_is_killed_in_the_middle_is_told(
+    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder
 ) -> None:
-    wanted = replace(spec(60), canvas=Canvas(1280, 720, 30), quality=Quality.HIGH)
+    wanted = replace(spec(60), canvas=Canvas(1920, 1080, 60), quality=Quality.HIGH)
     work = tmp_path / "there"
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
-    async with Mesh(mesh.config) as other:
-        await other.start("encoder", EncoderConfig(slots=1, threads=1))
-        mesh.config = other.config
-        encoder = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
-        rendering = streaming.render(wanted, [await look(clip)], work, tool, encoder)
-        await anext(rendering)
+    rendering = streaming.render(wanted, [await look(clip)], work, tool, encoder)
+    await anext(rendering)
+    [codec] = [child for child in psutil.Process().children(recursive=True) if "libx264" in child.cmdline()]
+    codec.kill()
     with pytest.raises(Error):
         async for _ in rendering:
             pass
