@@ -17,8 +17,10 @@ MARGIN_SECONDS = 0.1
 OPTIONS = (
     # A coded frame of the encoder is one message; captions of an hour, each word highlighted, are some megabytes.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A server that hangs, with its connections open, is given up within half a minute. Servers allow a ping in 20 s.
+    ("grpc.keepalive_time_ms", 25_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # Every channel has connections of its own, so that closing one service does not touch another's.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
+from services.embedded import servers
 from services.orchestrator import failpoints
 from tests.chaos.stand_ins import REGISTER
 from tests.chaos.world import World, world
@@ -22,6 +22,7 @@ REAL = ("config", *REGISTER)
 TWICE = {"orchestrator": 2, "processing": 2}
 ONE_EACH = {"MONEYPRINTER_PROCESSING_SLOTS": "1", "MONEYPRINTER_PROCESSING_THREADS": "1"}
 LEASE_SECONDS = 10.0
+PROCESSING = ("processing-1", "processing-2")
 RESUMED_SECONDS = 35.0
 SCRIPT = "A few words that take a moment to say. Then some more of them, until the picture has been seen for a while."
 
@@ -46,6 +47,15 @@ async def create(here: World, wanted: dict[str, Any], user: str = "user_1") -> s
     return str(answer.json()["job_id"])
 
 
+async def create_at_last(here: World, wanted: dict[str, Any]) -> str:
+    """Create a job, asking again while the answer is 503."""
+    async with here.user() as http, asyncio.timeout(60):
+        while (answer := await http.post("/v1/videos", json=wanted)).status_code == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+    return str(answer.json()["job_id"])
+
+
 async def until_progress(here: World, job: str, percent: int) -> None:
     """Wait until so much of the segments of a job is done."""
     while True:
@@ -56,62 +66,78 @@ async def until_progress(here: World, job: str, percent: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def busy(here: World, names: Sequence[str]) -> str:
-    """The instance that has a program at work; any when none has."""
-    for name in names:
-        with suppress(psutil.NoSuchProcess, IndexError):
-            if here.process(name).children():
-                return name
-    return random.choice(names)
+def at_work(here: World, name: str) -> int:
+    """How many renders an instance has begun and not ended."""
+    with suppress(psutil.NoSuchProcess):
+        return sum("ffmpeg" in child.name() for child in here.process(name).children())
+    return 0
 
 
-def redone(here: World, job: str) -> int:
-    """How many segments were begun again since their instance died."""
-    lines = [line for name in ("orchestrator-1", "orchestrator-2") for line in here.log(name).splitlines()]
-    return sum(job in line and "trying again" in line and "render" in line and "BUSY" not in line for line in lines)
+def rendered(here: World) -> int:
+    """How many segments were rendered to their end."""
+    lines = [line for name in PROCESSING for line in here.log(name).splitlines()]
+    return sum("ProcessingService/RenderSegment" in line and '"code": "OK"' in line for line in lines)
 
 
 async def processing_killed(folder: Path, times: int) -> str:
-    async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=ONE_EACH) as here:
-        jobs, again = [], []
+    # Every call is logged, so that renders can be counted.
+    settings = {**ONE_EACH, "MONEYPRINTER_RUNTIME_LOG_LEVEL": "debug"}
+    async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=settings) as here:
+        jobs, lost, again = [], [], []
         for number in range(times):
+            # One instance is killed at a time; the one before is back.
+            await asyncio.gather(*(servers.until_open(here.port(name)) for name in PROCESSING))
+            before = rendered(here)
             job = await create(here, request(number))
             await until_progress(here, job, (10, 50, 90)[number % 3])
-            here.process(busy(here, ("processing-1", "processing-2"))).kill()
+            victim = max(PROCESSING, key=lambda name: at_work(here, name))
+            lost.append(at_work(here, victim))
+            here.process(victim).kill()
             assert await here.until_ended([job], 180) == {job: "completed"}
+            [(segments,)] = await here.rows(
+                "SELECT count(*) FROM steps WHERE job_id = %s AND name LIKE 'render %%'", job
+            )
+            again.append(rendered(here) - before - segments)
             jobs.append(job)
-            again.append(redone(here, job))
         published = await here.events(2 * times)
         assert set(published.values()) == {1}, published
         assert len(published) == 2 * times
-        assert max(again) <= 1, f"segments redone: {again}"
-        return f"{times}/{times} complete; {sum(again)} segments redone, at most {max(again)} a job; one event each"
+        redone = [cut + more for cut, more in zip(lost, again, strict=True)]
+        figures = (
+            f"{times}/{times} complete; of {times} kills {sum(map(bool, lost))} cut a render; segments redone: at most"
+            f" {max(redone)} a job; one event each"
+        )
+        assert max(redone) <= 1, f"{figures} (cut {lost}, rendered again though whole {again})"
+        return figures
 
 
 async def orchestrator_killed(folder: Path, times: int) -> str:
     async with world(folder, real=REAL, lease_seconds=LEASE_SECONDS) as here:
         undisturbed = await create(here, request(0))
         await here.until_ended([undisturbed], 120)
-        jobs, waits = [], []
+        deaths, waits, every = 0, list[float](), list[str]()
         for point in range(1, times + 1):
             await here.instances["orchestrator-1"].stop()
             died = folder / f"died-{point}"
             await here.serve("orchestrator", 1, {failpoints.VARIABLE: f"{point}@{died}"})
-            job = await create(here, request(0))
-            assert await here.until_ended([job], 180) == {job: "completed"}
-            jobs.append(job)
+            # The first change of state is that it is accepted; who gets no answer asks again.
+            await create_at_last(here, request(0))
+            every = [str(job) for (job,) in await here.rows("SELECT id FROM jobs")]
+            assert set((await here.until_ended(every, 180)).values()) == {"completed"}
             if not died.exists():
                 break
-            taken = [line for line in here.log("orchestrator-1").splitlines() if job in line and "taken up" in line]
-            if len(taken) > 1:
-                waits.append(_logged_at(taken[1]) - died.stat().st_mtime)
-        hashes = await here.manifests([undisturbed, *jobs])
+            deaths += 1
+            log = [line for line in here.log("orchestrator-1").splitlines() if "taken up" in line]
+            later = [_logged_at(line) - died.stat().st_mtime for line in log]
+            if later[-1] > 0:
+                waits.append(min(wait for wait in later if wait > 0))
+        hashes = await here.manifests(every)
         assert len(set(hashes.values())) == 1, "the results differ"
         published = await here.events(2 * len(hashes))
         assert set(published.values()) == {1}, published
         assert max(waits) <= RESUMED_SECONDS, waits
         return (
-            f"died at {len(waits)} points of {len(jobs)} jobs; one manifest hash; resumed after"
+            f"died after each of {deaths} changes; {len(every)} jobs, one manifest hash; resumed after"
             f" {sorted(waits)[len(waits) // 2]:.1f} s (median), {max(waits):.1f} s at most; one event each"
         )
 

@@ -16,12 +16,14 @@ import psutil
 
 from services.orchestrator import jetstream
 from services.runtime import events
+from tests import media
 from tests.chaos import world as worlds
 from tests.chaos.long_jobs import LEASE_SECONDS, ONE_EACH, REAL, TWICE, create, request, until_progress
 from tests.chaos.world import World, world
 
 CREATES_A_SECOND = 5
 ANSWER_SECONDS = 2.0
+SMALL_BYTES = 200_000
 
 
 async def nats_killed(folder: Path, times: int) -> str:
@@ -88,18 +90,25 @@ async def _postgres_away(folder: Path, away: Callable[[World], AbstractAsyncCont
 
 async def disk_full(folder: Path, times: int) -> str:
     async with world(folder, real=REAL, lease_seconds=LEASE_SECONDS) as here:
+        noise = "nullsrc=s={w}x{h}:r={rate},geq=lum='random(1)*255':cb=128:cr=128"
+        clip = media.clip(folder / "noise.mp4", noise, seconds=2, encode=("-c:v", "libx264", "-crf", "12"))
+        assert clip.stat().st_size > 5 * SMALL_BYTES, clip.stat()
+        async with here.user() as http:
+            answer = await http.post("/v1/assets?filename=noise.mp4", content=clip.read_bytes())
+            asset = {"asset_id": answer.json()["asset_id"]}
         found = []
-        for number, (name, size_bytes) in enumerate((("processing-1", 4_000), ("storage-1", 4_000))):
+        for number, name in enumerate(("processing-1", "storage-1")):
+            wanted = {**request(number), "clips": [{**asset, "speed": 1 + number / 10}]}
             process = here.process(name)
             before = process.rlimit(psutil.RLIMIT_FSIZE)
-            # A program that was started already has a limit of its own: the log is as long as it is.
-            process.rlimit(psutil.RLIMIT_FSIZE, (size_bytes, before[1]))
-            failed = await create(here, request(number))
+            # Larger than the log, which the process goes on to write, and smaller than a segment.
+            process.rlimit(psutil.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
+            failed = await create(here, wanted)
             states = await here.until_ended([failed], 300)
             left = [path for path in here.config.scratch.rglob("*") if path.is_file() and len(path.name) != 64]
             [(error,)] = await here.rows("SELECT error FROM jobs WHERE id = %s", failed)
             process.rlimit(psutil.RLIMIT_FSIZE, before)
-            again = await create(here, request(number))
+            again = await create(here, wanted)
             ended = await here.until_ended([again], 180)
             assert (states[failed], error and error["reason"]) == ("failed", "STORAGE_FULL"), (name, states, error)
             assert not left, left
