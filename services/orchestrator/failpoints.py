@@ -18,7 +18,7 @@ from services.orchestrator.store import Store
 
 VARIABLE = "MONEYPRINTER_FAILPOINT"
 
-CHANGES = ("create", "take", "advance", "record", "complete", "fail")
+CHANGES = ("create", "take", "advance", "record", "complete", "fail", "cancel", "retry", "delete")
 """The methods of a store that change a job's state."""
 
 Die = Callable[[], Awaitable[None]]

@@ -19,7 +19,9 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     # A server that hangs, with its connections open, is given up within half a minute. Servers allow a ping in 20 s.
     ("grpc.keepalive_time_ms", 25_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
+    # A ping that measures the line may be under way already: keepalive then waits for that one, by its own limit.
+    ("grpc.http2.ping_timeout_ms", 8_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
