@@ -28,7 +28,7 @@ sys.path[0] = str(ROOT)
 from tests.up import Up, up  # noqa: E402
 
 SCRIPT = "Every video begins with a few clips and an idea. Clips, words, a voice and some music: that is all it takes."
-MEDIA = ("ffmpeg", "probe_child", "espeak_child", "source_child", "codec_child")
+MEDIA = ("ffmpeg", *sorted(child.stem for child in (ROOT / "services").glob("*/*_child.py")))
 LOOK_SECONDS = 0.01
 SETTLE_SECONDS = 5.0
 

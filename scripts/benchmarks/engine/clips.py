@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ KINDS = {
     "variable-60": ("testsrc2=s=1920x1080:r=60,scroll=h=0.003,select='not(eq(mod(n,7),3)+eq(mod(n,11),5))'", 60),
 }
 
+# Before the part that is used, so that it does not begin where decoding can; and after it, so that no way meets an end.
+LEAD_SECONDS, REST_SECONDS = 1.2, 0.4
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -38,28 +42,34 @@ class Clip:
     """Where decoding can begin."""
 
 
-def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
+async def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
     """Make one clip of each kind, each a little longer than `seconds`, of which `seconds` are used."""
-    clips = []
-    for name, (picture, rate) in KINDS.items():
-        path = folder / f"{name}.mp4"
-        command = (
-            *(program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
-            *("-f", "lavfi", "-i", f"{picture},format=yuv420p", "-t", f"{seconds + 2:.3f}", "-fps_mode", "vfr"),
-            *("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-g", str(5 * rate), "-an"),
-            *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
-        )
-        subprocess.run(list(map(str, command)), check=True)
-        data, found = path.read_bytes(), asyncio.run(probe(path, Part(), BOUNDS))
-        clips.append(
-            Clip(
-                path=str(path),
-                sha256=hashlib.sha256(data).hexdigest(),
-                size_bytes=len(data),
-                start_seconds=1.2,
-                end_seconds=1.2 + seconds,
-                picture=dict(found.picture),
-                key_seconds=list(found.key_seconds),
-            )
-        )
-    return clips
+    # Side by side: what draws a picture has one thread, and an encoder waits for it.
+    cores = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+
+    async def one(name: str) -> Clip:
+        async with cores:
+            return await _make(folder / f"{name}.mp4", program, *KINDS[name], seconds)
+
+    return await asyncio.gather(*map(one, KINDS))
+
+
+async def _make(path: Path, program: Path, picture: str, rate: int, seconds: float) -> Clip:
+    end = LEAD_SECONDS + seconds
+    command = (
+        *(program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
+        *("-f", "lavfi", "-i", f"{picture},format=yuv420p", "-t", f"{end + REST_SECONDS:.3f}", "-fps_mode", "vfr"),
+        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-g", str(5 * rate), "-an"),
+        *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
+    )
+    await asyncio.to_thread(subprocess.run, list(map(str, command)), check=True)
+    data, found = await asyncio.to_thread(path.read_bytes), await probe(path, Part(), BOUNDS)
+    return Clip(
+        path=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        start_seconds=LEAD_SECONDS,
+        end_seconds=end,
+        picture=dict(found.picture),
+        key_seconds=list(found.key_seconds),
+    )

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,15 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         # As many as an instance takes.
         at_once = asyncio.Semaphore(2 * slots)
         each: list[float] = []
+        ended: dict[int, float] = {}
 
         async def render(segment: media_pb2.Segment) -> processing.RenderedSegment:
             async with at_once:
                 started = time.monotonic()
                 request = processing.RenderSegmentRequest(segment=segment)
                 *_, last = [update async for update in renderer.servicer.RenderSegment(request, None)]
-                each.append(time.monotonic() - started)
+                ended[segment.index] = time.monotonic()
+                each.append(ended[segment.index] - started)
                 return last.segment  # type: ignore[no-any-return]
 
         rendered = await asyncio.gather(*map(render, segments))
@@ -129,10 +131,21 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
             "reused": sum(one.reused for one in rendered),
             "join": wall - (drawn - began),
             "each": each,
+            "first": playable(segments, ended) - began,
         }
     shutil.copyfile(root / "objects" / last.video.video.key, message["out"])
     assert last.video.frame_count == task.frame_count
     return said
+
+
+def playable(segments: Sequence[media_pb2.Segment], ended: Mapping[int, float]) -> float:
+    """When the first second could be seen: all segments that show it had ended, from the first on."""
+    frames, latest = 0, 0.0
+    for segment in sorted(segments, key=lambda segment: segment.index):
+        if frames >= segment.canvas.frames_per_second:
+            break
+        frames, latest = frames + segment.frame_count, max(latest, ended[segment.index])
+    return latest
 
 
 def cpu_seconds() -> float:
