@@ -138,7 +138,7 @@ def _resample(program: Path, raw: Path, rate: int, target: Path) -> list[str]:
         .filter("aresample", SOUND_RATE, resampler="soxr", osf="s16")
         .output(target.name, acodec="pcm_s16le", ac=1, fflags="+bitexact", **{"flags:a": "+bitexact"})
     )
-    return [str(program), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *sound.get_args()]
+    return [str(program), *children.QUIET, *sound.get_args()]
 
 
 def _duration(path: Path) -> timedelta:

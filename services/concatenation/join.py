@@ -19,8 +19,6 @@ from services.runtime import children
 # Raise it whenever the same segments give another file than before: joined videos have it in their names.
 VERSION = 3
 
-QUIET = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error")
-
 LIST, JOINED = "list.ffconcat", "joined.mp4"
 
 # What a file is called whose parameters may change: they are in its frames then (ISO/IEC 14496-15, 5.4.2.1 and 8.4.1).
@@ -98,7 +96,7 @@ async def _carry_parameters(folder: Path, file: str, program: Path) -> None:
     """Put what a decoder must know into the key frames of a segment, where its header had it (H.265)."""
     options = {"c": "copy", "bsf:v": "hevc_mp4toannexb", "tag:v": "hev1"}
     written: Any = ffmpeg.output(ffmpeg.input(file)["v:0"], f"carrying-{file}", **options)
-    await children.run((program, *QUIET, *map(str, written.get_args())), folder=folder)
+    await children.run((program, *children.QUIET, *map(str, written.get_args())), folder=folder)
     (folder / f"carrying-{file}").replace(folder / file)
 
 

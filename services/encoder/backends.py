@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.encoder.frames import Codec, Format, Quality
+from services.runtime import children
 
 # One key frame in this many seconds, so that a segment can be cut and searched; as processing has it.
 GOP_SECONDS = 2
@@ -76,7 +77,7 @@ def command(backend: Backend, format: Format, machine: Machine) -> Sequence[str 
     device = ("-vaapi_device", machine.render_node) if backend.name.endswith("_vaapi") else ()
     size = f"{format.width}x{format.height}"
     return (
-        *(machine.ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "error", *device),
+        *(machine.ffmpeg, *children.QUIET, *device),
         *("-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", size, "-framerate", str(rate), "-i", "pipe:0"),
         *("-vf", _filters(backend), "-c:v", backend.name, *said, "-fps_mode", "passthrough"),
         # At once, and no more than is read back.

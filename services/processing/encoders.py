@@ -19,18 +19,9 @@ from services.processing.streaming import CODECS, Format, Headers, Packet
 LEFT_ALONE_SECONDS = 30.0
 ANSWER_SECONDS = 2.0
 
-_CODECS = {
-    Codec.H264: media_pb2.CODEC_H264,
-    Codec.H265: media_pb2.CODEC_H265,
-    Codec.VP9: media_pb2.CODEC_VP9,
-    Codec.AV1: media_pb2.CODEC_AV1,
-}
-_QUALITIES = {
-    Quality.DRAFT: media_pb2.QUALITY_DRAFT,
-    Quality.STANDARD: media_pb2.QUALITY_STANDARD,
-    Quality.HIGH: media_pb2.QUALITY_HIGH,
-    Quality.NEAR_LOSSLESS: media_pb2.QUALITY_NEAR_LOSSLESS,
-}
+# The contract calls them the same.
+_CODECS = {codec: media_pb2.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
+_QUALITIES = {quality: media_pb2.Quality.Value(f"QUALITY_{quality.name}") for quality in Quality}
 
 log = structlog.get_logger()
 

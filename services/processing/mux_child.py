@@ -1,12 +1,13 @@
 """The process that writes a segment's file from packets that an encoder gave.
 
 Run by path with `python -I` in the folder of the file; imports nothing of the platform. Packets come on standard
-input as FLV, one millisecond a frame. Arguments: the file, the tag of its codec, frames a second, ticks a second, and
-by how many frames all times are to be earlier.
+input as FLV, one millisecond a frame. Arguments: the file, the options of its muxer as JSON, the tag of its codec,
+frames a second, and by how many frames all times are to be earlier.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from fractions import Fraction
 
@@ -14,13 +15,7 @@ import av
 
 
 def main() -> None:
-    file, tag, rate, ticks, delay = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
-    options = {
-        "movflags": "+cmaf+frag_custom+skip_trailer",
-        "video_track_timescale": str(ticks),
-        "movie_timescale": str(ticks),
-        "fflags": "+bitexact",
-    }
+    file, options, tag, rate, delay = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:6])
     with (
         av.open(sys.stdin.buffer, "r", format="flv") as source,
         av.open(file, "w", format="mp4", options=options) as made,
@@ -28,7 +23,7 @@ def main() -> None:
         picture = source.streams.video[0]
         stream = made.add_stream_from_template(picture, opaque=True)
         stream.codec_tag = tag
-        stream.time_base = Fraction(1, ticks)
+        stream.time_base = Fraction(1, int(options["video_track_timescale"]))
         for packet in source.demux(picture):
             if packet.size:
                 assert packet.pts is not None and packet.dts is not None

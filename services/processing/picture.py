@@ -8,6 +8,7 @@ drawn, once for all sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import ffmpeg
 
@@ -31,7 +32,7 @@ def files(spec: Spec) -> list[str]:
 
 def raw(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: int, pipes: Sequence[int]) -> list[str]:
     """The arguments of ffmpeg to write the frames of each size, planar YUV 4:2:0, to a pipe of its own."""
-    file = {"frames:v": spec.frame_count, "fps_mode": "passthrough", "filter_complex_threads": threads, "f": "rawvideo"}
+    file = {**_frames(spec, threads), "f": "rawvideo"}
     stage = graph.Stage(spec.canvas, tuple(sources), threads, max_pixels)
     outputs = [
         ffmpeg.output(picture, f"pipe:{pipe}", **file)
@@ -43,18 +44,7 @@ def raw(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: int, pi
 def arguments(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: int) -> list[str]:
     """The arguments of ffmpeg, to be run in a folder with the sources, named as `graph.source_name` says."""
     rate = spec.canvas.frames_per_second
-    ticks = rate * FRAME_TICKS
-    file = {
-        "frames:v": spec.frame_count,
-        "fps_mode": "passthrough",
-        "video_track_timescale": ticks,
-        "movie_timescale": ticks,
-        "map_metadata": -1,
-        "fflags": "+bitexact",
-        # One fragment: it can be played as soon as it is there, and be joined to others.
-        "movflags": "+cmaf+frag_custom+skip_trailer",
-        "filter_complex_threads": threads,
-    }
+    file = {**_frames(spec, threads), "map_metadata": -1, **file_options(rate)}
     coded = encoding.options(spec.codec, spec.quality, rate, threads)
     stage = graph.Stage(spec.canvas, tuple(sources), threads, max_pixels)
     outputs = [
@@ -62,3 +52,20 @@ def arguments(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: i
         for picture, name in zip(graph.sizes(graph.segment(spec, stage), spec.renditions), files(spec), strict=True)
     ]
     return [str(argument) for argument in ffmpeg.merge_outputs(*outputs).get_args()]
+
+
+def file_options(rate: int) -> dict[str, Any]:
+    """What the muxer is told, so that all segments' files are of one form."""
+    ticks = rate * FRAME_TICKS
+    return {
+        "video_track_timescale": ticks,
+        "movie_timescale": ticks,
+        "fflags": "+bitexact",
+        # One fragment: it can be played as soon as it is there, and be joined to others.
+        "movflags": "+cmaf+frag_custom+skip_trailer",
+    }
+
+
+def _frames(spec: Spec, threads: int) -> dict[str, Any]:
+    """All frames that are drawn, each once, come out."""
+    return {"frames:v": spec.frame_count, "fps_mode": "passthrough", "filter_complex_threads": threads}

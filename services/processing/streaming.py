@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -34,7 +35,6 @@ CODECS = tuple(_TAGS)
 
 _MUX = Path(__file__).with_name("mux_child.py")
 _MUX_LIMITS = children.Limits(memory_bytes=2 << 30, open_files=64)
-_QUIET = ("-hide_banner", "-y", "-loglevel", "error")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ async def _draw(
             stack.callback(pipe.close)
         ends = [pipe.write_end for pipe in pipes]
         arguments = picture.raw(spec, sources, tool.threads, tool.max_pixels, ends)
-        command: Sequence[str | Path] = (tool.ffmpeg, *_QUIET, "-nostdin", *arguments)
+        command: Sequence[str | Path] = (tool.ffmpeg, *children.QUIET, *arguments)
         try:
             async with children.start(
                 command, limits=tool.limits, folder=folder, environment=environment, descriptors=ends
@@ -124,7 +124,7 @@ async def _draw(
                         format = Format(size, spec.canvas.frames_per_second, spec.codec, spec.quality)
                         packets = encoder.encode(format, pipe.chunks())
                         heard = tell if pipe is pipes[0] else _nobody
-                        group.create_task(_write(spec, packets, folder, file, tool, heard))
+                        group.create_task(_write(spec, packets, folder, file, heard))
                 await child.succeeded()
         except* (Error, children.ChildFailed) as failures:
             first = next(leaf for leaf in _leaves(failures))
@@ -138,7 +138,6 @@ async def _write(
     packets: AsyncGenerator[Headers | Packet, None],
     folder: Path,
     file: str,
-    tool: Tool,
     tell: Callable[[float], None],
 ) -> None:
     """Write packets into a file of the segment."""
@@ -147,8 +146,9 @@ async def _write(
         if not isinstance(headers, Headers) or not isinstance(first, Packet):
             raise DataLoss("the encoder gave no packets", reason="RENDER_FAILED")
         rate = spec.canvas.frames_per_second
-        figures = (rate, rate * picture.FRAME_TICKS, -first.dts)
-        command: Sequence[str | Path] = (sys.executable, "-I", _MUX, file, _TAGS[spec.codec], *map(str, figures))
+        options = json.dumps({name: str(value) for name, value in picture.file_options(rate).items()})
+        figures = (_TAGS[spec.codec], str(rate), str(-first.dts))
+        command: Sequence[str | Path] = (sys.executable, "-I", _MUX, file, options, *figures)
         async with children.start(command, limits=_MUX_LIMITS, folder=folder, stdin=True) as child:
             child.stdin.write(flv.FILE_HEAD + flv.headers(spec.codec, headers.data))
             done = 0

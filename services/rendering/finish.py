@@ -124,9 +124,7 @@ async def run(command: Any, folder: Path, program: Path) -> bytes:
     """Run ffmpeg in `folder`, and return what it printed. Raises FailedPrecondition."""
     arguments: Sequence[str] = [str(argument) for argument in command.get_args()]
     try:
-        return await children.run(
-            (program, "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments), folder=folder
-        )
+        return await children.run((program, *children.QUIET, *arguments), folder=folder)
     except children.ChildFailed as failure:
         words = f"the video cannot be finished: {failure.last_words(folder)}"
         raise FailedPrecondition(words, reason="RENDER_FAILED") from failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from moneyprinter.errors import Error
 
@@ -14,12 +14,8 @@ B = TypeVar("B")
 
 async def both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
     """Do two things at once; when one fails, the other is cancelled, and its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            first, second = group.create_task(one), group.create_task(other)
-    except* Error as failures:
-        raise failures.exceptions[0] from None
-    return first.result(), second.result()
+    first, second = await all_of(cast(Coroutine[Any, Any, Any], one), other)
+    return first, second
 
 
 async def all_of(*work: Coroutine[Any, Any, A]) -> list[A]:

@@ -8,7 +8,6 @@ error, is killed with its whole group and waited for.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import signal
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from moneyprinter.errors import ResourceExhausted
+from services.runtime import errors
 from services.runtime.config import ConfigError
 
 # Runs in the child, isolated and without site packages (about 10 ms), then becomes the program.
@@ -59,8 +58,8 @@ WORDS = 300
 # How ffmpeg names the part of it that speaks: `[libx264 @ 0x55f1d162fe00] `.
 _ADDRESS = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\] ")
 STREAM_BYTES = 1 << 20
-# What a program says that cannot write on: no fault of its own, nor of what it was given.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What ffmpeg is told first, so that it asks nothing, and says only what went wrong.
+QUIET = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error")
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ class Child:
             if self.listener is not None:
                 await asyncio.wait([self.listener], timeout=1.0)
             said = "\n".join(self.last_words)
-            if any(os.strerror(number) in said for number in _FULL):
-                raise ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
+            if any(os.strerror(number) in said for number in errors.FULL):
+                raise errors.disk_full()
             raise ChildFailed(self.program, code, said)
 
 
@@ -230,7 +229,7 @@ async def ffmpeg(
 
     Raises ChildFailed with ffmpeg's last words. Closing the generator kills ffmpeg.
     """
-    command = (program, "-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-nostats", "-progress", "pipe:1")
+    command = (program, *QUIET, "-nostats", "-progress", "pipe:1")
     async with start((*command, *arguments), limits=limits, folder=folder, environment=environment) as child:
         while line := await child.stdout.readline():
             name, _, value = line.decode(errors="replace").strip().partition("=")

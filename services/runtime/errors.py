@@ -16,6 +16,9 @@ import structlog
 from moneyprinter import status
 from moneyprinter.errors import DeadlineExceeded, Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 
+# What a system says that cannot write on: no fault of who writes, nor of what is written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 log = structlog.get_logger()
 
 # Faults of the one who calls; everything else is logged as ours or our neighbours'.
@@ -31,11 +34,16 @@ def typed(failure: Exception) -> Error:
             return status.from_rpc_error(failure)
         case TimeoutError() | asyncio.TimeoutError():
             return DeadlineExceeded("the work did not end within its deadline", reason="DEADLINE_EXCEEDED")
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
-            return ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
+        case OSError(errno=number) if number in FULL:
+            return disk_full()
     incident = uuid.uuid4().hex[:12]
     log.error("defect", incident=incident, exc_info=failure)
     return Internal(f"a defect of the platform (incident {incident} in its log)", reason="INTERNAL")
+
+
+def disk_full() -> ResourceExhausted:
+    """The error for what cannot be written on."""
+    return ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
 
 
 async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # type: ignore[type-arg]

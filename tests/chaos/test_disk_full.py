@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,18 +15,7 @@ from services.processing.config import Config
 from tests import media
 from tests.mesh import Mesh
 from tests.sources import source
-from tests.stored import fetch, start_storage
-
-
-@contextmanager
-def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Let the system refuse larger files, to this process and its children, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.stored import fetch, files_of_at_most, start_storage
 
 
 def segment(clip: media_pb2.Source, frame_count: int = 10) -> pb.RenderSegmentRequest:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from services.storage import objects
 from services.storage.blobs import StoreBlobs, sweep
 from services.storage.objects import CHUNK_BYTES, Header, Object, Trailer
 from services.storage.sealing import MasterKey, SealedBoxes
+from tests.stored import files_of_at_most
 
 BOXES = SealedBoxes(MasterKey(bytes(range(32)), 1))
 KEY = "jobs/vid_1/video.mp4"
@@ -224,17 +223,6 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0)
-
-
-@contextmanager
-def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Let the system refuse larger files, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [2 << 20, 30 << 20])
