@@ -33,8 +33,8 @@ class Objects(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
-async def sweep(leftovers: Leftovers, objects: Objects, written: asyncio.Event) -> None:
-    """Remove what is left, as soon as `written` is set and now and then, until cancelled."""
+async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> None:
+    """Remove what is left, as soon as `left` is set and now and then, until cancelled."""
 
     async def remove(job: Job) -> None:
         for name in job.request.file_names:
@@ -42,7 +42,7 @@ async def sweep(leftovers: Leftovers, objects: Objects, written: asyncio.Event) 
         log.info("files removed", job_id=job.id)
 
     while True:
-        written.clear()
+        left.clear()
         try:
             while await leftovers.sweep(remove):
                 pass
@@ -50,4 +50,4 @@ async def sweep(leftovers: Leftovers, objects: Objects, written: asyncio.Event) 
             log.warning("files wait to be removed", reason=failure.reason)
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
-                await written.wait()
+                await left.wait()

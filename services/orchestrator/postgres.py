@@ -35,6 +35,7 @@ T = TypeVar("T")
 # After so long, whoever worked on a job that was ended elsewhere has noticed.
 STOPPING = timedelta(seconds=10)
 
+_OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
 # A job that another instance is just taking is passed over.
 _TAKE = """
@@ -56,16 +57,18 @@ _TAKE = """
 
 
 class PostgresStore:
-    """The store on a pool. `committed` is called when something to publish was written."""
+    """The store on a pool. `committed` is called when something to publish was written, `left` when files are left."""
 
     def __init__(
         self,
         pool: Pool,
         committed: Callable[[], None],
+        left: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pool = pool
         self._committed = committed
+        self._left = left
         self._now = now
 
     async def create(self, job: Job, key: RequestKey | None = None) -> Job:
@@ -94,9 +97,7 @@ class PostgresStore:
         return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
-        found = await self._rows(
-            "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL", (job_id, user_id)
-        )
+        found = await self._rows(_OWNED, (job_id, user_id))
         return rows.job(found[0]) if found else None
 
     async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
@@ -190,6 +191,7 @@ class PostgresStore:
             await attempts.bury(connection, job, failure, now)
             await publish_event(connection, job, events.failed(job, failure, now))
         self._committed()
+        self._left()
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         async with self._transaction() as connection:
@@ -197,6 +199,7 @@ class PostgresStore:
             if job is not None and job.status == "processing":
                 job = await self._cancel(connection, job)
         self._committed()
+        self._left()
         return job
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:
@@ -213,6 +216,7 @@ class PostgresStore:
             )
             await attempts.unbury(connection, job_id, now)
         self._committed()
+        self._left()
         return job
 
     async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
@@ -297,9 +301,7 @@ class PostgresStore:
 
 async def _owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
     """A job of a user, which nobody else changes until the transaction ends."""
-    cursor = await connection.execute(
-        "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL FOR UPDATE", (job_id, user_id)
-    )
+    cursor = await connection.execute(f"{_OWNED} FOR UPDATE", (job_id, user_id))
     row = await cursor.fetchone()
     return rows.job(row) if row else None
 

@@ -91,15 +91,17 @@ def audio_playlist(seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def part(name: str, pictures: Sequence[Picture], sound: PreviewSound, frames_per_second: int) -> Part | None:
-    """The bytes of a file that the playlists name; None when there is no such file, or not yet."""
-    match name:
-        case "video-init.mp4":
-            return Part(pictures[0].video, "video/mp4", length=pictures[0].header_bytes)
-        case "audio-init.mp4":
-            return Part(sound.audio, "audio/mp4", length=sound.header_bytes)
-        case "audio.m4s":
-            return Part(sound.audio, "audio/mp4", offset=sound.header_bytes)
+def sound_part(name: str, sound: PreviewSound) -> Part:
+    """The bytes of `AUDIO_HEADER` or `AUDIO_FRAGMENT`."""
+    if name == AUDIO_HEADER:
+        return Part(sound.audio, "audio/mp4", length=sound.header_bytes)
+    return Part(sound.audio, "audio/mp4", offset=sound.header_bytes)
+
+
+def part(name: str, pictures: Sequence[Picture], frames_per_second: int) -> Part | None:
+    """The bytes of a file that the video's playlist names; None when there is no such file, or not yet."""
+    if name == VIDEO_HEADER:
+        return Part(pictures[0].video, "video/mp4", length=pictures[0].header_bytes)
     found = _SEGMENT.fullmatch(name)
     if not found or int(found[1]) >= len(pictures):
         return None

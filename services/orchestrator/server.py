@@ -37,13 +37,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     ):
         stream = client.jetstream()
         await jetstream.make_streams(stream)
-        written, ended = asyncio.Event(), asyncio.Event()
-
-        def committed() -> None:
-            written.set()
-            ended.set()
-
-        store = failpoints.armed(PostgresStore(pool, committed))
+        written, left = asyncio.Event(), asyncio.Event()
+        store = failpoints.armed(PostgresStore(pool, written.set, left.set))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -86,7 +81,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         async with (
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
             runtime.background(reconcile, "reconcile"),
-            runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, ended), "leftovers"),
+            runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
             runtime.background(consumer, "consumer"),
         ):
             yield

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from moneyprinter.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from services.orchestrator import once, preview, ranges, requests
+from services.orchestrator import once, pages, preview, ranges, requests
 from services.orchestrator.deadletters import DeadLetter, DeadLetters
 from services.orchestrator.jobs import (
     Asset,
@@ -27,7 +25,6 @@ from services.orchestrator.preview import Part
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import Store
 
-PAGE_SIZE = 20
 # A watcher looks by itself this often, should it not be told.
 LOOK_SECONDS = 2.0
 LONGEST_SILENCE = timedelta(minutes=1)
@@ -203,19 +200,17 @@ class Videos:
             )
         return job
 
-    async def page(self, user_id: str, size: int, token: str, status: str = "") -> tuple[list[Job], str]:
+    async def page(self, user_id: str, size: int, token: str, status: str = "") -> tuple[Sequence[Job], str]:
         """A page of a user's videos, of all or in one state, newest first, and the token of the next."""
-        size = size or PAGE_SIZE
-        jobs = await self.store.page(user_id, size + 1, _read_token(token), status)
-        more = len(jobs) > size
-        return jobs[:size], _token(jobs[size - 1].create_time, jobs[size - 1].id) if more else ""
+        return await pages.page(
+            size, token, lambda size, after: self.store.page(user_id, size, after, status), lambda job: job.id
+        )
 
     async def dead_letters(self, user_id: str, size: int, token: str) -> tuple[Sequence[DeadLetter], str]:
         """A page of what failed of a user's, newest first, and the token of the next."""
-        size = size or PAGE_SIZE
-        letters = await self.letters.page(user_id, size + 1, _read_token(token))
-        more = len(letters) > size
-        return letters[:size], _token(letters[size - 1].create_time, letters[size - 1].job_id) if more else ""
+        return await pages.page(
+            size, token, lambda size, after: self.letters.page(user_id, size, after), lambda letter: letter.job_id
+        )
 
     async def watch(self, user_id: str, job_id: str, stopping: asyncio.Event) -> AsyncIterator[Job]:
         """A video now and at every change, until it has ended."""
@@ -275,10 +270,12 @@ class Videos:
                 return _playlist(preview.playlist(pictures, job.request))
             case preview.VIDEO:
                 return _playlist(preview.video_playlist(pictures, rate, ended=job.status != "processing"))
-        sound = await self.preview_sound(mixed[""])
-        if name == preview.AUDIO:
-            return _playlist(preview.audio_playlist(sound.seconds))
-        part = preview.part(name, pictures, sound, rate)
+            case preview.AUDIO:
+                return _playlist(preview.audio_playlist(mixed[""].seconds))
+            case preview.AUDIO_HEADER | preview.AUDIO_FRAGMENT:
+                part: Part | None = preview.sound_part(name, await self.preview_sound(mixed[""]))
+            case _:
+                part = preview.part(name, pictures, rate)
         if part is None:
             raise NotFound(f"the preview has no file {name}", reason="FILE_NOT_FOUND")
         size_bytes = part.length or part.object.size_bytes - part.offset
@@ -348,19 +345,3 @@ async def _first(*events: asyncio.Event) -> None:
     finally:
         for task in waiting:
             task.cancel()
-
-
-def _token(create_time: datetime, job_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{create_time.isoformat()} {job_id}".encode()).decode()
-
-
-def _read_token(token: str) -> tuple[datetime, str] | None:
-    if not token:
-        return None
-    try:
-        moment, _, job_id = base64.urlsafe_b64decode(token).decode().partition(" ")
-        return datetime.fromisoformat(moment), job_id
-    except (binascii.Error, ValueError):
-        raise InvalidArgument(
-            "page_token: is none that a list gave; leave it out to begin at the newest", reason="REQUEST_INVALID"
-        ) from None

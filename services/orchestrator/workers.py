@@ -269,7 +269,7 @@ class MeshWorkers:
             audio=_object(sound.audio),
             duration=_duration(seconds),
             title=job.request.title,
-            folder=f"jobs/{job.id}",
+            folder=job.folder,
             container=_CONTAINERS[job.request.main_file],
             renditions=[
                 rendering.Rendition(name=size.name, video=_object(picture.video))
@@ -285,8 +285,8 @@ class MeshWorkers:
             true_peak_dbtp=finished.true_peak_dbtp,
         )
 
-    async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
-        return stored(await self._objects.put_bytes(f"jobs/{job_id}/{name}", text.encode()))
+    async def keep(self, job: Job, name: str, text: str) -> StoredObject:
+        return stored(await self._objects.put_bytes(f"{job.folder}/{name}", text.encode()))
 
 
 async def _result(updates: AsyncIterator[Any], progress: Progress) -> Any:

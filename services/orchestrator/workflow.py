@@ -73,7 +73,7 @@ class Workers(Protocol):
         self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
     ) -> FinishedVideo: ...
 
-    async def keep(self, job_id: str, name: str, text: str) -> StoredObject: ...
+    async def keep(self, job: Job, name: str, text: str) -> StoredObject: ...
 
 
 class Journal(Protocol):
@@ -149,7 +149,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
         async def finish() -> Result:
             finished = await workers.finish(job, joined, track, plan.seconds, share.of(0))
             captions = [
-                File(name, await workers.keep(job.id, name, text))
+                File(name, await workers.keep(job, name, text))
                 for name, text in (
                     ("captions.srt", plan.captions.srt),
                     ("captions.vtt", plan.captions.vtt),

@@ -126,6 +126,6 @@ class StraightWorkers:
         files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))
         return FinishedVideo(files, seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
 
-    async def keep(self, job_id: str, name: str, text: str) -> StoredObject:
+    async def keep(self, job: Job, name: str, text: str) -> StoredObject:
         self._do(f"keep {name}")
         return stored(name)
