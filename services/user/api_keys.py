@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from moneyprinter.errors import NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
-from services.user.desk import KEY_PREFIX, Actor, Desk, Subject, acting, sha256
+from services.user.desk import KEY_PREFIX, Actor, Desk, Subject, acting, key_holder, sha256
 from services.user.sessions import Tokens
 from services.user.store import ApiKey, Client
 
@@ -72,18 +72,12 @@ async def exchange(desk: Desk, shown: str, client: Client) -> Tokens:
     async with desk.audited("api_key.exchange", client) as entry:
         match, now = _SHOWN.fullmatch(shown), desk.now()
         key_id, secret = (KEY_PREFIX + match[1], match[2]) if match else ("", "")
-        key, account = await desk.store.keys.find(key_id) or (None, None)
-        if key is not None:
-            entry.target = key.id
-        if (
-            key is None
-            or account is None
-            or not hmac.compare_digest(key.sha256, sha256(secret))
-            or not key.good(now)
-            or account.disable_time
-        ):
+        found = await desk.store.keys.find(key_id)
+        if found is not None:
+            entry.target = key_id
+        account = key_holder(found, now)
+        if found is None or account is None or not hmac.compare_digest(found[0].sha256, sha256(secret)):
             raise Unauthenticated("the API key is unknown, expired, or revoked", reason="API_KEY_INVALID")
         entry.actor = account.id
-        await desk.store.keys.used(key.id, client.address, now)
-        roles = tuple(role for role in account.roles if role in key.roles)
-        return Tokens(desk.tokens.sign(Subject(account.id, key.id, roles), now), desk.tokens.life)
+        await desk.store.keys.used(key_id, client.address, now)
+        return Tokens(desk.tokens.sign(Subject(account.id, key_id, account.roles), now), desk.tokens.life)

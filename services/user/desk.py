@@ -14,7 +14,7 @@ from moneyprinter.errors import PermissionDenied, Unauthenticated
 from services.user.accounts import ADMINISTRATOR, ALL_ROLES, Account, Passwords
 from services.user.attempts import Guard
 from services.user.audit import Audit, Entry, audited
-from services.user.store import Client, Store
+from services.user.store import ApiKey, Client, Store
 
 # Who may make an account: nobody, who has an administrator's invitation, or everybody.
 Registration = Literal["closed", "invitation", "open"]
@@ -139,7 +139,7 @@ async def acting(desk: Desk, actor: Actor, *, person: bool = True, role: str = "
     if actor.session_id.startswith(KEY_PREFIX):
         if person:
             raise PermissionDenied("an API key cannot do this; sign in", reason="SESSION_REQUIRED")
-        found = await _key_holder(desk, actor.session_id)
+        found = key_holder(await desk.store.keys.find(actor.session_id), desk.now())
     else:
         found = await desk.store.sessions.holder(actor.session_id, desk.now())
     if found is None or found.id != actor.account_id:
@@ -165,8 +165,11 @@ async def administering(
         yield entry
 
 
-async def _key_holder(desk: Desk, key_id: str) -> Account | None:
-    key, account = await desk.store.keys.find(key_id) or (None, None)
-    if key is None or account is None or account.disable_time or not key.good(desk.now()):
+def key_holder(found: tuple[ApiKey, Account] | None, now: datetime) -> Account | None:
+    """The owner of an API key that was found, with the roles that the key has of it; None when it is no good."""
+    if found is None:
+        return None
+    key, account = found
+    if account.disable_time or not key.good(now):
         return None
     return replace(account, roles=tuple(role for role in account.roles if role in key.roles))
