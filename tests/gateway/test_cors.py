@@ -1,0 +1,60 @@
+"""CORS: browsers let the pages that are named call the gateway, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.gateway import proxy
+from tests.gateway.platform import Platform
+from tests.gateway.proxy import Proxy
+
+PAGE = "https://app.example.com"
+OTHERS = ["https://example.com", "https://app.example.com.evil.example", "http://app.example.com", "null"]
+
+
+@pytest.fixture(scope="module")
+async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    told = both[0].gateway().model_copy(update={"cors_origins": (PAGE,)})
+    async with proxy.running(told, tmp_path_factory.mktemp("cors")) as running:
+        await running.keys_known()
+        yield running
+
+
+def asked(origin: str) -> dict[str, str]:
+    """What a browser asks before it sends a request with a token."""
+    wanted = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    return {"origin": origin, **wanted}
+
+
+async def test_a_page_that_is_named_may_call(front: Proxy, bearer: dict[str, str]) -> None:
+    before = await front.http.options("/v1/videos", headers=asked(PAGE))
+    assert (before.status_code, before.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "POST" in before.headers["access-control-allow-methods"]
+    assert {"authorization", "content-type"} <= set(before.headers["access-control-allow-headers"].split(", "))
+    answer = await front.http.get("/v1/videos", headers={**bearer, "origin": PAGE})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert "x-ratelimit-remaining" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", OTHERS)
+async def test_no_other_page_may(front: Proxy, bearer: dict[str, str], origin: str) -> None:
+    before = await front.http.options("/v1/videos", headers=asked(origin))
+    answer = await front.http.get("/v1/videos", headers={**bearer, "origin": origin})
+    for found in (before, answer):
+        assert not [name for name in found.headers if name.startswith("access-control-allow-origin")]
+
+
+async def test_without_the_setting_none_may(gateway: Proxy, bearer: dict[str, str]) -> None:
+    answer = await gateway.http.get("/v1/videos", headers={**bearer, "origin": PAGE})
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_what_only_looks_like_a_question_reaches_no_service(front: Proxy, bearer: dict[str, str]) -> None:
+    for path in ("/v1/videos", "/moneyprinter.user.v1.UserService/ListSigningKeys", "/nothing"):
+        assert (await front.http.options(path, headers={"origin": PAGE})).status_code == 401
+        answer = await front.http.options(path, headers={**bearer, "origin": PAGE})
+        assert answer.status_code in (403, 404, 405), (path, answer.text)
