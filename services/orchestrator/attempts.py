@@ -14,13 +14,6 @@ from services.orchestrator.rows import Transaction, from_json, to_json
 from services.runtime.db import Pool
 
 
-async def begin(connection: AsyncConnection[DictRow], job: Job, now: datetime) -> None:
-    """An instance takes a job up."""
-    await connection.execute(
-        "INSERT INTO attempts (job_id, attempt, start_time) VALUES (%s, %s, %s)", (job.id, job.attempt, now)
-    )
-
-
 async def end(connection: AsyncConnection[DictRow], job: Job, outcome: str, now: datetime) -> None:
     """An instance has done with a job."""
     await connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,9 +35,10 @@ log = structlog.get_logger()
 class Journal:
     """The record of one job under one attempt (`workflow.Journal`)."""
 
-    def __init__(self, store: Store, job: Job, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, job: Job, done: Collection[str], changed: Callable[[], Awaitable[None]]) -> None:
         self._store = store
         self._job = job
+        self._done = done
         self._changed = changed
         self._stages = dict(job.stages)
         # What another attempt has done is found again, and counted again.
@@ -46,6 +47,7 @@ class Journal:
         self._started = datetime.now(UTC)
         self._begun_at = job.progress
         self._dirty = asyncio.Event()
+        self._closed = asyncio.Event()
         self.failed_stage = next(iter(self._stages))
         """The stage that failed first."""
 
@@ -61,7 +63,7 @@ class Journal:
 
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[None]:
-        await self._enter(name, "in_progress", 0.0)
+        self._enter(name, "in_progress", 0.0)
         try:
             yield
         except Error:
@@ -72,13 +74,14 @@ class Journal:
         except asyncio.CancelledError:
             self._stages[name] = "cancelled"
             raise
-        await self._enter(name, "completed", 1.0)
+        self._enter(name, "completed", 1.0)
         log.info("stage done", job_id=self._job.id, stage=name)
 
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
-        done = await _kept(lambda: self._store.step(self._job, name, kind), self._job, name)
-        if done is not None:
-            return done
+        if name in self._done:
+            done = await _kept(lambda: self._store.step(self._job, name, kind), self._job, name)
+            if done is not None:
+                return done
         result = await _again(work, self._job, name)
         await _kept(lambda: self._store.record(self._job, name, kind, result), self._job, name)
         return result
@@ -99,18 +102,26 @@ class Journal:
         self._dirty.set()
 
     async def keep(self) -> None:
-        """Write progress as it comes, until cancelled; what comes while one write is under way is one write."""
+        """Write progress as it comes, until `close`; what comes while one write is under way is one write."""
         while True:
             await self._dirty.wait()
+            if self._closed.is_set():
+                return
             self._dirty.clear()
             with suppress(Unavailable):
                 await self._write()
-            await asyncio.sleep(BETWEEN_WRITES_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BETWEEN_WRITES_SECONDS):
+                    await self._closed.wait()
 
-    async def _enter(self, name: str, state: str, fraction: float) -> None:
+    def close(self) -> None:
+        """Let `keep` end, after the write that is under way: to cut a statement off costs more than to wait for it."""
+        self._closed.set()
+        self._dirty.set()
+
+    def _enter(self, name: str, state: str, fraction: float) -> None:
         self._stages[name] = state
-        self.progress(name, fraction)
-        await _kept(self._write, self._job, "progress")
+        self._tell(fractions={**self._tally.fractions, name: max(fraction, self._tally.fractions.get(name, 0.0))})
 
     async def _write(self) -> None:
         await self._store.advance(self._job, self._progress, self.stages, self._tally, self._estimate())
@@ -191,7 +202,9 @@ class Driver:
         if job is None:
             return
         log.info("job taken up", job_id=job.id, attempt=job.attempt)
-        journal = Journal(self._store, job, lambda: self._changed(job.id))
+        # Nothing was done before the first attempt.
+        done = await _kept(lambda: self._store.step_names(job), job, "steps") if job.attempt > 1 else ()
+        journal = Journal(self._store, job, done, lambda: self._changed(job.id))
         working = asyncio.create_task(self._work(job, journal))
         keeping = [asyncio.create_task(journal.keep()), asyncio.create_task(self._beat(job, alive))]
         told = self._cancelled[job.id] = asyncio.Event()
@@ -206,6 +219,8 @@ class Driver:
                 for task in keeping:
                     if task.done():
                         task.result()
+            journal.close()
+            await asyncio.wait([keeping[0]])
             await _ended(keeping)
             await self._end(job, journal, await working)
         except asyncio.CancelledError:

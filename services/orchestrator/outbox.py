@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
@@ -34,9 +35,10 @@ class PostgresOutbox:
                 (OUTBOX_BATCH,),
             )
             rows = await cursor.fetchall()
-            for row in rows:
-                await publish(row["message_id"], row["subject"], row["payload"])
-                await connection.execute("UPDATE outbox SET publish_time = now() WHERE id = %s", (row["id"],))
+            # They are sent in this order, and acknowledged as JetStream has them on disk.
+            await asyncio.gather(*(publish(row["message_id"], row["subject"], row["payload"]) for row in rows))
+            done = [row["id"] for row in rows]
+            await connection.execute("UPDATE outbox SET publish_time = now() WHERE id = ANY(%s)", (done,))
         return len(rows) == OUTBOX_BATCH
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -38,22 +38,43 @@ STOPPING = timedelta(seconds=10)
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
 # A job that another instance is just taking is passed over.
+# Of the jobs that nobody has begun, the index is asked for the first few of each priority and user, however many
+# wait behind them; the others that wait are those that an instance let go of, or died over.
 _TAKE = """
-    UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %(now)s, start_time = coalesce(start_time, %(now)s)
-    WHERE id = (
-        SELECT waiting.id FROM jobs AS waiting
-        LEFT JOIN (
-            SELECT user_id, count(*) AS jobs FROM jobs
-            WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s
-            GROUP BY user_id
-        ) AS running USING (user_id)
-        WHERE waiting.status = 'processing'
-            AND (waiting.attempt = waiting.base_attempt OR waiting.heartbeat_time < %(held_since)s)
+    WITH RECURSIVE queue AS (
+        (SELECT -priority AS place, user_id FROM jobs WHERE status = 'processing' AND attempt = base_attempt
+         ORDER BY -priority, user_id LIMIT 1)
+        UNION ALL
+        SELECT next.place, next.user_id FROM queue CROSS JOIN LATERAL (
+            SELECT -priority AS place, user_id FROM jobs WHERE status = 'processing' AND attempt = base_attempt
+            AND (-priority, user_id) > (queue.place, queue.user_id) ORDER BY -priority, user_id LIMIT 1
+        ) AS next
+    ), waiting AS (
+        SELECT first.* FROM queue CROSS JOIN LATERAL (
+            SELECT id, user_id, priority, create_time FROM jobs WHERE status = 'processing' AND attempt = base_attempt
+            AND -priority = queue.place AND user_id = queue.user_id ORDER BY create_time, id LIMIT %(at_once)s
+        ) AS first
+        UNION ALL
+        SELECT id, user_id, priority, create_time FROM jobs
+        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time < %(held_since)s
+    ), running AS (
+        SELECT user_id, count(*) AS jobs FROM jobs
+        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s GROUP BY user_id
+    ), next AS (
+        SELECT jobs.id FROM waiting JOIN jobs USING (id) LEFT JOIN running ON running.user_id = waiting.user_id
+        WHERE jobs.status = 'processing' AND (jobs.attempt = jobs.base_attempt OR jobs.heartbeat_time < %(held_since)s)
         ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), waiting.create_time, waiting.id
-        LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
+        LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
+    ), taken AS (
+        UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %(now)s, start_time = coalesce(start_time, %(now)s)
+        FROM next WHERE jobs.id = next.id RETURNING jobs.*
+    ), begun AS (
+        INSERT INTO attempts (job_id, attempt, start_time) SELECT id, attempt, %(now)s FROM taken
     )
-    RETURNING *
+    SELECT * FROM taken
 """
+# So many instances may be taking a user's jobs at the same moment without missing one.
+TAKEN_AT_ONCE = 32
 
 
 class PostgresStore:
@@ -113,7 +134,8 @@ class PostgresStore:
     async def take(self, lease: timedelta) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
-            cursor = await connection.execute(_TAKE, {"now": now, "held_since": now - lease})
+            places = {"now": now, "held_since": now - lease, "at_once": TAKEN_AT_ONCE}
+            cursor = await connection.execute(_TAKE, places)
             row = await cursor.fetchone()
             if row is None:
                 held = await connection.execute("SELECT 1 FROM jobs WHERE status = 'processing' LIMIT 1")
@@ -121,7 +143,6 @@ class PostgresStore:
                     raise Held
                 return None
             job = rows.job(row)
-            await attempts.begin(connection, job, now)
             if job.attempt == job.base_attempt + 1:
                 await publish_event(connection, job, events.started(job, now))
         self._committed()
@@ -142,6 +163,9 @@ class PostgresStore:
             (progress, Jsonb(stages), Jsonb(to_json(Tally, tally)), estimate, self._now()),
         )
 
+    async def step_names(self, job: Job) -> Collection[str]:
+        return {row["name"] for row in await self._rows("SELECT name FROM steps WHERE job_id = %s", (job.id,))}
+
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         found = await self._rows("SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
         return from_json(kind, found[0]["result"]) if found else None
@@ -153,7 +177,7 @@ class PostgresStore:
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        async with self._transaction() as connection:
+        async with Transaction(self._pool, single=True) as connection:
             cursor = await connection.execute(
                 "INSERT INTO steps (job_id, name, result)"
                 " SELECT id, %s, %s FROM jobs WHERE id = %s AND attempt = %s AND status = 'processing' FOR UPDATE"
@@ -288,11 +312,11 @@ class PostgresStore:
         }
 
     async def _fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
-        async with self._transaction() as connection:
+        async with Transaction(self._pool, single=True) as connection:
             await _fenced(connection, job, update, parameters)
 
     async def _rows(self, query: str, parameters: tuple[Any, ...]) -> list[DictRow]:
-        async with self._transaction() as connection:
+        async with Transaction(self._pool, single=True) as connection:
             return await (await connection.execute(query, parameters)).fetchall()
 
     def _transaction(self) -> Transaction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -62,6 +62,9 @@ class Store(Protocol):
 
     async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
         """Record how far a job is."""
+
+    async def step_names(self, job: Job) -> Collection[str]:
+        """The names of the steps that ran."""
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         """What a step gave, if it ran."""

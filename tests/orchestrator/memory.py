@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -83,6 +83,9 @@ class MemoryStore:
 
     async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
         self._change(job, progress=progress, stages=stages, tally=tally, estimated_completion=estimate)
+
+    async def step_names(self, job: Job) -> Collection[str]:
+        return {name for owner, name in self._steps if owner == job.id}
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
         return copy.deepcopy(self._steps.get((job.id, name)))
