@@ -300,6 +300,39 @@ def retry_dead_letter(job: Annotated[str, typer.Argument(help="The job.")], data
     asyncio.run(control.retry(_data(data), job, out))
 
 
+uploads = typer.Typer(help="What was uploaded: list it, and delete it.", no_args_is_help=True)
+app.add_typer(uploads, name="uploads")
+
+
+@uploads.command("list", epilog="Example: [bold]moneyprinter uploads list[/]")
+def list_uploads(data: Data = None) -> None:
+    """List what was uploaded, newest first."""
+    from services import control
+
+    asyncio.run(control.show_uploads(_data(data), out))
+
+
+@uploads.command("delete", epilog="Example: [bold]moneyprinter uploads delete ast_12345abc[/]")
+def delete_upload(upload: Annotated[str, typer.Argument(help="The upload.")], data: Data = None) -> None:
+    """Delete an upload; videos that were made of it stay."""
+    from services import control
+
+    asyncio.run(control.delete_upload(_data(data), upload, out))
+
+
+@app.command(epilog="Examples: [bold]moneyprinter retention[/] · [bold]moneyprinter retention 30[/]")
+def retention(
+    days: Annotated[
+        int | None, typer.Argument(min=0, max=3650, help="For how many days from now on; 0: until they are deleted.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Say for how long your videos and uploads are kept, or choose it."""
+    from services import control
+
+    asyncio.run(control.retention(_data(data), days, out))
+
+
 @app.command(epilog='Example: [bold]curl -H "Authorization: Bearer $(moneyprinter token)" localhost:8080/v1/videos[/]')
 def token(data: Data = None) -> None:
     """Print an access token of the first account, good for 15 minutes."""

@@ -1,4 +1,4 @@
-"""Control: cancel, retry and delete videos from the command line, and see what failed."""
+"""Control: cancel, retry and delete videos and uploads from the command line, and see what failed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.make import signed_in
 
@@ -60,3 +61,36 @@ async def show_dead_letter(data: Path, job_id: str, console: Console) -> None:
         why = f": {escape(attempt.error.message)} ({attempt.error.reason})" if attempt.HasField("error") else ""
         ended = attempt.end_time or "?"
         console.print(f"  attempt {attempt.number}, {attempt.start_time} to {ended}, {attempt.outcome}{why}")
+
+
+async def show_uploads(data: Path, console: Console) -> None:
+    """Print what was uploaded, all pages of it."""
+    table = Table(Column("upload", no_wrap=True, min_width=20), "file", "size", "uploaded at")
+    async with signed_in(data) as client:
+        request = library_pb.ListAssetsRequest(page_size=100)
+        while True:
+            page = await client.library.ListAssets(request)
+            for asset in page.assets:
+                size = f"{asset.size_bytes / 1e6:.1f} MB"
+                table.add_row(asset.asset_id, escape(asset.filename), size, asset.create_time)
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+    console.print(table if table.row_count else "Nothing is uploaded.")
+
+
+async def delete_upload(data: Path, asset_id: str, console: Console) -> None:
+    """Delete an upload."""
+    async with signed_in(data) as client:
+        await client.library.DeleteAsset(library_pb.DeleteAssetRequest(asset_id=asset_id))
+    console.print(f"{escape(asset_id)} is deleted")
+
+
+async def retention(data: Path, days: int | None, console: Console) -> None:
+    """Say how long videos and uploads are kept, after choosing it when `days` is given."""
+    async with signed_in(data) as client:
+        if days is not None:
+            chosen = library_pb.LibrarySettings(retention_days=days)
+            await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=chosen))
+        kept = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.retention_days
+    console.print(f"Videos and uploads are kept for {kept} days." if kept else "They are kept until they are deleted.")

@@ -31,6 +31,7 @@ from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
 from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
+from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 
@@ -70,6 +71,7 @@ class Client:
         self._renew_at = float("-inf") if api_key else float("inf")
         self._renewing = asyncio.Lock()
         self.videos = pb_grpc.VideoServiceStub(self._channel)
+        self.library = library_grpc.LibraryServiceStub(self._channel)
         self.users = users_grpc.UserServiceStub(self._channel)
         self.account = account_grpc.AccountServiceStub(self._channel)
         self.administration = administration_grpc.AdministrationServiceStub(self._channel)

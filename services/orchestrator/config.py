@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.config import PREFIX, Settings
@@ -31,6 +32,8 @@ class Config(Settings):
     """How often jobs are looked for that are not on the queue although they have not ended."""
     max_attempts: int = 10
     """How often a job is taken up again after its instance died, before it is given up."""
+    retention_days: int = Field(0, ge=0, le=3650)
+    """How long videos and uploads are kept where an account has not chosen; 0: until they are deleted."""
     asset_max_bytes: int = 500_000_000
     """The largest upload."""
     asset_folder: str = "assets"

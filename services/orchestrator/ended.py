@@ -10,10 +10,14 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from services.orchestrator import once, rows
+from services.orchestrator.estimates import Lately, PastJob
 from services.orchestrator.jobs import Job
 from services.orchestrator.once import RequestKey
 from services.orchestrator.rows import Transaction
 from services.runtime.db import Pool
+
+# So many jobs say how long the next ones take.
+REMEMBERED = 200
 
 # The sweeper waits for the store of files as well; nobody waits for it.
 SWEEP_SECONDS = 30.0
@@ -43,6 +47,29 @@ class PostgresLeftovers:
             else:
                 await connection.execute("DELETE FROM jobs WHERE id = %s", (row["id"],))
         return True
+
+
+class PostgresPast:
+    """What is known of all users' jobs (`estimates.Past`)."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def lately(self) -> Lately:
+        async with Transaction(self._pool) as connection:
+            cursor = await connection.execute(
+                "SELECT request ->> 'quality' AS quality, work_seconds,"
+                " extract(epoch FROM end_time - start_time)::float AS took FROM jobs WHERE status = 'completed'"
+                " AND work_seconds > 0 AND start_time IS NOT NULL ORDER BY end_time DESC LIMIT %s",
+                (REMEMBERED,),
+            )
+            past = [PastJob(row["quality"], row["work_seconds"], row["took"]) for row in await cursor.fetchall()]
+            cursor = await connection.execute(
+                "SELECT coalesce(sum(work_seconds) FILTER (WHERE attempt = base_attempt), 0) AS waiting,"
+                " count(*) FILTER (WHERE attempt > base_attempt) AS running FROM jobs WHERE status = 'processing'"
+            )
+            (now,) = await cursor.fetchall()
+        return Lately(past, now["waiting"], now["running"])
 
 
 async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey) -> Job | None:

@@ -313,6 +313,7 @@ class Asset:
     user_id: str
     filename: str
     object: StoredObject
+    create_time: datetime
 
 
 @dataclass(frozen=True)
@@ -359,6 +360,8 @@ class Job:
     failure: Failure | None = None
     wish: Mapping[str, Any] = field(default_factory=dict)
     """The request as the caller wrote it, as JSON."""
+    work_seconds: float = 0.0
+    """What it is expected to take when nothing else runs, on a machine that nobody has measured."""
 
     @property
     def folder(self) -> str:

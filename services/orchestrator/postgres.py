@@ -98,7 +98,8 @@ class PostgresStore:
                 return earlier
             await connection.execute(
                 "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
-                " estimated_completion, priority) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " estimated_completion, promised_time, work_seconds, priority)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     job.id,
                     job.user_id,
@@ -110,6 +111,8 @@ class PostgresStore:
                     job.create_time,
                     job.create_time,
                     job.estimated_completion,
+                    job.estimated_completion,
+                    job.work_seconds,
                     PRIORITIES.index(job.priority),
                 ),
             )
@@ -297,19 +300,22 @@ class PostgresStore:
     async def add_asset(self, asset: Asset) -> None:
         async with self._transaction() as connection:
             await connection.execute(
-                "INSERT INTO assets (id, user_id, filename, object) VALUES (%s, %s, %s, %s)",
-                (asset.id, asset.user_id, asset.filename, Jsonb(to_json(StoredObject, asset.object))),
+                "INSERT INTO assets (id, user_id, filename, object, create_time) VALUES (%s, %s, %s, %s, %s)",
+                (
+                    asset.id,
+                    asset.user_id,
+                    asset.filename,
+                    Jsonb(to_json(StoredObject, asset.object)),
+                    asset.create_time,
+                ),
             )
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
         found = await self._rows(
-            "SELECT id, user_id, filename, object FROM assets WHERE user_id = %s AND id = ANY(%s)",
+            "SELECT * FROM assets WHERE user_id = %s AND id = ANY(%s)",
             (user_id, list(ids)),
         )
-        return {
-            row["id"]: Asset(row["id"], row["user_id"], row["filename"], from_json(StoredObject, row["object"]))
-            for row in found
-        }
+        return {row["id"]: rows.asset(row) for row in found}
 
     async def _fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
         async with Transaction(self._pool, single=True) as connection:

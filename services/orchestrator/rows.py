@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import TypeAdapter
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs import PRIORITIES, Failure, Job, Result, Tally, VideoRequest
+from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
 from services.runtime.db import Pool, cut_later
 
 T = TypeVar("T")
@@ -38,6 +38,17 @@ def from_json(kind: type[T], value: Any) -> T:
     return found
 
 
+def asset(row: DictRow) -> Asset:
+    """The upload of a row of `assets`."""
+    return Asset(
+        id=row["id"],
+        user_id=row["user_id"],
+        filename=row["filename"],
+        object=from_json(StoredObject, row["object"]),
+        create_time=row["create_time"],
+    )
+
+
 def job(row: DictRow) -> Job:
     """The job of a row of `jobs`."""
     return Job(
@@ -56,6 +67,7 @@ def job(row: DictRow) -> Job:
         result=from_json(Result, row["result"]) if row["result"] else None,
         failure=from_json(Failure, row["error"]) if row["error"] else None,
         wish=row["wish"],
+        work_seconds=row["work_seconds"],
     )
 
 

@@ -10,16 +10,19 @@ from datetime import UTC, datetime
 
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
-from moneyprinter.video.v1 import video_service_pb2_grpc
+from moneyprinter.video.v1 import library_service_pb2_grpc, video_service_pb2_grpc
 from services.orchestrator import failpoints, jetstream, leftovers
 from services.orchestrator.attempts import PostgresDeadLetters
 from services.orchestrator.config import Config
 from services.orchestrator.driver import Driver, Journal
-from services.orchestrator.ended import PostgresLeftovers
+from services.orchestrator.ended import PostgresLeftovers, PostgresPast
+from services.orchestrator.estimates import Estimates
 from services.orchestrator.jobs import Job, Result, StoredObject
+from services.orchestrator.kept import PostgresShelf
+from services.orchestrator.library import Library
 from services.orchestrator.outbox import PostgresOutbox
 from services.orchestrator.postgres import PostgresStore
-from services.orchestrator.servicer import OrchestratorServicer, VideoServicer
+from services.orchestrator.servicer import LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.videos import Videos
 from services.orchestrator.workers import MeshWorkers, stored
 from services.orchestrator.workflow import make_video
@@ -62,6 +65,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             check_voice=workers.check_voice,
             check_captions=workers.check_captions,
             preview_sound=workers.preview_sound,
+            estimate=Estimates(PostgresPast(pool)).duration,
             now=lambda: datetime.now(UTC),
             new_id=_new_id,
             asset_max_bytes=config.asset_max_bytes,
@@ -71,6 +75,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )
+        library = Library(PostgresShelf(pool, config.retention_days), objects)
+        runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.check("database", store.active_jobs)
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
@@ -82,6 +88,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
             runtime.background(reconcile, "reconcile"),
             runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
+            runtime.background(library.keep(left.set), "retention"),
             runtime.background(consumer, "consumer"),
         ):
             yield

@@ -12,12 +12,15 @@ from google.protobuf import json_format, struct_pb2
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
+from moneyprinter.video.v1 import library_service_pb2 as library_pb
+from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator import deadletters
 from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
 from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
+from services.orchestrator.library import Library, Settings
 from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
@@ -113,7 +116,37 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
         asset = await self._videos.upload(access.user().id, lambda: names[0] if names else "", chunks())
         await context.send_initial_metadata((("x-http-code", "201"),))
-        return _asset(asset)
+        return pb.UploadAssetResponse(**_asset(asset))
+
+
+class LibraryServicer(library_grpc.LibraryServiceServicer):
+    """The public service for what an account keeps."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def ListAssets(self, request: library_pb.ListAssetsRequest, context: Any) -> library_pb.ListAssetsResponse:
+        assets, next_page = await self._library.page(access.user().id, request.page_size, request.page_token)
+        return library_pb.ListAssetsResponse(
+            assets=[library_pb.Asset(**_asset(asset), create_time=timestamp(asset.create_time)) for asset in assets],
+            next_page_token=next_page,
+        )
+
+    async def DeleteAsset(self, request: library_pb.DeleteAssetRequest, context: Any) -> library_pb.DeleteAssetResponse:
+        await self._library.delete(access.user().id, request.asset_id)
+        return library_pb.DeleteAssetResponse()
+
+    async def GetSettings(self, request: library_pb.GetSettingsRequest, context: Any) -> library_pb.GetSettingsResponse:
+        settings = await self._library.shelf.settings(access.user().id)
+        return library_pb.GetSettingsResponse(
+            settings=library_pb.LibrarySettings(retention_days=settings.retention_days)
+        )
+
+    async def UpdateSettings(
+        self, request: library_pb.UpdateSettingsRequest, context: Any
+    ) -> library_pb.UpdateSettingsResponse:
+        await self._library.shelf.choose(access.user().id, Settings(request.settings.retention_days))
+        return library_pb.UpdateSettingsResponse(settings=request.settings)
 
 
 class OrchestratorServicer(inner_grpc.OrchestratorServiceServicer):
@@ -319,13 +352,13 @@ def _letter(letter: DeadLetter) -> pb.DeadLetter:
     )
 
 
-def _asset(asset: Asset) -> pb.UploadAssetResponse:
-    return pb.UploadAssetResponse(
-        asset_id=asset.id,
-        filename=asset.filename,
-        size_bytes=asset.object.size_bytes,
-        sha256=asset.object.sha256,
-    )
+def _asset(asset: Asset) -> dict[str, Any]:
+    return {
+        "asset_id": asset.id,
+        "filename": asset.filename,
+        "size_bytes": asset.object.size_bytes,
+        "sha256": asset.object.sha256,
+    }
 
 
 def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:

@@ -91,6 +91,8 @@ class Videos:
     check_voice: Callable[[str], Awaitable[None]]
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
+    estimate: Callable[[float, str], Awaitable[timedelta]]
+    """How long a job takes that is expected to take so many seconds, in a quality (`Estimates.duration`)."""
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
     """Makes an id that was never there: `new_id("vid")` is `vid_...`."""
@@ -105,14 +107,15 @@ class Videos:
         Raises InvalidArgument or NotFound with the wrong field, Conflict when the key was used for another request.
         """
         request = await self._checked(user_id, wish)
-        now = self.now()
+        now, work = self.now(), _work(request)
         job = Job(
             id=self.new_id("vid"),
             user_id=user_id,
             request=request,
             status="processing",
             create_time=now,
-            estimated_completion=now + _expected(request),
+            estimated_completion=now + await self.estimate(work, request.quality),
+            work_seconds=work,
             priority=priority or "normal",
             wish=written,
         )
@@ -191,7 +194,8 @@ class Videos:
     async def retry(self, user_id: str, job_id: str) -> Job:
         """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
         was = await self.find(user_id, job_id)
-        job = await self.store.retry(job_id, user_id, self.now() + _expected(was.request))
+        left = await self.estimate(_work(was.request), was.request.quality)
+        job = await self.store.retry(job_id, user_id, self.now() + left)
         if job is None:
             raise _no_video(job_id)
         if job.status != "processing" or job.base_attempt == was.base_attempt:
@@ -306,7 +310,7 @@ class Videos:
                 raise InvalidArgument("the file is empty; send its bytes as the body", reason="ASSET_EMPTY")
 
         stored = await self.objects.put(f"{self.asset_folder}/{asset_id}", counted())
-        asset = Asset(asset_id, user_id, filename() or asset_id, stored)
+        asset = Asset(asset_id, user_id, filename() or asset_id, stored, self.now())
         await self.store.add_asset(asset)
         return asset
 
@@ -320,10 +324,10 @@ def content_type(name: str) -> str:
     return CONTENT_TYPES[name.rpartition(".")[2]]
 
 
-def _expected(request: VideoRequest) -> timedelta:
+def _work(request: VideoRequest) -> float:
+    """What a job is expected to take when nothing else runs, in seconds."""
     text = request.script or " ".join(clip.script for clip in request.clips) or None
-    seconds = requests.expected_seconds(request.title, text, request.width, request.height, request.quality)
-    return timedelta(seconds=seconds)
+    return requests.expected_seconds(request.title, text, request.width, request.height, request.quality)
 
 
 def _no_video(job_id: str) -> NotFound:

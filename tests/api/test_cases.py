@@ -50,6 +50,7 @@ CREATE, REVISE, UPLOAD = "VideoService/CreateVideo", "VideoService/ReviseVideo",
 GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
+ASSETS, UNUSED, CHOOSE = "LibraryService/ListAssets", "LibraryService/DeleteAsset", "LibraryService/UpdateSettings"
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 NONE = {"job_id": "vid_none"}
 
@@ -99,6 +100,16 @@ CASES = [
     Case("an upload", UPLOAD, {"filename": "a.mp4", "data": b"bytes"}, 201, "OK"),
     Case("an upload of nothing", UPLOAD, {"filename": "a.mp4", "data": b""}, 400, "INVALID_ARGUMENT", "ASSET_EMPTY"),
     wrong("a name too long", UPLOAD, {"filename": "x" * 256, "data": b"bytes"}, "filename"),
+    Case("the uploads", ASSETS, {"page_size": 1}, 200, "OK"),
+    wrong("a page of uploads too large", ASSETS, {"page_size": 101}, "page_size"),
+    Case("no such upload", UNUSED, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
+    Case("what the account chose", "LibraryService/GetSettings", {}, 200, "OK"),
+    Case("a choice", CHOOSE, {"settings": {"retention_days": 0}}, 200, "OK"),
+    wrong("a time that never was", CHOOSE, {"settings": {"retention_days": -1}}, "settings.retention_days"),
+    *(
+        Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        for called, fields in ((ASSETS, {}), (UNUSED, {"asset_id": "ast_1"}), (CHOOSE, {"settings": {}}))
+    ),
     Case("the keys of tokens", "UserService/ListSigningKeys", {}, 200, "OK", caller=NOBODY),
     Case("the health", "MonitoringService/GetHealth", {}, 200, "OK", caller=NOBODY),
     wrong("sign-in with nothing", SIGN_IN, {}, "username", "password"),
@@ -147,7 +158,7 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ("GET", "/videosx", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/api/v2/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("DELETE", "/v1/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
-    ("GET", "/v1/assets", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
+    ("PATCH", "/v1/assets", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
     ("POST", "/openapi.json", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
     ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "page_sze"'),
     ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'invalid value "three"'),

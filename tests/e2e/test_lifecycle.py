@@ -126,3 +126,21 @@ async def test_what_failed_is_looked_after_from_the_command_line(platform: Runni
     code, said = await moneyprinter("delete", job_id, *at)
     assert (code, "is deleted" in said) == (0, True), said
     assert (await platform.http.get(f"/v1/dead-letters/{job_id}")).status_code == 404
+
+
+async def test_uploads_and_how_long_they_are_kept_are_looked_after_from_the_command_line(
+    platform: RunningPlatform, clip: Path
+) -> None:
+    asset = await upload(platform, clip)
+    at = ("--data", platform.data)
+    code, said = await moneyprinter("uploads", "list", *at)
+    assert (code, asset in said, clip.name in said) == (0, True, True), said
+    [stored] = files_of(platform.data, asset)
+    code, said = await moneyprinter("uploads", "delete", asset, *at)
+    assert (code, "is deleted" in said) == (0, True), said
+    assert not stored.exists()
+    code, said = await moneyprinter("uploads", "delete", asset, *at)
+    assert (code, "there is no asset" in said) == (1, True), said
+    for arguments, kept in ((("30",), "30 days"), ((), "30 days"), (("0",), "until they are deleted")):
+        code, said = await moneyprinter("retention", *arguments, *at)
+        assert (code, kept in said) == (0, True), said

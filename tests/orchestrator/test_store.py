@@ -321,7 +321,7 @@ async def test_a_job_that_nobody_works_on_is_queued_again(store: Store) -> None:
 
 
 async def test_assets_are_found_by_their_owner_alone(store: Store) -> None:
-    asset = Asset("ast_1", "user_1", "walk.mp4", stored("assets/ast_1"))
+    asset = Asset("ast_1", "user_1", "walk.mp4", stored("assets/ast_1"), datetime.now(UTC))
     await store.add_asset(asset)
     assert await store.assets("user_1", ["ast_1", "ast_2"]) == {"ast_1": asset}
     assert await store.assets("user_2", ["ast_1"]) == {}

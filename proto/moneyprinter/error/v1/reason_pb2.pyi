@@ -96,6 +96,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The upload is larger than the platform takes."""
     REASON_ASSET_EMPTY: _Reason.ValueType  # 45
     """The upload held no bytes."""
+    REASON_ASSET_IN_USE: _Reason.ValueType  # 59
+    """A job that is made of the upload has not ended."""
     REASON_FILE_NOT_FOUND: _Reason.ValueType  # 46
     """The video has no file of that name."""
     REASON_VIDEO_CANCELLED: _Reason.ValueType  # 47
@@ -232,6 +234,8 @@ REASON_ASSET_TOO_LARGE: Reason.ValueType  # 44
 """The upload is larger than the platform takes."""
 REASON_ASSET_EMPTY: Reason.ValueType  # 45
 """The upload held no bytes."""
+REASON_ASSET_IN_USE: Reason.ValueType  # 59
+"""A job that is made of the upload has not ended."""
 REASON_FILE_NOT_FOUND: Reason.ValueType  # 46
 """The video has no file of that name."""
 REASON_VIDEO_CANCELLED: Reason.ValueType  # 47

@@ -1,0 +1,94 @@
+"""Estimates follow what jobs took on this machine, and what waits before them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from moneyprinter.errors import Unavailable
+from services.orchestrator.ended import PostgresPast
+from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, pace
+from services.orchestrator.jobs import Job, Tally
+from services.orchestrator.postgres import PostgresStore
+from services.runtime import db
+from tests.databases import Databases
+from tests.orchestrator.samples import RESULT, job
+
+
+class Told:
+    """A past that is told."""
+
+    def __init__(self, lately: Lately) -> None:
+        self.answer: Lately | Unavailable = lately
+        self.asked = 0
+
+    async def lately(self) -> Lately:
+        self.asked += 1
+        if isinstance(self.answer, Unavailable):
+            raise self.answer
+        return self.answer
+
+
+async def test_without_a_past_a_job_takes_what_is_expected() -> None:
+    assert await Estimates(Told(Lately())).duration(30.0, "standard") == timedelta(seconds=30)
+
+
+async def test_what_jobs_took_says_what_the_next_takes() -> None:
+    past = [PastJob("standard", 30.0, 15.0)] * 5 + [PastJob("high", 30.0, 90.0)] * 5
+    estimates = Estimates(Told(Lately(past)))
+    assert await estimates.duration(20.0, "standard") == timedelta(seconds=10)
+    assert await estimates.duration(20.0, "high") == timedelta(seconds=60)
+
+
+def test_the_jobs_most_like_it_count() -> None:
+    short, long = [PastJob("draft", 5.0, 10.0)] * 20, [PastJob("draft", 500.0, 250.0)] * 20
+    assert pace([*short, *long], 6.0, "draft") == 2.0
+    assert pace([*short, *long], 400.0, "draft") == 0.5
+    assert pace([*short, *long], 400.0, "high") == 0.5, "of other qualities when there is none"
+
+
+def test_one_that_was_slow_does_not_count() -> None:
+    assert pace([PastJob("draft", 10.0, 10.0)] * 5 + [PastJob("draft", 10.0, 9000.0)], 10.0, "draft") == 1.0
+
+
+async def test_what_waits_comes_first() -> None:
+    estimates = Estimates(Told(Lately([PastJob("draft", 10.0, 5.0)], waiting_seconds=120.0, running=2)))
+    assert await estimates.duration(20.0, "draft") == timedelta(seconds=(60 + 20) / 2)
+
+
+async def test_the_past_is_read_now_and_then_and_may_be_away() -> None:
+    now = [0.0]
+    past = Told(Lately([PastJob("draft", 10.0, 20.0)]))
+    estimates = Estimates(past, lambda: now[0])
+    for _ in range(3):
+        await estimates.duration(10.0, "draft")
+    assert past.asked == 1
+    past.answer = Unavailable("away", reason="SERVICE_UNAVAILABLE")
+    now[0] = 2 * FRESH_SECONDS
+    assert await estimates.duration(10.0, "draft") == timedelta(seconds=20), "what was known holds"
+    assert past.asked == 2
+
+
+@pytest.mark.parametrize("running", [0, 1])
+async def test_the_database_knows_the_past(postgres: Databases, running: int) -> None:
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        began = datetime.now(UTC)
+        now = [began]
+        store = PostgresStore(pool, lambda: None, now=lambda: now[0])
+        await store.create(_job(40.0))
+        taken = await store.take(timedelta(seconds=10))
+        assert taken is not None
+        now[0] += timedelta(seconds=30)
+        await store.complete(taken, RESULT, taken.stages, Tally())
+        for _ in range(2):
+            await store.create(_job(15.0))
+        if running:
+            await store.take(timedelta(seconds=10))
+        lately = await PostgresPast(pool).lately()
+    assert lately == Lately([PastJob("draft", 40.0, 30.0)], 15.0 * (2 - running), running)
+
+
+def _job(work_seconds: float) -> Job:
+    return replace(job(), work_seconds=work_seconds)
