@@ -35,6 +35,9 @@ T = TypeVar("T")
 # After so long, whoever worked on a job that was ended elsewhere has noticed.
 STOPPING = timedelta(seconds=10)
 
+# What a step gave so long ago may have been cleared out of the store since; the step looks for itself.
+STEPS_GOOD = timedelta(days=14)
+
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
 # A job that another instance is just taking is passed over.
@@ -260,6 +263,9 @@ class PostgresStore:
             )
             (row,) = await cursor.fetchall()
             await attempts.unbury(connection, job_id, self._now())
+            await connection.execute(
+                "DELETE FROM steps WHERE job_id = %s AND finish_time < %s", (job_id, self._now() - STEPS_GOOD)
+            )
             await queue(connection, job_id, str(row["attempt"]))
         self._committed()
         return rows.job(row)

@@ -6,8 +6,9 @@ import asyncio
 import errno
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
@@ -18,6 +19,11 @@ from moneyprinter.errors import NotFound, ResourceExhausted, Unavailable
 
 PART_BYTES = 5 * 1024 * 1024
 PARTS_AT_ONCE = 2
+
+CACHE = "cache/"
+"""The first part of the names of what can be made again: it is kept for as long as somebody asks for it."""
+# That it was asked for is noted no more often than this.
+NOTED_SECONDS = 3600.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -44,7 +50,15 @@ class StoreBlobs:
         """The last bytes, and the size of all."""
         with _errors(name):
             found = await obstore.get_async(self._store, name, options={"range": {"suffix": length}})
+            if name.startswith(CACHE) and time.time() - found.meta["last_modified"].timestamp() > NOTED_SECONDS:
+                await self._note(name)
             return bytes(await found.bytes_async()), found.meta["size"]
+
+    async def _note(self, name: str) -> None:
+        """Note that a blob of the cache was asked for. Buckets have rules of their own for what is old."""
+        if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            with suppress(FileNotFoundError):
+                await asyncio.to_thread(os.utime, Path(self._store.prefix) / name)
 
     async def read(self, name: str, start: int, length: int) -> memoryview:
         """The bytes from `start`."""
@@ -71,6 +85,18 @@ def _harden(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+async def expire(root: Path, before: float) -> None:
+    """Remove what of the cache below `root` was last asked for `before` a time; it is made again when it is needed."""
+
+    def remove() -> None:
+        for path in (root / CACHE).rglob("*!"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+
+    await asyncio.to_thread(remove)
 
 
 async def sweep(root: Path, before: float) -> None:

@@ -17,5 +17,8 @@ class Config(Settings):
 
     root: Path = Path("/var/lib/moneyprinter/storage")
     """The folder of the encrypted objects."""
+    cache_days: float = Field(30.0, ge=0)
+    """How long speech, segments and other things that can be made again are kept after they were last asked for;
+    0: for ever."""
     max_calls: int = Field(100, ge=1)
     """How many calls are served at once; each may hold some 15 MB."""

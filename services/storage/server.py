@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -14,13 +15,14 @@ from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime, connected
 from services.storage import master_key, objects
-from services.storage.blobs import StoreBlobs, sweep
+from services.storage.blobs import StoreBlobs, expire, sweep
 from services.storage.config import Config
 from services.storage.sealing import SealedBoxes
 from services.storage.servicer import StorageServicer
 
 # Longer than any put may take.
 ABANDONED_SECONDS = 2 * 3600.0
+EXPIRE_SECONDS = 3600.0
 
 
 @asynccontextmanager
@@ -37,5 +39,15 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.max_calls = config.max_calls
     runtime.check("storage", lambda: objects.probe(blobs, boxes, uuid.uuid4().hex))
     runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, boxes))
-    async with runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"):
+    async with (
+        runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"),
+        runtime.background(_expire(config), "cache"),
+    ):
         yield
+
+
+async def _expire(config: Config) -> None:
+    """Remove what nobody asks for any more, now and then, until cancelled."""
+    while config.cache_days:
+        await expire(config.root, time.time() - config.cache_days * 86400)
+        await asyncio.sleep(EXPIRE_SECONDS)

@@ -13,7 +13,7 @@ from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
 from services.orchestrator.ended import PostgresLeftovers
-from services.orchestrator.jobs import Asset, Job, Tally
+from services.orchestrator.jobs import Asset, Job, Picture, Tally
 from services.orchestrator.kept import PostgresShelf
 from services.orchestrator.library import Library, Settings
 from services.orchestrator.postgres import PostgresStore
@@ -136,6 +136,24 @@ async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> No
     await library.delete("user_1", asset.id)
     assert objects.removed == [asset.object.key]
     assert await store.assets("user_1", [asset.id]) == {}
+
+
+async def test_what_was_made_long_ago_is_made_again_when_a_job_is_retried(pool: Pool) -> None:
+    now = [datetime.now(UTC)]
+    store = PostgresStore(pool, lambda: None, now=lambda: now[0])
+    for days, kept in ((13, {"mix"}), (15, set[str]())):
+        made = job()
+        await store.create(made)
+        taken = await store.take(timedelta(seconds=10))
+        assert taken is not None
+        await store.record(taken, "mix", Picture, Picture(stored("cache/mix"), 1))
+        await store.cancel(made.id, "user_1")
+        now[0] += timedelta(days=days)
+        retried = await store.retry(made.id, "user_1", now[0])
+        now[0] -= timedelta(days=days)
+        assert retried is not None
+        assert await store.step_names(retried) == kept
+        await store.delete(made.id, "user_1")
 
 
 async def test_users_see_and_choose_what_is_their_own(postgres: Databases, nats_url: str, mesh: Mesh) -> None:

@@ -13,7 +13,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from moneyprinter import errors
 from services.storage import objects
-from services.storage.blobs import StoreBlobs, sweep
+from services.storage.blobs import StoreBlobs, expire, sweep
 from services.storage.objects import CHUNK_BYTES, Header, Object, Trailer
 from services.storage.sealing import MasterKey, SealedBoxes
 from tests.stored import files_of_at_most
@@ -343,3 +343,16 @@ async def test_what_a_dead_process_left_is_swept(local: StoreBlobs, root: Path) 
     os.utime(old, (1000.0, 1000.0))
     await sweep(root, before=2000.0)
     assert files(root) == ["b!#1", "jobs/vid_1/video.mp4!"]
+
+
+async def test_what_can_be_made_again_is_kept_for_as_long_as_it_is_asked_for(root: Path) -> None:
+    blobs = StoreBlobs(LocalStore(root))
+    keys = ("cache/audio/asked", "cache/audio/forgotten", "jobs/vid_1/video.mp4")
+    for key in keys:
+        await put(blobs, b"sound", key)
+        os.utime(root / f"{key}!", (1000.0, 1000.0))
+    await objects.head(blobs, BOXES, "cache/audio/asked")
+    await expire(root, before=2000.0)
+    assert files(root) == ["cache/audio/asked!", "jobs/vid_1/video.mp4!"]
+    with pytest.raises(errors.NotFound):
+        await objects.head(blobs, BOXES, "cache/audio/forgotten")
