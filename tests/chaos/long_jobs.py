@@ -174,12 +174,24 @@ async def many(folder: Path, times: int) -> str:
         completed = states.count("completed")
         figures = (
             f"{completed}/{times} completed in {took:.0f} s; status p95 {p95 * 1000:.0f} ms; progress of users when"
-            f" half was done: {min(shares or [0]):.0f} to {max(shares or [0]):.0f} %"
+            f" half was done: {min(shares or [0]):.0f} to {max(shares or [0]):.0f} %; {await _estimates(here)}"
         )
         assert completed >= 0.99 * times, figures
         assert p95 <= 0.2, figures
         assert shares and max(shares) <= 3 * min(shares), figures
         return figures
+
+
+async def _estimates(here: World) -> str:
+    """How far off the estimates were that the jobs were accepted with."""
+    rows = await here.rows(
+        "SELECT abs(extract(epoch FROM promised_time - end_time)) / extract(epoch FROM end_time - create_time)"
+        " FROM jobs WHERE status = 'completed' ORDER BY create_time"
+    )
+    errors = [float(error) for (error,) in rows]
+    halves = errors[: len(errors) // 2], errors[len(errors) // 2 :]
+    first, second = (100 * sorted(half)[len(half) // 2] for half in halves)
+    return f"estimates off by {first:.0f} and {second:.0f} % (median of the first and second half)"
 
 
 async def _shares(here: World, owners: dict[str, str]) -> list[float] | None:
