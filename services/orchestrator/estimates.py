@@ -56,6 +56,8 @@ class Estimates:
         self._clock = clock
         self._lately = Lately()
         self._read_at = -math.inf
+        # What was created here since then.
+        self._added_seconds = 0.0
 
     async def duration(self, work_seconds: float, quality: str) -> timedelta:
         """How long a job that is created now will take, until it has ended."""
@@ -64,8 +66,10 @@ class Estimates:
             # Without the others, the job is expected to be alone.
             with suppress(Unavailable):
                 self._lately = await self._past.lately()
+                self._added_seconds = 0.0
         lately = self._lately
-        before = lately.waiting_seconds / max(1, lately.running)
+        before = (lately.waiting_seconds + self._added_seconds) / max(1, lately.running)
+        self._added_seconds += work_seconds
         return timedelta(seconds=(before + work_seconds) * pace(lately.past, work_seconds, quality))
 
 

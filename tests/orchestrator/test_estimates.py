@@ -39,7 +39,7 @@ async def test_what_jobs_took_says_what_the_next_takes() -> None:
     past = [PastJob("standard", 30.0, 15.0)] * 5 + [PastJob("high", 30.0, 90.0)] * 5
     estimates = Estimates(Told(Lately(past)))
     assert await estimates.duration(20.0, "standard") == timedelta(seconds=10)
-    assert await estimates.duration(20.0, "high") == timedelta(seconds=60)
+    assert await Estimates(Told(Lately(past))).duration(20.0, "high") == timedelta(seconds=60)
 
 
 def test_the_jobs_most_like_it_count() -> None:
@@ -56,6 +56,7 @@ def test_one_that_was_slow_does_not_count() -> None:
 async def test_what_waits_comes_first() -> None:
     estimates = Estimates(Told(Lately([PastJob("draft", 10.0, 5.0)], waiting_seconds=120.0, running=2)))
     assert await estimates.duration(20.0, "draft") == timedelta(seconds=(60 + 20) / 2)
+    assert await estimates.duration(20.0, "draft") == timedelta(seconds=(70 + 20) / 2), "the one before, too"
 
 
 async def test_the_past_is_read_now_and_then_and_may_be_away() -> None:
@@ -67,7 +68,8 @@ async def test_the_past_is_read_now_and_then_and_may_be_away() -> None:
     assert past.asked == 1
     past.answer = Unavailable("away", reason="SERVICE_UNAVAILABLE")
     now[0] = 2 * FRESH_SECONDS
-    assert await estimates.duration(10.0, "draft") == timedelta(seconds=20), "what was known holds"
+    known = await estimates.duration(10.0, "draft")
+    assert known == timedelta(seconds=(30 + 10) * 2), "what was known holds"
     assert past.asked == 2
 
 
