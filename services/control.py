@@ -1,16 +1,29 @@
-"""Control: cancel, retry and delete videos and uploads from the command line, and see what failed."""
+"""Control: videos, uploads and the audit trail by the command line: cancel, retry, delete, see what failed, verify."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.make import signed_in
+from services.embedded import folder
+from services.make import WrongRequest, signed_in
+
+# What the last verification of a folder's trail told.
+VERIFIED = "audit-verified"
+
+FAULTS = {
+    "REMOVED": "is missing",
+    "CHANGED": "is not the one that was written there",
+    "FORGED": "was not written by this platform",
+    "CUT": "was there once, and is missing: the end of the trail was removed",
+}
 
 
 async def cancel(data: Path, job_id: str, console: Console) -> None:
@@ -94,3 +107,64 @@ async def retention(data: Path, days: int | None, console: Console) -> None:
             await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=chosen))
         kept = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.retention_days
     console.print(f"Videos and uploads are kept for {kept} days." if kept else "They are kept until they are deleted.")
+
+
+async def show_audit(data: Path, wanted: audit.ListAuditRecordsRequest, limit: int, console: Console) -> None:
+    """Print the newest records of the audit trail that fit, a line each."""
+    shown = 0
+    async with signed_in(data) as client:
+        while shown < limit:
+            wanted.page_size = min(limit - shown, 500)
+            page = await client.audit.ListAuditRecords(wanted)
+            for record in page.records:
+                console.print(_line(record))
+            shown += len(page.records)
+            if not page.next_page_token:
+                break
+            wanted.page_token = page.next_page_token
+    if not shown:
+        console.print("There is nothing of that kind.")
+
+
+def _line(record: audit.AuditRecord) -> str:
+    event = record.event
+    when = event.time.ToDatetime().isoformat(timespec="milliseconds")
+    by = event.actor or "nobody known"
+    what = f"{event.action} {event.target}" if event.target else event.action
+    if event.action == "call":
+        what = f"call {event.method}"
+    where = f" from {event.address}" if event.address else ""
+    ended = "" if event.result == "OK" else f" [red]{escape(event.result)}[/]"
+    more = " ".join(f"{name}={value}" for name, value in sorted(event.details.items()))
+    return (
+        f"{record.number} {when}Z [bold]{escape(what)}[/]{ended} by {escape(by)}{escape(where)} {escape(more)}".rstrip()
+    )
+
+
+async def verify_audit(data: Path, known: str, console: Console) -> bool:
+    """Verify the audit trail, print what was found, and say whether it is intact.
+
+    `known` is what a former verification printed, `COUNT:HASH`; without it, what the last one on this folder did.
+    """
+    file = data / VERIFIED
+    request = _known(known or (file.read_text().strip() if file.exists() else ""))
+    async with signed_in(data) as client:
+        found = await client.audit.VerifyAuditTrail(request)
+    if not found.intact:
+        console.print(f"[bold red]The audit trail is broken:[/] record {found.fault_number} {FAULTS[found.fault]}.")
+        console.print(f"The {found.record_count} records before it are as they were written.")
+        return False
+    console.print(f"The audit trail is intact: [bold]{found.record_count}:{found.head_hash}[/]")
+    if request.known_count:
+        console.print(f"It holds what it held when {request.known_count} records were verified.")
+    folder.write_private(file, f"{found.record_count}:{found.head_hash}\n".encode())
+    return True
+
+
+def _known(text: str) -> audit.VerifyAuditTrailRequest:
+    if not text:
+        return audit.VerifyAuditTrailRequest()
+    count, _, head = text.partition(":")
+    if not re.fullmatch(r"[0-9]{1,18}", count) or not re.fullmatch(r"[0-9a-f]{64}", head):
+        raise WrongRequest(f"{text!r} is nothing that `moneyprinter audit verify` printed: give COUNT:HASH")
+    return audit.VerifyAuditTrailRequest(known_count=int(count), known_hash=head)

@@ -10,8 +10,8 @@
 
 A machine signs in with an API key: `Client(address, api_key=...)`; the key is traded for tokens as they are needed.
 
-Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.users`, `client.account` and
-`client.administration` are the generated stubs, for everything that has no method here.
+Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.users`, `client.account`,
+`client.administration` and `client.audit` are the generated stubs, for everything that has no method here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from google.api import httpbody_pb2
 from moneyprinter import calls, errors
 from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
 from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
+from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
@@ -75,6 +76,7 @@ class Client:
         self.users = users_grpc.UserServiceStub(self._channel)
         self.account = account_grpc.AccountServiceStub(self._channel)
         self.administration = administration_grpc.AdministrationServiceStub(self._channel)
+        self.audit = audit_grpc.AuditServiceStub(self._channel)
 
     async def __aenter__(self) -> Client:
         try:

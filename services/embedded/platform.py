@@ -234,7 +234,14 @@ async def _in_processes(
         await _at_once(stack.enter_async_context(running) for stack, running in stacks)
         yield asyncio.get_running_loop().create_future()
     finally:
-        await asyncio.gather(*(stack.aclose() for stack, _ in stacks))
+        # Those of the user service last: the others have something to tell the audit trail while they stop.
+        for last in (False, True):
+            ending = (
+                stack.aclose()
+                for (stack, _), (service, _, _) in zip(stacks, wanted, strict=True)
+                if (service == "user") is last
+            )
+            await asyncio.gather(*ending)
 
 
 def _in_process(

@@ -1,26 +1,40 @@
-"""Access: who is calling, and whether the contract lets it.
+"""Access: who is calling, whether the contract lets it, and what the audit trail is told of it.
 
 A peer is known by the SPIFFE id of its certificate; a user by the token that the call carries. The
 method's rule (`moneyprinter.access.v1`) says which workloads may call it and which role the user must
-hold, `*` for any user. A method without a rule is refused.
+hold, `*` for any user. A method without a rule is refused. The rule also says what a call is in the audit
+trail, which the user service keeps; refusals are told of every method.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import time
-from collections.abc import Awaitable, Callable
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache, reduce
+from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 import jwt
+import structlog
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from moneyprinter import contract
-from moneyprinter.errors import Error, PermissionDenied, Unauthenticated
-from services.runtime import tls
+from moneyprinter.errors import Error, InvalidArgument, PermissionDenied, Unauthenticated
+from moneyprinter.user.v1.audit_service_pb2 import AuditEvent
+from services.runtime import telemetry, tls
 from services.runtime.config import RuntimeConfig
+
+log = structlog.get_logger()
 
 # Answered for every workload of the mesh: they say nothing of any user.
 _FOR_EVERY_WORKLOAD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
@@ -30,6 +44,19 @@ KEYS_SECONDS = 60.0
 # One token and nothing beside it: parsers differ in what they make of anything else. A token of ours is far shorter.
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)", re.ASCII)
 MAX_TOKEN = 4096
+
+# Events of the audit trail are sent together that come within this time.
+FLUSH_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+BATCH = 500
+# How many wait while the user service is away; of further ones, only their number is told.
+MAX_WAITING = 10_000
+DRAIN_SECONDS = 5.0
+
+# What a failed call of a user's named is told only if it looks like an id of ours: people type all kinds of things.
+_ID = re.compile(r"[a-z]{1,16}_[0-9A-Za-z]{1,64}")
+_RESULT = re.compile(r"[A-Z0-9_]{1,64}")
+MAX_TEXT = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +71,8 @@ class User:
 
 _caller: ContextVar[str] = ContextVar("caller")
 _user: ContextVar[User] = ContextVar("user")
+_identity: ContextVar[str] = ContextVar("identity", default="")
+"""What the peer's certificate calls it, whether or not that is a workload of ours."""
 
 
 def caller() -> str:
@@ -94,6 +123,7 @@ class Access:
 
     async def admit(self, method: str, auth_context: dict[str, list[bytes]], metadata: dict[str, str]) -> None:
         """Let a call pass, and remember its caller and user; raise when the contract does not allow it."""
+        _identity.set(_claimed(auth_context))
         caller = self.peer(auth_context)
         _caller.set(caller)
         if method.startswith(_FOR_EVERY_WORKLOAD):
@@ -104,7 +134,12 @@ class Access:
         if caller not in rule.callers and "*" not in rule.callers:
             raise PermissionDenied(f"{caller} may not call {method}", reason="CALLER_NOT_ALLOWED")
         if rule.role:
-            _user.set(await self._authorized(metadata.get("authorization", ""), rule.role))
+            found = await self._user(metadata.get("authorization", ""))
+            _user.set(found)
+            if rule.role not in ("*", *found.roles):
+                raise PermissionDenied(
+                    f"this needs the role {rule.role}; ask an administrator for it", reason="ROLE_MISSING"
+                )
 
     def peer(self, auth_context: dict[str, list[bytes]]) -> str:
         """The workload at the other end."""
@@ -115,16 +150,13 @@ class Access:
                 return caller
         raise Unauthenticated("the peer's certificate names no workload of this mesh", reason="PEER_UNIDENTIFIED")
 
-    async def _authorized(self, authorization: str, role: str) -> User:
+    async def _user(self, authorization: str) -> User:
         match = _BEARER.fullmatch(authorization)
         if match is None or len(match[1]) > MAX_TOKEN:
             raise Unauthenticated("sign in first: the call carries no bearer token", reason="TOKEN_INVALID")
         claims = await self._verified(match[1])
         roles = claims.get("roles")
-        found = User(claims["sub"], tuple(roles) if isinstance(roles, list) else (), str(claims.get("sid", "")))
-        if role not in ("*", *found.roles):
-            raise PermissionDenied(f"this needs the role {role}; ask an administrator for it", reason="ROLE_MISSING")
-        return found
+        return User(claims["sub"], tuple(roles) if isinstance(roles, list) else (), str(claims.get("sid", "")))
 
     async def _verified(self, token: str) -> dict[str, Any]:
         try:
@@ -146,3 +178,222 @@ class Access:
             raise Unauthenticated("the token has expired; refresh it", reason="TOKEN_INVALID") from None
         except jwt.PyJWTError as failure:
             raise Unauthenticated(f"the token is not valid: {failure}", reason="TOKEN_INVALID") from None
+
+
+def _claimed(auth_context: dict[str, list[bytes]]) -> str:
+    return next((name.decode(errors="replace") for name in auth_context.get("peer_spiffe_id", [])), "")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the audit trail is told of a method's calls."""
+
+    action: str
+    always: bool
+    """Whether calls that succeed are told too."""
+    by_service: bool
+    for_user: bool
+    request: tuple[str, ...]
+    """The path to the target in the request; empty when it is not there."""
+    response: tuple[str, ...]
+    """The same in the answer."""
+
+
+@cache
+def _told(method: str) -> _Told:
+    rule = contract.rule(method)
+    if rule is None or not rule.HasField("audit"):
+        return _Told("call", False, False, bool(rule and rule.role), (), ())
+    side, *path = rule.audit.target.split(".")
+    paths = {side: tuple(path)}
+    return _Told(
+        action=rule.audit.action,
+        always=True,
+        by_service=rule.audit.by_service,
+        for_user=bool(rule.role),
+        request=paths.get("request", ()),
+        response=paths.get("response", ()),
+    )
+
+
+class Call:
+    """A call that is being served, and what the audit trail is told when it has ended."""
+
+    def __init__(self, outbox: Outbox, method: str, metadata: Mapping[str, Any], peer: str) -> None:
+        self.reached = False
+        """Whether the service has begun to serve it."""
+        self._outbox = outbox
+        self._method = method
+        self._told = _told(method)
+        self._metadata = metadata
+        self._peer = peer
+        self._target = ""
+
+    def requested(self, message: Message) -> None:
+        """See a message of the request, which keeps the contract's rules."""
+        if self._told.request and not self._target:
+            self._target = str(reduce(getattr, self._told.request, message))
+
+    def answered(self, message: Message) -> None:
+        """See a message of the answer."""
+        if self._told.response and not self._target:
+            self._target = str(reduce(getattr, self._told.response, message))
+
+    def ended(self, result: str, *, refused: bool = False) -> None:
+        """Tell how it ended: `OK` or the reason why not; `refused`: since it was not allowed."""
+        if not (self._told.always or refused) or (self._told.by_service and self.reached):
+            return
+        target = self._target
+        if self._told.for_user and result != "OK" and not _ID.fullmatch(target):
+            target = ""
+        from_gateway = _caller.get("") == "gateway"
+        address = self._metadata.get("x-client-address", "") if from_gateway else _host(self._peer)
+        self._outbox.tell(
+            self._outbox.event(self._told.action, target=target, result=result, address=address, method=self._method)
+        )
+
+
+def _host(peer: str) -> str:
+    """The address in gRPC's name of a peer: `ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+
+
+class Outbox:
+    """What this service has to tell the audit trail: it waits in memory until the user service has it on disk.
+
+    No call waits for it, and none fails because the user service is away. What waits when the process is killed is
+    lost: what came within FLUSH_SECONDS and the time of one send; while the user service is away, all that came
+    since, up to MAX_WAITING.
+    """
+
+    def __init__(
+        self, config: RuntimeConfig, service: str, send: Callable[[Sequence[AuditEvent]], Awaitable[object]]
+    ) -> None:
+        self.send = send
+        """Hands events over; returns when they are on disk, and may be called again with the same ones."""
+        self._config = config
+        self._service = service
+        self._waiting: deque[AuditEvent] = deque()
+        self._lost = 0
+        self._reached = False
+        self._any = asyncio.Event()
+
+    def event(
+        self,
+        action: str,
+        *,
+        target: str = "",
+        result: str,
+        address: str = "",
+        method: str = "",
+        actor: str | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> AuditEvent:
+        """What the running call is to the trail. `actor` is whoever makes it, unless another one is named."""
+        peer, found = _caller.get(""), _user.get(None)
+        if actor is None:
+            actor = found.id if found else tls.spiffe_id(self._config, peer) if peer else _identity.get()
+            if peer == "gateway" and not found:
+                # It calls for people; nobody has shown who it is.
+                actor = ""
+        return AuditEvent(
+            event_id=uuid.uuid4().hex,
+            time=_now(),
+            action=action,
+            actor=_text(actor),
+            credential=_text(found.session) if found else "",
+            peer=peer,
+            target=_text(target),
+            result=result if _RESULT.fullmatch(result) else "UNKNOWN",
+            address=_address(address),
+            trace_id=telemetry.trace_id(),
+            method=_text(method),
+            details={name: _text(value) for name, value in (details or {}).items()},
+        )
+
+    def tell(self, event: AuditEvent) -> None:
+        """Tell of an event, some time soon."""
+        if len(self._waiting) >= MAX_WAITING:
+            # The newest: nobody hides a deed by many others after it.
+            self._lost += 1
+        else:
+            self._waiting.append(event)
+        self._any.set()
+
+    async def keep(self, event: AuditEvent) -> None:
+        """Tell of an event now; if that cannot be, some time soon."""
+        try:
+            await self.send([event])
+        except Error as failure:
+            log.warning("audit event waits", service=self._service, reason=failure.reason)
+            self.tell(event)
+
+    async def run(self) -> None:
+        """Send what waits, again and again."""
+        pause = FLUSH_SECONDS
+        while True:
+            await self._any.wait()
+            # More come meanwhile, and go with it.
+            await asyncio.sleep(pause)
+            pause = FLUSH_SECONDS if await self._flush() else min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def drain(self) -> None:
+        """Send what waits, at the end. If it cannot be sent, it is lost, and the log says how much."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                # Where nobody ever took any, nobody will now.
+                while not await self._flush() and self._reached:  # noqa: ASYNC110  nothing tells us when
+                    await asyncio.sleep(FLUSH_SECONDS)
+        if lost := len(self._waiting) + self._lost:
+            log.error("audit events lost", service=self._service, events=lost)
+
+    async def _flush(self) -> bool:
+        """Send all that waits; false if the user service is away."""
+        while self._waiting:
+            batch = list(islice(self._waiting, BATCH))
+            try:
+                await self.send(batch)
+            except InvalidArgument as failure:
+                # A defect of ours, and no reason to keep all others from the trail for ever.
+                log.error("audit events refused", service=self._service, events=len(batch), error=failure.message)
+                self._lost += len(batch)
+                loss = []
+            except Error as failure:
+                log.debug("audit events wait", service=self._service, events=len(self._waiting), reason=failure.reason)
+                return False
+            else:
+                self._reached = True
+                loss = [self._loss()] if self._lost else []
+            for _ in batch:
+                self._waiting.popleft()
+            self._waiting.extend(loss)
+        self._any.clear()
+        return True
+
+    def _loss(self) -> AuditEvent:
+        """That events were lost is an event too."""
+        lost, self._lost = self._lost, 0
+        own = tls.spiffe_id(self._config, self._service)
+        return self.event("audit.lost", actor=own, result="LOST", details={"events": str(lost)})
+
+
+def _text(text: str) -> str:
+    """A text as the trail takes it: of one line, and not longer than needed."""
+    return text if text.isascii() and text.isprintable() and len(text) <= MAX_TEXT else _cut(text)
+
+
+def _cut(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_TEXT])
+
+
+def _address(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return ""
+
+
+def _now() -> Timestamp:
+    # To the microsecond, which is what databases keep.
+    nanoseconds = time.time_ns() // 1000 * 1000
+    return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)

@@ -1,7 +1,7 @@
 """Server: the one way in which a service starts, is called, and stops.
 
 `running(service, config)` opens what the service's `wire` opens, serves it over mTLS, and closes all of
-it in reverse. Every call passes the same chain, outermost first: telemetry, error mapping, peer
+it in reverse. Every call passes the same chain, outermost first: telemetry, error mapping and audit, peer
 identity, user, access rule, deadline, admission, and the contract's rules for each message.
 """
 
@@ -26,9 +26,9 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from moneyprinter import calls, contract
-from moneyprinter.errors import ResourceExhausted, Unavailable
+from moneyprinter.errors import PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable
 from moneyprinter.objects import Objects
-from moneyprinter.user.v1 import user_service_pb2, user_service_pb2_grpc
+from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 from services.runtime import access, channels, errors, telemetry, tls
 from services.runtime.config import ConfigError, RuntimeConfig, load
 from services.runtime.contract import check, reader
@@ -55,9 +55,18 @@ OPTIONS = (
 class Runtime:
     """What the wiring of a service is given."""
 
-    def __init__(self, service: str, config: RuntimeConfig, server: grpc.aio.Server, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        service: str,
+        config: RuntimeConfig,
+        server: grpc.aio.Server,
+        stack: AsyncExitStack,
+        outbox: access.Outbox,
+    ) -> None:
         self.service = service
         self.config = config
+        self.outbox = outbox
+        """What is told to the audit trail; the user service, which keeps it, sends it to itself."""
         self.port = 0
         """The port that it listens on."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -158,9 +167,10 @@ class Health(health_aio.HealthServicer):
 class Chain(grpc.aio.ServerInterceptor):
     """What every call passes before and after its handler."""
 
-    def __init__(self, service: str, decide: access.Access) -> None:
+    def __init__(self, service: str, decide: access.Access, outbox: access.Outbox) -> None:
         self._service = service
         self._access = decide
+        self._outbox = outbox
         self._active = 0
         self.runtime: Runtime | None = None
 
@@ -174,25 +184,31 @@ class Chain(grpc.aio.ServerInterceptor):
         )
         behaviour = getattr(handler, kind)
 
-        def checked(request: Any) -> Any:
+        def checked(request: Any, call: access.Call) -> Any:
             if handler.request_streaming:
-                return _checked_stream(request)
+                call.reached = True
+                return _checked_stream(request, call)
             check(request)
+            call.requested(request)
+            call.reached = True
             return request
 
         async def answer(request: Any, context: Any) -> Any:
-            async with self._call(method, metadata, context):
-                return await behaviour(checked(request), context)
+            async with self._call(method, metadata, context) as call:
+                response = await behaviour(checked(request, call), context)
+                call.answered(response)
+                return response
 
         async def stream(request: Any, context: Any) -> None:
             # Written here, not yielded: gRPC leaves the generator of a cancelled call to the garbage collector.
-            async with self._call(method, metadata, context):
-                responses = behaviour(checked(request), context)
+            async with self._call(method, metadata, context) as call:
+                responses = behaviour(checked(request, call), context)
                 if inspect.iscoroutine(responses):
                     await responses  # It writes by itself, as the health service's Watch does.
                     return
                 async with aclosing(responses):
                     async for response in responses:
+                        call.answered(response)
                         await context.write(response)
 
         make = getattr(grpc, f"{kind}_rpc_method_handler")
@@ -203,24 +219,28 @@ class Chain(grpc.aio.ServerInterceptor):
         )
 
     @asynccontextmanager
-    async def _call(self, method: str, metadata: dict[str, Any], context: Any) -> AsyncIterator[None]:
+    async def _call(self, method: str, metadata: dict[str, Any], context: Any) -> AsyncIterator[access.Call]:
         with (
             telemetry.traced(metadata.get(telemetry.TRACEPARENT)),
             telemetry.logged_call(self._service, method) as outcome,
         ):
+            call = access.Call(self._outbox, method, metadata, context.peer())
             try:
                 await self._access.admit(method, context.auth_context(), metadata)
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
                 channels.serve_until(seconds)
                 async with asyncio.timeout(seconds):
                     with self._admitted():
-                        yield
+                        yield call
+                call.ended("OK")
             except asyncio.CancelledError:
                 outcome["code"] = "CANCELLED"
+                call.ended("CANCELLED")
                 raise
             except Exception as failure:
                 error = errors.typed(failure)
                 outcome.update(code=type(error).__name__, reason=error.reason)
+                call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
                 await errors.abort(context, error)
 
     @contextmanager
@@ -246,9 +266,10 @@ def _combined(metadata: Any) -> dict[str, Any]:
     return found
 
 
-async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _checked_stream(requests: AsyncIterator[Any], call: access.Call) -> AsyncIterator[Any]:
     async for request in requests:
         check(request)
+        call.requested(request)
         yield request
 
 
@@ -271,17 +292,21 @@ async def running(
         wire, settings = _find(service, settings)
     _clear_scratch(config, service)
     async with AsyncExitStack() as stack:
-        decide = access.Access(config, keys or _user_service_keys(config, service, stack))
-        chain = Chain(service, decide)
+        channel = channels.connect(config, service, "user", "moneyprinter.user.v1.UserService")
+        stack.push_async_callback(channel.close)
+        decide = access.Access(config, keys or _user_service_keys(channel))
+        outbox = access.Outbox(config, service, _user_service_trail(channel))
+        chain = Chain(service, decide, outbox)
         server = grpc.aio.server(interceptors=(chain,), options=OPTIONS)
         address = f"{config.bind}:{config.ports[service]}"
         try:
             port = server.add_secure_port(address, tls.certificates(config, service).server())
         except RuntimeError:
             raise ConfigError(f"{service} cannot listen on {address}: the port is in use") from None
-        runtime = chain.runtime = Runtime(service, config, server, stack)
+        runtime = chain.runtime = Runtime(service, config, server, stack, outbox)
         runtime.port = port
         await stack.enter_async_context(wire(settings, runtime))
+        await stack.enter_async_context(_told(runtime))
         decide.keys = keys or runtime.keys or decide.keys
         health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
         if config.reflection:
@@ -311,9 +336,26 @@ def _find(service: str, settings: Any) -> tuple[Wire, Any]:
     return wire, settings
 
 
-def _user_service_keys(config: RuntimeConfig, service: str, stack: AsyncExitStack) -> access.Keys:
-    channel = channels.connect(config, service, "user", "moneyprinter.user.v1.UserService")
-    stack.push_async_callback(channel.close)
+@asynccontextmanager
+async def _told(runtime: Runtime) -> AsyncIterator[None]:
+    """Tell the audit trail what happens while the context is open, to the last."""
+    try:
+        async with runtime.background(runtime.outbox.run(), "audit"):
+            yield
+    finally:
+        await runtime.outbox.drain()
+
+
+def _user_service_trail(channel: calls.TypedChannel) -> Callable[[Sequence[Any]], Awaitable[object]]:
+    stub = audit_service_pb2_grpc.AuditServiceStub(channel)
+
+    async def send(events: Sequence[Any]) -> None:
+        await stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=events))
+
+    return send
+
+
+def _user_service_keys(channel: calls.TypedChannel) -> access.Keys:
     stub = user_service_pb2_grpc.UserServiceStub(channel)
 
     async def fetch() -> dict[str, Any]:
@@ -343,11 +385,16 @@ async def serve(
             await asyncio.wait([stopped])
             if runtime.failed.done():
                 runtime.failed.result()
+            others = [task for name, task in tasks.items() if name != service]
+            if others and service == "user":
+                # To the last: the others have something to tell the audit trail while they stop.
+                await asyncio.wait(others)
 
+    tasks: dict[str, asyncio.Task[None]] = {}
     try:
         async with asyncio.TaskGroup() as group:
             for service in services:
-                group.create_task(one(service), name=service)
+                tasks[service] = group.create_task(one(service), name=service)
     except* (ConfigError, Unavailable) as failures:
         raise failures.exceptions[0] from None
 

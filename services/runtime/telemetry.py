@@ -53,6 +53,11 @@ def configure(config: RuntimeConfig, output: TextIO = sys.stderr) -> None:
         root.addHandler(_Libraries(logging.WARNING))
 
 
+def trace_id() -> str:
+    """The trace of the request that is served; empty when none is."""
+    return _trace_id.get()
+
+
 def traceparent() -> str:
     """The W3C `traceparent` header for a call made now, in the trace of the request that is served."""
     return f"00-{_trace_id.get() or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

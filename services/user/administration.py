@@ -9,6 +9,7 @@ from services.user.accounts import Account
 from services.user.desk import Actor, Desk, administering, administrator, sha256
 from services.user.pages import Page, Wanted, page
 from services.user.store import Reset, no_account
+from services.user.trail import Filter, Head, Record, Trail, Verdict
 
 RESET_LIFE = timedelta(hours=24)
 
@@ -89,6 +90,18 @@ async def reset_password(desk: Desk, actor: Actor, account_id: str, disable_totp
         token, expire_time = desk.new_token(), desk.now() + RESET_LIFE
         await desk.store.accounts.begin_reset(account_id, Reset(sha256(token), expire_time), disable_totp)
         return ResetToken(token, expire_time)
+
+
+async def records(desk: Desk, trail: Trail, actor: Actor, fitting: Filter, wanted: Wanted) -> tuple[list[Record], str]:
+    """A page of the audit trail, newest first, and the token of the next."""
+    await administrator(desk, actor)
+    return await trail.page(fitting, wanted.size, wanted.token)
+
+
+async def verify(desk: Desk, trail: Trail, actor: Actor, known: Head) -> Verdict:
+    """Whether the audit trail is as it was written. Raises ResourceExhausted while another verification goes on."""
+    await administrator(desk, actor)
+    return await trail.verify(known)
 
 
 async def _found(desk: Desk, account_id: str) -> Account:

@@ -7,11 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from moneyprinter.errors import Error
-
-log = structlog.get_logger()
 
 
 class Audit(Protocol):
@@ -22,18 +18,8 @@ class Audit(Protocol):
     ) -> None:
         """Tell that `actor` did, or tried, `action` with `target`.
 
-        `actor` is an account's id, empty when nobody has signed in; `result` is `done`, or the reason why not.
+        `actor` is an account's id, empty when nobody has signed in; `result` is `OK`, or the reason why not.
         """
-
-
-class LoggedAudit:
-    """An Audit in the log, where each event carries its trace id."""
-
-    async def record(
-        self, action: str, *, actor: str, target: str, result: str, address: str, details: dict[str, str]
-    ) -> None:
-        """Log one event."""
-        log.info("audit", action=action, actor=actor, target=target, result=result, address=address, **details)
 
 
 @dataclass
@@ -54,7 +40,7 @@ async def audited(
     result = "FAILED"
     try:
         yield entry
-        result = "done"
+        result = "OK"
     except Error as failure:
         result = failure.reason
         raise

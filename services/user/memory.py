@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -28,6 +28,7 @@ from services.user.store import (
     no_account,
     username_taken,
 )
+from services.user.trail import Chain, Event, Filter, Head, Record
 
 T = TypeVar("T", bound=Listed)
 
@@ -387,6 +388,43 @@ class MemoryKeys:
         for key in good:
             await self.revoke(account_id, key.id, now)
         return len(good)
+
+
+class MemoryTrail:
+    """A TrailStore."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def append(self, events: Sequence[Event], chain: Chain) -> Head:
+        known = {record.event.id for record in self.records}
+        new = {event.id: event for event in events if event.id not in known}
+        self.records += chain(self._head, new.values())
+        return self._head
+
+    async def page(self, wanted: Filter, size: int, before: int | None) -> list[Record]:
+        fitting = (record for record in reversed(self.records) if _fits(record.event, wanted))
+        return [record for record in fitting if before is None or record.number < before][:size]
+
+    async def after(self, number: int, size: int) -> list[Record]:
+        return [record for record in self.records if record.number > number][:size]
+
+    async def length(self) -> int:
+        return self._head.number
+
+    @property
+    def _head(self) -> Head:
+        return self.records[-1].head if self.records else Head()
+
+
+def _fits(event: Event, wanted: Filter) -> bool:
+    named = wanted.action.endswith(".") and event.action.startswith(wanted.action)
+    return (
+        all(getattr(wanted, name) in ("", getattr(event, name)) for name in ("actor", "target", "result"))
+        and (named or wanted.action in ("", event.action))
+        and (wanted.from_time is None or wanted.from_time <= event.time)
+        and (wanted.to_time is None or event.time < wanted.to_time)
+    )
 
 
 def _page(found: list[T], size: int, after: Place | None) -> list[T]:

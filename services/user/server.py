@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,20 +12,27 @@ from typing import Any
 import structlog
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
-from moneyprinter.user.v1 import account_service_pb2_grpc, administration_service_pb2_grpc, user_service_pb2_grpc
+from moneyprinter.user.v1 import (
+    account_service_pb2_grpc,
+    administration_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
 from services.runtime import access, db
 from services.runtime.server import Runtime, connected
 from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords
 from services.user.attempts import Guard, Limits
-from services.user.audit import LoggedAudit
 from services.user.config import Config
 from services.user.config_secrets import ConfigSecrets
 from services.user.desk import Desk, Policy
 from services.user.first_account import PrivateFile
 from services.user.otp import AuthenticatorCodes
-from services.user.servicer import AccountServicer, AdministrationServicer, UserServicer
+from services.user.own_events import TrailAudit
+from services.user.servicer import AccountServicer, AdministrationServicer, AuditServicer, UserServicer, event_of
 from services.user.signing_keys import KeyRing, Schedule
+from services.user.trail import KEY_BYTES, KEY_NAME, Trail
 
 log = structlog.get_logger()
 
@@ -47,9 +54,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     signed.listed(_now())
     runtime.keys = access.Keys(_listed(signed))
     seal = sealing.AesSeal(await kept.fetch(sealing.NAME, sealing.new_key))
+    audit_key = await kept.fetch(KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
     passwords = ArgonPasswords(config.hashes_at_once)
     async with db.open_pool(runtime.service, config.database) as pool:
         store = postgres.store(pool)
+        trail = Trail(postgres.trail(pool), audit_key)
+        runtime.outbox.send = _into(trail, runtime.service)
         draft = accounts.Draft(f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(18))
         if await accounts.make_first(store.accounts, passwords, PrivateFile(config.first_account_file), draft, _now()):
             log.info("first account made", username=accounts.FIRST_USERNAME, file=str(config.first_account_file))
@@ -60,7 +70,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             tokens=signed,
             codes=AuthenticatorCodes(config.totp_issuer),
             seal=seal,
-            audit=LoggedAudit(),
+            audit=TrailAudit(runtime.outbox),
             now=_now,
             random=secrets.token_bytes,
             policy=Policy(config.registration, config.registered_roles),
@@ -74,8 +84,16 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
             AdministrationServicer(desk, keys, signed, hops),
         )
+        runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(desk, trail, hops))
         async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
             yield
+
+
+def _into(trail: Trail, service: str) -> Callable[[Sequence[audit_service_pb2.AuditEvent]], Awaitable[object]]:
+    async def send(events: Sequence[audit_service_pb2.AuditEvent]) -> None:
+        await trail.append([event_of(event, service) for event in events])
+
+    return send
 
 
 def _limits(config: Config) -> Limits:

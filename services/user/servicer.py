@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from moneyprinter.user.v1 import account_pb2, account_service_pb2_grpc, administration_service_pb2_grpc
+from moneyprinter.user.v1 import (
+    account_pb2,
+    account_service_pb2_grpc,
+    administration_service_pb2_grpc,
+    audit_service_pb2_grpc,
+)
 from moneyprinter.user.v1 import account_service_pb2 as own
 from moneyprinter.user.v1 import administration_service_pb2 as admin
+from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
 from services.runtime import access
@@ -25,6 +31,7 @@ from services.user.sessions import Credentials, Tokens
 from services.user.signing_keys import KeyRing
 from services.user.store import ApiKey, Client, Invitation, Session
 from services.user.tokens import JwtTokens
+from services.user.trail import Event, Filter, Head, Record, Trail, moment
 
 AGENT_MAX = 256
 CREATED = (("x-http-code", "201"),)
@@ -227,6 +234,88 @@ class AdministrationServicer(administration_service_pb2_grpc.AdministrationServi
 
     def _actor(self, context: Any) -> Actor:
         return _actor(context, self._hops)
+
+
+class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
+    """The audit trail: services add to it, administrators read it."""
+
+    def __init__(self, desk: Desk, trail: Trail, proxies_in_front: int) -> None:
+        self._desk = desk
+        self._trail = trail
+        self._hops = proxies_in_front
+
+    async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
+        # Whoever sends them can speak of what it serves itself, and in its own name only.
+        service = access.caller()
+        await self._trail.append([event_of(event, service) for event in request.events])
+        return audit.AppendEventsResponse()
+
+    async def ListAuditRecords(
+        self, request: audit.ListAuditRecordsRequest, context: Any
+    ) -> audit.ListAuditRecordsResponse:
+        wanted = Filter(
+            actor=request.actor,
+            action=request.action,
+            target=request.target,
+            result=request.result,
+            from_time=moment(request.from_time, "from_time"),
+            to_time=moment(request.to_time, "to_time"),
+        )
+        page = Wanted(request.page_size, request.page_token)
+        actor = _actor(context, self._hops)
+        records, token = await administration.records(self._desk, self._trail, actor, wanted, page)
+        return audit.ListAuditRecordsResponse(records=map(_record, records), next_page_token=token)
+
+    async def VerifyAuditTrail(
+        self, request: audit.VerifyAuditTrailRequest, context: Any
+    ) -> audit.VerifyAuditTrailResponse:
+        known = Head(request.known_count, bytes.fromhex(request.known_hash))
+        found = await administration.verify(self._desk, self._trail, _actor(context, self._hops), known)
+        return audit.VerifyAuditTrailResponse(
+            intact=not found.fault,
+            record_count=found.head.number,
+            head_hash=found.head.hash.hex() if found.head.number else "",
+            fault=found.fault,
+            fault_number=found.number,
+        )
+
+
+def event_of(event: audit.AuditEvent, service: str) -> Event:
+    """An event that a service told of."""
+    return Event(
+        id=event.event_id,
+        time=event.time.ToDatetime(UTC),
+        service=service,
+        action=event.action,
+        actor=event.actor,
+        result=event.result,
+        target=event.target,
+        credential=event.credential,
+        peer=event.peer,
+        address=event.address,
+        trace_id=event.trace_id,
+        method=event.method,
+        details=dict(event.details),
+    )
+
+
+def _record(record: Record) -> audit.AuditRecord:
+    event = record.event
+    told = audit.AuditEvent(
+        event_id=event.id,
+        time=_time(event.time),
+        action=event.action,
+        actor=event.actor,
+        credential=event.credential,
+        peer=event.peer,
+        target=event.target,
+        result=event.result,
+        address=event.address,
+        trace_id=event.trace_id,
+        method=event.method,
+        details=event.details,
+    )
+    return audit.AuditRecord(number=record.number, service=event.service, event=told, hash=record.hash.hex())
 
 
 def client_of(context: Any, proxies_in_front: int) -> Client:

@@ -121,7 +121,7 @@ async def test_every_action_is_told(desk: Desk, root: Actor, ada: Actor, audit: 
         await administration.unlock(desk, ada, root.account_id)
     told = [(event.action, event.actor, event.target, event.result, event.details) for event in audit.events]
     assert told == [
-        ("account.set_roles", root.account_id, ada.account_id, "done", {"roles": "content.manage audio.generate"}),
+        ("account.set_roles", root.account_id, ada.account_id, "OK", {"roles": "content.manage audio.generate"}),
         ("account.disable", root.account_id, root.account_id, "LAST_ADMINISTRATOR", {}),
         ("account.unlock", ada.account_id, root.account_id, "ROLE_MISSING", {}),
     ]

@@ -114,7 +114,7 @@ async def test_after_five_bad_codes_the_sixth_is_refused_even_when_it_is_good(
     assert await reason(desk) == "SIGN_IN_LOCKED"
     clock.pass_by(timedelta(minutes=15))
     await enter(desk, totp=app.code())
-    assert audit.told("sign_in")[-9:] == ["MFA_CODE_WRONG"] * 5 + ["SIGN_IN_LOCKED"] * 3 + ["done"]
+    assert audit.told("sign_in")[-9:] == ["MFA_CODE_WRONG"] * 5 + ["SIGN_IN_LOCKED"] * 3 + ["OK"]
 
 
 async def test_no_code_is_good_twice_nor_one_before_it(desk: Desk, app: App, clock: Clock) -> None:
@@ -261,7 +261,7 @@ async def test_secrets_are_kept_sealed_and_told_to_nobody(
     assert base64.b32decode(secret) not in kept.sealed
     for text in (secret, *codes, *(code.replace("-", "") for code in codes)):
         assert text not in str(audit.events)
-    assert audit.told("totp.enrol") + audit.told("totp.confirm") == ["done", "done"]
+    assert audit.told("totp.enrol") + audit.told("totp.confirm") == ["OK", "OK"]
 
 
 def test_a_sealed_secret_that_was_altered_or_moved_is_not_opened() -> None:

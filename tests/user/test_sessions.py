@@ -344,8 +344,8 @@ async def test_every_sign_in_and_refresh_is_told_without_its_secrets(desk: Desk,
         await sign_in(desk, Credentials("hunter2 typed as a name", "hunter3"), CLIENT)
     told = [(event.action, event.actor, event.target, event.result, event.address) for event in audit.events]
     assert told == [
-        ("sign_in", ada, ada, "done", CLIENT.address),
-        ("session.refresh", ada, ada, "done", OTHER.address),
+        ("sign_in", ada, ada, "OK", CLIENT.address),
+        ("session.refresh", ada, ada, "OK", OTHER.address),
         ("sign_in", "", "", "CREDENTIALS_WRONG", CLIENT.address),
     ]
     for secret in (PASSWORD, tokens.access_token, tokens.refresh_token, "hunter"):

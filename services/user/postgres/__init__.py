@@ -9,6 +9,7 @@ from services.user.postgres.factors import PostgresFactors
 from services.user.postgres.invitations import PostgresInvitations
 from services.user.postgres.keys import PostgresKeys
 from services.user.postgres.sessions import PostgresSessions
+from services.user.postgres.trail import PostgresTrail
 from services.user.store import Store
 
 
@@ -22,6 +23,11 @@ def store(pool: Pool) -> Store:
         PostgresFactors(pool),
         PostgresKeys(pool),
     )
+
+
+def trail(pool: Pool) -> PostgresTrail:
+    """The audit trail on a pool."""
+    return PostgresTrail(pool)
 
 
 async def ping(pool: Pool) -> None:

@@ -26,13 +26,15 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moneyprinter/access/v1/access.proto\x12\x16moneyprinter.access.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"}\n\x04Rule\x12\x0f\n\x07\x63\x61llers\x18\x01 \x03(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nretry_safe\x18\x03 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rhttp_statuses\x18\n \x03(\x05:L\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1c.moneyprinter.access.v1.Ruleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moneyprinter/access/v1/access.proto\x12\x16moneyprinter.access.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\";\n\x05\x41udit\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x12\n\nby_service\x18\x03 \x01(\x08\"\xab\x01\n\x04Rule\x12\x0f\n\x07\x63\x61llers\x18\x01 \x03(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nretry_safe\x18\x03 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rhttp_statuses\x18\n \x03(\x05\x12,\n\x05\x61udit\x18\x0b \x01(\x0b\x32\x1d.moneyprinter.access.v1.Audit:L\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1c.moneyprinter.access.v1.Ruleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.access.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RULE']._serialized_start=129
-  _globals['_RULE']._serialized_end=254
+  _globals['_AUDIT']._serialized_start=129
+  _globals['_AUDIT']._serialized_end=188
+  _globals['_RULE']._serialized_start=191
+  _globals['_RULE']._serialized_end=362
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,42 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Audit(_message.Message):
+    """What a call of a method is in the audit trail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    BY_SERVICE_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """What is done, for example `object.read`."""
+    target: _builtins.str
+    """Where the call says what it is done to: a field of the request (`request.job_id`), of the answer
+    (`response.asset_id`), or within one of them (`request.header.key`). Of a stream, the first message that has it.
+    Empty: to nothing in particular. The value is kept as it is, so that it must never be a secret, nor be text that
+    people type.
+    """
+    by_service: _builtins.bool
+    """Whether the service itself tells of calls that reach it, since it alone knows who acts, and on what. Those that
+    do not reach it are told like all others.
+    """
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+        target: _builtins.str = ...,
+        by_service: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "by_service", b"by_service", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audit: _TypeAlias = Audit  # noqa: Y015
+
+@_typing.final
 class Rule(_message.Message):
     """The access rule of one method."""
 
@@ -36,6 +72,7 @@ class Rule(_message.Message):
     RETRY_SAFE_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     HTTP_STATUSES_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """The role that the user on whose behalf the call is made must hold (`video.process`, ...). `*` is every
     user, whatever their roles. Empty: the call is not made for a user, and no user token is read.
@@ -61,6 +98,12 @@ class Rule(_message.Message):
         for one in its metadata (`x-http-code`). It is 200 otherwise.
         """
 
+    @_builtins.property
+    def audit(self) -> Global___Audit:
+        """What a call of the method is in the audit trail. Without it, only calls that are refused to the peer or to the
+        user are told.
+        """
+
     def __init__(
         self,
         *,
@@ -69,10 +112,11 @@ class Rule(_message.Message):
         retry_safe: _builtins.bool = ...,
         deadline: _duration_pb2.Duration | None = ...,
         http_statuses: _abc.Iterable[_builtins.int] | None = ...,
+        audit: Global___Audit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "deadline", b"deadline", "http_statuses", b"http_statuses", "retry_safe", b"retry_safe", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "deadline", b"deadline", "http_statuses", b"http_statuses", "retry_safe", b"retry_safe", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
