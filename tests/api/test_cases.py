@@ -52,6 +52,7 @@ DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
 ASSETS, UNUSED, CHOOSE = "LibraryService/ListAssets", "LibraryService/DeleteAsset", "LibraryService/UpdateSettings"
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
+AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditTrail"
 NONE = {"job_id": "vid_none"}
 
 CASES = [
@@ -129,6 +130,18 @@ CASES = [
     *(
         Case(f"nobody calls {called}", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
+    ),
+    Case("the audit trail", AUDIT, {"page_size": 1}, 200, "OK"),
+    Case("a part of it", AUDIT, {"action": "job.", "result": "OK", "from_time": "2025-01-29T10:30:00Z"}, 200, "OK"),
+    wrong("a page of it too large", AUDIT, {"page_size": 501}, "page_size"),
+    wrong("a time that is none", AUDIT, {"to_time": "2025-01-29"}, "to_time"),
+    wrong("an actor that is none", AUDIT, {"actor": "'; --"}, "actor"),
+    wrong("a page that is none", AUDIT, {"page_token": "x"}, "page_token"),
+    Case("the audit trail is intact", VERIFY, {}, 200, "OK"),
+    wrong("a hash that is none", VERIFY, {"known_count": 1, "known_hash": "x"}, "known_hash"),
+    *(
+        Case(f"nobody calls {called}", called, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        for called in (AUDIT, VERIFY)
     ),
     Case("nobody makes a video", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
     Case("nobody uploads", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
