@@ -45,6 +45,8 @@ PUBLIC = {
     "/moneyprinter.user.v1.AdministrationService/RotateSigningKey",
     "/moneyprinter.user.v1.AdministrationService/SetRoles",
     "/moneyprinter.user.v1.AdministrationService/UnlockAccount",
+    "/moneyprinter.user.v1.AuditService/ListAuditRecords",
+    "/moneyprinter.user.v1.AuditService/VerifyAuditTrail",
     "/moneyprinter.user.v1.UserService/ExchangeApiKey",
     "/moneyprinter.user.v1.UserService/ListSigningKeys",
     "/moneyprinter.user.v1.UserService/RefreshToken",
