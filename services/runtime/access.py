@@ -52,6 +52,8 @@ BATCH = 500
 # How many wait while the user service is away; of further ones, only their number is told.
 MAX_WAITING = 10_000
 DRAIN_SECONDS = 5.0
+# How long a call waits at most for its own event, where it waits at all.
+KEEP_SECONDS = 1.0
 
 # What a failed call of a user's named is told only if it looks like an id of ours: people type all kinds of things.
 _ID = re.compile(r"[a-z]{1,16}_[0-9A-Za-z]{1,64}")
@@ -275,8 +277,14 @@ class Outbox:
         self._service = service
         self._waiting: deque[AuditEvent] = deque()
         self._lost = 0
+        self._kept: dict[str, asyncio.Future[None]] = {}
+        """Those that somebody waits for, by the ids of their events."""
         self._reached = False
+        """Whether any were taken."""
+        self._away = False
+        """Whether the last ones were not."""
         self._any = asyncio.Event()
+        self._soon = asyncio.Event()
 
     def event(
         self,
@@ -321,12 +329,15 @@ class Outbox:
         self._any.set()
 
     async def keep(self, event: AuditEvent) -> None:
-        """Tell of an event now; if that cannot be, some time soon."""
+        """Tell of an event, and wait until it is on disk. If that takes long, the event waits with the others."""
+        kept = self._kept[event.event_id] = asyncio.get_running_loop().create_future()
         try:
-            await self.send([event])
-        except Error as failure:
-            log.warning("audit event waits", service=self._service, reason=failure.reason)
             self.tell(event)
+            self._soon.set()
+            if not self._away:
+                await asyncio.wait({kept}, timeout=KEEP_SECONDS)
+        finally:
+            del self._kept[event.event_id]
 
     async def run(self) -> None:
         """Send what waits, again and again."""
@@ -334,7 +345,9 @@ class Outbox:
         while True:
             await self._any.wait()
             # More come meanwhile, and go with it.
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._soon.wait()
             pause = FLUSH_SECONDS if await self._flush() else min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def drain(self) -> None:
@@ -349,6 +362,7 @@ class Outbox:
 
     async def _flush(self) -> bool:
         """Send all that waits; false if the user service is away."""
+        self._soon.clear()
         while self._waiting:
             batch = list(islice(self._waiting, BATCH))
             try:
@@ -360,12 +374,15 @@ class Outbox:
                 loss = []
             except Error as failure:
                 log.debug("audit events wait", service=self._service, events=len(self._waiting), reason=failure.reason)
+                self._away = True
                 return False
             else:
-                self._reached = True
+                self._reached, self._away = True, False
                 loss = [self._loss()] if self._lost else []
-            for _ in batch:
+            for event in batch:
                 self._waiting.popleft()
+                if (kept := self._kept.get(event.event_id)) and not kept.done():
+                    kept.set_result(None)
             self._waiting.extend(loss)
         self._any.clear()
         return True

@@ -10,7 +10,7 @@ log = structlog.get_logger()
 
 
 class TrailAudit:
-    """An Audit in the trail, and in the log. If the trail cannot be written on just now, the event waits in memory."""
+    """An Audit in the trail, and in the log. If the trail cannot be written just now, the event waits in memory."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

@@ -24,7 +24,7 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.config.config import Config as SecretsConfig
 from services.embedded import authority
-from services.runtime import access
+from services.runtime import access, server
 from services.runtime.config import RuntimeConfig
 from services.runtime.server import Runtime
 from services.storage.config import Config as StorageConfig
@@ -363,6 +363,31 @@ async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypat
     assert told == [f"music/{number}" for number in range(700)]
     [lost] = [event for event in sent.events if event.action == "audit.lost"]
     assert (dict(lost.details), lost.actor, lost.result) == ({"events": "300"}, f"{SPIFFE}storage", "LOST")
+
+
+async def test_whoever_waits_for_an_event_waits_until_it_is_kept_and_never_long(
+    config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "FLUSH_SECONDS", 1000.0)
+    monkeypatch.setattr(access, "LONGEST_PAUSE_SECONDS", 1000.0)
+    sent = Sent()
+    outbox = access.Outbox(config, "user", sent)
+    running = asyncio.ensure_future(outbox.run())
+    await outbox.keep(outbox.event("sign_in", result="OK"))
+    assert len(sent.events) == 1
+    # Its caller goes away, or the trail is: the event stays.
+    leaving = asyncio.ensure_future(outbox.keep(outbox.event("sign_in", result="OK")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    sent.failure = errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
+    monkeypatch.setattr(access, "KEEP_SECONDS", 0.05)
+    async with asyncio.timeout(10):
+        await outbox.keep(outbox.event("sign_in", result="OK"))
+        await outbox.keep(outbox.event("sign_in", result="OK"))
+    sent.failure = None
+    await server.cancel(running)
+    await outbox.drain()
+    assert len({event.event_id for event in sent.events}) == 4
 
 
 async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: RuntimeConfig) -> None:
