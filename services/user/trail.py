@@ -3,7 +3,7 @@
 Each record has the next number, a hash over the former record's hash and its own fields, and a seal of that hash
 with a key that is not in the database. Who changes, removes, inserts or moves records breaks the chain there; who
 mends the chain cannot make the seals. Records that are removed from the end leave no trace in the rest: they are
-missed by who knows how long the trail was, as every instance does of what it wrote, and whoever kept what a former
+missed by who knows how long the trail was: every instance, of what it wrote; the log; and whoever kept what a former
 verification told.
 """
 
@@ -18,15 +18,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+import structlog
+
 from moneyprinter.errors import InvalidArgument, ResourceExhausted, Violation
+
+log = structlog.get_logger()
 
 KEY_NAME = "user/audit-key"
 KEY_BYTES = 32
 
 PAGE_SIZE = 50
 # How many records are read at once, and how many are written in one transaction.
-READ_AT_ONCE = 1000
+READ_AT_ONCE = 250
 WRITTEN_AT_ONCE = 1000
+# After how many records the log says how far the trail is: what it said once must hold for ever.
+LOGGED_EVERY = 100
 
 Fault = Literal["", "REMOVED", "CHANGED", "FORGED", "CUT"]
 
@@ -148,8 +154,7 @@ class Trail:
                     self._open = _Batch()
                 head = await self._store.append(batch.events, self._chained)
                 batch.kept = True
-                if head.number > self._seen.number:
-                    self._seen = head
+                self._see(head)
 
     async def page(self, wanted: Filter, size: int, token: str) -> tuple[list[Record], str]:
         """A page of records, newest first, and the token of the next."""
@@ -179,6 +184,12 @@ class Trail:
             if any(head.number < end.number for end in ends):
                 return Verdict(head, "CUT", head.number + 1)
             return Verdict(head)
+
+    def _see(self, head: Head) -> None:
+        if head.number // LOGGED_EVERY > self._seen.number // LOGGED_EVERY:
+            log.info("audit trail", record_count=head.number, head_hash=head.hash.hex())
+        if head.number > self._seen.number:
+            self._seen = head
 
     def _fault(self, head: Head, record: Record, ends: Iterable[Head]) -> Fault:
         if record.number > head.number + 1:
