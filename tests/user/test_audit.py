@@ -17,12 +17,19 @@ from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from moneyprinter.user.v1 import user_service_pb2 as pb
+from services.runtime import access
 from services.runtime.config import RuntimeConfig
 from tests.databases import Databases
 from tests.user.conftest import claims
 from tests.user.running import Users, another, bearer, running
 from tests.user.test_gateway import STATUS, Front, fronted
 from tests.user.test_service import NEW, register
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy with other things, what is told of is on disk when it is answered all the same."""
+    monkeypatch.setattr(access, "KEEP_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -165,7 +172,10 @@ async def test_two_instances_write_one_trail_that_outlives_both(
         await behind_the_back(users, postgres, 'DELETE FROM "user".audit_records WHERE number > 3')
         for one in (users, other):
             cut = await stub(one).VerifyAuditTrail(known, metadata=root)
-            assert (cut.intact, cut.record_count, cut.fault, cut.fault_number) == (False, 3, "CUT", 4)
+            assert (cut.intact, cut.fault) == (False, "CUT")
+            # What was asked of them meanwhile is in it too.
+            assert cut.fault_number == cut.record_count + 1
+            assert 3 <= cut.record_count < found.record_count
 
 
 async def test_an_administrator_reads_and_verifies_it_over_rest(front: Front, postgres: Databases) -> None:
