@@ -59,14 +59,21 @@ local function decoded(text)
   return table.concat(bytes)
 end
 
+-- Whether a token's header asks for something that must be understood (`crit`, RFC 7515), which Envoy does not look
+-- for. JSON has many spellings of a name that is written with escapes; ours are written without.
+local function asks_for_more(head)
+  local json = decoded(head)
+  return json:find("\\", 1, true) or json:find('"%s*crit%s*"')
+end
+
 -- The token of an `authorization` header, if it is one token in the one form that everybody after us reads alike,
--- and asks for nothing that must be understood (`crit`, RFC 7515), which Envoy does not look for.
+-- and asks for nothing more.
 local function token(headers)
   local scheme, head, rest = (headers:get("authorization") or ""):match("^(%a+) ([%w%-_]+)(%.[%w%-_]+%.[%w%-_]+)$")
   if scheme == nil or scheme:lower() ~= "bearer" or headers:getNumValues("authorization") ~= 1 then
     return nil
   end
-  if #head + #rest > MAX_TOKEN or decoded(head):find('"%s*crit%s*"') then
+  if #head + #rest > MAX_TOKEN or asks_for_more(head) then
     return nil
   end
   return head .. rest

@@ -24,6 +24,11 @@ from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 from tests.mesh import Mesh
 
+# A header that asks for something that must be understood, as JSON spells its name.
+CRITICAL = b'{"alg":"ES256","kid":"test","typ":"JWT","%s":["x"],"x":1}'
+HALF_ESCAPED = rb"\u0063rit"
+ESCAPED = b"".join(rb"\u%04x" % letter for letter in b"crit")
+
 FOREIGN = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -41,6 +46,13 @@ def claims(mesh: Mesh, **changes: Any) -> dict[str, Any]:
 def ours(mesh: Mesh, headers: dict[str, Any] | None = None, **changes: Any) -> str:
     """A token of our own key, with a flaw in what it says."""
     return jwt.encode(claims(mesh, **changes), mesh._key, algorithm="ES256", headers={"kid": "test", **(headers or {})})
+
+
+def written(mesh: Mesh, header: bytes) -> str:
+    """A token of our own key, good but for its header, which is sent as it is written here."""
+    signed = f"{encoded(header)}.{encoded(claims(mesh))}"
+    algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
+    return f"{signed}.{encoded(algorithm.sign(signed.encode(), mesh._key))}"
 
 
 def foreign(mesh: Mesh, **headers: Any) -> str:
@@ -123,6 +135,9 @@ ATTACKS: dict[str, Callable[[Mesh], list[str]]] = {
     "its own certificate at x5u": lambda mesh: [f"Bearer {foreign(mesh, x5u='https://evil.example/a.pem')}"],
     "its own certificate in x5c": lambda mesh: [f"Bearer {foreign(mesh, x5c=['MIIB'])}"],
     "crit that nobody understands": lambda mesh: [f"Bearer {ours(mesh, {'crit': ['x'], 'x': 1})}"],
+    "crit written with an escape": lambda mesh: [f"Bearer {written(mesh, CRITICAL % HALF_ESCAPED)}"],
+    "crit written in escapes": lambda mesh: [f"Bearer {written(mesh, CRITICAL % ESCAPED)}"],
+    "a header in UTF-16": lambda mesh: [f"Bearer {written(mesh, (CRITICAL % b'crit').decode().encode('utf-16'))}"],
     "expired": lambda mesh: [f"Bearer {ours(mesh, exp=now(-31))}"],
     "not yet valid": lambda mesh: [f"Bearer {ours(mesh, nbf=now(3600))}"],
     "never expires": lambda mesh: [f"Bearer {ours(mesh, exp=None)}"],
