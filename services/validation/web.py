@@ -103,13 +103,16 @@ class Web:
                 "GET",
                 url.copy_with(host=address),
                 headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": url.raw_host.decode("ascii").strip("[]")},
+                extensions={"sni_hostname": _host(url)},
             )
             try:
                 async with asyncio.timeout_at(deadline):
                     return await client.send(request, stream=True, follow_redirects=False)
             except (httpx.ConnectError, httpx.ConnectTimeout) as refused:
                 failure = refused
+            except httpx.InvalidURL:
+                # The client looks at a redirect even when it is not to follow it.
+                raise _refused("it redirects to what is no well-formed address") from None
             except httpx.TransportError as broken:
                 raise _unreachable(self._words(broken)) from broken
             except TimeoutError:
@@ -121,7 +124,8 @@ class Web:
         """The addresses of a URL's host, each of which a clip may come from."""
         if url.scheme != "https" and not (url.scheme == "http" and self._rules.allow_http):
             raise _refused(f"it must begin with https://, not with {url.scheme or 'nothing'}")
-        if not url.host:
+        host = _host(url)
+        if not host:
             raise _refused("it names no host")
         if url.port is not None and not 0 < url.port < 65536:
             raise _refused(f"there is no port {url.port}")
@@ -129,12 +133,12 @@ class Web:
             raise _refused("it must not carry a user name or a password")
         try:
             async with asyncio.timeout(self._rules.connect_seconds):
-                addresses = await self._resolve(url.raw_host.decode("ascii").strip("[]"), url.port or 443)
+                addresses = await self._resolve(host, url.port or 443)
         except (OSError, UnicodeError):
             # TimeoutError is an OSError too: to the caller a name that is not found in time is not found.
-            raise _unreachable(f"no host of the name {url.host} is known") from None
+            raise _unreachable(f"no host of the name {host} is known") from None
         if not addresses or not all(may_fetch(address, self._rules.allowed_networks) for address in addresses):
-            raise _refused(f"{url.host} leads to a private or reserved network")
+            raise _refused(f"{host} leads to a private or reserved network")
         return addresses
 
     async def _chunks(self, response: httpx.Response, deadline: float) -> AsyncGenerator[bytes, None]:
@@ -181,6 +185,11 @@ def _parsed(address: str, base: httpx.URL | None = None) -> httpx.URL:
         return base.join(address) if base is not None else httpx.URL(address)
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise _refused("it is not a well-formed address") from None
+
+
+def _host(url: httpx.URL) -> str:
+    """The host as it is looked up: in ASCII, for not every name that claims to be Unicode's (`xn--`) is one."""
+    return url.raw_host.decode("ascii").strip("[]")
 
 
 def _check_answer(response: httpx.Response) -> None:
