@@ -19,6 +19,7 @@ _REFUSED: tuple[Network, ...] = tuple(
         "64:ff9b:1::/48",  # NAT64 of a local network
         "2001::/32",  # Teredo
         "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
         "fec0::/10",  # site-local, long withdrawn
     )
 )
