@@ -25,6 +25,8 @@ OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Services meet each other directly: a proxy that the environment names is for the world outside.
+    ("grpc.enable_http_proxy", 0),
     # Every channel has connections of its own, so that closing one service does not touch another's.
     ("grpc.use_local_subchannel_pool", 1),
 )
