@@ -11,10 +11,11 @@ Page = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class Site:
-    """A server on a free port of `host`; without a certificate it speaks plain HTTP."""
+    """A server on a port of `host`, a free one if none is said; without a certificate it speaks plain HTTP."""
 
-    def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
+        self.port = port
         self.connections = 0
         self.requests: list[str] = []
         """The heads of the requests that came."""
@@ -23,7 +24,7 @@ class Site:
         self._pages: dict[str, Page] = {}
 
     async def __aenter__(self) -> Site:
-        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=self._context)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

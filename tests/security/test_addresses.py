@@ -1,0 +1,434 @@
+"""Addresses: no spelling of one, no name, no redirect and no answer leads the platform to where it must not go.
+
+The clips' door itself is asked, over mTLS. What it must not touch is a port that counts; what may be fetched from, for
+the cases that need a first answer, is 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moneyprinter import errors
+from moneyprinter.validation.v1 import validation_service_pb2 as pb
+from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
+from services.runtime.config import PORTS, RuntimeConfig
+from services.validation.config import Config
+from tests.mesh import Mesh, ffmpeg_program
+from tests.security.traps import Names, Trap
+from tests.stored import start_storage
+from tests.validation.footage import Footage
+from tests.validation.site import Site
+
+NAME = "gateway.moneyprinter.svc"
+"""What the certificate of the site names; in these tests it is an attacker's."""
+ADDRESS_REASONS = {"CLIP_ADDRESS_REFUSED", "CLIP_UNREACHABLE"}
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The validation service twice: as it is shipped, and with clips from 127.0.0.1 allowed."""
+
+    shipped: Mesh
+    opened: Mesh
+    trap: Trap
+    scratch: Path
+
+
+@pytest.fixture(scope="module")
+async def doors(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
+    folder = tmp_path_factory.mktemp("doors")
+    config = RuntimeConfig(
+        certificates=certificates,
+        ports=dict.fromkeys(PORTS, 0),
+        scratch=folder / "scratch",
+        ffmpeg=ffmpeg_program(),
+        grace_seconds=1.0,
+    )
+    opened = Config(
+        allowed_networks=(ip_network("127.0.0.1/32"),),
+        extra_authority=certificates / "ca.pem",
+        max_bytes=1_000_000,
+        fetch_seconds=1.0,
+    )
+    async with Trap() as trap, Mesh(config) as first:
+        await start_storage(first, folder)
+        ports = first.config.ports
+        await first.start("validation", Config(connect_seconds=2.0))
+        async with Mesh(first.config.model_copy(update={"ports": ports})) as second:
+            await second.start("validation", opened)
+            yield Doors(first, second, trap, folder / "scratch")
+
+
+@pytest.fixture
+async def site(certificates: Path) -> AsyncIterator[Site]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "gateway" / "cert.pem", certificates / "gateway" / "key.pem")
+    async with Site(context) as site:
+        yield site
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    found = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", found.getaddrinfo)
+    return found
+
+
+async def refusal(door: Mesh, address: str) -> errors.InvalidArgument:
+    """How a clip at an address is refused."""
+    stub = door.stub(pb_grpc.ValidationServiceStub)
+    with pytest.raises(errors.InvalidArgument) as refused:
+        async for _ in stub.ValidateClip(pb.ValidateClipRequest(url=address)):
+            pass
+    return refused.value
+
+
+# With `PORT`, that of the trap, where the address is one of this machine.
+SPELLINGS = [
+    # This machine, as numbers have been written since 4.2BSD.
+    "https://127.0.0.1:PORT/",
+    "https://127.1:PORT/",
+    "https://127.0.1:PORT/",
+    "https://2130706433:PORT/",
+    "https://0x7f000001:PORT/",
+    "https://0x7f.0.0.1:PORT/",
+    "https://0X7F.0x0.0x0.0X1:PORT/",
+    "https://017700000001:PORT/",
+    "https://0177.0.0.01:PORT/",
+    "https://127.255.255.254:PORT/",
+    "https://0:PORT/",
+    "https://0.0.0.0:PORT/",
+    "https://0x0:PORT/",
+    # As names, and as Unicode has them.
+    "https://localhost:PORT/",
+    "https://LOCALHOST:PORT/",
+    "https://localhost.:PORT/",
+    "https://127.0.0.1.:PORT/",
+    "https://127\u30020\u30020\u30021:PORT/",
+    "https://127\uff0e0\uff0e0\uff0e1:PORT/",
+    "https://127\uff610\uff610\uff611:PORT/",
+    "https://\uff11\uff12\uff17.0.0.1:PORT/",
+    "https://\u2460\u2461\u2466.0.0.1:PORT/",
+    "https://\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3:PORT/",
+    "https://xn--127-0-0-1:PORT/",
+    "https://127.0.0.1%2f:PORT/",
+    "https://127%2e0%2e0%2e1:PORT/",
+    "https://%31%32%37.0.0.1:PORT/",
+    # As IPv6, plain and in disguise.
+    "https://[::1]:PORT/",
+    "https://[0:0:0:0:0:0:0:1]:PORT/",
+    "https://[::]:PORT/",
+    "https://[::1%25lo]:PORT/",
+    "https://[::1%lo]:PORT/",
+    "https://[fe80::1%25lo]:PORT/",
+    "https://[::ffff:127.0.0.1]:PORT/",
+    "https://[::ffff:7f00:1]:PORT/",
+    "https://[::127.0.0.1]:PORT/",
+    "https://[::ffff:0:127.0.0.1]:PORT/",
+    "https://[64:ff9b::7f00:1]:PORT/",
+    "https://[64:ff9b:1::127.0.0.1]:PORT/",
+    "https://[2002:7f00:1::]:PORT/",
+    "https://[2001:0:7f00:1::]:PORT/",
+    # Behind what looks like a name before it.
+    "https://good.example@127.0.0.1:PORT/",
+    "https://good.example:443@127.0.0.1:PORT/",
+    "https://good.example%40127.0.0.1:PORT/",
+    "https://good.example\\@127.0.0.1:PORT/",
+    "https://127.0.0.1:PORT\\@good.example/",
+    "https://127.0.0.1:PORT#@good.example/",
+    "https://127.0.0.1:PORT?@good.example/",
+    "https:127.0.0.1:PORT/",
+    "https:/127.0.0.1:PORT/",
+    "https:///127.0.0.1:PORT/",
+    "https:\\\\127.0.0.1:PORT\\",
+    "https://127.0.0.1\t:PORT/",
+    "https:// 127.0.0.1:PORT/",
+    "https://127.0.0.1\n:PORT/",
+    "https://127.0.0.1\r\nhost: good.example\r\n\r\n:PORT/",
+    # Those who tell machines in a cloud their secrets.
+    "https://169.254.169.254/latest/meta-data/",
+    "https://good@169.254.169.254/",
+    "https://2852039166/",
+    "https://0xA9FEA9FE/",
+    "https://0251.0376.0251.0376/",
+    "https://169.254.43518/",
+    "https://[::ffff:a9fe:a9fe]/",
+    "https://[64:ff9b::a9fe:a9fe]/",
+    "https://[2002:a9fe:a9fe::]/",
+    "https://[fd00:ec2::254]/",
+    "https://[fd20:ce::254]/",
+    "https://169.254.170.2/",
+    "https://100.100.100.200/",
+    "https://168.63.129.16/",
+    "https://192.0.0.192/",
+    # Networks that are nobody's, or somebody's own.
+    "https://10.0.0.1/",
+    "https://10.1/",
+    "https://172.16.0.1/",
+    "https://192.168.0.1/",
+    "https://100.64.0.1/",
+    "https://198.18.0.1/",
+    "https://192.0.2.1/",
+    "https://224.0.0.1/",
+    "https://240.0.0.1/",
+    "https://255.255.255.255/",
+    "https://[fe80::1]/",
+    "https://[fec0::1]/",
+    "https://[fc00::1]/",
+    "https://[ff02::1]/",
+    "https://[2001:db8::1]/",
+    "https://[3fff::1]/",
+    "https://[100::1]/",
+    "https://[5f00::1]/",
+    # Other ways than the web's, and none.
+    "http://127.0.0.1:PORT/",
+    "HTTP://127.0.0.1:PORT/",
+    "file:///etc/passwd",
+    "file://127.0.0.1/etc/passwd",
+    "gopher://127.0.0.1:PORT/_GET%20/",
+    "ftp://127.0.0.1:PORT/a.mp4",
+    "dict://127.0.0.1:PORT/",
+    "ldap://127.0.0.1:PORT/",
+    "data:video/mp4;base64,AAAA",
+    "concat:https://127.0.0.1:PORT/|/etc/passwd",
+    "unix:///var/run/docker.sock",
+    "jar:https://127.0.0.1:PORT/!/",
+    "//127.0.0.1:PORT/",
+    "127.0.0.1:PORT",
+    "https://",
+    "https://:PORT/",
+    "https://127.0.0.1:0/",
+    "https://127.0.0.1:-1/",
+    "https://127.0.0.1:65536/",
+    "https://[::1",
+    "https://[127.0.0.1]:PORT/",
+]
+
+
+def test_there_are_enough() -> None:
+    assert len(set(SPELLINGS)) == len(SPELLINGS) >= 30
+
+
+async def test_no_spelling_of_a_private_address_is_connected(doors: Doors) -> None:
+    """All in one go, for none takes long: whatever is refused, is refused before a connection."""
+    for spelling in SPELLINGS:
+        refused = await refusal(doors.shipped, spelling.replace("PORT", str(doors.trap.port)))
+        assert refused.reason in ADDRESS_REASONS, spelling
+        assert refused.message.startswith(("the clip's address cannot be used", "the clip could not be fetched"))
+        assert doors.trap.connections == 0, spelling
+
+
+async def test_the_trap_counts(doors: Doors) -> None:
+    async with Trap() as trap:
+        for address in ("127.0.0.1", "127.0.0.2", "::1"):
+            _, writer = await asyncio.open_connection(address, trap.port)
+            writer.transport.abort()
+        async with asyncio.timeout(10):
+            while trap.connections < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["93.184.215.14", "127.0.0.1"],
+        ["127.0.0.1", "93.184.215.14"],
+        ["93.184.215.14", "::1"],
+        ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "::ffff:127.0.0.1"],
+        ["169.254.169.254"],
+        [],
+    ],
+)
+async def test_a_name_with_any_private_address_is_refused(doors: Doors, names: Names, addresses: list[str]) -> None:
+    names.answer("clips.example", addresses)
+    refused = await refusal(doors.shipped, f"https://clips.example:{doors.trap.port}/clip.mp4")
+    assert refused.reason == "CLIP_ADDRESS_REFUSED"
+    assert "clips.example leads to a private or reserved network" in refused.message
+    assert (names.asked, doors.trap.connections) == (["clips.example"], 0)
+
+
+async def test_a_name_that_is_public_when_it_is_checked_and_private_after_is_connected_as_it_was_checked(
+    doors: Doors, names: Names, site: Site, tmp_path: Path
+) -> None:
+    """DNS rebinding. 127.0.0.1 stands for the public address; at the next one of the answers, nobody is let in."""
+    names.answer(NAME, ["127.0.0.1"], ["127.0.0.2"])
+    site.file("/clip.mp4", Footage(tmp_path)["silent.mp4"].read_bytes())
+    stub = doors.opened.stub(pb_grpc.ValidationServiceStub)
+    async with Site(host="127.0.0.2", port=site.port) as second:
+        request = pb.ValidateClipRequest(url=site.url("/clip.mp4", NAME))
+        *_, last = [update async for update in stub.ValidateClip(request)]
+        assert last.HasField("clip")
+        assert (len(site.requests), names.asked, second.connections) == (1, [NAME], 0)
+        # The second question is answered with what may not be fetched from: nothing is.
+        assert (await refusal(doors.opened, site.url("/clip.mp4", NAME))).reason == "CLIP_ADDRESS_REFUSED"
+        assert (len(site.requests), second.connections) == (1, 0)
+
+
+async def test_a_name_that_changes_on_the_way_is_checked_at_every_redirect(
+    doors: Doors, names: Names, site: Site
+) -> None:
+    names.answer(NAME, ["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"])
+    site.redirect("/one", site.url("/two", NAME))
+    site.redirect("/two", f"https://{NAME}:{doors.trap.port}/three")
+    assert (await refusal(doors.opened, site.url("/one", NAME))).reason == "CLIP_ADDRESS_REFUSED"
+    assert (len(site.requests), len(names.asked), doors.trap.connections) == (2, 3, 0)
+
+
+LOCATIONS = [
+    "https://127.0.0.2:PORT/",
+    "https://127.0.0.2.:PORT/",
+    "https://[::1]:PORT/",
+    "https://0x7f000002:PORT/",
+    "https://good@127.0.0.2:PORT/",
+    "//127.0.0.2:PORT/",
+    "///127.0.0.2:PORT/",
+    "\\\\127.0.0.2:PORT\\",
+    "http://127.0.0.1:PORT/",
+    "https://169.254.169.254/latest/meta-data/",
+    "file:///etc/passwd",
+    "ftp://127.0.0.1:PORT/",
+    "gopher://127.0.0.1:PORT/",
+    "data:text/plain,x",
+    "javascript:alert(1)",
+    "https://",
+    "https://[::1",
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [*((302, location) for location in LOCATIONS), *((status, LOCATIONS[0]) for status in (301, 303, 307, 308))],
+)
+async def test_a_redirect_is_checked_like_an_address(doors: Doors, site: Site, status: int, location: str) -> None:
+    found = location.replace("PORT", str(doors.trap.port))
+    address = site.answer("/clip.mp4", f"{status} Elsewhere\r\nlocation: {found}")
+    refused = await refusal(doors.opened, address)
+    assert refused.reason in ADDRESS_REASONS
+    assert doors.trap.connections == 0
+
+
+async def test_a_long_way_to_a_private_address_ends_before_it(doors: Doors, site: Site) -> None:
+    site.redirect("/3", f"https://127.0.0.2:{doors.trap.port}/")
+    site.redirect("/2", "3")
+    site.redirect("/1", site.url("/2"))
+    assert (await refusal(doors.opened, site.redirect("/0", "/1"))).reason in ADDRESS_REASONS
+    assert doors.trap.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("", '<html><meta http-equiv="refresh" content="0; url={trap}"></html>'),
+        ("refresh: 0; url={trap}\r\n", "<html></html>"),
+        ("content-location: {trap}\r\n", "<!doctype html>"),
+        ("link: <{trap}>; rel=preload\r\n", "<!doctype html>"),
+        ('alt-svc: h2="127.0.0.2:{port}"\r\n', "<!doctype html>"),
+        ("", "<html><script>location = '{trap}'</script></html>"),
+        ("", '<html><iframe src="{trap}"></iframe><img src="{trap}"></html>'),
+        ("", "#EXTM3U\n#EXTINF:1,\n{trap}\n"),
+    ],
+)
+async def test_what_a_page_says_of_other_addresses_is_not_followed(
+    doors: Doors, site: Site, headers: str, body: str
+) -> None:
+    said = {"trap": f"https://127.0.0.2:{doors.trap.port}/", "port": str(doors.trap.port)}
+
+    async def page(writer: asyncio.StreamWriter) -> None:
+        text = body.format(**said)
+        writer.write(f"HTTP/1.1 200 OK\r\n{headers.format(**said)}content-length: {len(text)}\r\n\r\n{text}".encode())
+
+    assert (await refusal(doors.opened, site.page("/clip.mp4", page))).reason == "CLIP_NOT_PLAYABLE"
+    assert (doors.trap.connections, len(site.requests)) == (0, 1)
+
+
+async def test_a_proxy_in_the_environment_is_not_asked(
+    doors: Doors, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{doors.trap.port}")
+    assert (await refusal(doors.opened, site.url("/none"))).message.endswith("404 Not Found")
+    assert (doors.trap.connections, len(site.requests)) == (0, 1)
+
+
+async def _drops(writer: asyncio.StreamWriter, first: bytes, drop: bytes) -> None:
+    writer.write(first)
+    while not writer.is_closing():
+        writer.write(drop)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def _flood(writer: asyncio.StreamWriter, first: bytes, more: bytes) -> None:
+    writer.write(first)
+    while not writer.is_closing():
+        writer.write(more)
+        await writer.drain()
+
+
+async def _once(writer: asyncio.StreamWriter, answer: bytes) -> None:
+    writer.write(answer)
+
+
+BOMB = gzip.compress(bytes(50_000_000), 9)
+OK = b"HTTP/1.1 200 OK\r\n"
+BODIES: dict[str, tuple[Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]], str]] = {
+    "zeros without end": (lambda to: _flood(to, OK + b"\r\n", bytes(65536)), "CLIP_TOO_LARGE"),
+    "chunks without end": (
+        lambda to: _flood(to, OK + b"transfer-encoding: chunked\r\n\r\n", b"10000\r\n" + bytes(65536) + b"\r\n"),
+        "CLIP_TOO_LARGE",
+    ),
+    "a promise of too much": (lambda to: _once(to, OK + b"content-length: 1000001\r\n\r\n"), "CLIP_TOO_LARGE"),
+    "a promise of 10^30": (lambda to: _once(to, OK + b"content-length: 1" + b"0" * 30 + b"\r\n\r\n"), "*"),
+    "less than nothing": (lambda to: _once(to, OK + b"content-length: -1\r\n\r\nx"), "CLIP_UNREACHABLE"),
+    "two lengths": (
+        lambda to: _once(to, OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\nxx"),
+        "CLIP_UNREACHABLE",
+    ),
+    "less than promised": (lambda to: _once(to, OK + b"content-length: 1000\r\n\r\nbegin"), "CLIP_UNREACHABLE"),
+    "more than promised": (lambda to: _once(to, OK + b"content-length: 4\r\n\r\n" + b"x" * 4000), "CLIP_NOT_PLAYABLE"),
+    "a body in drops": (lambda to: _drops(to, OK + b"content-length: 900000\r\n\r\n", b"x"), "CLIP_UNREACHABLE"),
+    "headers in drops": (lambda to: _drops(to, OK, b"x"), "CLIP_UNREACHABLE"),
+    "headers without end": (lambda to: _flood(to, OK, b"x-more: " + b"y" * 1000 + b"\r\n"), "CLIP_UNREACHABLE"),
+    "a line without end": (lambda to: _flood(to, b"HTTP/1.1 200 ", b"x" * 65536), "CLIP_UNREACHABLE"),
+    "continuations without end": (lambda to: _flood(to, b"", b"HTTP/1.1 103 More\r\n\r\n"), "CLIP_UNREACHABLE"),
+    "a bomb of gzip": (
+        lambda to: _once(to, OK + b"content-encoding: gzip\r\n\r\n" + BOMB),
+        "CLIP_UNREACHABLE",
+    ),
+    "a bomb in the transfer": (
+        lambda to: _once(to, OK + b"transfer-encoding: gzip, chunked\r\n\r\n" + BOMB),
+        "CLIP_UNREACHABLE",
+    ),
+    "a bomb that is said to be none": (lambda to: _once(to, OK + b"\r\n" + BOMB), "CLIP_NOT_PLAYABLE"),
+    "silence": (lambda to: asyncio.sleep(3600), "CLIP_UNREACHABLE"),
+    "no HTTP": (lambda to: _once(to, b"220 here is mail\r\n"), "CLIP_UNREACHABLE"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_no_answer_takes_more_time_or_room_than_is_given(doors: Doors, site: Site, name: str) -> None:
+    send, reason = BODIES[name]
+
+    async def page(writer: asyncio.StreamWriter) -> None:
+        sending, closing = asyncio.create_task(send(writer)), asyncio.create_task(site.closing.wait())
+        await asyncio.wait({sending, closing}, return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
+        closing.cancel()
+
+    began = asyncio.get_running_loop().time()
+    refused = await refusal(doors.opened, site.page("/clip.mp4", page))
+    # One second is given. However busy this machine is: not what an attacker would like.
+    assert asyncio.get_running_loop().time() - began < 30
+    assert refused.reason == reason or reason == "*"
+    assert not [path for path in doors.scratch.glob("validation-*/*/*") if path.exists()]
