@@ -1,16 +1,20 @@
 """TLS: the certificates of a workload, and the identity that a peer's certificate gives it.
 
 Every service has one leaf certificate, whose subject alternative names are its SPIFFE id and, for
-clients that check names, its DNS name. There is no way to serve or to call without one.
+clients that check names, its DNS name. There is no way to serve or to call without one. Whoever renews it puts
+other files in the place of these: connections that are made from then on show them, and those that are open go on.
 """
 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from services.runtime.config import ConfigError, RuntimeConfig
 
@@ -41,21 +45,87 @@ class Certificates:
     authority: Path
 
     def server(self) -> grpc.ServerCredentials:
-        """Credentials of a server that demands a certificate of its peers."""
-        return grpc.ssl_server_credentials(
-            [(self.key.read_bytes(), self.cert.read_bytes())], self.authority.read_bytes(), require_client_auth=True
-        )
+        """Credentials of a server that demands a certificate of its peers; each connection has the newest."""
+        files = Watched(self)
 
-    def channel(self) -> grpc.ChannelCredentials:
-        """Credentials of a client."""
-        return grpc.ssl_channel_credentials(self.authority.read_bytes(), self.key.read_bytes(), self.cert.read_bytes())
+        def newest() -> grpc.ServerCertificateConfiguration | None:
+            return _configuration(files.shown) if files.renewed() else None
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(files.shown),
+            newest,  # type: ignore[arg-type]  # as documented, nothing is returned when nothing is new
+            require_client_authentication=True,
+        )
 
     def context(self) -> ssl.SSLContext:
         """The same for clients other than gRPC, TLS 1.3 only."""
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.authority))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(self.cert, self.key)
+        self.load(context)
         return context
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Let connections that a context makes from now on show what is there now. Raises OSError."""
+        context.load_verify_locations(cafile=str(self.authority))
+        context.load_cert_chain(self.cert, self.key)
+
+    def read(self) -> Shown:
+        """Read them. Raises OSError or ValueError when they are not there, or not of each other."""
+        shown = Shown(self.cert.read_bytes(), self.key.read_bytes(), self.authority.read_bytes())
+        key = serialization.load_pem_private_key(shown.key, None)
+        if x509.load_pem_x509_certificate(shown.cert).public_key() != key.public_key():
+            raise ValueError(f"{self.cert} and {self.key} are not of each other")
+        return shown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A certificate, its key and the mesh's authority, as they were read."""
+
+    cert: bytes
+    key: bytes = field(repr=False)
+    authority: bytes
+
+    def channel(self) -> grpc.ChannelCredentials:
+        """Credentials of a client."""
+        return grpc.ssl_channel_credentials(self.authority, self.key, self.cert)
+
+
+class Watched:
+    """Certificates that are read again when their files were replaced. Any thread may ask."""
+
+    def __init__(self, files: Certificates) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._seen = self._state()
+        self.shown = files.read()
+        """What is to be shown."""
+
+    def renewed(self) -> bool:
+        """Look at the files; whether there is something else to be shown than before.
+
+        While one of them is replaced and another is not yet, what was there before is shown, and they are looked at
+        again.
+        """
+        with self._lock:
+            try:
+                state = self._state()
+                if state == self._seen:
+                    return False
+                shown = self._files.read()
+            except (OSError, ValueError):
+                return False
+            self._seen = state
+            other, self.shown = shown != self.shown, shown
+            return other
+
+    def _state(self) -> tuple[tuple[int, int, int], ...]:
+        found = (path.stat() for path in (self._files.cert, self._files.key, self._files.authority))
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+def _configuration(shown: Shown) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(shown.key, shown.cert)], shown.authority)
 
 
 def certificates(config: RuntimeConfig, service: str) -> Certificates:
