@@ -24,19 +24,30 @@ log = structlog.get_logger()
 async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterator[Client]:
     """Connect to NATS at `url` (`tls://host:port`) with the certificate of `service`, and stay connected."""
 
+    certificates = tls.certificates(config, service)
+    context = certificates.context()
+
+    def renew() -> None:
+        """Come back with the certificate that is there now; while that is being replaced, with the one before."""
+        with suppress(OSError, ValueError):
+            certificates.read()
+            certificates.load(context)
+
     async def disconnected() -> None:
         log.warning("nats disconnected", service=service)
+        renew()
 
     async def reconnected() -> None:
         log.info("nats reconnected", service=service)
 
     async def failed(failure: Exception) -> None:
         log.warning("nats error", service=service, error=str(failure) or type(failure).__name__)
+        renew()
 
     client = await nats.connect(
         url,
         name=service,
-        tls=tls.certificates(config, service).context(),
+        tls=context,
         tls_hostname=tls.server_name(config, "nats"),
         tls_handshake_first=True,
         inbox_prefix=f"_INBOX.{service}".encode(),
