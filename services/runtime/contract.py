@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from protovalidate import FieldPathPb
 
@@ -35,12 +37,38 @@ def check(message: Message | Malformed) -> None:
         Violation(_path(violation.proto.field) or "request", violation.proto.message)
         for violation in protovalidate.collect_violations(message)
     ]
+    violations += [Violation(field, "must not hold the character U+0000") for field in _with_nul(message, "")]
     if violations:
         first = violations[0]
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         raise InvalidArgument(
             f"{first.field}: {first.description}{more}", reason="REQUEST_INVALID", violations=violations
         )
+
+
+def _with_nul(message: Message, within: str) -> Iterator[str]:
+    """The texts that hold a NUL: no database keeps one, and what is written in C ends there."""
+    for field, found in message.ListFields():
+        path = f"{within}.{field.name}" if within else field.name
+        match found:
+            case Mapping():
+                yield from (path for key in found if isinstance(key, str) and "\0" in key)
+                each = [(f"{path}[{key}]", found[key]) for key in found]
+            case str() | bytes() | int() | float() | Message():
+                each = [(path, found)]
+            case _:
+                each = [(f"{path}[{place}]", one) for place, one in enumerate(_texts_or_messages(field, found))]
+        for place, one in each:
+            if isinstance(one, str) and "\0" in one:
+                yield place
+            elif isinstance(one, Message):
+                yield from _with_nul(one, place)
+
+
+def _texts_or_messages(field: FieldDescriptor, found: Any) -> Any:
+    """What is repeated, unless that is numbers or bytes, of which there may be very many."""
+    kinds = (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE)
+    return found if field.cpp_type in kinds and field.type != FieldDescriptor.TYPE_BYTES else ()
 
 
 def _path(path: FieldPathPb | None) -> str:

@@ -14,6 +14,8 @@ import grpc
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.api import httpbody_pb2
+from google.protobuf import json_format, struct_pb2
 
 from moneyprinter import errors
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
@@ -22,6 +24,7 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.embedded import authority
 from services.runtime import access
+from services.runtime.contract import check
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
 
@@ -155,6 +158,30 @@ async def test_a_request_that_breaks_its_contract_names_its_fields(mesh: Mesh) -
         await mesh.stub(content_grpc.ContentServiceStub).WriteScript(content_pb.WriteScriptRequest(title=""))
     assert refused.value.reason == "REQUEST_INVALID"
     assert [v.field for v in refused.value.violations] == ["title"]
+
+
+def written(fields: dict[str, Any]) -> struct_pb2.Struct:
+    return json_format.ParseDict(fields, struct_pb2.Struct())
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (content_pb.WriteScriptRequest(title="a\0b"), "title"),
+        (video_pb.CreateVideoRequest(title="x", clips=[video_pb.Clip(url="x\0")]), "clips[0].url"),
+        (video_pb.CreateVideoRequest(title="x", settings=video_pb.Settings(renditions=["480p\0"])), "renditions[0]"),
+        (video_pb.ReviseVideoRequest(job_id="vid_1", changes=written({"x": {"a\0": "b"}})), "fields"),
+        (video_pb.ReviseVideoRequest(job_id="vid_1", changes=written({"x": ["b\0"]})), "string_value"),
+    ],
+)
+def test_no_text_holds_a_nul(request_: Any, field: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        check(request_)
+    assert [violation.field for violation in refused.value.violations if field in violation.field]
+
+
+def test_bytes_may_hold_a_nul() -> None:
+    check(video_pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=b"\0")))
 
 
 async def test_a_known_key_is_good_while_the_user_service_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
