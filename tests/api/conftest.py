@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import httpx
@@ -18,6 +19,8 @@ class Running:
     """A platform, and two clients of its gateway."""
 
     url: str
+    data: Path
+    """Its folder."""
     account: dict[str, str]
     """Name and password of its first account."""
     http: httpx.AsyncClient
@@ -38,4 +41,4 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running
             grpc.aio.insecure_channel(running.url.removeprefix("http://")) as channel,
         ):
             token = (await http.post("/v1/auth/sign-in", json=account)).json()["access_token"]
-            yield Running(running.url, account, http, channel, token)
+            yield Running(running.url, data, account, http, channel, token)
