@@ -99,7 +99,8 @@ def _opened(path: str, form: str, wanted: Wanted) -> av.container.InputContainer
     if not form:
         options["max_pixels"] = str(wanted.max_pixels)
     try:
-        return av.open(path, "r", format=form or None, options=options)
+        # What titles and authors are written in, nobody says; of no use here, and no reason to refuse a video.
+        return av.open(path, "r", format=form or None, options=options, metadata_errors="replace")
     except av.error.FFmpegError:
         raise Refused("CLIP_NOT_PLAYABLE", _unopened(path)) from None
 
@@ -107,7 +108,7 @@ def _opened(path: str, form: str, wanted: Wanted) -> av.container.InputContainer
 def _moves(path: str, form: str) -> bool:
     """Whether a picture has more than one frame."""
     options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": form}
-    with av.open(path, "r", format=form, options=options) as container:
+    with av.open(path, "r", format=form, options=options, metadata_errors="replace") as container:
         return sum(1 for packet in islice(container.demux(video=0), 2) if packet.size) > 1
 
 
@@ -315,7 +316,7 @@ def _check_webp_frame(header: bytes, content: bytes, wanted: Wanted) -> None:
     riff = b"WEBP" + extended + content
     data = io.BytesIO(b"RIFF" + len(riff).to_bytes(4, "little") + riff)
     options = {"format_whitelist": WEBP, "protocol_whitelist": PROTOCOLS, "max_pixels": str(wanted.max_pixels)}
-    with av.open(data, "r", format=WEBP, options=options) as container:
+    with av.open(data, "r", format=WEBP, options=options, metadata_errors="replace") as container:
         if not _pictures(container, _video(container), wanted, 1):
             raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
 

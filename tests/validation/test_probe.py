@@ -66,6 +66,18 @@ async def test_key_frames_are_told_where_there_is_an_index(tmp_path: Path) -> No
     assert len(found) == 4 and all(later - key >= 0.5 for key, later in pairwise(found))
 
 
+@pytest.mark.parametrize("name", ["good.avi", "good.mkv", "silent.mp4"])
+async def test_a_title_in_letters_of_another_time_is_no_fault(footage: Footage, tmp_path: Path, name: str) -> None:
+    """Before UTF-8, each country wrote its own: a video of then is a video."""
+    titled = tmp_path / name
+    media.ffmpeg("-i", footage[name], "-c", "copy", "-metadata", "title=XXXXXXX", titled)
+    old = tmp_path / f"old-{name}"
+    old.write_bytes(titled.read_bytes().replace(b"XXXXXXX", "Ménage!".encode("latin-1")))
+    assert b"M\xe9nage" in old.read_bytes()
+    facts = await probe(old, Part(), BOUNDS)
+    assert (facts.width, facts.height) == (320, 180)
+
+
 async def test_rotation_is_applied(footage: Footage) -> None:
     facts = await probe(footage["turned.mov"], Part(), BOUNDS)
     assert (facts.width, facts.height) == (180, 320)
