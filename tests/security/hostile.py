@@ -271,8 +271,8 @@ FILES: dict[str, Make] = {
     # A few bytes that are to become very many.
     "pixels.png": lambda bait: png(30_000, 30_000, 8, 0, chunk(b"IDAT", zeros(900))),
     "deep-pixels.png": lambda bait: png(8000, 6000, 16, 6, chunk(b"IDAT", zeros(370))),
-    "colours.png": lambda bait: png(64, 64, 8, 0, chunk(b"iCCP", b"x\0\0" + zeros(1000)), chunk(b"IDAT", zeros(1))),
-    "words.png": lambda bait: png(64, 64, 8, 0, chunk(b"zTXt", b"x\0\0" + zeros(1000)), chunk(b"IDAT", zeros(1))),
+    "colours.png": lambda bait: png(64, 64, 8, 0, chunk(b"iCCP", b"x\0\0" + zeros(600)), chunk(b"IDAT", zeros(1))),
+    "words.png": lambda bait: png(64, 64, 8, 0, chunk(b"zTXt", b"x\0\0" + zeros(600)), chunk(b"IDAT", zeros(1))),
     "most.png": lambda bait: png(2**31 - 1, 2**31 - 1, 8, 0, chunk(b"IDAT", zeros(1))),
     "nothing.png": lambda bait: png(0, 0, 8, 0, chunk(b"IDAT", zeros(1))),
     "pixels.gif": lambda bait: gif(65_535, 65_535),
