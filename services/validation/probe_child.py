@@ -83,13 +83,15 @@ def probe(path: str, wanted: Wanted) -> dict[str, Any]:
         form = _picture_format(head)
         if form == WEBP and head[12:16] == b"VP8X" and len(head) == 30 and head[20] & 2:
             return _webp_animation(file, wanted)
+    still = replace(wanted, max_pixels=wanted.max_still_pixels)
+    # A few bytes can be a huge picture.
+    if form == "png_pipe":
+        _check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), still)
+    if form == "gif" and any(head[6:10]):
+        _check_pixels(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"), still)
     if form and (form != "gif" or not _moves(path, form)):
-        wanted = replace(wanted, max_pixels=wanted.max_still_pixels)
-        if form == "png_pipe":
-            # A few bytes can be a huge picture.
-            _check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), wanted)
-        with _opened(path, form, wanted) as container:
-            return _still(container, form, wanted)
+        with _opened(path, form, still) as container:
+            return _still(container, form, still)
     with _opened(path, form, wanted) as container:
         return _examine(container, form, os.stat(path).st_size, wanted)
 

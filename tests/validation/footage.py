@@ -54,6 +54,7 @@ class Footage:
             "cut.webp": lambda path: self._cut("still.webp", path, 0.6),
             "cutmoving.webp": lambda path: self._cut("moving.webp", path, 0.6),
             "huge.png": _bomb,
+            "huge.gif": lambda path: _write(path, b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(3) + b";"),
             "sound.mp4": lambda path: _ffmpeg(*SOUND, "-c:a", "aac", path),
             "sound.mp3": lambda path: _ffmpeg(*SOUND, "-c:a", "mp3", path),
             "headless.mp4": lambda path: self._cut("good.mp4", path, 0.95),

@@ -107,6 +107,7 @@ async def test_a_variable_frame_rate_is_told_on_average(footage: Footage) -> Non
         ("cutfragmented.mp4", "CLIP_NOT_PLAYABLE", "cut off"),
         ("damaged.mp4", "CLIP_NOT_PLAYABLE", "damaged"),
         ("huge.mp4", "CLIP_TOO_LARGE", "8192x8192 pixels"),
+        ("huge.gif", "CLIP_TOO_LARGE", "65535x65535 pixels"),
     ],
 )
 async def test_bad_clips_are_refused_with_a_reason(footage: Footage, name: str, reason: str, words: str) -> None:
