@@ -72,7 +72,10 @@ class Certificates:
     def read(self) -> Shown:
         """Read them. Raises OSError or ValueError when they are not there, or not of each other."""
         shown = Shown(self.cert.read_bytes(), self.key.read_bytes(), self.authority.read_bytes())
-        key = serialization.load_pem_private_key(shown.key, None)
+        try:
+            key = serialization.load_pem_private_key(shown.key, None)
+        except TypeError:
+            raise ValueError(f"{self.key} is locked with a password") from None
         if x509.load_pem_x509_certificate(shown.cert).public_key() != key.public_key():
             raise ValueError(f"{self.cert} and {self.key} are not of each other")
         return shown
@@ -92,14 +95,20 @@ class Shown:
 
 
 class Watched:
-    """Certificates that are read again when their files were replaced. Any thread may ask."""
+    """Certificates that are read again when their files were replaced. Any thread may ask.
+
+    Raises ConfigError when they are not there, or not of each other, at first: no TLS, no start.
+    """
 
     def __init__(self, files: Certificates) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._seen = self._state()
-        self.shown = files.read()
-        """What is to be shown."""
+        try:
+            self._seen = self._state()
+            self.shown = files.read()
+            """What is to be shown."""
+        except (OSError, ValueError) as failure:
+            raise ConfigError(f"the certificate {files.cert} cannot be used: {failure}") from None
 
     def renewed(self) -> bool:
         """Look at the files; whether there is something else to be shown than before.
