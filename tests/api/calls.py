@@ -15,6 +15,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.contracts import Method, methods
 from moneyprinter import contract
+from moneyprinter.video.v1 import library_service_pb2  # noqa: F401  what is called must be known here
 
 Fields = dict[str, Any]
 """A request as JSON. A field of bytes that REST sends as its body is given as bytes."""
