@@ -26,6 +26,8 @@ from moneyprinter.rendering.v1 import rendering_service_pb2 as rendering
 from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as rendering_grpc
 from moneyprinter.storage.v1 import storage_service_pb2 as storage
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as storage_grpc
+from moneyprinter.user.v1 import audit_service_pb2 as audit
+from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user
 from moneyprinter.user.v1 import user_service_pb2_grpc as user_grpc
 from moneyprinter.validation.v1 import validation_service_pb2 as validation
@@ -135,14 +137,17 @@ class StandIns(
         raise NotFound(f"there is no object {request.key}", reason="OBJECT_NOT_FOUND")
 
 
-class Keys(user_grpc.UserServiceServicer):
-    """Lists the one key that tokens are signed with."""
+class Users(user_grpc.UserServiceServicer, audit_grpc.AuditServiceServicer):
+    """Lists the one key that tokens are signed with, and takes what the audit trail is told."""
 
     def __init__(self, public_key: dict[str, str]) -> None:
         self._public_key = public_key
 
     async def ListSigningKeys(self, request: user.ListSigningKeysRequest, context: Any) -> user.ListSigningKeysResponse:
         return user.ListSigningKeysResponse(keys=[user.SigningKey(**self._public_key)])
+
+    async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
+        return audit.AppendEventsResponse()
 
 
 REGISTER: dict[str, Callable[[Any, Any], None]] = {
@@ -162,22 +167,23 @@ async def serving(
 ) -> AsyncIterator[StandIns]:
     """Serve stand-ins for `services`, and the key of tokens, on their ports while the context is open."""
     # What is not here is answered UNIMPLEMENTED.
-    found, keys = StandIns(), Keys(public_key)  # type: ignore[abstract]
-    wanted: list[tuple[str, Callable[[Any, Any], None], Any]] = [
-        ("user", user_grpc.add_UserServiceServicer_to_server, keys),
-        *((name, REGISTER[name], found) for name in services),
+    found, users = StandIns(), Users(public_key)  # type: ignore[abstract]
+    wanted: list[tuple[str, tuple[Callable[[Any, Any], None], ...], Any]] = [
+        ("user", (user_grpc.add_UserServiceServicer_to_server, audit_grpc.add_AuditServiceServicer_to_server), users),
+        *((name, (REGISTER[name],), found) for name in services),
     ]
 
     async with AsyncExitStack() as stack:
-        for service, register, servicer in wanted:
-            await stack.enter_async_context(server.running(service, config, wire=_wire(register, servicer)))
+        for service, registers, servicer in wanted:
+            await stack.enter_async_context(server.running(service, config, wire=_wire(registers, servicer)))
         yield found
 
 
-def _wire(register: Callable[[Any, Any], None], servicer: Any) -> server.Wire:
+def _wire(registers: tuple[Callable[[Any, Any], None], ...], servicer: Any) -> server.Wire:
     @asynccontextmanager
     async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
-        runtime.add(register, servicer)
+        for register in registers:
+            runtime.add(register, servicer)
         yield
 
     return wire
