@@ -61,6 +61,9 @@ class Espeak:
     def examples(self) -> Sequence[str]:
         return _EXAMPLES
 
+    def voices(self) -> Sequence[Voice]:
+        return voices.every(self.languages)
+
     async def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
         """Speak, with 0.35 s between sentences. Raises Internal, SPEECH_FAILED, when espeak-ng fails."""
         raw = target.with_suffix(".raw")

@@ -2,9 +2,7 @@
 
 The voice is brought to one level and evened out. The music is looped, fades in and out, makes room
 around the frequencies of speech, and is pushed down while the voice speaks (a compressor that listens
-to the voice); so are the clips, but less. Their sum is measured and brought to its loudness by loudnorm's
-linear second pass; where its peaks would pass -1 dBTP, they are limited first, at four times the sample
-rate.
+to the voice); so are the clips, but less. Their sum is mastered.
 """
 
 from __future__ import annotations
@@ -21,20 +19,17 @@ from typing import Any, Protocol
 import ffmpeg
 
 from moneyprinter.errors import InvalidArgument
-from services.audio import clips, loudness, music
+from services.audio import clips, loudness, mastering, music
 from services.audio.clips import ClipSound
 from services.audio.loudness import Loudness
 
 TARGET_LUFS = -14.0
-TARGET_DBTP = -1.0
 RATE = clips.RATE
 
 _VERSION = 2
 """Counts up when the same request would sound otherwise."""
 _VOICE_LUFS = -18.0
 _MUSIC_LUFS = -26.0
-# loudnorm is told a lower peak than promised: 16 bit and other meters move it by some hundredths.
-_MARGIN_DB = 0.2
 _SHORTEST = timedelta(seconds=0.5)
 
 
@@ -148,10 +143,10 @@ async def _make(
         match name:
             case "blend.wav":
                 sound = _blend(source, _VOICE_LUFS - measured.integrated_lufs, order, loop)
-            case "limited.wav" if _peak_after(measured, order.target_lufs) > TARGET_DBTP - _MARGIN_DB:
-                sound = _limited(source, measured, order.target_lufs)
+            case "limited.wav" if mastering.peaks_pass(measured, order.target_lufs):
+                sound = mastering.limited(source, measured, order.target_lufs)
             case "master.wav":
-                sound = _normalised(source, measured, order)
+                sound = _whole(mastering.normalised(source, measured, order.target_lufs), order)
             case _:
                 continue
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
@@ -163,22 +158,10 @@ async def _make(
     yield measured
 
 
-def _peak_after(measured: Loudness, target_lufs: float) -> float:
-    return measured.true_peak_dbtp + target_lufs - measured.integrated_lufs
-
-
 def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
     """The voice, evened out, and under it the music and the clips that make way for it."""
     samples = order.samples
-    voice = (
-        ffmpeg.input(source, f="wav")
-        .filter("aresample", RATE, resampler="soxr")
-        .filter("aformat", sample_fmts="fltp", channel_layouts="mono")
-        .filter("volume", f"{gain_db:.3f}dB")
-        .filter("acompressor", threshold="-22dB", ratio=2.5, attack=6, release=140, knee=4, makeup="7dB")
-        .filter("apad", whole_len=samples)
-        .filter("atrim", end_sample=samples)
-    )
+    voice = mastering.evened(source, gain_db).filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
     # What lies under the voice, from which level of the voice on it is pushed down, and how much.
     beds: list[tuple[ffmpeg.Stream, float, float]] = []
     if loop is not None:
@@ -227,35 +210,10 @@ def _bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
     )
 
 
-def _limited(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
-    """The sound with its true peaks so low that the gain it needs leaves them under the target."""
-    # It loses some tenths of its loudness here, which it gets back as gain.
-    ceiling_db = TARGET_DBTP - _MARGIN_DB - 0.6 - (target_lufs - measured.integrated_lufs)
+def _whole(sound: ffmpeg.Stream, order: Order) -> ffmpeg.Stream:
+    """A sound as long as it was ordered, on two sides, in 16 bits."""
     return (
-        ffmpeg.input(source, f="wav")
-        .filter("aresample", 4 * RATE, resampler="soxr")
-        .filter("alimiter", limit=f"{ceiling_db:.3f}dB", attack=4, release=60, level="false", latency=1)
-        .filter("aresample", RATE, resampler="soxr")
-    )
-
-
-def _normalised(source: str, measured: Loudness, order: Order) -> ffmpeg.Stream:
-    """loudnorm's second pass. It is linear when the range is told above 0 and below the target's."""
-    return (
-        ffmpeg.input(source, f="wav")
-        .filter(
-            "loudnorm",
-            I=order.target_lufs,
-            TP=TARGET_DBTP - _MARGIN_DB / 2,
-            LRA=50,
-            measured_I=round(measured.integrated_lufs, 3),
-            measured_TP=round(measured.true_peak_dbtp, 3),
-            measured_LRA=round(min(49.0, max(0.1, measured.range_lu)), 3),
-            measured_thresh=round(max(-69.0, measured.integrated_lufs - 10), 3),
-            linear="true",
-        )
-        .filter("aresample", RATE, resampler="soxr")
-        .filter("apad", whole_len=order.samples)
+        sound.filter("apad", whole_len=order.samples)
         .filter("atrim", end_sample=order.samples)
         .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
+from moneyprinter.content.v1 import content_service_pb2 as content_pb
+from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from services.audio import mix
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
-from services.audio.servicer import AudioServicer
+from services.audio.servicer import AudioServicer, SpeechServicer
 from services.runtime import children
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
@@ -26,6 +29,17 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     desk = mix.Desk(program, version, timedelta(seconds=config.longest_mix_seconds))
     speakers = [await asyncio.to_thread(_espeak, config, runtime)]
     runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(runtime, runtime.objects(), speakers, desk))
+    writer = content_grpc.ContentServiceStub(runtime.connect("content", "moneyprinter.content.v1.ContentService"))
+
+    async def sentences(text: str) -> Sequence[str]:
+        request = content_pb.WriteScriptRequest(title="A text", script=text)
+        return (await writer.WriteScript(request)).sentences
+
+    public = SpeechServicer(runtime, speakers, desk, sentences)
+    runtime.add(speech_grpc.add_SpeechServiceServicer_to_server, public)
+    # Who only wants to hear something leaves room for the jobs.
+    methods = ("CreateSpeech", "TimeSpeech")
+    runtime.limit(config.speeches, *(f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods))
     yield
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from google.api import httpbody_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
+from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.objects import Objects
-from services.audio import mix, preview, speech
+from services.audio import export, mastering, mix, preview, speech
 from services.audio.clips import ClipSound
 from services.runtime.server import Runtime
+
+CHUNK_BYTES = 256 * 1024
+
+Sentences = Callable[[str], Awaitable[Sequence[str]]]
+"""Cuts a text into its sentences, as a script is cut that is spoken in a video."""
 
 
 class AudioServicer(pb_grpc.AudioServiceServicer):
@@ -71,6 +82,70 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                 self._desk.ffmpeg, self._desk.ffmpeg_version, self._objects, request.audio, folder
             )
         return pb.EncodePreviewResponse(audio=made.audio, header_bytes=made.header_bytes)
+
+
+class SpeechServicer(speech_grpc.SpeechServiceServicer):
+    """Speech by itself, for the public."""
+
+    def __init__(
+        self, runtime: Runtime, speakers: Sequence[speech.Speaker], desk: mix.Desk, sentences: Sentences
+    ) -> None:
+        self._runtime = runtime
+        self._speakers = speakers
+        self._desk = desk
+        self._sentences = sentences
+
+    async def ListVoices(self, request: speech_pb.ListVoicesRequest, context: Any) -> speech_pb.ListVoicesResponse:
+        found = speech.voices(self._speakers, request.language)
+        voices = (
+            speech_pb.Voice(name=voice.name, language=voice.language, provider=speaker.name) for speaker, voice in found
+        )
+        return speech_pb.ListVoicesResponse(voices=voices)
+
+    async def CreateSpeech(
+        self, request: speech_pb.CreateSpeechRequest, context: Any
+    ) -> AsyncIterator[speech_pb.CreateSpeechResponse]:
+        async with self._runtime.scratch() as folder:
+            wav = folder / "speech.wav"
+            said, _ = await self._say(request, wav)
+            samples = round(said.duration / timedelta(seconds=1) * mastering.RATE)
+            form, loud = request.format or "wav", request.loudness or export.LOUDNESS_LUFS
+            made = await export.export(self._desk.ffmpeg, wav, form, loud, samples)
+            await context.send_initial_metadata(await asyncio.to_thread(_file_headers, made, form))
+            with made.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    body = httpbody_pb2.HttpBody(content_type=export.FORMATS[form].content_type, data=chunk)
+                    yield speech_pb.CreateSpeechResponse(data=body)
+
+    async def TimeSpeech(self, request: speech_pb.TimeSpeechRequest, context: Any) -> speech_pb.TimeSpeechResponse:
+        async with self._runtime.scratch() as folder:
+            said, speaker = await self._say(request, folder / "speech.wav")
+        return speech_pb.TimeSpeechResponse(
+            duration=said.duration / timedelta(seconds=1),
+            sentences=(media_pb2.TimedSentence(words=map(_timed, words)) for words in said.sentences if words),
+            provider=speaker.name,
+        )
+
+    async def _say(
+        self, request: speech_pb.CreateSpeechRequest | speech_pb.TimeSpeechRequest, target: Path
+    ) -> tuple[speech.Spoken, speech.Speaker]:
+        sentences = await self._sentences(request.text)
+        return await speech.say(self._speakers, sentences, request.voice or speech.DEFAULT_VOICE, target)
+
+
+def _file_headers(made: Path, form: str) -> tuple[tuple[str, str], ...]:
+    with made.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return (
+        ("content-disposition", f'attachment; filename="speech.{form}"'),
+        ("x-content-length", str(made.stat().st_size)),
+        ("x-content-sha256", digest),
+    )
+
+
+def _timed(word: speech.Word) -> media_pb2.TimedWord:
+    second = timedelta(seconds=1)
+    return media_pb2.TimedWord(text=word.text, start=word.start / second, end=word.end / second)
 
 
 def _speech(made: speech.Speech) -> pb.SynthesizeResponse:

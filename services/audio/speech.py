@@ -20,6 +20,8 @@ _VERSION = 2
 """Counts up when the same request would sound otherwise."""
 _RATE = 48_000
 
+DEFAULT_VOICE = "en-US"
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -77,6 +79,9 @@ class Speaker(Protocol):
     def examples(self) -> Sequence[str]:
         """Some names of voices that it knows."""
 
+    def voices(self) -> Sequence[Voice]:
+        """A voice of each of its languages, in the order of their names."""
+
     def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
         """Write the sound (WAV, 48 kHz, mono, 16 bit) to `target`; yield fractions, at last what was said."""
 
@@ -112,9 +117,7 @@ async def synthesize(
     Raises InvalidArgument: VOICE_UNKNOWN, or SCRIPT_EMPTY when no sentence holds a letter or digit.
     """
     speaker, voice = find_voice(speakers, voice_name)
-    lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
-    if not any(unicodedata.category(character)[0] in "LN" for line in lines for character in line):
-        raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")
+    lines = _lines(sentences)
     spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
     if await objects.head(f"{key}.json"):
@@ -123,18 +126,58 @@ async def synthesize(
         return
     target = folder / "speech.wav"
     said: Spoken | None = None
-    async with aclosing(speaker.speak(lines, voice, target)) as updates:
+    async with aclosing(_spoken(speaker, voice, lines, target)) as updates:
         async for update in updates:
             if isinstance(update, Spoken):
                 said = update
             else:
-                yield update * 0.95
+                yield update
     assert said is not None
-    said = await asyncio.to_thread(_without_long_silences, target, said)
     audio = await objects.put_file(f"{key}.wav", target)
     # The words come last: who finds them finds the sound.
     await objects.put_bytes(f"{key}.json", _written(said))
     yield Speech(audio, said, speaker.name)
+
+
+async def say(
+    speakers: Sequence[Speaker], sentences: Sequence[str], voice_name: str, target: Path
+) -> tuple[Spoken, Speaker]:
+    """Speak sentences as `synthesize` does, into the file `target` and nowhere else. Raises what it raises."""
+    speaker, voice = find_voice(speakers, voice_name)
+    async with aclosing(_spoken(speaker, voice, _lines(sentences), target)) as updates:
+        [said] = [update async for update in updates if isinstance(update, Spoken)]
+    return said, speaker
+
+
+def voices(speakers: Sequence[Speaker], language: str) -> list[tuple[Speaker, Voice]]:
+    """The voices of a language or of all, in the order of their names, each of the first provider that has it."""
+    wanted = language.lower()
+    found: dict[str, tuple[Speaker, Voice]] = {}
+    for speaker in speakers:
+        for voice in speaker.voices():
+            if not wanted or f"{voice.language.lower()}-".startswith(f"{wanted}-"):
+                found.setdefault(voice.name, (speaker, voice))
+    return [found[name] for name in sorted(found)]
+
+
+def _lines(sentences: Sequence[str]) -> list[str]:
+    """The sentences that are spoken, each on one line."""
+    lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
+    if not any(unicodedata.category(character)[0] in "LN" for line in lines for character in line):
+        raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")
+    return lines
+
+
+async def _spoken(
+    speaker: Speaker, voice: Voice, lines: Sequence[str], target: Path
+) -> AsyncGenerator[float | Spoken, None]:
+    """Speak lines into the file `target`; yields fractions, at last what was said."""
+    async with aclosing(speaker.speak(lines, voice, target)) as updates:
+        async for update in updates:
+            if isinstance(update, Spoken):
+                yield await asyncio.to_thread(_without_long_silences, target, update)
+            else:
+                yield update * 0.95
 
 
 def _without_long_silences(target: Path, said: Spoken) -> Spoken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.audio.speech import Voice
@@ -26,6 +26,8 @@ _ALIASES = {
     "iw": "he",
     "in": "id",
 }
+# Of those, the names that people look for in a list.
+_NAMED_TOO = ("zh-cn", "zh-tw", "zh-hk")
 _LATIN_AMERICA = " ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve "
 
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
@@ -90,6 +92,12 @@ def find(languages: Languages, name: str) -> Voice | None:
         if match := pattern.fullmatch(name):
             return _speaks(languages, name, match.group(1), match.group(2))
     return _speaks(languages, name, name, "")
+
+
+def every(languages: Languages) -> list[Voice]:
+    """A voice of each language, in the order of their names."""
+    found = [find(languages, tag) for tag in (*languages.voices, *_NAMED_TOO)]
+    return sorted({v.language: replace(v, name=v.language) for v in found if v}.values(), key=lambda v: v.name)
 
 
 def _speaks(languages: Languages, name: str, locale: str, who: str) -> Voice | None:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
-from moneyprinter.video.v1 import library_service_pb2_grpc, video_service_pb2_grpc
+from moneyprinter.video.v1 import clip_service_pb2_grpc, library_service_pb2_grpc, video_service_pb2_grpc
 from services.orchestrator import failpoints, jetstream, leftovers
 from services.orchestrator.attempts import PostgresDeadLetters
+from services.orchestrator.clips import Clips
 from services.orchestrator.config import Config
 from services.orchestrator.driver import Driver, Journal
 from services.orchestrator.ended import PostgresLeftovers, PostgresPast
@@ -22,7 +23,8 @@ from services.orchestrator.kept import PostgresShelf
 from services.orchestrator.library import Library
 from services.orchestrator.outbox import PostgresOutbox
 from services.orchestrator.postgres import PostgresStore
-from services.orchestrator.servicer import LibraryServicer, OrchestratorServicer, VideoServicer
+from services.orchestrator.prober import MeshProber
+from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.videos import Videos
 from services.orchestrator.workers import MeshWorkers, stored
 from services.orchestrator.workflow import make_video
@@ -72,6 +74,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             asset_folder=config.asset_folder,
         )
         runtime.add(video_service_pb2_grpc.add_VideoServiceServicer_to_server, VideoServicer(videos, runtime.stopping))
+        clips = Clips(store, MeshProber(runtime))
+        runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )

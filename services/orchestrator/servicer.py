@@ -12,11 +12,14 @@ from google.protobuf import json_format, struct_pb2
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
+from moneyprinter.video.v1 import clip_service_pb2 as clip_pb
+from moneyprinter.video.v1 import clip_service_pb2_grpc as clip_grpc
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator import deadletters
+from services.orchestrator.clips import Clips, Facts
 from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
 from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
@@ -147,6 +150,24 @@ class LibraryServicer(library_grpc.LibraryServiceServicer):
     ) -> library_pb.UpdateSettingsResponse:
         await self._library.shelf.choose(access.user().id, Settings(request.settings.retention_days))
         return library_pb.UpdateSettingsResponse(settings=request.settings)
+
+
+class ClipServicer(clip_grpc.ClipServiceServicer):
+    """What clips are, for the public."""
+
+    def __init__(self, clips: Clips) -> None:
+        self._clips = clips
+
+    async def ProbeClip(self, request: clip_pb.ProbeClipRequest, context: Any) -> clip_pb.ProbeClipResponse:
+        times = request.start_time, request.end_time
+        facts = await self._clips.probe(access.user().id, request.url, request.asset_id, times)
+        return clip_pb.ProbeClipResponse(clip=_facts(facts))
+
+    async def ProbeFile(
+        self, request_iterator: AsyncIterator[clip_pb.ProbeFileRequest], context: Any
+    ) -> clip_pb.ProbeFileResponse:
+        chunks = (request.data.data async for request in request_iterator)
+        return clip_pb.ProbeFileResponse(clip=_facts(await self._clips.probe_file(chunks)))
 
 
 class OrchestratorServicer(inner_grpc.OrchestratorServiceServicer):
@@ -359,6 +380,26 @@ def _asset(asset: Asset) -> dict[str, Any]:
         "size_bytes": asset.object.size_bytes,
         "sha256": asset.object.sha256,
     }
+
+
+def _facts(facts: Facts) -> clip_pb.ClipFacts:
+    return clip_pb.ClipFacts(
+        duration=facts.seconds,
+        file_size=facts.size_bytes,
+        sha256=facts.sha256,
+        width=facts.width,
+        height=facts.height,
+        rotation=facts.rotation,
+        frame_rate=round(facts.frame_rate, 3),
+        video_codec=facts.video_codec,
+        hdr=facts.hdr,
+        interlaced=facts.interlaced,
+        transparent=facts.transparent,
+        still=facts.still,
+        has_audio=facts.has_audio,
+        audio_codec=facts.audio_codec,
+        key_frames=facts.key_seconds,
+    )
 
 
 def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:

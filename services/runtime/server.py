@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ OPTIONS = (
 )
 
 
+@dataclass
+class Room:
+    """Room for so many calls at once."""
+
+    most: int
+    taken: int = 0
+
+
 class Runtime:
     """What the wiring of a service is given."""
 
@@ -75,6 +84,8 @@ class Runtime:
         """Set when the service begins to stop: calls that wait for something end now."""
         self.max_calls = 1000
         """How many calls are served at once; more are answered RESOURCE_EXHAUSTED. A wiring may lower it."""
+        self.rooms: dict[str, Room] = {}
+        """The rooms of single methods, by their paths, in which there is room for fewer."""
         self.keys: access.Keys | None = None
         """The keys of user tokens, when a wiring has them itself; they are asked of the user service otherwise."""
         self.health = Health()
@@ -88,6 +99,13 @@ class Runtime:
         module = importlib.import_module(register.__module__.removesuffix("_grpc"))
         name = register.__name__.removeprefix("add_").removesuffix("Servicer_to_server")
         self.contracts.append(module.DESCRIPTOR.services_by_name[name].full_name)
+
+    def limit(self, most: int, *methods: str) -> None:
+        """Serve at most so many calls of some methods (`/package.Service/Method`) together at once.
+
+        So what anybody may ask for leaves room for what the mesh itself asks.
+        """
+        self.rooms.update(dict.fromkeys(methods, Room(most)))
 
     def connect(self, service: str, contract_name: str) -> calls.TypedChannel:
         """Open a channel to another service; it closes with this one."""
@@ -171,7 +189,7 @@ class Chain(grpc.aio.ServerInterceptor):
         self._service = service
         self._access = decide
         self._outbox = outbox
-        self._active = 0
+        self._all = Room(0)
         self.runtime: Runtime | None = None
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
@@ -230,7 +248,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
                 channels.serve_until(seconds)
                 async with asyncio.timeout(seconds):
-                    with self._admitted():
+                    with self._admitted(method):
                         yield call
                 call.ended("OK")
             except asyncio.CancelledError:
@@ -244,18 +262,23 @@ class Chain(grpc.aio.ServerInterceptor):
                 await errors.abort(context, error)
 
     @contextmanager
-    def _admitted(self) -> Iterator[None]:
-        if self.runtime is not None and self._active >= self.runtime.max_calls:
+    def _admitted(self, method: str) -> Iterator[None]:
+        assert self.runtime is not None
+        self._all.most = self.runtime.max_calls
+        rooms = [self._all, *filter(None, [self.runtime.rooms.get(method)])]
+        if any(room.taken >= room.most for room in rooms):
             raise ResourceExhausted(
                 f"{self._service} has as much work as it can do; try again in a second",
                 reason="BUSY",
                 retry_after_seconds=1.0,
             )
-        self._active += 1
+        for room in rooms:
+            room.taken += 1
         try:
             yield
         finally:
-            self._active -= 1
+            for room in rooms:
+                room.taken -= 1
 
 
 def _combined(metadata: Any) -> dict[str, Any]:

@@ -36,6 +36,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """A clip that was found good, and was not kept."""
+
+    sha256: str
+    size_bytes: int
+    facts: Facts
+
+
+@dataclass(frozen=True)
 class Download:
     """Bytes that are on their way here."""
 
@@ -89,40 +98,67 @@ class Desk:
 
         Raises InvalidArgument with one of the CLIP reasons, NotFound when there is no such upload.
         """
+        async with self.scratch() as folder, aclosing(self._checked(source, part, folder / "clip")) as steps:
+            async for step in steps:
+                if isinstance(step, Probed):
+                    yield PROBED
+                    yield Clip(await self._kept(source, step, folder / "clip"), step.facts)
+                else:
+                    yield step
+
+    async def probe(self, source: str | Stored | AsyncIterator[bytes], part: Part) -> Probed:
+        """Check a clip at an address, an uploaded one, or one whose bytes come, and keep nothing of it.
+
+        Raises what `validate` raises.
+        """
+        async with self.scratch() as folder, aclosing(self._checked(source, part, folder / "clip")) as steps:
+            found = [step async for step in steps if isinstance(step, Probed)]
+        if isinstance(source, Stored):
+            _check_same(source, found[0])
+        return found[0]
+
+    async def _checked(
+        self, source: str | Stored | AsyncIterator[bytes], part: Part, path: Path
+    ) -> AsyncGenerator[float | Probed, None]:
+        """Write a clip to a file, and read it."""
         _check_order(part)
-        async with self.scratch() as folder:
-            path = folder / "clip"
-            landed = None
-            async with self._download(source) as download, aclosing(_land(download, path, self.max_bytes)) as landing:
-                async for step in landing:
-                    if isinstance(step, Landed):
-                        landed = step
-                    else:
-                        yield FETCHED * step
-            assert landed is not None
-            async with self.probes:
-                facts = await probe(path, part, self.bounds)
-            yield PROBED
-            yield Clip(await self._kept(source, landed, path), facts)
+        landed = None
+        async with self._download(source) as download, aclosing(_land(download, path, self.max_bytes)) as landing:
+            async for step in landing:
+                if isinstance(step, Landed):
+                    landed = step
+                else:
+                    yield FETCHED * step
+        assert landed is not None
+        async with self.probes:
+            facts = await probe(path, part, self.bounds)
+        yield Probed(landed.sha256, landed.size_bytes, facts)
 
-    def _download(self, source: str | Stored) -> AbstractAsyncContextManager[Download]:
-        if isinstance(source, str):
-            return self.web.open(source)
-        return nullcontext(Download(source.size_bytes, self.objects.get(source.key)))
+    def _download(self, source: str | Stored | AsyncIterator[bytes]) -> AbstractAsyncContextManager[Download]:
+        match source:
+            case str():
+                return self.web.open(source)
+            case Stored():
+                return nullcontext(Download(source.size_bytes, self.objects.get(source.key)))
+        return nullcontext(Download(None, source))
 
-    async def _kept(self, source: str | Stored, landed: Landed, path: Path) -> Stored:
+    async def _kept(self, source: str | Stored, probed: Probed, path: Path) -> Stored:
         """Where the clip is kept: an upload where it is, what was fetched under the hash of its bytes."""
         if isinstance(source, Stored):
-            if source.sha256 != landed.sha256:
-                raise DataLoss(
-                    f"object {source.key} is not the one that was asked for: it was replaced meanwhile",
-                    reason="CHECKSUM_MISMATCH",
-                )
+            _check_same(source, probed)
             return source
-        key = f"cache/validation/{landed.sha256}.bin"
+        key = f"cache/validation/{probed.sha256}.bin"
         if await self.objects.head(key) is None:
             await self.objects.put_file(key, path)
-        return Stored(key, landed.sha256, landed.size_bytes)
+        return Stored(key, probed.sha256, probed.size_bytes)
+
+
+def _check_same(source: Stored, probed: Probed) -> None:
+    if source.sha256 != probed.sha256:
+        raise DataLoss(
+            f"object {source.key} is not the one that was asked for: it was replaced meanwhile",
+            reason="CHECKSUM_MISMATCH",
+        )
 
 
 def _check_order(part: Part) -> None:

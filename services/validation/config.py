@@ -42,3 +42,5 @@ class Config(Settings):
     """How long that process may take, and how much of it on the CPU."""
     probes: int = os.cpu_count() or 1
     """How many clips are read at once; more wait."""
+    looks: int = 8
+    """How many clips are fetched and read at once only to say what they are; more are refused."""

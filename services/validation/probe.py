@@ -55,6 +55,9 @@ class Facts:
     """What must be known of it before it is drawn: the fields of `media.v1.Source` without the object."""
     key_seconds: tuple[float, ...] = ()
     """From when on decoding can begin in the wanted part; empty: not known."""
+    rotation: int = 0
+    """How far its picture is turned to be shown, in degrees clockwise."""
+    audio_codec: str = ""
 
     @property
     def still(self) -> bool:
@@ -111,4 +114,6 @@ def _facts(answer: dict[str, Any]) -> Facts:
         has_audio=answer["has_audio"] is True,
         picture=answer["picture"],
         key_seconds=tuple(map(float, answer.get("key_seconds", ()))),
+        rotation=int(answer.get("rotation", 0)),
+        audio_codec=str(answer.get("audio_codec", "")),
     )

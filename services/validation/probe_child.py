@@ -178,6 +178,8 @@ def _examine(container: av.container.InputContainer, form: str, size_bytes: int,
         "rate_denominator": rate.denominator,
         "video_codec": stream.codec_context.codec.canonical_name,
         "has_audio": bool(container.streams.audio),
+        "audio_codec": _audio_codec(container),
+        "rotation": -frame.rotation % 360,
         "key_seconds": _key_frames(stream, origin, (wanted.start_seconds, end), rate),
         "picture": {**_seen(stream, frames), "format": form},
     }
@@ -208,8 +210,15 @@ def _still(container: av.container.InputContainer, form: str, wanted: Wanted) ->
         "height": height,
         "video_codec": context.codec.canonical_name,
         "has_audio": False,
+        "rotation": -frame.rotation % 360,
         "picture": {**_seen(stream, frames), "format": form, "still": True},
     }
+
+
+def _audio_codec(container: av.container.InputContainer) -> str:
+    """The codec of its sound, if it has sound of a known kind."""
+    contexts = [stream.codec_context for stream in container.streams.audio[:1]]
+    return next((context.codec.canonical_name for context in contexts if context), "")
 
 
 def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) -> dict[str, Any]:

@@ -41,4 +41,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         probes=asyncio.Semaphore(config.probes),
     )
     runtime.add(pb_grpc.add_ValidationServiceServicer_to_server, ValidationServicer(desk))
+    # Who only looks at clips leaves room for the jobs.
+    runtime.limit(
+        config.looks, *(f"/moneyprinter.validation.v1.ValidationService/{n}" for n in ("ProbeClip", "ProbeFile"))
+    )
     yield

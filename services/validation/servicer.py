@@ -13,8 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.validation.v1 import validation_service_pb2 as pb
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
-from services.validation.clips import Clip, Desk, Stored
-from services.validation.probe import Part
+from services.validation.clips import Clip, Desk, Probed, Stored
+from services.validation.probe import Facts, Part
 
 
 class ValidationServicer(pb_grpc.ValidationServiceServicer):
@@ -30,14 +30,23 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
             async for update in updates:
                 yield _response(update)
 
+    async def ProbeClip(self, request: pb.ProbeClipRequest, context: Any) -> pb.ProbeClipResponse:
+        return pb.ProbeClipResponse(probed=_probed(await self._desk.probe(_source(request), _part(request))))
 
-def _source(request: pb.ValidateClipRequest) -> str | Stored:
+    async def ProbeFile(
+        self, request_iterator: AsyncIterator[pb.ProbeFileRequest], context: Any
+    ) -> pb.ProbeFileResponse:
+        chunks = (request.chunk async for request in request_iterator)
+        return pb.ProbeFileResponse(probed=_probed(await self._desk.probe(chunks, Part())))
+
+
+def _source(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> str | Stored:
     if request.WhichOneof("source") == "url":
         return request.url
     return Stored(request.object.key, request.object.sha256, request.object.size_bytes)
 
 
-def _part(request: pb.ValidateClipRequest) -> Part:
+def _part(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> Part:
     return Part(
         start_seconds=request.start.ToTimedelta().total_seconds(),
         end_seconds=request.end.ToTimedelta().total_seconds() if request.HasField("end") else None,
@@ -47,21 +56,31 @@ def _part(request: pb.ValidateClipRequest) -> Part:
 def _response(update: float | Clip) -> pb.ValidateClipResponse:
     if isinstance(update, float):
         return pb.ValidateClipResponse(progress=media_pb2.Progress(fraction=update))
-    stored, facts = update.stored, update.facts
-    return pb.ValidateClipResponse(
-        clip=media_pb2.Clip(
-            source=media_pb2.Source(
-                object=media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes),
-                **facts.picture,
-            ),
-            duration=None if facts.duration_seconds is None else _duration(facts.duration_seconds),
-            width=facts.width,
-            height=facts.height,
-            frame_rate=_frame_rate(facts.rate),
-            video_codec=facts.video_codec,
-            has_audio=facts.has_audio,
-            key_frames=[_duration(seconds) for seconds in facts.key_seconds],
-        )
+    stored = update.stored
+    kept = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+    return pb.ValidateClipResponse(clip=_clip(update.facts, kept))
+
+
+def _probed(probed: Probed) -> pb.ProbedClip:
+    return pb.ProbedClip(
+        clip=_clip(probed.facts, None),
+        sha256=probed.sha256,
+        size_bytes=probed.size_bytes,
+        rotation=probed.facts.rotation,
+        audio_codec=probed.facts.audio_codec,
+    )
+
+
+def _clip(facts: Facts, kept: media_pb2.Object | None) -> media_pb2.Clip:
+    return media_pb2.Clip(
+        source=media_pb2.Source(object=kept, **facts.picture),
+        duration=None if facts.duration_seconds is None else _duration(facts.duration_seconds),
+        width=facts.width,
+        height=facts.height,
+        frame_rate=_frame_rate(facts.rate),
+        video_codec=facts.video_codec,
+        has_audio=facts.has_audio,
+        key_frames=[_duration(seconds) for seconds in facts.key_seconds],
     )
 
 

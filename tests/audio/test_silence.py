@@ -34,6 +34,9 @@ class Slow:
     def examples(self) -> Sequence[str]:
         return ()
 
+    def voices(self) -> Sequence[Voice]:
+        return ()
+
     async def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
         tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE // 2) / RATE)
         sound, said, pauses = np.zeros(0), [], list(self.pauses)

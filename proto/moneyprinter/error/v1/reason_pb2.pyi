@@ -130,6 +130,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Speech could not be made."""
     REASON_FONT_UNKNOWN: _Reason.ValueType  # 84
     """No font at hand has that name; the message names those that there are."""
+    REASON_LANGUAGE_UNKNOWN: _Reason.ValueType  # 85
+    """Scripts are not written in that language; the message names those that there are."""
     REASON_RENDER_FAILED: _Reason.ValueType  # 100
     """The media tool failed on this input; the message carries its last words."""
     REASON_SEGMENTS_MISMATCHED: _Reason.ValueType  # 101
@@ -268,6 +270,8 @@ REASON_SPEECH_FAILED: Reason.ValueType  # 83
 """Speech could not be made."""
 REASON_FONT_UNKNOWN: Reason.ValueType  # 84
 """No font at hand has that name; the message names those that there are."""
+REASON_LANGUAGE_UNKNOWN: Reason.ValueType  # 85
+"""Scripts are not written in that language; the message names those that there are."""
 REASON_RENDER_FAILED: Reason.ValueType  # 100
 """The media tool failed on this input; the message carries its last words."""
 REASON_SEGMENTS_MISMATCHED: Reason.ValueType  # 101

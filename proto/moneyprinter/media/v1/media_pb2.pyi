@@ -419,6 +419,60 @@ class Clip(_message.Message):
 Global___Clip: _TypeAlias = Clip  # noqa: Y015
 
 @_typing.final
+class TimedSentence(_message.Message):
+    """A sentence and the times of its words, as the public is told them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimedWord]:
+        """Its words, in order."""
+
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[Global___TimedWord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimedSentence: _TypeAlias = TimedSentence  # noqa: Y015
+
+@_typing.final
+class TimedWord(_message.Message):
+    """A word as it is written, and when it is spoken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The word."""
+    start: _builtins.float
+    """When it begins, in seconds from the start of the sound."""
+    end: _builtins.float
+    """When it ends."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        start: _builtins.float = ...,
+        end: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimedWord: _TypeAlias = TimedWord  # noqa: Y015
+
+@_typing.final
 class Canvas(_message.Message):
     """The picture that a video is drawn on."""
 

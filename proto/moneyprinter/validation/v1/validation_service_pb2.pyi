@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -91,3 +91,155 @@ class ValidateClipResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
 
 Global___ValidateClipResponse: _TypeAlias = ValidateClipResponse  # noqa: Y015
+
+@_typing.final
+class ProbeClipRequest(_message.Message):
+    """Names a clip and the part of it that is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """An `https://` address."""
+    @_builtins.property
+    def object(self) -> _media_pb2.Object:
+        """An uploaded object."""
+
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """Where the wanted part begins. Absent: at the beginning."""
+
+    @_builtins.property
+    def end(self) -> _duration_pb2.Duration:
+        """Where it ends. Absent: at the clip's end."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        object: _media_pb2.Object | None = ...,
+        start: _duration_pb2.Duration | None = ...,
+        end: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "object", b"object", "source", b"source", "start", b"start", "url", b"url"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "object", b"object", "source", b"source", "start", b"start", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["url", "object"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___ProbeClipRequest: _TypeAlias = ProbeClipRequest  # noqa: Y015
+
+@_typing.final
+class ProbeClipResponse(_message.Message):
+    """The clip."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def probed(self) -> Global___ProbedClip:
+        """What it is."""
+
+    def __init__(
+        self,
+        *,
+        probed: Global___ProbedClip | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probed", b"probed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["probed", b"probed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeClipResponse: _TypeAlias = ProbeClipResponse  # noqa: Y015
+
+@_typing.final
+class ProbeFileRequest(_message.Message):
+    """A part of a clip that is sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Some of its bytes."""
+    def __init__(
+        self,
+        *,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeFileRequest: _TypeAlias = ProbeFileRequest  # noqa: Y015
+
+@_typing.final
+class ProbeFileResponse(_message.Message):
+    """The clip that was sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def probed(self) -> Global___ProbedClip:
+        """What it is."""
+
+    def __init__(
+        self,
+        *,
+        probed: Global___ProbedClip | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probed", b"probed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["probed", b"probed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeFileResponse: _TypeAlias = ProbeFileResponse  # noqa: Y015
+
+@_typing.final
+class ProbedClip(_message.Message):
+    """A clip that was found good, and was not kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIP_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
+    AUDIO_CODEC_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """The SHA-256 of its bytes, 64 lower-case hexadecimal digits."""
+    size_bytes: _builtins.int
+    """Its size in bytes."""
+    rotation: _builtins.int
+    """How far its picture is turned to be shown, in degrees clockwise."""
+    audio_codec: _builtins.str
+    """The codec of its sound, as ffmpeg spells it; empty when it has none."""
+    @_builtins.property
+    def clip(self) -> _media_pb2.Clip:
+        """What ValidateClip says of it; its source has no object."""
+
+    def __init__(
+        self,
+        *,
+        clip: _media_pb2.Clip | None = ...,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        rotation: _builtins.int = ...,
+        audio_codec: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "clip", b"clip", "rotation", b"rotation", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbedClip: _TypeAlias = ProbedClip  # noqa: Y015

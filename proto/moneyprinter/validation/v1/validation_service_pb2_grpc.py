@@ -40,6 +40,16 @@ class ValidationServiceStub:
                 request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipResponse.FromString,
                 _registered_method=True)
+        self.ProbeClip = channel.unary_unary(
+                '/moneyprinter.validation.v1.ValidationService/ProbeClip',
+                request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipResponse.FromString,
+                _registered_method=True)
+        self.ProbeFile = channel.stream_unary(
+                '/moneyprinter.validation.v1.ValidationService/ProbeFile',
+                request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
+                _registered_method=True)
 
 
 class ValidationServiceServicer:
@@ -55,6 +65,20 @@ class ValidationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProbeClip(self, request, context):
+        """Checks a clip as ValidateClip does, and keeps nothing of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeFile(self, request_iterator, context):
+        """The same with a clip that is sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ValidationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +86,16 @@ def add_ValidationServiceServicer_to_server(servicer, server):
                     servicer.ValidateClip,
                     request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipRequest.FromString,
                     response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipResponse.SerializeToString,
+            ),
+            'ProbeClip': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeClip,
+                    request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipRequest.FromString,
+                    response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipResponse.SerializeToString,
+            ),
+            'ProbeFile': grpc.stream_unary_rpc_method_handler(
+                    servicer.ProbeFile,
+                    request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.FromString,
+                    response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +126,60 @@ class ValidationService:
             '/moneyprinter.validation.v1.ValidationService/ValidateClip',
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipRequest.SerializeToString,
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ValidateClipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeClip(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.validation.v1.ValidationService/ProbeClip',
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipRequest.SerializeToString,
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeClipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeFile(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/moneyprinter.validation.v1.ValidationService/ProbeFile',
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

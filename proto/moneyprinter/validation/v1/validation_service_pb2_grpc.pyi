@@ -38,6 +38,10 @@ class ValidationServiceStub:
     then exactly one result. A clip that cannot be used ends the call with INVALID_ARGUMENT and a
     reason that a person understands.
     """
+    ProbeClip: _grpc.UnaryUnaryMultiCallable[_validation_service_pb2.ProbeClipRequest, _validation_service_pb2.ProbeClipResponse]
+    """Checks a clip as ValidateClip does, and keeps nothing of it."""
+    ProbeFile: _grpc.StreamUnaryMultiCallable[_validation_service_pb2.ProbeFileRequest, _validation_service_pb2.ProbeFileResponse]
+    """The same with a clip that is sent."""
 
 @_typing.type_check_only
 class ValidationServiceAsyncStub(ValidationServiceStub):
@@ -49,6 +53,10 @@ class ValidationServiceAsyncStub(ValidationServiceStub):
     then exactly one result. A clip that cannot be used ends the call with INVALID_ARGUMENT and a
     reason that a person understands.
     """
+    ProbeClip: _aio.UnaryUnaryMultiCallable[_validation_service_pb2.ProbeClipRequest, _validation_service_pb2.ProbeClipResponse]  # type: ignore[assignment]
+    """Checks a clip as ValidateClip does, and keeps nothing of it."""
+    ProbeFile: _aio.StreamUnaryMultiCallable[_validation_service_pb2.ProbeFileRequest, _validation_service_pb2.ProbeFileResponse]  # type: ignore[assignment]
+    """The same with a clip that is sent."""
 
 class ValidationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Checks what users hand in."""
@@ -63,5 +71,21 @@ class ValidationServiceServicer(metaclass=_abc_1.ABCMeta):
         then exactly one result. A clip that cannot be used ends the call with INVALID_ARGUMENT and a
         reason that a person understands.
         """
+
+    @_abc_1.abstractmethod
+    def ProbeClip(
+        self,
+        request: _validation_service_pb2.ProbeClipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_service_pb2.ProbeClipResponse, _abc.Awaitable[_validation_service_pb2.ProbeClipResponse]]:
+        """Checks a clip as ValidateClip does, and keeps nothing of it."""
+
+    @_abc_1.abstractmethod
+    def ProbeFile(
+        self,
+        request_iterator: _MaybeAsyncIterator[_validation_service_pb2.ProbeFileRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_service_pb2.ProbeFileResponse, _abc.Awaitable[_validation_service_pb2.ProbeFileResponse]]:
+        """The same with a clip that is sent."""
 
 def add_ValidationServiceServicer_to_server(servicer: ValidationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
