@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument
 from services.content import sentences
+from services.content.phrases import PHRASES
 
 CALLER = "caller"
 PLAIN_TEMPLATE = "plain-template"
 
-# It says nothing of its own about the subject, so that it is true of any.
-_PLAIN = (
-    "In the next few moments, we look at it closely, one picture at a time.",
-    "Take in the light, the movement and the small things that are easy to miss.",
-    "Each scene adds a piece, and together they tell the story.",
-    "Thank you for watching, and see you in the next one.",
-)
+# The topic, some phrases, and the closing one.
+LENGTH = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ def write(title: str, text: str | None) -> Script:
     Raises InvalidArgument, SCRIPT_EMPTY, when there is nothing to speak.
     """
     if text is None:
-        return Script((_opening(title), *_PLAIN), PLAIN_TEMPLATE)
+        return compose(title)
     found = sentences.split(text)
     if not found:
         raise InvalidArgument(
@@ -45,10 +42,30 @@ def write(title: str, text: str | None) -> Script:
     return Script(tuple(found), CALLER)
 
 
-def _opening(title: str) -> str:
+def compose(topic: str, language: str = "en", length: int = LENGTH) -> Script:
+    """A plain script of `length` sentences on a topic, in a language (two letters of ISO 639-1).
+
+    Raises InvalidArgument: LANGUAGE_UNKNOWN, or SCRIPT_EMPTY when the topic holds nothing to speak.
+    """
+    phrases = PHRASES.get(language)
+    if phrases is None:
+        raise InvalidArgument(
+            f"language: scripts are not written in {language!r}; take one of {', '.join(PHRASES)}",
+            reason="LANGUAGE_UNKNOWN",
+        )
+    said = (*phrases.body[: length - 2], phrases.closing) if length > 1 else ()
+    return Script((_opening(topic, phrases.stop), *said), PLAIN_TEMPLATE)
+
+
+def joined(sentences: Sequence[str], language: str) -> str:
+    """Sentences of a language as one text."""
+    return PHRASES[language].blank.join(sentences)
+
+
+def _opening(title: str, stop: str) -> str:
     line = " ".join(title.split())
     if not sentences.speakable(line):
         raise InvalidArgument(
             "the title holds nothing that can be spoken; give it some words, or send a script", reason="SCRIPT_EMPTY"
         )
-    return line if line[-1] in ".!?…。！？।" else f"{line}."
+    return line if line[-1] in ".!?…。！？।" else f"{line}{stop}"

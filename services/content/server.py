@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
 from services.content.faces import Folder
 from services.content.fonts import Fonts
-from services.content.servicer import ContentServicer
+from services.content.servicer import ContentServicer, WritingServicer
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
 
@@ -28,4 +29,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     except InvalidArgument as unknown:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
+    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts))
+    # Who only wants a file leaves room for the jobs.
+    runtime.limit(config.captions, "/moneyprinter.content.v1.WritingService/CreateCaptions")
     yield

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
+from google.api import httpbody_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.content.v1 import content_service_pb2 as pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
+from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.media.v1 import media_pb2
-from services.content import captions, pieces, script, subtitles
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from services.content import captions, pieces, script, spread, subtitles
 from services.content.fonts import Fonts
 from services.content.looks import Canvas, Highlight, Look, Position, Style
 from services.content.titles import SIZE, Card
@@ -46,6 +53,69 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         return Card(card.text, card.start.ToTimedelta(), card.end.ToTimedelta(), look)
 
 
+class WritingServicer(writing_grpc.WritingServiceServicer):
+    """Writing by itself, for the public."""
+
+    def __init__(self, fonts: Fonts) -> None:
+        self._fonts = fonts
+
+    async def CreateScript(
+        self, request: writing_pb.CreateScriptRequest, context: Any
+    ) -> writing_pb.CreateScriptResponse:
+        language = request.language or "en"
+        written = script.compose(request.topic, language, request.length or script.LENGTH)
+        return writing_pb.CreateScriptResponse(
+            script=script.joined(written.sentences, language),
+            sentences=written.sentences,
+            language=language,
+            writer=written.writer,
+        )
+
+    async def CreateCaptions(
+        self, request: writing_pb.CreateCaptionsRequest, context: Any
+    ) -> AsyncIterator[writing_pb.CreateCaptionsResponse]:
+        form = request.format or "srt"
+        file = (await asyncio.to_thread(self._file, request, form)).encode()
+        await context.send_initial_metadata(
+            (
+                ("content-disposition", f'attachment; filename="captions.{form}"'),
+                ("x-content-length", str(len(file))),
+                ("x-content-sha256", hashlib.sha256(file).hexdigest()),
+            )
+        )
+        for start in range(0, len(file), CHUNK_BYTES):
+            body = httpbody_pb2.HttpBody(content_type=CONTENT_TYPES[form], data=file[start : start + CHUNK_BYTES])
+            yield writing_pb.CreateCaptionsResponse(data=body)
+
+    def _file(self, request: writing_pb.CreateCaptionsRequest, form: str) -> str:
+        canvas = Canvas(request.width or 1920, request.height or 1080, FRAMES_PER_SECOND)
+        look = Look.of(_named_style(request.style), canvas, self._fonts.chain(request.style.font))
+        if request.script:
+            cut = script.write("", request.script).sentences
+            spoken = spread.spread(cut, timedelta(seconds=request.duration))
+        else:
+            spoken = [[_timed(word) for word in sentence.words] for sentence in request.sentences]
+        return subtitles.file(form, subtitles.make(spoken, look, language=request.language))
+
+
+CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
+CHUNK_BYTES = 256 * 1024
+# Captions change between frames of this rate.
+FRAMES_PER_SECOND = 30
+
+_NAMED_POSITIONS = {
+    "": Position.CHOSEN,
+    "bottom": Position.BOTTOM,
+    "middle": Position.MIDDLE,
+    "top": Position.TOP,
+    "none": Position.NONE,
+}
+_NAMED_HIGHLIGHTS = {
+    "": Highlight.NONE,
+    "none": Highlight.NONE,
+    "word": Highlight.WORD,
+    "karaoke": Highlight.KARAOKE,
+}
 _POSITIONS = {
     pb.POSITION_UNSPECIFIED: Position.CHOSEN,
     pb.POSITION_BOTTOM: Position.BOTTOM,
@@ -61,14 +131,22 @@ _HIGHLIGHTS = {
 
 
 def _style(style: pb.CaptionStyle) -> Style:
+    return _styled(style, _POSITIONS[style.position], _HIGHLIGHTS[style.highlight])
+
+
+def _named_style(style: video_pb.Captions) -> Style:
+    return _styled(style, _NAMED_POSITIONS[style.position], _NAMED_HIGHLIGHTS[style.highlight])
+
+
+def _styled(style: pb.CaptionStyle | video_pb.Captions, position: Position, highlight: Highlight) -> Style:
     return Style(
-        position=_POSITIONS[style.position],
+        position=position,
         size=style.size,
         colour=style.colour,
         outline_colour=style.outline_colour,
         box_colour=style.box_colour,
         max_lines=style.max_lines,
-        highlight=_HIGHLIGHTS[style.highlight],
+        highlight=highlight,
         highlight_colour=style.highlight_colour,
         pop=style.pop,
         margin=style.margin,
@@ -90,6 +168,10 @@ def _title_style(style: pb.TitleStyle) -> Style:
 
 def _word(word: media_pb2.Word) -> pieces.Word:
     return pieces.Word(word.text, word.start.ToTimedelta(), word.end.ToTimedelta())
+
+
+def _timed(word: media_pb2.TimedWord) -> pieces.Word:
+    return pieces.Word(word.text, timedelta(seconds=word.start), timedelta(seconds=word.end))
 
 
 def _cue(cue: captions.Cue) -> media_pb2.Cue:

@@ -47,6 +47,11 @@ def make(sentences: Sequence[Sequence[Word]], look: Look, cards: Sequence[Card] 
     )
 
 
+def file(form: str, made: Subtitles) -> str:
+    """Captions as the file of a form: `srt`, `vtt` or `ass`."""
+    return {"srt": made.srt, "vtt": made.vtt, "ass": made.ass}[form]
+
+
 def guessed(text: str) -> str:
     """The language of a text as far as its letters tell: Japanese, Korean, Chinese, or empty."""
     if any("\u3041" <= character <= "\u3096" or "\u30a1" <= character <= "\u30fa" for character in text):
