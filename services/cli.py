@@ -19,6 +19,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from services import stage_commands
+
 GATEWAY_PORT = 8080
 WRONG_USE = 2
 INTERRUPTED = 130
@@ -419,6 +421,9 @@ def _on_signals(act: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, act)
+
+
+stage_commands.add(app, _data, _until_interrupted, out)
 
 
 def _expected() -> tuple[type[Exception], ...]:

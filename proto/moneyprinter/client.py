@@ -10,8 +10,12 @@
 
 A machine signs in with an API key: `Client(address, api_key=...)`; the key is traded for tokens as they are needed.
 
-Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.users`, `client.account`,
-`client.administration` and `client.audit` are the generated stubs, for everything that has no method here.
+What goes into a video can be had by itself: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
+`client.write_script`, `client.make_captions` and `client.probe`.
+
+Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.clips`, `client.speech`, `client.writing`,
+`client.users`, `client.account`, `client.administration` and `client.audit` are the generated stubs, for everything that
+has no method here.
 """
 
 from __future__ import annotations
@@ -22,16 +26,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import grpc
 from google.api import httpbody_pb2
 
 from moneyprinter import calls, errors
+from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
+from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
+from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
 from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
+from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
+from moneyprinter.video.v1 import clip_service_pb2_grpc as clips_grpc
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
@@ -72,6 +83,9 @@ class Client:
         self._renew_at = float("-inf") if api_key else float("inf")
         self._renewing = asyncio.Lock()
         self.videos = pb_grpc.VideoServiceStub(self._channel)
+        self.clips = clips_grpc.ClipServiceStub(self._channel)
+        self.speech = speech_grpc.SpeechServiceStub(self._channel)
+        self.writing = writing_grpc.WritingServiceStub(self._channel)
         self.library = library_grpc.LibraryServiceStub(self._channel)
         self.users = users_grpc.UserServiceStub(self._channel)
         self.account = account_grpc.AccountServiceStub(self._channel)
@@ -125,13 +139,10 @@ class Client:
         await self.renew()
 
         async def requests() -> AsyncIterator[pb.UploadAssetRequest]:
-            sent = 0
-            with path.open("rb") as file:
-                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                    data = httpbody_pb2.HttpBody(data=chunk)
-                    yield pb.UploadAssetRequest(filename="" if sent else path.name[-255:], data=data)
-                    sent += len(chunk)
-                    told(sent)
+            name = path.name[-255:]
+            async for data in _chunks(path, told):
+                yield pb.UploadAssetRequest(filename=name, data=data)
+                name = ""
 
         return (await self.videos.UploadAsset(requests())).asset_id
 
@@ -160,23 +171,45 @@ class Client:
         received so far and their number in all. Raises DataLoss when the file arrived damaged.
         """
         await self.renew()
-        part = path.with_name(f".{path.name}.part")
-        try:
-            response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
-            metadata = await response.initial_metadata()
-            digest, size = hashlib.sha256(), 0
-            with part.open("wb") as file:
-                async for message in response:
-                    digest.update(message.data.data)
-                    size += len(message.data.data)
-                    told(size, int(metadata.get("x-content-length", 0)))
-                    await asyncio.to_thread(file.write, message.data.data)
-            if digest.hexdigest() != metadata.get("x-content-sha256"):
-                raise errors.DataLoss(f"{name} arrived damaged; download it again", reason="CHECKSUM_MISMATCH")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return size
+        response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
+        return await _save(response, path, told)
+
+    async def say(self, text: str, path: Path, *, voice: str = "", format: str = "", loudness: float = 0.0) -> int:
+        """Write the sound of a spoken text to `path`, whole or not at all; returns its size in bytes.
+
+        `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS.
+        """
+        await self.renew()
+        request = speech_pb.CreateSpeechRequest(text=text, voice=voice, format=format, loudness=loudness)
+        return await _save(self.speech.CreateSpeech(request), path)
+
+    async def word_times(self, text: str, *, voice: str = "") -> speech_pb.TimeSpeechResponse:
+        """When each word is spoken in the sound that `say` writes, and how long that is."""
+        await self.renew()
+        return await self.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text=text, voice=voice))
+
+    async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:
+        """A script on a topic, `length` sentences long."""
+        await self.renew()
+        request = writing_pb.CreateScriptRequest(topic=topic, language=language, length=length)
+        return await self.writing.CreateScript(request)
+
+    async def make_captions(self, request: writing_pb.CreateCaptionsRequest, path: Path) -> int:
+        """Write a file of captions to `path`, whole or not at all; returns its size in bytes."""
+        await self.renew()
+        return await _save(self.writing.CreateCaptions(request), path)
+
+    async def probe(self, clip: Path | str, told: Callable[[int], None] = lambda _: None) -> clips_pb.ClipFacts:
+        """What a clip is: a file, which is sent and not kept, an `https://` address, or the id of an asset.
+
+        Raises InvalidArgument, whose reason says why, when no video can be made of it.
+        """
+        await self.renew()
+        if isinstance(clip, Path):
+            requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(clip, told))
+            return (await self.clips.ProbeFile(requests)).clip
+        named = {"asset_id" if clip.startswith("ast_") else "url": clip}
+        return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**named))).clip
 
     def _remember(
         self,
@@ -189,3 +222,36 @@ class Client:
 
     def _metadata(self) -> calls.Metadata:
         return (("authorization", f"Bearer {self._token}"),) if self._token else ()
+
+
+async def _chunks(path: Path, told: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    """The bytes of a file, as they are sent. `told` is called with the bytes sent so far."""
+    sent = 0
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield httpbody_pb2.HttpBody(data=chunk)
+            sent += len(chunk)
+            told(sent)
+
+
+async def _save(response: Any, path: Path, told: Callable[[int, int], None] = lambda *_: None) -> int:
+    """Write a file that is streamed to `path`, whole or not at all; returns its size in bytes.
+
+    Raises DataLoss when it arrived damaged.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        metadata = await response.initial_metadata()
+        digest, size = hashlib.sha256(), 0
+        with part.open("wb") as file:
+            async for message in response:
+                digest.update(message.data.data)
+                size += len(message.data.data)
+                told(size, int(metadata.get("x-content-length", 0)))
+                await asyncio.to_thread(file.write, message.data.data)
+        if digest.hexdigest() != metadata.get("x-content-sha256"):
+            raise errors.DataLoss(f"{path.name} arrived damaged; ask for it again", reason="CHECKSUM_MISMATCH")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return size

@@ -66,6 +66,7 @@ def _opening(title: str, stop: str) -> str:
     line = " ".join(title.split())
     if not sentences.speakable(line):
         raise InvalidArgument(
-            "the title holds nothing that can be spoken; give it some words, or send a script", reason="SCRIPT_EMPTY"
+            "the title or topic holds nothing that can be spoken; give it some words, or send a script",
+            reason="SCRIPT_EMPTY",
         )
     return line if line[-1] in ".!?…。！？।" else f"{line}{stop}"

@@ -145,7 +145,8 @@ class Runtime:
         try:
             yield folder
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            # Shielded: a call that ends well may be cancelled while its folder waits for a thread that removes it.
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _scratch_root(config: RuntimeConfig, service: str) -> Path:

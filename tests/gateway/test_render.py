@@ -19,6 +19,11 @@ from services.runtime.config import PORTS, ConfigError, RuntimeConfig
 from tests.gateway.proxy import Proxy
 
 PUBLIC = {
+    "/moneyprinter.audio.v1.SpeechService/CreateSpeech",
+    "/moneyprinter.audio.v1.SpeechService/ListVoices",
+    "/moneyprinter.audio.v1.SpeechService/TimeSpeech",
+    "/moneyprinter.content.v1.WritingService/CreateCaptions",
+    "/moneyprinter.content.v1.WritingService/CreateScript",
     "/moneyprinter.monitoring.v1.MonitoringService/GetHealth",
     "/moneyprinter.user.v1.AccountService/ChangePassword",
     "/moneyprinter.user.v1.AccountService/CloseAccount",
@@ -54,6 +59,8 @@ PUBLIC = {
     "/moneyprinter.user.v1.UserService/SetPassword",
     "/moneyprinter.user.v1.UserService/SignIn",
     "/moneyprinter.user.v1.UserService/SignOut",
+    "/moneyprinter.video.v1.ClipService/ProbeClip",
+    "/moneyprinter.video.v1.ClipService/ProbeFile",
     "/moneyprinter.video.v1.LibraryService/DeleteAsset",
     "/moneyprinter.video.v1.LibraryService/GetSettings",
     "/moneyprinter.video.v1.LibraryService/ListAssets",
@@ -220,7 +227,7 @@ def test_every_way_to_a_method_has_its_name_and_its_limits(told: Gateway) -> Non
 
 @pytest.mark.parametrize("addresses", [{"orchestrator": "127.0.0.1:1"}, dict.fromkeys(PORTS, "nowhere")])
 def test_a_missing_or_malformed_address_is_refused(told: Gateway, addresses: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"monitoring|user"):
+    with pytest.raises(ConfigError, match=r"monitoring|user|audio"):
         bootstrap(changed(told, addresses=addresses))
 
 

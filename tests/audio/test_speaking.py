@@ -1,0 +1,201 @@
+"""Speaking: speech for the public, over the mesh, as the gateway asks for it on behalf of a user."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moneyprinter import errors
+from moneyprinter.audio.v1 import audio_service_pb2, audio_service_pb2_grpc
+from moneyprinter.audio.v1 import speech_service_pb2 as pb
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
+from services.config.config import Config as SecretsConfig
+from services.content.config import Config as ContentConfig
+from services.storage.config import Config as StorageConfig
+from tests.audio.conftest import settings
+from tests.audio.sounds import RATE, level, programs, r128, read
+from tests.mesh import Mesh, ffmpeg_program
+
+TEXT = "Dr. Smith was calm. Nobody spoke of 3 whales, or of him."
+WORDS = [["Dr.", "Smith", "was", "calm."], ["Nobody", "spoke", "of", "3", "whales,", "or", "of", "him."]]
+ROLE = ("audio.generate",)
+LONG = "This sentence is spoken again and again, and it takes a while. " * 300
+DECODE = ("-f", "wav", "-acodec", "pcm_s16le", "-ar", str(RATE), "-ac", "1")
+
+
+@pytest.fixture
+async def speaking(mesh: Mesh, tmp_path: Path) -> Mesh:
+    """A mesh in which texts are spoken, one at a time."""
+    (tmp_path / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
+    await mesh.start("storage", StorageConfig(root=tmp_path / "blobs"))
+    await mesh.start("content", ContentConfig())
+    await mesh.start("audio", settings().model_copy(update={"speeches": 1}))
+    return mesh
+
+
+@pytest.fixture
+def speech(speaking: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
+    return speaking.stub(pb_grpc.SpeechServiceStub, caller="gateway")
+
+
+async def sound(mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, path: Path, **wanted: Any) -> dict[str, Any]:
+    """Write what is spoken to `path`; returns what was said of it."""
+    call: Any = speech.CreateSpeech(pb.CreateSpeechRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+    told = await call.initial_metadata()
+    parts = [part.data async for part in call]
+    assert {part.content_type for part in parts} == {parts[0].content_type}
+    path.write_bytes(b"".join(part.data for part in parts))
+    return {**told, "content_type": parts[0].content_type}
+
+
+def stored(mesh: Mesh, tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+
+def heard(path: Path) -> Any:
+    """The samples of a sound of any form."""
+    subprocess.run([ffmpeg_program(), "-loglevel", "error", "-y", "-i", path, *DECODE, f"{path}.wav"], check=True)
+    return read(path.with_name(f"{path.name}.wav"), 1)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [("wav", "audio/wav"), ("mp3", "audio/mpeg"), ("opus", "audio/ogg"), ("flac", "audio/flac")]
+)
+async def test_a_text_becomes_a_sound_and_its_words_have_times(
+    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path, form: str, kind: str
+) -> None:
+    path = tmp_path / f"said.{form}"
+    told = await sound(speaking, speech, path, text=TEXT, voice="en-GB", format=form)
+    assert told["content_type"] == kind
+    assert int(told["x-content-length"]) == path.stat().st_size
+    times = await speech.TimeSpeech(
+        pb.TimeSpeechRequest(text=TEXT, voice="en-GB"), metadata=speaking.bearer(roles=ROLE)
+    )
+    assert times.provider == "espeak"
+    assert [[word.text for word in sentence.words] for sentence in times.sentences] == WORDS
+
+    samples = heard(path)
+    assert len(samples) / RATE == pytest.approx(times.duration, abs=0.03)
+    integrated, peak = r128(path)
+    assert integrated == pytest.approx(-16, abs=0.5)
+    assert peak <= -0.5
+    # Something is heard during each word, and next to nothing between the sentences.
+    words = [word for sentence in times.sentences for word in sentence.words]
+    for word in words:
+        assert level(samples[round(word.start * RATE) : round(word.end * RATE)]) > -40, word
+    end, begin = times.sentences[0].words[-1].end, times.sentences[1].words[0].start
+    assert level(samples[round((end + 0.1) * RATE) : round((begin - 0.1) * RATE)]) < -45
+
+    assert not stored(speaking, tmp_path), "nothing of it is kept"
+    assert not any(speaking.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
+
+
+async def test_it_is_as_loud_as_asked(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path) -> None:
+    for wanted in (-14.0, -23.0):
+        await sound(speaking, speech, tmp_path / "said.wav", text=TEXT, loudness=wanted)
+        integrated, peak = r128(tmp_path / "said.wav")
+        assert integrated == pytest.approx(wanted, abs=0.5)
+        assert peak <= -0.9
+
+
+async def test_a_text_has_the_times_that_it_has_in_a_video(
+    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
+) -> None:
+    request = audio_service_pb2.SynthesizeRequest(sentences=[" ".join(words) for words in WORDS], voice="en-US")
+    *_, last = [u async for u in speaking.stub(audio_service_pb2_grpc.AudioServiceStub).Synthesize(request)]
+    times = await speech.TimeSpeech(pb.TimeSpeechRequest(text=TEXT), metadata=speaking.bearer(roles=ROLE))
+    made = [word for sentence in last.speech.sentences for word in sentence.words]
+    found = [word for sentence in times.sentences for word in sentence.words]
+    assert times.duration == pytest.approx(last.speech.duration.ToTimedelta().total_seconds())
+    assert np.array([word.start for word in found]) == pytest.approx(
+        np.array([word.start.ToTimedelta().total_seconds() for word in made])
+    )
+
+
+async def test_voices_are_listed_and_each_is_understood(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    signed_in = speaking.bearer(roles=())
+    every = (await speech.ListVoices(pb.ListVoicesRequest(), metadata=signed_in)).voices
+    names = [voice.name for voice in every]
+    assert {"en-US", "en-GB", "de", "zh-CN"} <= set(names)
+    assert names == sorted(set(names))
+    internal = speaking.stub(audio_service_pb2_grpc.AudioServiceStub)
+    for voice in every:
+        found = await internal.GetVoice(audio_service_pb2.GetVoiceRequest(name=voice.name))
+        assert (found.language, found.provider) == (voice.language, voice.provider)
+    english = (await speech.ListVoices(pb.ListVoicesRequest(language="EN"), metadata=signed_in)).voices
+    assert {"en-US", "en-GB"} <= {voice.name for voice in english}
+    assert all(voice.language.startswith("en") for voice in english)
+    assert not (await speech.ListVoices(pb.ListVoicesRequest(language="e"), metadata=signed_in)).voices
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"text": "Hi", "voice": "nobody"}, "VOICE_UNKNOWN"),
+        ({"text": "?!"}, "SCRIPT_EMPTY"),
+        ({"text": ""}, "REQUEST_INVALID"),
+        ({"text": "x" * 20_001}, "REQUEST_INVALID"),
+    ],
+)
+async def test_what_cannot_be_spoken_is_refused(
+    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, wanted: dict[str, Any], reason: str
+) -> None:
+    bearer = speaking.bearer(roles=ROLE)
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await speech.TimeSpeech(pb.TimeSpeechRequest(**wanted), metadata=bearer)
+    assert refused.value.reason == reason
+    with pytest.raises(errors.InvalidArgument) as refused:
+        _ = [part async for part in speech.CreateSpeech(pb.CreateSpeechRequest(**wanted), metadata=bearer)]
+    assert refused.value.reason == reason
+
+
+async def test_the_service_itself_asks_for_the_role(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    """Even of the gateway, which is not trusted."""
+    others = speaking.bearer(roles=("video.process", "content.manage", "user.admin"))
+    for metadata, error, reason in (
+        (others, errors.PermissionDenied, "ROLE_MISSING"),
+        ((), errors.Unauthenticated, "TOKEN_INVALID"),
+    ):
+        with pytest.raises(error) as refused:
+            await speech.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=metadata)
+        assert refused.value.reason == reason
+        with pytest.raises(error) as refused:
+            _ = [part async for part in speech.CreateSpeech(pb.CreateSpeechRequest(text="Hi"), metadata=metadata)]
+        assert refused.value.reason == reason
+    elsewhere = speaking.stub(pb_grpc.SpeechServiceStub, caller="rendering")
+    with pytest.raises(errors.PermissionDenied) as refused:
+        await elsewhere.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=speaking.bearer(roles=ROLE))
+    assert refused.value.reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_a_full_service_says_when_to_come_back_and_a_call_that_is_left_leaves_nothing(
+    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
+) -> None:
+    bearer = speaking.bearer(roles=ROLE)
+    long: Any = speech.CreateSpeech(pb.CreateSpeechRequest(text=LONG), metadata=bearer)
+    waiting = asyncio.create_task(long.initial_metadata())
+    async with asyncio.timeout(30):
+        while not programs():
+            await speech.ListVoices(pb.ListVoicesRequest(language="eo"), metadata=bearer)
+    with pytest.raises(errors.ResourceExhausted) as full:
+        await speech.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=bearer)
+    assert full.value.reason == "BUSY"
+    assert full.value.retry_after_seconds == 1.0
+    # The jobs have room all the same.
+    internal = speaking.stub(audio_service_pb2_grpc.AudioServiceStub)
+    request = audio_service_pb2.SynthesizeRequest(sentences=["Hi."], voice="en-US")
+    assert [update async for update in internal.Synthesize(request)]
+
+    long.cancel()
+    await asyncio.wait([waiting])
+    async with asyncio.timeout(10):
+        while any(speaking.config.scratch.glob("audio-*/*")):
+            await speech.ListVoices(pb.ListVoicesRequest(), metadata=bearer)
+    assert not programs()
+    await speech.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=bearer)
