@@ -1,0 +1,202 @@
+"""Writing: scripts and captions for the public, over the mesh, as the gateway asks for them on behalf of a user."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pysubs2
+import pytest
+
+from moneyprinter import errors
+from moneyprinter.content.v1 import content_service_pb2, content_service_pb2_grpc
+from moneyprinter.content.v1 import writing_service_pb2 as pb
+from moneyprinter.content.v1 import writing_service_pb2_grpc as pb_grpc
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from services.content import script, sentences, spread
+from services.content.config import Config
+from services.content.phrases import PHRASES
+from services.embedded import wheels
+from tests.mesh import Mesh
+
+ROLE = ("content.manage",)
+TIMED = [[("The", 0.1, 0.3), ("tide", 0.3, 0.8), ("turns.", 0.8, 1.4)], [("Wait.", 2.0, 2.6)]]
+
+
+def timed(words: list[list[tuple[str, float, float]]]) -> list[media_pb2.TimedSentence]:
+    return [
+        media_pb2.TimedSentence(words=[media_pb2.TimedWord(text=t, start=s, end=e) for t, s, e in sentence])
+        for sentence in words
+    ]
+
+
+@pytest.fixture
+async def writing(mesh: Mesh) -> pb_grpc.WritingServiceAsyncStub:
+    await mesh.start("content", Config(captions=1, fonts=tuple(wheels.fonts())))
+    return mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
+
+
+async def captions(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, request: pb.CreateCaptionsRequest
+) -> tuple[str, str]:
+    """A file of captions, and what it is."""
+    call: Any = writing.CreateCaptions(request, metadata=mesh.bearer(roles=ROLE))
+    told = await call.initial_metadata()
+    parts = [part.data async for part in call]
+    data = b"".join(part.data for part in parts)
+    assert int(told["x-content-length"]) == len(data)
+    assert told["x-content-sha256"] == hashlib.sha256(data).hexdigest()
+    return data.decode(), parts[0].content_type
+
+
+@pytest.mark.parametrize("language", PHRASES)
+@pytest.mark.parametrize("length", [1, 2, 5, 9])
+async def test_a_script_has_as_many_sentences_as_asked_for(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, language: str, length: int
+) -> None:
+    request = pb.CreateScriptRequest(topic="The  tides", language=language, length=length)
+    made = await writing.CreateScript(request, metadata=mesh.bearer(roles=ROLE))
+    assert len(made.sentences) == length
+    assert made.sentences[0].startswith("The tides")
+    assert (made.language, made.writer) == (language, "plain-template")
+    # Who hands the script in again gets the same sentences.
+    assert sentences.split(made.script) == list(made.sentences)
+
+
+async def test_a_script_is_english_and_short_unless_asked_otherwise(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub
+) -> None:
+    made = await writing.CreateScript(pb.CreateScriptRequest(topic="The tides"), metadata=mesh.bearer(roles=ROLE))
+    assert (made.language, len(made.sentences)) == ("en", script.LENGTH)
+    assert tuple(made.sentences) == script.write("The tides", None).sentences
+
+
+async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    for form, kind in (("srt", "application/x-subrip"), ("vtt", "text/vtt"), ("ass", "text/x-ssa")):
+        request = pb.CreateCaptionsRequest(sentences=timed(TIMED), format=form)
+        text, told = await captions(mesh, writing, request)
+        assert told == kind
+        cues = [(cue.start, cue.end, cue.plaintext) for cue in pysubs2.SSAFile.from_string(text)]
+        assert [cue[2] for cue in cues] == ["The tide turns.", "Wait."]
+        # Those of ASS change between frames.
+        slack = 40 if form == "ass" else 1
+        for (start, end, _), words in zip(cues, TIMED, strict=True):
+            assert (start, end) == pytest.approx((words[0][1] * 1000, words[-1][2] * 1000), abs=slack)
+
+
+async def test_a_script_is_spread_over_its_duration(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    request = pb.CreateCaptionsRequest(script="One short one. Then a sentence that is twice as long.", duration=6)
+    text, told = await captions(mesh, writing, request)
+    first, second = pysubs2.SSAFile.from_string(text)
+    assert told == "application/x-subrip"
+    assert (first.start, second.end) == (0, 6000)
+    assert first.end < second.start
+    assert 1.5 < second.duration / first.duration < 3.5
+
+
+async def test_the_style_and_the_picture_count(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    style = video_pb.Captions(colour="#ff0000", highlight="word", position="top")
+    words = "A sentence so long that it does not fit an upright picture at once, though it fits a wide one."
+    wide = pb.CreateCaptionsRequest(script=words, duration=8, format="ass", style=style)
+    upright = pb.CreateCaptionsRequest(script=words, duration=8, width=1080, height=1920)
+    text, _ = await captions(mesh, writing, wide)
+    assert "&H000000FF" in text
+    assert "PlayResX: 1920" in text
+    upright_text, _ = await captions(mesh, writing, upright)
+    wide.format = "srt"
+    assert len(pysubs2.SSAFile.from_string(upright_text)) > len(
+        pysubs2.SSAFile.from_string((await captions(mesh, writing, wide))[0])
+    )
+
+
+async def test_no_time_is_lost_and_none_is_used_twice() -> None:
+    said = ["你好，世界。", "Hello, world, it is me!", "Ja."]
+    words = [word for timed in spread.spread(said, timedelta(seconds=5)) for word in timed]
+    assert [word.text for word in words] == [word for sentence in said for word in sentence.split()]
+    assert words[0].start == timedelta(0)
+    assert words[-1].end == timedelta(seconds=5)
+    assert all(word.start < word.end for word in words)
+    assert all(a.end <= b.start for a, b in pairwise(words))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({}, "REQUEST_INVALID"),
+        ({"script": "Hi"}, "REQUEST_INVALID"),
+        ({"sentences": timed(TIMED), "duration": 3}, "REQUEST_INVALID"),
+        ({"script": "Hi", "sentences": timed(TIMED), "duration": 3}, "REQUEST_INVALID"),
+        ({"script": "?!", "duration": 3}, "SCRIPT_EMPTY"),
+        ({"script": "word " * 100, "duration": 0.01}, "REQUEST_INVALID"),
+        ({"script": "Hi", "duration": float("nan")}, "REQUEST_INVALID"),
+        ({"sentences": timed([[("b", 2, 3)], [("a", 1, 2)]])}, "REQUEST_INVALID"),
+        ({"sentences": timed([[("a", 1, 1)]])}, "REQUEST_INVALID"),
+        ({"script": "Hi", "duration": 3, "format": "doc"}, "REQUEST_INVALID"),
+        ({"script": "Hi", "duration": 3, "style": video_pb.Captions(font="Nowhere")}, "FONT_UNKNOWN"),
+    ],
+)
+async def test_what_cannot_be_captioned_is_refused(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
+) -> None:
+    call = writing.CreateCaptions(pb.CreateCaptionsRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+    with pytest.raises(errors.InvalidArgument) as refused:
+        _ = [part async for part in call]
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"topic": ""}, "REQUEST_INVALID"),
+        ({"topic": "?!"}, "SCRIPT_EMPTY"),
+        ({"topic": "x", "language": "xx"}, "LANGUAGE_UNKNOWN"),
+        ({"topic": "x", "language": "English"}, "REQUEST_INVALID"),
+        ({"topic": "x", "length": 10}, "REQUEST_INVALID"),
+    ],
+)
+async def test_what_cannot_be_written_is_refused(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await writing.CreateScript(pb.CreateScriptRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+    assert refused.value.reason == reason
+
+
+async def test_the_service_itself_asks_for_the_role(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    """Even of the gateway, which is not trusted."""
+    others = mesh.bearer(roles=("video.process", "audio.generate", "user.admin"))
+    request = pb.CreateCaptionsRequest(script="Hi", duration=1)
+    for metadata, error, reason in (
+        (others, errors.PermissionDenied, "ROLE_MISSING"),
+        ((), errors.Unauthenticated, "TOKEN_INVALID"),
+    ):
+        with pytest.raises(error) as refused:
+            await writing.CreateScript(pb.CreateScriptRequest(topic="x"), metadata=metadata)
+        assert refused.value.reason == reason
+        with pytest.raises(error) as refused:
+            _ = [part async for part in writing.CreateCaptions(request, metadata=metadata)]
+        assert refused.value.reason == reason
+
+
+async def test_a_full_service_says_when_to_come_back(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    bearer = mesh.bearer(roles=ROLE)
+    words = [[("word", at * 0.2, at * 0.2 + 0.1) for at in range(5000)]]
+    long = pb.CreateCaptionsRequest(sentences=timed(words), format="ass")
+
+    async def asked() -> errors.ResourceExhausted | None:
+        try:
+            _ = [part async for part in writing.CreateCaptions(long, metadata=bearer)]
+        except errors.ResourceExhausted as full:
+            return full
+        return None
+
+    refused = [full for full in await asyncio.gather(asked(), asked(), asked()) if full]
+    assert len(refused) == 2
+    assert {(full.reason, full.retry_after_seconds) for full in refused} == {("BUSY", 1.0)}
+    # The jobs have room all the same.
+    internal = mesh.stub(content_service_pb2_grpc.ContentServiceStub)
+    assert (await internal.WriteScript(content_service_pb2.WriteScriptRequest(title="Hi"))).sentences
