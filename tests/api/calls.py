@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -85,6 +86,11 @@ async def over_grpc(channel: grpc.aio.Channel, called: Method, fields: Fields, h
     start: Any = channel.unary_stream if called.server_streaming else channel.unary_unary
     serialize = type(message).SerializeToString
     call = start(called.path, request_serializer=serialize)(message, metadata=tuple(headers.items()), timeout=30)
+    if called.server_streaming:
+        # Its end comes after the last of its messages.
+        with suppress(grpc.aio.AioRpcError):
+            async for _ in call:
+                pass
     code = await call.code()
     if code is grpc.StatusCode.OK:
         return Answer(None, "OK")

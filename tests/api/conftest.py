@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import httpx
 import pytest
 
 from tests.up import up
+
+PASSWORD = "four tides a day, all year"
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,38 @@ class Running:
     token: str
     """An access token of the first account; the clients do not send it by themselves."""
 
+    async def new_account(self, name: str, *roles: str) -> str:
+        """An access token of a new account with some roles."""
+        admin = {"authorization": f"Bearer {self.token}"}
+        invitation = (await self.http.post("/v1/auth/invitations", json={"roles": roles}, headers=admin)).json()
+        asked = {"username": name, "password": PASSWORD, "invitation_token": invitation["invitation_token"]}
+        assert (await self.http.post("/v1/auth/register", json=asked)).is_success
+        signed_in = await self.http.post("/v1/auth/sign-in", json={"username": name, "password": PASSWORD})
+        return str(signed_in.json()["access_token"])
+
+
+@asynccontextmanager
+async def running(data: Path) -> AsyncIterator[Running]:
+    """A whole platform. The gateway's limits are set so high that tests do not meet them."""
+    patient = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
+    async with up(data, environment=patient) as started:
+        account = json.loads((data / "first-account").read_text())
+        async with (
+            httpx.AsyncClient(base_url=started.url, timeout=30) as http,
+            grpc.aio.insecure_channel(started.url.removeprefix("http://")) as channel,
+        ):
+            token = (await http.post("/v1/auth/sign-in", json=account)).json()["access_token"]
+            yield Running(started.url, data, account, http, channel, token)
+
 
 @pytest.fixture(scope="session")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """A whole platform. The gateway's limits are set so high that tests do not meet them."""
-    data = tmp_path_factory.mktemp("api") / "data"
-    patient = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
-    async with up(data, environment=patient) as running:
-        account = json.loads((data / "first-account").read_text())
-        async with (
-            httpx.AsyncClient(base_url=running.url, timeout=30) as http,
-            grpc.aio.insecure_channel(running.url.removeprefix("http://")) as channel,
-        ):
-            token = (await http.post("/v1/auth/sign-in", json=account)).json()["access_token"]
-            yield Running(running.url, data, account, http, channel, token)
+    """A platform for all tests that leave its accounts as they are, and after them for those that may not."""
+    async with running(tmp_path_factory.mktemp("api") / "data") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+async def plain(api: Running) -> str:
+    """An access token of an account without any role."""
+    return await api.new_account("plain")

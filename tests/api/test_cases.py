@@ -17,7 +17,7 @@ VIDEO: Fields = {
     "audio": {"script": "We walk."},
     "settings": {"quality": "draft"},
 }
-USER, NOBODY = "the first account", "nobody"
+USER, NOBODY, PLAIN = "the first account", "nobody", "an account without roles"
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,20 @@ ASSETS, UNUSED, CHOOSE = "LibraryService/ListAssets", "LibraryService/DeleteAsse
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditTrail"
 NONE = {"job_id": "vid_none"}
+SAY, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
+SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
+PROBE, PROBE_FILE = "ClipService/ProbeClip", "ClipService/ProbeFile"
+HI: Fields = {"text": "Hi."}
+SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
+# Good requests of those that make one stage of a video by itself.
+STAGES: dict[str, Fields] = {
+    SAY: {**HI, "format": "mp3"},
+    TIME: HI,
+    SCRIPT: {"topic": "The tides"},
+    CAPTION: {"script": "Hi.", "duration": 1},
+    PROBE: {"asset_id": "ast_none"},
+    PROBE_FILE: {"data": b"words"},
+}
 
 CASES = [
     Case("a video is accepted", CREATE, video(), 202, "OK"),
@@ -144,23 +158,86 @@ CASES = [
         for called in (AUDIT, VERIFY)
     ),
     Case("nobody makes a video", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    Case("the voices", VOICES, {}, 200, "OK", caller=PLAIN),
+    wrong("the voices of what is no language", VOICES, {"language": "x" * 36}, "language"),
+    *(Case(f"a good {called}", called, STAGES[called], 200, "OK") for called in (SAY, TIME, SCRIPT, CAPTION)),
+    *(
+        Case(f"without roles: {called}", called, fields, 403, "PERMISSION_DENIED", "ROLE_MISSING", caller=PLAIN)
+        for called, fields in STAGES.items()
+    ),
+    *(
+        Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        for called, fields in STAGES.items()
+    ),
+    *(
+        case
+        for called in (SAY, TIME)
+        for case in (
+            wrong(f"no text: {called}", called, {}, "text"),
+            wrong(f"a text too long: {called}", called, {"text": "x" * 20_001}, "text"),
+            Case(f"no words: {called}", called, {"text": "?!"}, 400, "INVALID_ARGUMENT", "SCRIPT_EMPTY"),
+            Case(f"no voice: {called}", called, {**HI, "voice": "x"}, 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+        )
+    ),
+    wrong("an unknown form of sound", SAY, {**HI, "format": "midi"}, "format"),
+    wrong("too loud", SAY, {**HI, "loudness": -3}, "loudness"),
+    wrong("a script on nothing", SCRIPT, {}, "topic"),
+    wrong("a script too long to write", SCRIPT, {"topic": "x", "length": 10}, "length"),
+    Case(
+        "a script in no language", SCRIPT, {"topic": "x", "language": "xx"},
+        400, "INVALID_ARGUMENT", "LANGUAGE_UNKNOWN",
+    ),
+    wrong("captions of nothing", CAPTION, {}, "request"),
+    wrong("captions of any length", CAPTION, {"script": "Hi."}, "request"),
+    wrong("captions of two things", CAPTION, {"script": "Hi.", "duration": 1, "sentences": [SPOKEN]}, "request"),
+    wrong("captions as a document", CAPTION, {"script": "Hi.", "duration": 1, "format": "doc"}, "format"),
+    Case("captions of timed words", CAPTION, {"sentences": [SPOKEN], "format": "ass"}, 200, "OK"),
+    Case(
+        "captions of words at once", CAPTION, {"sentences": [SPOKEN, SPOKEN]},
+        400, "INVALID_ARGUMENT", "REQUEST_INVALID",
+    ),
+    Case(
+        "captions in no font", CAPTION, {"script": "Hi.", "duration": 1, "style": {"font": "Nowhere"}},
+        400, "INVALID_ARGUMENT", "FONT_UNKNOWN",
+    ),
+    wrong("a probe of nothing", PROBE, {}, "request"),
+    wrong("a probe of two things", PROBE, {**ADDRESS, "asset_id": "ast_1"}, "request"),
+    wrong("a probe of a path", PROBE, {"asset_id": "../../etc/passwd"}, "asset_id"),
+    Case("a probe of no asset", PROBE, STAGES[PROBE], 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
+    *(
+        Case(f"a probe of {url}", PROBE, {"url": url}, 400, "INVALID_ARGUMENT", "CLIP_ADDRESS_REFUSED")
+        for url in ("http://example.com/a.mp4", "file:///etc/passwd", "words", "https://127.0.0.1/", "https://[::1]/a")
+    ),
+    Case(
+        "a probe of a part that ends before it starts", PROBE,
+        {**ADDRESS, "start_time": "00:00:05", "end_time": "00:00:02"},
+        400, "INVALID_ARGUMENT", "CLIP_RANGE_INVALID",
+    ),
+    Case("a probe of words", PROBE_FILE, STAGES[PROBE_FILE], 400, "INVALID_ARGUMENT", "CLIP_NOT_PLAYABLE"),
+    Case("a probe of no bytes", PROBE_FILE, {"data": b""}, 400, "INVALID_ARGUMENT", "CLIP_NOT_PLAYABLE"),
     Case("nobody uploads", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
 ]  # fmt: skip
 
 
-def bearer(api: Running, caller: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {api.token}"} if caller == USER else {}
+@pytest.fixture
+def tokens(api: Running, plain: str) -> dict[str, str]:
+    """Access tokens by caller."""
+    return {USER: api.token, PLAIN: plain}
+
+
+def bearer(tokens: dict[str, str], caller: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {tokens[caller]}"} if caller in tokens else {}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if method(case.method).rest], ids=lambda case: case.name)
-async def test_over_rest(api: Running, case: Case) -> None:
-    answer = await over_rest(api.http, method(case.method), case.fields, bearer(api, case.caller))
+async def test_over_rest(api: Running, tokens: dict[str, str], case: Case) -> None:
+    answer = await over_rest(api.http, method(case.method), case.fields, bearer(tokens, case.caller))
     assert answer == Answer(case.http, case.code, case.reason, case.broken)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_over_grpc(api: Running, case: Case) -> None:
-    answer = await over_grpc(api.channel, method(case.method), case.fields, bearer(api, case.caller))
+async def test_over_grpc(api: Running, tokens: dict[str, str], case: Case) -> None:
+    answer = await over_grpc(api.channel, method(case.method), case.fields, bearer(tokens, case.caller))
     assert answer == Answer(None, case.code, case.reason, case.broken)
 
 
@@ -190,7 +267,7 @@ async def test_what_the_gateway_refuses_is_a_status_too(
     api: Running, refused: tuple[str, str, bytes, int, str, str, str]
 ) -> None:
     verb, path, body, http, code, reason, said = refused
-    answer = await api.http.request(verb, path, content=body, headers=bearer(api, USER))
+    answer = await api.http.request(verb, path, content=body, headers=bearer({USER: api.token}, USER))
     assert answer.headers["content-type"] == "application/json"
     assert said in answer.json()["message"]
     [info] = answer.json()["details"]

@@ -1,0 +1,247 @@
+"""Stages: what goes into a video, had by itself through the gateway of a whole platform, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import httpx
+import psutil
+import pysubs2
+import pytest
+
+from moneyprinter import errors
+from moneyprinter.client import Client
+from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
+from tests import media
+from tests.api.conftest import Running, running
+from tests.audio.sounds import RATE, lufs, r128, read
+
+TEXT = "The sea was calm. Nobody spoke, not even of whales."
+LONG = "This sentence is spoken again and again, and it takes a while. " * 100
+
+
+@pytest.fixture(scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A platform of their own, whose accounts nobody plays with."""
+    async with running(tmp_path_factory.mktemp("stages") / "data") as started:
+        yield started
+
+
+def headers(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def left(api: Running) -> set[Path]:
+    """What is stored, or being worked on."""
+    return {
+        path
+        for folder in ("objects", "scratch/audio-*", "scratch/validation-*", "scratch/content-*")
+        for root in api.data.glob(folder)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def seconds(path: Path) -> float:
+    """How long a sound is."""
+    with av.open(str(path)) as container:
+        assert container.duration is not None
+        return container.duration / 1e6
+
+
+def speaking(api: Running) -> list[psutil.Process]:
+    """The programs that speak for the platform."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any("espeak_child.py" in part for part in process.cmdline()):
+                found += [process for parent in process.parents() if str(api.data) in parent.cmdline()]
+    return found
+
+
+async def until_as_before(api: Running, before: set[Path]) -> None:
+    async with asyncio.timeout(10):
+        while left(api) - before:
+            # An answer may arrive before its folder is removed.
+            await api.http.get("/v1/voices", headers=headers(api.token))
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of video with sound."""
+    return media.clip(tmp_path_factory.mktemp("clips") / "walk.mp4", size=(160, 90), seconds=2.0, sound=True)
+
+
+async def test_speech_over_rest(api: Running, tmp_path: Path) -> None:
+    before = left(api)
+    said = await api.http.post("/v1/speech", json={"text": TEXT, "voice": "en-GB"}, headers=headers(api.token))
+    assert (said.status_code, said.headers["content-type"]) == (200, "audio/wav")
+    assert int(said.headers["content-length"]) == len(said.content)
+    assert said.headers["x-content-sha256"] == hashlib.sha256(said.content).hexdigest()
+    assert said.headers["content-disposition"] == 'attachment; filename="speech.wav"'
+    (tmp_path / "said.wav").write_bytes(said.content)
+    sound = read(tmp_path / "said.wav", 1)
+    assert lufs(sound) == pytest.approx(-16, abs=0.5)
+
+    asked = {"text": TEXT, "voice": "en-GB"}
+    times = (await api.http.post("/v1/speech/timings", json=asked, headers=headers(api.token))).json()
+    assert len(sound) / RATE == pytest.approx(times["duration"], abs=0.001)
+    assert [[word["text"] for word in sentence["words"]] for sentence in times["sentences"]] == [
+        ["The", "sea", "was", "calm."],
+        ["Nobody", "spoke,", "not", "even", "of", "whales."],
+    ]
+    # The answer is what captions are asked for with.
+    request = {"sentences": times["sentences"], "format": "vtt"}
+    captions = await api.http.post("/v1/captions", json=request, headers=headers(api.token))
+    assert captions.headers["content-type"] == "text/vtt"
+    first, second = pysubs2.SSAFile.from_string(captions.text)
+    assert (first.plaintext, second.plaintext) == tuple(TEXT.replace("m. ", "m.|").split("|"))
+    assert second.end / 1000 == pytest.approx(times["sentences"][1]["words"][-1]["end"], abs=0.001)
+    await until_as_before(api, before)
+
+
+async def test_a_client_has_methods_for_them(api: Running, clip: Path, tmp_path: Path) -> None:
+    before = left(api)
+    async with Client(api.url.removeprefix("http://"), token=api.token) as client:
+        written = await client.write_script("The tides", language="de", length=3)
+        assert len(written.sentences) == 3
+        size = await client.say(written.script, tmp_path / "tides.mp3", voice="de", format="mp3", loudness=-20)
+        assert size == (tmp_path / "tides.mp3").stat().st_size
+        assert r128(tmp_path / "tides.mp3")[0] == pytest.approx(-20, abs=0.5)
+        times = await client.word_times(written.script, voice="de")
+        assert seconds(tmp_path / "tides.mp3") == pytest.approx(times.duration, abs=0.05)
+        request = writing_pb.CreateCaptionsRequest(sentences=times.sentences, format="srt")
+        await client.make_captions(request, tmp_path / "tides.srt")
+        assert pysubs2.load(str(tmp_path / "tides.srt"))[0].plaintext == written.sentences[0]
+
+        facts = await client.probe(clip)
+        assert (facts.width, facts.height, facts.video_codec) == (160, 90, "h264")
+        assert (facts.file_size, facts.sha256) == (clip.stat().st_size, hashlib.sha256(clip.read_bytes()).hexdigest())
+        assert facts.duration == pytest.approx(2.0, abs=0.05)
+        assert facts.frame_rate > 1
+        assert (facts.has_audio, facts.hdr, facts.rotation, facts.still) == (True, "", 0, False)
+        with pytest.raises(errors.InvalidArgument) as refused:
+            await client.say("?!", tmp_path / "nothing.wav")
+        assert refused.value.reason == "SCRIPT_EMPTY"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tides.mp3", "tides.srt"]
+    await until_as_before(api, before)
+
+
+async def test_an_asset_is_described_to_its_owner_and_to_nobody_else(api: Running, clip: Path) -> None:
+    upload = await api.http.post("/v1/assets", content=clip.read_bytes(), headers=headers(api.token))
+    asked = {"asset_id": upload.json()["asset_id"]}
+    own = await api.http.post("/v1/clips/probe", json=asked, headers=headers(api.token))
+    assert own.status_code == 200
+    sent = await api.http.post("/v1/clips/probe-file", content=clip.read_bytes(), headers=headers(api.token))
+    assert sent.json() == own.json()
+    other = await api.new_account("other", "video.process")
+    refused = await api.http.post("/v1/clips/probe", json=asked, headers=headers(other))
+    assert (refused.status_code, refused.json()["details"][0]["reason"]) == (404, "ASSET_NOT_FOUND")
+
+
+async def test_each_role_opens_its_own_doors_only(api: Running) -> None:
+    doors = {
+        "audio.generate": ("/v1/speech/timings", {"text": "Hi."}),
+        "content.manage": ("/v1/scripts", {"topic": "Hi"}),
+        "video.process": ("/v1/clips/probe-file", None),
+    }
+    for number, role in enumerate(doors):
+        token = await api.new_account(f"only{number}", role)
+        for opened_by, (path, body) in doors.items():
+            sent = {"json": body} if body else {"content": b"words"}
+            answer = await api.http.post(path, headers=headers(token), **sent)
+            assert (answer.status_code == 403) == (opened_by != role), (role, path, answer.text)
+
+
+async def test_who_leaves_takes_the_work_along(api: Running) -> None:
+    """Over REST: the connection ends, and with it the programs that speak."""
+    before = left(api)
+
+    asked = asyncio.create_task(api.http.post("/v1/speech", json={"text": LONG}, headers=headers(api.token)))
+    async with asyncio.timeout(20):
+        while not speaking(api):
+            await api.http.get("/v1/voices", headers=headers(api.token))
+    asked.cancel()
+    await asyncio.wait([asked])
+    await until_as_before(api, before)
+    assert not speaking(api)
+
+
+async def moneyprinter(*arguments: str | Path, folder: Path) -> tuple[int, str]:
+    """Run the command to its end in a folder: its exit code, and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> None:
+    data = ("--data", api.data)
+
+    async def run(*arguments: str | Path) -> tuple[int, str]:
+        return await moneyprinter(*arguments, *data, folder=tmp_path)
+
+    code, output = await run("script", "The tides", "--length", "3", "--out", "tides.txt")
+    assert (code, "3 sentences" in output) == (0, True), output
+    text = (tmp_path / "tides.txt").read_text()
+    assert text.startswith("The tides.")
+    code, output = await run("say", "--text-file", "tides.txt", "--out", "tides.flac", "--timings", "tides.json")
+    assert (code, "Said tides.flac" in output) == (0, True), output
+    times = json.loads((tmp_path / "tides.json").read_text())
+    assert seconds(tmp_path / "tides.flac") == pytest.approx(times["duration"], abs=0.01)
+    code, output = await run("captions", "--timings", "tides.json", "--aspect", "9:16", "--out", "tides.ass")
+    assert (code, "PlayResX: 1080" in (tmp_path / "tides.ass").read_text()) == (0, True), output
+    code, output = await run("captions", "Hello. Is it you?", "--duration", "4", "--out", "hello.srt")
+    assert code == 0, output
+    assert [cue.plaintext for cue in pysubs2.load(str(tmp_path / "hello.srt"))] == ["Hello.", "Is it you?"]
+    code, output = await run("captions", "Hello. Is it you?", "--voice", "en-GB", "--out", "spoken.vtt")
+    assert (code, len(pysubs2.load(str(tmp_path / "spoken.vtt")))) == (0, 2), output
+    code, output = await run("voices", "zh")
+    assert (code, "zh-CN" in output, "en-US" in output) == (0, True, False)
+    code, output = await run("probe", clip)
+    assert (code, "160x90, h264" in output, "sound: aac" in output) == (0, True, True), output
+
+    for arguments, expected, complaint in (
+        (("say",), 2, "give either TEXT or --text-file"),
+        (("say", "Hi", "--out", "hi.midi"), 2, "must end with one of .wav, .mp3"),
+        (("say", "Hi", "--out", "nowhere/hi.wav"), 2, "there is no folder"),
+        (("say", "Hi", "--voice", "xx-Nobody"), 1, "nobody speaks with the voice"),
+        (("script", "x", "--language", "xx"), 1, "take one of en, de"),
+        (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
+        (("captions", "--timings", "tides.txt"), 2, "holds no times of words"),
+        (("probe", "nowhere.mp4"), 2, "there is no file nowhere.mp4"),
+        (("probe", tmp_path / "tides.txt"), 1, "the file is a text file"),
+        (("probe", "http://example.com/a.mp4"), 1, "must begin with https://"),
+    ):
+        code, output = await run(*arguments)
+        assert (code, complaint in " ".join(output.split())) == (expected, True), (arguments, output)
+        assert "Traceback" not in output
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
+
+
+async def test_a_full_service_tells_rest_when_to_come_back(api: Running) -> None:
+    async def asked() -> httpx.Response:
+        return await api.http.post("/v1/speech/timings", json={"text": LONG}, headers=headers(api.token))
+
+    answers = await asyncio.gather(*(asked() for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200, 429}
+    full = next(answer for answer in answers if answer.status_code == 429)
+    assert full.headers["retry-after"] == "1"
+    details = {detail["@type"].rpartition(".")[2]: detail for detail in full.json()["details"]}
+    assert details["ErrorInfo"]["reason"] == "BUSY"
+    assert details["RetryInfo"]["retry_delay"] == "1s"
