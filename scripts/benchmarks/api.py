@@ -1,0 +1,165 @@
+"""Api: how soon the interface answers under a load that does not heed the answers, and what the gateway's filters add.
+
+Gateway, orchestrator, PostgreSQL and NATS are real processes; the services that work on media are stand-ins that answer
+at once. The load comes from a process of its own on the same machine, over HTTP/1.1 connections that are kept; a time
+counts from the moment at which a request was to be sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Instead of this folder, whose platform.py would hide Python's.
+sys.path[0] = str(ROOT)
+
+import httpx  # noqa: E402
+import structlog  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from gateway.config import Gateway  # noqa: E402
+from scripts.benchmarks.api import bare  # noqa: E402
+from scripts.benchmarks.api.load import Plan, offer  # noqa: E402
+from services.embedded import environment, ports  # noqa: E402
+from services.runtime.config import PREFIX, SERVICES  # noqa: E402
+from tests.chaos.world import REQUEST, World, world  # noqa: E402
+
+JOBS = 50
+USER = "user_1"
+# Beyond any load here; one user makes all of it.
+UNLIMITED = {f"{PREFIX}GATEWAY_USER_BURST": "10000000"}
+PARTS = {"orchestrator": "orchestrator-1", "PostgreSQL": "postgres", "NATS": "nats-server", "gateway": "envoy"}
+
+
+def http(verb: str, path: str, token: str, body: str = "") -> str:
+    """A request as it is sent."""
+    length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n" if body else ""
+    return f"{verb} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n{length}\r\n{body}"
+
+
+def p(seconds: Sequence[float], percent: float) -> float:
+    """A percentile, in milliseconds."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * percent / 100))] * 1000
+
+
+def spread(seconds: Sequence[float]) -> list[str]:
+    """The percentiles that are shown, in milliseconds."""
+    return [f"{p(seconds, percent):.1f}" for percent in (50, 95, 99)] + [f"{max(seconds) * 1000:.0f}"]
+
+
+def cpu_seconds(here: World) -> dict[str, float]:
+    """The time on the CPU that each part has had so far."""
+    found = {}
+    for part, name in PARTS.items():
+        times = [process.cpu_times() for process in here.processes(name) if process.is_running()]
+        found[part] = sum(time.user + time.system for time in times)
+    return found
+
+
+async def loaded(here: World, plan: Plan) -> tuple[list[float], str]:
+    """The times of a load's answers, and what each took of the CPU, by part."""
+    before = cpu_seconds(here)
+    took = await offer(plan)
+    spent = {part: 1000 * (now - before[part]) / len(took) for part, now in cpu_seconds(here).items()}
+    return took, ", ".join(f"{part} {milliseconds:.2f}" for part, milliseconds in spent.items())
+
+
+async def jobs(here: World) -> list[str]:
+    """Some jobs that have ended."""
+    async with here.user(USER) as client:
+        made = [(await client.post("/v1/videos", json=REQUEST)).json()["job_id"] for _ in range(JOBS)]
+    await here.until_ended(made)
+    return made
+
+
+async def filters(here: World, folder: Path, requests: list[str], options: argparse.Namespace) -> Mapping[str, float]:
+    """The p50 in milliseconds of a light load through the gateway and through a bare one, which take turns."""
+    port, admin_port, internal_port = ports.pick(3)
+    gateway = Gateway(
+        addresses={name: ",".join(here.config.addresses(name)) for name in SERVICES},
+        certificates=here.config.certificates,
+        port=port,
+        admin_port=admin_port,
+        internal_port=internal_port,
+        access_log=folder / "bare-requests.log",
+    )
+    took: dict[str, list[float]] = {"gateway": [], "bare": []}
+    addresses = {"gateway": here.config.ports["gateway"], "bare": port}
+    async with bare.running(gateway, folder / "bare"):
+        for turn in range(options.turns):
+            for name in sorted(addresses, reverse=bool(turn % 2)):
+                plan = Plan(addresses[name], requests, options.light, options.turn_seconds, 200, seed=turn)
+                seconds = await offer(plan)
+                # In the first turn, connections are made, and whatever else is made when it is first used.
+                took[name] += seconds if turn else []
+    return {name: statistics.median(seconds) * 1000 for name, seconds in took.items()}
+
+
+async def measure(options: argparse.Namespace) -> Table:
+    load = os.getloadavg()[0]
+    title = f"The interface (load of the machine at the start: {load:.1f}, cores: {os.cpu_count()})"
+    table = Table("load", "p50 ms", "p95 ms", "p99 ms", "max ms", "aim", "CPU ms a request", title=title)
+    settings = {f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": "8", f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE": "8"}
+    with tempfile.TemporaryDirectory(prefix="api-") as folder, environment.applied(UNLIMITED):
+        async with world(Path(folder), lease_seconds=10.0, settings=settings) as here:
+            port, token = here.config.ports["gateway"], here.token(USER)
+            reads = [http("GET", f"/v1/videos/{job}/status", token) for job in await jobs(here)]
+            warm = Plan(port, reads, options.reads, 2, 200)
+            await offer(warm)
+            took, cpu = await loaded(here, Plan(port, reads, options.reads, options.seconds, 200))
+            table.add_row(f"GET status, {options.reads:g} a second", *spread(took), "p95 at most 20 ms", cpu)
+
+            body = httpx.Request("POST", "http://bench", json=REQUEST).content.decode()
+            write = Plan(port, [http("POST", "/v1/videos", token, body)], options.writes, options.seconds, 202)
+            # Segments are not rendered: the jobs wait, and only the requests themselves are seen.
+            here.stand_ins.open.clear()
+            took, cpu = await loaded(here, write)
+            table.add_row(f"POST /v1/videos, {options.writes:g} a second", *spread(took), "p95 at most 50 ms", cpu)
+            here.stand_ins.open.set()
+            took, cpu = await loaded(here, write)
+            driven = "the same while those jobs are driven to their ends"
+            table.add_row(driven, *spread(took), "", cpu)
+
+            await _until_quiet(here)
+            found = await filters(here, Path(folder), reads, options)
+            added = found["gateway"] - found["bare"]
+            table.add_row(
+                f"the gateway's filters, GET status at {options.light:g} a second",
+                f"{found['gateway']:.2f} - {found['bare']:.2f} = {added:+.2f}",
+                *("", "", ""),
+                "p50 at most +0.5 ms",
+                "",
+            )
+    return table
+
+
+async def _until_quiet(here: World) -> None:
+    """Wait until no job is driven any more."""
+    rows = await here.rows("SELECT id FROM jobs WHERE status = 'processing'")
+    await here.until_ended([str(job) for (job,) in rows], 600)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reads", type=float, default=500, help="GET status a second")
+    parser.add_argument("--writes", type=float, default=100, help="POST /v1/videos a second")
+    parser.add_argument("--seconds", type=float, default=20, help="how long each load lasts")
+    parser.add_argument("--light", type=float, default=100, help="GET status a second, to see what the filters add")
+    parser.add_argument("--turns", type=int, default=9, help="how often the gateway and the bare one take turns")
+    parser.add_argument("--turn-seconds", type=float, default=3, help="how long a turn lasts")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    Console(width=180).print(asyncio.run(measure(options)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `scripts/bench api` is made of: the load, and a gateway without filters."""

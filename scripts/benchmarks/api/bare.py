@@ -1,0 +1,33 @@
+"""Bare: the gateway without its filters, to tell what those cost. It has but the transcoder and the router."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import yaml
+
+from gateway.config import Gateway
+from gateway.render import write
+from services.embedded import servers, wheels
+
+LEFT = ("envoy.filters.http.grpc_json_transcoder", "envoy.filters.http.router")
+
+
+@asynccontextmanager
+async def running(gateway: Gateway, folder: Path) -> AsyncIterator[None]:
+    """Run a gateway of these settings, without filters, while the context is open. It never faces anybody."""
+    folder.mkdir(mode=0o700)
+    file = write(gateway, folder)
+    config = yaml.safe_load(file.read_text())
+    [public] = [one for one in config["static_resources"]["listeners"] if one["name"] == "public"]
+    http = public["filter_chains"][0]["filters"][0]["typed_config"]
+    http["http_filters"] = [one for one in http["http_filters"] if one["name"] in LEFT]
+    for route in http["route_config"]["virtual_hosts"][0]["routes"]:
+        route.pop("typed_per_filter_config", None)
+    file.write_text(yaml.safe_dump(config))
+    command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
+    server = servers.Server("bare Envoy", command, folder / "envoy.log")
+    async with servers.running(server, lambda: servers.until_open(gateway.port)):
+        yield
