@@ -1,7 +1,7 @@
 """Load: requests over HTTP/1.1 at a rate that does not heed the answers, by a process of its own.
 
-Reads what to do as JSON from standard input (`Plan`) and prints seconds as JSON, one figure a request: from the moment
-at which it was to be sent until its answer was whole. A server that falls behind is thus seen as its users see it.
+Reads what to do as JSON from standard input (`Plan`) and prints what was answered (`Answers`). The time of an answer
+counts from the moment at which its request was to be sent: a server that falls behind is seen as its users see it.
 It imports nothing but the standard library, so that it takes as little of the machine as it can.
 """
 
@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 # A request that is not answered by then was lost.
@@ -35,16 +36,23 @@ class Plan:
     seed: int = 1
 
 
-async def offer(plan: Plan) -> list[float]:
-    """The load from a process of its own: seconds that each answer took, in the order of the answers."""
+@dataclass(frozen=True)
+class Answers:
+    """What a load was answered."""
+
+    seconds: list[float]
+    """How long each good answer took, in their order."""
+    bad: int
+    """How many requests got another answer, or none."""
+
+
+async def offer(plan: Plan) -> Answers:
+    """The load, from a process of its own."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", __file__), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate(json.dumps(asdict(plan)).encode())
-    if process.returncode:
-        raise RuntimeError("the load was not answered as it should be")
-    found: list[float] = json.loads(output)
-    return found
+    return Answers(**json.loads(output))
 
 
 class _Connection(asyncio.Protocol):
@@ -84,11 +92,10 @@ class _Load:
         self._requests = [request.encode() for request in plan.requests]
         self._left = 0
         self._done = asyncio.Event()
-        self._closing = False
-        self.took: list[float] = []
-        self.failure = ""
+        self._busy: set[_Connection] = set()
+        self._seconds: list[float] = []
 
-    async def run(self) -> list[float]:
+    async def run(self) -> Answers:
         chance, now = random.Random(self._plan.seed), 0.0  # noqa: S311  no secret
         moments = []
         while (now := now + chance.expovariate(self._plan.per_second)) < self._plan.seconds:
@@ -101,56 +108,54 @@ class _Load:
                 await asyncio.sleep(pause)
             request = self._requests[number % len(self._requests)]
             if self._idle:
-                self._idle.pop().send(begin + moment, request)
+                self._send(self._idle.pop(), begin + moment, request)
             else:
                 task = asyncio.create_task(self._open(begin + moment, request))
                 opening.add(task)
                 task.add_done_callback(opening.discard)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._done.wait()
-        self._closing = True
-        return self.took
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._done.wait()
+        return Answers(self._seconds, len(moments) - len(self._seconds))
 
     async def _open(self, due: float, request: bytes) -> None:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", self._plan.port)
+        self._send(connection, due, request)
+
+    def _send(self, connection: _Connection, due: float, request: bytes) -> None:
+        self._busy.add(connection)
         connection.send(due, request)
 
     def answered(self, connection: _Connection, due: float, status: int) -> None:
-        self.took.append(time.perf_counter() - due)
-        if status != self._plan.status:
-            self._fail(f"answered {status}")
+        if status == self._plan.status:
+            self._seconds.append(time.perf_counter() - due)
+        self._busy.discard(connection)
         self._idle.append(connection)
+        self._count()
+
+    def lost(self, connection: _Connection) -> None:
+        if connection in self._busy:
+            self._busy.discard(connection)
+            self._count()
+        else:
+            self._idle.remove(connection)
+
+    def _count(self) -> None:
         self._left -= 1
         if not self._left:
             self._done.set()
 
-    def lost(self, connection: _Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
-        elif not self._closing:
-            self._fail("a connection was lost")
 
-    def _fail(self, why: str) -> None:
-        self.failure = self.failure or why
-        self._done.set()
-
-
-def main() -> int:
+def main() -> None:
     plan = Plan(**json.load(sys.stdin))
     gc.disable()
 
-    async def run() -> tuple[list[float], str]:
-        load = _Load(plan)
-        return await load.run(), load.failure
+    async def run() -> Answers:
+        return await _Load(plan).run()
 
-    took, failure = asyncio.run(run())
-    if failure:
-        print(failure, file=sys.stderr)
-        return 1
-    json.dump(took, sys.stdout)
-    return 0
+    json.dump(asdict(asyncio.run(run())), sys.stdout)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
