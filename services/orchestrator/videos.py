@@ -130,7 +130,8 @@ class Videos:
         return written
 
     async def _checked(self, user_id: str, wish: VideoWish) -> VideoRequest:
-        named = [each.asset_id for each in (*wish.clips, *wish.overlays) if each.asset_id]
+        every = [clip.asset_id for clip in wish.clips] + [overlay.asset_id for overlay in wish.overlays]
+        named = [asset_id for asset_id in every if asset_id]
         owned = await self.store.assets(user_id, named) if named else {}
         assets = {asset_id: asset.object for asset_id, asset in owned.items()}
         clips = tuple(
