@@ -67,8 +67,8 @@ async def test_an_allowed_workload_is_answered(mesh: Mesh) -> None:
 
 async def test_an_identity_that_the_contract_does_not_name_is_refused(mesh: Mesh) -> None:
     await mesh.start("content", None, wire_scripts)
-    with pytest.raises(errors.PermissionDenied, match="audio may not call") as refused:
-        await mesh.stub(content_grpc.ContentServiceStub, caller="audio").WriteScript(WRITE)
+    with pytest.raises(errors.PermissionDenied, match="rendering may not call") as refused:
+        await mesh.stub(content_grpc.ContentServiceStub, caller="rendering").WriteScript(WRITE)
     assert refused.value.reason == "CALLER_NOT_ALLOWED"
 
 
