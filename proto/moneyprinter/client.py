@@ -14,8 +14,8 @@ What goes into a video can be had by itself: `client.say("Hello.", Path("hello.m
 `client.write_script`, `client.make_captions` and `client.probe`.
 
 Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.clips`, `client.speech`, `client.writing`,
-`client.users`, `client.account`, `client.administration` and `client.audit` are the generated stubs, for everything that
-has no method here.
+`client.users`, `client.account`, `client.administration` and `client.audit` are the generated stubs, for everything
+that has no method here.
 """
 
 from __future__ import annotations

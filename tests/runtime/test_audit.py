@@ -158,7 +158,7 @@ async def test_a_users_call_says_who_what_and_from_where(mesh: Mesh, trail: Trai
 
 async def test_only_the_gateway_is_believed_where_a_call_comes_from(mesh: Mesh, trail: Trail) -> None:
     stub = await content(mesh)
-    liar: Any = mesh.stub(content_grpc.ContentServiceStub, caller="audio")
+    liar: Any = mesh.stub(content_grpc.ContentServiceStub, caller="rendering")
     with pytest.raises(errors.PermissionDenied):
         await liar.WriteScript(
             content_pb.WriteScriptRequest(title="A walk"), metadata=(("x-client-address", "203.0.113.9"), TRACED)
@@ -167,8 +167,8 @@ async def test_only_the_gateway_is_believed_where_a_call_comes_from(mesh: Mesh, 
     await stub.WriteScript(content_pb.WriteScriptRequest(title="A walk"))
     [event] = await trail.told("call")
     assert plainly(event) == {
-        "actor": f"{SPIFFE}audio",
-        "peer": "audio",
+        "actor": f"{SPIFFE}rendering",
+        "peer": "rendering",
         "result": "CALLER_NOT_ALLOWED",
         "address": "127.0.0.1",
         "trace_id": TRACE,
