@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -103,6 +105,10 @@ _HIGHLIGHTS = {
 }
 
 
+# A voice that was there is taken for there for so long.
+VOICE_SECONDS = 60.0
+
+
 class MeshWorkers:
     """The services of the mesh (`workflow.Workers`)."""
 
@@ -118,16 +124,20 @@ class MeshWorkers:
         self._rendering = rendering_grpc.RenderingServiceStub(channel("rendering"))
         self._objects: Objects = runtime.objects()
         self._segments = asyncio.Semaphore(segments_at_once)
+        self._voices: dict[str, float] = {}
 
     async def check_voice(self, name: str) -> None:
         """Raise InvalidArgument when nobody speaks a voice."""
-        await self._audio.GetVoice(audio.GetVoiceRequest(name=name))
+        if time.monotonic() - self._voices.get(name, -math.inf) > VOICE_SECONDS:
+            await self._audio.GetVoice(audio.GetVoiceRequest(name=name))
+            self._voices[name] = time.monotonic()
 
     async def check_captions(self, request: VideoRequest) -> None:
         """Raise InvalidArgument when captions cannot look as they should, such as in a font that is not there."""
-        await self._content.MakeCaptions(
-            content.MakeCaptionsRequest(canvas=_canvas(request), style=_style(request.captions))
-        )
+        if request.captions != CaptionStyle():
+            await self._content.MakeCaptions(
+                content.MakeCaptionsRequest(canvas=_canvas(request), style=_style(request.captions))
+            )
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
         request = validation.ValidateClipRequest(

@@ -44,6 +44,8 @@ KEYS_SECONDS = 60.0
 # One token and nothing beside it: parsers differ in what they make of anything else. A token of ours is far shorter.
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)", re.ASCII)
 MAX_TOKEN = 4096
+# To check a signature takes longer than most calls do; of so many tokens it is remembered.
+MAX_VERIFIED = 4096
 
 # Events of the audit trail are sent together that come within this time.
 FLUSH_SECONDS = 0.2
@@ -122,6 +124,7 @@ class Access:
     def __init__(self, config: RuntimeConfig, keys: Keys) -> None:
         self._config = config
         self.keys = keys
+        self._verified_before: dict[str, tuple[str, jwt.PyJWK, dict[str, Any]]] = {}
 
     async def admit(self, method: str, auth_context: dict[str, list[bytes]], metadata: dict[str, str]) -> None:
         """Let a call pass, and remember its caller and user; raise when the contract does not allow it."""
@@ -161,6 +164,19 @@ class Access:
         return User(claims["sub"], tuple(roles) if isinstance(roles, list) else (), str(claims.get("sid", "")))
 
     async def _verified(self, token: str) -> dict[str, Any]:
+        """The claims of a token. One whose signature was found good is believed while its key is, until it expires."""
+        if known := self._verified_before.get(token):
+            key_id, key, claims = known
+            if await self.keys.find(key_id) is key and time.time() < claims["exp"]:
+                return claims
+            del self._verified_before[token]
+        key, claims = await self._decoded(token)
+        if len(self._verified_before) >= MAX_VERIFIED:
+            self._verified_before.clear()
+        self._verified_before[token] = str(key.key_id), key, claims
+        return claims
+
+    async def _decoded(self, token: str) -> tuple[jwt.PyJWK, dict[str, Any]]:
         try:
             key = await self.keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
             if key is None:
@@ -175,7 +191,7 @@ class Access:
             )
             if not claims["sub"]:
                 raise Unauthenticated("the token is nobody's", reason="TOKEN_INVALID")
-            return claims
+            return key, claims
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired; refresh it", reason="TOKEN_INVALID") from None
         except jwt.PyJWTError as failure:

@@ -26,6 +26,7 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from services.runtime.config import RuntimeConfig
 from tests.databases import Databases
 from tests.gateway import proxy
+from tests.gateway.platform import PUBLIC_SERVICES
 from tests.user.running import Users, another, bearer, running
 from tests.user.test_service import NEW, wire_videos
 
@@ -72,9 +73,10 @@ async def fronted(config: RuntimeConfig, postgres: Databases, folder: Path, **se
     async with running(config, postgres, folder, **settings) as users:
         await users.mesh.start("orchestrator", None, wire_videos)
         found = users.mesh.config
+        nobody = dict.fromkeys(PUBLIC_SERVICES, "127.0.0.1:1")
         addresses = {service: found.address(service) for service in ("orchestrator", "user")}
         gateway = Gateway(
-            addresses={**addresses, "monitoring": "127.0.0.1:1"},
+            addresses={**nobody, **addresses},
             certificates=found.certificates,
             keys_seconds=1,
             user_burst=100_000,
