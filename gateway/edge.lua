@@ -14,7 +14,7 @@ local MAX_TOKEN = 4096
 local USED = {}
 for name in ([[
   accept access-control-request-headers access-control-request-method authorization connection content-length
-  content-type expect host idempotency-key origin range te traceparent tracestate transfer-encoding upgrade user-agent
+  content-type expect host idempotency-key last-event-id origin range te traceparent tracestate transfer-encoding upgrade user-agent
   x-accept-content-transfer-encoding x-accept-response-streaming x-grpc-web x-request-id x-user-agent
 ]]):gmatch("%S+") do
   USED[name] = true
@@ -120,6 +120,21 @@ function envoy_on_request(handle)
   handle:streamInfo():dynamicMetadata():set("moneyprinter", "trace_id", trace(headers))
 end
 
+-- Tells a browser the position of each event, as the id that it comes back with. The transcoder writes whole events, and
+-- `position` first, where a message has one; in text, quotation marks are escaped.
+function name_events(handle)
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 then
+      local text = chunk:getBytes(0, length)
+      local named, count = text:gsub('(data: {"position":"(%d+)")', "id: %2\n%1")
+      if count > 0 then
+        chunk:setBytes(named)
+      end
+    end
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local kind = headers:get("content-type") or ""
@@ -145,6 +160,7 @@ function envoy_on_response(handle)
     end
     if method:get("events") then
       headers:replace("content-type", "text/event-stream")
+      name_events(handle)
     elseif size ~= nil and kind ~= "application/json" then
       -- A download says how long it is, so that a client can tell when it was cut. HTTP/1.1 has but one
       -- way to end it early, to close the connection.

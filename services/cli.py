@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services import stage_commands
+from services import stage_commands, webhooks
 
 GATEWAY_PORT = 8080
 WRONG_USE = 2
@@ -386,6 +386,9 @@ def verify_audit(
 
     if not asyncio.run(control.verify_audit(_data(data), known, out)):
         raise typer.Exit(1)
+
+
+app.add_typer(webhooks.app, name="webhooks")
 
 
 @app.command(epilog='Example: [bold]curl -H "Authorization: Bearer $(moneyprinter token)" localhost:8080/v1/videos[/]')

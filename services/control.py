@@ -1,8 +1,9 @@
-"""Control: videos, uploads and the audit trail by the command line: cancel, retry, delete, see what failed, verify."""
+"""Control: what is asked of a platform by the command line: videos, uploads, webhooks, the audit trail, what failed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Column, Table
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import webhook_service_pb2 as hooks
 from services.embedded import folder
 from services.make import WrongRequest, signed_in
 
@@ -168,3 +170,68 @@ def _known(text: str) -> audit.VerifyAuditTrailRequest:
     if not re.fullmatch(r"[0-9]{1,18}", count) or not re.fullmatch(r"[0-9a-f]{64}", head):
         raise WrongRequest(f"{text!r} is nothing that `moneyprinter audit verify` printed: give COUNT:HASH")
     return audit.VerifyAuditTrailRequest(known_count=int(count), known_hash=head)
+
+
+async def show_webhooks(data: Path, webhook_id: str, status: str, console: Console) -> None:
+    """Print where events are posted, and a page of what was posted last."""
+    table = Table(Column("webhook", no_wrap=True, min_width=20), "address", "events", "state")
+    posted = Table(Column("delivery", no_wrap=True, min_width=36), "event", "job", "status", "tries", "made at")
+    async with signed_in(data) as client:
+        for webhook in (await client.webhooks.ListWebhooks(hooks.ListWebhooksRequest(page_size=100))).webhooks:
+            types = ", ".join(kind.rpartition(".")[2] for kind in webhook.event_types) or "all"
+            state = f"gone since {webhook.disable_time}" if webhook.disable_time else "in use"
+            table.add_row(webhook.webhook_id, escape(webhook.url) or "of single requests", types, state)
+        request = hooks.ListWebhookDeliveriesRequest(webhook_id=webhook_id, status=status)
+        for each in (await client.webhooks.ListWebhookDeliveries(request)).deliveries:
+            kind = each.event_type.rpartition(".")[2]
+            posted.add_row(each.delivery_id, kind, each.job_id, each.status, str(each.tries), each.create_time)
+    console.print(table if table.row_count else "There are no webhooks.")
+    console.print(posted if posted.row_count else "Nothing was posted.")
+
+
+async def add_webhook(data: Path, url: str, event_types: Sequence[str], console: Console) -> None:
+    """Have events posted to an address, and print the secret."""
+    async with signed_in(data) as client:
+        made = await client.webhooks.CreateWebhook(hooks.CreateWebhookRequest(url=url, event_types=event_types))
+    _print_secret(made.webhook, made.secret, console)
+
+
+async def rotate_webhook(data: Path, webhook_id: str, console: Console) -> None:
+    """Make a new secret, and print it."""
+    async with signed_in(data) as client:
+        made = await client.webhooks.RotateWebhookSecret(hooks.RotateWebhookSecretRequest(webhook_id=webhook_id))
+    _print_secret(made.webhook, made.secret, console)
+
+
+def _print_secret(webhook: hooks.Webhook, secret: str, console: Console) -> None:
+    where = escape(webhook.url) or "what single requests name as webhook_url"
+    console.print(f"{webhook.webhook_id} posts to {where}. Its secret, which is not shown again:")
+    console.print(secret, soft_wrap=True)
+
+
+async def remove_webhook(data: Path, webhook_id: str, console: Console) -> None:
+    """Have nothing posted to an address any more."""
+    async with signed_in(data) as client:
+        await client.webhooks.DeleteWebhook(hooks.DeleteWebhookRequest(webhook_id=webhook_id))
+    console.print(f"{escape(webhook_id)} is removed")
+
+
+async def show_delivery(data: Path, delivery_id: str, console: Console) -> None:
+    """Print what was posted, and what was answered."""
+    async with signed_in(data) as client:
+        request = hooks.GetWebhookDeliveryRequest(delivery_id=delivery_id)
+        delivery = (await client.webhooks.GetWebhookDelivery(request)).delivery
+    when = f", next at {delivery.next_time}" if delivery.next_time else ""
+    console.print(f"[bold]{delivery.event_id}[/] to {escape(delivery.url)} is {delivery.status}{when}")
+    for tried in delivery.history:
+        said = escape(tried.error) or f"answered {tried.http_status}"
+        console.print(f"  {tried.time}, {tried.seconds:.2f} s: {said}")
+    console.print(escape(delivery.body), soft_wrap=True)
+
+
+async def replay_delivery(data: Path, delivery_id: str, console: Console) -> None:
+    """Post an event again."""
+    async with signed_in(data) as client:
+        request = hooks.ReplayWebhookDeliveryRequest(delivery_id=delivery_id)
+        delivery = (await client.webhooks.ReplayWebhookDelivery(request)).delivery
+    console.print(f"{delivery.event_id} is posted to {escape(delivery.url)} again")

@@ -8,14 +8,20 @@
             print(update.status.progress, "%")
         await client.download(job.job_id, Path("walk.mp4"))
 
+A program that has to know what becomes of all its videos follows their events, and goes on where it was when it starts
+again:
+
+        async for event in client.events("billing"):
+            await book(event.event_id, event.job_id)  # at least once: the id says whether it was booked before
+
 A machine signs in with an API key: `Client(address, api_key=...)`; the key is traded for tokens as they are needed.
 
 What goes into a video can be had by itself: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
 `client.write_script`, `client.make_captions` and `client.probe`.
 
 Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.clips`, `client.speech`, `client.writing`,
-`client.users`, `client.account`, `client.administration` and `client.audit` are the generated stubs, for everything
-that has no method here.
+`client.webhooks`, `client.users`, `client.account`, `client.administration` and `client.audit` are the generated
+stubs, for everything that has no method here.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,9 +49,12 @@ from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
 from moneyprinter.video.v1 import clip_service_pb2_grpc as clips_grpc
+from moneyprinter.video.v1 import event_service_pb2 as events_pb
+from moneyprinter.video.v1 import event_service_pb2_grpc as events_grpc
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from moneyprinter.video.v1 import webhook_service_pb2_grpc as webhooks_grpc
 
 CHUNK_BYTES = 256 * 1024
 
@@ -87,6 +96,8 @@ class Client:
         self.speech = speech_grpc.SpeechServiceStub(self._channel)
         self.writing = writing_grpc.WritingServiceStub(self._channel)
         self.library = library_grpc.LibraryServiceStub(self._channel)
+        self.webhooks = webhooks_grpc.WebhookServiceStub(self._channel)
+        self._events = events_grpc.EventServiceStub(self._channel)
         self.users = users_grpc.UserServiceStub(self._channel)
         self.account = account_grpc.AccountServiceStub(self._channel)
         self.administration = administration_grpc.AdministrationServiceStub(self._channel)
@@ -145,6 +156,47 @@ class Client:
                 name = ""
 
         return (await self.videos.UploadAsset(requests())).asset_id
+
+    async def events(
+        self, consumer: str = "", *, after: str = ""
+    ) -> AsyncGenerator[events_pb.WatchEventsResponse, None]:
+        """The events of all the caller's videos, the oldest that is kept first, then each as it happens, without end.
+
+        A `consumer` is a name for this program. Each event is acknowledged when the next one is asked for, and the
+        platform remembers it: whoever comes back under that name goes on where it was. An event may come again, when
+        the program ended before; its `event_id` is the same then, and its `sequence` within its job.
+        `after` begins after another position, or at `now`. Goes on when the platform restarts.
+        """
+        done = ""
+        while True:
+            try:
+                await self.renew()
+                if done and consumer:
+                    await self._acknowledge(consumer, done)
+                request = events_pb.WatchEventsRequest(consumer=consumer, after=done or after)
+                stream = self._events.WatchEvents(request)
+                try:
+                    async for event in stream:
+                        if not event.event_type:
+                            continue  # Nothing has happened for a while.
+                        yield event
+                        done = event.position
+                        if consumer:
+                            await self.renew()
+                            await self._acknowledge(consumer, done)
+                finally:
+                    stream.cancel()
+            except (errors.Unavailable, errors.DeadlineExceeded):
+                # The stream may have lasted as long as one may, too.
+                await asyncio.sleep(WATCH_PAUSE_SECONDS)
+            except errors.Unauthenticated:
+                if not self._refresh_token and not self._api_key:
+                    raise
+                self._renew_at = min(self._renew_at, time.monotonic())
+
+    async def _acknowledge(self, consumer: str, position: str) -> None:
+        request = events_pb.AcknowledgeEventsRequest(consumer=consumer, position=position)
+        await self._events.AcknowledgeEvents(request)
 
     async def watch(self, job_id: str) -> AsyncIterator[pb.WatchVideoResponse]:
         """How far a job is, now and at every change, until it has ended; goes on when the platform restarts."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
-from services.orchestrator.jobs import Failure, Job, Result, Tally
+from services.orchestrator.jobs import Failure, Job, News, Result, Tally
 from services.orchestrator.store import Away, Store, Superseded
 
 T = TypeVar("T")
@@ -28,6 +28,8 @@ KEPT_SECONDS = 300.0
 KEPT_PAUSE_SECONDS = 1.0
 # Progress is written no more often than people can read it.
 BETWEEN_WRITES_SECONDS = 0.1
+# Everybody is told of it no more often than this.
+BETWEEN_NEWS_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -46,6 +48,9 @@ class Journal:
         self._progress = job.progress
         self._started = datetime.now(UTC)
         self._begun_at = job.progress
+        self._told_progress = job.progress
+        self._told_stages = frozenset(name for name, state in job.stages.items() if state == "completed")
+        self._told_at = float("-inf")
         self._dirty = asyncio.Event()
         self._closed = asyncio.Event()
         self.failed_stage = next(iter(self._stages))
@@ -124,7 +129,16 @@ class Journal:
         self._tell(fractions={**self._tally.fractions, name: max(fraction, self._tally.fractions.get(name, 0.0))})
 
     async def _write(self) -> None:
-        await self._store.advance(self._job, self._progress, self.stages, self._tally, self._estimate())
+        now, progress, stages = asyncio.get_running_loop().time(), self._progress, self.stages
+        completed = frozenset(name for name, state in stages.items() if state == "completed")
+        news = News(
+            progress=progress > self._told_progress and now - self._told_at >= BETWEEN_NEWS_SECONDS,
+            stages=not completed <= self._told_stages,
+        )
+        await self._store.advance(self._job, progress, stages, self._tally, self._estimate(), news)
+        self._told_stages |= completed
+        if news.progress:
+            self._told_progress, self._told_at = progress, now
         await self._changed()
 
     def _estimate(self) -> datetime:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
 from moneyprinter.event.v1 import event_pb2
-from services.orchestrator.jobs import Failure, Job, Result
+from services.orchestrator.jobs import STAGES, Failure, Job, Result
+
+
+class Event(NamedTuple):
+    """An event of a job, before it has its place among the others."""
+
+    kind: str
+    """Its type, which is the subject that it is published on."""
+    message: Message
+    of: str
+    """What sets it apart from others of its type of the same job: told once, it is not told again."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -15,13 +27,13 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def started(job: Job, now: datetime) -> tuple[str, Message]:
-    """Subject and message of `video.processing.started`."""
+def started(job: Job, now: datetime) -> Event:
+    """`video.processing.started`."""
     kind = "video.processing.started"
     spans = [
         clip.end_seconds - (clip.start_seconds or 0.0) for clip in job.request.clips if clip.end_seconds is not None
     ]
-    return kind, event_pb2.VideoProcessingStarted(
+    message = event_pb2.VideoProcessingStarted(
         event_type=kind,
         job_id=job.id,
         user_id=job.user_id,
@@ -32,12 +44,44 @@ def started(job: Job, now: datetime) -> tuple[str, Message]:
             quality_settings=job.request.quality,
         ),
     )
+    return Event(kind, message, of=str(job.base_attempt))
 
 
-def completed(job: Job, result: Result, now: datetime) -> tuple[str, Message]:
-    """Subject and message of `video.processing.completed`."""
+def progress(job: Job, percent: int, now: datetime) -> Event:
+    """`video.processing.progress`."""
+    kind = "video.processing.progress"
+    message = event_pb2.VideoProcessingProgress(
+        event_type=kind,
+        job_id=job.id,
+        user_id=job.user_id,
+        timestamp=timestamp(now),
+        payload=event_pb2.VideoProcessingProgress.Payload(progress=percent),
+    )
+    return Event(kind, message, of=str(percent))
+
+
+def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
+    """`video.processing.stage_completed`."""
+    kind = "video.processing.stage_completed"
+    message = event_pb2.VideoProcessingStageCompleted(
+        event_type=kind,
+        job_id=job.id,
+        user_id=job.user_id,
+        timestamp=timestamp(now),
+        payload=event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent),
+    )
+    return Event(kind, message, of=stage)
+
+
+def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
+    """`video.processing.stage_completed` of every stage that is, told before or not."""
+    return [stage_completed(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"]
+
+
+def completed(job: Job, result: Result, now: datetime) -> Event:
+    """`video.processing.completed`."""
     kind = "video.processing.completed"
-    return kind, event_pb2.VideoProcessingCompleted(
+    message = event_pb2.VideoProcessingCompleted(
         event_type=kind,
         job_id=job.id,
         user_id=job.user_id,
@@ -49,12 +93,13 @@ def completed(job: Job, result: Result, now: datetime) -> tuple[str, Message]:
             processing_time=round((now - job.create_time).total_seconds(), 3),
         ),
     )
+    return Event(kind, message, of=str(job.base_attempt))
 
 
-def failed(job: Job, failure: Failure, now: datetime) -> tuple[str, Message]:
-    """Subject and message of `video.processing.failed`."""
+def failed(job: Job, failure: Failure, now: datetime) -> Event:
+    """`video.processing.failed`."""
     kind = "video.processing.failed"
-    return kind, event_pb2.VideoProcessingFailed(
+    message = event_pb2.VideoProcessingFailed(
         event_type=kind,
         job_id=job.id,
         user_id=job.user_id,
@@ -63,15 +108,17 @@ def failed(job: Job, failure: Failure, now: datetime) -> tuple[str, Message]:
             stage=failure.stage, reason=failure.reason, message=failure.message
         ),
     )
+    return Event(kind, message, of=str(job.base_attempt))
 
 
-def cancelled(job: Job, now: datetime) -> tuple[str, Message]:
-    """Subject and message of `video.processing.cancelled`."""
+def cancelled(job: Job, now: datetime) -> Event:
+    """`video.processing.cancelled`."""
     kind = "video.processing.cancelled"
-    return kind, event_pb2.VideoProcessingCancelled(
+    message = event_pb2.VideoProcessingCancelled(
         event_type=kind,
         job_id=job.id,
         user_id=job.user_id,
         timestamp=timestamp(now),
         payload=event_pb2.VideoProcessingCancelled.Payload(progress=job.progress),
     )
+    return Event(kind, message, of=str(job.base_attempt))

@@ -8,7 +8,8 @@ has seen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
@@ -29,6 +30,7 @@ JOBS = "JOBS"
 EVENTS = "EVENTS"
 STATUS_SUBJECT = "status"
 CANCELLED_SUBJECT = f"{STATUS_SUBJECT}.cancelled"
+FEED_SUBJECT = f"{STATUS_SUBJECT}.feed"
 
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
@@ -42,8 +44,8 @@ log = structlog.get_logger()
 class Outbox(Protocol):
     """What was recorded and is to be published."""
 
-    async def deliver(self, publish: Callable[[str, str, bytes], Awaitable[None]]) -> bool:
-        """Give some messages to `publish` (id, subject, payload), the oldest first; whether there may be more."""
+    async def deliver(self, publish: Callable[[str, bytes, Mapping[str, str]], Awaitable[None]]) -> bool:
+        """Give some messages to `publish` (subject, payload, headers), the oldest first; whether there may be more."""
 
 
 Drive = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
@@ -159,8 +161,8 @@ async def _handle(message: Msg, drive: Drive) -> None:
 async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event) -> None:
     """Publish what the outbox holds, as soon as `written` is set, until cancelled."""
 
-    async def publish(message_id: str, subject: str, payload: bytes) -> None:
-        await stream.publish(subject, payload, headers={"Nats-Msg-Id": message_id}, timeout=5.0)
+    async def publish(subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        await stream.publish(subject, payload, headers=dict(headers), timeout=5.0)
 
     while True:
         written.clear()
@@ -218,6 +220,19 @@ class Changes:
             stop_work(message.subject.removeprefix(f"{CANCELLED_SUBJECT}."))
 
         await self._client.subscribe(f"{CANCELLED_SUBJECT}.*", cb=heard)
+
+    async def tell_feed(self, user_ids: Sequence[str]) -> None:
+        """There are events of these users. Lost while NATS is away: who follows them also looks now and then."""
+        with suppress(nats.errors.Error):
+            await self._client.publish(FEED_SUBJECT, json.dumps(user_ids).encode())
+
+    async def listen_feed(self, heard_of: Callable[[Sequence[str]], None]) -> None:
+        """Call `heard_of` with the users of whom there are events from now on."""
+
+        async def heard(message: Msg) -> None:
+            heard_of(json.loads(message.data))
+
+        await self._client.subscribe(FEED_SUBJECT, cb=heard)
 
     async def listen(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]:
         """Set `changed` whenever a job has changed; call what is returned to listen no more."""

@@ -337,6 +337,19 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class News:
+    """What is to be told to everybody of how far a job is, and not only to who looks."""
+
+    progress: bool = False
+    """Whether the percent that is done is."""
+    stages: bool = False
+    """Whether there are stages that were completed."""
+
+    def __bool__(self) -> bool:
+        return self.progress or self.stages
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as it is recorded."""
 
@@ -362,6 +375,8 @@ class Job:
     """The request as the caller wrote it, as JSON."""
     work_seconds: float = 0.0
     """What it is expected to take when nothing else runs, on a machine that nobody has measured."""
+    webhook_url: str = ""
+    """Where its events are posted as well; empty: nowhere."""
 
     @property
     def folder(self) -> str:

@@ -17,6 +17,7 @@ from services.orchestrator.jobs import (
     Asset,
     Failure,
     Job,
+    News,
     Result,
     StoredObject,
     Tally,
@@ -25,9 +26,9 @@ from services.orchestrator.jobs import (
     stopped,
 )
 from services.orchestrator.once import RequestKey
-from services.orchestrator.outbox import publish_event, queue
+from services.orchestrator.outbox import publish_events, queue
 from services.orchestrator.rows import Transaction, from_json, to_json
-from services.orchestrator.store import Held, Superseded
+from services.orchestrator.store import NO_NEWS, Held, Superseded
 from services.runtime.db import Pool
 
 T = TypeVar("T")
@@ -101,8 +102,8 @@ class PostgresStore:
                 return earlier
             await connection.execute(
                 "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
-                " estimated_completion, promised_time, work_seconds, priority)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " estimated_completion, promised_time, work_seconds, priority, webhook_url)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     job.id,
                     job.user_id,
@@ -117,6 +118,7 @@ class PostgresStore:
                     job.estimated_completion,
                     job.work_seconds,
                     PRIORITIES.index(job.priority),
+                    job.webhook_url,
                 ),
             )
             await queue(connection, job.id, "0")
@@ -150,7 +152,7 @@ class PostgresStore:
                 return None
             job = rows.job(row)
             if job.attempt == job.base_attempt + 1:
-                await publish_event(connection, job, events.started(job, now))
+                await publish_events(connection, job, events.started(job, now))
         self._committed()
         return job
 
@@ -162,12 +164,30 @@ class PostgresStore:
             await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
             await attempts.end(connection, job, "released", self._now())
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
-        await self._fenced(
-            job,
-            "UPDATE jobs SET progress = %s, stages = %s, tally = %s, estimated_completion = %s, heartbeat_time = %s",
-            (progress, Jsonb(stages), Jsonb(to_json(Tally, tally)), estimate, self._now()),
+    async def advance(
+        self,
+        job: Job,
+        progress: int,
+        stages: dict[str, str],
+        tally: Tally,
+        estimate: datetime,
+        news: News = NO_NEWS,
+    ) -> None:
+        now = self._now()
+        update = (
+            "UPDATE jobs SET progress = %s, stages = %s, tally = %s, estimated_completion = %s, heartbeat_time = %s"
         )
+        parameters = (progress, Jsonb(stages), Jsonb(to_json(Tally, tally)), estimate, now)
+        if not news:
+            await self._fenced(job, update, parameters)
+            return
+        told = events.completed_stages(job, stages, progress, now) if news.stages else []
+        if news.progress:
+            told.append(events.progress(job, progress, now))
+        async with self._transaction() as connection:
+            await _fenced(connection, job, update, parameters)
+            await publish_events(connection, job, *told)
+        self._committed()
 
     async def step_names(self, job: Job) -> Collection[str]:
         return {row["name"] for row in await self._rows("SELECT name FROM steps WHERE job_id = %s", (job.id,))}
@@ -204,7 +224,8 @@ class PostgresStore:
                 (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
             )
             await attempts.end(connection, job, "completed", now)
-            await publish_event(connection, job, events.completed(job, result, now))
+            told = events.completed_stages(job, stages, 100, now)
+            await publish_events(connection, job, *told, events.completed(job, result, now))
         self._committed()
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
@@ -219,7 +240,8 @@ class PostgresStore:
             )
             await attempts.end(connection, job, "failed", now)
             await attempts.bury(connection, job, failure, now)
-            await publish_event(connection, job, events.failed(job, failure, now))
+            told = events.completed_stages(job, stages, job.progress, now)
+            await publish_events(connection, job, *told, events.failed(job, failure, now))
         self._committed()
         self._left()
 
@@ -279,7 +301,7 @@ class PostgresStore:
         )
         (row,) = await cursor.fetchall()
         await attempts.end(connection, job, "cancelled", now)
-        await publish_event(connection, job, events.cancelled(job, now))
+        await publish_events(connection, job, events.cancelled(job, now))
         return rows.job(row)
 
     async def active_jobs(self) -> int:

@@ -86,6 +86,7 @@ class VideoWish:
     renditions: tuple[str, ...]
     gif: bool
     loudness: float
+    webhook_url: str = ""
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:

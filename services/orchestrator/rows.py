@@ -68,6 +68,7 @@ def job(row: DictRow) -> Job:
         failure=from_json(Failure, row["error"]) if row["error"] else None,
         wish=row["wish"],
         work_seconds=row["work_seconds"],
+        webhook_url=row["webhook_url"],
     )
 
 

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
-from moneyprinter.video.v1 import clip_service_pb2_grpc, library_service_pb2_grpc, video_service_pb2_grpc
-from services.orchestrator import failpoints, jetstream, leftovers
+from moneyprinter.video.v1 import (
+    clip_service_pb2_grpc,
+    event_service_pb2_grpc,
+    library_service_pb2_grpc,
+    video_service_pb2_grpc,
+    webhook_service_pb2_grpc,
+)
+from services.orchestrator import failpoints, jetstream, leftovers, root_key
+from services.orchestrator import feed as feeding
 from services.orchestrator.attempts import PostgresDeadLetters
 from services.orchestrator.clips import Clips
 from services.orchestrator.config import Config
+from services.orchestrator.deliveries import Claimed, Courier
 from services.orchestrator.driver import Driver, Journal
 from services.orchestrator.ended import PostgresLeftovers, PostgresPast
+from services.orchestrator.endpoints import PostgresEndpoints
 from services.orchestrator.estimates import Estimates
+from services.orchestrator.event_servicer import EventServicer, WebhookServicer
+from services.orchestrator.feed import Arrived, Feed
 from services.orchestrator.jobs import Job, Result, StoredObject
 from services.orchestrator.kept import PostgresShelf
 from services.orchestrator.library import Library
 from services.orchestrator.outbox import PostgresOutbox
+from services.orchestrator.positions import PostgresPositions
 from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.posts import PostgresPosts
 from services.orchestrator.prober import MeshProber
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
+from services.orchestrator.signing import Secrets
 from services.orchestrator.videos import Videos
+from services.orchestrator.webhooks import Webhooks
 from services.orchestrator.workers import MeshWorkers, stored
 from services.orchestrator.workflow import make_video
 from services.runtime import db, events
@@ -42,8 +59,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     ):
         stream = client.jetstream()
         await jetstream.make_streams(stream)
-        written, left = asyncio.Event(), asyncio.Event()
-        store = failpoints.armed(PostgresStore(pool, written.set, left.set))
+        written, unplaced, left, due = (asyncio.Event() for _ in range(4))
+
+        def committed() -> None:
+            written.set()
+            unplaced.set()
+
+        store = failpoints.armed(PostgresStore(pool, committed, left.set))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -59,6 +81,32 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         await changes.listen_cancelled(driver.cancelled)
         objects = _StoredObjects(runtime.objects())
+        config_service = config_service_pb2_grpc.ConfigServiceStub(
+            runtime.connect("config", "moneyprinter.config.v1.ConfigService")
+        )
+        signing = Secrets(lambda: root_key.fetch(config_service))
+        webhooks = Webhooks(
+            endpoints=PostgresEndpoints(pool),
+            check=workers.check_address,
+            secret=signing.secret,
+            now=_now,
+            new_id=_new_id,
+            due=due.set,
+        )
+        positions = PostgresPositions(pool)
+        feed = Feed(positions, _now)
+
+        async def arrived(events: Arrived) -> None:
+            feed.arrived(events.user_ids)
+            if events.deliveries:
+                due.set()
+            await changes.tell_feed(events.user_ids)
+
+        async def sign(post: Claimed, now: datetime) -> dict[str, str]:
+            return await signing.headers(post.webhook_id, post.secret_versions, post.event_id, post.body, now)
+
+        courier = Courier(PostgresPosts(pool), workers.post, sign, _now, time.monotonic)
+        await changes.listen_feed(feed.arrived)
         videos = Videos(
             store=store,
             letters=PostgresDeadLetters(pool),
@@ -66,9 +114,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             changes=changes,
             check_voice=workers.check_voice,
             check_captions=workers.check_captions,
+            check_webhook=webhooks.may_post,
             preview_sound=workers.preview_sound,
             estimate=Estimates(PostgresPast(pool)).duration,
-            now=lambda: datetime.now(UTC),
+            now=_now,
             new_id=_new_id,
             asset_max_bytes=config.asset_max_bytes,
             asset_folder=config.asset_folder,
@@ -81,6 +130,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         library = Library(PostgresShelf(pool, config.retention_days), objects)
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
+        runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
+        runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
         runtime.check("database", store.active_jobs)
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
@@ -91,6 +142,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         async with (
             runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
             runtime.background(reconcile, "reconcile"),
+            runtime.background(feeding.place(positions, unplaced, arrived), "feed"),
+            runtime.background(feeding.sweep(positions), "old events"),
+            runtime.background(courier.run(due), "courier"),
             runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
             runtime.background(library.keep(left.set), "retention"),
             runtime.background(consumer, "consumer"),
@@ -112,6 +166,10 @@ class _StoredObjects:
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _new_id(kind: str) -> str:

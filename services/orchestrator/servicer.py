@@ -234,6 +234,7 @@ def _wish(request: pb.CreateVideoRequest) -> VideoWish:
         renditions=tuple(request.settings.renditions),
         gif=request.settings.gif,
         loudness=request.audio.loudness,
+        webhook_url=request.webhook_url,
     )
 
 

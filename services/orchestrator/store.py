@@ -6,13 +6,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from services.orchestrator.jobs import Asset, Failure, Job, Result, Tally
+from services.orchestrator.jobs import Asset, Failure, Job, News, Result, Tally
 from services.orchestrator.once import RequestKey
 
 T = TypeVar("T")
 
 JOBS_SUBJECT = "jobs.video"
 """The subject of the messages that say that there is work."""
+
+
+NO_NEWS = News()
 
 
 class Superseded(Exception):
@@ -60,8 +63,16 @@ class Store(Protocol):
     async def release(self, job: Job) -> None:
         """Let go of a job before its end, so that it can be taken up at once."""
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
-        """Record how far a job is."""
+    async def advance(
+        self,
+        job: Job,
+        progress: int,
+        stages: dict[str, str],
+        tally: Tally,
+        estimate: datetime,
+        news: News = NO_NEWS,
+    ) -> None:
+        """Record how far a job is, and that the `news` of that are to be published."""
 
     async def step_names(self, job: Job) -> Collection[str]:
         """The names of the steps that ran."""
@@ -76,10 +87,10 @@ class Store(Protocol):
         """Record what a step gave."""
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
-        """End a job well, and record that `video.processing.completed` is to be published."""
+        """End a job well, and record that `video.processing.completed` is to be published, and its completed stages."""
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
-        """End a job badly, and record that `video.processing.failed` is to be published."""
+        """End a job badly, and record that `video.processing.failed` is to be published, and its completed stages."""
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         """End a job before it is finished, and record that `video.processing.cancelled` is to be published.

@@ -90,6 +90,8 @@ class Videos:
     changes: Changes
     check_voice: Callable[[str], Awaitable[None]]
     check_captions: Callable[[VideoRequest], Awaitable[None]]
+    check_webhook: Callable[[str, str], Awaitable[None]]
+    """Raises InvalidArgument or FailedPrecondition when the events of a user's job cannot be posted to an address."""
     preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
     estimate: Callable[[float, str], Awaitable[timedelta]]
     """How long a job takes that is expected to take so many seconds, in a quality (`Estimates.duration`)."""
@@ -107,6 +109,8 @@ class Videos:
         Raises InvalidArgument or NotFound with the wrong field, Conflict when the key was used for another request.
         """
         request = await self._checked(user_id, wish)
+        if wish.webhook_url:
+            await self.check_webhook(user_id, wish.webhook_url)
         now, work = self.now(), _work(request)
         job = Job(
             id=self.new_id("vid"),
@@ -118,6 +122,7 @@ class Videos:
             work_seconds=work,
             priority=priority or "normal",
             wish=written,
+            webhook_url=wish.webhook_url,
         )
         return await self.store.create(job, once.named(key, written))
 

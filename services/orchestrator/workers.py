@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as rendering_gr
 from moneyprinter.validation.v1 import validation_service_pb2 as validation
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
 from services.orchestrator import timeline
+from services.orchestrator.deliveries import Answer
 from services.orchestrator.jobs import (
     Captions,
     CaptionStyle,
@@ -138,6 +139,16 @@ class MeshWorkers:
             await self._content.MakeCaptions(
                 content.MakeCaptionsRequest(canvas=_canvas(request), style=_style(request.captions))
             )
+
+    async def check_address(self, url: str) -> None:
+        """Raise InvalidArgument when nothing may be posted to an address."""
+        await self._validation.CheckAddress(validation.CheckAddressRequest(url=url))
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post a body to an address. Raises InvalidArgument when there is no answer."""
+        request = validation.PostWebhookRequest(url=url, headers=headers, body=body)
+        answer = await self._validation.PostWebhook(request)
+        return Answer(answer.http_status, answer.duration.ToTimedelta().total_seconds())
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
         request = validation.ValidateClipRequest(

@@ -28,6 +28,8 @@ class Config(Settings):
     """How long a clip's server may take to be found and to answer the connection."""
     fetch_seconds: float = 120.0
     """How long the whole of a fetch may take."""
+    webhook_seconds: float = 10.0
+    """How long a webhook may take to answer."""
     max_redirects: int = 3
     """How many redirects are followed, each checked like the first address."""
     allow_http: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
 from services.runtime.server import Runtime
@@ -12,7 +13,7 @@ from services.validation.clips import Desk
 from services.validation.config import Config
 from services.validation.probe import Bounds
 from services.validation.servicer import ValidationServicer
-from services.validation.web import Rules, Web, trust
+from services.validation.web import WEBHOOK, Rules, Web, trust
 
 
 @asynccontextmanager
@@ -25,6 +26,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         allow_http=config.allow_http,
         allowed_networks=config.allowed_networks,
     )
+    context = trust(config.extra_authority)
     bounds = Bounds(
         max_pixels=config.max_pixels,
         max_still_pixels=config.max_still_pixels,
@@ -33,14 +35,15 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         seconds=config.probe_seconds,
     )
     desk = Desk(
-        web=Web(rules, trust(config.extra_authority)),
+        web=Web(rules, context),
         objects=runtime.objects(),
         scratch=runtime.scratch,
         bounds=bounds,
         max_bytes=config.max_bytes,
         probes=asyncio.Semaphore(config.probes),
     )
-    runtime.add(pb_grpc.add_ValidationServiceServicer_to_server, ValidationServicer(desk))
+    webhooks = Web(replace(rules, total_seconds=config.webhook_seconds), context, purpose=WEBHOOK)
+    runtime.add(pb_grpc.add_ValidationServiceServicer_to_server, ValidationServicer(desk, webhooks))
     # Who only looks at clips leaves room for the jobs.
     runtime.limit(
         config.looks, *(f"/moneyprinter.validation.v1.ValidationService/{n}" for n in ("ProbeClip", "ProbeFile"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -17,11 +17,30 @@ from services.validation.clips import Clip, Desk, Probed, Stored
 from services.validation.probe import Facts, Part
 
 
+class Answer(Protocol):
+    """What a webhook says."""
+
+    @property
+    def http_status(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+class Webhooks(Protocol):
+    """The addresses that something may be posted to."""
+
+    async def check(self, address: str) -> None: ...
+
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+
+
 class ValidationServicer(pb_grpc.ValidationServiceServicer):
     """ValidationService."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, webhooks: Webhooks) -> None:
         self._desk = desk
+        self._webhooks = webhooks
 
     async def ValidateClip(
         self, request: pb.ValidateClipRequest, context: Any
@@ -29,6 +48,14 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
         async with aclosing(self._desk.validate(_source(request), _part(request))) as updates:
             async for update in updates:
                 yield _response(update)
+
+    async def CheckAddress(self, request: pb.CheckAddressRequest, context: Any) -> pb.CheckAddressResponse:
+        await self._webhooks.check(request.url)
+        return pb.CheckAddressResponse()
+
+    async def PostWebhook(self, request: pb.PostWebhookRequest, context: Any) -> pb.PostWebhookResponse:
+        answer = await self._webhooks.post(request.url, request.headers, request.body)
+        return pb.PostWebhookResponse(http_status=answer.http_status, duration=_duration(answer.seconds))
 
     async def ProbeClip(self, request: pb.ProbeClipRequest, context: Any) -> pb.ProbeClipResponse:
         return pb.ProbeClipResponse(probed=_probed(await self._desk.probe(_source(request), _part(request))))

@@ -51,6 +51,10 @@ GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "Vid
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
 ASSETS, UNUSED, CHOOSE = "LibraryService/ListAssets", "LibraryService/DeleteAsset", "LibraryService/UpdateSettings"
+EVENTS, ACKNOWLEDGE = "EventService/WatchEvents", "EventService/AcknowledgeEvents"
+HOOK, HOOKS, DELIVERIES = (
+    f"WebhookService/{name}" for name in ("CreateWebhook", "ListWebhooks", "ListWebhookDeliveries")
+)
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditTrail"
 NONE = {"job_id": "vid_none"}
@@ -125,6 +129,34 @@ CASES = [
         Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called, fields in ((ASSETS, {}), (UNUSED, {"asset_id": "ast_1"}), (CHOOSE, {"settings": {}}))
     ),
+    wrong("events after a position that is none", EVENTS, {"after": "soon"}, "after"),
+    wrong("a consumer with a name that is none", EVENTS, {"consumer": "../x"}, "consumer"),
+    Case("nobody follows events", EVENTS, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    Case("an acknowledgement", ACKNOWLEDGE, {"consumer": "cases", "position": "0"}, 200, "OK"),
+    wrong("an acknowledgement of nothing", ACKNOWLEDGE, {}, "consumer", "position"),
+    *(
+        Case(
+            f"a webhook at {url}", HOOK, {"url": url}, 400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED",
+        )
+        for url in ("https://127.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://2130706433/")
+    ),
+    wrong("a webhook without TLS", HOOK, {"url": "http://example.com/"}, "url"),
+    wrong("a webhook for no event", HOOK, {"event_types": ["video.lost"]}, "event_types[0]"),
+    Case("the webhooks", HOOKS, {}, 200, "OK"),
+    Case("what was posted", DELIVERIES, {"status": "failed"}, 200, "OK"),
+    wrong("what was posted in a state that is none", DELIVERIES, {"status": "lost"}, "status"),
+    *(
+        Case(f"no such webhook: {called}", f"WebhookService/{called}", {"webhook_id": "whk_none"},
+             404, "NOT_FOUND", "WEBHOOK_NOT_FOUND")
+        for called in ("GetWebhook", "DeleteWebhook", "RotateWebhookSecret")
+    ),
+    *(
+        Case(f"no such delivery: {called}", f"WebhookService/{called}", {"delivery_id": "dlv_none"},
+             404, "NOT_FOUND", "DELIVERY_NOT_FOUND")
+        for called in ("GetWebhookDelivery", "ReplayWebhookDelivery")
+    ),
+    Case("a job with a webhook and no secret for it", CREATE, video(webhook_url="https://10.0.0.1/"),
+         400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED"),
     Case("the keys of tokens", "UserService/ListSigningKeys", {}, 200, "OK", caller=NOBODY),
     Case("the health", "MonitoringService/GetHealth", {}, 200, "OK", caller=NOBODY),
     wrong("sign-in with nothing", SIGN_IN, {}, "username", "password"),

@@ -30,7 +30,8 @@ MANY = hypothesis.settings(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
-SCHEMA = from_path(FOLDER / "openapi.json")
+# What has no end cannot be waited for.
+SCHEMA = from_path(FOLDER / "openapi.json").exclude(path="/v1/events", method="GET")
 
 
 @SCHEMA.parametrize()

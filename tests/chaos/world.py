@@ -41,6 +41,7 @@ REQUEST = {
     "settings": {"resolution": "480p", "quality": "draft"},
 }
 NOTHING: Mapping[str, str] = {}
+UNDERWAY = ("video.processing.progress", "video.processing.stage_completed")
 ENDED = ("completed", "failed", "cancelled")
 
 
@@ -191,8 +192,9 @@ class World:
         }
 
     async def events(self, number: int, seconds: float = 30.0) -> Counter[tuple[str, str]]:
-        """How often each event of each job was published, when at least `number` were."""
+        """How often each begin and end of each job was published, when at least `number` were; no event was twice."""
         found: Counter[tuple[str, str]] = Counter()
+        ids: Counter[str] = Counter()
         async with asyncio.timeout(seconds), events.connect(self.config, "orchestrator", self.nats_url) as client:
             stream = client.jetstream()
             subscription = await stream.pull_subscribe("video.processing.>", stream=jetstream.EVENTS)
@@ -200,8 +202,11 @@ class World:
                 with suppress(TimeoutError):
                     for message in await subscription.fetch(100, timeout=1):
                         event = json.loads(message.data)
-                        found[event["job_id"], event["event_type"]] += 1
+                        ids[(message.headers or {})["Nats-Msg-Id"]] += 1
+                        if event["event_type"] not in UNDERWAY:
+                            found[event["job_id"], event["event_type"]] += 1
                         await message.ack()
+        assert set(ids.values()) == {1}
         return found
 
 

@@ -22,6 +22,8 @@ from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as user_grpc
+from moneyprinter.video.v1 import event_service_pb2 as event_pb
+from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.runtime import access
@@ -137,6 +139,33 @@ class Videos(video_grpc.VideoServiceServicer):
         )
 
 
+class Events(event_grpc.EventServiceServicer):
+    """Tells two events, then no more until the call is left."""
+
+    def __init__(self) -> None:
+        self.asked: list[event_pb.WatchEventsRequest] = []
+        self.metadata: dict[str, Any] = {}
+
+    async def WatchEvents(
+        self, request: event_pb.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[event_pb.WatchEventsResponse]:
+        self.asked.append(request)
+        self.metadata = dict(context.invocation_metadata())
+        await context.send_initial_metadata(())
+        for number in (7, 12):
+            event = event_pb.WatchEventsResponse(
+                position=str(number), event_id=f"vid_1-event-{number}", sequence=number, job_id='data: {"position":"1"'
+            )
+            event.payload.update({"progress": number})
+            yield event
+        await asyncio.Event().wait()
+
+    async def AcknowledgeEvents(
+        self, request: event_pb.AcknowledgeEventsRequest, context: Any
+    ) -> event_pb.AcknowledgeEventsResponse:
+        return event_pb.AcknowledgeEventsResponse(position=request.position)
+
+
 class Users(user_grpc.UserServiceServicer):
     """Has a list of keys, and signs anybody in."""
 
@@ -176,6 +205,7 @@ class Platform:
     mesh: Mesh
     users: Users
     videos: Videos = field(default_factory=Videos)
+    events: Events = field(default_factory=Events)
     monitoring: Monitoring = field(default_factory=Monitoring)
 
     async def start(self, service: str) -> None:
@@ -186,6 +216,7 @@ class Platform:
             match service:
                 case "orchestrator":
                     runtime.add(video_grpc.add_VideoServiceServicer_to_server, self.videos)
+                    runtime.add(event_grpc.add_EventServiceServicer_to_server, self.events)
                 case "user":
                     runtime.add(user_grpc.add_UserServiceServicer_to_server, self.users)
                 case "monitoring":

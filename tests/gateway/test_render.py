@@ -65,6 +65,8 @@ PUBLIC = {
     "/moneyprinter.video.v1.LibraryService/GetSettings",
     "/moneyprinter.video.v1.LibraryService/ListAssets",
     "/moneyprinter.video.v1.LibraryService/UpdateSettings",
+    "/moneyprinter.video.v1.EventService/AcknowledgeEvents",
+    "/moneyprinter.video.v1.EventService/WatchEvents",
     "/moneyprinter.video.v1.VideoService/CancelVideo",
     "/moneyprinter.video.v1.VideoService/CreateVideo",
     "/moneyprinter.video.v1.VideoService/DeleteVideo",
@@ -79,6 +81,14 @@ PUBLIC = {
     "/moneyprinter.video.v1.VideoService/ReviseVideo",
     "/moneyprinter.video.v1.VideoService/UploadAsset",
     "/moneyprinter.video.v1.VideoService/WatchVideo",
+    "/moneyprinter.video.v1.WebhookService/CreateWebhook",
+    "/moneyprinter.video.v1.WebhookService/DeleteWebhook",
+    "/moneyprinter.video.v1.WebhookService/GetWebhook",
+    "/moneyprinter.video.v1.WebhookService/GetWebhookDelivery",
+    "/moneyprinter.video.v1.WebhookService/ListWebhookDeliveries",
+    "/moneyprinter.video.v1.WebhookService/ListWebhooks",
+    "/moneyprinter.video.v1.WebhookService/ReplayWebhookDelivery",
+    "/moneyprinter.video.v1.WebhookService/RotateWebhookSecret",
 }
 
 LIMITS = children.Limits(memory_bytes=0, wall_seconds=30)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from services.orchestrator import events, once
-from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, Result, Tally, begun_again, stopped
+from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, News, Result, Tally, begun_again, stopped
 from services.orchestrator.once import RequestKey
-from services.orchestrator.store import Held, Superseded
+from services.orchestrator.store import NO_NEWS, Held, Superseded
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str]] = []
+        self._facts: set[tuple[str, str, str]] = set()
         self._jobs: dict[str, Job] = {}
         self._heartbeats: dict[str, datetime] = {}
         self._steps: dict[tuple[str, str], Any] = {}
@@ -70,7 +71,7 @@ class MemoryStore:
         self._jobs[job_id] = taken = replace(job, attempt=job.attempt + 1)
         self._heartbeats[job_id] = datetime.now(UTC)
         if taken.attempt == taken.base_attempt + 1:
-            self.published.append((events.started(taken, datetime.now(UTC))[0], job_id))
+            self._publish(taken, events.started(taken, datetime.now(UTC)))
         return copy.deepcopy(taken)
 
     async def heartbeat(self, job: Job) -> None:
@@ -81,8 +82,21 @@ class MemoryStore:
         self._mine(job)
         self._heartbeats[job.id] = datetime.fromtimestamp(0, UTC)
 
-    async def advance(self, job: Job, progress: int, stages: dict[str, str], tally: Tally, estimate: datetime) -> None:
+    async def advance(
+        self,
+        job: Job,
+        progress: int,
+        stages: dict[str, str],
+        tally: Tally,
+        estimate: datetime,
+        news: News = NO_NEWS,
+    ) -> None:
         self._change(job, progress=progress, stages=stages, tally=tally, estimated_completion=estimate)
+        now = datetime.now(UTC)
+        if news.stages:
+            self._publish(job, *events.completed_stages(job, stages, progress, now))
+        if news.progress:
+            self._publish(job, events.progress(job, progress, now))
 
     async def step_names(self, job: Job) -> Collection[str]:
         return {name for owner, name in self._steps if owner == job.id}
@@ -100,17 +114,20 @@ class MemoryStore:
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         self._change(job, status="completed", progress=100, result=result, stages=stages, tally=tally)
-        self.published.append(("video.processing.completed", job.id))
+        now = datetime.now(UTC)
+        self._publish(job, *events.completed_stages(job, stages, 100, now), events.completed(job, result, now))
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         self._change(job, status="failed", failure=failure, stages=stages)
-        self.published.append(("video.processing.failed", job.id))
+        now = datetime.now(UTC)
+        told = events.completed_stages(job, stages, job.progress, now)
+        self._publish(job, *told, events.failed(job, failure, now))
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         job = await self.find(job_id, user_id)
         if job is not None and job.status == "processing":
             self._jobs[job_id] = job = replace(job, status="cancelled", stages=stopped(job.stages))
-            self.published.append(("video.processing.cancelled", job_id))
+            self._publish(job, events.cancelled(job, datetime.now(UTC)))
         return copy.deepcopy(job)
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:
@@ -154,6 +171,13 @@ class MemoryStore:
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
         return {i: self._assets[i] for i in ids if i in self._assets and self._assets[i].user_id == user_id}
+
+    def _publish(self, job: Job, *told: events.Event) -> None:
+        for event in told:
+            fact = (job.id, event.kind, event.of)
+            if fact not in self._facts:
+                self._facts.add(fact)
+                self.published.append((event.kind, job.id))
 
     def _mine(self, job: Job) -> None:
         now = self._jobs.get(job.id)

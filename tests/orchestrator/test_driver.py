@@ -68,7 +68,11 @@ async def test_a_job_goes_through_all_stages() -> None:
     assert found.result is not None
     assert found.result.seconds == 10.0
     subjects = [subject for subject, _ in bench.store.published]
-    assert subjects == ["jobs.video", "video.processing.started", "video.processing.completed"]
+    assert [subject for subject in subjects if "progress" not in subject] == [
+        *("jobs.video", "video.processing.started"),
+        *["video.processing.stage_completed"] * len(STAGES),
+        "video.processing.completed",
+    ]
     assert bench.told
 
 

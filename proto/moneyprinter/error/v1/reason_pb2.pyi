@@ -162,6 +162,22 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """There is no such invitation, or it was used."""
     REASON_API_KEYS_EXHAUSTED: _Reason.ValueType  # 163
     """The account has as many API keys as it may have; revoke one."""
+    REASON_WEBHOOK_NOT_FOUND: _Reason.ValueType  # 180
+    """There is no such webhook, or it is somebody else's."""
+    REASON_DELIVERY_NOT_FOUND: _Reason.ValueType  # 181
+    """There is no such delivery, or it is somebody else's, or it was longer ago than they are kept."""
+    REASON_WEBHOOK_ADDRESS_REFUSED: _Reason.ValueType  # 182
+    """The webhook's address is not allowed: only https, and only public networks."""
+    REASON_WEBHOOK_UNREACHABLE: _Reason.ValueType  # 183
+    """The webhook's address gave no answer."""
+    REASON_WEBHOOKS_EXHAUSTED: _Reason.ValueType  # 184
+    """The account has as many webhooks as it may have; delete one."""
+    REASON_WEBHOOK_EXISTS: _Reason.ValueType  # 185
+    """The account has a webhook for single jobs already."""
+    REASON_WEBHOOK_MISSING: _Reason.ValueType  # 186
+    """The account has no webhook for single jobs, whose secret would sign what is posted."""
+    REASON_WEBHOOK_DISABLED: _Reason.ValueType  # 187
+    """The webhook's address has answered 410 Gone; rotate its secret to use it again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -302,4 +318,20 @@ REASON_INVITATION_NOT_FOUND: Reason.ValueType  # 162
 """There is no such invitation, or it was used."""
 REASON_API_KEYS_EXHAUSTED: Reason.ValueType  # 163
 """The account has as many API keys as it may have; revoke one."""
+REASON_WEBHOOK_NOT_FOUND: Reason.ValueType  # 180
+"""There is no such webhook, or it is somebody else's."""
+REASON_DELIVERY_NOT_FOUND: Reason.ValueType  # 181
+"""There is no such delivery, or it is somebody else's, or it was longer ago than they are kept."""
+REASON_WEBHOOK_ADDRESS_REFUSED: Reason.ValueType  # 182
+"""The webhook's address is not allowed: only https, and only public networks."""
+REASON_WEBHOOK_UNREACHABLE: Reason.ValueType  # 183
+"""The webhook's address gave no answer."""
+REASON_WEBHOOKS_EXHAUSTED: Reason.ValueType  # 184
+"""The account has as many webhooks as it may have; delete one."""
+REASON_WEBHOOK_EXISTS: Reason.ValueType  # 185
+"""The account has a webhook for single jobs already."""
+REASON_WEBHOOK_MISSING: Reason.ValueType  # 186
+"""The account has no webhook for single jobs, whose secret would sign what is posted."""
+REASON_WEBHOOK_DISABLED: Reason.ValueType  # 187
+"""The webhook's address has answered 410 Gone; rotate its secret to use it again."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

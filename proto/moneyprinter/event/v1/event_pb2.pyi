@@ -4,8 +4,10 @@ isort:skip_file
 The lifecycle events of a video, as they are published on NATS JetStream.
 
 One message per event type, so that its payload is typed. On the wire an event is the JSON of its
-message with these field names; the subject is the event type; `Nats-Msg-Id` is the event's id.
-Events are delivered at least once.
+message with these field names; the subject is the event type. What a consumer needs beside it to take each event
+once and in order comes beside it, in headers: `Nats-Msg-Id` is the event's id, `Moneyprinter-Sequence` its place
+among the events of its job, 1, 2, 3 and so on without gaps. EventService says the same in fields of its answer, and
+a webhook as `webhook-id` (the id ends in the sequence). Events are delivered at least once.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -88,6 +90,130 @@ class VideoProcessingStarted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VideoProcessingStarted: _TypeAlias = VideoProcessingStarted  # noqa: Y015
+
+@_typing.final
+class VideoProcessingProgress(_message.Message):
+    """`video.processing.progress`: another whole percent of the work is done. Told about once a second at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Payload(_message.Message):
+        """How far it is."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        progress: _builtins.int
+        """Percent of the work that is done."""
+        def __init__(
+            self,
+            *,
+            progress: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    event_type: _builtins.str
+    """Always `video.processing.progress`."""
+    job_id: _builtins.str
+    """The job, for example `vid_12345abc`."""
+    user_id: _builtins.str
+    """The account that the job belongs to."""
+    timestamp: _builtins.str
+    """When it happened, RFC 3339 in UTC."""
+    @_builtins.property
+    def payload(self) -> Global___VideoProcessingProgress.Payload:
+        """The particulars."""
+
+    def __init__(
+        self,
+        *,
+        event_type: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        timestamp: _builtins.str = ...,
+        payload: Global___VideoProcessingProgress.Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "job_id", b"job_id", "payload", b"payload", "timestamp", b"timestamp", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoProcessingProgress: _TypeAlias = VideoProcessingProgress  # noqa: Y015
+
+@_typing.final
+class VideoProcessingStageCompleted(_message.Message):
+    """`video.processing.stage_completed`: a stage is done. Told once for each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Payload(_message.Message):
+        """Which one."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STAGE_FIELD_NUMBER: _builtins.int
+        PROGRESS_FIELD_NUMBER: _builtins.int
+        stage: _builtins.str
+        """The stage (`validation`, `audio_generation`, ...)."""
+        progress: _builtins.int
+        """Percent of the whole work that is done."""
+        def __init__(
+            self,
+            *,
+            stage: _builtins.str = ...,
+            progress: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "stage", b"stage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    event_type: _builtins.str
+    """Always `video.processing.stage_completed`."""
+    job_id: _builtins.str
+    """The job, for example `vid_12345abc`."""
+    user_id: _builtins.str
+    """The account that the job belongs to."""
+    timestamp: _builtins.str
+    """When it happened, RFC 3339 in UTC."""
+    @_builtins.property
+    def payload(self) -> Global___VideoProcessingStageCompleted.Payload:
+        """The particulars."""
+
+    def __init__(
+        self,
+        *,
+        event_type: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        timestamp: _builtins.str = ...,
+        payload: Global___VideoProcessingStageCompleted.Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "job_id", b"job_id", "payload", b"payload", "timestamp", b"timestamp", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoProcessingStageCompleted: _TypeAlias = VideoProcessingStageCompleted  # noqa: Y015
 
 @_typing.final
 class VideoProcessingCompleted(_message.Message):

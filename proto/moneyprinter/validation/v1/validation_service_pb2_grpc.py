@@ -50,6 +50,16 @@ class ValidationServiceStub:
                 request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
                 _registered_method=True)
+        self.CheckAddress = channel.unary_unary(
+                '/moneyprinter.validation.v1.ValidationService/CheckAddress',
+                request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressResponse.FromString,
+                _registered_method=True)
+        self.PostWebhook = channel.unary_unary(
+                '/moneyprinter.validation.v1.ValidationService/PostWebhook',
+                request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookResponse.FromString,
+                _registered_method=True)
 
 
 class ValidationServiceServicer:
@@ -79,6 +89,23 @@ class ValidationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckAddress(self, request, context):
+        """Says whether something may be posted to an address: OK, or INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
+        not on the public internet, or WEBHOOK_UNREACHABLE when no such host is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostWebhook(self, request, context):
+        """Posts a body to an address, once, and tells the status that is answered; redirects are not followed.
+        INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED as CheckAddress has it, or WEBHOOK_UNREACHABLE when there is no answer
+        within 10 seconds; the message says why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ValidationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +123,16 @@ def add_ValidationServiceServicer_to_server(servicer, server):
                     servicer.ProbeFile,
                     request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.FromString,
                     response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.SerializeToString,
+            ),
+            'CheckAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAddress,
+                    request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressRequest.FromString,
+                    response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressResponse.SerializeToString,
+            ),
+            'PostWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostWebhook,
+                    request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookRequest.FromString,
+                    response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +217,60 @@ class ValidationService:
             '/moneyprinter.validation.v1.ValidationService/ProbeFile',
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.validation.v1.ValidationService/CheckAddress',
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressRequest.SerializeToString,
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.validation.v1.ValidationService/PostWebhook',
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookRequest.SerializeToString,
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.PostWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,7 @@ class CreateVideoRequest(_message.Message):
     OVERLAYS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What the video is called, and what it is about when `audio.script` is absent."""
     request_id: _builtins.str
@@ -47,6 +48,11 @@ class CreateVideoRequest(_message.Message):
     priority: _builtins.str
     """Whether it is made before others: `low`, `normal` or `high`. Among jobs of one priority the users take turns.
     Empty: `normal`.
+    """
+    webhook_url: _builtins.str
+    """Where the events of this one job are posted as well, an `https://` address on the public internet. They are signed
+    with the secret of the account's webhook that has no address of its own; FAILED_PRECONDITION with WEBHOOK_MISSING
+    when there is none (see WebhookService.CreateWebhook). Empty: nowhere.
     """
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clip]:
@@ -79,10 +85,11 @@ class CreateVideoRequest(_message.Message):
         overlays: _abc.Iterable[Global___Overlay] | None = ...,
         request_id: _builtins.str = ...,
         priority: _builtins.str = ...,
+        webhook_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "settings", b"settings", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

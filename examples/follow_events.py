@@ -1,0 +1,45 @@
+"""Follow events: keep a ledger of videos that ended, each once, whatever dies meanwhile.
+
+    MONEYPRINTER_API_KEY=... python examples/follow_events.py 127.0.0.1:8080 ledger.jsonl
+
+Run it, kill it, run it again: it goes on where it was. The platform remembers how far the consumer `ledger` is; an
+event that was written but not acknowledged when the program died comes again, and is known by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from moneyprinter.client import Client
+
+ENDED = {"video.processing.completed", "video.processing.failed", "video.processing.cancelled"}
+
+
+async def follow(address: str, ledger: Path) -> None:
+    """Write every event that ends a video to a file of JSON lines, each once."""
+    written = {json.loads(line)["event_id"] for line in ledger.read_text().splitlines()} if ledger.exists() else set()
+    async with Client(address, api_key=os.environ["MONEYPRINTER_API_KEY"]) as client:
+        with ledger.open("a") as file:
+            # Asking for the next event acknowledges the one before: by then it is on disk.
+            async for event in client.events("ledger"):
+                if event.event_type in ENDED and event.event_id not in written:
+                    line = {
+                        "event_id": event.event_id,
+                        "job_id": event.job_id,
+                        "outcome": event.event_type.rpartition(".")[2],
+                        "details": json_format.MessageToDict(event.payload),
+                    }
+                    file.write(json.dumps(line) + "\n")
+                    file.flush()
+                    await asyncio.to_thread(os.fsync, file.fileno())
+                    written.add(event.event_id)
+
+
+if __name__ == "__main__":
+    asyncio.run(follow(sys.argv[1], Path(sys.argv[2])))

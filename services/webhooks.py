@@ -1,0 +1,95 @@
+"""Webhooks: the commands `moneyprinter webhooks ...`: where events are posted, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+out = Console(soft_wrap=True, highlight=False)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The platform's folder.", show_default="~/.local/share/moneyprinter"),
+]
+
+app = typer.Typer(
+    help="Addresses that events are posted to, signed: list them and what was posted, add one, post something again.",
+    no_args_is_help=True,
+)
+
+
+@app.command(
+    "list",
+    epilog="Examples: [bold]moneyprinter webhooks list[/] · [bold]moneyprinter webhooks list --status failed[/]",
+)
+def list_webhooks(
+    webhook: Annotated[str, typer.Option(help="Only what was posted to this one.")] = "",
+    status: Annotated[str, typer.Option(help="Only what is pending, delivered, failed or gone.")] = "",
+    data: Data = None,
+) -> None:
+    """List the addresses, and what was posted to them last, newest first."""
+    from services import control
+
+    asyncio.run(control.show_webhooks(_data(data), webhook, status, out))
+
+
+@app.command(
+    "add",
+    epilog="Examples: [bold]moneyprinter webhooks add https://example.com/hook[/] · [bold]moneyprinter webhooks add"
+    " https://example.com/hook --event video.processing.completed --event video.processing.failed[/] ·"
+    " [bold]moneyprinter webhooks add[/] (for the webhook_url of single requests)",
+)
+def add_webhook(
+    url: Annotated[
+        str, typer.Argument(help="An https:// address. Without it: for those that single requests name.")
+    ] = "",
+    event: Annotated[list[str] | None, typer.Option(help="Only events of this type; all without it.")] = None,
+    data: Data = None,
+) -> None:
+    """Have events posted to an address, and print the secret that they are signed with. It is not shown again."""
+    from services import control
+
+    asyncio.run(control.add_webhook(_data(data), url, event or [], out))
+
+
+@app.command("rotate", epilog="Example: [bold]moneyprinter webhooks rotate whk_12345abc[/]")
+def rotate_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
+    """Make a new secret and print it; for a day the old one is good too. A webhook that was gone is used again."""
+    from services import control
+
+    asyncio.run(control.rotate_webhook(_data(data), webhook, out))
+
+
+@app.command("remove", epilog="Example: [bold]moneyprinter webhooks remove whk_12345abc[/]")
+def remove_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
+    """Have nothing posted to an address any more, and forget what was."""
+    from services import control
+
+    asyncio.run(control.remove_webhook(_data(data), webhook, out))
+
+
+@app.command("show", epilog="Example: [bold]moneyprinter webhooks show dlv_12345abc[/]")
+def show_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
+    """Show what was posted, and what was answered each time."""
+    from services import control
+
+    asyncio.run(control.show_delivery(_data(data), delivery, out))
+
+
+@app.command("replay", epilog="Example: [bold]moneyprinter webhooks replay dlv_12345abc[/]")
+def replay_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
+    """Post an event again, at once."""
+    from services import control
+
+    asyncio.run(control.replay_delivery(_data(data), delivery, out))
+
+
+def _data(given: Path | None) -> Path:
+    """The platform's folder."""
+    from services.embedded import folder
+
+    return (given or folder.default()).resolve()

@@ -1,0 +1,276 @@
+"""On real PostgreSQL: the events of a user's jobs in one order, without gaps, each once, wherever the reader begins."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.orchestrator import feed as feeding
+from services.orchestrator.driver import Journal
+from services.orchestrator.feed import Arrived, Feed, Placed
+from services.orchestrator.jobs import STAGES, Failure, Job, News, Tally
+from services.orchestrator.positions import PostgresPositions
+from services.orchestrator.postgres import PostgresStore
+from services.runtime import db
+from services.runtime.db import Pool
+from services.runtime.server import cancel
+from tests.databases import Databases
+from tests.orchestrator.memory import MemoryStore
+from tests.orchestrator.samples import RESULT, job
+
+LEASE = timedelta(seconds=10)
+SOON = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Watched(PostgresPositions):
+    """Tells when somebody has looked for the newest position."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.looked = asyncio.Event()
+
+    async def newest(self, user_id: str) -> int:
+        found = await super().newest(user_id)
+        self.looked.set()
+        return found
+
+
+class World:
+    """Jobs, and whoever follows them."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.written = asyncio.Event()
+        self.store = PostgresStore(pool, self.written.set)
+        self.positions = Watched(pool)
+        self.feed = Feed(self.positions, lambda: datetime.now(UTC))
+        self.arrivals = 0
+
+    async def arrived(self, events: Arrived) -> None:
+        self.arrivals += 1
+        self.feed.arrived(events.user_ids)
+
+    async def placed(self, user_id: str = "user_1", position: int = 0) -> list[Placed]:
+        while await self.positions.place():
+            pass
+        return list(await self.positions.after(user_id, position, 1000))
+
+    async def take(self, user_id: str = "user_1") -> Job:
+        made = job(user_id)
+        await self.store.create(made)
+        taken = await self.store.take(LEASE)
+        assert taken is not None
+        assert taken.id == made.id
+        return taken
+
+
+@pytest.fixture
+async def world(postgres: Databases) -> AsyncIterator[World]:
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        yield World(pool)
+
+
+def done(number: int) -> dict[str, str]:
+    """So many stages are completed."""
+    return {name: "completed" if place < number else "pending" for place, name in enumerate(STAGES)}
+
+
+async def advance(world: World, taken: Job, percent: int, stages: int) -> None:
+    news = News(progress=True, stages=True)
+    await world.store.advance(taken, percent, done(stages), Tally(), SOON, news)
+
+
+def told(events: list[Placed]) -> list[tuple[int, str]]:
+    return [(event.sequence, event.envelope["event_type"].removeprefix("video.processing.")) for event in events]
+
+
+async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_without_gaps(world: World) -> None:
+    taken = await world.take()
+    await advance(world, taken, 10, 1)
+    # The answer was lost, and it is written again; then another instance goes on, and does the stage again.
+    await advance(world, taken, 10, 1)
+    again = await world.store.take(timedelta(seconds=-1))
+    assert again is not None
+    await advance(world, again, 10, 1)
+    await advance(world, again, 30, 2)
+    await world.store.cancel(taken.id, "user_1")
+    await world.store.retry(taken.id, "user_1", SOON)
+    third = await world.store.take(LEASE)
+    assert third is not None
+    await world.store.fail(third, Failure("rendering", "RENDER_FAILED", "x"), done(3))
+    await world.store.retry(taken.id, "user_1", SOON)
+    fourth = await world.store.take(LEASE)
+    assert fourth is not None
+    await world.store.complete(fourth, RESULT, done(5), Tally())
+    events = await world.placed()
+    assert told(events) == list(
+        enumerate(
+            [
+                *("started", "stage_completed", "progress", "stage_completed", "progress", "cancelled"),
+                *("started", "stage_completed", "failed"),
+                *("started", "stage_completed", "stage_completed", "completed"),
+            ],
+            start=1,
+        )
+    )
+    stages = [event.envelope["payload"]["stage"] for event in events if "stage" in event.envelope["event_type"]]
+    assert stages == list(STAGES)
+    assert [event.id for event in events] == [f"{taken.id}-event-{event.sequence}" for event in events]
+    payloads = [event.envelope["payload"] for event in events if event.envelope["event_type"].endswith("progress")]
+    assert payloads == [{"progress": 10}, {"progress": 30}]
+
+
+async def test_who_follows_misses_nothing_that_many_instances_write_at_once(world: World) -> None:
+    """Each reader goes on from the last position that it has seen, while positions are given by two at once."""
+    users = ["user_1", "user_2"]
+    taken = [await world.take(user) for user in users for _ in range(4)]
+
+    async def work(each: Job) -> None:
+        for percent in range(1, 16):
+            await advance(world, each, percent, percent // 4)
+        await world.store.complete(each, RESULT, done(5), Tally())
+
+    async def follow(user: str) -> list[Placed]:
+        found: list[Placed] = []
+        ended = 0
+        async with aclosing(world.feed.watch(user, "", "", asyncio.Event())) as events:
+            async for event in events:
+                assert event is not None
+                found.append(event)
+                ended += event.envelope["event_type"].endswith(".completed")
+                if ended == 4:
+                    break
+        return found
+
+    placing = [
+        asyncio.create_task(feeding.place(PostgresPositions(world.pool), world.written, world.arrived))
+        for _ in range(2)
+    ]
+    try:
+        async with asyncio.timeout(60):
+            followed = await asyncio.gather(*(follow(user) for user in users), *(work(each) for each in taken))
+    finally:
+        for task in placing:
+            await cancel(task)
+    for user, found in zip(users, followed[:2], strict=True):
+        assert found is not None
+        assert {event.envelope["user_id"] for event in found} == {user}
+        assert found == await world.placed(user)
+        of_job: dict[str, list[int]] = defaultdict(list)
+        for event in found:
+            of_job[event.envelope["job_id"]].append(event.sequence)
+        assert len(of_job) == 4
+        assert all(sequences == list(range(1, len(sequences) + 1)) for sequences in of_job.values())
+
+
+async def test_events_that_come_three_times_and_shuffled_give_the_same_state(world: World) -> None:
+    """A consumer that heeds ids and numbers: what it has seen, and what came before its time, changes nothing."""
+    jobs = [await world.take() for _ in range(3)]
+    for percent in (5, 20, 40, 60):
+        for each in jobs:
+            await advance(world, each, percent, percent // 20)
+    await world.store.complete(jobs[0], RESULT, done(5), Tally())
+    await world.store.fail(jobs[1], Failure("rendering", "RENDER_FAILED", "x"), jobs[1].stages)
+    await world.store.cancel(jobs[2].id, "user_1")
+    events = await world.placed()
+
+    def state(delivered: list[Placed]) -> dict[str, Any]:
+        seen: set[str] = set()
+        newest: dict[str, int] = {}
+        found: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": set()})
+        for event in delivered:
+            if event.id in seen:
+                continue
+            seen.add(event.id)
+            what, payload = found[event.envelope["job_id"]], event.envelope["payload"]
+            if "stage_completed" in event.envelope["event_type"]:
+                what["stages"].add(payload["stage"])
+            if event.sequence > newest.get(event.envelope["job_id"], 0):
+                newest[event.envelope["job_id"]] = event.sequence
+                what["last"] = event.envelope["event_type"]
+        return dict(found)
+
+    expected = state(events)
+    assert sorted(each["last"].rpartition(".")[2] for each in expected.values()) == ["cancelled", "completed", "failed"]
+    chance = random.Random(7)
+    for _ in range(20):
+        delivered = events * 3
+        chance.shuffle(delivered)
+        assert state(delivered) == expected
+
+
+async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
+    taken = await world.take()
+    await advance(world, taken, 10, 1)
+    events = await world.placed()
+    stopping = asyncio.Event()
+
+    async def first(consumer: str, after: str = "", user: str = "user_1") -> Placed:
+        async with aclosing(world.feed.watch(user, consumer, after, stopping)) as found:
+            event = await anext(found)
+            assert event is not None
+            return event
+
+    assert await first("billing") == events[0]
+    assert await world.feed.acknowledge("user_1", "billing", str(events[1].position)) == events[1].position
+    assert await world.feed.acknowledge("user_1", "billing", str(events[0].position)) == events[1].position
+    assert await first("billing") == events[2]
+    assert await first("audit") == events[0], "each name has a place of its own"
+    assert await first("", str(events[0].position)) == events[1]
+    newest = asyncio.create_task(first("", "now"))
+    nobody = asyncio.create_task(first("billing", user="user_2"))
+    await world.positions.looked.wait()
+    await advance(world, taken, 20, 1)
+    (latest,) = await world.placed(position=events[-1].position)
+    world.feed.arrived(["user_1", "user_2"])
+    assert await newest == latest
+    assert not nobody.done(), "nobody sees another one's events"
+    await cancel(nobody)
+
+
+async def test_old_events_are_swept(world: World) -> None:
+    taken = await world.take()
+    await advance(world, taken, 10, 1)
+    await world.placed()
+    async with world.pool.connection() as connection:
+        await connection.execute("UPDATE outbox SET create_time = now() - interval '8 days' WHERE sequence = 1")
+        await connection.execute("UPDATE outbox SET publish_time = now() WHERE sequence <> 2")
+    assert not await world.positions.sweep(feeding.KEEP)
+    assert [event.sequence for event in await world.placed()] == [2, 3]
+    await advance(world, taken, 20, 1)
+    assert [event.sequence for event in await world.placed()] == [2, 3, 4]
+
+
+async def test_progress_is_told_when_it_grows_and_about_once_a_second() -> None:
+    store = MemoryStore()
+    made = replace(job())
+    await store.create(made)
+    taken = await store.take(LEASE)
+    assert taken is not None
+    written = asyncio.Event()
+
+    async def changed() -> None:
+        written.set()
+
+    journal = Journal(store, taken, (), changed)
+    keeping = asyncio.create_task(journal.keep())
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    for fraction in range(1, 21):
+        written.clear()
+        journal.progress("validation", fraction / 1000)
+        journal.progress("audio_generation", fraction / 100)
+        await written.wait()
+    journal.close()
+    await keeping
+    subjects = [subject for subject, _ in store.published]
+    # The first at once; twenty writes a tenth of a second apart last about two seconds.
+    assert 2 <= subjects.count("video.processing.progress") <= clock() - began + 1
