@@ -35,7 +35,8 @@ class Config(Settings):
     allow_http: bool = False
     """Whether clips may come without TLS. Only for tests and closed networks."""
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Networks that are not public, and that clips may come from all the same, as JSON: `["10.1.0.0/16"]`."""
+    """Networks that are not public, and that clips may come from, and webhooks be in, all the same, as JSON:
+    `["10.1.0.0/16"]`."""
     extra_authority: Path | None = None
     """A PEM file with further certificate authorities that are trusted for clips."""
     probe_memory_bytes: int = 512 << 20
