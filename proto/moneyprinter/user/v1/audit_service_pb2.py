@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(moneyprinter/user/v1/audit_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#moneyprinter/access/v1/access.proto\"\xf0\x04\n\nAuditEvent\x12\'\n\x08\x65vent_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\x30\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x06\x61\x63tion\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_.]{1,64}$\x12\"\n\x05\x61\x63tor\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x12\'\n\ncredential\x18\x05 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x12!\n\x04peer\x18\x06 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x12#\n\x06target\x18\x07 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x12(\n\x06result\x18\x08 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{1,64}$\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[0-9a-fA-F:.]{0,45}$\x12)\n\x08trace_id\x18\n \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,32}$\x12#\n\x06method\x18\x0b \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x12n\n\x07\x64\x65tails\x18\x0c \x03(\x0b\x32-.moneyprinter.user.v1.AuditEvent.DetailsEntryB.\xbaH+\x9a\x01(\x10\x10\"\x12r\x10\x32\x0e^[a-z_]{1,64}$*\x10r\x0e\x18\x80\x02\x32\t^\\P{Cc}*$\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x13\x41ppendEventsRequest\x12=\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.AuditEventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"\x16\n\x14\x41ppendEventsResponse\"m\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0f\n\x07service\x18\x02 \x01(\t\x12/\n\x05\x65vent\x18\x03 \x01(\x0b\x32 .moneyprinter.user.v1.AuditEvent\x12\x0c\n\x04hash\x18\x04 \x01(\t\"\xd0\x02\n\x17ListAuditRecordsRequest\x12/\n\x05\x61\x63tor\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9_.:/-]{0,256}$\x12)\n\x06\x61\x63tion\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_.]{0,64}$\x12\x30\n\x06target\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9_.:/-]{0,256}$\x12(\n\x06result\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,64}$\x12\x1a\n\tfrom_time\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x07to_time\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\tpage_size\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12(\n\npage_token\x18\x08 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,18}$\"g\n\x18ListAuditRecordsResponse\x12\x32\n\x07records\x18\x01 \x03(\x0b\x32!.moneyprinter.user.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x17VerifyAuditTrailRequest\x12\x1c\n\x0bknown_count\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12,\n\nknown_hash\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$:h\xbaHe\x1a\x63\n\x05known\x12&known_count and known_hash go together\x1a\x32(this.known_count == 0) == (this.known_hash == \'\')\"x\n\x18VerifyAuditTrailResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x14\n\x0crecord_count\x18\x02 \x01(\x03\x12\x11\n\thead_hash\x18\x03 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t\x12\x14\n\x0c\x66\x61ult_number\x18\x05 \x01(\x03\x32\xec\x04\n\x0c\x41uditService\x12\xe5\x01\n\x0c\x41ppendEvents\x12).moneyprinter.user.v1.AppendEventsRequest\x1a*.moneyprinter.user.v1.AppendEventsResponse\"~\xb2\xe1\x18z\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nprocessing\n\x06\x63onfig\n\nvalidation\n\rconcatenation\n\trendering\n\x07storage\n\nmonitoring\n\x07\x65ncoder\"\x02\x08\n\x12\xb1\x01\n\x10ListAuditRecords\x12-.moneyprinter.user.v1.ListAuditRecordsRequest\x1a..moneyprinter.user.v1.ListAuditRecordsResponse\">\xb2\xe1\x18)\n\x07gateway\x12\nuser.admin\x18\x01\"\x02\x08\nZ\x0c\n\naudit.list\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/audit\x12\xbf\x01\n\x10VerifyAuditTrail\x12-.moneyprinter.user.v1.VerifyAuditTrailRequest\x1a..moneyprinter.user.v1.VerifyAuditTrailResponse\"L\xb2\xe1\x18*\n\x07gateway\x12\nuser.admin\"\x03\x08\xd8\x04Z\x0e\n\x0c\x61udit.verify\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/audit/verificationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(moneyprinter/user/v1/audit_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#moneyprinter/access/v1/access.proto\"\xca\x05\n\nAuditEvent\x12\'\n\x08\x65vent_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\x30\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x06\x61\x63tion\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_.]{1,64}$\x12\x31\n\x05\x61\x63tor\x18\x04 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x36\n\ncredential\x18\x05 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x30\n\x04peer\x18\x06 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x32\n\x06target\x18\x07 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12(\n\x06result\x18\x08 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{1,64}$\x12-\n\x07\x61\x64\x64ress\x18\t \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[0-9a-fA-F:.]{0,45}$\x12)\n\x08trace_id\x18\n \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,32}$\x12\x32\n\x06method\x18\x0b \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12}\n\x07\x64\x65tails\x18\x0c \x03(\x0b\x32-.moneyprinter.user.v1.AuditEvent.DetailsEntryB=\xbaH:\x9a\x01\x37\x10\x10\"\x12r\x10\x32\x0e^[a-z_]{1,64}$*\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x13\x41ppendEventsRequest\x12=\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.AuditEventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"\x16\n\x14\x41ppendEventsResponse\"m\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0f\n\x07service\x18\x02 \x01(\t\x12/\n\x05\x65vent\x18\x03 \x01(\x0b\x32 .moneyprinter.user.v1.AuditEvent\x12\x0c\n\x04hash\x18\x04 \x01(\t\"\xd0\x02\n\x17ListAuditRecordsRequest\x12/\n\x05\x61\x63tor\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9_.:/-]{0,256}$\x12)\n\x06\x61\x63tion\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^[a-z0-9_.]{0,64}$\x12\x30\n\x06target\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9_.:/-]{0,256}$\x12(\n\x06result\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,64}$\x12\x1a\n\tfrom_time\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x07to_time\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\tpage_size\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12(\n\npage_token\x18\x08 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,18}$\"g\n\x18ListAuditRecordsResponse\x12\x32\n\x07records\x18\x01 \x03(\x0b\x32!.moneyprinter.user.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x17VerifyAuditTrailRequest\x12\x1c\n\x0bknown_count\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12,\n\nknown_hash\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$:h\xbaHe\x1a\x63\n\x05known\x12&known_count and known_hash go together\x1a\x32(this.known_count == 0) == (this.known_hash == \'\')\"x\n\x18VerifyAuditTrailResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x14\n\x0crecord_count\x18\x02 \x01(\x03\x12\x11\n\thead_hash\x18\x03 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t\x12\x14\n\x0c\x66\x61ult_number\x18\x05 \x01(\x03\x32\xec\x04\n\x0c\x41uditService\x12\xe5\x01\n\x0c\x41ppendEvents\x12).moneyprinter.user.v1.AppendEventsRequest\x1a*.moneyprinter.user.v1.AppendEventsResponse\"~\xb2\xe1\x18z\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nprocessing\n\x06\x63onfig\n\nvalidation\n\rconcatenation\n\trendering\n\x07storage\n\nmonitoring\n\x07\x65ncoder\"\x02\x08\n\x12\xb1\x01\n\x10ListAuditRecords\x12-.moneyprinter.user.v1.ListAuditRecordsRequest\x1a..moneyprinter.user.v1.ListAuditRecordsResponse\">\xb2\xe1\x18)\n\x07gateway\x12\nuser.admin\x18\x01\"\x02\x08\nZ\x0c\n\naudit.list\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/audit\x12\xbf\x01\n\x10VerifyAuditTrail\x12-.moneyprinter.user.v1.VerifyAuditTrailRequest\x1a..moneyprinter.user.v1.VerifyAuditTrailResponse\"L\xb2\xe1\x18*\n\x07gateway\x12\nuser.admin\"\x03\x08\xd8\x04Z\x0e\n\x0c\x61udit.verify\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/audit/verificationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,13 +44,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT'].fields_by_name['action']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['action']._serialized_options = b'\272H\026r\0242\022^[a-z0-9_.]{1,64}$'
   _globals['_AUDITEVENT'].fields_by_name['actor']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['actor']._serialized_options = b'\272H\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['actor']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_AUDITEVENT'].fields_by_name['credential']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['credential']._serialized_options = b'\272H\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['credential']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_AUDITEVENT'].fields_by_name['peer']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['peer']._serialized_options = b'\272H\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['peer']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_AUDITEVENT'].fields_by_name['target']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['target']._serialized_options = b'\272H\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['target']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_AUDITEVENT'].fields_by_name['result']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['result']._serialized_options = b'\272H\025r\0232\021^[A-Z0-9_]{1,64}$'
   _globals['_AUDITEVENT'].fields_by_name['address']._loaded_options = None
@@ -58,9 +58,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT'].fields_by_name['trace_id']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['trace_id']._serialized_options = b'\272H\024r\0222\020^[0-9a-f]{0,32}$'
   _globals['_AUDITEVENT'].fields_by_name['method']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['method']._serialized_options = b'\272H\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['method']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_AUDITEVENT'].fields_by_name['details']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['details']._serialized_options = b'\272H+\232\001(\020\020\"\022r\0202\016^[a-z_]{1,64}$*\020r\016\030\200\0022\t^\\P{Cc}*$'
+  _globals['_AUDITEVENT'].fields_by_name['details']._serialized_options = b'\272H:\232\0017\020\020\"\022r\0202\016^[a-z_]{1,64}$*\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_APPENDEVENTSREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_APPENDEVENTSREQUEST'].fields_by_name['events']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['actor']._loaded_options = None
@@ -92,23 +92,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditTrail']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditTrail']._serialized_options = b'\262\341\030*\n\007gateway\022\nuser.admin\"\003\010\330\004Z\016\n\014audit.verify\202\323\344\223\002\030\022\026/v1/audit/verification'
   _globals['_AUDITEVENT']._serialized_start=196
-  _globals['_AUDITEVENT']._serialized_end=820
-  _globals['_AUDITEVENT_DETAILSENTRY']._serialized_start=774
-  _globals['_AUDITEVENT_DETAILSENTRY']._serialized_end=820
-  _globals['_APPENDEVENTSREQUEST']._serialized_start=822
-  _globals['_APPENDEVENTSREQUEST']._serialized_end=906
-  _globals['_APPENDEVENTSRESPONSE']._serialized_start=908
-  _globals['_APPENDEVENTSRESPONSE']._serialized_end=930
-  _globals['_AUDITRECORD']._serialized_start=932
-  _globals['_AUDITRECORD']._serialized_end=1041
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=1044
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1380
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1382
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1485
-  _globals['_VERIFYAUDITTRAILREQUEST']._serialized_start=1488
-  _globals['_VERIFYAUDITTRAILREQUEST']._serialized_end=1695
-  _globals['_VERIFYAUDITTRAILRESPONSE']._serialized_start=1697
-  _globals['_VERIFYAUDITTRAILRESPONSE']._serialized_end=1817
-  _globals['_AUDITSERVICE']._serialized_start=1820
-  _globals['_AUDITSERVICE']._serialized_end=2440
+  _globals['_AUDITEVENT']._serialized_end=910
+  _globals['_AUDITEVENT_DETAILSENTRY']._serialized_start=864
+  _globals['_AUDITEVENT_DETAILSENTRY']._serialized_end=910
+  _globals['_APPENDEVENTSREQUEST']._serialized_start=912
+  _globals['_APPENDEVENTSREQUEST']._serialized_end=996
+  _globals['_APPENDEVENTSRESPONSE']._serialized_start=998
+  _globals['_APPENDEVENTSRESPONSE']._serialized_end=1020
+  _globals['_AUDITRECORD']._serialized_start=1022
+  _globals['_AUDITRECORD']._serialized_end=1131
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=1134
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1470
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1472
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1575
+  _globals['_VERIFYAUDITTRAILREQUEST']._serialized_start=1578
+  _globals['_VERIFYAUDITTRAILREQUEST']._serialized_end=1785
+  _globals['_VERIFYAUDITTRAILRESPONSE']._serialized_start=1787
+  _globals['_VERIFYAUDITTRAILRESPONSE']._serialized_end=1907
+  _globals['_AUDITSERVICE']._serialized_start=1910
+  _globals['_AUDITSERVICE']._serialized_end=2530
 # @@protoc_insertion_point(module_scope)
