@@ -25,6 +25,7 @@ PAGE_SIZE = 100
 # What another instance wrote before it died is found without being told of.
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+BETWEEN_SECONDS = 0.05
 SWEEP_SECONDS = 3600.0
 # A proxy takes a stream that is silent for long for a dead one.
 LONGEST_SILENCE = timedelta(minutes=1)
@@ -143,6 +144,8 @@ async def place(positions: Positions, written: asyncio.Event, tell: Callable[[Ar
             log.warning("events wait", error=str(failure))
             await asyncio.sleep(RETRY_SECONDS)
             continue
+        # What comes within a moment gets its positions together.
+        await asyncio.sleep(BETWEEN_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_SECONDS):
                 await written.wait()

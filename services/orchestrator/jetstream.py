@@ -34,6 +34,7 @@ FEED_SUBJECT = f"{STATUS_SUBJECT}.feed"
 
 IDLE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+BETWEEN_SECONDS = 0.01
 HELD_SECONDS = 2.0
 KEEP_EVENTS = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(minutes=10)
@@ -173,6 +174,8 @@ async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event
             log.warning("outbox waits", error=str(failure) or type(failure).__name__)
             await asyncio.sleep(RETRY_SECONDS)
             continue
+        # What comes within a moment is published together.
+        await asyncio.sleep(BETWEEN_SECONDS)
         # What another instance wrote and could not publish is found without being told of.
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_SECONDS):

@@ -59,6 +59,9 @@ class Part:
         await self.stack.aclose()
 
 
+_STATES = "SELECT id, status FROM jobs WHERE id = ANY(%s)"
+
+
 class World:
     """The platform, and what its users see of it."""
 
@@ -169,18 +172,28 @@ class World:
 
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the orchestrator's database says."""
-        async with await psycopg.AsyncConnection.connect(self.conninfo) as connection:
-            await connection.execute("SET search_path TO orchestrator")
+        async with self._database() as connection:
             return await (await connection.execute(query, parameters)).fetchall()
+
+    @asynccontextmanager
+    async def _database(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
+        async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
+            await connection.execute("SET search_path TO orchestrator")
+            yield connection
 
     async def until_ended(self, jobs: Sequence[str], seconds: float = 60.0) -> dict[str, str]:
         """The states of jobs, once all have ended."""
         async with asyncio.timeout(seconds):
             while True:
-                found = await self.rows("SELECT id, status FROM jobs WHERE id = ANY(%s)", list(jobs))
-                states = {str(job): str(status) for job, status in found}
-                if len(states) == len(jobs) and set(states.values()) <= set(ENDED):
-                    return states
+                # The database may come and go meanwhile; one connection is enough while it is there.
+                with suppress(psycopg.OperationalError):
+                    async with self._database() as connection:
+                        while True:
+                            cursor = await connection.execute(_STATES, (list(jobs),))
+                            states = {str(job): str(status) for job, status in await cursor.fetchall()}
+                            if len(states) == len(jobs) and set(states.values()) <= set(ENDED):
+                                return states
+                            await asyncio.sleep(0.1)
                 await asyncio.sleep(0.1)
 
     async def manifests(self, jobs: Sequence[str]) -> dict[str, str]:
