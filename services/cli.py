@@ -8,25 +8,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from services import stage_commands, webhooks
+from services.commands import audit, jobs, stage_commands, webhooks
+from services.commands.terminal import INTERRUPTED, Data, err, folder_of, on_signals, out, until_interrupted
 
 GATEWAY_PORT = 8080
 WRONG_USE = 2
-INTERRUPTED = 130
-
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 app = typer.Typer(
     help="A request in, a finished, narrated, captioned video out.",
@@ -100,7 +94,7 @@ async def _up(data: Path, port: int, processes: bool, instances: dict[str, int],
         if starting is not None:
             starting.cancel()
 
-    _on_signals(interrupted)
+    on_signals(interrupted)
     import structlog
 
     from services.embedded.platform import platform
@@ -161,14 +155,8 @@ async def _serve(services: list[str]) -> None:
     config = load(RuntimeConfig)
     telemetry.configure(config)
     stop = asyncio.Event()
-    _on_signals(stop.set)
+    on_signals(stop.set)
     await server.serve(services, config, stop)
-
-
-Data = Annotated[
-    Path | None,
-    typer.Option(help="The platform's folder.", show_default="~/.local/share/moneyprinter"),
-]
 
 
 @app.command(
@@ -210,7 +198,7 @@ def make(
     data: Data = None,
 ) -> None:
     """Make one video. Starts the platform when none is running, and stops it again."""
-    from services import make as making
+    from services.commands import make as making
 
     if script is not None and script_file is not None:
         raise making.WrongRequest("give either --script or --script-file")
@@ -234,206 +222,21 @@ def make(
     wanted, clips = making.read_request(request, settings, clip or [])
     wanted.setdefault("title", out_file.stem)
     making.check_files(clips, logo, out_file)
-    work = making.make(wanted, [replace(c, fit=fit or c.fit) for c in clips], logo, out_file, _data(data), out)
-    _until_interrupted(work)
+    work = making.make(wanted, [replace(c, fit=fit or c.fit) for c in clips], logo, out_file, folder_of(data), out)
+    until_interrupted(work)
 
 
-@app.command(epilog="Examples: [bold]moneyprinter status[/] · [bold]moneyprinter status vid_12345abc[/]")
-def status(
-    job: Annotated[str | None, typer.Argument(help="A job; without it, the newest ones are listed.")] = None,
-    data: Data = None,
-) -> None:
-    """Say how far a video is, or list the newest."""
-    from services import make as making
-
-    where = _data(data)
-    asyncio.run(making.show_job(where, job, out) if job else making.show_jobs(where, out))
-
-
-@app.command(epilog="Example: [bold]moneyprinter cancel vid_12345abc[/]")
-def cancel(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
-    """End a job that is not finished; what works on it stops."""
-    from services import control
-
-    asyncio.run(control.cancel(_data(data), job, out))
-
-
-@app.command(epilog="Example: [bold]moneyprinter retry vid_12345abc[/]")
-def retry(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
-    """Go on with a failed or cancelled job; what was done is not done again."""
-    from services import control
-
-    asyncio.run(control.retry(_data(data), job, out))
-
-
-@app.command(epilog="Example: [bold]moneyprinter delete vid_12345abc[/]")
-def delete(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
-    """Delete a video and its files; a job that is not finished is cancelled first."""
-    from services import control
-
-    asyncio.run(control.delete(_data(data), job, out))
-
-
-deadletter = typer.Typer(help="What failed for good: list it, show what was tried, and retry it.", no_args_is_help=True)
-app.add_typer(deadletter, name="deadletter")
-
-
-@deadletter.command("list", epilog="Example: [bold]moneyprinter deadletter list[/]")
-def list_dead_letters(data: Data = None) -> None:
-    """List what failed, newest first."""
-    from services import control
-
-    asyncio.run(control.show_dead_letters(_data(data), out))
-
-
-@deadletter.command("show", epilog="Example: [bold]moneyprinter deadletter show vid_12345abc[/]")
-def show_dead_letter(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
-    """Show why a job failed, and what was tried."""
-    from services import control
-
-    asyncio.run(control.show_dead_letter(_data(data), job, out))
-
-
-@deadletter.command("retry", epilog="Example: [bold]moneyprinter deadletter retry vid_12345abc[/]")
-def retry_dead_letter(job: Annotated[str, typer.Argument(help="The job.")], data: Data = None) -> None:
-    """Go on with a job that failed, from the step that failed."""
-    from services import control
-
-    asyncio.run(control.retry(_data(data), job, out))
-
-
-uploads = typer.Typer(help="What was uploaded: list it, and delete it.", no_args_is_help=True)
-app.add_typer(uploads, name="uploads")
-
-
-@uploads.command("list", epilog="Example: [bold]moneyprinter uploads list[/]")
-def list_uploads(data: Data = None) -> None:
-    """List what was uploaded, newest first."""
-    from services import control
-
-    asyncio.run(control.show_uploads(_data(data), out))
-
-
-@uploads.command("delete", epilog="Example: [bold]moneyprinter uploads delete ast_12345abc[/]")
-def delete_upload(upload: Annotated[str, typer.Argument(help="The upload.")], data: Data = None) -> None:
-    """Delete an upload; videos that were made of it stay."""
-    from services import control
-
-    asyncio.run(control.delete_upload(_data(data), upload, out))
-
-
-@app.command(epilog="Examples: [bold]moneyprinter retention[/] · [bold]moneyprinter retention 30[/]")
-def retention(
-    days: Annotated[
-        int | None, typer.Argument(min=0, max=3650, help="For how many days from now on; 0: until they are deleted.")
-    ] = None,
-    data: Data = None,
-) -> None:
-    """Say for how long your videos and uploads are kept, or choose it."""
-    from services import control
-
-    asyncio.run(control.retention(_data(data), days, out))
-
-
-audit = typer.Typer(
-    help="What was done, by whom, and how it ended: read the audit trail, verify it.", no_args_is_help=True
-)
-app.add_typer(audit, name="audit")
-
-
-@audit.command(
-    "list",
-    epilog="Examples: [bold]moneyprinter audit list --action sign_in --result CREDENTIALS_WRONG[/] ·"
-    " [bold]moneyprinter audit list --action job. --actor user_1a2b[/] ·"
-    " [bold]moneyprinter audit list --target vid_12345abc --from 2025-01-29T10:00:00Z[/]",
-)
-def list_audit(
-    actor: Annotated[str, typer.Option(help="An account's id, or a workload's SPIFFE id.")] = "",
-    action: Annotated[str, typer.Option(help="For example sign_in, or job. for all that begin so.")] = "",
-    target: Annotated[str, typer.Option(help="What it was done to: a job, an account, an object's key ...")] = "",
-    result: Annotated[str, typer.Option(help="OK, or a reason, for example ROLE_MISSING.")] = "",
-    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="The first moment.")] = "",
-    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="The moment before which it was.")] = "",
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
-    data: Data = None,
-) -> None:
-    """List what was done, newest first."""
-    from moneyprinter.user.v1.audit_service_pb2 import ListAuditRecordsRequest
-    from services import control
-
-    wanted = ListAuditRecordsRequest(
-        actor=actor, action=action, target=target, result=result, from_time=from_time, to_time=to_time
-    )
-    asyncio.run(control.show_audit(_data(data), wanted, limit, out))
-
-
-@audit.command(
-    "verify",
-    epilog="Examples: [bold]moneyprinter audit verify[/] · [bold]moneyprinter audit verify --known 4711:9f86d0...[/]."
-    " Keep what it prints: given to the next one, it shows whether records were removed from the end meanwhile.",
-)
-def verify_audit(
-    known: Annotated[
-        str,
-        typer.Option(
-            metavar="COUNT:HASH", help="What a former one printed.", show_default="of the last on this folder"
-        ),
-    ] = "",
-    data: Data = None,
-) -> None:
-    """Say whether the audit trail is as it was written; ends with 1 when it is not."""
-    from services import control
-
-    if not asyncio.run(control.verify_audit(_data(data), known, out)):
-        raise typer.Exit(1)
-
-
+app.add_typer(jobs.app)
+app.add_typer(stage_commands.app)
 app.add_typer(webhooks.app, name="webhooks")
-
-
-@app.command(epilog='Example: [bold]curl -H "Authorization: Bearer $(moneyprinter token)" localhost:8080/v1/videos[/]')
-def token(data: Data = None) -> None:
-    """Print an access token of the first account, good for 15 minutes."""
-    from services import make as making
-
-    print(asyncio.run(making.access_token(_data(data))))
-
-
-def _data(given: Path | None) -> Path:
-    """The platform's folder."""
-    from services.embedded import folder
-
-    return (given or folder.default()).resolve()
-
-
-def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; SIGINT and SIGTERM cancel it, so that it stops what it started."""
-
-    async def run() -> None:
-        task = asyncio.ensure_future(work)
-        _on_signals(task.cancel)
-        await task
-
-    try:
-        asyncio.run(run())
-    except asyncio.CancelledError:
-        sys.exit(INTERRUPTED)
-
-
-def _on_signals(act: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, act)
-
-
-stage_commands.add(app, _data, _until_interrupted, out)
+app.add_typer(audit.app, name="audit")
 
 
 def _expected() -> tuple[type[Exception], ...]:
     """The errors that say in one line what to do."""
     from moneyprinter.errors import Error
+    from services.commands.make import WrongRequest
     from services.embedded.errors import PlatformError
-    from services.make import WrongRequest
     from services.runtime.config import ConfigError
 
     return PlatformError, ConfigError, WrongRequest, Error
@@ -448,7 +251,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except _expected() as failure:
-        from services.make import WrongRequest
+        from services.commands.make import WrongRequest
         from services.runtime.config import ConfigError
 
         err.print(f"[bold red]error:[/] {escape(str(failure))}")

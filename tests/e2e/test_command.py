@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from services import make
+from services.commands import make
 from tests import media
 from tests.up import Up, insist_on_end, up
 

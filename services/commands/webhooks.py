@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-out = Console(soft_wrap=True, highlight=False)
-
-Data = Annotated[
-    Path | None,
-    typer.Option(help="The platform's folder.", show_default="~/.local/share/moneyprinter"),
-]
+from services.commands.terminal import Data, folder_of, out
 
 app = typer.Typer(
     help="Addresses that events are posted to, signed: list them and what was posted, add one, post something again.",
@@ -32,9 +25,9 @@ def list_webhooks(
     data: Data = None,
 ) -> None:
     """List the addresses, and what was posted to them last, newest first."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.show_webhooks(_data(data), webhook, status, out))
+    asyncio.run(control.show_webhooks(folder_of(data), webhook, status, out))
 
 
 @app.command(
@@ -51,45 +44,38 @@ def add_webhook(
     data: Data = None,
 ) -> None:
     """Have events posted to an address, and print the secret that they are signed with. It is not shown again."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.add_webhook(_data(data), url, event or [], out))
+    asyncio.run(control.add_webhook(folder_of(data), url, event or [], out))
 
 
 @app.command("rotate", epilog="Example: [bold]moneyprinter webhooks rotate whk_12345abc[/]")
 def rotate_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
     """Make a new secret and print it; for a day the old one is good too. A webhook that was gone is used again."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.rotate_webhook(_data(data), webhook, out))
+    asyncio.run(control.rotate_webhook(folder_of(data), webhook, out))
 
 
 @app.command("remove", epilog="Example: [bold]moneyprinter webhooks remove whk_12345abc[/]")
 def remove_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
     """Have nothing posted to an address any more, and forget what was."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.remove_webhook(_data(data), webhook, out))
+    asyncio.run(control.remove_webhook(folder_of(data), webhook, out))
 
 
 @app.command("show", epilog="Example: [bold]moneyprinter webhooks show dlv_12345abc[/]")
 def show_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
     """Show what was posted, and what was answered each time."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.show_delivery(_data(data), delivery, out))
+    asyncio.run(control.show_delivery(folder_of(data), delivery, out))
 
 
 @app.command("replay", epilog="Example: [bold]moneyprinter webhooks replay dlv_12345abc[/]")
 def replay_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
     """Post an event again, at once."""
-    from services import control
+    from services.commands import control
 
-    asyncio.run(control.replay_delivery(_data(data), delivery, out))
-
-
-def _data(given: Path | None) -> Path:
-    """The platform's folder."""
-    from services.embedded import folder
-
-    return (given or folder.default()).resolve()
+    asyncio.run(control.replay_delivery(folder_of(data), delivery, out))

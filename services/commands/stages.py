@@ -17,7 +17,7 @@ from moneyprinter.client import Client
 from moneyprinter.content.v1 import writing_service_pb2 as pb
 from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
-from services.make import WrongRequest, any_platform, read_script, signed_in
+from services.commands.make import WrongRequest, any_platform, read_script, signed_in
 
 SOUNDS = {".wav": "wav", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus", ".flac": "flac"}
 CAPTIONS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass"}

@@ -14,8 +14,8 @@ from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2 as hooks
+from services.commands.make import WrongRequest, signed_in
 from services.embedded import folder
-from services.make import WrongRequest, signed_in
 
 # What the last verification of a folder's trail told.
 VERIFIED = "audit-verified"
