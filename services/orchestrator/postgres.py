@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from services.orchestrator.jobs import (
 from services.orchestrator.once import RequestKey
 from services.orchestrator.outbox import publish_events, queue
 from services.orchestrator.rows import Transaction, from_json, to_json
-from services.orchestrator.store import NO_NEWS, Held, Superseded
+from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 
 T = TypeVar("T")
@@ -40,6 +41,17 @@ STOPPING = timedelta(seconds=10)
 STEPS_GOOD = timedelta(days=14)
 
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
+
+# A list.
+_PAGE = """
+    SELECT * FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
+    AND (%(status)s = '' OR status = %(status)s)
+    AND (%(title)s = '' OR position(lower(%(title)s) IN lower(title)) > 0)
+    AND (%(from_time)s::timestamptz IS NULL OR create_time >= %(from_time)s)
+    AND (%(to_time)s::timestamptz IS NULL OR create_time < %(to_time)s)
+    AND (%(after)s::timestamptz IS NULL OR (create_time, id) < (%(after)s::timestamptz, %(after_id)s))
+    ORDER BY create_time DESC, id DESC LIMIT %(size)s
+"""
 
 # A job that another instance is just taking is passed over.
 # Of the jobs that nobody has begun, the index is asked for the first few of each priority and user, however many
@@ -129,15 +141,12 @@ class PostgresStore:
         found = await self._rows(_OWNED, (job_id, user_id))
         return rows.job(found[0]) if found else None
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
+    async def page(
+        self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
+    ) -> list[Job]:
         create_time, job_id = after or (None, None)
-        found = await self._rows(
-            "SELECT * FROM jobs WHERE user_id = %s AND delete_time IS NULL AND (%s = '' OR status = %s)"
-            " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
-            " ORDER BY create_time DESC, id DESC LIMIT %s",
-            (user_id, status, status, create_time, create_time, job_id, size),
-        )
-        return [rows.job(row) for row in found]
+        places = {"user_id": user_id, "size": size, "after": create_time, "after_id": job_id, **asdict(fitting)}
+        return [rows.job(row) for row in await self._rows(_PAGE, places)]
 
     async def take(self, lease: timedelta) -> Job | None:
         now = self._now()
@@ -349,7 +358,7 @@ class PostgresStore:
         async with Transaction(self._pool, single=True) as connection:
             await _fenced(connection, job, update, parameters)
 
-    async def _rows(self, query: str, parameters: tuple[Any, ...]) -> list[DictRow]:
+    async def _rows(self, query: str, parameters: tuple[Any, ...] | Mapping[str, Any]) -> list[DictRow]:
         async with Transaction(self._pool, single=True) as connection:
             return await (await connection.execute(query, parameters)).fetchall()
 

@@ -18,13 +18,14 @@ from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.orchestrator import deadletters
+from services.orchestrator import deadletters, requests
 from services.orchestrator.clips import Clips, Facts
 from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
 from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
 from services.orchestrator.library import Library, Settings
 from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
+from services.orchestrator.store import JobFilter
 from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
 from services.runtime.contract import check
@@ -66,9 +67,13 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.GetVideoResponse(video=_video(await self._videos.find(access.user().id, request.job_id)))
 
     async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
-        jobs, next_page = await self._videos.page(
-            access.user().id, request.page_size, request.page_token, request.status
+        fitting = JobFilter(
+            status=request.status,
+            title=request.title,
+            from_time=requests.moment(request.from_time, "from_time"),
+            to_time=requests.moment(request.to_time, "to_time"),
         )
+        jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token, fitting)
         return pb.ListVideosResponse(videos=[_video(job) for job in jobs], next_page_token=next_page)
 
     async def CancelVideo(self, request: pb.CancelVideoRequest, context: Any) -> pb.CancelVideoResponse:

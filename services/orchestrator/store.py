@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -30,6 +31,22 @@ class Away(Exception):
     """The store has been away for longer than one waits for it; the job is given back, and has not failed."""
 
 
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs are asked for; what is empty leaves none out."""
+
+    status: str = ""
+    title: str = ""
+    """A part of it, whatever its capitals."""
+    from_time: datetime | None = None
+    """The first moment of creation."""
+    to_time: datetime | None = None
+    """The moment before which they were created."""
+
+
+ALL_JOBS = JobFilter()
+
+
 class Store(Protocol):
     """Jobs, steps, assets. `attempt` is the fencing token: a write under an old one raises Superseded."""
 
@@ -43,11 +60,10 @@ class Store(Protocol):
     async def find(self, job_id: str, user_id: str) -> Job | None:
         """A job of a user."""
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
-        """A user's jobs, newest first, from the one that follows `after` (its create_time and id) on.
-
-        With a `status`, only those in it.
-        """
+    async def page(
+        self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
+    ) -> list[Job]:
+        """A user's jobs that fit, newest first, from the one that follows `after` (its create_time and id) on."""
 
     async def take(self, lease: timedelta) -> Job | None:
         """Take the next job up under a new attempt; None when there is none that has not ended.

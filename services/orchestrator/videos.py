@@ -23,7 +23,7 @@ from services.orchestrator.jobs import (
 )
 from services.orchestrator.preview import Part
 from services.orchestrator.requests import VideoWish
-from services.orchestrator.store import Store
+from services.orchestrator.store import ALL_JOBS, JobFilter, Store
 
 # A watcher looks by itself this often, should it not be told.
 LOOK_SECONDS = 2.0
@@ -210,10 +210,12 @@ class Videos:
             )
         return job
 
-    async def page(self, user_id: str, size: int, token: str, status: str = "") -> tuple[Sequence[Job], str]:
-        """A page of a user's videos, of all or in one state, newest first, and the token of the next."""
+    async def page(
+        self, user_id: str, size: int, token: str, fitting: JobFilter = ALL_JOBS
+    ) -> tuple[Sequence[Job], str]:
+        """A page of a user's videos that fit, newest first, and the token of the next."""
         return await pages.page(
-            size, token, lambda size, after: self.store.page(user_id, size, after, status), lambda job: job.id
+            size, token, lambda size, after: self.store.page(user_id, size, after, fitting), lambda job: job.id
         )
 
     async def dead_letters(self, user_id: str, size: int, token: str) -> tuple[Sequence[DeadLetter], str]:

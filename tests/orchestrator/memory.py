@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from services.orchestrator import events, once
 from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, News, Result, Tally, begun_again, stopped
 from services.orchestrator.once import RequestKey
-from services.orchestrator.store import NO_NEWS, Held, Superseded
+from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 
 T = TypeVar("T")
 
@@ -44,8 +44,10 @@ class MemoryStore:
         job = self._jobs.get(job_id)
         return copy.deepcopy(job) if job and job.user_id == user_id else None
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None, status: str = "") -> list[Job]:
-        owned = [job for job in self._jobs.values() if job.user_id == user_id and status in ("", job.status)]
+    async def page(
+        self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
+    ) -> list[Job]:
+        owned = [job for job in self._jobs.values() if job.user_id == user_id and _fits(job, fitting)]
         owned.sort(key=lambda job: (job.create_time, job.id), reverse=True)
         return copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
 
@@ -187,3 +189,12 @@ class MemoryStore:
     def _change(self, job: Job, **changes: Any) -> None:
         self._mine(job)
         self._jobs[job.id] = replace(self._jobs[job.id], **changes)
+
+
+def _fits(job: Job, wanted: JobFilter) -> bool:
+    return (
+        wanted.status in ("", job.status)
+        and wanted.title.lower() in job.request.title.lower()
+        and (wanted.from_time is None or job.create_time >= wanted.from_time)
+        and (wanted.to_time is None or job.create_time < wanted.to_time)
+    )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from moneyprinter.errors import Conflict
 from services.orchestrator.jobs import Asset, Failure, Picture, SourceClip, Tally
 from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import PostgresStore
-from services.orchestrator.store import Held, Store, Superseded
+from services.orchestrator.store import Held, JobFilter, Store, Superseded
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.memory import MemoryStore
-from tests.orchestrator.samples import RESULT, job, source, stored
+from tests.orchestrator.samples import REQUEST, RESULT, job, source, stored
 
 LEASE = timedelta(seconds=10)
 EXPIRED = timedelta(seconds=-1)
@@ -87,9 +88,33 @@ async def test_a_page_holds_only_jobs_in_a_state(store: Store) -> None:
     for each in made:
         await store.create(each)
     await store.cancel(made[1].id, "user_9")
-    assert [each.id for each in await store.page("user_9", 5, None, "cancelled")] == [made[1].id]
-    assert {each.id for each in await store.page("user_9", 5, None, "processing")} == {made[0].id, made[2].id}
-    assert await store.page("user_9", 5, None, "failed") == []
+    assert [each.id for each in await store.page("user_9", 5, None, JobFilter("cancelled"))] == [made[1].id]
+    assert {each.id for each in await store.page("user_9", 5, None, JobFilter("processing"))} == {
+        made[0].id,
+        made[2].id,
+    }
+    assert await store.page("user_9", 5, None, JobFilter("failed")) == []
+
+
+async def test_jobs_are_found_by_title_and_time(store: Store) -> None:
+    began = datetime(2026, 3, 1, tzinfo=UTC)
+    made = [
+        replace(job("user_8"), request=replace(REQUEST, title=title), create_time=began + timedelta(days=day))
+        for day, title in enumerate(("The Sea 100%", "Über den Wolken", "sea_shells"))
+    ]
+    for each in made:
+        await store.create(each)
+
+    async def found(**wanted: Any) -> list[str]:
+        return [each.request.title for each in await store.page("user_8", 5, None, JobFilter(**wanted))]
+
+    assert await found(title="SEA") == ["sea_shells", "The Sea 100%"]
+    assert await found(title="über") == ["Über den Wolken"]
+    assert await found(title="%") == ["The Sea 100%"], "it is no pattern"
+    assert await found(title="_") == ["sea_shells"]
+    assert await found(from_time=made[1].create_time) == ["sea_shells", "Über den Wolken"]
+    assert await found(to_time=made[1].create_time) == ["The Sea 100%"]
+    assert await found(title="sea", from_time=made[1].create_time, to_time=made[2].create_time) == []
 
 
 async def test_a_job_is_taken_by_one_instance_at_a_time(store: Store) -> None:

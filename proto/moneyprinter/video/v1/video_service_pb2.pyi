@@ -972,22 +972,34 @@ class ListVideosRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 20."""
     page_token: _builtins.str
     """Where the page begins: `next_page_token` of the page before. Empty: at the newest."""
     status: _builtins.str
     """Only those in this state: `processing`, `completed`, `failed` or `cancelled`. Empty: all."""
+    title: _builtins.str
+    """Only those whose title holds this text, whatever its capitals. Empty: all."""
+    from_time: _builtins.str
+    """Only those that were created at this moment or later, as RFC 3339 writes it: `2025-01-29T10:30:00Z`. Empty: all."""
+    to_time: _builtins.str
+    """Only those that were created before this moment. Empty: all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         status: _builtins.str = ...,
+        title: _builtins.str = ...,
+        from_time: _builtins.str = ...,
+        to_time: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "title", b"title", "to_time", b"to_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
