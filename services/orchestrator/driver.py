@@ -206,6 +206,11 @@ class Driver:
         if job_id in self._cancelled:
             self._cancelled[job_id].set()
 
+    @property
+    def driven(self) -> int:
+        """How many jobs are driven now."""
+        return len(self._cancelled)
+
     async def drive(self, alive: Callable[[], Awaitable[None]]) -> None:
         """Take the next job up and bring it to its end. `alive` is called as long as it is worked on.
 

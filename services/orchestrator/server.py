@@ -45,8 +45,14 @@ from services.orchestrator.videos import Videos
 from services.orchestrator.webhooks import Webhooks
 from services.orchestrator.workers import MeshWorkers, stored
 from services.orchestrator.workflow import make_video
-from services.runtime import db, events
+from services.runtime import db, events, telemetry
 from services.runtime.server import Runtime
+
+BREAKERS = telemetry.Gauge(
+    "moneyprinter_breaker_state", "Hosts outside that failed again and again: 2 left alone, 1 tried once", "host"
+)
+OPENNESS = {"closed": 0, "half_open": 1, "open": 2}
+DRIVEN = telemetry.Gauge("moneyprinter_jobs_driven", "Jobs that are driven now", "service")
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -139,17 +145,21 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         reconcile = jetstream.reconcile(
             store, stream, lease_seconds=config.lease_seconds, pause_seconds=config.reconcile_seconds
         )
-        async with (
-            runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
-            runtime.background(reconcile, "reconcile"),
-            runtime.background(feeding.place(positions, unplaced, arrived), "feed"),
-            runtime.background(feeding.sweep(positions), "old events"),
-            runtime.background(courier.run(due), "courier"),
-            runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
-            runtime.background(library.keep(left.set), "retention"),
-            runtime.background(consumer, "consumer"),
+        with (
+            telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in courier.breakers.items()}),
+            telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.driven}),
         ):
-            yield
+            async with (
+                runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
+                runtime.background(reconcile, "reconcile"),
+                runtime.background(feeding.place(positions, unplaced, arrived), "feed"),
+                runtime.background(feeding.sweep(positions), "old events"),
+                runtime.background(courier.run(due), "courier"),
+                runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
+                runtime.background(library.keep(left.set), "retention"),
+                runtime.background(consumer, "consumer"),
+            ):
+                yield
 
 
 class _StoredObjects:

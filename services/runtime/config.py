@@ -90,6 +90,8 @@ class RuntimeConfig(Settings):
     """The `iss` of user tokens."""
     token_audience: str = "moneyprinter"
     """The `aud` of user tokens."""
+    metrics_ports: dict[str, int] = {}
+    """The port of each service at which Prometheus reads what it counts, as JSON; a service without one is not read."""
     log_level: str = "info"
     """The least level that is logged: `debug`, `info`, `warning` or `error`."""
 

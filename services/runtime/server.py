@@ -316,6 +316,7 @@ async def running(
         wire, settings = _find(service, settings)
     _clear_scratch(config, service)
     async with AsyncExitStack() as stack:
+        stack.enter_context(telemetry.readable(config, service))
         channel = channels.connect(config, service, "user", "moneyprinter.user.v1.UserService")
         stack.push_async_callback(channel.close)
         decide = access.Access(config, keys or _user_service_keys(channel))

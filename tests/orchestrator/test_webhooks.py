@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -18,6 +19,7 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as videos_grpc
 from moneyprinter.video.v1 import webhook_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
+from services.embedded import ports
 from services.orchestrator.config import Config
 from services.runtime import db
 from services.storage.config import Config as StorageConfig
@@ -87,6 +89,8 @@ async def platform(
         ValidationConfig(allowed_networks=(ip_network("127.0.0.1/32"),), extra_authority=certificates / "ca.pem"),
     )
     database = await postgres.fresh("orchestrator")
+    [metrics] = ports.pick()
+    mesh.config = mesh.config.model_copy(update={"metrics_ports": {"orchestrator": metrics}})
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
     yield Platform(mesh, database)
 
@@ -262,3 +266,22 @@ async def test_an_account_has_only_so_many_and_they_are_paged(platform: Platform
     page = await platform.ListWebhooks(page_size=15)
     rest = await platform.ListWebhooks(page_size=15, page_token=page.next_page_token)
     assert [each.webhook_id for each in (*page.webhooks, *rest.webhooks)] == made[::-1]
+
+
+async def test_who_fails_again_and_again_is_left_alone_and_the_metrics_say_so(
+    platform: Platform, receiver: Receiver
+) -> None:
+    await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
+    receiver.answers += ["500 Internal Server Error"] * 5
+    for _ in range(5):
+        await platform.cancelled()
+    await receiver.until(5)
+    port = platform.mesh.config.metrics_ports["orchestrator"]
+    told = f'moneyprinter_breaker_state{{host="127.0.0.1:{receiver.port}"}} 2.0'
+    async with httpx.AsyncClient() as http, asyncio.timeout(20):
+        # The answer to the last post is noted a moment after it was sent.
+        while told not in (await http.get(f"http://127.0.0.1:{port}/metrics")).text:
+            pass
+    await platform.cancelled()
+    await platform.delivery("pending", 0)
+    assert len(receiver.posted) == 5
