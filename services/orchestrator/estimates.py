@@ -6,12 +6,9 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
-
-from moneyprinter.errors import Unavailable
 
 # What is known of others is looked up again after so long.
 FRESH_SECONDS = 5.0
@@ -60,13 +57,11 @@ class Estimates:
         self._added_seconds = 0.0
 
     async def duration(self, work_seconds: float, quality: str) -> timedelta:
-        """How long a job that is created now will take, until it has ended."""
+        """How long a job that is created now will take, until it has ended. Raises Unavailable."""
         if self._clock() - self._read_at > FRESH_SECONDS:
+            self._lately = await self._past.lately()
             self._read_at = self._clock()
-            # Without the others, the job is expected to be alone.
-            with suppress(Unavailable):
-                self._lately = await self._past.lately()
-                self._added_seconds = 0.0
+            self._added_seconds = 0.0
         lately = self._lately
         before = (lately.waiting_seconds + self._added_seconds) / max(1, lately.running)
         self._added_seconds += work_seconds

@@ -59,7 +59,7 @@ async def test_what_waits_comes_first() -> None:
     assert await estimates.duration(20.0, "draft") == timedelta(seconds=(70 + 20) / 2), "the one before, too"
 
 
-async def test_the_past_is_read_now_and_then_and_may_be_away() -> None:
+async def test_the_past_is_read_now_and_then() -> None:
     now = [0.0]
     past = Told(Lately([PastJob("draft", 10.0, 20.0)]))
     estimates = Estimates(past, lambda: now[0])
@@ -68,9 +68,12 @@ async def test_the_past_is_read_now_and_then_and_may_be_away() -> None:
     assert past.asked == 1
     past.answer = Unavailable("away", reason="SERVICE_UNAVAILABLE")
     now[0] = 2 * FRESH_SECONDS
-    known = await estimates.duration(10.0, "draft")
-    assert known == timedelta(seconds=(30 + 10) * 2), "what was known holds"
-    assert past.asked == 2
+    for _ in range(2):
+        # Whoever cannot read the past cannot record the job either, and says so at once.
+        with pytest.raises(Unavailable):
+            await estimates.duration(10.0, "draft")
+    past.answer = Lately([PastJob("draft", 10.0, 40.0)])
+    assert await estimates.duration(10.0, "draft") == timedelta(seconds=40)
 
 
 @pytest.mark.parametrize("running", [0, 1])
