@@ -21,23 +21,23 @@ from moneyprinter.video.v1 import (
 )
 from services.orchestrator import failpoints, jetstream, leftovers, root_key
 from services.orchestrator import feed as feeding
-from services.orchestrator.attempts import PostgresDeadLetters
 from services.orchestrator.clips import Clips
 from services.orchestrator.config import Config
 from services.orchestrator.deliveries import Claimed, Courier
 from services.orchestrator.driver import Driver, Journal
-from services.orchestrator.ended import PostgresLeftovers, PostgresPast
-from services.orchestrator.endpoints import PostgresEndpoints
 from services.orchestrator.estimates import Estimates
 from services.orchestrator.event_servicer import EventServicer, WebhookServicer
 from services.orchestrator.feed import Arrived, Feed
 from services.orchestrator.jobs import Job, Result, StoredObject
-from services.orchestrator.kept import PostgresShelf
 from services.orchestrator.library import Library
-from services.orchestrator.outbox import PostgresOutbox
-from services.orchestrator.positions import PostgresPositions
-from services.orchestrator.postgres import PostgresStore
-from services.orchestrator.posts import PostgresPosts
+from services.orchestrator.postgres.attempts import PostgresDeadLetters
+from services.orchestrator.postgres.ended import PostgresLeftovers, PostgresPast
+from services.orchestrator.postgres.endpoints import PostgresEndpoints
+from services.orchestrator.postgres.outbox import PostgresOutbox
+from services.orchestrator.postgres.positions import PostgresPositions
+from services.orchestrator.postgres.posts import PostgresPosts
+from services.orchestrator.postgres.shelf import PostgresShelf
+from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.prober import MeshProber
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.signing import Secrets

@@ -11,8 +11,8 @@ from typing import Any, cast
 from services.orchestrator import failpoints, jetstream, workflow
 from services.orchestrator.driver import Driver
 from services.orchestrator.jobs import Job
-from services.orchestrator.outbox import PostgresOutbox
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.outbox import PostgresOutbox
+from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.store import Store
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig

@@ -14,10 +14,10 @@ import pytest
 from moneyprinter.errors import InvalidArgument, Unavailable
 from services.orchestrator import deliveries
 from services.orchestrator.deliveries import Answer, Claimed, Courier
-from services.orchestrator.endpoints import PostgresEndpoints
-from services.orchestrator.positions import PostgresPositions
-from services.orchestrator.postgres import PostgresStore
-from services.orchestrator.posts import PostgresPosts
+from services.orchestrator.postgres.endpoints import PostgresEndpoints
+from services.orchestrator.postgres.positions import PostgresPositions
+from services.orchestrator.postgres.posts import PostgresPosts
+from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.webhooks import Delivery, Try, Webhook
 from services.runtime import db
 from services.runtime.db import Pool

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.ended import PostgresPast
 from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, pace
 from services.orchestrator.jobs import Job, Tally
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.ended import PostgresPast
+from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.samples import RESULT, job

@@ -17,8 +17,8 @@ from services.orchestrator import feed as feeding
 from services.orchestrator.driver import Journal
 from services.orchestrator.feed import Arrived, Feed, Placed
 from services.orchestrator.jobs import STAGES, Failure, Job, News, Tally
-from services.orchestrator.positions import PostgresPositions
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.positions import PostgresPositions
+from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.server import cancel

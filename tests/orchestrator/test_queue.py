@@ -16,10 +16,10 @@ from nats.aio.client import Client
 from moneyprinter.errors import InvalidArgument, Unavailable
 from services.orchestrator import jetstream, leftovers, workflow
 from services.orchestrator.driver import Driver
-from services.orchestrator.ended import PostgresLeftovers
 from services.orchestrator.jobs import Failure, Job
-from services.orchestrator.outbox import PostgresOutbox
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.outbox import PostgresOutbox
+from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig
 from services.runtime.db import Pool

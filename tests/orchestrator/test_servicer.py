@@ -19,7 +19,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
 from services.orchestrator.jobs import Failure
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
 from tests.mesh import Mesh

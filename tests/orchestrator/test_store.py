@@ -13,7 +13,7 @@ import pytest
 from moneyprinter.errors import Conflict
 from services.orchestrator.jobs import Asset, Failure, Picture, SourceClip, Tally
 from services.orchestrator.once import RequestKey
-from services.orchestrator.postgres import PostgresStore
+from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.store import Held, JobFilter, Store, Superseded
 from services.runtime import db
 from tests.databases import Databases

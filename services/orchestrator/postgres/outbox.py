@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from services.orchestrator.events import Event
 from services.orchestrator.jobs import Job
-from services.orchestrator.rows import Transaction
+from services.orchestrator.postgres.rows import Transaction
 from services.orchestrator.store import JOBS_SUBJECT
 from services.runtime.db import Pool
 from services.runtime.events import encode

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from services.orchestrator import once, rows
+from services.orchestrator import once
 from services.orchestrator.estimates import Lately, PastJob
 from services.orchestrator.jobs import Job
 from services.orchestrator.once import RequestKey
-from services.orchestrator.rows import Transaction
+from services.orchestrator.postgres import rows
+from services.orchestrator.postgres.rows import Transaction
 from services.runtime.db import Pool
 
 # So many jobs say how long the next ones take.

@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from services.orchestrator.deliveries import Claimed
-from services.orchestrator.rows import Transaction, to_json
+from services.orchestrator.postgres.rows import Transaction, to_json
 from services.orchestrator.webhooks import OLD_SECRET, Try
 from services.runtime.db import Pool
 

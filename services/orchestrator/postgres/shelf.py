@@ -1,4 +1,4 @@
-"""Kept: what PostgreSQL knows of the settings and uploads of accounts, and what has been kept for long enough."""
+"""Shelf: what PostgreSQL knows of the settings and uploads of accounts, and what has been kept for long enough."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from moneyprinter.errors import FailedPrecondition, NotFound
-from services.orchestrator import rows
 from services.orchestrator.jobs import Asset
 from services.orchestrator.library import Remove, Settings
-from services.orchestrator.rows import Transaction
+from services.orchestrator.postgres import rows
+from services.orchestrator.postgres.rows import Transaction
 from services.runtime.db import Pool
 
 # Removing the bytes of an upload waits for the store of files as well; nobody waits for it.

@@ -1,4 +1,4 @@
-"""PostgreSQL: where jobs are kept. Every change of state is written together with the message that tells of it."""
+"""Store: where jobs are kept. Every change of state is written together with the message that tells of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.orchestrator import attempts, events, rows
-from services.orchestrator.ended import known
+from services.orchestrator import events
 from services.orchestrator.jobs import (
     PRIORITIES,
     Asset,
@@ -27,8 +26,10 @@ from services.orchestrator.jobs import (
     stopped,
 )
 from services.orchestrator.once import RequestKey
-from services.orchestrator.outbox import publish_events, queue
-from services.orchestrator.rows import Transaction, from_json, to_json
+from services.orchestrator.postgres import attempts, rows
+from services.orchestrator.postgres.ended import known
+from services.orchestrator.postgres.outbox import publish_events, queue
+from services.orchestrator.postgres.rows import Transaction, from_json, to_json
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from services.orchestrator.deadletters import Attempt, DeadLetter
 from services.orchestrator.jobs import Failure, Job
-from services.orchestrator.rows import Transaction, from_json, to_json
+from services.orchestrator.postgres.rows import Transaction, from_json, to_json
 from services.runtime.db import Pool
 
 

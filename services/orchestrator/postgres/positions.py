@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from services.orchestrator.feed import Arrived, Placed
-from services.orchestrator.rows import Transaction
+from services.orchestrator.postgres.rows import Transaction
 from services.orchestrator.webhooks import GIVE_UP
 from services.runtime.db import Pool
 

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from moneyprinter.errors import Conflict, ResourceExhausted
 from services.orchestrator.pages import Place
-from services.orchestrator.rows import Transaction, from_json
+from services.orchestrator.postgres.rows import Transaction, from_json
 from services.orchestrator.webhooks import GIVE_UP, Delivery, Try, Webhook
 from services.runtime.db import Pool
 
