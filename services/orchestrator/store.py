@@ -68,7 +68,8 @@ class Store(Protocol):
     async def take(self, lease: timedelta) -> Job | None:
         """Take the next job up under a new attempt; None when there is none that has not ended.
 
-        The next is one of the highest priority, of the user of whom the fewest are worked on, the oldest first. Raises
+        The next is one of the highest priority, of the user of whom the fewest are worked on; of several such users, of
+        the one whose last turn is longest ago; the oldest first. Raises
         Held when instances gave a sign of life for all of them within `lease`. The first attempt also records that
         `video.processing.started` is to be published.
         """

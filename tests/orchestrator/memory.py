@@ -24,6 +24,7 @@ class MemoryStore:
         self._facts: set[tuple[str, str, str]] = set()
         self._jobs: dict[str, Job] = {}
         self._heartbeats: dict[str, datetime] = {}
+        self._turns: dict[str, datetime] = {}
         self._steps: dict[tuple[str, str], Any] = {}
         self._assets: dict[str, Asset] = {}
         self._keys: dict[tuple[str, str], tuple[Job, str]] = {}
@@ -64,13 +65,15 @@ class MemoryStore:
                 raise Held
             return None
 
-        def place(job: Job) -> tuple[int, int, datetime, str]:
+        def place(job: Job) -> tuple[int, int, datetime, datetime, str]:
             running = sum(other.user_id == job.user_id for other in held)
-            return -PRIORITIES.index(job.priority), running, job.create_time, job.id
+            last_time = self._turns.get(job.user_id, datetime.min.replace(tzinfo=UTC))
+            return -PRIORITIES.index(job.priority), running, last_time, job.create_time, job.id
 
         job = min(waiting, key=place)
         job_id = job.id
         self._jobs[job_id] = taken = replace(job, attempt=job.attempt + 1)
+        self._turns[job.user_id] = datetime.now(UTC)
         self._heartbeats[job_id] = datetime.now(UTC)
         if taken.attempt == taken.base_attempt + 1:
             self._publish(taken, events.started(taken, datetime.now(UTC)))

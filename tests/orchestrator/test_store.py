@@ -149,6 +149,19 @@ async def test_users_take_turns_within_a_priority(store: Store) -> None:
         await store.take(LEASE)
 
 
+async def test_users_take_turns_however_many_wait(store: Store) -> None:
+    for user in ("a", "b", "c"):
+        for _ in range(3):
+            await store.create(job(f"user_{user}"))
+    turns = []
+    for _ in range(9):
+        taken = await store.take(LEASE)
+        assert taken is not None
+        turns.append(taken.user_id[-1])
+        await store.complete(taken, RESULT, taken.stages, Tally())
+    assert turns == ["a", "b", "c"] * 3, "nobody waits until all the jobs of another one are done"
+
+
 async def test_instances_that_take_at_once_take_different_jobs(store: Store) -> None:
     made = [job(f"user_{number}") for number in range(6)]
     for each in made:

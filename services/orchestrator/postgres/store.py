@@ -77,10 +77,15 @@ _TAKE = """
     ), running AS (
         SELECT user_id, count(*) AS jobs FROM jobs
         WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s GROUP BY user_id
+    ), served AS (
+        SELECT user_id, (SELECT max(start_time) FROM jobs WHERE jobs.user_id = owners.user_id) AS last_time
+        FROM (SELECT DISTINCT user_id FROM waiting) AS owners
     ), next AS (
-        SELECT jobs.id FROM waiting JOIN jobs USING (id) LEFT JOIN running ON running.user_id = waiting.user_id
+        SELECT jobs.id FROM waiting JOIN jobs USING (id) JOIN served ON served.user_id = waiting.user_id
+        LEFT JOIN running ON running.user_id = waiting.user_id
         WHERE jobs.status = 'processing' AND (jobs.attempt = jobs.base_attempt OR jobs.heartbeat_time < %(held_since)s)
-        ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), waiting.create_time, waiting.id
+        ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), served.last_time NULLS FIRST,
+            waiting.create_time, waiting.id
         LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
     ), taken AS (
         UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %(now)s, start_time = coalesce(start_time, %(now)s)
