@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -28,12 +28,21 @@ class PastJob:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A user's jobs that nobody has begun."""
+
+    jobs: int = 0
+    work_seconds: float = 0.0
+    """What is expected of all of them."""
+
+
+@dataclass(frozen=True)
 class Lately:
     """How it went lately, and what is going on."""
 
     past: Sequence[PastJob] = ()
-    waiting_seconds: float = 0.0
-    """What is expected of all jobs that nobody has begun."""
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    """By the ids of their users."""
     running: int = 0
     """How many jobs are worked on."""
 
@@ -46,26 +55,34 @@ class Past(Protocol):
 
 
 class Estimates:
-    """Says how long jobs will take. `expected` is what they take on a machine that nobody has measured yet."""
+    """Says how long jobs will take, which users take turns to have done."""
 
     def __init__(self, past: Past, clock: Callable[[], float] = time.monotonic) -> None:
         self._past = past
         self._clock = clock
         self._lately = Lately()
         self._read_at = -math.inf
-        # What was created here since then.
-        self._added_seconds = 0.0
+        # With what was created here since then.
+        self._waiting: dict[str, Waiting] = {}
+        self._at_once = 1
 
-    async def duration(self, work_seconds: float, quality: str) -> timedelta:
-        """How long a job that is created now will take, until it has ended. Raises Unavailable."""
+    async def duration(self, user_id: str, work_seconds: float, quality: str) -> timedelta:
+        """How long a job that a user creates now will take, until it has ended. Raises Unavailable."""
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._lately = await self._past.lately()
             self._read_at = self._clock()
-            self._added_seconds = 0.0
-        lately = self._lately
-        before = (lately.waiting_seconds + self._added_seconds) / max(1, lately.running)
-        self._added_seconds += work_seconds
-        return timedelta(seconds=(before + work_seconds) * pace(lately.past, work_seconds, quality))
+            self._waiting = dict(self._lately.waiting)
+            # Only while jobs wait are there as many running as there can be.
+            self._at_once = max(1, self._lately.running, 0 if self._waiting else self._at_once)
+        mine = self._waiting.get(user_id, Waiting())
+        before = mine.work_seconds + sum(
+            theirs.work_seconds * min(1.0, (mine.jobs + 1) / theirs.jobs)
+            for other, theirs in self._waiting.items()
+            if other != user_id
+        )
+        self._waiting[user_id] = Waiting(mine.jobs + 1, mine.work_seconds + work_seconds)
+        seconds = (before / self._at_once + work_seconds) * pace(self._lately.past, work_seconds, quality)
+        return timedelta(seconds=seconds)
 
 
 def pace(past: Sequence[PastJob], work_seconds: float, quality: str) -> float:

@@ -176,8 +176,9 @@ async def many(folder: Path, times: int) -> str:
         p95 = sorted(times_of_answers)[int(len(times_of_answers) * 0.95)]
         completed = states.count("completed")
         figures = (
-            f"{completed}/{times} completed in {took:.0f} s; status p95 {p95 * 1000:.0f} ms; progress of users when half"
-            f" was done: {min(shares or [0]):.0f} to {max(shares or [0]):.0f} %; {await _estimates(here, [*owners])}"
+            f"{completed}/{times} completed in {took:.0f} s; status p95 {p95 * 1000:.0f} ms; progress of users when"
+            f" half was done: {min(shares or [0]):.0f} to {max(shares or [0]):.0f} %;"
+            f" {await _estimates(here, [*owners])}"
         )
         assert completed >= 0.99 * times, figures
         assert p95 <= 0.2, figures

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, pace
+from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
 from services.orchestrator.jobs import Job, Tally
 from services.orchestrator.postgres.ended import PostgresPast
 from services.orchestrator.postgres.store import PostgresStore
@@ -32,14 +32,14 @@ class Told:
 
 
 async def test_without_a_past_a_job_takes_what_is_expected() -> None:
-    assert await Estimates(Told(Lately())).duration(30.0, "standard") == timedelta(seconds=30)
+    assert await Estimates(Told(Lately())).duration("user_1", 30.0, "standard") == timedelta(seconds=30)
 
 
 async def test_what_jobs_took_says_what_the_next_takes() -> None:
     past = [PastJob("standard", 30.0, 15.0)] * 5 + [PastJob("high", 30.0, 90.0)] * 5
     estimates = Estimates(Told(Lately(past)))
-    assert await estimates.duration(20.0, "standard") == timedelta(seconds=10)
-    assert await Estimates(Told(Lately(past))).duration(20.0, "high") == timedelta(seconds=60)
+    assert await estimates.duration("user_1", 20.0, "standard") == timedelta(seconds=10)
+    assert await Estimates(Told(Lately(past))).duration("user_1", 20.0, "high") == timedelta(seconds=60)
 
 
 def test_the_jobs_most_like_it_count() -> None:
@@ -54,9 +54,15 @@ def test_one_that_was_slow_does_not_count() -> None:
 
 
 async def test_what_waits_comes_first() -> None:
-    estimates = Estimates(Told(Lately([PastJob("draft", 10.0, 5.0)], waiting_seconds=120.0, running=2)))
-    assert await estimates.duration(20.0, "draft") == timedelta(seconds=(60 + 20) / 2)
-    assert await estimates.duration(20.0, "draft") == timedelta(seconds=(70 + 20) / 2), "the one before, too"
+    waiting = {"user_1": Waiting(2, 40.0), "user_2": Waiting(2, 20.0), "user_3": Waiting(6, 60.0)}
+    estimates = Estimates(Told(Lately([PastJob("draft", 10.0, 5.0)], waiting, running=2)))
+    # It is the third of its user: three of each come first, where there are so many.
+    first = (40 + 20 + 60 * 3 / 6) / 2 + 20
+    assert await estimates.duration("user_1", 20.0, "draft") == timedelta(seconds=first / 2)
+    after = (60 + 20 + 60 * 4 / 6) / 2 + 20
+    assert await estimates.duration("user_1", 20.0, "draft") == timedelta(seconds=after / 2), "the one before, too"
+    other = (80 * 1 / 4 + 20 * 1 / 2 + 60 * 1 / 6) / 2 + 20
+    assert await estimates.duration("user_4", 20.0, "draft") == timedelta(seconds=other / 2)
 
 
 async def test_the_past_is_read_now_and_then() -> None:
@@ -64,16 +70,16 @@ async def test_the_past_is_read_now_and_then() -> None:
     past = Told(Lately([PastJob("draft", 10.0, 20.0)]))
     estimates = Estimates(past, lambda: now[0])
     for _ in range(3):
-        await estimates.duration(10.0, "draft")
+        await estimates.duration("user_1", 10.0, "draft")
     assert past.asked == 1
     past.answer = Unavailable("away", reason="SERVICE_UNAVAILABLE")
     now[0] = 2 * FRESH_SECONDS
     for _ in range(2):
         # Whoever cannot read the past cannot record the job either, and says so at once.
         with pytest.raises(Unavailable):
-            await estimates.duration(10.0, "draft")
+            await estimates.duration("user_1", 10.0, "draft")
     past.answer = Lately([PastJob("draft", 10.0, 40.0)])
-    assert await estimates.duration(10.0, "draft") == timedelta(seconds=40)
+    assert await estimates.duration("user_1", 10.0, "draft") == timedelta(seconds=40)
 
 
 @pytest.mark.parametrize("running", [0, 1])
@@ -92,7 +98,8 @@ async def test_the_database_knows_the_past(postgres: Databases, running: int) ->
         if running:
             await store.take(timedelta(seconds=10))
         lately = await PostgresPast(pool).lately()
-    assert lately == Lately([PastJob("draft", 40.0, 30.0)], 15.0 * (2 - running), running)
+    left = Waiting(2 - running, 15.0 * (2 - running))
+    assert lately == Lately([PastJob("draft", 40.0, 30.0)], {"user_1": left}, running)
 
 
 def _job(work_seconds: float) -> Job:

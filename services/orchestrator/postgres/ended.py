@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from services.orchestrator import once
-from services.orchestrator.estimates import Lately, PastJob
+from services.orchestrator.estimates import Lately, PastJob, Waiting
 from services.orchestrator.jobs import Job
 from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import rows
@@ -66,11 +66,15 @@ class PostgresPast:
             )
             past = [PastJob(row["quality"], row["work_seconds"], row["took"]) for row in await cursor.fetchall()]
             cursor = await connection.execute(
-                "SELECT coalesce(sum(work_seconds) FILTER (WHERE attempt = base_attempt), 0) AS waiting,"
-                " count(*) FILTER (WHERE attempt > base_attempt) AS running FROM jobs WHERE status = 'processing'"
+                "SELECT user_id, count(*) AS jobs, sum(work_seconds) AS work_seconds FROM jobs"
+                " WHERE status = 'processing' AND attempt = base_attempt GROUP BY user_id"
+            )
+            waiting = {row["user_id"]: Waiting(row["jobs"], row["work_seconds"]) for row in await cursor.fetchall()}
+            cursor = await connection.execute(
+                "SELECT count(*) AS running FROM jobs WHERE status = 'processing' AND attempt > base_attempt"
             )
             (now,) = await cursor.fetchall()
-        return Lately(past, now["waiting"], now["running"])
+        return Lately(past, waiting, now["running"])
 
 
 async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey) -> Job | None:
