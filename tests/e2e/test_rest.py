@@ -133,6 +133,23 @@ def _check_picture(file: Path, seconds: float) -> None:
     assert shown[-1] == 0, "no caption after the last word"
 
 
+async def test_a_browser_watches_a_video_until_it_has_ended(platform: RunningPlatform, clip: Path) -> None:
+    upload = await platform.http.post("/v1/assets?filename=clip.mp4", content=clip.read_bytes())
+    clips = [{"asset_id": upload.json()["asset_id"]}]
+    created = await platform.http.post("/v1/videos", json={**SMALL, "title": "Watched", "clips": clips})
+    path = f"/v1/videos/{created.json()['job_id']}/watch"
+    async with asyncio.timeout(120), platform.http.stream("GET", path) as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
+        lines = [line async for line in answer.aiter_lines() if line]
+    told = [json.loads(line.removeprefix("data: "))["status"] for line in lines]
+    assert told[-1]["status"] == "completed", "the stream ends with the job"
+    progress = [status["progress"] for status in told]
+    assert progress == sorted(progress)
+    assert len(set(progress)) > 2, "it is told on the way, too"
+    missing = await platform.http.get("/v1/videos/vid_none/watch")
+    assert (missing.status_code, missing.json()["details"][0]["reason"]) == (404, "VIDEO_NOT_FOUND")
+
+
 async def test_a_refresh_token_that_comes_again_ends_its_session(platform: RunningPlatform) -> None:
     account = json.loads((platform.data / "first-account").read_text())
     async with httpx.AsyncClient(base_url=platform.url) as client:

@@ -135,7 +135,7 @@ class VideoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchVideo(self, request, context):
-        """Says how far a job is now and at every change, until it has ended.
+        """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class VideoServiceStub:
     GetVideoStatus: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoStatusRequest, _video_service_pb2.GetVideoStatusResponse]
     """Says how far a job is."""
     WatchVideo: _grpc.UnaryStreamMultiCallable[_video_service_pb2.WatchVideoRequest, _video_service_pb2.WatchVideoResponse]
-    """Says how far a job is now and at every change, until it has ended."""
+    """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events."""
     GetVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]
     """Describes one video."""
     ListVideos: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ListVideosRequest, _video_service_pb2.ListVideosResponse]
@@ -97,7 +97,7 @@ class VideoServiceAsyncStub(VideoServiceStub):
     GetVideoStatus: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoStatusRequest, _video_service_pb2.GetVideoStatusResponse]  # type: ignore[assignment]
     """Says how far a job is."""
     WatchVideo: _aio.UnaryStreamMultiCallable[_video_service_pb2.WatchVideoRequest, _video_service_pb2.WatchVideoResponse]  # type: ignore[assignment]
-    """Says how far a job is now and at every change, until it has ended."""
+    """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events."""
     GetVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]  # type: ignore[assignment]
     """Describes one video."""
     ListVideos: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ListVideosRequest, _video_service_pb2.ListVideosResponse]  # type: ignore[assignment]
@@ -168,7 +168,7 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_service_pb2.WatchVideoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_video_service_pb2.WatchVideoResponse], _abc.AsyncIterator[_video_service_pb2.WatchVideoResponse]]:
-        """Says how far a job is now and at every change, until it has ended."""
+        """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events."""
 
     @_abc_1.abstractmethod
     def GetVideo(
