@@ -226,6 +226,8 @@ class Videos:
 
     async def watch(self, user_id: str, job_id: str, stopping: asyncio.Event) -> AsyncIterator[Job]:
         """A video now and at every change, until it has ended."""
+        # Only an id of ours may name what is listened to: what people send may mean anything there, such as every job.
+        await self.find(user_id, job_id)
         changed = asyncio.Event()
         stop_listening = await self.changes.listen(job_id, changed)
         try:

@@ -112,6 +112,10 @@ CASES = [
         wrong(f"an id too long: {called}", called, {"job_id": "x" * 65}, "job_id")
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH)
     ),
+    *(
+        Case(f"an id that means every job: {job_id}", WATCH, {"job_id": job_id}, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
+        for job_id in (">", "*", "a b", ">\u0093")
+    ),
     wrong("an unknown file", DOWNLOAD, {**NONE, "name": "Passwd"}, "name"),
     Case("the videos", LIST, {"page_size": 1}, 200, "OK"),
     wrong("a page too large", LIST, {"page_size": 101}, "page_size"),
