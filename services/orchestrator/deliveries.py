@@ -20,6 +20,7 @@ import structlog
 
 from moneyprinter.errors import Error, InvalidArgument, Unavailable
 from services.orchestrator.breaker import Breaker
+from services.orchestrator.waking import woken
 from services.orchestrator.webhooks import Try
 
 AT_ONCE = 16
@@ -163,14 +164,8 @@ class Courier:
         seconds = IDLE_SECONDS
         if next_due is not None:
             seconds = min(seconds, max(0.05, (next_due - self._now()).total_seconds()))
-        waiting = [asyncio.create_task(due.wait())]
-        if self._running:
-            waiting.append(asyncio.create_task(self._free.wait()))
-        try:
-            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
+        # It is set when a post that is under way ends, and only then.
+        await woken(due, self._free, seconds=seconds)
 
     async def deliver(self, post: Claimed) -> None:
         """Post one, and note what came of it."""

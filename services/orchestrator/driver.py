@@ -15,6 +15,7 @@ import structlog
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
 from services.orchestrator.jobs import Failure, Job, News, Result, Tally
 from services.orchestrator.store import Away, Store, Superseded
+from services.orchestrator.waking import woken
 
 T = TypeVar("T")
 
@@ -115,9 +116,7 @@ class Journal:
             self._dirty.clear()
             with suppress(Unavailable):
                 await self._write()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BETWEEN_WRITES_SECONDS):
-                    await self._closed.wait()
+            await woken(self._closed, seconds=BETWEEN_WRITES_SECONDS)
 
     def close(self) -> None:
         """Let `keep` end, after the write that is under way: to cut a statement off costs more than to wait for it."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import structlog
 
 from moneyprinter.errors import Unavailable
+from services.orchestrator.waking import woken
 
 KEEP = timedelta(days=7)
 """How long events are kept."""
@@ -115,7 +116,7 @@ class Feed:
                 if self._now() - shown_at > LONGEST_SILENCE:
                     yield None
                     shown_at = self._now()
-                await _first(came, stopping)
+                await woken(came, stopping, seconds=IDLE_SECONDS)
         finally:
             self._waiting[user_id].discard(came)
             if not self._waiting[user_id]:
@@ -146,9 +147,7 @@ async def place(positions: Positions, written: asyncio.Event, tell: Callable[[Ar
             continue
         # What comes within a moment gets its positions together.
         await asyncio.sleep(BETWEEN_SECONDS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_SECONDS):
-                await written.wait()
+        await woken(written, seconds=IDLE_SECONDS)
 
 
 async def sweep(positions: Positions) -> None:
@@ -158,13 +157,3 @@ async def sweep(positions: Positions) -> None:
             while await positions.sweep(KEEP):
                 pass
         await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of some events is set, but not longer than what another instance tells may be lost."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

@@ -24,6 +24,7 @@ from nats.js.errors import APIError
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator.store import JOBS_SUBJECT, Away, Held, Store, Superseded
+from services.orchestrator.waking import woken
 from services.runtime.events import until_subscribed
 
 JOBS = "JOBS"
@@ -177,9 +178,7 @@ async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event
         # What comes within a moment is published together.
         await asyncio.sleep(BETWEEN_SECONDS)
         # What another instance wrote and could not publish is found without being told of.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_SECONDS):
-                await written.wait()
+        await woken(written, seconds=IDLE_SECONDS)
 
 
 async def reconcile(store: Store, stream: JetStreamContext, *, lease_seconds: float, pause_seconds: float) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
 from moneyprinter.errors import Error
 from services.orchestrator.jobs import Job
+from services.orchestrator.waking import woken
 
 LOOK_SECONDS = 5.0
 
@@ -48,6 +48,4 @@ async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> 
                 pass
         except Error as failure:
             log.warning("files wait to be removed", reason=failure.reason)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await left.wait()
+        await woken(left, seconds=LOOK_SECONDS)

@@ -24,6 +24,7 @@ from services.orchestrator.jobs import (
 from services.orchestrator.preview import Part
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import ALL_JOBS, JobFilter, Store
+from services.orchestrator.waking import woken
 
 # A watcher looks by itself this often, should it not be told.
 LOOK_SECONDS = 2.0
@@ -243,7 +244,7 @@ class Videos:
                     return
                 if stopping.is_set():
                     raise Unavailable("the service restarts; watch again", reason="SERVICE_UNAVAILABLE")
-                await _first(changed, stopping)
+                await woken(changed, stopping, seconds=LOOK_SECONDS)
         finally:
             await stop_listening()
 
@@ -349,13 +350,3 @@ def _playlist(text: str) -> Preview:
         yield text.encode()
 
     return Preview(preview.PLAYLIST, len(text.encode()), once())
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of some events is set, but not longer than a look takes."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
