@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from moneyprinter.errors import Conflict, ResourceExhausted
 from services.orchestrator.pages import Place
-from services.orchestrator.postgres.rows import Transaction, from_json
+from services.orchestrator.postgres.rows import Transaction, fetched, from_json
 from services.orchestrator.webhooks import GIVE_UP, Delivery, Try, Webhook
 from services.runtime.db import Pool
 
@@ -52,7 +52,8 @@ class PostgresEndpoints:
 
     async def page(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
         create_time, webhook_id = after or (None, None)
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             "SELECT * FROM webhooks WHERE user_id = %s"
             " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
             " ORDER BY create_time DESC, id DESC LIMIT %s",
@@ -61,20 +62,25 @@ class PostgresEndpoints:
         return [_webhook(row) for row in found]
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook | None:
-        found = await self._rows("SELECT * FROM webhooks WHERE user_id = %s AND id = %s", (user_id, webhook_id))
+        found = await fetched(
+            self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND id = %s", (user_id, webhook_id)
+        )
         return _webhook(found[0]) if found else None
 
     async def for_jobs(self, user_id: str) -> Webhook | None:
-        found = await self._rows("SELECT * FROM webhooks WHERE user_id = %s AND url = ''", (user_id,))
+        found = await fetched(self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND url = ''", (user_id,))
         return _webhook(found[0]) if found else None
 
     async def remove(self, user_id: str, webhook_id: str) -> bool:
         return bool(
-            await self._rows("DELETE FROM webhooks WHERE user_id = %s AND id = %s RETURNING id", (user_id, webhook_id))
+            await fetched(
+                self._pool, "DELETE FROM webhooks WHERE user_id = %s AND id = %s RETURNING id", (user_id, webhook_id)
+            )
         )
 
     async def rotate(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             "UPDATE webhooks SET secret_version = secret_version + 1, rotate_time = %s, disable_time = NULL"
             " WHERE user_id = %s AND id = %s RETURNING *",
             (now, user_id, webhook_id),
@@ -85,7 +91,8 @@ class PostgresEndpoints:
         self, user_id: str, size: int, after: Place | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
         create_time, delivery_id = after or (None, None)
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             f"{_DELIVERIES} WHERE deliveries.user_id = %s AND (%s = '' OR webhook_id = %s)"
             " AND (%s = '' OR status = %s)"
             " AND (%s::timestamptz IS NULL OR (deliveries.create_time, deliveries.id) < (%s::timestamptz, %s))"
@@ -95,23 +102,20 @@ class PostgresEndpoints:
         return [_delivery(row) for row in found]
 
     async def delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
-        found = await self._rows(
-            f"{_DELIVERIES} WHERE deliveries.user_id = %s AND deliveries.id = %s", (user_id, delivery_id)
+        found = await fetched(
+            self._pool, f"{_DELIVERIES} WHERE deliveries.user_id = %s AND deliveries.id = %s", (user_id, delivery_id)
         )
         return _delivery(found[0]) if found else None
 
     async def replay(self, user_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-        await self._rows(
+        await fetched(
+            self._pool,
             # Under a new claim, so that whoever posts it just now does not end it.
             "UPDATE deliveries SET status = 'pending', claim = claim + 1, due_time = %s, give_up_time = %s"
             " WHERE user_id = %s AND id = %s RETURNING id",
             (now, now + GIVE_UP, user_id, delivery_id),
         )
         return await self.delivery(user_id, delivery_id)
-
-    async def _rows(self, query: str, parameters: tuple[object, ...]) -> list[DictRow]:
-        async with Transaction(self._pool, single=True) as connection:
-            return await (await connection.execute(query, parameters)).fetchall()
 
 
 def _webhook(row: DictRow) -> Webhook:

@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
-from psycopg.rows import DictRow
-
 from services.orchestrator.feed import Arrived, Placed
-from services.orchestrator.postgres.rows import Transaction
+from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.webhooks import GIVE_UP
 from services.runtime.db import Pool
 
@@ -50,7 +48,7 @@ class PostgresPositions:
         self._pool = pool
 
     async def place(self) -> Arrived | None:
-        if not await self._rows("SELECT 1 FROM outbox WHERE position IS NULL AND user_id IS NOT NULL LIMIT 1", ()):
+        if not await fetched(self._pool, "SELECT 1 FROM outbox WHERE position IS NULL AND user_id IS NOT NULL LIMIT 1"):
             return None
         async with Transaction(self._pool, PLACE_SECONDS) as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('orchestrator feed'))")
@@ -61,7 +59,8 @@ class PostgresPositions:
         return Arrived([row["user_id"] for row in found], deliveries=found[0]["posted"] > 0)
 
     async def after(self, user_id: str, position: int, size: int) -> Sequence[Placed]:
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             "SELECT position, message_id, sequence, payload FROM outbox"
             " WHERE user_id = %s AND position > %s ORDER BY position LIMIT %s",
             (user_id, position, size),
@@ -71,15 +70,18 @@ class PostgresPositions:
         ]
 
     async def newest(self, user_id: str) -> int:
-        found = await self._rows("SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
+        found = await fetched(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
         return found[0]["newest"] or 0
 
     async def consumer(self, user_id: str, name: str) -> int:
-        found = await self._rows("SELECT position FROM consumers WHERE user_id = %s AND name = %s", (user_id, name))
+        found = await fetched(
+            self._pool, "SELECT position FROM consumers WHERE user_id = %s AND name = %s", (user_id, name)
+        )
         return found[0]["position"] if found else 0
 
     async def acknowledge(self, user_id: str, name: str, position: int) -> int:
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             "INSERT INTO consumers AS known (user_id, name, position, update_time) VALUES (%s, %s, %s, now())"
             " ON CONFLICT (user_id, name) DO UPDATE SET position = greatest(known.position, excluded.position),"
             " update_time = excluded.update_time RETURNING position",
@@ -99,7 +101,3 @@ class PostgresPositions:
             swept = cursor.rowcount
             await connection.execute("DELETE FROM consumers WHERE update_time < now() - %s", (2 * keep,))
         return swept == BATCH
-
-    async def _rows(self, query: str, parameters: tuple[object, ...]) -> list[DictRow]:
-        async with Transaction(self._pool, single=True) as connection:
-            return await (await connection.execute(query, parameters)).fetchall()

@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from services.orchestrator.deliveries import Claimed
-from services.orchestrator.postgres.rows import Transaction, to_json
+from services.orchestrator.postgres.rows import Transaction, fetched, to_json
 from services.orchestrator.webhooks import OLD_SECRET, Try
 from services.runtime.db import Pool
 
@@ -76,12 +76,11 @@ class PostgresPosts:
             )
 
     async def next_due(self, busy: Sequence[str]) -> datetime | None:
-        async with Transaction(self._pool, single=True) as connection:
-            cursor = await connection.execute(
-                "SELECT min(due_time) AS due FROM deliveries WHERE status = 'pending' AND webhook_id <> ALL (%s)",
-                (list(busy),),
-            )
-            (row,) = await cursor.fetchall()
+        (row,) = await fetched(
+            self._pool,
+            "SELECT min(due_time) AS due FROM deliveries WHERE status = 'pending' AND webhook_id <> ALL (%s)",
+            (list(busy),),
+        )
         due: datetime | None = row["due"]
         return due
 

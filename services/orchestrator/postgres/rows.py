@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, Result, 
 from services.runtime.db import Pool, cut_later
 
 T = TypeVar("T")
+
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 # How long a transaction may take: whoever waits for it is told within two seconds that the database is away.
 PATIENCE_SECONDS = 1.5
@@ -112,6 +114,12 @@ class Transaction:
                 self._end.cancel()
         if isinstance(failure, psycopg.OperationalError):
             raise _away(failure) from failure
+
+
+async def fetched(pool: Pool, query: str, parameters: Parameters = ()) -> list[DictRow]:
+    """What a statement that stands alone returns."""
+    async with Transaction(pool, single=True) as connection:
+        return await (await connection.execute(query, parameters)).fetchall()
 
 
 def _away(failure: Exception) -> Unavailable:

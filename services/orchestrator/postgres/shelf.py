@@ -9,7 +9,7 @@ from moneyprinter.errors import FailedPrecondition, NotFound
 from services.orchestrator.jobs import Asset
 from services.orchestrator.library import Remove, Settings
 from services.orchestrator.postgres import rows
-from services.orchestrator.postgres.rows import Transaction
+from services.orchestrator.postgres.rows import Transaction, fetched
 from services.runtime.db import Pool
 
 # Removing the bytes of an upload waits for the store of files as well; nobody waits for it.
@@ -55,10 +55,8 @@ class PostgresShelf:
         self._now = now
 
     async def settings(self, user_id: str) -> Settings:
-        async with Transaction(self._pool, single=True) as connection:
-            cursor = await connection.execute("SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
-            row = await cursor.fetchone()
-        return Settings(row["retention_days"] if row else self._default_days)
+        found = await fetched(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
+        return Settings(found[0]["retention_days"] if found else self._default_days)
 
     async def choose(self, user_id: str, settings: Settings) -> None:
         async with Transaction(self._pool, single=True) as connection:
@@ -70,14 +68,14 @@ class PostgresShelf:
 
     async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:
         create_time, asset_id = after or (None, None)
-        async with Transaction(self._pool, single=True) as connection:
-            cursor = await connection.execute(
-                "SELECT * FROM assets WHERE user_id = %s"
-                " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
-                " ORDER BY create_time DESC, id DESC LIMIT %s",
-                (user_id, create_time, create_time, asset_id, size),
-            )
-            return [rows.asset(row) for row in await cursor.fetchall()]
+        found = await fetched(
+            self._pool,
+            "SELECT * FROM assets WHERE user_id = %s"
+            " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
+            " ORDER BY create_time DESC, id DESC LIMIT %s",
+            (user_id, create_time, create_time, asset_id, size),
+        )
+        return [rows.asset(row) for row in found]
 
     async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:
         async with Transaction(self._pool, REMOVE_SECONDS) as connection:

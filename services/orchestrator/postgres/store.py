@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import attempts, rows
 from services.orchestrator.postgres.ended import known
 from services.orchestrator.postgres.outbox import publish_events, queue
-from services.orchestrator.postgres.rows import Transaction, from_json, to_json
+from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 
@@ -144,7 +144,7 @@ class PostgresStore:
         return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
-        found = await self._rows(_OWNED, (job_id, user_id))
+        found = await fetched(self._pool, _OWNED, (job_id, user_id))
         return rows.job(found[0]) if found else None
 
     async def page(
@@ -152,7 +152,7 @@ class PostgresStore:
     ) -> list[Job]:
         create_time, job_id = after or (None, None)
         places = {"user_id": user_id, "size": size, "after": create_time, "after_id": job_id, **asdict(fitting)}
-        return [rows.job(row) for row in await self._rows(_PAGE, places)]
+        return [rows.job(row) for row in await fetched(self._pool, _PAGE, places)]
 
     async def take(self, lease: timedelta) -> Job | None:
         now = self._now()
@@ -205,15 +205,15 @@ class PostgresStore:
         self._committed()
 
     async def step_names(self, job: Job) -> Collection[str]:
-        return {row["name"] for row in await self._rows("SELECT name FROM steps WHERE job_id = %s", (job.id,))}
+        return {row["name"] for row in await fetched(self._pool, "SELECT name FROM steps WHERE job_id = %s", (job.id,))}
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
-        found = await self._rows("SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
+        found = await fetched(self._pool, "SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
         return from_json(kind, found[0]["result"]) if found else None
 
     async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
-        found = await self._rows(
-            "SELECT name, result FROM steps WHERE job_id = %s AND starts_with(name, %s)", (job_id, prefix)
+        found = await fetched(
+            self._pool, "SELECT name, result FROM steps WHERE job_id = %s AND starts_with(name, %s)", (job_id, prefix)
         )
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
@@ -320,7 +320,7 @@ class PostgresStore:
         return rows.job(row)
 
     async def active_jobs(self) -> int:
-        found = await self._rows("SELECT count(*) AS active FROM jobs WHERE status = 'processing'", ())
+        found = await fetched(self._pool, "SELECT count(*) AS active FROM jobs WHERE status = 'processing'")
         return int(found[0]["active"])
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
@@ -354,7 +354,8 @@ class PostgresStore:
             )
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
-        found = await self._rows(
+        found = await fetched(
+            self._pool,
             "SELECT * FROM assets WHERE user_id = %s AND id = ANY(%s)",
             (user_id, list(ids)),
         )
@@ -363,10 +364,6 @@ class PostgresStore:
     async def _fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
         async with Transaction(self._pool, single=True) as connection:
             await _fenced(connection, job, update, parameters)
-
-    async def _rows(self, query: str, parameters: tuple[Any, ...] | Mapping[str, Any]) -> list[DictRow]:
-        async with Transaction(self._pool, single=True) as connection:
-            return await (await connection.execute(query, parameters)).fetchall()
 
     def _transaction(self) -> Transaction:
         return Transaction(self._pool)
