@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -27,50 +27,39 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, of: str) -> Event:
+    """An event in the envelope that all have."""
+    message = make(event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=timestamp(now), payload=payload)
+    return Event(kind, message, of)
+
+
 def started(job: Job, now: datetime) -> Event:
     """`video.processing.started`."""
-    kind = "video.processing.started"
     spans = [
         clip.end_seconds - (clip.start_seconds or 0.0) for clip in job.request.clips if clip.end_seconds is not None
     ]
-    message = event_pb2.VideoProcessingStarted(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingStarted.Payload(
-            clips_count=len(job.request.clips),
-            total_duration=round(sum(spans), 3),
-            quality_settings=job.request.quality,
-        ),
+    payload = event_pb2.VideoProcessingStarted.Payload(
+        clips_count=len(job.request.clips),
+        total_duration=round(sum(spans), 3),
+        quality_settings=job.request.quality,
     )
-    return Event(kind, message, of=str(job.base_attempt))
+    return _event(
+        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, of=str(job.base_attempt)
+    )
 
 
 def progress(job: Job, percent: int, now: datetime) -> Event:
     """`video.processing.progress`."""
-    kind = "video.processing.progress"
-    message = event_pb2.VideoProcessingProgress(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingProgress.Payload(progress=percent),
-    )
-    return Event(kind, message, of=str(percent))
+    payload = event_pb2.VideoProcessingProgress.Payload(progress=percent)
+    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, of=str(percent))
 
 
 def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
     """`video.processing.stage_completed`."""
-    kind = "video.processing.stage_completed"
-    message = event_pb2.VideoProcessingStageCompleted(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent),
+    payload = event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent)
+    return _event(
+        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, of=stage
     )
-    return Event(kind, message, of=stage)
 
 
 def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
@@ -80,45 +69,30 @@ def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: dat
 
 def completed(job: Job, result: Result, now: datetime) -> Event:
     """`video.processing.completed`."""
-    kind = "video.processing.completed"
-    message = event_pb2.VideoProcessingCompleted(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingCompleted.Payload(
-            output_url=f"/videos/{job.id}/file",
-            duration=round(result.seconds, 3),
-            file_size=result.files[0].object.size_bytes,
-            processing_time=round((now - job.create_time).total_seconds(), 3),
-        ),
+    payload = event_pb2.VideoProcessingCompleted.Payload(
+        output_url=f"/videos/{job.id}/file",
+        duration=round(result.seconds, 3),
+        file_size=result.files[0].object.size_bytes,
+        processing_time=round((now - job.create_time).total_seconds(), 3),
     )
-    return Event(kind, message, of=str(job.base_attempt))
+    return _event(
+        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, of=str(job.base_attempt)
+    )
 
 
 def failed(job: Job, failure: Failure, now: datetime) -> Event:
     """`video.processing.failed`."""
-    kind = "video.processing.failed"
-    message = event_pb2.VideoProcessingFailed(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingFailed.Payload(
-            stage=failure.stage, reason=failure.reason, message=failure.message
-        ),
+    payload = event_pb2.VideoProcessingFailed.Payload(
+        stage=failure.stage, reason=failure.reason, message=failure.message
     )
-    return Event(kind, message, of=str(job.base_attempt))
+    return _event(
+        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, of=str(job.base_attempt)
+    )
 
 
 def cancelled(job: Job, now: datetime) -> Event:
     """`video.processing.cancelled`."""
-    kind = "video.processing.cancelled"
-    message = event_pb2.VideoProcessingCancelled(
-        event_type=kind,
-        job_id=job.id,
-        user_id=job.user_id,
-        timestamp=timestamp(now),
-        payload=event_pb2.VideoProcessingCancelled.Payload(progress=job.progress),
+    payload = event_pb2.VideoProcessingCancelled.Payload(progress=job.progress)
+    return _event(
+        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, of=str(job.base_attempt)
     )
-    return Event(kind, message, of=str(job.base_attempt))
