@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -49,20 +50,25 @@ async def delete(data: Path, job_id: str, console: Console) -> None:
     console.print(f"{escape(job_id)} is deleted")
 
 
+async def _pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+    """The pages of a list, from the one that is asked for on."""
+    while True:
+        page = await ask(request)
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
 async def show_dead_letters(data: Path, console: Console) -> None:
     """Print what failed, all pages of it."""
     table = Table(Column("job", no_wrap=True, min_width=20), "title", "stage", "reason", "failed at")
     async with signed_in(data) as client:
-        request = pb.ListDeadLettersRequest(page_size=100)
-        while True:
-            page = await client.videos.ListDeadLetters(request)
+        async for page in _pages(client.videos.ListDeadLetters, pb.ListDeadLettersRequest(page_size=100)):
             for letter in page.dead_letters:
                 table.add_row(
                     letter.job_id, escape(letter.title), letter.stage, letter.error.reason, letter.create_time
                 )
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
     console.print(table if table.row_count else "Nothing has failed.")
 
 
@@ -82,15 +88,10 @@ async def show_uploads(data: Path, console: Console) -> None:
     """Print what was uploaded, all pages of it."""
     table = Table(Column("upload", no_wrap=True, min_width=20), "file", "size", "uploaded at")
     async with signed_in(data) as client:
-        request = library_pb.ListAssetsRequest(page_size=100)
-        while True:
-            page = await client.library.ListAssets(request)
+        async for page in _pages(client.library.ListAssets, library_pb.ListAssetsRequest(page_size=100)):
             for asset in page.assets:
                 size = f"{asset.size_bytes / 1e6:.1f} MB"
                 table.add_row(asset.asset_id, escape(asset.filename), size, asset.create_time)
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
     console.print(table if table.row_count else "Nothing is uploaded.")
 
 
