@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
 from services.orchestrator.jobs import CaptionStyle, ClipRequest, Look, OverlayRequest, Rendition, StoredObject
@@ -199,19 +198,6 @@ def parse_time(text: str) -> float | None:
         return None
     hours, minutes, seconds = text.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-
-
-def moment(text: str, field: str) -> datetime | None:
-    """The moment that RFC 3339 writes so; None of an empty text."""
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            raise ValueError(text)
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise _invalid(field, "must be a time as in 2025-01-29T10:30:00Z", "REQUEST_INVALID") from None
 
 
 def expected_seconds(title: str, text: str | None, width: int, height: int, quality: str) -> float:

@@ -18,7 +18,7 @@ from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.orchestrator import deadletters, requests
+from services.orchestrator import deadletters
 from services.orchestrator.clips import Clips, Facts
 from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
@@ -28,7 +28,7 @@ from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.store import JobFilter
 from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
-from services.runtime.contract import check
+from services.runtime.contract import check, moment
 
 
 class VideoServicer(pb_grpc.VideoServiceServicer):
@@ -70,8 +70,8 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         fitting = JobFilter(
             status=request.status,
             title=request.title,
-            from_time=requests.moment(request.from_time, "from_time"),
-            to_time=requests.moment(request.to_time, "to_time"),
+            from_time=moment(request.from_time, "from_time"),
+            to_time=moment(request.to_time, "to_time"),
         )
         jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token, fitting)
         return pb.ListVideosResponse(videos=[_video(job) for job in jobs], next_page_token=next_page)

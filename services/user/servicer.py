@@ -22,6 +22,7 @@ from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
 from services.runtime import access
+from services.runtime.contract import moment
 from services.user import administration, api_keys, mfa, profile, registration, sessions, signing_keys
 from services.user.accounts import Account, Profile
 from services.user.desk import Actor, Desk
@@ -31,7 +32,7 @@ from services.user.sessions import Credentials, Tokens
 from services.user.signing_keys import KeyRing
 from services.user.store import ApiKey, Client, Invitation, Session
 from services.user.tokens import JwtTokens
-from services.user.trail import Event, Filter, Head, Record, Trail, moment
+from services.user.trail import Event, Filter, Head, Record, Trail
 
 AGENT_MAX = 256
 CREATED = (("x-http-code", "201"),)

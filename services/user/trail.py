@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from moneyprinter.errors import InvalidArgument, ResourceExhausted, Violation
+from moneyprinter.errors import ResourceExhausted
 
 log = structlog.get_logger()
 
@@ -237,19 +237,3 @@ def linked(head: Head, event: Event) -> bytes:
     }
     written = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(head.hash + written.encode()).digest()
-
-
-def moment(text: str, field_name: str) -> datetime | None:
-    """The time that RFC 3339 writes so; None for an empty text. Raises InvalidArgument."""
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            raise ValueError(text)
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        said = "must be a time as in 2025-01-29T10:30:00Z"
-        raise InvalidArgument(
-            f"{field_name}: {said}", reason="REQUEST_INVALID", violations=[Violation(field_name, said)]
-        ) from None

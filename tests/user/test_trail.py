@@ -18,8 +18,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from moneyprinter.errors import InvalidArgument, ResourceExhausted
 from services.runtime import db
+from services.runtime.contract import moment
 from services.user import memory, postgres
-from services.user.trail import Event, Fault, Filter, Head, Record, Trail, TrailStore, Verdict, linked, moment
+from services.user.trail import Event, Fault, Filter, Head, Record, Trail, TrailStore, Verdict, linked
 from tests.databases import Databases
 
 KEY = bytes(range(32))
