@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import cache, reduce
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 import jwt
 import structlog
@@ -265,15 +264,10 @@ class Call:
         if self._told.for_user and result != "OK" and not _ID.fullmatch(target):
             target = ""
         from_gateway = _caller.get("") == "gateway"
-        address = self._metadata.get("x-client-address", "") if from_gateway else _host(self._peer)
+        address = self._metadata.get("x-client-address", "") if from_gateway else tls.host(self._peer)
         self._outbox.tell(
             self._outbox.event(self._told.action, target=target, result=result, address=address, method=self._method)
         )
-
-
-def _host(peer: str) -> str:
-    """The address in gRPC's name of a peer: `ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`."""
-    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
 
 
 class Outbox:
@@ -334,6 +328,11 @@ class Outbox:
             method=_text(method),
             details={name: _text(value) for name, value in (details or {}).items()},
         )
+
+    def left_unknown(self, address: str) -> None:
+        """Tell of a connection to this service that ended before anybody on it was known."""
+        own = tls.spiffe_id(self._config, self._service)
+        self.tell(self.event("connect", actor="", target=own, result="PEER_UNIDENTIFIED", address=address))
 
     def tell(self, event: AuditEvent) -> None:
         """Tell of an event, some time soon."""

@@ -44,6 +44,8 @@ CANCEL_SECONDS = 3.0
 OPTIONS = (
     # Without this a second process would share the port in silence.
     ("grpc.so_reuseport", 0),
+    # Who connects and shows no certificate has so long.
+    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -186,8 +188,9 @@ class Health(health_aio.HealthServicer):
 class Chain(grpc.aio.ServerInterceptor):
     """What every call passes before and after its handler."""
 
-    def __init__(self, service: str, decide: access.Access, outbox: access.Outbox) -> None:
+    def __init__(self, service: str, decide: access.Access, outbox: access.Outbox, arrivals: tls.Arrivals) -> None:
         self._service = service
+        self._arrivals = arrivals
         self._access = decide
         self._outbox = outbox
         self._all = Room(0)
@@ -243,6 +246,7 @@ class Chain(grpc.aio.ServerInterceptor):
             telemetry.traced(metadata.get(telemetry.TRACEPARENT)),
             telemetry.logged_call(self._service, method) as outcome,
         ):
+            self._arrivals.known(context.peer())
             call = access.Call(self._outbox, method, metadata, context.peer())
             try:
                 await self._access.admit(method, context.auth_context(), metadata)
@@ -321,15 +325,18 @@ async def running(
         stack.push_async_callback(channel.close)
         decide = access.Access(config, keys or _user_service_keys(channel))
         outbox = access.Outbox(config, service, _user_service_trail(channel))
-        chain = Chain(service, decide, outbox)
+        arrivals = tls.Arrivals(outbox.left_unknown)
+        stack.callback(arrivals.close)
+        chain = Chain(service, decide, outbox, arrivals)
         server = grpc.aio.server(interceptors=(chain,), options=OPTIONS)
         address = f"{config.bind}:{config.ports[service]}"
         try:
-            port = server.add_secure_port(address, tls.certificates(config, service).server())
+            port = server.add_secure_port(address, tls.certificates(config, service).server(arrivals.arrived))
         except RuntimeError:
             raise ConfigError(f"{service} cannot listen on {address}: the port is in use") from None
         runtime = chain.runtime = Runtime(service, config, server, stack, outbox)
         runtime.port = port
+        arrivals.serve(port)
         await stack.enter_async_context(wire(settings, runtime))
         await stack.enter_async_context(_told(runtime))
         decide.keys = keys or runtime.keys or decide.keys
@@ -344,6 +351,7 @@ async def running(
             yield runtime
         finally:
             runtime.stopping.set()
+            arrivals.close()
             await runtime.health.enter_graceful_shutdown()
             await server.stop(config.grace_seconds)
             shutil.rmtree(_scratch_root(config, service), ignore_errors=True)

@@ -3,14 +3,25 @@
 Every service has one leaf certificate, whose subject alternative names are its SPIFFE id and, for
 clients that check names, its DNS name. There is no way to serve or to call without one. Whoever renews it puts
 other files in the place of these: connections that are made from then on show them, and those that are open go on.
+
+A handshake that fails ends inside gRPC, which tells nobody. `Arrivals` sees it from outside: a connection came, and
+went before anybody on it was known.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
+import os
+import select
+import socket
 import ssl
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import grpc
 from cryptography import x509
@@ -44,11 +55,15 @@ class Certificates:
     key: Path
     authority: Path
 
-    def server(self) -> grpc.ServerCredentials:
-        """Credentials of a server that demands a certificate of its peers; each connection has the newest."""
+    def server(self, arrived: Callable[[], None]) -> grpc.ServerCredentials:
+        """Credentials of a server that demands a certificate of its peers; each connection has the newest.
+
+        `arrived` is called from a thread of gRPC's when a connection is open and its handshake begins.
+        """
         files = Watched(self)
 
         def newest() -> grpc.ServerCertificateConfiguration | None:
+            arrived()
             return _configuration(files.shown) if files.renewed() else None
 
         return grpc.dynamic_ssl_server_credentials(
@@ -135,6 +150,99 @@ class Watched:
 
 def _configuration(shown: Shown) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([(shown.key, shown.cert)], shown.authority)
+
+
+_ENDS = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+
+class Arrivals:
+    """Connections to a server on which nobody is known yet, and what to do when one of them ends like that.
+
+    Peers with no certificate, one of a foreign authority or no TLS 1.3 end so; and those that make no call.
+    """
+
+    def __init__(self, left: Callable[[str], None]) -> None:
+        self._left = left
+        """Called with the IP address of who left unknown."""
+        self._port = 0
+        self._seen: set[str] = set()
+        self._open: dict[str, socket.socket] = {}
+        self._lock = threading.Lock()
+        self._ends = select.epoll()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._ends.fileno(), self._ended)
+
+    def serve(self, port: int) -> None:
+        """Begin to look at what comes to a port."""
+        self._port = port
+
+    def arrived(self) -> None:
+        """Find the connections that are new. Any thread may call it, while the handshake of one of them begins."""
+        with self._lock, suppress(OSError):
+            if not self._port or self._ends.closed:
+                return
+            links = {}
+            for number in os.listdir("/proc/self/fd"):
+                with suppress(OSError):
+                    links[os.readlink(f"/proc/self/fd/{number}")] = int(number)
+            sockets = {link for link in links if link.startswith("socket:")}
+            for link in sockets - self._seen:
+                self._watch(links[link])
+            self._seen = sockets
+
+    def _watch(self, number: int) -> None:
+        # A copy: gRPC closes its own when it likes, and the number may then be that of something else.
+        with suppress(OSError):
+            copy = socket.socket(fileno=os.dup(number))
+            try:
+                if copy.type != socket.SOCK_STREAM or copy.getsockname()[1:2] != (self._port,):
+                    raise OSError("not of this server")
+                self._ends.register(copy, _ENDS)
+                self._open[_peer(*copy.getpeername()[:2])] = copy
+            except (OSError, TypeError):
+                copy.close()
+
+    def known(self, peer: str) -> None:
+        """Somebody made a call, whom gRPC names `peer`: who that is, is told with the call."""
+        if peer in self._open:
+            with self._lock:
+                self._forget(peer)
+
+    def close(self) -> None:
+        """Look at no further ones. Those that have ended until now are told."""
+        if not self._ends.closed:
+            self._ended()
+            self._loop.remove_reader(self._ends.fileno())
+            with self._lock:
+                for peer in list(self._open):
+                    self._forget(peer)
+                self._ends.close()
+
+    def _ended(self) -> None:
+        with self._lock:
+            ended = {number for number, _ in self._ends.poll(0)}
+            left = [peer for peer, copy in self._open.items() if copy.fileno() in ended]
+            for peer in left:
+                self._forget(peer)
+        for peer in left:
+            self._left(host(peer))
+
+    def _forget(self, peer: str) -> None:
+        copy = self._open.pop(peer)
+        self._ends.unregister(copy)
+        copy.close()
+
+
+def _peer(address: str, port: int) -> str:
+    """gRPC's name of a peer."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    return f"ipv4:{found}:{port}" if found.version == 4 else f"ipv6:%5B{found}%5D:{port}"
+
+
+def host(peer: str) -> str:
+    """The address in gRPC's name of a peer: `ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
 
 
 def certificates(config: RuntimeConfig, service: str) -> Certificates:

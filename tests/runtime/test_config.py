@@ -45,4 +45,4 @@ def test_a_certificate_without_its_own_key_stops_the_start(
     (tmp_path / "certificates" / "content" / "key.pem").write_bytes(key if isinstance(key, bytes) else other)
     found = tls.certificates(RuntimeConfig(certificates=tmp_path / "certificates"), "content")
     with pytest.raises(ConfigError, match=r"content/cert\.pem cannot be used"):
-        found.server()
+        found.server(lambda: None)
