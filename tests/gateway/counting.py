@@ -101,7 +101,7 @@ async def counting(certificates: Path, config: Path, port: int) -> AsyncIterator
         (grpc.method_handlers_generic_handler(f"{NAME}.RateLimitService", {"ShouldRateLimit": handler}),)
     )
     leaf = tls.certificates(RuntimeConfig(certificates=certificates), RATE_LIMITS)
-    server.add_secure_port(f"127.0.0.1:{port}", leaf.server())
+    server.add_secure_port(f"127.0.0.1:{port}", leaf.server(lambda: None))
     await server.start()
     try:
         yield limits
