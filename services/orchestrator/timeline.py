@@ -23,8 +23,10 @@ from services.orchestrator.jobs import OverlayRequest, Source, SourceClip, Store
 # Longer shots are cut into segments of about this length, so that they are rendered side by side and less is lost with
 # one. They may be shorter or longer to end where decoding of the next can begin.
 SEGMENT_SECONDS, SHORTEST_SECONDS, LONGEST_SECONDS = 2.5, 1.0, 4.0
-# The first is short, so that there is something to see soon.
+# The first is as short, wherever decoding can begin, so that there is something to see soon.
 FIRST_SECONDS = 1.0
+# So many of the last segments are rendered by their length.
+LAST = 4
 MIN_CLIP_SECONDS = 0.5
 # As long as a still picture is shown when nothing else limits it: longer than any narration.
 UNLIMITED_FRAMES = 10**9
@@ -157,7 +159,8 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
 def order(segments: Sequence[Segment]) -> list[Segment]:
     """The order in which segments are rendered: about that in which they are shown, for who watches meanwhile.
 
-    Neighbours show the same source, and are as dear as each other; so those of two shots take turns.
+    Neighbours show the same source, and are as dear as each other; so those of two shots take turns. The shortest of
+    the last are the very last: then no core waits long for another one.
     """
     shots: list[list[Segment]] = []
     for segment in segments:
@@ -167,7 +170,8 @@ def order(segments: Sequence[Segment]) -> list[Segment]:
         else:
             shots.append([segment])
     pairs = [chain.from_iterable(zip_longest(*shots[at : at + 2])) for at in range(0, len(shots), 2)]
-    return [segment for segment in chain.from_iterable(pairs) if segment is not None]
+    ordered = [segment for segment in chain.from_iterable(pairs) if segment is not None]
+    return ordered[:-LAST] + sorted(ordered[-LAST:], key=lambda segment: -segment.frame_count)
 
 
 def _cuts(span: Span, frame_count: int, frame: Frame, *, first: bool) -> list[int]:
@@ -180,7 +184,8 @@ def _cuts(span: Span, frame_count: int, frame: Frame, *, first: bool) -> list[in
     while (left := frame_count - begin) >= 2 * shortest:
         soon = first and not cuts
         ideal = begin + round((FIRST_SECONDS if soon else SEGMENT_SECONDS) * rate)
-        found = [key for key in keys if begin + shortest <= key <= min(begin + longest, frame_count - shortest)]
+        last = frame_count - shortest if not soon else 0
+        found = [key for key in keys if begin + shortest <= key <= min(begin + longest, last)]
         # Rather a little long than with a rest that is hardly worth it, or with frames that are decoded twice.
         if not soon and left <= longest and (not found or ideal + shortest > frame_count):
             break

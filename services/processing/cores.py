@@ -41,9 +41,9 @@ class Cores:
         self._line: list[asyncio.Event] = []
         self._here = 0
 
-    def threads(self, need_bytes: int) -> int:
-        """How many threads a render has that needs so much: where few fit, each has more."""
-        fitting = max(1, min(self._slots, self._memory_bytes // need_bytes))
+    def threads(self, need_bytes: int, *, is_first: bool = False) -> int:
+        """How many threads a render has that needs so much: where few fit, each has more; a video's first has all."""
+        fitting = 1 if is_first else max(1, min(self._slots, self._memory_bytes // need_bytes))
         return self._threads * self._slots // fitting
 
     @contextmanager

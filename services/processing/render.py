@@ -16,6 +16,8 @@ from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
 
 NO_FONTS = "fonts.conf"
+# Rendering takes whatever cores are free; who is waited for goes first: calls, and what somebody wants to see at once.
+NICENESS = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Tool:
     max_pixels: int
     limits: children.Limits
     fonts: Fonts
+    niceness: int = NICENESS
 
     def identity(self, captions_ass: str) -> str:
         """All of it that the bytes of a segment with such captions depend on."""
@@ -46,7 +49,13 @@ async def render(
     environment = await asyncio.to_thread(lay_out, spec, folder, tool)
     arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
     running = children.ffmpeg(
-        tool.ffmpeg, arguments, seconds=spec.seconds, folder=folder, limits=tool.limits, environment=environment
+        tool.ffmpeg,
+        arguments,
+        seconds=spec.seconds,
+        folder=folder,
+        limits=tool.limits,
+        environment=environment,
+        niceness=tool.niceness,
     )
     done = 0.0
     try:

@@ -53,6 +53,8 @@ class Order(Generic[T]):
     spec: Spec
     identity: bytes
     """All that the segment's bytes depend on, its sources' hashes among it, and nothing else."""
+    is_first: bool = False
+    """Whether the video begins with it: who watches while it renders waits for this one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Studio(Generic[T]):
         """
         looks = [source for _, source in order.sources]
         need_bytes = need(order.spec, looks)
-        tool = replace(self.tool, threads=self.cores.threads(need_bytes))
+        niceness = 0 if order.is_first else self.tool.niceness
+        tool = replace(self.tool, threads=self.cores.threads(need_bytes, is_first=order.is_first), niceness=niceness)
         keys = await asyncio.to_thread(_keys, order, tool)
         if found := await self._found(keys):
             yield found

@@ -84,7 +84,8 @@ def _order(segment: media_pb2.Segment) -> Order[media_pb2.Object]:
         captions_ass=segment.captions_ass,
         renditions=tuple(spec.Size(size.width, size.height) for size in segment.renditions),
     )
-    return Order(tuple((each.object, _look(each)) for each in sources.values()), wanted, _identity(segment))
+    looks = tuple((each.object, _look(each)) for each in sources.values())
+    return Order(looks, wanted, _identity(segment), is_first=segment.index == 0)
 
 
 def _look(source: media_pb2.Source) -> Source:

@@ -115,7 +115,12 @@ async def _draw(
         command: Sequence[str | Path] = (tool.ffmpeg, *children.QUIET, *arguments)
         try:
             async with children.start(
-                command, limits=tool.limits, folder=folder, environment=environment, descriptors=ends
+                command,
+                limits=tool.limits,
+                folder=folder,
+                environment=environment,
+                descriptors=ends,
+                niceness=tool.niceness,
             ) as child:
                 for pipe in pipes:
                     pipe.close_write_end()

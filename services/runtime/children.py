@@ -23,12 +23,19 @@ from services.runtime import errors
 from services.runtime.config import ConfigError
 
 # Runs in the child, isolated and without site packages (about 10 ms), then becomes the program.
-# argv: parent's pid, signal at the parent's death, user or -1, address space, CPU seconds, file size, open files,
-# program... A change of user keeps the one capability to open files (CAP_DAC_OVERRIDE, 1), whatever folders they
+# argv: parent's pid, signal at the parent's death, user or -1, niceness, address space, CPU seconds, file size, open
+# files, program... A change of user keeps the one capability to open files (CAP_DAC_OVERRIDE, 1), whatever folders they
 # are in, and nothing else of root; it comes first because it clears the signal at the parent's death.
 _LAUNCH = """
 import ctypes, os, resource, sys
-parent, death, user, *limits = map(int, sys.argv[1:8])
+parent, death, user, niceness, *limits = map(int, sys.argv[1:9])
+if niceness:
+    os.nice(niceness)
+    try:  # Sessions share cores evenly on desktops, whatever is nice within them.
+        with open("/proc/self/autogroup", "w") as group:
+            group.write(str(niceness))
+    except OSError:
+        pass
 libc = ctypes.CDLL(None, use_errno=True)
 def must(failed):
     if failed:
@@ -50,7 +57,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 libc.prctl(1, death)
 if os.getppid() != parent:
     sys.exit(1)
-os.execvp(sys.argv[8], sys.argv[8:])
+os.execvp(sys.argv[9], sys.argv[9:])
 """
 
 STDERR_LINES = 40
@@ -137,21 +144,22 @@ async def start(
     descriptors: Sequence[int] = (),
     log: IO[bytes] | None = None,
     user_id: int | None = None,
+    niceness: int = 0,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> AsyncIterator[Child]:
     """Run `command` while the context is open; when it closes, whatever still runs of it is killed.
 
     `folder` is its working directory. It inherits no environment but PATH and LANG, and `environment`, and no open
     files but `descriptors`.
-    With `log`, all that it prints goes to that file, and it has no `stdout`. With `user_id`, root runs
-    it as that user. `death_signal` is what it gets when we die. Raises TimeoutError in the body after
-    `limits.wall_seconds`.
+    With `log`, all that it prints goes to that file, and it has no `stdout`. With `user_id`, root runs it as that user.
+    With `niceness`, up to 19, others go first where cores are scarce. `death_signal` is what it gets when we die.
+    Raises TimeoutError in the body after `limits.wall_seconds`.
     """
     figures = (limits.memory_bytes, limits.cpu_seconds, limits.file_bytes, limits.open_files)
     user = -1 if user_id is None else user_id
+    who = (os.getpid(), int(death_signal), user, niceness)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(int(death_signal)), str(user)),
-        *map(str, figures),
+        *(sys.executable, "-I", "-S", "-c", _LAUNCH, *map(str, who + figures)),
         *map(str, command),
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=log or asyncio.subprocess.PIPE,
@@ -224,13 +232,16 @@ async def ffmpeg(
     folder: Path,
     limits: Limits = Limits(),
     environment: Mapping[str, str] | None = None,
+    niceness: int = 0,
 ) -> AsyncGenerator[float, None]:
     """Run ffmpeg in `folder`, and yield the part of `seconds` of output that is done, 0 to 1.
 
     Raises ChildFailed with ffmpeg's last words. Closing the generator kills ffmpeg.
     """
     command = (program, *QUIET, "-nostats", "-progress", "pipe:1")
-    async with start((*command, *arguments), limits=limits, folder=folder, environment=environment) as child:
+    async with start(
+        (*command, *arguments), limits=limits, folder=folder, environment=environment, niceness=niceness
+    ) as child:
         while line := await child.stdout.readline():
             name, _, value = line.decode(errors="replace").strip().partition("=")
             if name == "out_time_us" and value.lstrip("-").isdigit():

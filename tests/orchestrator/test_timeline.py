@@ -142,7 +142,7 @@ def test_a_long_shot_is_cut_and_its_first_piece_is_short() -> None:
 def test_a_shot_is_cut_where_its_source_can_be_decoded_from() -> None:
     keyed_clip = replace(clip(30.0, start=2.0), key_seconds=(0.0, 2.0, 4.0, 6.2, 8.4, 10.6, 30.0))
     segments = plan([keyed_clip], 300)
-    assert cuts(segments) == [2.0, 4.0, 6.2, 8.4, 10.6]
+    assert cuts(segments) == [2.0, 3.0, 6.2, 8.4, 10.6], "but the first piece is short in any case"
     assert sum(segment.frame_count for segment in segments) == 300
 
 
@@ -174,6 +174,8 @@ def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
     assert sorted(ordered, key=lambda each: each.index) == segments
     assert [names(each) for each in ordered[:4]] == ["a", "b", "a", "b"]
     assert ordered[0] is segments[0]
+    last = [segment.frame_count for segment in ordered[-timeline.LAST :]]
+    assert last == sorted(last, reverse=True), "no core waits long for another one at the end"
 
 
 def test_a_colour_is_shown_like_a_still() -> None:

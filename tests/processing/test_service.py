@@ -17,6 +17,7 @@ from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing import picture
 from services.processing.config import Config
+from services.processing.render import NICENESS
 from services.runtime.config import ConfigError
 from tests import media
 from tests.mesh import Mesh
@@ -124,6 +125,18 @@ async def test_another_segment_is_rendered_anew(stub: Any, clip: media_pb2.Sourc
     _, other = await render(stub, request(clip, **change))
     assert not other.reused
     assert other.video.key != first.video.key
+
+
+@pytest.mark.parametrize(("index", "goes_first"), [(0, True), (1, False)])
+async def test_the_first_of_a_video_goes_before_others(
+    stub: Any, clip: media_pb2.Source, index: int, goes_first: bool
+) -> None:
+    wanted = long_request(clip)
+    wanted.segment.index = index
+    call = stub.RenderSegment(wanted)
+    await until(lambda: any(child.nice() == (0 if goes_first else NICENESS) for child in ffmpegs()))
+    call.cancel()
+    await until(lambda: not ffmpegs())
 
 
 def whole_request(clip: media_pb2.Source, image: media_pb2.Source) -> pb.RenderSegmentRequest:
