@@ -160,7 +160,7 @@ def order(segments: Sequence[Segment]) -> list[Segment]:
     """The order in which segments are rendered: about that in which they are shown, for who watches meanwhile.
 
     Neighbours show the same source, and are as dear as each other; so those of two shots take turns. The shortest of
-    the last are the very last: then no core waits long for another one.
+    the last are the very last, unless it is the first one: then no core waits long for another one.
     """
     shots: list[list[Segment]] = []
     for segment in segments:
@@ -171,7 +171,8 @@ def order(segments: Sequence[Segment]) -> list[Segment]:
             shots.append([segment])
     pairs = [chain.from_iterable(zip_longest(*shots[at : at + 2])) for at in range(0, len(shots), 2)]
     ordered = [segment for segment in chain.from_iterable(pairs) if segment is not None]
-    return ordered[:-LAST] + sorted(ordered[-LAST:], key=lambda segment: -segment.frame_count)
+    at = max(1, len(ordered) - LAST)
+    return ordered[:at] + sorted(ordered[at:], key=lambda segment: -segment.frame_count)
 
 
 def _cuts(span: Span, frame_count: int, frame: Frame, *, first: bool) -> list[int]:

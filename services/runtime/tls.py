@@ -187,18 +187,22 @@ class Arrivals:
                     links[os.readlink(f"/proc/self/fd/{number}")] = int(number)
             sockets = {link for link in links if link.startswith("socket:")}
             for link in sockets - self._seen:
-                self._watch(links[link])
+                self._watch(link, links[link])
             self._seen = sockets
 
-    def _watch(self, number: int) -> None:
-        # A copy: gRPC closes its own when it likes, and the number may then be that of something else.
+    def _watch(self, link: str, number: int) -> None:
         with suppress(OSError):
-            copy = socket.socket(fileno=os.dup(number))
+            copy = _copy(link, number)
             try:
                 if copy.type != socket.SOCK_STREAM or copy.getsockname()[1:2] != (self._port,):
                     raise OSError("not of this server")
+                peer = _peer(*copy.getpeername()[:2])
+                if peer in self._open:
+                    # It has ended, or its port were not free for this one.
+                    self._forget(peer)
+                    self._loop.call_soon_threadsafe(self._left, host(peer))
                 self._ends.register(copy, _ENDS)
-                self._open[_peer(*copy.getpeername()[:2])] = copy
+                self._open[peer] = copy
             except (OSError, TypeError):
                 copy.close()
 
@@ -231,6 +235,18 @@ class Arrivals:
         copy = self._open.pop(peer)
         self._ends.unregister(copy)
         copy.close()
+
+
+def _copy(link: str, number: int) -> socket.socket:
+    """A socket of our own beside the one that had a number: gRPC closes its own when it likes. Raises OSError."""
+    copy = os.dup(number)
+    try:
+        if os.readlink(f"/proc/self/fd/{copy}") != link:
+            raise OSError("the number is that of something else by now")
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def _peer(address: str, port: int) -> str:

@@ -178,6 +178,12 @@ def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
     assert last == sorted(last, reverse=True), "no core waits long for another one at the end"
 
 
+def test_what_is_shown_first_is_rendered_first_however_short_the_video_is() -> None:
+    for seconds in (1.0, 2.0, 5.0, 9.0):
+        segments = plan([clip(9.0)], round(seconds * FPS))
+        assert timeline.order(segments)[0] is segments[0]
+
+
 def test_a_colour_is_shown_like_a_still() -> None:
     assert [span.frame_count for span in timeline.spread([colour(2.0), clip(9.0)], 300, PLAIN)] == [60, 240]
 

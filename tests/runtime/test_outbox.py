@@ -1,0 +1,128 @@
+"""Nobody waits for the audit trail, and what it is told is not lost; or that it is lost is told too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from moneyprinter import errors
+from moneyprinter.user.v1 import audit_service_pb2 as pb
+from moneyprinter.user.v1 import audit_service_pb2_grpc as pb_grpc
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
+from services.runtime import access, server
+from services.runtime.config import RuntimeConfig
+from tests.mesh import Mesh
+from tests.runtime.auditing import Trail, Videos, wiring
+
+SPIFFE = "spiffe://cluster.local/ns/moneyprinter/sa/"
+
+
+async def test_nobody_waits_for_a_trail_that_is_away_and_nothing_is_lost(mesh: Mesh, trail: Trail, videos: Any) -> None:
+    trail.away = True
+    for _ in range(30):
+        await videos.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=mesh.bearer())
+    await trail.until(lambda: trail.tries >= 2)
+    assert not trail.events
+    trail.away = False
+    assert len({event.event_id for event in await trail.told("job.read", 30)}) == 30
+
+
+async def test_what_waits_is_told_before_a_service_ends(config: RuntimeConfig) -> None:
+    kept = Trail()  # type: ignore[abstract]
+    async with Mesh(config) as mesh:
+        await mesh.start("user", None, wiring(pb_grpc.add_AuditServiceServicer_to_server, kept))
+        async with Mesh(mesh.config) as inner:
+            await inner.start("orchestrator", None, wiring(video_grpc.add_VideoServiceServicer_to_server, Videos()))  # type: ignore[abstract]
+            stub: Any = inner.stub(video_grpc.VideoServiceStub, caller="gateway")
+            for _ in range(7):
+                await stub.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=inner.bearer())
+        assert [event.target for event in kept.events] == ["vid_1"] * 7
+
+
+@dataclass
+class Sent:
+    """Takes events that an outbox sends, or fails."""
+
+    failure: Exception | None = None
+    events: list[pb.AuditEvent] = field(default_factory=list)
+
+    async def __call__(self, events: Sequence[pb.AuditEvent]) -> None:
+        assert len(events) <= access.BATCH
+        if self.failure:
+            raise self.failure
+        self.events += events
+
+
+async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MAX_WAITING", 700)
+    sent = Sent(errors.Unavailable("away", reason="SERVICE_UNAVAILABLE"))
+    outbox = access.Outbox(config, "storage", sent)
+    for number in range(1000):
+        outbox.tell(outbox.event("object.read", target=f"music/{number}", result="OK"))
+    await outbox.drain()
+    assert not sent.events
+    sent.failure = None
+    await outbox.drain()
+    # The newest are lost: nobody hides a deed by doing much after it.
+    told = [event.target for event in sent.events if event.action == "object.read"]
+    assert told == [f"music/{number}" for number in range(700)]
+    [lost] = [event for event in sent.events if event.action == "audit.lost"]
+    assert (dict(lost.details), lost.actor, lost.result) == ({"events": "300"}, f"{SPIFFE}storage", "LOST")
+
+
+async def test_whoever_waits_for_an_event_waits_until_it_is_kept_and_never_long(
+    config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "FLUSH_SECONDS", 1000.0)
+    monkeypatch.setattr(access, "LONGEST_PAUSE_SECONDS", 1000.0)
+    sent = Sent()
+    outbox = access.Outbox(config, "user", sent)
+    running = asyncio.ensure_future(outbox.run())
+    await outbox.keep(outbox.event("sign_in", result="OK"))
+    assert len(sent.events) == 1
+    # Its caller goes away, or the trail is: the event stays.
+    leaving = asyncio.ensure_future(outbox.keep(outbox.event("sign_in", result="OK")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    sent.failure = errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
+    monkeypatch.setattr(access, "KEEP_SECONDS", 0.05)
+    async with asyncio.timeout(10):
+        await outbox.keep(outbox.event("sign_in", result="OK"))
+        await outbox.keep(outbox.event("sign_in", result="OK"))
+    sent.failure = None
+    await server.cancel(running)
+    await outbox.drain()
+    assert len({event.event_id for event in sent.events}) == 4
+
+
+async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: RuntimeConfig) -> None:
+    sent = Sent(errors.InvalidArgument("no", reason="REQUEST_INVALID"))
+    outbox = access.Outbox(config, "storage", sent)
+    outbox.tell(outbox.event("object.read", result="OK"))
+    await outbox.drain()
+    sent.failure = None
+    outbox.tell(outbox.event("object.write", result="OK"))
+    await outbox.drain()
+    assert [(event.action, dict(event.details)) for event in sent.events] == [
+        ("object.write", {}), ("audit.lost", {"events": "1"})
+    ]  # fmt: skip
+
+
+async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: RuntimeConfig) -> None:
+    sent = Sent()
+    outbox = access.Outbox(config, "storage", sent)
+    event = outbox.event(
+        "object.read",
+        target="x\0\n\u202e" + "y" * 300,
+        result="not a reason",
+        address="fe80::1%eth0",
+        method="/\ud800",
+        details={"note": "\0"},
+    )
+    assert (event.target[:5], len(event.target)) == ("x???y", access.MAX_TEXT)
+    assert (event.result, event.address, event.details["note"]) == ("UNKNOWN", "fe80::1", "?")
