@@ -1,65 +1,14 @@
-"""What the tests of processing share: a renderer, and captions in the platform's font."""
+"""What the tests of processing share: a renderer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 
-from services.embedded import wheels
-from services.processing import graph, picture
-from services.processing.fonts import Fonts
-from services.processing.render import Tool, render
-from services.processing.spec import Spec
-from services.runtime import children
-from tests import media
-from tests.mesh import ffmpeg_program
-from tests.sources import look
-
-FONTS, SCRIPTS, CHINESE = wheels.fonts()
-"""The folders with the platform's fonts: the one of captions, those for other scripts, that for East Asia."""
+from services.processing.render import Tool
+from tests.media.drawing import renderer
 
 
 @pytest.fixture
 def tool() -> Tool:
     """ffmpeg with one thread and the platform's font."""
-    return Tool(
-        ffmpeg=ffmpeg_program(),
-        version="test",
-        threads=1,
-        max_pixels=4096 * 2304,
-        limits=children.Limits(),
-        fonts=Fonts([FONTS]),
-    )
-
-
-def captions(text: str = "Hello world", start: str = "0:00:00.50", end: str = "0:00:01.00") -> str:
-    """An ASS script with one line in yellow, as the content service writes it."""
-    return (
-        "[Script Info]\nScriptType: v4.00+\nPlayResX: 320\nPlayResY: 180\n\n[V4+ Styles]\n"
-        "Format: Name, Fontname, Fontsize, PrimaryColour, OutlineColour, BackColour, Bold, Italic, "
-        "BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\n"
-        "Style: Default,Manrope ExtraBold,28,&H0000FFFF,&H00000000,&H00000000,0,0,1,2,0,2,10,10,16,1\n\n[Events]\n"
-        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
-        f"Dialogue: 0,{start},{end},Default,,0,0,0,,{text}\n"
-    )
-
-
-async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Spec) -> Path:
-    """Render a segment of such sources in a new folder."""
-    folder.mkdir()
-    looks = []
-    for place, source in enumerate(sources):
-        file = folder / graph.source_name(place)
-        file.symlink_to(source)
-        looks.append(await look(file))
-    async for _ in render(wanted, looks, folder, tool):
-        pass
-    return folder / picture.SEGMENT
-
-
-def still(path: Path, picture: str, *, size: tuple[int, int] = (320, 180)) -> Path:
-    """Make a picture file of the kind that its name says: `picture` is a filter chain of ffmpeg."""
-    media.ffmpeg("-f", "lavfi", "-i", picture.format(w=size[0], h=size[1], rate=25), "-frames:v", "1", path)
-    return path
+    return renderer()

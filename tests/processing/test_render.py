@@ -22,8 +22,8 @@ from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec
 from services.runtime import children
 from tests import media
+from tests.media.drawing import FONTS, captions, rendered
 from tests.mesh import ffmpeg_program
-from tests.processing.conftest import FONTS, captions, rendered
 from tests.sources import look
 
 STANDARD = Quality.STANDARD

@@ -19,7 +19,7 @@ from services.processing.sources import Sources
 from services.processing.spec import Canvas, Overlay, Point, Quality, Shot, Size, Spec, Still, Transition
 from services.processing.streaming import Encoder
 from tests import media
-from tests.processing.conftest import still
+from tests.media.drawing import still
 from tests.sources import look
 
 

@@ -20,8 +20,8 @@ from services.processing.config import Config
 from services.processing.render import NICENESS
 from services.runtime.config import ConfigError
 from tests import media
+from tests.media.drawing import CHINESE, FONTS, captions, still
 from tests.mesh import Mesh
-from tests.processing.conftest import CHINESE, FONTS, captions, still
 from tests.sources import source
 from tests.stored import fetch, start_storage, until
 

@@ -24,8 +24,8 @@ from services.processing.streaming import Encoder, Format, Headers, Packet
 from tests import media
 from tests.concatenation.test_join import joined
 from tests.gateway.proxy import free_port
+from tests.media.drawing import captions, rendered
 from tests.mesh import Mesh
-from tests.processing.conftest import captions, rendered
 from tests.processing.test_segments import Folder, Kept, studio
 from tests.sources import look
 

@@ -18,7 +18,7 @@ from services.rendering import finish
 from services.rendering.config import Config
 from tests import media
 from tests.mesh import Mesh
-from tests.rendering.test_finish import picture, sound
+from tests.media.test_finish import picture, sound
 from tests.stored import fetch, start_storage, until
 
 

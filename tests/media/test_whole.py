@@ -32,7 +32,7 @@ from services.processing.spec import (
 )
 from services.processing.transitions import transition
 from tests import media
-from tests.processing.conftest import FONTS, captions, still
+from tests.media.drawing import FONTS, captions, still
 from tests.sources import look
 
 # Four hundredths of a second a frame, so that captions, whose times are in hundredths, can begin on any frame.

@@ -14,7 +14,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.processing.render import Tool
 from services.processing.spec import MIDDLE, Canvas, Clip, Colour, Fit, Motion, Point, Quality, Shot, Spec, Still
 from tests import media
-from tests.processing.conftest import rendered, still
+from tests.media.drawing import rendered, still
 
 CANVAS = Canvas(320, 180, 30)
 BEST = Quality.NEAR_LOSSLESS

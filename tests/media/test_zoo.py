@@ -16,7 +16,7 @@ from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Sti
 from services.runtime import children
 from services.validation.probe import Bounds, Part, probe
 from tests import media
-from tests.media_zoo.zoo import MEMBERS, SECONDS, Zoo
+from tests.media.zoo import MEMBERS, SECONDS, Zoo
 from tests.mesh import ffmpeg_program
 from tests.sources import look
 

@@ -14,7 +14,7 @@ from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation
 from services.processing.config import Config as ProcessingConfig
 from services.validation.config import Config as ValidationConfig
 from tests import media
-from tests.media_zoo.zoo import TO_THE_RIGHT, Zoo
+from tests.media.zoo import TO_THE_RIGHT, Zoo
 from tests.mesh import Mesh
 from tests.stored import fetch, start_storage
 

@@ -1,7 +1,7 @@
 """Zoo: one small source of every kind that people have, made with ffmpeg when it is first asked for.
 
 Most members show four quarters (red, green / blue, white), so that their size, their way up and their colours
-are seen. `python -m tests.media_zoo.zoo FOLDER` makes all of them.
+are seen. `python -m tests.media.zoo FOLDER` makes all of them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Colour, Quality, Shot, Spec, Transition
 from tests import media
-from tests.processing.conftest import rendered
+from tests.media.drawing import rendered
 
 RED, BLUE = Shot(Colour(0xFF0000)), Shot(Colour(0x0000FF))
 CANVAS = Canvas(160, 90, 25)

@@ -13,7 +13,7 @@ from services.processing.fonts import Fonts
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Colour, Fit, Quality, Shot, Spec
 from tests import media
-from tests.processing.conftest import CHINESE, FONTS, SCRIPTS, captions, rendered
+from tests.media.drawing import CHINESE, FONTS, SCRIPTS, captions, rendered
 
 ALL = Fonts([FONTS, SCRIPTS, CHINESE])
 

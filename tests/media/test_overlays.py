@@ -10,7 +10,7 @@ import pytest
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Colour, Overlay, Point, Quality, Shot, Spec
 from tests import media
-from tests.processing.conftest import captions, rendered, still
+from tests.media.drawing import captions, rendered, still
 
 CANVAS = Canvas(320, 180, 30)
 BLUE = Shot(Colour(0x0000FF))
