@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +39,7 @@ FONTS = Path(font_manrope.__file__).parent / "files"
 ENGINE, HAND, MOVIEPY = "engine", "one ffmpeg command", "MoviePy"
 SIZES = {"9:16": (1080, 1920), "16:9": (1920, 1080), "16:9-4k": (3840, 2160)}
 STREAM_FRAMES = 150
+INSTANCES = (1, 2, 4)
 # Wide enough for the widest table, wherever it is printed.
 WIDTH = 120
 
@@ -97,9 +101,7 @@ def opened(options: argparse.Namespace, console: Console) -> Iterator[Bench]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-engine-")))
         (folder / "instance").mkdir()
-        path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}
-        command = (sys.executable, "-m", "scripts.benchmarks.engine.instance", str(folder / "instance"))
-        engine = stack.enter_context(worker(command, path))
+        engine = stack.enter_context(instance(folder))
         monolith = None
         if options.moviepy:
             python = environment(folder, options.moviepy_python)
@@ -108,6 +110,14 @@ def opened(options: argparse.Namespace, console: Console) -> Iterator[Bench]:
             command = (str(python), "-I", str(script), str(folder / "monolith"))
             monolith = stack.enter_context(worker(command, {"IMAGEIO_FFMPEG_EXE": str(ffmpeg_program())}))
         yield Bench(folder, engine, monolith, options, console)
+
+
+@contextmanager
+def instance(folder: Path) -> Iterator[Worker]:
+    """Keep a processing instance running; all of a folder have their objects in common."""
+    command = (sys.executable, "-m", "scripts.benchmarks.engine.instance", str(folder / "instance"))
+    with worker(command, {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}) as running:
+        yield running
 
 
 def environment(folder: Path, python: Path | None) -> Path:
@@ -181,19 +191,39 @@ def ratio(took: list[Took], other: list[Took]) -> Ratio:
 
 
 def spread(bench: Bench, task: plan.Task) -> None:
-    """Print how wall falls with the segments that are rendered at once."""
-    runs: dict[tuple[int, int], list[Took]] = defaultdict(list)
-    ways = ((1, 1), (1, len(os.sched_getaffinity(0))), (2, 1), (2, 2))
-    for _ in range(bench.options.runs):
-        for slots, threads in ways:
-            runs[slots, threads].append(bench.by_engine(task, slots=slots, threads=threads)[0])
-    table = Table("slots", "threads each", "wall", "÷ first", "CPU", "PSS", title=f"Segments at once, {task.name}")
-    first = middle(runs[ways[0]]).wall_seconds
-    for (slots, threads), each in runs.items():
-        one = middle(each)
-        figures = (f"{one.wall_seconds:.1f} s", f"{one.wall_seconds / first:.2f}", f"{one.cpu_seconds:.1f} s")
-        table.add_row(str(slots), str(threads), *figures, f"{one.proportional_mb:.0f} MB")
+    """Print how wall falls with the instances that render, of which each has one slot and one thread."""
+    walls: dict[int, list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        most = max(INSTANCES)
+        instances = [stack.enter_context(instance(bench.folder)) for _ in range(most)]
+        for _ in range(bench.options.runs):
+            for count in INSTANCES:
+                walls[count].append(together(bench, task, instances[:count]))
+    table = Table("instances", "wall", "÷ one", title=f"Instances on {len(os.sched_getaffinity(0))} cores, {task.name}")
+    first = statistics.median(walls[INSTANCES[0]])
+    for count, each in walls.items():
+        wall = statistics.median(each)
+        table.add_row(str(count), f"{wall:.1f} s", f"{wall / first:.2f}")
     bench.console.print(table)
+
+
+def together(bench: Bench, task: plan.Task, instances: Sequence[Worker]) -> float:
+    """Make a video with some instances, which take its segments as they get free; the seconds that this takes."""
+    objects = bench.folder / "instance" / "objects"
+    shutil.rmtree(objects / "cache", ignore_errors=True)
+    message = {"task": task.message(), "out": str(bench.out(ENGINE)), "fonts": str(FONTS), "slots": 1, "threads": 1}
+    left = [segment.index for segment in plan.segments(task, {clip.sha256: "" for clip in task.clips})][::-1]
+
+    def work(one: Worker) -> None:
+        while left:
+            one.do({**message, "only": [left.pop()], "keep": True})
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(instances)) as threads:
+        list(threads.map(work, instances))
+    _, said = instances[0].do({**message, "keep": True})
+    assert said["reused"] == said["segments"], "the instances rendered other segments than were joined"
+    return time.monotonic() - began
 
 
 def again(bench: Bench, task: plan.Task) -> float:
@@ -277,7 +307,8 @@ def measure(bench: Bench) -> None:
         rows.append((f"encoder stream ÷ own child, {options.quality}", streamed(bench, made[1]), 1.15, ""))
     load = os.getloadavg()
     bench.console.print(f"{len(os.sched_getaffinity(0))} cores; load of the last 1, 5, 15 minutes: {load}")
-    bench.console.print(figures(rows, at_least))
+    if rows:
+        bench.console.print(figures(rows, at_least))
 
 
 def main() -> None:

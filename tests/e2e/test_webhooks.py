@@ -12,8 +12,6 @@ from tests.e2e.conftest import RunningPlatform
 from tests.e2e.test_command import moneyprinter
 from tests.orchestrator.receiver import Receiver
 
-VIDEO = {"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}], "settings": {"quality": "draft"}}
-
 
 async def test_a_webhook_is_added_looked_at_and_removed(platform: RunningPlatform, certificates: Path) -> None:
     at = ("--data", platform.data)
@@ -22,7 +20,9 @@ async def test_a_webhook_is_added_looked_at_and_removed(platform: RunningPlatfor
         code, said = await moneyprinter(*added)
         assert code == 0, said
         secret, webhook_id = re.findall(r"whsec_\S+|whk_\w+", said)[::-1]
-        made = (await platform.http.post("/v1/videos", json=VIDEO)).json()["job_id"]
+        # Its clip never comes: it is still there when it is cancelled.
+        wanted = {"title": "A walk", "clips": [{"url": platform.site.stalled("/never.mp4")}]}
+        made = (await platform.http.post("/v1/videos", json=wanted)).json()["job_id"]
         assert (await platform.http.post(f"/v1/videos/{made}/cancel")).status_code == 200
         (posted,) = await receiver.until(1)
         assert Webhook(secret).verify(posted.body, posted.headers)["job_id"] == made

@@ -11,7 +11,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.rendering import finish, pictures
 from tests import media
 from tests.media import Picture
-from tests.media.test_finish import ENCODE, picture
+from tests.media.parts import ENCODE, picture
 
 
 async def poster(folder: Path) -> Picture:

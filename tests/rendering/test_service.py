@@ -17,8 +17,8 @@ from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
 from services.rendering import finish
 from services.rendering.config import Config
 from tests import media
+from tests.media.parts import picture, sound
 from tests.mesh import Mesh
-from tests.media.test_finish import picture, sound
 from tests.stored import fetch, start_storage, until
 
 

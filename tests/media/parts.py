@@ -1,0 +1,27 @@
+"""The picture and the sound that a video is finished from, in files as the rendering service lays them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.rendering import finish
+from tests import media
+
+# As the processing service encodes it: with B-frames, and colours that are told.
+TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+ENCODE = (
+    *("-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{TAGS}"),
+    *("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
+)
+
+
+def picture(folder: Path, chain: str = media.CORNERS, seconds: float = 2.0) -> Path:
+    """A picture without sound."""
+    made = media.clip(folder / "picture.mp4", chain, seconds=seconds, encode=ENCODE)
+    return made.rename(folder / finish.PICTURE)
+
+
+def sound(folder: Path, expression: str = "sine=440", seconds: float = 2.0, volume_db: float = 0.0) -> Path:
+    """A sound."""
+    made = media.sound(folder / "sound.wav", expression, seconds=seconds, volume_db=volume_db)
+    return made.rename(folder / finish.SOUND)
