@@ -12,6 +12,7 @@ import structlog
 from moneyprinter.errors import Error
 from services.orchestrator import pages
 from services.orchestrator.jobs import Asset
+from services.runtime.contract import Place
 
 EXPIRE_SECONDS = 60.0
 
@@ -38,7 +39,7 @@ class Shelf(Protocol):
     async def choose(self, user_id: str, settings: Settings) -> None:
         """Record what an account has chosen."""
 
-    async def page(self, user_id: str, size: int, after: pages.Place | None) -> Sequence[Asset]:
+    async def page(self, user_id: str, size: int, after: Place | None) -> Sequence[Asset]:
         """A user's uploads, newest first, from the one that follows `after` on."""
 
     async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from moneyprinter.errors import FailedPrecondition, NotFound
 from services.orchestrator import pages
-from services.orchestrator.pages import Place
+from services.runtime.contract import Place
 
 MAX_WEBHOOKS = 20
 """How many an account may have."""

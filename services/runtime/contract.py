@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +14,9 @@ from google.protobuf.message import DecodeError, Message
 from protovalidate import FieldPathPb
 
 from moneyprinter.errors import InvalidArgument, Violation
+
+Place = tuple[datetime, str]
+"""Where something stands in a list, newest first: when it was made, and its id."""
 
 
 class Malformed:
@@ -61,6 +66,29 @@ def moment(text: str, field: str) -> datetime | None:
         raise InvalidArgument(
             f"{field}: {said}", reason="REQUEST_INVALID", violations=[Violation(field, said)]
         ) from None
+
+
+def page_token(last: Place) -> str:
+    """The token of the page that begins after a place."""
+    made, last_id = last
+    return base64.urlsafe_b64encode(f"{made.isoformat()} {last_id}".encode()).decode()
+
+
+def place(page_token: str) -> Place | None:
+    """The place that a page begins after; None of an empty token. Raises InvalidArgument."""
+    if not page_token:
+        return None
+    try:
+        made, _, last_id = base64.urlsafe_b64decode(page_token).decode().partition(" ")
+        time = datetime.fromisoformat(made)
+    except (binascii.Error, ValueError):
+        time, last_id = None, ""
+    if time is None or time.tzinfo is None or "\0" in last_id:
+        said = "is none that a list gave; leave it out to begin at the newest"
+        raise InvalidArgument(
+            f"page_token: {said}", reason="REQUEST_INVALID", violations=[Violation("page_token", said)]
+        )
+    return time, last_id
 
 
 def _with_nul(message: Message, within: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from services.runtime.contract import Place
 from services.user.accounts import ADMINISTRATOR, Account, Profile
 from services.user.attempts import Throttle
 from services.user.pages import Listed
@@ -15,7 +16,6 @@ from services.user.store import (
     SESSIONS_AT_MOST,
     ApiKey,
     Invitation,
-    Place,
     RefreshToken,
     Reset,
     Rotated,

@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from moneyprinter.errors import Conflict, FailedPrecondition, NotFound, PermissionDenied
+from services.runtime.contract import Place
 from services.user.accounts import Account, FirstAccounts, Profile
 from services.user.attempts import AttemptStore
-
-Place = tuple[datetime, str]
-"""Where a page begins, newest first: after the item of this time and id."""
 
 # How long a used refresh token may come again from the client that used it: two requests at once are no theft.
 GRACE = timedelta(seconds=10)

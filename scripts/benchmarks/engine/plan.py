@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pysubs2
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.media.v1 import media_pb2
@@ -53,18 +54,16 @@ class Task:
         """The captions as the content service writes them, in the platform's font; empty without any."""
         if not self.captions:
             return ""
-        lines = [
-            *("[Script Info]", "ScriptType: v4.00+", f"PlayResX: {self.width}", f"PlayResY: {self.height}", ""),
-            "[V4+ Styles]",
-            "Format: Name, Fontname, Fontsize, PrimaryColour, OutlineColour, BackColour, Bold, Italic, "
-            "BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding",
-            "Style: Default,Manrope ExtraBold,72,&H00FFFFFF,&H00000000,&H80000000,0,0,1,4,1,2,60,60,120,1",
-            *("", "[Events]", "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"),
+        script = pysubs2.SSAFile()
+        script.info |= {"PlayResX": str(self.width), "PlayResY": str(self.height)}
+        margins = {"marginl": 60, "marginr": 60, "marginv": 120}
+        script.styles["Default"] = pysubs2.SSAStyle(fontname="Manrope ExtraBold", fontsize=72, outline=4, **margins)
+        length = round(1000 * CAPTION_SECONDS)
+        script.events = [
+            pysubs2.SSAEvent(start=length * place, end=length * (place + 1), text=text)
+            for place, text in enumerate(self.captions)
         ]
-        for index, text in enumerate(self.captions):
-            start, end = (_clock(CAPTION_SECONDS * place) for place in (index, index + 1))
-            lines.append(f"Dialogue: 0,{start},{end},Default,,0,0,0,,{text}")
-        return "\n".join(lines) + "\n"
+        return script.to_string("ass")
 
     def message(self) -> dict[str, Any]:
         """As JSON."""
@@ -193,7 +192,3 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromMicroseconds(round(seconds * 1_000_000))
     return duration
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 3600)}:{int(seconds // 60) % 60:02}:{seconds % 60:05.2f}"

@@ -9,9 +9,9 @@ import psycopg
 from psycopg.rows import DictRow
 
 from moneyprinter.errors import Conflict, ResourceExhausted
-from services.orchestrator.pages import Place
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json
 from services.orchestrator.webhooks import GIVE_UP, Delivery, Try, Webhook
+from services.runtime.contract import Place
 from services.runtime.db import Pool
 
 _DELIVERIES = (

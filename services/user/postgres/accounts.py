@@ -6,6 +6,7 @@ from datetime import datetime
 
 import psycopg
 
+from services.runtime.contract import Place
 from services.user.accounts import ADMINISTRATOR, Account, Profile
 from services.user.postgres.tables import (
     ACCOUNTS,
@@ -17,7 +18,7 @@ from services.user.postgres.tables import (
     changed,
     row,
 )
-from services.user.store import Place, Reset, invitation_invalid, last_administrator, no_account, username_taken
+from services.user.store import Reset, invitation_invalid, last_administrator, no_account, username_taken
 
 
 class PostgresAccounts(Tables):

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from psycopg.rows import DictRow
 
+from services.runtime.contract import Place
 from services.user.postgres.tables import GOOD_INVITATION, Tables, clear_expired
-from services.user.store import Invitation, Place
+from services.user.store import Invitation
 
 
 class PostgresInvitations(Tables):
