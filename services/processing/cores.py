@@ -42,9 +42,13 @@ class Cores:
         self._here = 0
 
     def threads(self, need_bytes: int, *, is_first: bool = False) -> int:
-        """How many threads a render has that needs so much: where few fit, each has more; a video's first has all."""
-        fitting = 1 if is_first else max(1, min(self._slots, self._memory_bytes // need_bytes))
-        return self._threads * self._slots // fitting
+        """How many threads a render has that needs so much: where few fit, each has more.
+
+        A video's first has two a core: its decoder, filters and encoder wait for each other.
+        """
+        if is_first:
+            return 2 * self._threads * self._slots
+        return self._threads * self._slots // max(1, min(self._slots, self._memory_bytes // need_bytes))
 
     @contextmanager
     def admitted(self) -> Iterator[None]:

@@ -197,7 +197,7 @@ async def test_work_waits_for_its_turn_and_for_memory() -> None:
 def test_where_few_fit_each_has_more_threads() -> None:
     cores = Cores(slots=4, threads=2, memory_bytes=1000)
     assert [cores.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
-    assert cores.threads(100, is_first=True) == 8, "somebody waits for a video's first"
+    assert cores.threads(100, is_first=True) == 16, "somebody waits for a video's first"
 
 
 def test_as_many_as_are_at_work_may_wait() -> None:

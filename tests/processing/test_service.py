@@ -42,11 +42,11 @@ async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Source:
 
 
 def request(clip: media_pb2.Source, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
-    """Asks for 20 frames from the tenth on; `shot` and `changes` are fields that differ."""
+    """Asks for a second segment: 20 frames from the tenth on; `shot` and `changes` are fields that differ."""
     start = Duration()
     start.FromTimedelta(timedelta(seconds=10 / 30))
     segment = media_pb2.Segment(
-        index=0,
+        index=1,
         shots=[media_pb2.Shot(source=clip, source_start=start, fit=media_pb2.FIT_COVER)],
         frame_count=20,
         canvas=media_pb2.Canvas(width=64, height=36, frames_per_second=30),
@@ -218,7 +218,7 @@ async def test_other_threads_and_other_fonts_of_captions_are_another_renderer(
 async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(
     mesh: Mesh, stub: Any, clip: media_pb2.Source
 ) -> None:
-    _, known = await render(stub, request(clip, index=1))
+    _, known = await render(stub, request(clip))
     long = stub.RenderSegment(long_request(clip))
     await anext(long)
     waiting = stub.RenderSegment(request(clip, frame_count=6))
