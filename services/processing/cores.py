@@ -65,19 +65,30 @@ class Cores:
         finally:
             self._here -= 1
 
-    @asynccontextmanager
-    async def taken(self, need_bytes: int) -> AsyncIterator[None]:
-        """Be at work while the context is open; waits until it is one's turn and there is room."""
+    @contextmanager
+    def in_line(self, *, is_first: bool = False) -> Iterator[asyncio.Event]:
+        """Stand in the line until one is at work, or the context ends.
+
+        A video's first stands in front, and may do so before it can begin: then nobody else does.
+        """
         turn = asyncio.Event()
-        self._line.append(turn)
+        self._line.insert(0 if is_first else len(self._line), turn)
         try:
-            while self._line[0] is not turn or not self._fits(need_bytes):
-                turn.clear()
-                await turn.wait()
-            self._taken.append(need_bytes)
+            yield turn
         finally:
-            self._line.remove(turn)
-            self._next()
+            if turn in self._line:
+                self._line.remove(turn)
+                self._next()
+
+    @asynccontextmanager
+    async def taken(self, need_bytes: int, turn: asyncio.Event) -> AsyncIterator[None]:
+        """Be at work while the context is open; waits until it is one's turn in the line and there is room."""
+        while self._line[0] is not turn or not self._fits(need_bytes):
+            turn.clear()
+            await turn.wait()
+        self._line.remove(turn)
+        self._taken.append(need_bytes)
+        self._next()
         try:
             yield
         finally:

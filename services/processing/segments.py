@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -88,18 +88,21 @@ class Studio(Generic[T]):
         need_bytes = need(order.spec, looks)
         niceness = 0 if order.is_first else self.tool.niceness
         tool = replace(self.tool, threads=self.cores.threads(need_bytes, is_first=order.is_first), niceness=niceness)
-        keys = await asyncio.to_thread(_keys, order, tool)
-        if found := await self._found(keys):
-            yield found
-            return
-        with self.cores.admitted():
+        with ExitStack() as standing:
+            # Not behind those that happen to have their sources sooner.
+            turn = standing.enter_context(self.cores.in_line(is_first=True)) if order.is_first else None
+            keys = await asyncio.to_thread(_keys, order, tool)
+            if found := await self._found(keys):
+                yield found
+                return
+            standing.enter_context(self.cores.admitted())
             yield 0.0
             async with self.scratch() as folder:
                 for place, (stored, _) in enumerate(order.sources):
                     await self.sources.link(stored, folder / graph.source_name(place))
                 made: Fragment | None = None
                 async with (
-                    self.cores.taken(need_bytes),
+                    self.cores.taken(need_bytes, turn or standing.enter_context(self.cores.in_line())),
                     aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
                 ):
                     async for step in rendering:

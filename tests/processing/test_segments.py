@@ -176,9 +176,10 @@ async def test_work_waits_for_its_turn_and_for_memory() -> None:
     cores, done, leave = Cores(slots=2, threads=1, memory_bytes=100), [], asyncio.Event()
 
     async def work(name: str, need: int) -> None:
-        async with cores.taken(need):
-            done.append(name)
-            await leave.wait()
+        with cores.in_line() as turn:
+            async with cores.taken(need, turn):
+                done.append(name)
+                await leave.wait()
 
     running = [asyncio.create_task(work(name, need)) for name, need in (("a", 60), ("b", 60), ("c", 10))]
     await asyncio.sleep(0)
@@ -190,8 +191,34 @@ async def test_work_waits_for_its_turn_and_for_memory() -> None:
     assert done == ["a", "b", "c"]
     leave.set()
     await asyncio.gather(*running[1:])
-    async with cores.taken(1000):
-        assert True, "what needs more than there is runs alone"
+    with cores.in_line() as turn:
+        async with cores.taken(1000, turn):
+            assert True, "what needs more than there is runs alone"
+
+
+async def test_a_videos_first_is_not_overtaken_by_those_that_have_their_sources_sooner() -> None:
+    cores, done, fetched = Cores(slots=1, threads=1, memory_bytes=100), [], asyncio.Event()
+
+    async def work(name: str, *, is_first: bool = False) -> None:
+        with cores.in_line(is_first=is_first) as turn:
+            if is_first:
+                await fetched.wait()
+            async with cores.taken(10, turn):
+                done.append(name)
+
+    running = [asyncio.create_task(work("a", is_first=True)), asyncio.create_task(work("b"))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done == []
+    fetched.set()
+    await asyncio.gather(*running)
+    assert done == ["a", "b"]
+    leaving, other = asyncio.create_task(work("c", is_first=True)), asyncio.create_task(work("d"))
+    fetched.clear()
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await other
+    assert done == ["a", "b", "d"], "one that is found stored, or given up, is not waited for"
 
 
 def test_where_few_fit_each_has_more_threads() -> None:

@@ -14,12 +14,12 @@ from moneyprinter.media.v1 import media_pb2
 from scripts.benchmarks.engine import plan
 from services.embedded import authority
 from services.encoder.config import Config
+from services.processing.streaming import CHUNK_BYTES
 from services.runtime import telemetry
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.mesh import Mesh, ffmpeg_program
 
 WIDTH, HEIGHT = 1920, 1080
-CHUNK_BYTES = 256 << 10
 THREADS = 2
 
 
@@ -38,19 +38,8 @@ def own_child(raw: Path, quality: str) -> float:
     command = (
         *(ffmpeg_program(), "-hide_banner", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"),
         *("-s", f"{WIDTH}x{HEIGHT}", "-r", plan.RATE, "-i", "pipe:0", "-c:v", "libx264", "-preset", preset),
-        *(
-            "-crf",
-            crf,
-            "-g",
-            2 * plan.RATE,
-            "-flags",
-            "+cgop",
-            "-threads",
-            THREADS,
-            "-f",
-            "h264",
-            raw.with_suffix(".h264"),
-        ),
+        *("-crf", crf, "-g", 2 * plan.RATE, "-flags", "+cgop", "-threads", THREADS, "-f", "h264"),
+        raw.with_suffix(".h264"),
     )
     began = time.monotonic()
     with raw.open("rb") as file:
