@@ -138,7 +138,7 @@ async def test_memory_stays_flat(storage: Mesh) -> None:
 
     async def chunks() -> AsyncIterator[bytes]:
         nonlocal before, most
-        for number in range(200):
+        for number in range(300):
             if number == 20:
                 before = process.memory_info().rss
             most = max(most, process.memory_info().rss)
@@ -147,7 +147,8 @@ async def test_memory_stays_flat(storage: Mesh) -> None:
     await storage.objects().put("large", chunks())
     async for _ in storage.objects().get("large"):
         most = max(most, process.memory_info().rss)
-    assert most - before < 80 * MB
+    # gRPC's windows, and what the allocator keeps of them in a process with all tests of a worker.
+    assert most - before < 150 * MB
 
 
 async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Path) -> None:
