@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,10 @@ def opened(options: argparse.Namespace, console: Console) -> Iterator[Bench]:
         yield Bench(folder, engine, monolith, options, console)
 
 
-@contextmanager
-def instance(folder: Path) -> Iterator[Worker]:
+def instance(folder: Path) -> AbstractContextManager[Worker]:
     """Keep a processing instance running; all of a folder have their objects in common."""
     command = (sys.executable, "-m", "scripts.benchmarks.engine.instance", str(folder / "instance"))
-    with worker(command, {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}) as running:
-        yield running
+    return worker(command, {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"})
 
 
 def environment(folder: Path, python: Path | None) -> Path:
@@ -193,8 +191,7 @@ def spread(bench: Bench, task: plan.Task) -> None:
     """Print how wall falls with the instances that render, of which each has one slot and one thread."""
     walls: dict[int, list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        most = max(INSTANCES)
-        instances = [stack.enter_context(instance(bench.folder)) for _ in range(most)]
+        instances = [stack.enter_context(instance(bench.folder)) for _ in range(max(INSTANCES))]
         for _ in range(bench.options.runs):
             for count in INSTANCES:
                 walls[count].append(together(bench, task, instances[:count]))
@@ -208,8 +205,7 @@ def spread(bench: Bench, task: plan.Task) -> None:
 
 def together(bench: Bench, task: plan.Task, instances: Sequence[Worker]) -> float:
     """Make a video with some instances, which take its segments as they get free; the seconds that this takes."""
-    objects = bench.folder / "instance" / "objects"
-    shutil.rmtree(objects / "cache", ignore_errors=True)
+    shutil.rmtree(bench.folder / "instance" / "objects" / "cache", ignore_errors=True)
     message = {"task": task.message(), "out": str(bench.out(ENGINE)), "fonts": str(FONTS), "slots": 1, "threads": 1}
     left = [segment.index for segment in plan.segments(task, {clip.sha256: "" for clip in task.clips})][::-1]
 

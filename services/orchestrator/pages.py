@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from services.runtime.contract import Place, page_token, place
+from services.runtime import contract
+from services.runtime.contract import Place
 
 PAGE_SIZE = 20
 
@@ -25,9 +26,4 @@ async def page(
     size: int, token: str, find: Callable[[int, Place | None], Awaitable[Sequence[T]]], name: Callable[[T], str]
 ) -> tuple[Sequence[T], str]:
     """The page of what `find(size, after)` finds, and the token of the next; `name` gives the id that a place has."""
-    size = size or PAGE_SIZE
-    found = await find(size + 1, place(token))
-    if len(found) <= size:
-        return found, ""
-    last = found[size - 1]
-    return found[:size], page_token((last.create_time, name(last)))
+    return await contract.page(size or PAGE_SIZE, token, find, lambda last: (last.create_time, name(last)))

@@ -101,8 +101,9 @@ class Studio(Generic[T]):
                 for place, (stored, _) in enumerate(order.sources):
                     await self.sources.link(stored, folder / graph.source_name(place))
                 made: Fragment | None = None
+                turn = turn or standing.enter_context(self.cores.in_line())
                 async with (
-                    self.cores.taken(need_bytes, turn or standing.enter_context(self.cores.in_line())),
+                    self.cores.taken(need_bytes, turn),
                     aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
                 ):
                     async for step in rendering:

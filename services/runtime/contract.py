@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError, Message
 from protovalidate import FieldPathPb
 
 from moneyprinter.errors import InvalidArgument, Violation
+
+T = TypeVar("T")
 
 Place = tuple[datetime, str]
 """Where something stands in a list, newest first: when it was made, and its id."""
@@ -68,18 +70,28 @@ def moment(text: str, field: str) -> datetime | None:
         ) from None
 
 
-def page_token(last: Place) -> str:
-    """The token of the page that begins after a place."""
-    made, last_id = last
-    return base64.urlsafe_b64encode(f"{made.isoformat()} {last_id}".encode()).decode()
+async def page(
+    size: int,
+    token: str,
+    find: Callable[[int, Place | None], Awaitable[Sequence[T]]],
+    place: Callable[[T], Place],
+) -> tuple[Sequence[T], str]:
+    """The page of what `find(size, after)` finds, and the token of the next; empty after the last one.
+
+    Raises InvalidArgument when `token` is none that a list gave.
+    """
+    found = await find(size + 1, _place(token))
+    if len(found) <= size:
+        return found, ""
+    made, last_id = place(found[size - 1])
+    return found[:size], base64.urlsafe_b64encode(f"{made.isoformat()} {last_id}".encode()).decode()
 
 
-def place(page_token: str) -> Place | None:
-    """The place that a page begins after; None of an empty token. Raises InvalidArgument."""
-    if not page_token:
+def _place(token: str) -> Place | None:
+    if not token:
         return None
     try:
-        made, _, last_id = base64.urlsafe_b64decode(page_token).decode().partition(" ")
+        made, _, last_id = base64.urlsafe_b64decode(token).decode().partition(" ")
         time = datetime.fromisoformat(made)
     except (binascii.Error, ValueError):
         time, last_id = None, ""

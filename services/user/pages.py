@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from services.runtime.contract import Place, page_token, place
+from services.runtime import contract
+from services.runtime.contract import Place
 
 PAGE_SIZE = 50
 
@@ -39,15 +40,11 @@ class Wanted:
 class Page(Generic[T]):
     """A page, and the token of the next; empty on the last one."""
 
-    items: list[T]
+    items: Sequence[T]
     next_token: str
 
 
 async def page(wanted: Wanted, find: Callable[[int, Place | None], Awaitable[list[T]]]) -> Page[T]:
     """The page of what `find(size, after)` finds."""
     size = wanted.size or PAGE_SIZE
-    found = await find(size + 1, place(wanted.token))
-    if len(found) <= size:
-        return Page(found, "")
-    last = found[size - 1]
-    return Page(found[:size], page_token((last.create_time, last.id)))
+    return Page(*await contract.page(size, wanted.token, find, lambda last: (last.create_time, last.id)))
