@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from services.embedded import wheels
 from services.processing import graph, picture
 from services.processing.fonts import Fonts
@@ -29,6 +31,12 @@ def renderer() -> Tool:
         limits=children.Limits(),
         fonts=Fonts([FONTS]),
     )
+
+
+@pytest.fixture
+def tool() -> Tool:
+    """ffmpeg with one thread and the platform's font."""
+    return renderer()
 
 
 def captions(text: str = "Hello world", start: str = "0:00:00.50", end: str = "0:00:01.00") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,31 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from services.processing import graph, picture
-from services.processing.fonts import Fonts
-from services.processing.render import Tool, render
+from services.processing.render import render
 from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
-from services.runtime import children
-from services.validation.probe import Bounds, Part, probe
+from services.validation.probe import Part, probe
 from tests import media
+from tests.media.drawing import renderer
 from tests.media.zoo import MEMBERS, SECONDS, Zoo
-from tests.mesh import ffmpeg_program
-from tests.sources import look
+from tests.sources import BOUNDS, look
 
-BOUNDS = Bounds(
-    max_pixels=4096 * 2304,
-    max_still_pixels=8192 * 6144,
-    max_duration_seconds=60.0,
-    memory_bytes=512 << 20,
-    seconds=10,
-)
-TOOL = Tool(
-    ffmpeg=ffmpeg_program(),
-    version="test",
-    threads=1,
-    max_pixels=4096 * 2304,
-    limits=children.Limits(),
-    fonts=Fonts([]),
-)
+# Closer than what other tests allow.
+CLOSE = replace(BOUNDS, max_duration_seconds=60.0, memory_bytes=512 << 20, seconds=10)
+TOOL = renderer()
 WIDTH, HEIGHT, FRAMES = 160, 90, 8
 COLOURS = {**media.COLOURS, "grey": (128, 128, 128)}
 
@@ -63,7 +50,7 @@ def quarters(pixels: media.Picture) -> list[NDArray[np.float64]]:
 @pytest.mark.parametrize("name", MEMBERS)
 async def test_validation_takes_it(zoo: Zoo, name: str) -> None:
     member = MEMBERS[name]
-    facts = await probe(zoo[name], Part(), BOUNDS)
+    facts = await probe(zoo[name], Part(), CLOSE)
     assert (facts.video_codec, facts.width, facts.height) == (member.codec, *member.size)
     assert (facts.has_audio, facts.still) == (member.has_audio, member.still)
     if not member.still:
