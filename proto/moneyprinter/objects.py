@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,8 +43,13 @@ class Objects:
 
         return await self._put(key, hashed(), digest)
 
-    async def put_file(self, key: str, path: Path) -> media_pb2.Object:
-        """Store a file under `key`."""
+    async def put_file(
+        self, key: str, path: Path, before_end: Callable[[], Awaitable[object]] | None = None
+    ) -> media_pb2.Object:
+        """Store a file under `key`.
+
+        With `before_end`, that is waited for when all is sent. Nothing is stored when it raises, or before it ends.
+        """
         digest = hashlib.sha256()
 
         def read(file: BinaryIO) -> bytes:
@@ -62,6 +67,8 @@ class Objects:
                         yield chunk
                 finally:
                     await asyncio.wait([ahead])
+            if before_end is not None:
+                await before_end()
 
         return await self._put(key, chunks(), digest)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from services.concatenation import join
-from services.concatenation.segments import check_alike, inspect
+from services.concatenation.segments import Segment, check_alike, inspect
 
 # The parts of the work that are done when the segments are here, and when they are joined.
 FETCHED, JOINED = 0.6, 0.9
+# So many segments are on their way at once.
+AT_ONCE = 4
 
 
 class Stored(Protocol):
@@ -71,12 +75,11 @@ class Joiner(Generic[T]):
                 yield Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
                 return
             yield 0.0
-            opened = []
-            for place, segment in enumerate(segments, 1):
-                path = folder / join.name(place)
-                await self.objects.get_file(segment, path)
-                opened.append(await asyncio.to_thread(inspect, path, place))
-                yield FETCHED * place / len(segments)
+            opened: list[Segment] = []
+            async with aclosing(self._opened(segments, folder)) as opening:
+                async for segment in opening:
+                    opened.append(segment)
+                    yield FETCHED * len(opened) / len(segments)
             check_alike(opened)
             done = FETCHED
             async with aclosing(join.join(opened, folder, self.ffmpeg)) as joining:
@@ -85,6 +88,26 @@ class Joiner(Generic[T]):
                     yield done
             stored = await self.objects.put_file(key, folder / join.JOINED)
             yield Video(stored, sum(segment.frames for segment in opened))
+
+    async def _opened(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
+        """Fetch segments, some at once, and look what each is; in their order."""
+
+        async def opened(place: int, segment: T) -> Segment:
+            path = folder / join.name(place)
+            await self.objects.get_file(segment, path)
+            return await asyncio.to_thread(inspect, path, place)
+
+        left = starmap(opened, enumerate(segments, 1))
+        coming = deque(map(asyncio.ensure_future, islice(left, AT_ONCE)))
+        try:
+            while coming:
+                yield await coming[0]
+                coming.popleft()
+                coming.extend(map(asyncio.ensure_future, islice(left, 1)))
+        finally:
+            for task in coming:
+                task.cancel()
+            await asyncio.gather(*coming, return_exceptions=True)
 
     def _hash(self, segments: Sequence[T]) -> str:
         lines = [f"{join.VERSION} {self.version}", *(segment.sha256 for segment in segments)]

@@ -65,9 +65,9 @@ class Form:
         return (self.video, *(f"video-{name}.{self.container.value}" for name in self.renditions))
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """All files that are made, the video itself first."""
-        return (*self.videos, POSTER, THUMBNAILS, *([ANIMATION] if self.animation else []))
+    def previews(self) -> tuple[str, ...]:
+        """The files that show what is in the video."""
+        return (POSTER, THUMBNAILS, *([ANIMATION] if self.animation else []))
 
 
 def picture(place: int) -> str:

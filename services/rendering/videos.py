@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.rendering.together import all_of, both
 FETCHED, CHECKED = 0.2, 0.9
 
 T = TypeVar("T")
+Wait = Callable[[], Awaitable[object]]
 
 
 class Objects(Protocol[T]):
@@ -25,8 +27,8 @@ class Objects(Protocol[T]):
     async def get_file(self, source: T, path: Path) -> None:
         """Write an object to a file."""
 
-    async def put_file(self, key: str, path: Path) -> T:
-        """Store a file."""
+    async def put_file(self, key: str, path: Path, before_end: Wait | None = None) -> T:
+        """Store a file: send it, wait, and then let it be there."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,34 @@ class Finisher(Generic[T]):
                 ),
             )
             yield FETCHED
-            measures, seen = await both(self._made(folder, form), pictures.take(folder))
-            # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
-            if seen.black and await check.is_black(folder, self.ffmpeg):
-                raise check.failed(f"all of its {measures.seconds:.2f} s are black")
+            # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
+            good = asyncio.Barrier(2 + len(form.videos))
+            (measures, videos), _ = await both(self._made(order, folder, good), self._seen(form, folder, good))
             if form.animation:
                 await finish.animate(folder, self.ffmpeg, form.seconds)
             yield CHECKED
-            stored = await all_of(
-                *(self.objects.put_file(f"{order.folder}/{name}", folder / name) for name in form.files)
-            )
-        yield Video(tuple(zip(form.files, stored, strict=True)), measures)
+            previews = await all_of(*(self._stored(order, folder, name) for name in form.previews))
+        yield Video((*videos, *previews), measures)
 
-    async def _made(self, folder: Path, form: Form) -> Measures:
+    async def _made(self, order: Order[T], folder: Path, good: asyncio.Barrier) -> tuple[Measures, list[tuple[str, T]]]:
+        """Make the videos, measure and store them."""
+        form = order.form
         await finish.mux(folder, self.ffmpeg, form)
-        return await check.measure(folder, self.ffmpeg, form)
+        storing = all_of(*(self._stored(order, folder, name, good.wait) for name in form.videos))
+        return await both(self._measured(form, folder, good), storing)
+
+    async def _measured(self, form: Form, folder: Path, good: asyncio.Barrier) -> Measures:
+        measures = await check.measure(folder, self.ffmpeg, form)
+        await good.wait()
+        return measures
+
+    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier) -> None:
+        """Take the pictures that show what is in the video."""
+        seen = await pictures.take(folder)
+        # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
+        if seen.black and await check.is_black(folder, self.ffmpeg):
+            raise check.failed(f"all of its {form.seconds:.2f} s are black")
+        await good.wait()
+
+    async def _stored(self, order: Order[T], folder: Path, name: str, good: Wait | None = None) -> tuple[str, T]:
+        return name, await self.objects.put_file(f"{order.folder}/{name}", folder / name, good)
