@@ -33,11 +33,12 @@ class MemoryObjects:
     async def head(self, key: str) -> bytes | None:
         return self.kept.get(key)
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
-        if key not in self.kept:
-            raise errors.NotFound(f"no object {key}", reason="OBJECT_NOT_FOUND")
-        for start in range(0, len(self.kept[key]), 10_000):
-            yield self.kept[key][start : start + 10_000]
+    async def get_file(self, source: Stored, path: Path) -> None:
+        if source.key not in self.kept:
+            raise errors.NotFound(f"no object {source.key}", reason="OBJECT_NOT_FOUND")
+        path.write_bytes(self.kept[source.key])
+        if hashlib.sha256(self.kept[source.key]).hexdigest() != source.sha256:
+            raise errors.DataLoss("it was replaced meanwhile", reason="CHECKSUM_MISMATCH")
 
     async def put_file(self, key: str, path: Path) -> None:
         self.puts += 1
