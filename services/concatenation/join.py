@@ -13,7 +13,7 @@ import av
 import ffmpeg
 
 from moneyprinter.errors import FailedPrecondition
-from services.concatenation.segments import OPTIONS, Segment
+from services.concatenation.segments import UNDECODED, Segment
 from services.runtime import children
 
 # Raise it whenever the same segments give another file than before: joined videos have it in their names.
@@ -102,7 +102,7 @@ async def _carry_parameters(folder: Path, file: str, program: Path) -> None:
 
 def count(path: Path) -> int:
     """The frames of a joined video; 0 when it has none, or they are not shown in even steps from 0 on."""
-    with av.open(str(path), options=OPTIONS) as container:
+    with av.open(str(path), options=UNDECODED) as container:
         stream = container.streams.video[0]
         if not stream.average_rate or stream.time_base is None:
             return 0

@@ -13,6 +13,8 @@ import av.error
 from moneyprinter.errors import FailedPrecondition
 
 OPTIONS = {"format_whitelist": "mov", "protocol_whitelist": "file"}
+# To open a file, libav decodes its first picture, which takes longer than all the rest; not so with this.
+UNDECODED = {**OPTIONS, "skip_frame": "all"}
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,17 @@ class Segment:
     """How many frames a decoder holds back, to put them in order."""
 
 
-def inspect(path: Path, place: int) -> Segment:
-    """Open the segment that is the `place`-th, from 1. Raises FailedPrecondition when it cannot be opened."""
+Formats = dict[tuple[str, bytes], str]
+"""The format of the pixels that goes with a codec and its parameters."""
+
+
+def inspect(path: Path, place: int, formats: Formats) -> Segment:
+    """Open the segment that is the `place`-th, from 1. Raises FailedPrecondition when it cannot be opened.
+
+    `formats` are those that are known; a new one is added.
+    """
     try:
-        with av.open(str(path), options=OPTIONS) as container:
+        with av.open(str(path), options=UNDECODED) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or not stream.average_rate or stream.time_base is None:
                 raise FailedPrecondition(f"segment {place} has no picture", reason="RENDER_FAILED")
@@ -47,21 +56,30 @@ def inspect(path: Path, place: int) -> Segment:
             if not packets:
                 raise FailedPrecondition(f"segment {place} has no picture", reason="RENDER_FAILED")
             pts, dts = packets[0]
+            parameters = context.extradata or b""
+            kind = context.name, parameters
+            if not parameters or kind not in formats:
+                formats[kind] = _pixels(path)
             return Segment(
                 codec=context.name,
                 profile=context.profile or "unknown",
                 width=context.width,
                 height=context.height,
-                pixels=context.pix_fmt or "unknown",
+                pixels=formats[kind],
                 rate=stream.average_rate,
                 time_base=stream.time_base,
-                parameters=context.extradata or b"",
+                parameters=parameters,
                 frames=len(packets),
                 delay=round((pts - dts) * stream.time_base * stream.average_rate),
             )
     except av.error.FFmpegError as failure:
         words = f"segment {place} cannot be opened: {failure.strerror}"
         raise FailedPrecondition(words, reason="RENDER_FAILED") from None
+
+
+def _pixels(path: Path) -> str:
+    with av.open(str(path), options=OPTIONS) as container:
+        return container.streams.video[0].codec_context.pix_fmt or "unknown"
 
 
 def check_alike(segments: Sequence[Segment]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from services.concatenation import join
-from services.concatenation.segments import Segment, check_alike, inspect
+from services.concatenation.segments import Formats, Segment, check_alike, inspect
 
 # The parts of the work that are done when the segments are here, and when they are joined.
 FETCHED, JOINED = 0.6, 0.9
@@ -92,10 +92,12 @@ class Joiner(Generic[T]):
     async def _opened(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
         """Fetch segments, some at once, and look what each is; in their order."""
 
+        formats: Formats = {}
+
         async def opened(place: int, segment: T) -> Segment:
             path = folder / join.name(place)
             await self.objects.get_file(segment, path)
-            return await asyncio.to_thread(inspect, path, place)
+            return await asyncio.to_thread(inspect, path, place, formats)
 
         left = starmap(opened, enumerate(segments, 1))
         coming = deque(map(asyncio.ensure_future, islice(left, AT_ONCE)))

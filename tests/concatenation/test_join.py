@@ -14,7 +14,7 @@ import pytest
 
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
-from services.concatenation.segments import check_alike, inspect
+from services.concatenation.segments import Formats, check_alike, inspect
 from services.processing import graph, picture, render
 from services.processing.fonts import Fonts
 from services.processing.spec import Canvas, Clip, Codec, Fit, Quality, Shot, Spec
@@ -44,7 +44,8 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
 
 async def joined(folder: Path, count: int) -> list[float]:
     """Join the first `count` segments of a folder; returns the progress."""
-    segments = [inspect(folder / join.name(place), place) for place in range(1, count + 1)]
+    formats: Formats = {}
+    segments = [inspect(folder / join.name(place), place, formats) for place in range(1, count + 1)]
     check_alike(segments)
     return [step async for step in join.join(segments, folder, ffmpeg_program())]
 
@@ -104,7 +105,8 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
     )
     cut = ("-ss", str(20 / 30), "-i", str(clip), "-frames:v", "20", "-pix_fmt", "yuv420p", *OTHERS[codec], *fragmented)
     media.ffmpeg(*cut, tmp_path / join.name(2))
-    segments = [inspect(tmp_path / join.name(place), place) for place in (1, 2, 3)]
+    formats: Formats = {}
+    segments = [inspect(tmp_path / join.name(place), place, formats) for place in (1, 2, 3)]
     assert codec in (Codec.VP9, Codec.AV1) or segments[1].parameters != segments[0].parameters
     await joined(tmp_path, 3)
     result = tmp_path / join.JOINED

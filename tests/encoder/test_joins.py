@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from services.concatenation import join
-from services.concatenation.segments import check_alike, inspect
+from services.concatenation.segments import Formats, check_alike, inspect
 from services.encoder import backends
 from services.encoder.frames import Codec, Format, Quality
 from services.processing import encoding, graph, picture, render
@@ -61,7 +61,7 @@ async def test_the_same_frames_give_the_same_bytes_here_and_there(
     format, frames = format_of(codec, quality), moving(40, 128, 128)
     there = await rendered(tmp_path, format, frames)
     encoded = await encode([format, *chunks(frames, 1 << 20)], await encoder(BACKENDS[codec]))
-    assert encoded.started.extradata == inspect(there, 1).parameters
+    assert encoded.started.extradata == inspect(there, 1, {}).parameters
     with av.open(str(there)) as container:
         assert encoded.data == [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
@@ -76,7 +76,8 @@ async def test_a_segment_encoded_here_joins_those_encoded_there(tmp_path: Path, 
     written(tmp_path / join.name(2), encoded, rate, like=there)
     for place in (1, 3):
         (tmp_path / join.name(place)).symlink_to(there)
-    segments = [inspect(tmp_path / join.name(place), place) for place in (1, 2, 3)]
+    formats: Formats = {}
+    segments = [inspect(tmp_path / join.name(place), place, formats) for place in (1, 2, 3)]
     check_alike(segments)
     assert [step async for step in join.join(segments, tmp_path, ffmpeg_program())]
     shown = media.probe(tmp_path / join.JOINED)
