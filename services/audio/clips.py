@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from moneyprinter.errors import Error, Internal, InvalidArgument
 from services.audio import loudness
+from services.runtime import children
 
 RATE = 48_000
 KEPT = "clips.f32"
@@ -116,8 +117,9 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
         counts = clip.read(12).endswith(b"AVI ")
     part = _part(source, sound, heard, sound.source_start / _SECOND if counts else _RUN_UP_SECONDS)
     file = part.output(f"part-{number}", f="f32le", acodec="pcm_f32le", ar=RATE, ac=2)
+    running = loudness.run(program, file, seconds=heard, folder=folder, niceness=children.BEHIND)
     try:
-        async with aclosing(loudness.run(program, file, seconds=heard, folder=folder)) as fractions:
+        async with aclosing(running) as fractions:
             async for _ in fractions:
                 pass
     except Internal as failure:

@@ -29,7 +29,7 @@ class Loudness:
     true_peak_dbtp: float
 
 
-async def measure(program: Path, sound: str, folder: Path) -> Loudness:
+async def measure(program: Path, sound: str, folder: Path, niceness: int = 0) -> Loudness:
     """Measure the WAV file `sound` in `folder`. Raises Internal when ffmpeg cannot read it."""
     report = folder / f"{sound}.loudness"
     measured = (
@@ -38,7 +38,7 @@ async def measure(program: Path, sound: str, folder: Path) -> Loudness:
         .filter("ametadata", mode="print", file=report.name)
         .output("-", f="null")
     )
-    async with aclosing(run(program, measured, seconds=1.0, folder=folder)) as fractions:
+    async with aclosing(run(program, measured, seconds=1.0, folder=folder, niceness=niceness)) as fractions:
         async for _ in fractions:
             pass
     values = _last_values(report)
@@ -46,12 +46,15 @@ async def measure(program: Path, sound: str, folder: Path) -> Loudness:
     return Loudness(values.get("I", -70.0), values.get("LRA", 0.0), 20 * math.log10(peak) if peak > 0 else -math.inf)
 
 
-async def run(program: Path, stream: ffmpeg.Stream, *, seconds: float, folder: Path) -> AsyncGenerator[float, None]:
+async def run(
+    program: Path, stream: ffmpeg.Stream, *, seconds: float, folder: Path, niceness: int = 0
+) -> AsyncGenerator[float, None]:
     """Run ffmpeg on what ffmpeg-python describes; yield the part of `seconds` that is done. Raises Internal."""
+    running = children.ffmpeg(
+        program, stream.get_args(), seconds=seconds, folder=folder, limits=LIMITS, niceness=niceness
+    )
     try:
-        async with aclosing(
-            children.ffmpeg(program, stream.get_args(), seconds=seconds, folder=folder, limits=LIMITS)
-        ) as fractions:
+        async with aclosing(running) as fractions:
             async for fraction in fractions:
                 yield fraction
     except children.ChildFailed as failure:

@@ -22,6 +22,7 @@ from moneyprinter.errors import InvalidArgument
 from services.audio import clips, loudness, mastering, music
 from services.audio.clips import ClipSound
 from services.audio.loudness import Loudness
+from services.runtime import children
 
 TARGET_LUFS = -14.0
 RATE = clips.RATE
@@ -132,7 +133,7 @@ async def _make(
     program: Path, order: Order, loop: music.Loop | None, folder: Path
 ) -> AsyncGenerator[float | Loudness, None]:
     """Make `master.wav`; yield fractions, at last its loudness."""
-    source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder)
+    source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder, children.BEHIND)
     if measured.integrated_lufs < loudness.SILENT_LUFS:
         raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
     for name, codec, begin, share in (
@@ -151,10 +152,11 @@ async def _make(
                 continue
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
         seconds = order.samples / RATE
-        async with aclosing(loudness.run(program, file, seconds=seconds, folder=folder)) as fractions:
+        running = loudness.run(program, file, seconds=seconds, folder=folder, niceness=children.BEHIND)
+        async with aclosing(running) as fractions:
             async for fraction in fractions:
                 yield begin + share * fraction
-        source, measured = name, await loudness.measure(program, name, folder)
+        source, measured = name, await loudness.measure(program, name, folder, children.BEHIND)
     yield measured
 
 

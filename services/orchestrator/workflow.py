@@ -146,9 +146,8 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
     async with journal.stage("rendering"):
         share = _Shares(journal, "rendering", 1)
 
-        async def finish() -> Result:
-            finished = await workers.finish(job, joined, track, plan.seconds, share.of(0))
-            captions = [
+        async def captions() -> list[File]:
+            return [
                 File(name, await workers.keep(job, name, text))
                 for name, text in (
                     ("captions.srt", plan.captions.srt),
@@ -156,8 +155,12 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
                     ("captions.ass", plan.captions.ass),
                 )
             ]
+
+        async def finish() -> Result:
+            finishing = workers.finish(job, joined, track, plan.seconds, share.of(0))
+            finished, written = await _both(finishing, captions())
             return Result(
-                files=(*finished.files, *captions),
+                files=(*finished.files, *written),
                 seconds=finished.seconds,
                 loudness_lufs=finished.loudness_lufs,
                 true_peak_dbtp=finished.true_peak_dbtp,

@@ -16,8 +16,6 @@ from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
 
 NO_FONTS = "fonts.conf"
-# Rendering takes whatever cores are free; who is waited for goes first: calls, and what somebody wants to see at once.
-NICENESS = 10
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Tool:
     max_pixels: int
     limits: children.Limits
     fonts: Fonts
-    niceness: int = NICENESS
+    niceness: int = children.BEHIND
 
     def identity(self, captions_ass: str) -> str:
         """All of it that the bytes of a segment with such captions depend on."""

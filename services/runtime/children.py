@@ -60,6 +60,9 @@ if os.getppid() != parent:
 os.execvp(sys.argv[9], sys.argv[9:])
 """
 
+# The niceness of work that nobody waits for by itself: it takes whatever cores are free. Who is waited for goes first.
+BEHIND = 10
+
 STDERR_LINES = 40
 WORDS = 300
 # How ffmpeg names the part of it that speaks: `[libx264 @ 0x55f1d162fe00] `.

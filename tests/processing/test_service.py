@@ -17,7 +17,7 @@ from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing import picture
 from services.processing.config import Config
-from services.processing.render import NICENESS
+from services.runtime import children
 from services.runtime.config import ConfigError
 from tests import media
 from tests.media.drawing import CHINESE, FONTS, captions, still
@@ -134,7 +134,7 @@ async def test_the_first_of_a_video_goes_before_others(
     wanted = long_request(clip)
     wanted.segment.index = index
     call = stub.RenderSegment(wanted)
-    await until(lambda: any(child.nice() == (0 if goes_first else NICENESS) for child in ffmpegs()))
+    await until(lambda: any(child.nice() == (0 if goes_first else children.BEHIND) for child in ffmpegs()))
     call.cancel()
     await until(lambda: not ffmpegs())
 
