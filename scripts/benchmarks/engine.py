@@ -49,7 +49,6 @@ class Bench:
     """What all measurements share."""
 
     folder: Path
-    engine: Worker
     monolith: Worker | None
     options: argparse.Namespace
     console: Console
@@ -71,7 +70,9 @@ class Bench:
             "slots": self.options.slots,
             "threads": self.options.threads,
         }
-        return self.engine.do({**message, **how})
+        # A new one each time: one that joined a video before is larger.
+        with instance(self.folder) as engine:
+            return engine.do({**message, **how})
 
     def by_hand(self, task: plan.Task) -> Took:
         """Make it with one command."""
@@ -101,7 +102,6 @@ def opened(options: argparse.Namespace, console: Console) -> Iterator[Bench]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-engine-")))
         (folder / "instance").mkdir()
-        engine = stack.enter_context(instance(folder))
         monolith = None
         if options.moviepy:
             python = environment(folder, options.moviepy_python)
@@ -109,7 +109,7 @@ def opened(options: argparse.Namespace, console: Console) -> Iterator[Bench]:
             script = ROOT / "scripts" / "benchmarks" / "engine" / "monolith.py"
             command = (str(python), "-I", str(script), str(folder / "monolith"))
             monolith = stack.enter_context(worker(command, {"IMAGEIO_FFMPEG_EXE": str(ffmpeg_program())}))
-        yield Bench(folder, engine, monolith, options, console)
+        yield Bench(folder, monolith, options, console)
 
 
 def instance(folder: Path) -> AbstractContextManager[Worker]:

@@ -120,7 +120,8 @@ def _software(name: str, preset: str, format: Format, threads: int) -> dict[str,
     gop, draft = GOP_SECONDS * format.frames_per_second, format.quality is Quality.DRAFT
     match name:
         case "libx264":
-            return {"preset": preset, "profile:v": "high", "sc_threshold": 0, "x264-params": "stitchable=1"}
+            told = "stitchable=1:sync-lookahead=1"
+            return {"preset": preset, "profile:v": "high", "sc_threshold": 0, "x264-params": told}
         case "libx265":
             groups = f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
             silent = "info=0:log-level=error"

@@ -44,9 +44,10 @@ class Cores:
     def threads(self, need_bytes: int, *, is_first: bool = False) -> int:
         """How many threads a render has that needs so much: where few fit, each has more.
 
-        A video's first has two a core: its decoder, filters and encoder wait for each other.
+        A video's first has two a core: its decoder, filters and encoder wait for each other. Not where memory is
+        short, for each thread of an encoder holds frames of its own.
         """
-        if is_first:
+        if is_first and 2 * need_bytes <= self._memory_bytes:
             return 2 * self._threads * self._slots
         return self._threads * self._slots // max(1, min(self._slots, self._memory_bytes // need_bytes))
 

@@ -54,6 +54,7 @@ for kind, limit in zip(kinds, limits):
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (limit, limit))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+libc.prctl(41, ctypes.c_ulong(1), 0, 0, 0)  # PR_SET_THP_DISABLE: huge pages make an encoder larger, and not faster
 libc.prctl(1, death)
 if os.getppid() != parent:
     sys.exit(1)

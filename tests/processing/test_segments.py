@@ -225,6 +225,7 @@ def test_where_few_fit_each_has_more_threads() -> None:
     cores = Cores(slots=4, threads=2, memory_bytes=1000)
     assert [cores.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
     assert cores.threads(100, is_first=True) == 16, "somebody waits for a video's first"
+    assert cores.threads(600, is_first=True) == 8, "each thread holds frames, and there is no room for many"
 
 
 def test_as_many_as_are_at_work_may_wait() -> None:

@@ -26,8 +26,6 @@ from moneyprinter.concatenation.v1 import concatenation_service_pb2 as concatena
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.processing.v1 import processing_service_pb2 as processing
 from scripts.benchmarks.engine import plan
-from services.concatenation import server as concatenation_server
-from services.concatenation.config import Config as ConcatenationConfig
 from services.processing import server as processing_server
 from services.processing.config import Config as ProcessingConfig
 from services.runtime.config import RuntimeConfig
@@ -94,12 +92,11 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         if not (folder / clip.sha256).exists():
             os.link(clip.path, folder / clip.sha256)
     async with AsyncExitStack() as stack:
-        renderer, joiner = Bench(root), Bench(root)
+        renderer = Bench(root)
         slots, threads = message["slots"], message.get("threads")
         fonts = Path(message["fonts"])
         settings = ProcessingConfig(slots=slots, threads=threads, fonts=fonts, encoders="none")
         await stack.enter_async_context(processing_server.wire(settings, renderer))  # type: ignore[arg-type]
-        await stack.enter_async_context(concatenation_server.wire(ConcatenationConfig(), joiner))  # type: ignore[arg-type]
         if not message.get("keep"):
             shutil.rmtree(root / "objects" / "cache", ignore_errors=True)
         began, cpu = time.monotonic(), cpu_seconds()
@@ -125,8 +122,7 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         if "only" in message:
             return {"wall": drawn - began, "cpu": cpu_seconds() - cpu}
         shown = sorted(zip(segments, rendered, strict=True), key=lambda pair: pair[0].index)
-        request = concatenation.ConcatenateRequest(segments=[one.video for _, one in shown])
-        *_, last = [update async for update in joiner.servicer.Concatenate(request, None)]
+        last = await join([one.video for _, one in shown], root)
         wall = time.monotonic() - began
         said = {
             "wall": wall,
@@ -140,6 +136,19 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
     shutil.copyfile(root / "objects" / last.video.video.key, message["out"])
     assert last.video.frame_count == task.frame_count
     return said
+
+
+async def join(videos: Sequence[media_pb2.Object], root: Path) -> concatenation.ConcatenateResponse:
+    """Join segments, as a concatenation instance does."""
+    # Not before it is needed: its libraries are not in the memory of an instance that renders.
+    from services.concatenation import server as concatenation_server
+    from services.concatenation.config import Config
+
+    joiner = Bench(root)
+    async with concatenation_server.wire(Config(), joiner):  # type: ignore[arg-type]
+        request = concatenation.ConcatenateRequest(segments=videos)
+        *_, last = [update async for update in joiner.servicer.Concatenate(request, None)]
+    return last  # type: ignore[no-any-return]
 
 
 def playable(segments: Sequence[media_pb2.Segment], ended: Mapping[int, float]) -> float:
