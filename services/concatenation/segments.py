@@ -58,14 +58,15 @@ def inspect(path: Path, place: int, formats: Formats) -> Segment:
             pts, dts = packets[0]
             parameters = context.extradata or b""
             kind = context.name, parameters
-            if not parameters or kind not in formats:
-                formats[kind] = _pixels(path)
+            # Without parameters a codec may have any format.
+            pixels = formats.get(kind) if parameters else None
+            pixels = formats[kind] = pixels or _pixels(path)
             return Segment(
                 codec=context.name,
                 profile=context.profile or "unknown",
                 width=context.width,
                 height=context.height,
-                pixels=formats[kind],
+                pixels=pixels,
                 rate=stream.average_rate,
                 time_base=stream.time_base,
                 parameters=parameters,

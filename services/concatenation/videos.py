@@ -91,7 +91,6 @@ class Joiner(Generic[T]):
 
     async def _opened(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
         """Fetch segments, some at once, and look what each is; in their order."""
-
         formats: Formats = {}
 
         async def opened(place: int, segment: T) -> Segment:

@@ -47,6 +47,28 @@ async def test_a_file_comes_back_as_it_went(storage: Mesh, tmp_path: Path, size:
     assert await objects.get_bytes(stored.key, offset=3, length=2 * MB) == data[3:][: 2 * MB]
 
 
+async def test_a_file_is_there_when_what_its_end_waits_for_has_ended_well(storage: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(content(3 * MB))
+    objects, sent, good = storage.objects(), asyncio.Event(), asyncio.Event()
+
+    async def checked() -> None:
+        sent.set()
+        await good.wait()
+
+    putting = asyncio.create_task(objects.put_file("a", tmp_path / "in", checked))
+    await sent.wait()
+    assert await objects.head("a") is None
+    good.set()
+    assert await putting == await objects.head("a")
+
+    async def refused() -> None:
+        raise errors.FailedPrecondition("it is not good", reason="QUALITY_CHECK_FAILED")
+
+    with pytest.raises(errors.FailedPrecondition, match="not good"):
+        await objects.put_file("b", tmp_path / "in", refused)
+    assert await objects.head("b") is None
+
+
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_every_workload_of_the_contract_puts_and_gets(storage: Mesh, caller: str) -> None:
     objects = storage.objects(caller)
