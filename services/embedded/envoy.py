@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +12,10 @@ from pathlib import Path
 from gateway.config import Gateway
 from gateway.render import write
 from services.embedded import servers, wheels
+from services.embedded.ports import BIND
+
+LOOK_SECONDS = 0.05
+ANSWER_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -24,3 +31,23 @@ async def running(gateway: Gateway, folder: Path, *, log_file: Path) -> AsyncIte
     command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
     async with servers.running(servers.Server("Envoy", command, log_file), lambda: servers.until_open(gateway.port)):
         yield
+
+
+async def all_in_use(gateway: Gateway) -> None:
+    """Wait until the gateway has found every instance healthy: until then it sends one nothing, should others die."""
+    while await asyncio.to_thread(_leaves_out, gateway.admin_port):  # noqa: ASYNC110  nothing tells us when
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _leaves_out(admin_port: int) -> bool:
+    """Whether the gateway leaves out an instance; so it does when it does not say."""
+    connection = http.client.HTTPConnection(BIND, admin_port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/clusters?format=json")
+        clusters = json.loads(connection.getresponse().read())["cluster_statuses"]
+    except (OSError, http.client.HTTPException):
+        return True
+    finally:
+        connection.close()
+    hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
+    return any(host["health_status"].get("failed_active_health_check") for host in hosts)

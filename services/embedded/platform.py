@@ -121,6 +121,8 @@ async def platform(
             envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
         )
         await _until_healthy(url, data, failed, logs)
+        if instances:
+            await envoy.all_in_use(gateway)
         log.info("platform ready", url=url)
         yield Platform(url, data, account if new_account and account.exists() else None, failed)
 
