@@ -17,7 +17,7 @@ from moneyprinter.audio.v1 import speech_service_pb2  # noqa: F401
 from moneyprinter.content.v1 import writing_service_pb2  # noqa: F401
 from moneyprinter.contract import rule
 from moneyprinter.user.v1 import account_service_pb2, administration_service_pb2  # noqa: F401
-from moneyprinter.video.v1 import clip_service_pb2, library_service_pb2  # noqa: F401
+from moneyprinter.video.v1 import clip_service_pb2, library_service_pb2, webhook_service_pb2  # noqa: F401
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
