@@ -17,6 +17,9 @@ SOURCE_FRAMES = 8
 # A frame in planar YUV 4:2:0 with 8 bits, and one that an encoder has prepared to look for motion in.
 FRAME_BYTES, HELD_FRAME_BYTES = 1.5, 3.15
 
+# A video's first segment is rendered by the cores of so many, for somebody waits for it. By more it is not sooner there.
+FIRST_SLOTS = 4
+
 
 def need(spec: Spec, sources: Sequence[Source]) -> int:
     """About how many bytes of memory it takes to render a segment."""
@@ -38,17 +41,18 @@ class Cores:
         self._threads = threads
         self._memory_bytes = memory_bytes
         self._taken: list[int] = []
+        self._slots_taken = 0
         self._line: list[asyncio.Event] = []
         self._here = 0
 
     def threads(self, need_bytes: int, *, is_first: bool = False) -> int:
         """How many threads a render has that needs so much: where few fit, each has more.
 
-        A video's first has two a core: its decoder, filters and encoder wait for each other. Not where memory is
-        short, for each thread of an encoder holds frames of its own.
+        A video's first has two a core that it takes: its decoder, filters and encoder wait for each other. Not where
+        memory is short, for each thread of an encoder holds frames of its own.
         """
         if is_first and 2 * need_bytes <= self._memory_bytes:
-            return 2 * self._threads * self._slots
+            return 2 * self._threads * min(self._slots, FIRST_SLOTS)
         return self._threads * self._slots // max(1, min(self._slots, self._memory_bytes // need_bytes))
 
     @contextmanager
@@ -82,22 +86,28 @@ class Cores:
                 self._next()
 
     @asynccontextmanager
-    async def taken(self, need_bytes: int, turn: asyncio.Event) -> AsyncIterator[None]:
-        """Be at work while the context is open; waits until it is one's turn in the line and there is room."""
+    async def taken(self, need_bytes: int, turn: asyncio.Event, *, is_first: bool = False) -> AsyncIterator[None]:
+        """Be at work while the context is open; waits until it is one's turn in the line and there is room.
+
+        A video's first begins where one fits, and nothing begins beside it that would take its cores.
+        """
+        slots = FIRST_SLOTS if is_first else 1
         while self._line[0] is not turn or not self._fits(need_bytes):
             turn.clear()
             await turn.wait()
         self._line.remove(turn)
         self._taken.append(need_bytes)
+        self._slots_taken += slots
         self._next()
         try:
             yield
         finally:
             self._taken.remove(need_bytes)
+            self._slots_taken -= slots
             self._next()
 
     def _fits(self, need_bytes: int) -> bool:
-        room = len(self._taken) < self._slots and sum(self._taken) + need_bytes <= self._memory_bytes
+        room = self._slots_taken < self._slots and sum(self._taken) + need_bytes <= self._memory_bytes
         return room or not self._taken
 
     def _next(self) -> None:

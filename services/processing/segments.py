@@ -103,7 +103,7 @@ class Studio(Generic[T]):
                 made: Fragment | None = None
                 turn = turn or standing.enter_context(self.cores.in_line())
                 async with (
-                    self.cores.taken(need_bytes, turn),
+                    self.cores.taken(need_bytes, turn, is_first=order.is_first),
                     aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
                 ):
                     async for step in rendering:

@@ -221,11 +221,57 @@ async def test_a_videos_first_is_not_overtaken_by_those_that_have_their_sources_
     assert done == ["a", "b", "d"], "one that is found stored, or given up, is not waited for"
 
 
+async def test_nothing_begins_beside_a_videos_first_that_would_take_its_cores() -> None:
+    cores, begun, leave = Cores(slots=2, threads=1, memory_bytes=100), [], {name: asyncio.Event() for name in "abcd"}
+
+    async def work(name: str, *, is_first: bool = False) -> None:
+        with cores.in_line(is_first=is_first) as turn:
+            async with cores.taken(10, turn, is_first=is_first):
+                begun.append(name)
+                await leave[name].wait()
+
+    async def settled() -> list[str]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return begun
+
+    running = [asyncio.create_task(work("a"))]
+    await settled()
+    running += [asyncio.create_task(work("b", is_first=True)), asyncio.create_task(work("c"))]
+    assert await settled() == ["a", "b"], "it begins where one fits, and has the other cores as soon as they are free"
+    leave["a"].set()
+    assert await settled() == ["a", "b"]
+    running.append(asyncio.create_task(work("d")))
+    leave["b"].set()
+    assert await settled() == ["a", "b", "c", "d"]
+    leave["c"].set()
+    leave["d"].set()
+    await asyncio.gather(*running)
+
+
+async def test_a_videos_first_takes_the_cores_of_a_few() -> None:
+    cores, begun, leave = Cores(slots=6, threads=1, memory_bytes=100), [], asyncio.Event()
+
+    async def work(name: str, *, is_first: bool = False) -> None:
+        with cores.in_line(is_first=is_first) as turn:
+            async with cores.taken(10, turn, is_first=is_first):
+                begun.append(name)
+                await leave.wait()
+
+    running = [asyncio.create_task(work(name, is_first=name == "a")) for name in "abcd"]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert begun == ["a", "b", "c"]
+    leave.set()
+    await asyncio.gather(*running)
+
+
 def test_where_few_fit_each_has_more_threads() -> None:
     cores = Cores(slots=4, threads=2, memory_bytes=1000)
     assert [cores.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
     assert cores.threads(100, is_first=True) == 16, "somebody waits for a video's first"
     assert cores.threads(600, is_first=True) == 8, "each thread holds frames, and there is no room for many"
+    assert Cores(slots=16, threads=1, memory_bytes=1000).threads(10, is_first=True) == 8
 
 
 def test_as_many_as_are_at_work_may_wait() -> None:
