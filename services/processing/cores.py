@@ -17,7 +17,7 @@ SOURCE_FRAMES = 8
 # A frame in planar YUV 4:2:0 with 8 bits, and one that an encoder has prepared to look for motion in.
 FRAME_BYTES, HELD_FRAME_BYTES = 1.5, 3.15
 
-# A video's first segment is rendered by the cores of so many, for somebody waits for it. By more it is not sooner there.
+# A video's first segment has the cores of so many, for somebody waits for it.
 FIRST_SLOTS = 4
 
 
