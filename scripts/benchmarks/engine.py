@@ -1,6 +1,7 @@
 """Engine: how fast, how well and with how much memory a video is drawn, against one ffmpeg command and MoviePy.
 
-`--moviepy` also measures the monolith's way, in an environment of its own that is made in a temporary folder.
+`--script` also measures what cutting can give at best; `--moviepy` the monolith's way, in an environment of its own
+that is made in a temporary folder.
 All ways take turns, so that whatever else the machine does meets them all; figures are medians.
 """
 
@@ -31,12 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # Instead of this folder, whose platform.py would hide Python's.
 sys.path[0] = str(ROOT)
 
-from scripts.benchmarks.engine import clips, plan, quality, stream  # noqa: E402
+from scripts.benchmarks.engine import clips, commands, plan, quality, stream  # noqa: E402
 from scripts.benchmarks.engine.meter import Took, Worker, run, worker  # noqa: E402
 from tests.mesh import ffmpeg_program  # noqa: E402
 
 FONTS = Path(font_manrope.__file__).parent / "files"
-ENGINE, HAND, MOVIEPY = "engine", "one ffmpeg command", "MoviePy"
+ENGINE, HAND, SCRIPT, MOVIEPY = "engine", "one ffmpeg command", "a script of commands", "MoviePy"
 SIZES = {"9:16": (1080, 1920), "16:9": (1920, 1080), "16:9-4k": (3840, 2160)}
 STREAM_FRAMES = 150
 INSTANCES = (1, 2, 4)
@@ -76,7 +77,12 @@ class Bench:
 
     def by_hand(self, task: plan.Task) -> Took:
         """Make it with one command."""
-        return run(plan.hand_tuned(task, ffmpeg_program(), self.ass(task), FONTS, self.out(HAND)))
+        return run(commands.hand_tuned(task, ffmpeg_program(), self.ass(task), FONTS, self.out(HAND)))
+
+    def by_script(self, task: plan.Task) -> Took:
+        """Make it with a command for each segment of the engine's."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            return run(commands.script(task, ffmpeg_program(), FONTS, Path(folder), self.out(SCRIPT)))
 
     def by_moviepy(self, task: plan.Task) -> Took:
         """Make it as the monolith did."""
@@ -151,6 +157,8 @@ def compare(bench: Bench, task: plan.Task) -> tuple[dict[str, Took], dict[str, R
         return one
 
     ways: dict[str, Callable[[plan.Task], Took]] = {ENGINE: by_engine, HAND: bench.by_hand}
+    if bench.options.script:
+        ways[SCRIPT] = bench.by_script
     runs: dict[str, list[Took]] = defaultdict(list)
     for turn in range(bench.options.runs):
         for way, make in ways.items():
@@ -280,8 +288,10 @@ def measure(bench: Bench) -> None:
     captioned = replace(tasks[0], captions=plan.captions(options.seconds))
     if options.show:
         for task in tasks:
-            command = plan.hand_tuned(task, ffmpeg_program(), None, FONTS, bench.out(HAND))
-            bench.console.print(f"{task.name}:", plan.written(command), soft_wrap=True, markup=False, highlight=False)
+            command = commands.hand_tuned(task, ffmpeg_program(), None, FONTS, bench.out(HAND))
+            bench.console.print(
+                f"{task.name}:", commands.written(command), soft_wrap=True, markup=False, highlight=False
+            )
     for task in [*tasks, captioned] if "compare" in options.parts else []:
         took, ratios, first = compare(bench, task)
         engine = took[ENGINE]
@@ -317,6 +327,7 @@ def main() -> None:
     parser.add_argument("--parts", default="compare,spread,again,stream", help="what is measured")
     parser.add_argument("--slots", type=int, default=2, help="segments that the engine renders at once")
     parser.add_argument("--threads", type=int, help="of one render; by default the cores divided by the slots")
+    parser.add_argument("--script", action="store_true", help="measure a bare script that cuts as the engine does, too")
     parser.add_argument("--moviepy", action="store_true", help="measure the monolith's way, too")
     parser.add_argument("--moviepy-runs", type=int, default=1, help="how often; it is slow")
     parser.add_argument("--moviepy-python", type=Path, help="a Python that has MoviePy already")

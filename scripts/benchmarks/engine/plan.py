@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pysubs2
@@ -143,49 +140,6 @@ def shots(task: Task) -> list[Shot]:
         else:
             found.append(shot)
     return found
-
-
-def inputs(shown: Sequence[Shot]) -> list[str]:
-    """The arguments of ffmpeg that open each shot where it begins."""
-    return [
-        part
-        for shot in shown
-        for part in ("-ss", f"{shot.start_seconds:.6f}", "-t", f"{shot.frame_count / RATE + 0.5:.6f}", "-i", shot.path)
-    ]
-
-
-def graph(task: Task, shown: Sequence[Shot], ass: Path | None, fonts: Path, first: int = 0) -> str:
-    """The filters that draw the whole video as `[whole]`, from the inputs `first` on."""
-    w, h = task.width, task.height
-    fit = {
-        "cover": f"crop=w='min(iw,ih*{w}/{h})':h='min(ih,iw*{h}/{w})',scale={w}:{h}:flags=lanczos",
-        "contain": f"scale={w}:{h}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=lanczos,"
-        f"pad={w}:{h}:-1:-1:black",
-    }[task.fit]
-    parts = [
-        f"[{first + place}:v]fps={RATE}:start_time=0,trim=end_frame={shot.frame_count},"
-        f"{fit},setsar=1,format=yuv420p[v{place}];"
-        for place, shot in enumerate(shown)
-    ]
-    labels = "".join(f"[v{place}]" for place in range(len(shown)))
-    burn = f",ass={ass}:fontsdir={fonts}" if ass else ""
-    return f"{''.join(parts)}{labels}concat=n={len(shown)}:v=1:a=0{burn}[whole]"
-
-
-def hand_tuned(task: Task, program: Path, ass: Path | None, fonts: Path, out: Path) -> list[str]:
-    """What somebody who knows ffmpeg would type: all in one command, threads as ffmpeg likes them."""
-    shown = shots(task)
-    encoding = ("-c:v", "libx264", "-preset", task.preset, "-crf", str(task.crf), "-g", str(2 * RATE))
-    return [
-        *(str(program), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", *inputs(shown)),
-        *("-filter_complex", graph(task, shown, ass, fonts), "-map", "[whole]", *encoding),
-        *("-profile:v", "high", "-movflags", "+faststart", str(out)),
-    ]
-
-
-def written(command: Sequence[str]) -> str:
-    """A command as it is typed."""
-    return shlex.join(command)
 
 
 def _duration(seconds: float) -> Duration:

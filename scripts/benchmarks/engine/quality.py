@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from scripts.benchmarks.engine import plan
+from scripts.benchmarks.engine import commands, plan
 
 # Every so many frames are compared.
 STEP = 10
@@ -15,13 +15,13 @@ STEP = 10
 def compare(task: plan.Task, video: Path, program: Path, ass: Path | None, fonts: Path) -> tuple[float, float]:
     """SSIM (0 to 1) and VMAF (0 to 100) of every `STEP`-th frame."""
     shown = plan.shots(task)
-    drawn = plan.graph(task, shown, ass, fonts, first=1)
+    drawn = commands.graph(task, shown, ass, fonts, first=1)
     thinned = f"select='not(mod(n,{STEP}))',setpts=N/{plan.RATE}/TB"
     filters = (
         f"{drawn};[0:v]{thinned},split[a][b];[whole]{thinned},split[c][d];"
         "[a][c]ssim,nullsink;[b][d]libvmaf=n_threads=2[out]"
     )
-    command = (program, "-hide_banner", "-nostdin", "-i", video, *plan.inputs(shown), "-filter_complex", filters)
+    command = (program, "-hide_banner", "-nostdin", "-i", video, *commands.inputs(shown), "-filter_complex", filters)
     command = (*command, "-map", "[out]", "-f", "null", "-")
     said = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stderr
     ssim, vmaf = re.search(r"SSIM .*All:([\d.]+)", said), re.search(r"VMAF score: ([\d.]+)", said)
