@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -82,7 +83,8 @@ class Bench:
     def by_script(self, task: plan.Task) -> Took:
         """Make it with a command for each segment of the engine's."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            return run(commands.script(task, ffmpeg_program(), FONTS, Path(folder), self.out(SCRIPT)))
+            out, slots = self.out(SCRIPT), self.options.slots
+            return run(commands.script(task, ffmpeg_program(), FONTS, Path(folder), out, slots))
 
     def by_moviepy(self, task: plan.Task) -> Took:
         """Make it as the monolith did."""
@@ -288,10 +290,8 @@ def measure(bench: Bench) -> None:
     captioned = replace(tasks[0], captions=plan.captions(options.seconds))
     if options.show:
         for task in tasks:
-            command = commands.hand_tuned(task, ffmpeg_program(), None, FONTS, bench.out(HAND))
-            bench.console.print(
-                f"{task.name}:", commands.written(command), soft_wrap=True, markup=False, highlight=False
-            )
+            command = shlex.join(commands.hand_tuned(task, ffmpeg_program(), None, FONTS, bench.out(HAND)))
+            bench.console.print(f"{task.name}:", command, soft_wrap=True, markup=False, highlight=False)
     for task in [*tasks, captioned] if "compare" in options.parts else []:
         took, ratios, first = compare(bench, task)
         engine = took[ENGINE]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.runtime.children import QUIET
 from services.validation.probe import Part, probe
 from tests.sources import BOUNDS
 
@@ -57,8 +58,8 @@ async def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
 async def _make(path: Path, program: Path, picture: str, rate: int, seconds: float) -> Clip:
     end = LEAD_SECONDS + seconds
     command = (
-        *(program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
-        *("-f", "lavfi", "-i", f"{picture},format=yuv420p", "-t", f"{end + REST_SECONDS:.3f}", "-fps_mode", "vfr"),
+        *(program, *QUIET, "-f", "lavfi", "-i", f"{picture},format=yuv420p"),
+        *("-t", f"{end + REST_SECONDS:.3f}", "-fps_mode", "vfr"),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-g", str(5 * rate), "-an"),
         *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
     )

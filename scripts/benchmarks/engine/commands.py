@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.engine import plan
-
-QUIET = ("-hide_banner", "-loglevel", "error", "-nostdin", "-y")
+from services.runtime.children import QUIET
 
 
 def inputs(shown: Sequence[plan.Shot]) -> list[str]:
@@ -45,37 +44,25 @@ def hand_tuned(task: plan.Task, program: Path, ass: Path | None, fonts: Path, ou
     return [str(program), *QUIET, *inputs(shown), *drawing, *_encoding(task), "-movflags", "+faststart", str(out)]
 
 
-def script(task: plan.Task, program: Path, fonts: Path, folder: Path, out: Path) -> list[str]:
-    """The least that it takes to do that in the engine's segments: two commands at a time, of one thread each."""
-    path, commands, parts = {clip.sha256: clip.path for clip in task.clips}, [], []
-    for segment in sorted(plan.segments(task, path), key=lambda segment: segment.index):
-        [shown], one, ass = segment.shots, ("-threads", "1"), None
-        if segment.captions_ass:
-            ass = folder / f"{segment.index}.ass"
+def script(task: plan.Task, program: Path, fonts: Path, folder: Path, out: Path, at_once: int) -> list[str]:
+    """The least that it takes to do that in the engine's segments: some commands at once, of one thread each."""
+    commands, parts, one = [], [], ("-threads", "1")
+    for shot, segment in plan.pieces(task):
+        ass = folder / f"{segment.index}.ass" if segment.captions_ass else None
+        if ass:
             ass.write_text(segment.captions_ass)
-        parts.append(folder / f"{segment.index}.mp4")
-        shot = plan.Shot(shown.source.object.key, shown.source_start.ToNanoseconds() / 1e9, segment.frame_count)
-        drawing = (
-            "-filter_complex_threads",
-            "1",
-            "-filter_complex",
-            graph(task, [shot], ass, fonts),
-            "-map",
-            "[whole]",
-        )
-        commands.append([str(program), *QUIET, *one, *inputs([shot]), *drawing, *_encoding(task), *one, str(parts[-1])])
-    (folder / "commands").write_text("".join(f"{written(command)}\0" for command in commands))
+        part = folder / f"{segment.index}.mp4"
+        drawing = ("-filter_complex", graph(task, [shot], ass, fonts), "-filter_complex_threads", "1")
+        encoding = ("-map", "[whole]", *_encoding(task), *one, part)
+        commands.append((program, *QUIET, *one, *inputs([shot]), *drawing, *encoding))
+        parts.append(part)
+    (folder / "commands").write_text("".join(f"{shlex.join(map(str, command))}\0" for command in commands))
     (folder / "list").write_text("".join(f"file {part}\n" for part in parts))
     joining = ("-f", "concat", "-safe", "0", "-i", folder / "list", "-c", "copy", "-movflags", "+faststart", out)
-    joined = written([str(program), *QUIET, *map(str, joining)])
-    return ["sh", "-c", f"xargs -0 -n 1 -P 2 sh -c < {folder}/commands && {joined}"]
+    joined = shlex.join(map(str, (program, *QUIET, *joining)))
+    return ["sh", "-c", f"xargs -0 -n 1 -P {at_once} sh -c < {folder}/commands && {joined}"]
 
 
 def _encoding(task: plan.Task) -> list[str]:
     options = {"c:v": "libx264", "preset": task.preset, "crf": task.crf, "g": 2 * plan.RATE, "profile:v": "high"}
     return [part for name, value in options.items() for part in (f"-{name}", str(value))]
-
-
-def written(command: Sequence[str]) -> str:
-    """A command as it is typed."""
-    return shlex.join(command)

@@ -88,6 +88,11 @@ class Shot:
     start_seconds: float
     frame_count: int
 
+    @property
+    def end_seconds(self) -> float:
+        """Where it ends in its clip."""
+        return self.start_seconds + self.frame_count / RATE
+
 
 def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
     """What the orchestrator would have rendered, in its order; `key` names the stored object of each clip's hash."""
@@ -125,17 +130,23 @@ def _shot(shot: timeline.Shot) -> media_pb2.Shot:
     return media_pb2.Shot(source=source, source_start=_duration(shot.source_start_seconds), fit=fit)
 
 
-def shots(task: Task) -> list[Shot]:
-    """The same video before it is cut into segments."""
-    path = {clip.sha256: clip.path for clip in task.clips}
-    found: list[Shot] = []
-    cut = segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips})
+def pieces(task: Task) -> list[tuple[Shot, media_pb2.Segment]]:
+    """What each segment shows, in the order in which they are shown."""
+    cut = segments(task, {clip.sha256: clip.path for clip in task.clips})
+    found = []
     for segment in sorted(cut, key=lambda segment: segment.index):
         [shown] = segment.shots
         start = shown.source_start.ToNanoseconds() / 1e9
-        shot = Shot(path[shown.source.object.sha256], start, segment.frame_count)
+        found.append((Shot(shown.source.object.key, start, segment.frame_count), segment))
+    return found
+
+
+def shots(task: Task) -> list[Shot]:
+    """The same video before it is cut into segments."""
+    found: list[Shot] = []
+    for shot, _ in pieces(task):
         last = found[-1] if found else None
-        if last and last.path == shot.path and abs(last.start_seconds + last.frame_count / RATE - start) < 1e-3:
+        if last and last.path == shot.path and abs(last.end_seconds - shot.start_seconds) < 1e-3:
             found[-1] = Shot(last.path, last.start_seconds, last.frame_count + shot.frame_count)
         else:
             found.append(shot)
