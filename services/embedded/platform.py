@@ -120,9 +120,10 @@ async def platform(
             else _in_this_process(config),
             envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
         )
-        await _until_healthy(url, data, failed, logs)
+        await servers.in_time(healthy(url, data), failed, f"{url}/health does not say healthy", f"see {logs}")
         if instances:
-            await envoy.all_in_use(gateway)
+            late = "the gateway does not use every instance"
+            await servers.in_time(envoy.all_in_use(gateway), failed, late, f"see {logs}")
         log.info("platform ready", url=url)
         yield Platform(url, data, account if new_account and account.exists() else None, failed)
 
@@ -153,18 +154,6 @@ def _status(url: str, data: Path, path: str, token: str) -> int:
         return 0
     finally:
         connection.close()
-
-
-async def _until_healthy(url: str, data: Path, failed: asyncio.Future[None], logs: Path) -> None:
-    waiting = asyncio.create_task(healthy(url, data))
-    try:
-        await asyncio.wait({waiting, failed}, timeout=servers.START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failed.result()
-        if not waiting.done():
-            raise PlatformError(f"{url}/health does not say healthy after {servers.START_SECONDS:.0f} s; see {logs}")
-    finally:
-        waiting.cancel()
 
 
 async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManager[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import structlog
 
@@ -59,20 +59,31 @@ async def running(server: Server, ready: Callable[[], Awaitable[object]]) -> Asy
     """
     steady = asyncio.Event()
     keeper = asyncio.create_task(_keep(server, steady), name=server.name)
-    waiter = asyncio.ensure_future(ready())
     try:
-        await asyncio.wait({keeper, waiter}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if keeper.done():
-            keeper.result()
-        if not waiter.done():
-            raise PlatformError(f"{server.name} is not ready after {START_SECONDS:.0f} s; its log is {server.log}")
-        waiter.result()
+        await in_time(ready(), keeper, f"{server.name} is not ready", f"its log is {server.log}")
         steady.set()
         yield
     finally:
-        waiter.cancel()
         keeper.cancel()
-        await asyncio.wait({keeper, waiter})
+        await asyncio.wait({keeper})
+
+
+async def in_time(ready: Awaitable[object], failed: asyncio.Future[None], late: str, see: str) -> None:
+    """Wait until something is ready. Raises the error of `failed` as soon as there is one.
+
+    Raises PlatformError after `START_SECONDS`; it says what is `late`, and what to `see`.
+    """
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(ready)
+    try:
+        await asyncio.wait({waiting, failed}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            failed.result()
+        if not waiting.done():
+            raise PlatformError(f"{late} after {START_SECONDS:.0f} s; {see}")
+        waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 async def _keep(server: Server, steady: asyncio.Event) -> None:

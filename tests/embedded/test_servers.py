@@ -73,6 +73,27 @@ async def test_a_server_that_cannot_start_leaves_its_last_words(tmp_path: Path) 
     assert not those_of(tmp_path)
 
 
+async def test_what_is_not_ready_in_time_is_told_and_a_failure_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    given_up = asyncio.Event()
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(servers, "START_SECONDS", 0.01)
+        with pytest.raises(PlatformError, match=r"^the gateway is asleep after 0 s; see its log$"):
+            await servers.in_time(never(), failed, "the gateway is asleep", "see its log")
+    assert given_up.is_set()
+    assert not failed.done()
+    failed.set_exception(PlatformError("a service cannot start"))
+    with pytest.raises(PlatformError, match=r"^a service cannot start$"):
+        await servers.in_time(never(), failed, "the gateway is asleep", "see its log")
+
+
 async def test_an_error_in_the_body_stops_the_server(tmp_path: Path) -> None:
     [port] = ports.pick()
     with pytest.raises(ZeroDivisionError):
