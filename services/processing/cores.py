@@ -40,8 +40,8 @@ class Cores:
         self._slots = slots
         self._threads = threads
         self._memory_bytes = memory_bytes
-        self._taken: list[int] = []
-        self._slots_taken = 0
+        self._taken: list[tuple[int, int]] = []
+        """The slots and bytes of those that are at work."""
         self._line: list[asyncio.Event] = []
         self._here = 0
 
@@ -91,23 +91,23 @@ class Cores:
 
         A video's first begins where one fits, and nothing begins beside it that would take its cores.
         """
-        slots = FIRST_SLOTS if is_first else 1
+        share = FIRST_SLOTS if is_first else 1, need_bytes
         while self._line[0] is not turn or not self._fits(need_bytes):
             turn.clear()
             await turn.wait()
         self._line.remove(turn)
-        self._taken.append(need_bytes)
-        self._slots_taken += slots
+        self._taken.append(share)
         self._next()
         try:
             yield
         finally:
-            self._taken.remove(need_bytes)
-            self._slots_taken -= slots
+            self._taken.remove(share)
             self._next()
 
     def _fits(self, need_bytes: int) -> bool:
-        room = self._slots_taken < self._slots and sum(self._taken) + need_bytes <= self._memory_bytes
+        slots = sum(slots for slots, _ in self._taken)
+        taken_bytes = sum(taken_bytes for _, taken_bytes in self._taken)
+        room = slots < self._slots and taken_bytes + need_bytes <= self._memory_bytes
         return room or not self._taken
 
     def _next(self) -> None:

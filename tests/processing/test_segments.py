@@ -172,25 +172,50 @@ async def test_what_was_not_used_for_longest_is_forgotten_and_what_is_in_use_sta
     assert {file.name for file in (tmp_path / "cache").iterdir()} == {"d"}, "one that is too large is kept alone"
 
 
+class Crew:
+    """Some who stand in line for cores, and work until they are told to leave."""
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+        self._begun: list[str] = []
+        self._leave: dict[str, asyncio.Event] = {}
+        self._working: dict[str, asyncio.Task[None]] = {}
+
+    def comes(self, name: str, need_bytes: int = 10, *, is_first: bool = False) -> None:
+        self._leave[name] = asyncio.Event()
+        self._working[name] = asyncio.create_task(self._work(name, need_bytes, is_first))
+
+    async def _work(self, name: str, need_bytes: int, is_first: bool) -> None:
+        with self._cores.in_line(is_first=is_first) as turn:
+            async with self._cores.taken(need_bytes, turn, is_first=is_first):
+                self._begun.append(name)
+                await self._leave[name].wait()
+
+    async def begun(self) -> list[str]:
+        """Who has begun, once nobody has anything left to do but wait."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return self._begun
+
+    async def leaves(self, *names: str) -> None:
+        for name in names:
+            self._leave[name].set()
+        await asyncio.gather(*(self._working[name] for name in names))
+
+    async def is_cancelled(self, name: str) -> None:
+        self._working[name].cancel()
+        await asyncio.gather(self._working[name], return_exceptions=True)
+
+
 async def test_work_waits_for_its_turn_and_for_memory() -> None:
-    cores, done, leave = Cores(slots=2, threads=1, memory_bytes=100), [], asyncio.Event()
-
-    async def work(name: str, need: int) -> None:
-        with cores.in_line() as turn:
-            async with cores.taken(need, turn):
-                done.append(name)
-                await leave.wait()
-
-    running = [asyncio.create_task(work(name, need)) for name, need in (("a", 60), ("b", 60), ("c", 10))]
-    await asyncio.sleep(0)
-    assert done == ["a"], "b waits for memory, and nothing overtakes it"
-    running[0].cancel()
-    await asyncio.gather(running[0], return_exceptions=True)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert done == ["a", "b", "c"]
-    leave.set()
-    await asyncio.gather(*running[1:])
+    cores = Cores(slots=2, threads=1, memory_bytes=100)
+    crew = Crew(cores)
+    for name, need_bytes in (("a", 60), ("b", 60), ("c", 10)):
+        crew.comes(name, need_bytes)
+    assert await crew.begun() == ["a"], "b waits for memory, and nothing overtakes it"
+    await crew.is_cancelled("a")
+    assert await crew.begun() == ["a", "b", "c"]
+    await crew.leaves("b", "c")
     with cores.in_line() as turn:
         async with cores.taken(1000, turn):
             assert True, "what needs more than there is runs alone"
@@ -222,48 +247,29 @@ async def test_a_videos_first_is_not_overtaken_by_those_that_have_their_sources_
 
 
 async def test_nothing_begins_beside_a_videos_first_that_would_take_its_cores() -> None:
-    cores, begun, leave = Cores(slots=2, threads=1, memory_bytes=100), [], {name: asyncio.Event() for name in "abcd"}
-
-    async def work(name: str, *, is_first: bool = False) -> None:
-        with cores.in_line(is_first=is_first) as turn:
-            async with cores.taken(10, turn, is_first=is_first):
-                begun.append(name)
-                await leave[name].wait()
-
-    async def settled() -> list[str]:
-        for _ in range(5):
-            await asyncio.sleep(0)
-        return begun
-
-    running = [asyncio.create_task(work("a"))]
-    await settled()
-    running += [asyncio.create_task(work("b", is_first=True)), asyncio.create_task(work("c"))]
-    assert await settled() == ["a", "b"], "it begins where one fits, and has the other cores as soon as they are free"
-    leave["a"].set()
-    assert await settled() == ["a", "b"]
-    running.append(asyncio.create_task(work("d")))
-    leave["b"].set()
-    assert await settled() == ["a", "b", "c", "d"]
-    leave["c"].set()
-    leave["d"].set()
-    await asyncio.gather(*running)
+    crew = Crew(Cores(slots=2, threads=1, memory_bytes=100))
+    crew.comes("a")
+    assert await crew.begun() == ["a"]
+    crew.comes("b", is_first=True)
+    crew.comes("c")
+    assert await crew.begun() == ["a", "b"], (
+        "it begins where one fits, and has the other cores as soon as they are free"
+    )
+    await crew.leaves("a")
+    assert await crew.begun() == ["a", "b"]
+    crew.comes("d")
+    await crew.leaves("b")
+    assert await crew.begun() == ["a", "b", "c", "d"]
+    await crew.leaves("c", "d")
 
 
 async def test_a_videos_first_takes_the_cores_of_a_few() -> None:
-    cores, begun, leave = Cores(slots=6, threads=1, memory_bytes=100), [], asyncio.Event()
-
-    async def work(name: str, *, is_first: bool = False) -> None:
-        with cores.in_line(is_first=is_first) as turn:
-            async with cores.taken(10, turn, is_first=is_first):
-                begun.append(name)
-                await leave.wait()
-
-    running = [asyncio.create_task(work(name, is_first=name == "a")) for name in "abcd"]
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert begun == ["a", "b", "c"]
-    leave.set()
-    await asyncio.gather(*running)
+    crew = Crew(Cores(slots=6, threads=1, memory_bytes=100))
+    crew.comes("a", is_first=True)
+    for name in "bcd":
+        crew.comes(name)
+    assert await crew.begun() == ["a", "b", "c"]
+    await crew.leaves("a", "b", "c", "d")
 
 
 def test_where_few_fit_each_has_more_threads() -> None:
