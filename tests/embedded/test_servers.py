@@ -15,8 +15,8 @@ from services.embedded.errors import PlatformError
 LISTEN = """
 import pathlib, signal, socket, sys
 folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-server = socket.create_server(("127.0.0.1", port))
 {more}
+server = socket.create_server(("127.0.0.1", port))
 (folder / "starts").open("a").write("x")
 while True:
     connection, _ = server.accept()
