@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, methods
-from gateway.replies import pause, replies
+from gateway.replies import STOPPING, pause, replies
 from services.runtime.config import ConfigError, load
 
 TEMPLATE = "envoy.yaml.j2"
@@ -75,6 +75,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             per_user=_bucket(gateway.user_per_minute, gateway.user_burst),
             per_address=_bucket(gateway.address_per_minute, gateway.address_burst),
             replies=replies(gateway),
+            stopping=STOPPING,
             clusters=[_cluster(gateway, name, address) for name, address in addresses.items()],
         ),
         **_secrets(gateway),

@@ -79,6 +79,10 @@ def pause(per_minute: int) -> int:
     return max(1, -(-60 // per_minute))
 
 
+STOPPING = Reply(503, Unavailable(status.STOPPING, reason="SERVICE_UNAVAILABLE", retry_after_seconds=1))
+"""What the gateway says for a server that stops, and has said CANCELLED."""
+
+
 def replies(gateway: Gateway) -> list[Reply]:
     """All of them; the first that fits is given."""
 

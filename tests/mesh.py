@@ -53,7 +53,7 @@ class Mesh:
     async def start(self, service: str, settings: Any, wire: server.Wire | None = None) -> server.Runtime:
         """Start a service with its `Config`; it can call those that were started before it."""
         running = server.running(
-            service, self.config, settings=settings, wire=wire, keys=self._keys() if self._own_keys else None
+            service, self.config, settings=settings, wire=wire, keys=self.keys() if self._own_keys else None
         )
         runtime = await self._stack.enter_async_context(running)
         ports = {**self.config.ports, service: runtime.port}
@@ -90,7 +90,8 @@ class Mesh:
         """The metadata of a call made for a user."""
         return (("authorization", f"Bearer {self.token(user, roles)}"),)
 
-    def _keys(self) -> access.Keys:
+    def keys(self) -> access.Keys:
+        """The keys of its tokens."""
         public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
 
         async def fetch() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
@@ -41,29 +40,36 @@ def deadline_seconds(path: str) -> float:
 
 
 def service_config(service: str) -> str:
-    """The gRPC service config of a service: its instances take turns, and what is repeated after UNAVAILABLE.
+    """The gRPC service config of a service: its instances take turns, and what is made again.
 
-    `service` is its full name, for example `moneyprinter.audio.v1.AudioService`.
+    Calls that may be repeated are, after UNAVAILABLE. A server that stops says CANCELLED to calls that it has not begun
+    (grpc/grpc#41785): all are made again but uploads, whose first part is gone. `service` is its full name, for example
+    `moneyprinter.audio.v1.AudioService`.
     """
     descriptor = descriptor_pool.Default().FindServiceByName(service)
-    safe = [m.name for m in descriptor.methods if (r := rule(f"/{service}/{m.name}")) and r.retry_safe]
-    balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if not safe:
-        return json.dumps(balancing)
-    return json.dumps(
+    paths = {found.name: f"/{service}/{found.name}" for found in descriptor.methods}
+    policies = [
         {
-            **balancing,
-            "methodConfig": [
-                {
-                    "name": [{"service": service, "method": name} for name in safe],
-                    "retryPolicy": {
-                        "maxAttempts": 4,
-                        "initialBackoff": "0.1s",
-                        "maxBackoff": "1s",
-                        "backoffMultiplier": 2,
-                        "retryableStatusCodes": ["UNAVAILABLE"],
-                    },
-                }
-            ],
+            "name": [{"service": service, "method": name}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": codes,
+            },
         }
-    )
+        for name, path in paths.items()
+        if (codes := _made_again_after(path))
+    ]
+    return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": policies})
+
+
+def _made_again_after(path: str) -> list[str]:
+    found, its_rule = method(path), rule(path)
+    codes = []
+    if found is not None and not found.client_streaming:
+        codes.append("CANCELLED")
+    if its_rule is not None and its_rule.retry_safe:
+        codes.append("UNAVAILABLE")
+    return codes

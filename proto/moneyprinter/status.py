@@ -28,11 +28,20 @@ _CODES: dict[type[errors.Error], grpc.StatusCode] = {
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
     errors.Internal: grpc.StatusCode.INTERNAL,
 }
-_ERRORS = {code: error for error, code in _CODES.items()} | {grpc.StatusCode.ABORTED: errors.Conflict}
+_ERRORS = {code: error for error, code in _CODES.items()} | {
+    grpc.StatusCode.ABORTED: errors.Conflict,
+    # A server that stops says so, by gRPC itself, to calls that it has not begun (grpc/grpc#41785). Who cancels a call
+    # does not hear of it this way.
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
+}
+
+# What is said in place of CANCELLED.
+STOPPING = "this part of the platform is being stopped; try again in a moment"
 
 # What a status without ErrorInfo means; it comes from gRPC itself or from a proxy.
 _PLAIN_REASONS = {
     grpc.StatusCode.UNAVAILABLE: "SERVICE_UNAVAILABLE",
+    grpc.StatusCode.CANCELLED: "SERVICE_UNAVAILABLE",
     grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "BUSY",
     grpc.StatusCode.UNIMPLEMENTED: "METHOD_UNKNOWN",
@@ -68,7 +77,7 @@ def to_status(error: errors.Error) -> status_pb2.Status:
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.Error:
     """The error that a failed call stands for, whoever ended the call."""
     kind = _ERRORS.get(failure.code(), errors.Internal)
-    message = failure.details() or failure.code().name
+    message = STOPPING if failure.code() is grpc.StatusCode.CANCELLED else failure.details() or failure.code().name
     for key, value in failure.trailing_metadata() or ():
         if key == DETAILS_KEY:
             return _unpack(kind, status_pb2.Status.FromString(value))

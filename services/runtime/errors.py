@@ -25,7 +25,7 @@ log = structlog.get_logger()
 _EXPECTED = (InvalidArgument, Unavailable, DeadlineExceeded, ResourceExhausted)
 
 
-def typed(failure: Exception) -> Error:
+def typed(failure: BaseException) -> Error:
     """The error that stands for any exception. One that nobody expected becomes Internal, with an id to find it by."""
     match failure:
         case Error():

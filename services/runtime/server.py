@@ -256,11 +256,11 @@ class Chain(grpc.aio.ServerInterceptor):
                     with self._admitted(method):
                         yield call
                 call.ended("OK")
-            except asyncio.CancelledError:
-                outcome["code"] = "CANCELLED"
-                call.ended("CANCELLED")
-                raise
-            except Exception as failure:
+            except (Exception, asyncio.CancelledError) as failure:
+                if isinstance(failure, asyncio.CancelledError) and _is_cancelled():
+                    outcome["code"] = "CANCELLED"
+                    call.ended("CANCELLED")
+                    raise
                 error = errors.typed(failure)
                 outcome.update(code=type(error).__name__, reason=error.reason)
                 call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
@@ -284,6 +284,12 @@ class Chain(grpc.aio.ServerInterceptor):
         finally:
             for room in rooms:
                 room.taken -= 1
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is cancelled, and not only what it waited for: to a client, CANCELLED is a call never begun."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _combined(metadata: Any) -> dict[str, Any]:

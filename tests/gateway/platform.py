@@ -26,7 +26,7 @@ from moneyprinter.video.v1 import event_service_pb2 as event_pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
-from services.runtime import access
+from services.runtime import access, server
 from services.runtime.server import Runtime
 from tests.gateway import proxy
 from tests.mesh import Mesh
@@ -208,8 +208,8 @@ class Platform:
     events: Events = field(default_factory=Events)
     monitoring: Monitoring = field(default_factory=Monitoring)
 
-    async def start(self, service: str) -> None:
-        """Start one of the services."""
+    def wire(self, service: str) -> server.Wire:
+        """The wiring of one of the services."""
 
         @asynccontextmanager
         async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
@@ -223,7 +223,18 @@ class Platform:
                     runtime.add(monitoring_grpc.add_MonitoringServiceServicer_to_server, self.monitoring)
             yield
 
-        await self.mesh.start(service, None, wire)
+        return wire
+
+    async def start(self, service: str) -> None:
+        """Start one of the services."""
+        await self.mesh.start(service, None, self.wire(service))
+
+    @asynccontextmanager
+    async def another(self, service: str) -> AsyncIterator[str]:
+        """Run another instance of one of the services while the context is open; yields its address."""
+        config = self.mesh.config.model_copy(update={"ports": {**self.mesh.config.ports, service: 0}})
+        async with server.running(service, config, keys=self.mesh.keys(), wire=self.wire(service)) as runtime:
+            yield f"127.0.0.1:{runtime.port}"
 
     def gateway(self) -> Gateway:
         """A gateway to the services, which fetches the keys every second, and has room for many tests of one user."""

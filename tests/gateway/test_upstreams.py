@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.replies import SIGN_IN
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.gateway import proxy
-from tests.gateway.platform import Platform, Users, public_key
+from tests.gateway.platform import Platform, Users, fixture, public_key
 from tests.gateway.proxy import Proxy
 from tests.mesh import Mesh
 
@@ -72,6 +75,43 @@ async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_k
             failures = await gateway.figure("jwks_fetch_failed")
             await gateway.reached("jwks_fetch_failed", failures + 2)
             assert await status(gateway, mesh.token()) == (200, "")
+
+
+async def test_an_instance_that_stops_costs_no_request(
+    platform: Platform, bearer: dict[str, str], tmp_path: Path
+) -> None:
+    """Not even one that may be made only once, since the instance says which it has not begun. But for uploads, which
+    the gateway does not keep."""
+    created, stopping = len(platform.videos.created), asyncio.Event()
+
+    async def ask(gateway: Proxy, path: str, content: bytes) -> list[httpx.Response]:
+        answers, left = [], 5
+        while left:
+            answers.append(await gateway.http.post(path, content=content, headers=bearer))
+            left -= stopping.is_set()
+        return answers
+
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(platform.another("orchestrator"))
+        told = platform.gateway()
+        two = {**told.addresses, "orchestrator": f"{told.addresses['orchestrator']},{address}"}
+        async with proxy.running(told.model_copy(update={"addresses": two}), tmp_path / "two") as gateway:
+            await gateway.keys_known()
+            video = json.dumps(fixture("create_video_request")).encode()
+            async with asyncio.TaskGroup() as clients:
+                creating = [clients.create_task(ask(gateway, "/v1/videos", video)) for _ in range(30)]
+                uploading = [clients.create_task(ask(gateway, "/v1/assets", b"x" * 1000)) for _ in range(20)]
+                await gateway.reached("cluster.orchestrator.upstream_rq_completed", 400)
+                await stack.aclose()
+                stopping.set()
+    creations = [answer.status_code for task in creating for answer in task.result()]
+    assert (set(creations), len(creations)) == ({202}, len(platform.videos.created) - created)
+    uploads = [answer for task in uploading for answer in task.result()]
+    refused = [answer for answer in uploads if answer.status_code != 201]
+    assert len(refused) < len(uploads) / 2
+    for answer in refused:
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, 14, "1"), answer.text
+        assert [detail.get("reason") for detail in answer.json()["details"]] == ["SERVICE_UNAVAILABLE", None]
 
 
 async def test_a_server_that_is_not_the_service_is_not_spoken_to(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from moneyprinter import errors
 from moneyprinter.content.v1 import content_service_pb2 as pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.validation.v1 import validation_service_pb2 as validation_pb
+from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
 from services.runtime import server
 from services.runtime.config import ConfigError, RuntimeConfig
 from services.runtime.server import Runtime
@@ -67,9 +69,10 @@ async def test_an_error_arrives_as_it_was_raised(mesh: Mesh, error: errors.Error
     assert (arrived.violations, arrived.retry_after_seconds) == (error.violations, error.retry_after_seconds)
 
 
-async def test_a_defect_is_told_by_a_number_and_not_by_its_particulars(mesh: Mesh) -> None:
+@pytest.mark.parametrize("kind", [KeyError, asyncio.CancelledError])
+async def test_a_defect_is_told_by_a_number_and_not_by_its_particulars(mesh: Mesh, kind: type[BaseException]) -> None:
     async def handler() -> pb.WriteScriptResponse:
-        raise KeyError("secret-particulars")
+        raise kind("secret-particulars")
 
     await mesh.start("content", None, wiring(handler))
     with pytest.raises(errors.Internal, match="incident") as raised:
@@ -135,6 +138,61 @@ async def test_a_server_that_stops_lets_its_calls_end_and_takes_no_more(config: 
         await stopping
         with pytest.raises(errors.Unavailable):
             await call(mesh)
+
+
+class Posts(validation_grpc.ValidationServiceServicer):
+    """Counts the calls of a method that may not be repeated."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.many = asyncio.Event()
+
+    async def PostWebhook(
+        self, request: validation_pb.PostWebhookRequest, context: Any
+    ) -> validation_pb.PostWebhookResponse:
+        self.count += 1
+        if self.count >= 400:
+            self.many.set()
+        return validation_pb.PostWebhookResponse(http_status=200)
+
+    @asynccontextmanager
+    async def wire(self, _: None, runtime: Runtime) -> AsyncIterator[None]:
+        runtime.add(validation_grpc.add_ValidationServiceServicer_to_server, self)
+        yield
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_server_that_stops_has_not_failed(config: RuntimeConfig, others: int) -> None:
+    """Calls that it has not begun are made at another one; where there is none, it is away."""
+    posts, stopped = Posts(), asyncio.Event()  # type: ignore[abstract]
+    made: list[validation_pb.PostWebhookResponse] = []
+    refused: list[errors.Error] = []
+
+    async def post(stub: Any) -> None:
+        while not stopped.is_set():
+            try:
+                made.append(await stub.PostWebhook(validation_pb.PostWebhookRequest(url="https://a.test/", body=b"{}")))
+            except errors.Error as error:
+                refused.append(error)
+                return
+
+    async with Mesh(config) as mesh, AsyncExitStack() as stack:
+        further = [(await mesh.start("validation", None, posts.wire)).port for _ in range(others)]
+        free = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "validation": 0}})
+        runtime = await stack.enter_async_context(server.running("validation", free, wire=posts.wire))
+        ports = {**mesh.config.ports, "validation": runtime.port}
+        mesh.config = mesh.config.model_copy(update={"ports": ports, "further_ports": {"validation": further}})
+        stub = mesh.stub(validation_grpc.ValidationServiceStub)
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(50):
+                callers.create_task(post(stub))
+            await posts.many.wait()
+            await stack.aclose()
+            stopped.set()
+    assert len(made) == posts.count
+    assert {(type(error), error.reason) for error in refused} == (
+        set() if others else {(errors.Unavailable, "SERVICE_UNAVAILABLE")}
+    )
 
 
 async def test_health_is_answered_to_every_workload(mesh: Mesh) -> None:
