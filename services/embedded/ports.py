@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from services.embedded.errors import PlatformError
 from services.runtime.config import PORTS
@@ -14,6 +15,7 @@ BIND = "127.0.0.1"
 # Below the range that Linux gives to clients and to those who bind port 0, so that nobody is given one of
 # ours between the moment that we find it free and the moment that a server listens on it.
 _FREE = range(18_000, 32_000)
+_BLOCK = 50
 
 
 def of_platform(gateway: int) -> dict[str, int]:
@@ -33,14 +35,25 @@ def of_platform(gateway: int) -> dict[str, int]:
 
 
 def pick(count: int = 1) -> list[int]:
-    """Find free ports."""
-    found: list[int] = []
-    for port in random.SystemRandom().sample(_FREE, len(_FREE)):
-        if len(found) == count:
-            break
-        if free(port):
-            found.append(port)
-    return found
+    """Find free ports, none of which was or will be found by this process again, or by another one while this lives."""
+    return list(itertools.islice(filter(free, _ours), count))
+
+
+def _claimed() -> Iterator[int]:
+    """The ports of blocks that this process has claimed, by an abstract Unix socket each."""
+    blocks = range(_FREE.start, _FREE.stop, _BLOCK)
+    for first in random.SystemRandom().sample(blocks, len(blocks)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0moneyprinter/ports/{first}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()  # It ends with this process.
+        yield from range(first, first + _BLOCK)
+
+
+_ours = _claimed()
 
 
 def free(port: int) -> bool:

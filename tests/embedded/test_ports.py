@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import sys
+from contextlib import AsyncExitStack
 
 import pytest
 
 from services.embedded import ports
 from services.embedded.errors import PlatformError
+from services.runtime import children
 from services.runtime.config import PORTS
 
 
@@ -23,6 +27,19 @@ def test_free_ports_are_picked() -> None:
     assert list(picked) == list(PORTS)
     assert len(set(picked.values())) == len(PORTS)
     ports.check(picked)
+
+
+async def test_a_port_is_found_by_one_platform_only() -> None:
+    """However long it takes until somebody listens there."""
+    code = "import json; from services.embedded import ports; print(json.dumps(ports.pick(1500)), flush=True); input()"
+    found = [ports.pick(100), ports.pick(100)]
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            child = await stack.enter_async_context(children.start((sys.executable, "-P", "-c", code), stdin=True))
+            stack.callback(child.process.kill)
+            found.append(json.loads(await child.stdout.readline()))
+    assert [len(each) for each in found] == [100, 100, *[1500] * 4]
+    assert len({port for each in found for port in each}) == 6200
 
 
 @pytest.mark.parametrize("gateway", [65_524, 70_000, -1])
