@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,13 +33,14 @@ async def running(gateway: Gateway, folder: Path, *, log_file: Path) -> AsyncIte
         yield
 
 
-async def all_in_use(gateway: Gateway) -> None:
-    """Wait until the gateway has found every instance healthy: until then it sends one nothing, should others die."""
-    while await asyncio.to_thread(_leaves_out, gateway.admin_port):  # noqa: ASYNC110  nothing tells us when
+async def all_in_use(gateway: Gateway, services: Collection[str]) -> None:
+    """Wait until the gateway has found every instance of some services healthy: until then it sends one nothing, should
+    others die."""
+    while await asyncio.to_thread(_leaves_out, gateway.admin_port, services):  # noqa: ASYNC110  nothing tells us when
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _leaves_out(admin_port: int) -> bool:
+def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
     """Whether the gateway leaves out an instance; so it does when it does not say."""
     connection = http.client.HTTPConnection(BIND, admin_port, timeout=ANSWER_SECONDS)
     try:
@@ -49,5 +50,10 @@ def _leaves_out(admin_port: int) -> bool:
         return True
     finally:
         connection.close()
-    hosts = [host for cluster in clusters for host in cluster.get("host_statuses", ())]
-    return any(host["health_status"].get("failed_active_health_check") for host in hosts)
+    states = [
+        host["health_status"]
+        for cluster in clusters
+        if cluster["name"] in services
+        for host in cluster.get("host_statuses", ())
+    ]
+    return any(state.get("failed_active_health_check") or state.get("failed_outlier_check") for state in states)

@@ -123,7 +123,7 @@ async def platform(
         await servers.in_time(healthy(url, data), failed, f"{url}/health does not say healthy", f"see {logs}")
         if instances:
             late = "the gateway does not use every instance"
-            await servers.in_time(envoy.all_in_use(gateway), failed, late, f"see {logs}")
+            await servers.in_time(envoy.all_in_use(gateway, instances), failed, late, f"see {logs}")
         log.info("platform ready", url=url)
         yield Platform(url, data, account if new_account and account.exists() else None, failed)
 

@@ -142,6 +142,26 @@ async def orchestrator_killed(folder: Path, times: int) -> str:
         )
 
 
+async def restarted(folder: Path, times: int) -> str:
+    async with world(
+        folder, real=REAL, instances=dict.fromkeys(("orchestrator", *REGISTER), 2), settings=ONE_EACH
+    ) as here:
+        jobs = list[str]()
+        for number in range(times):
+            for name in [*here.instances]:
+                jobs.append(await create(here, request(len(jobs))))
+                await until_progress(here, jobs[-1], (0, 30, 60)[number % 3])
+                await here.restart(name)
+        assert set((await here.until_ended(jobs, 600)).values()) == {"completed"}
+        published = await here.events(2 * len(jobs))
+        assert set(published.values()) == {1}, published
+        [(again,)] = await here.rows("SELECT count(*) FROM jobs WHERE attempt > 1")
+        return (
+            f"{len(here.instances)} instances restarted {times} times each; {len(jobs)}/{len(jobs)} accepted and"
+            f" complete, {again} of them taken up again; one event each"
+        )
+
+
 def _logged_at(line: str) -> float:
     """The moment of a line of a log."""
     return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()

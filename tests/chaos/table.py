@@ -51,6 +51,13 @@ ROWS = (
         60,
     ),
     Row(
+        "restarts",
+        "SIGTERM every instance of every service in turn, {times} times, in the midst of jobs (two instances of each)",
+        "no request is refused; all complete; one `completed` event each",
+        long_jobs.restarted,
+        3,
+    ),
+    Row(
         "nats",
         "NATS killed for {times} s under 5 creates a second (stand-ins for the media services)",
         "every create answered 202; every 202 becomes a finished job",

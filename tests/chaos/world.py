@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import select
 import signal
 import sys
 import time
@@ -75,6 +77,7 @@ class World:
         self.nats_url = ""
         self.conninfo = ""
         self.url = ""
+        self.gateway: Gateway
         self.instances: dict[str, Part] = {}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._stack = AsyncExitStack()
@@ -145,6 +148,17 @@ class World:
             yield
         finally:
             await part.start()
+
+    async def restart(self, name: str) -> None:
+        """Stop an instance as Kubernetes does, and wait until it is there again, and used."""
+        process = self.process(name)
+        # psutil would wait for its end in place of whoever started it.
+        ended = os.pidfd_open(process.pid)
+        process.terminate()
+        await asyncio.to_thread(select.select, [ended], [], [], 30)
+        os.close(ended)
+        await servers.until_open(self.port(name))
+        await envoy.all_in_use(self.gateway, [name.rpartition("-")[0]])
 
     def log(self, name: str) -> str:
         """What an instance has logged."""
@@ -289,6 +303,7 @@ async def world(
             internal_port=internal_port,
             access_log=folder / "requests.log",
         )
+        here.gateway = gateway
         await stack.enter_async_context(envoy.running(gateway, folder / "envoy.yaml", log_file=folder / "envoy.log"))
         here.url = f"http://127.0.0.1:{numbers['gateway']}"
         await _until_served(here)
