@@ -253,7 +253,7 @@ class Driver:
 
     async def _work(self, job: Job, journal: Journal) -> Result | Failure:
         try:
-            if job.attempt - job.base_attempt > self._max_attempts:
+            if job.attempt - job.base_attempt - job.released > self._max_attempts:
                 raise Unavailable(
                     f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
                 )

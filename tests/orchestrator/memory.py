@@ -84,7 +84,7 @@ class MemoryStore:
         self._heartbeats[job.id] = datetime.now(UTC)
 
     async def release(self, job: Job) -> None:
-        self._mine(job)
+        self._change(job, released=job.released + 1)
         self._heartbeats[job.id] = datetime.fromtimestamp(0, UTC)
 
     async def advance(
@@ -148,6 +148,7 @@ class MemoryStore:
             again: dict[str, Any] = {
                 "attempt": job.attempt + 1,
                 "base_attempt": job.attempt + 1,
+                "released": 0,
                 "estimated_completion": estimate,
             }
             self._jobs[job_id] = job = replace(

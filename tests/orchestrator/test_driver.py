@@ -151,6 +151,18 @@ async def test_a_job_that_is_interrupted_too_often_is_given_up() -> None:
     assert "interrupted 3 times" in found.failure.message
 
 
+async def test_a_job_is_not_given_up_because_instances_are_stopped() -> None:
+    bench = Bench(StraightWorkers())
+    made = job()
+    await bench.store.create(made)
+    for _ in range(5):
+        taken = await bench.store.take(timedelta(seconds=10))
+        assert taken is not None
+        await bench.store.release(taken)
+    await bench.another(StraightWorkers(), max_attempts=1).drive(alive)
+    assert (await bench.found(made)).status == "completed"
+
+
 async def test_a_job_of_another_instance_is_left_alone() -> None:
     bench = Bench(StraightWorkers())
     made = job()

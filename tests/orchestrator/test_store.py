@@ -176,7 +176,9 @@ async def test_a_released_job_is_taken_at_once(store: Store) -> None:
     first = await store.take(LEASE)
     assert first is not None
     await store.release(first)
-    assert await store.take(LEASE) is not None
+    second = await store.take(LEASE)
+    assert second is not None
+    assert (second.attempt, second.released) == (2, 1)
 
 
 async def test_an_old_attempt_writes_nothing(store: Store) -> None:
@@ -323,6 +325,9 @@ async def test_a_deleted_job_is_gone(store: Store) -> None:
 async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(store: Store) -> None:
     made = job()
     await store.create(made)
+    given_back = await store.take(LEASE)
+    assert given_back is not None
+    await store.release(given_back)
     first = await store.take(LEASE)
     assert first is not None
     await store.record(first, "mix", Picture, Picture(stored("mix"), 1))
@@ -333,6 +338,7 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
     again = await store.retry(made.id, "user_1", soon)
     assert again is not None
     assert (again.status, again.failure, again.estimated_completion) == ("processing", None, soon)
+    assert (again.attempt, again.base_attempt, again.released) == (3, 3, 0)
     assert (again.stages["validation"], again.stages["audio_generation"]) == ("completed", "pending")
     unchanged = await store.retry(made.id, "user_1", soon)
     assert unchanged == again
