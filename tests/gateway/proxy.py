@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import psutil
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS
 from gateway.render import write
+from services.embedded import ports
 from services.runtime import children
 
 POLL_SECONDS = 0.02
@@ -100,13 +100,6 @@ async def _first_answer(reader: asyncio.StreamReader) -> str:
     return head + body.decode(errors="replace")
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]:
     """Envoy as it is started: it writes its administration's address into `folder`."""
     return (
@@ -120,7 +113,7 @@ def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]
 async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> AsyncIterator[Proxy]:
     """Run Envoy while the context is open, on free ports; it answers when the body begins."""
     folder.mkdir(exist_ok=True)
-    free = {"port": 0, "admin_port": 0, "internal_port": free_port(), "access_log": folder / "access.log"}
+    free = {"port": 0, "admin_port": 0, "internal_port": ports.pick()[0], "access_log": folder / "access.log"}
     gateway = gateway.model_copy(update=free)
     config = write(gateway, folder, descriptors)
     limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)

@@ -19,6 +19,7 @@ from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.embedded import ports
 from tests.gateway import proxy
 from tests.gateway.counting import counting
 from tests.gateway.platform import Platform
@@ -138,7 +139,7 @@ async def test_the_figures_of_the_specification(platform: Platform, tmp_path: Pa
 
 async def test_gateways_that_count_together(platform: Platform, certificates: Path, tmp_path: Path) -> None:
     """A user's calls through two gateways are counted as one user's; without the service each counts alone again."""
-    port = proxy.free_port()
+    [port] = ports.pick()
     told = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
     ann, bob, eve = (dict(platform.mesh.bearer(name)) for name in ("ann", "bob", "eve"))
     async with proxy.running(told, tmp_path / "one") as one, proxy.running(told, tmp_path / "two") as two:

@@ -13,6 +13,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.replies import SIGN_IN
+from services.embedded import ports
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.gateway import proxy
 from tests.gateway.platform import Platform, Users, fixture, public_key
@@ -36,8 +37,9 @@ async def fetched_again(gateway: Proxy) -> None:
 async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_kept_when_they_cannot(
     certificates: Path, tmp_path: Path
 ) -> None:
-    ports = {**dict.fromkeys(PORTS, 0), "user": proxy.free_port(), "monitoring": proxy.free_port()}
-    config = RuntimeConfig(certificates=certificates, ports=ports, scratch=tmp_path / "scratch", grace_seconds=0.1)
+    later = dict(zip(("user", "monitoring"), ports.pick(2), strict=True))
+    own = {**dict.fromkeys(PORTS, 0), **later}
+    config = RuntimeConfig(certificates=certificates, ports=own, scratch=tmp_path / "scratch", grace_seconds=0.1)
     async with Mesh(config) as mesh:
         users = Users([public_key(mesh._key)])  # type: ignore[abstract]
         platform = Platform(mesh, users)

@@ -13,6 +13,7 @@ import pytest
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as encoder_grpc
 from moneyprinter.errors import Error, Unavailable
 from services.concatenation import join
+from services.embedded import ports
 from services.encoder.config import Config as EncoderConfig
 from services.processing import graph, picture, streaming
 from services.processing.encoders import MeshEncoder
@@ -23,7 +24,6 @@ from services.processing.spec import Canvas, Clip, Codec, Quality, Shot, Size, S
 from services.processing.streaming import Encoder, Format, Headers, Packet
 from tests import media
 from tests.concatenation.test_join import joined
-from tests.gateway.proxy import free_port
 from tests.media.drawing import captions, rendered
 from tests.mesh import Mesh
 from tests.processing.test_segments import Folder, Kept, studio
@@ -102,7 +102,7 @@ async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: MeshEncoder) ->
 
 
 async def test_who_is_not_there_is_not_asked_again_soon(mesh: Mesh) -> None:
-    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": free_port()}})
+    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": ports.pick()[0]}})
     nobody = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
     assert not await nobody.is_free(Codec.H264)
     async with asyncio.timeout(0.1):
