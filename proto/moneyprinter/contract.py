@@ -47,10 +47,9 @@ def service_config(service: str) -> str:
     `moneyprinter.audio.v1.AudioService`.
     """
     descriptor = descriptor_pool.Default().FindServiceByName(service)
-    paths = {found.name: f"/{service}/{found.name}" for found in descriptor.methods}
     policies = [
         {
-            "name": [{"service": service, "method": name}],
+            "name": [{"service": service, "method": found.name}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
@@ -59,16 +58,16 @@ def service_config(service: str) -> str:
                 "retryableStatusCodes": codes,
             },
         }
-        for name, path in paths.items()
-        if (codes := _made_again_after(path))
+        for found in descriptor.methods
+        if (codes := _made_again_after(found))
     ]
     return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": policies})
 
 
-def _made_again_after(path: str) -> list[str]:
-    found, its_rule = method(path), rule(path)
+def _made_again_after(found: MethodDescriptor) -> list[str]:
+    its_rule = rule(f"/{found.containing_service.full_name}/{found.name}")
     codes = []
-    if found is not None and not found.client_streaming:
+    if not found.client_streaming:
         codes.append("CANCELLED")
     if its_rule is not None and its_rule.retry_safe:
         codes.append("UNAVAILABLE")
