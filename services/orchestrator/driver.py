@@ -253,13 +253,19 @@ class Driver:
 
     async def _work(self, job: Job, journal: Journal) -> Result | Failure:
         try:
-            if job.attempt - job.base_attempt - job.released > self._max_attempts:
+            if await self._interrupted_too_often(job):
                 raise Unavailable(
                     f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
                 )
             return await self._make(job, journal)
         except Error as error:
             return Failure(journal.failed_stage, error.reason, error.message)
+
+    async def _interrupted_too_often(self, job: Job) -> bool:
+        """Whether too many instances died with a job. Those that were stopped gave it back, and say nothing of it."""
+        if job.attempt - job.base_attempt <= self._max_attempts:
+            return False
+        return await _kept(lambda: self._store.interruptions(job), job, "attempts") >= self._max_attempts
 
     async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
         match outcome:

@@ -369,8 +369,6 @@ class Job:
     attempt: int = 0
     base_attempt: int = 0
     """The attempt after which its owner had it begun again; 0: it was not."""
-    released: int = 0
-    """How many attempts since then were given back by an instance that was stopped: that says nothing of the job."""
     result: Result | None = None
     failure: Failure | None = None
     wish: Mapping[str, Any] = field(default_factory=dict)

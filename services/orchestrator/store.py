@@ -80,6 +80,9 @@ class Store(Protocol):
     async def release(self, job: Job) -> None:
         """Let go of a job before its end, so that it can be taken up at once."""
 
+    async def interruptions(self, job: Job) -> int:
+        """How many instances died while they worked on the job, since its owner last had it begun again."""
+
     async def advance(
         self,
         job: Job,

@@ -27,6 +27,7 @@ class MemoryStore:
         self._turns: dict[str, datetime] = {}
         self._steps: dict[tuple[str, str], Any] = {}
         self._assets: dict[str, Asset] = {}
+        self._released: set[tuple[str, int]] = set()
         self._keys: dict[tuple[str, str], tuple[Job, str]] = {}
 
     async def create(self, job: Job, key: RequestKey | None = None) -> Job:
@@ -84,8 +85,13 @@ class MemoryStore:
         self._heartbeats[job.id] = datetime.now(UTC)
 
     async def release(self, job: Job) -> None:
-        self._change(job, released=job.released + 1)
+        self._mine(job)
+        self._released.add((job.id, job.attempt))
         self._heartbeats[job.id] = datetime.fromtimestamp(0, UTC)
+
+    async def interruptions(self, job: Job) -> int:
+        before = range(job.base_attempt + 1, job.attempt)
+        return sum((job.id, attempt) not in self._released for attempt in before)
 
     async def advance(
         self,
@@ -148,7 +154,6 @@ class MemoryStore:
             again: dict[str, Any] = {
                 "attempt": job.attempt + 1,
                 "base_attempt": job.attempt + 1,
-                "released": 0,
                 "estimated_completion": estimate,
             }
             self._jobs[job_id] = job = replace(

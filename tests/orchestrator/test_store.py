@@ -178,7 +178,21 @@ async def test_a_released_job_is_taken_at_once(store: Store) -> None:
     await store.release(first)
     second = await store.take(LEASE)
     assert second is not None
-    assert (second.attempt, second.released) == (2, 1)
+    assert (second.attempt, await store.interruptions(second)) == (2, 0)
+
+
+async def test_only_instances_that_died_interrupted_a_job(store: Store) -> None:
+    made = job()
+    await store.create(made)
+    given_back = await store.take(LEASE)
+    assert given_back is not None
+    await store.release(given_back)
+    for _ in range(2):
+        died = await store.take(EXPIRED)
+        assert died is not None
+    last = await store.take(EXPIRED)
+    assert last is not None
+    assert (last.attempt, await store.interruptions(last)) == (4, 2)
 
 
 async def test_an_old_attempt_writes_nothing(store: Store) -> None:
@@ -328,8 +342,11 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
     given_back = await store.take(LEASE)
     assert given_back is not None
     await store.release(given_back)
-    first = await store.take(LEASE)
+    died = await store.take(LEASE)
+    assert died is not None
+    first = await store.take(EXPIRED)
     assert first is not None
+    assert await store.interruptions(first) == 1
     await store.record(first, "mix", Picture, Picture(stored("mix"), 1))
     stages = {**first.stages, "validation": "completed", "audio_generation": "failed"}
     await store.fail(first, Failure("audio_generation", "SPEECH_FAILED", "x"), stages)
@@ -338,7 +355,7 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
     again = await store.retry(made.id, "user_1", soon)
     assert again is not None
     assert (again.status, again.failure, again.estimated_completion) == ("processing", None, soon)
-    assert (again.attempt, again.base_attempt, again.released) == (3, 3, 0)
+    assert (again.attempt, again.base_attempt) == (4, 4)
     assert (again.stages["validation"], again.stages["audio_generation"]) == ("completed", "pending")
     unchanged = await store.retry(made.id, "user_1", soon)
     assert unchanged == again
@@ -346,6 +363,7 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
         await store.heartbeat(first)
     second = await store.take(LEASE)
     assert second is not None
+    assert await store.interruptions(second) == 0
     assert await store.step(second, "mix", Picture) == Picture(stored("mix"), 1)
     with pytest.raises(Held):
         await store.take(LEASE)

@@ -66,7 +66,6 @@ def job(row: DictRow) -> Job:
         tally=from_json(Tally, row["tally"]),
         attempt=row["attempt"],
         base_attempt=row["base_attempt"],
-        released=row["released"],
         result=from_json(Result, row["result"]) if row["result"] else None,
         failure=from_json(Failure, row["error"]) if row["error"] else None,
         wish=row["wish"],

@@ -176,9 +176,17 @@ class PostgresStore:
 
     async def release(self, job: Job) -> None:
         async with self._transaction() as connection:
-            released = "UPDATE jobs SET heartbeat_time = %s, released = released + 1"
-            await _fenced(connection, job, released, (datetime.fromtimestamp(0, UTC),))
+            await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
             await attempts.end(connection, job, "released", self._now())
+
+    async def interruptions(self, job: Job) -> int:
+        found = await fetched(
+            self._pool,
+            "SELECT count(*) AS died FROM attempts"
+            " WHERE job_id = %s AND attempt > %s AND attempt < %s AND outcome IS NULL",
+            (job.id, job.base_attempt, job.attempt),
+        )
+        return int(found[0]["died"])
 
     async def advance(
         self,
@@ -295,8 +303,7 @@ class PostgresStore:
             # A new attempt begins, so that whoever still works on the old one writes nothing.
             cursor = await connection.execute(
                 "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
-                " estimated_completion = %s, heartbeat_time = %s, attempt = attempt + 1, base_attempt = attempt + 1,"
-                " released = 0"
+                " estimated_completion = %s, heartbeat_time = %s, attempt = attempt + 1, base_attempt = attempt + 1"
                 " WHERE id = %s RETURNING *",
                 (Jsonb(begun_again(job.stages)), estimate, self._now(), job_id),
             )
