@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,13 +52,23 @@ class Mesh:
 
     async def start(self, service: str, settings: Any, wire: server.Wire | None = None) -> server.Runtime:
         """Start a service with its `Config`; it can call those that were started before it."""
-        running = server.running(
-            service, self.config, settings=settings, wire=wire, keys=self.keys() if self._own_keys else None
-        )
-        runtime = await self._stack.enter_async_context(running)
+        runtime = await self._stack.enter_async_context(self._running(service, self.config, settings, wire))
         ports = {**self.config.ports, service: runtime.port}
         self.config = self.config.model_copy(update={"ports": ports})
         return runtime
+
+    @asynccontextmanager
+    async def another(self, service: str, wire: server.Wire) -> AsyncIterator[server.Runtime]:
+        """Run one more instance of a service, of which the others are not told, while the context is open."""
+        free = self.config.model_copy(update={"ports": {**self.config.ports, service: 0}})
+        async with self._running(service, free, None, wire) as runtime:
+            yield runtime
+
+    def _running(
+        self, service: str, config: RuntimeConfig, settings: Any, wire: server.Wire | None
+    ) -> AbstractAsyncContextManager[server.Runtime]:
+        keys = self._keys() if self._own_keys else None
+        return server.running(service, config, settings=settings, wire=wire, keys=keys)
 
     def channel(self, service: str, contract_name: str, caller: str = "orchestrator") -> TypedChannel:
         """A channel to a service, as `caller`."""
@@ -90,8 +100,7 @@ class Mesh:
         """The metadata of a call made for a user."""
         return (("authorization", f"Bearer {self.token(user, roles)}"),)
 
-    def keys(self) -> access.Keys:
-        """The keys of its tokens."""
+    def _keys(self) -> access.Keys:
         public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
 
         async def fetch() -> dict[str, Any]:

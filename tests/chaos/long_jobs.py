@@ -148,7 +148,7 @@ async def restarted(folder: Path, times: int) -> str:
     ) as here:
         jobs = list[str]()
         for number in range(times):
-            for name in [*here.instances]:
+            for name in here.instances:
                 jobs.append(await create(here, request(len(jobs))))
                 await until_progress(here, jobs[-1], (0, 30, 60)[number % 3])
                 await here.restart(name)

@@ -52,7 +52,7 @@ ROWS = (
     ),
     Row(
         "restarts",
-        "SIGTERM every instance of every service in turn, {times} times, in the midst of jobs (two instances of each)",
+        "SIGTERM every instance in turn, {times} times, in the midst of jobs (two of all that work on a job)",
         "no request is refused; all complete; one `completed` event each",
         long_jobs.restarted,
         3,

@@ -13,6 +13,7 @@ async def test_orchestrators_that_are_restarted_in_turn_refuse_nothing_and_lose_
     async def make_videos(who: int) -> list[str]:
         jobs: list[str] = []
         while not restarted.is_set():
+            # Always another user, whom no limit holds up.
             async with two.user(f"user_{who}_{len(jobs)}") as http:
                 created = await http.post("/v1/videos", json=REQUEST)
                 assert created.status_code == 202, created.text

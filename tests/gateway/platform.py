@@ -208,9 +208,7 @@ class Platform:
     events: Events = field(default_factory=Events)
     monitoring: Monitoring = field(default_factory=Monitoring)
 
-    def wire(self, service: str) -> server.Wire:
-        """The wiring of one of the services."""
-
+    def _wire(self, service: str) -> server.Wire:
         @asynccontextmanager
         async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
             match service:
@@ -227,13 +225,12 @@ class Platform:
 
     async def start(self, service: str) -> None:
         """Start one of the services."""
-        await self.mesh.start(service, None, self.wire(service))
+        await self.mesh.start(service, None, self._wire(service))
 
     @asynccontextmanager
     async def another(self, service: str) -> AsyncIterator[str]:
         """Run another instance of one of the services while the context is open; yields its address."""
-        config = self.mesh.config.model_copy(update={"ports": {**self.mesh.config.ports, service: 0}})
-        async with server.running(service, config, keys=self.mesh.keys(), wire=self.wire(service)) as runtime:
+        async with self.mesh.another(service, self._wire(service)) as runtime:
             yield f"127.0.0.1:{runtime.port}"
 
     def gateway(self) -> Gateway:

@@ -178,8 +178,7 @@ async def test_a_server_that_stops_has_not_failed(config: RuntimeConfig, others:
 
     async with Mesh(config) as mesh, AsyncExitStack() as stack:
         further = [(await mesh.start("validation", None, posts.wire)).port for _ in range(others)]
-        free = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "validation": 0}})
-        runtime = await stack.enter_async_context(server.running("validation", free, wire=posts.wire))
+        runtime = await stack.enter_async_context(mesh.another("validation", posts.wire))
         ports = {**mesh.config.ports, "validation": runtime.port}
         mesh.config = mesh.config.model_copy(update={"ports": ports, "further_ports": {"validation": further}})
         stub = mesh.stub(validation_grpc.ValidationServiceStub)
