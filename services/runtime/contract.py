@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import protovalidate
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from protovalidate import FieldPathPb
 
+from moneyprinter import contract
 from moneyprinter.errors import InvalidArgument, Violation
+from services.runtime import wire
 
 T = TypeVar("T")
 
@@ -21,37 +24,79 @@ Place = tuple[datetime, str]
 """Where something stands in a list, newest first: when it was made, and its id."""
 
 
-class Malformed:
-    """Bytes that are no message of the contract: an error of the caller, which gRPC itself would call UNKNOWN."""
+# When something is wrong, what else is wrong is looked for in this many elements of each list.
+SAMPLE = 8
 
 
-def reader(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | Malformed]:
-    """What reads messages, and leaves it to `check` to refuse those that cannot be read, after the caller is known."""
-
-    def read(data: bytes) -> Message | Malformed:
-        try:
-            return parse(data)
-        except DecodeError:
-            return Malformed()
-
-    return read
+def limits(method: str, kind: type[Message]) -> wire.Limits:
+    """How much a request of a method (`/package.Service/Method`) may hold: less where the public may call it."""
+    described, rule = contract.method(method), contract.rule(method)
+    return wire.limits(
+        kind.DESCRIPTOR,
+        is_public=rule is None or "gateway" in rule.callers,
+        of_stream=described is not None and described.client_streaming,
+    )
 
 
-def check(message: Message | Malformed) -> None:
+async def read(data: bytes, kind: type[Message], at_most: wire.Limits = wire.REQUEST) -> Message:
+    """Parse the bytes of a request, or of a message of a stream, and check them against the rules of their contract.
+
+    The loop gets its turns meanwhile. Raises InvalidArgument, with the fields, when they break a rule or are too many.
+    """
+    for _ in wire.scan(data, cast(Descriptor, kind.DESCRIPTOR), at_most):
+        await asyncio.sleep(0)
+    try:
+        message = kind.FromString(data)
+    except DecodeError:
+        raise wire.malformed() from None
+    _validate(message)
+    return message
+
+
+def check(message: Message) -> None:
     """Raise InvalidArgument, with the fields, when a message breaks a rule of its contract."""
-    if isinstance(message, Malformed):
-        raise InvalidArgument("the bytes sent are no message of this method", reason="REQUEST_INVALID")
-    violations = [
-        Violation(_path(violation.proto.field) or "request", violation.proto.message)
-        for violation in protovalidate.collect_violations(message)
-    ]
-    violations += [Violation(field, "must not hold the character U+0000") for field in _with_nul(message, "")]
-    if violations:
-        first = violations[0]
-        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        raise InvalidArgument(
-            f"{first.field}: {first.description}{more}", reason="REQUEST_INVALID", violations=violations
-        )
+    for _ in wire.scan(message.SerializeToString(), cast(Descriptor, message.DESCRIPTOR), wire.REQUEST):
+        pass
+    _validate(message)
+
+
+def _validate(message: Message) -> None:
+    found = protovalidate.collect_violations(message, fail_fast=True)
+    if not found:
+        return
+    # A message may break rules in each of its elements, and a violation costs ten times what its field does.
+    found = protovalidate.collect_violations(_sampled(message)) or found
+    violations = [Violation(_path(each.proto.field) or "request", each.proto.message) for each in found]
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    raise InvalidArgument(f"{first.field}: {first.description}{more}", reason="REQUEST_INVALID", violations=violations)
+
+
+def _sampled(message: Message) -> Message:
+    """A copy of a message with the first SAMPLE elements of each list."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    _shorten(copy)
+    return copy
+
+
+def _shorten(message: Message) -> None:
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.file.package == "google.protobuf":
+            # Free JSON, for which there are no rules.
+            continue
+        if not field.is_repeated:
+            parts = [value]
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key in list(value)[SAMPLE:]:
+                del value[key]
+            parts = list(value.values())
+        else:
+            del value[SAMPLE:]
+            parts = list(value)
+        for part in parts:
+            if isinstance(part, Message):
+                _shorten(part)
 
 
 def moment(text: str, field: str) -> datetime | None:
@@ -101,31 +146,6 @@ def _place(token: str) -> Place | None:
             f"page_token: {said}", reason="REQUEST_INVALID", violations=[Violation("page_token", said)]
         )
     return time, last_id
-
-
-def _with_nul(message: Message, within: str) -> Iterator[str]:
-    """The texts that hold a NUL: no database keeps one, and what is written in C ends there."""
-    for field, found in message.ListFields():
-        path = f"{within}.{field.name}" if within else field.name
-        match found:
-            case Mapping():
-                yield from (path for key in found if isinstance(key, str) and "\0" in key)
-                each = [(f"{path}[{key}]", found[key]) for key in found]
-            case str() | bytes() | int() | float() | Message():
-                each = [(path, found)]
-            case _:
-                each = [(f"{path}[{place}]", one) for place, one in enumerate(_texts_or_messages(field, found))]
-        for place, one in each:
-            if isinstance(one, str) and "\0" in one:
-                yield place
-            elif isinstance(one, Message):
-                yield from _with_nul(one, place)
-
-
-def _texts_or_messages(field: FieldDescriptor, found: Any) -> Any:
-    """What is repeated, unless that is numbers or bytes, of which there may be very many."""
-    kinds = (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE)
-    return found if field.cpp_type in kinds and field.type != FieldDescriptor.TYPE_BYTES else ()
 
 
 def _path(path: FieldPathPb | None) -> str:

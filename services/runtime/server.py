@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 import psutil
 import structlog
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
@@ -31,8 +32,9 @@ from moneyprinter.errors import PermissionDenied, ResourceExhausted, Unauthentic
 from moneyprinter.objects import Objects
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 from services.runtime import access, channels, errors, telemetry, tls
+from services.runtime import contract as contracts
 from services.runtime.config import ConfigError, RuntimeConfig, load
-from services.runtime.contract import check, reader
+from services.runtime.wire import Limits
 
 log = structlog.get_logger()
 
@@ -205,26 +207,28 @@ class Chain(grpc.aio.ServerInterceptor):
             "_stream" if handler.response_streaming else "_unary"
         )
         behaviour = getattr(handler, kind)
+        message = handler.request_deserializer.__self__
+        at_most = contracts.limits(method, message)
 
-        def checked(request: Any, call: access.Call) -> Any:
+        async def checked(request: Any, call: access.Call) -> Any:
             if handler.request_streaming:
                 call.reached = True
-                return _checked_stream(request, call)
-            check(request)
-            call.requested(request)
+                return _checked_stream(request, message, at_most, call)
+            read = await contracts.read(request, message, at_most)
+            call.requested(read)
             call.reached = True
-            return request
+            return read
 
         async def answer(request: Any, context: Any) -> Any:
             async with self._call(method, metadata, context) as call:
-                response = await behaviour(checked(request, call), context)
+                response = await behaviour(await checked(request, call), context)
                 call.answered(response)
                 return response
 
         async def stream(request: Any, context: Any) -> None:
             # Written here, not yielded: gRPC leaves the generator of a cancelled call to the garbage collector.
             async with self._call(method, metadata, context) as call:
-                responses = behaviour(checked(request, call), context)
+                responses = behaviour(await checked(request, call), context)
                 if inspect.iscoroutine(responses):
                     await responses  # It writes by itself, as the health service's Watch does.
                     return
@@ -236,7 +240,8 @@ class Chain(grpc.aio.ServerInterceptor):
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
             stream if handler.response_streaming else answer,
-            request_deserializer=reader(handler.request_deserializer),
+            # Not before the caller is known to be allowed to send it.
+            request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
 
@@ -300,11 +305,13 @@ def _combined(metadata: Any) -> dict[str, Any]:
     return found
 
 
-async def _checked_stream(requests: AsyncIterator[Any], call: access.Call) -> AsyncIterator[Any]:
+async def _checked_stream(
+    requests: AsyncIterator[bytes], kind: type[Message], at_most: Limits, call: access.Call
+) -> AsyncIterator[Message]:
     async for request in requests:
-        check(request)
-        call.requested(request)
-        yield request
+        read = await contracts.read(request, kind, at_most)
+        call.requested(read)
+        yield read
 
 
 @asynccontextmanager
