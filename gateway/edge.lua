@@ -96,8 +96,23 @@ local function trace(headers)
   return id
 end
 
+-- Whether a request's body is compressed: a few bytes of it can stand for hundreds of megabytes.
+local function compressed(headers)
+  for _, name in ipairs({ "content-encoding", "grpc-encoding" }) do
+    local value = headers:get(name)
+    if value ~= nil and value:lower() ~= "identity" then
+      return true
+    end
+  end
+  return false
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
+  if compressed(headers) then
+    handle:respond({ [":status"] = "415" }, "")
+    return
+  end
   drop_unused(headers)
 
   local bearer = token(headers)

@@ -113,6 +113,13 @@ def replies(gateway: Gateway) -> list[Reply]:
                 reason="REQUEST_TOO_LARGE",
             ),
         ),
+        Reply(
+            415,
+            InvalidArgument(
+                "the request is compressed, which the platform does not take; send it as it is",
+                reason="COMPRESSION_UNSUPPORTED",
+            ),
+        ),
         Reply(426, FailedPrecondition("this version of HTTP is not spoken here", reason="REQUEST_INVALID")),
         Reply(431, InvalidArgument("the headers are too large or too many", reason="REQUEST_TOO_LARGE")),
         Reply(500, Internal("the gateway met a defect", reason="INTERNAL")),

@@ -49,6 +49,8 @@ OPTIONS = (
     # Who connects and shows no certificate has so long.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # Messages are not compressed: a few bytes could stand for all of the above. The bits are the algorithms; 1: none.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),

@@ -41,7 +41,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_METHOD_UNKNOWN: _Reason.ValueType  # 6
     """The contract of the service has no such method, or it has no access rule."""
     REASON_REQUEST_TOO_LARGE: _Reason.ValueType  # 7
-    """The request, or its headers, are larger than the gateway takes."""
+    """The request, or its headers, are larger than the platform takes, or hold more fields and elements."""
     REASON_RATE_LIMITED: _Reason.ValueType  # 8
     """The user, or the address, calls more often than is allowed; RetryInfo says when to come back."""
     REASON_PEER_UNIDENTIFIED: _Reason.ValueType  # 20
@@ -178,6 +178,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The account has no webhook for single jobs, whose secret would sign what is posted."""
     REASON_WEBHOOK_DISABLED: _Reason.ValueType  # 187
     """The webhook's address has answered 410 Gone; rotate its secret to use it again."""
+    REASON_COMPRESSION_UNSUPPORTED: _Reason.ValueType  # 210
+    """The request is compressed; send it as it is."""
+    REASON_QUOTA_EXCEEDED: _Reason.ValueType  # 211
+    """The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
+    limit, what is used, and what to do.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -197,7 +203,7 @@ REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 5
 REASON_METHOD_UNKNOWN: Reason.ValueType  # 6
 """The contract of the service has no such method, or it has no access rule."""
 REASON_REQUEST_TOO_LARGE: Reason.ValueType  # 7
-"""The request, or its headers, are larger than the gateway takes."""
+"""The request, or its headers, are larger than the platform takes, or hold more fields and elements."""
 REASON_RATE_LIMITED: Reason.ValueType  # 8
 """The user, or the address, calls more often than is allowed; RetryInfo says when to come back."""
 REASON_PEER_UNIDENTIFIED: Reason.ValueType  # 20
@@ -334,4 +340,10 @@ REASON_WEBHOOK_MISSING: Reason.ValueType  # 186
 """The account has no webhook for single jobs, whose secret would sign what is posted."""
 REASON_WEBHOOK_DISABLED: Reason.ValueType  # 187
 """The webhook's address has answered 410 Gone; rotate its secret to use it again."""
+REASON_COMPRESSION_UNSUPPORTED: Reason.ValueType  # 210
+"""The request is compressed; send it as it is."""
+REASON_QUOTA_EXCEEDED: Reason.ValueType  # 211
+"""The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
+limit, what is used, and what to do.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
