@@ -20,6 +20,7 @@ from markupsafe import Markup
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, methods
 from gateway.replies import STOPPING, pause, replies
+from gateway.sizes import largest
 from services.runtime.config import ConfigError, load
 
 TEMPLATE = "envoy.yaml.j2"
@@ -70,6 +71,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             script=FOLDER / "edge.lua",
             docs={path: (FOLDER / file, kind) for path, (file, kind) in DOCS.items()},
             public=public,
+            sizes={method.path: largest(method.path, descriptors) for method in public},
             keys=keys,
             rate_limits=RATE_LIMITS,
             per_user=_bucket(gateway.user_per_minute, gateway.user_burst),

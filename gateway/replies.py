@@ -109,7 +109,7 @@ def replies(gateway: Gateway) -> list[Reply]:
         Reply(
             413,
             ResourceExhausted(
-                f"the request is larger than {gateway.max_body_bytes} bytes; send files to /v1/assets",
+                "the request is larger than a valid one of its kind; send less at once, and files to /v1/assets",
                 reason="REQUEST_TOO_LARGE",
             ),
         ),

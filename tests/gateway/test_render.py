@@ -222,7 +222,7 @@ def test_filters_stand_in_their_order(told: Gateway) -> None:
     everything = changed(told, cors_origins=["https://a.example"], rate_limit_service="127.0.0.1:1")
     assert list(filters(bootstrap(everything))) == [
         *("header_mutation", "lua", "cors", "addresses", "jwt_authn", "users", "ratelimit"),
-        *("buffer", "grpc_web", "grpc_json_transcoder", "header_to_metadata", "rbac", "stopping", "router"),
+        *("buffer", "elements", "grpc_web", "grpc_json_transcoder", "header_to_metadata", "rbac", "stopping", "router"),
     ]
 
 
