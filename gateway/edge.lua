@@ -113,7 +113,12 @@ function envoy_on_request(handle)
     handle:respond({ [":status"] = "415" }, "")
     return
   end
+  local length = headers:get("content-length")
   drop_unused(headers)
+  -- The transcoder drops it, and what is full refuses an upload for it.
+  if length ~= nil and length:find("^%d+$") then
+    headers:replace("x-upload-length", length)
+  end
 
   local bearer = token(headers)
   if bearer ~= nil then

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
+from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS
 
 # What no rule limits, in bytes and in elements.

@@ -12,7 +12,7 @@ from services.runtime.config import PORTS, RuntimeConfig
 from tests.databases import Databases
 from tests.mesh import Mesh, ffmpeg_program
 
-pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing"]
+pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchdog"]
 
 
 @pytest.fixture(scope="session")

@@ -38,3 +38,11 @@ class Config(Settings):
     """The largest upload."""
     asset_folder: str = "assets"
     """The first part of the keys of uploads."""
+    quota_bytes: int = Field(100_000_000_000, ge=0)
+    """How many bytes the uploads and finished videos of one account may take; 0: any number."""
+    quota_files: int = Field(100_000, ge=0)
+    """How many uploads and finished videos one account may have; 0: any number."""
+    quota_jobs: int = Field(1000, ge=0)
+    """How many jobs of one account may be unfinished at once, those that wait included; 0: any number."""
+    quota_minutes: int = Field(10_000, ge=0)
+    """How many minutes of video one account may ask for within 24 hours, retries aside; 0: any number."""

@@ -12,6 +12,7 @@ import structlog
 from moneyprinter.errors import Error
 from services.orchestrator import pages
 from services.orchestrator.jobs import Asset
+from services.orchestrator.quotas import UNLIMITED, Quotas, UsageStore
 from services.runtime.contract import Place
 
 EXPIRE_SECONDS = 60.0
@@ -67,6 +68,8 @@ class Library:
 
     shelf: Shelf
     objects: Objects
+    usage: UsageStore
+    quotas: Quotas = UNLIMITED
 
     async def page(self, user_id: str, size: int, token: str) -> tuple[Sequence[Asset], str]:
         """A page of a user's uploads, newest first, and the token of the next."""

@@ -200,9 +200,19 @@ def parse_time(text: str) -> float | None:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
+def expected_length(request: VideoRequest) -> float:
+    """About how long a video is, in seconds."""
+    text = request.script or " ".join(clip.script for clip in request.clips) or None
+    return max(_spoken_seconds(request.title, text), sum(clip.still_seconds for clip in request.clips))
+
+
+def _spoken_seconds(title: str, text: str | None) -> float:
+    return max(4.0, len(text or title * 4) / _CHARACTERS_PER_SECOND)
+
+
 def expected_seconds(title: str, text: str | None, width: int, height: int, quality: str) -> float:
     """About how long a job takes when nothing else runs."""
-    spoken = max(4.0, len(text or title * 4) / _CHARACTERS_PER_SECOND)
+    spoken = _spoken_seconds(title, text)
     return 4.0 + spoken * _SECONDS_PER_SECOND[quality] * width * height / (1920 * 1080)
 
 

@@ -36,9 +36,11 @@ from services.orchestrator.postgres.endpoints import PostgresEndpoints
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.positions import PostgresPositions
 from services.orchestrator.postgres.posts import PostgresPosts
+from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.shelf import PostgresShelf
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.prober import MeshProber
+from services.orchestrator.quotas import Quotas
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.signing import Secrets
 from services.orchestrator.videos import Videos
@@ -71,7 +73,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             written.set()
             unplaced.set()
 
-        store = failpoints.armed(PostgresStore(pool, committed, left.set))
+        limits = Quotas(config.quota_bytes, config.quota_files, config.quota_jobs, config.quota_minutes)
+        usage = PostgresUsage(pool, limits)
+        store = failpoints.armed(PostgresStore(pool, committed, left.set, limits=limits))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -116,6 +120,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         videos = Videos(
             store=store,
             letters=PostgresDeadLetters(pool),
+            usage=usage,
             objects=objects,
             changes=changes,
             check_voice=workers.check_voice,
@@ -134,7 +139,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )
-        library = Library(PostgresShelf(pool, config.retention_days), objects)
+        library = Library(PostgresShelf(pool, config.retention_days), objects, usage, limits)
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))

@@ -122,7 +122,14 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
                 names.append(request.filename)
                 yield request.data.data
 
-        asset = await self._videos.upload(access.user().id, lambda: names[0] if names else "", chunks())
+        # The gateway's word for `content-length`, which gRPC has no place for.
+        length = str(dict(context.invocation_metadata()).get("x-upload-length", ""))
+        asset = await self._videos.upload(
+            access.user().id,
+            lambda: names[0] if names else "",
+            chunks(),
+            int(length) if length.isascii() and length.isdecimal() else None,
+        )
         await context.send_initial_metadata((("x-http-code", "201"),))
         return pb.UploadAssetResponse(**_asset(asset))
 
@@ -155,6 +162,19 @@ class LibraryServicer(library_grpc.LibraryServiceServicer):
     ) -> library_pb.UpdateSettingsResponse:
         await self._library.shelf.choose(access.user().id, Settings(request.settings.retention_days))
         return library_pb.UpdateSettingsResponse(settings=request.settings)
+
+    async def GetUsage(self, request: library_pb.GetUsageRequest, context: Any) -> library_pb.GetUsageResponse:
+        usage, quotas = await self._library.usage.usage(access.user().id), self._library.quotas
+        return library_pb.GetUsageResponse(
+            bytes=usage.bytes,
+            max_bytes=quotas.bytes,
+            files=usage.files,
+            max_files=quotas.files,
+            jobs=usage.jobs,
+            max_jobs=quotas.jobs,
+            minutes=round(usage.minutes, 2),
+            max_minutes=quotas.minutes,
+        )
 
 
 class ClipServicer(clip_grpc.ClipServiceServicer):

@@ -54,7 +54,8 @@ class Store(Protocol):
         """Record a new job, and in the same transaction that it is to be queued, and its key.
 
         Returns the job; when a request of the user's had that key within the last day, the job as it was created then,
-        and nothing is recorded. Raises Conflict when that was another request.
+        and nothing is recorded. Raises Conflict when that was another request, ResourceExhausted when a quota of the
+        account is used up.
         """
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
@@ -128,7 +129,7 @@ class Store(Protocol):
         """Queue a failed or cancelled job again; its steps that ran are not run again.
 
         Returns the job as it is then, unchanged when it had not failed and was not cancelled; None when the user has
-        none of that id.
+        none of that id. Raises ResourceExhausted when a quota of the account is used up.
         """
 
     async def active_jobs(self) -> int:

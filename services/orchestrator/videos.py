@@ -22,6 +22,7 @@ from services.orchestrator.jobs import (
     VideoRequest,
 )
 from services.orchestrator.preview import Part
+from services.orchestrator.quotas import UsageStore, reserved
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.waking import woken
@@ -87,6 +88,7 @@ class Videos:
 
     store: Store
     letters: DeadLetters
+    usage: UsageStore
     objects: Objects
     changes: Changes
     check_voice: Callable[[str], Awaitable[None]]
@@ -302,28 +304,45 @@ class Videos:
             yield chunk if patched else preview.patched(chunk, part)
             patched = True
 
-    async def upload(self, user_id: str, filename: Callable[[], str], chunks: AsyncIterator[bytes]) -> Asset:
-        """Keep an upload. `filename` is asked for when the first chunk has come."""
+    async def upload(
+        self, user_id: str, filename: Callable[[], str], chunks: AsyncIterator[bytes], length: int | None = None
+    ) -> Asset:
+        """Keep an upload. `filename` is asked for when the first chunk has come; `length` is in bytes, if it is known.
+
+        Raises ResourceExhausted when it is too large, or a quota of the account is used up, before its bytes are taken.
+        """
         asset_id = self.new_id("ast")
         size = 0
+        if length is not None and length > self.asset_max_bytes:
+            raise self._too_large()
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size
             async for chunk in chunks:
                 size += len(chunk)
                 if size > self.asset_max_bytes:
-                    raise ResourceExhausted(
-                        f"the file is larger than the {self.asset_max_bytes // 1_000_000} MB that are taken",
-                        reason="ASSET_TOO_LARGE",
-                    )
+                    raise self._too_large()
                 yield chunk
             if size == 0:
                 raise InvalidArgument("the file is empty; send its bytes as the body", reason="ASSET_EMPTY")
 
-        stored = await self.objects.put(f"{self.asset_folder}/{asset_id}", counted())
-        asset = Asset(asset_id, user_id, filename() or asset_id, stored, self.now())
-        await self.store.add_asset(asset)
+        key = f"{self.asset_folder}/{asset_id}"
+        try:
+            stored = await self.objects.put(key, reserved(self.usage, user_id, asset_id, counted(), length))
+            asset = Asset(asset_id, user_id, filename() or asset_id, stored, self.now())
+            await self.store.add_asset(asset)
+        except BaseException:
+            with suppress(Unavailable):
+                # Otherwise it is void after some hours.
+                await asyncio.shield(self.usage.release(asset_id))
+            raise
         return asset
+
+    def _too_large(self) -> ResourceExhausted:
+        return ResourceExhausted(
+            f"the file is larger than the {self.asset_max_bytes // 1_000_000} MB that are taken",
+            reason="ASSET_TOO_LARGE",
+        )
 
     async def active_jobs(self) -> int:
         """How many jobs have not ended."""

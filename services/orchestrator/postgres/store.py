@@ -26,10 +26,11 @@ from services.orchestrator.jobs import (
     stopped,
 )
 from services.orchestrator.once import RequestKey
-from services.orchestrator.postgres import attempts, rows
+from services.orchestrator.postgres import attempts, quotas, rows
 from services.orchestrator.postgres.ended import known
 from services.orchestrator.postgres.outbox import publish_events, queue
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
+from services.orchestrator.quotas import UNLIMITED, Quotas
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 
@@ -108,8 +109,10 @@ class PostgresStore:
         committed: Callable[[], None],
         left: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Quotas = UNLIMITED,
     ) -> None:
         self._pool = pool
+        self._limits = limits
         self._committed = committed
         self._left = left
         self._now = now
@@ -118,6 +121,7 @@ class PostgresStore:
         async with self._transaction() as connection:
             if key is not None and (earlier := await known(connection, job, key)) is not None:
                 return earlier
+            await quotas.admit(connection, job, self._limits, self._now())
             await connection.execute(
                 "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
                 " estimated_completion, promised_time, work_seconds, priority, webhook_url)"
@@ -248,6 +252,7 @@ class PostgresStore:
                 (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
             )
             await attempts.end(connection, job, "completed", now)
+            await quotas.measured(connection, job, result.seconds)
             told = events.completed_stages(job, stages, 100, now)
             await publish_events(connection, job, *told, events.completed(job, result, now))
         self._committed()
@@ -300,6 +305,7 @@ class PostgresStore:
             job = await _owned(connection, job_id, user_id)
             if job is None or job.status not in ("failed", "cancelled"):
                 return job
+            await quotas.admit_again(connection, job, self._limits, self._now())
             # A new attempt begins, so that whoever still works on the old one writes nothing.
             cursor = await connection.execute(
                 "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
@@ -361,6 +367,8 @@ class PostgresStore:
                     asset.create_time,
                 ),
             )
+            # What was reserved for it is counted as it is from now on.
+            await connection.execute("DELETE FROM reservations WHERE id = %s", (asset.id,))
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
         found = await fetched(

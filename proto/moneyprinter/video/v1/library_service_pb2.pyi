@@ -259,3 +259,70 @@ class LibrarySettings(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LibrarySettings: _TypeAlias = LibrarySettings  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Asks how much the account uses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class GetUsageResponse(_message.Message):
+    """How much an account uses, and how much it may; a limit of 0 is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    MAX_FILES_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    MAX_JOBS_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    MAX_MINUTES_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.float
+    """The bytes of its uploads, and of the files of its finished videos."""
+    max_bytes: _builtins.float
+    """The limit of `bytes`."""
+    files: _builtins.int
+    """The number of its uploads and finished videos."""
+    max_files: _builtins.int
+    """The limit of `files`."""
+    jobs: _builtins.int
+    """The number of its jobs that have not ended."""
+    max_jobs: _builtins.int
+    """The limit of `jobs`."""
+    minutes: _builtins.float
+    """The minutes of video that it asked for within the last 24 hours, revisions included, retries not counted again."""
+    max_minutes: _builtins.float
+    """The limit of `minutes`."""
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.float = ...,
+        max_bytes: _builtins.float = ...,
+        files: _builtins.int = ...,
+        max_files: _builtins.int = ...,
+        jobs: _builtins.int = ...,
+        max_jobs: _builtins.int = ...,
+        minutes: _builtins.float = ...,
+        max_minutes: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files", "jobs", b"jobs", "max_bytes", b"max_bytes", "max_files", b"max_files", "max_jobs", b"max_jobs", "max_minutes", b"max_minutes", "minutes", b"minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class LibraryServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/moneyprinter.video.v1.LibraryService/GetUsage',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class LibraryServiceServicer:
@@ -90,6 +95,14 @@ class LibraryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Reports how much of the platform the caller's account uses, and how much it may use. What would pass a limit is
+        answered RESOURCE_EXHAUSTED with QUOTA_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LibraryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +125,11 @@ def add_LibraryServiceServicer_to_server(servicer, server):
                     servicer.UpdateSettings,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +241,33 @@ class LibraryService:
             '/moneyprinter.video.v1.LibraryService/UpdateSettings',
             moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.LibraryService/GetUsage',
+            moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class LibraryServiceStub:
     """Says what the caller's account has chosen for all its videos."""
     UpdateSettings: _grpc.UnaryUnaryMultiCallable[_library_service_pb2.UpdateSettingsRequest, _library_service_pb2.UpdateSettingsResponse]
     """Chooses for all videos of the caller's account."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_library_service_pb2.GetUsageRequest, _library_service_pb2.GetUsageResponse]
+    """Reports how much of the platform the caller's account uses, and how much it may use. What would pass a limit is
+    answered RESOURCE_EXHAUSTED with QUOTA_EXCEEDED.
+    """
 
 @_typing.type_check_only
 class LibraryServiceAsyncStub(LibraryServiceStub):
@@ -59,6 +63,10 @@ class LibraryServiceAsyncStub(LibraryServiceStub):
     """Says what the caller's account has chosen for all its videos."""
     UpdateSettings: _aio.UnaryUnaryMultiCallable[_library_service_pb2.UpdateSettingsRequest, _library_service_pb2.UpdateSettingsResponse]  # type: ignore[assignment]
     """Chooses for all videos of the caller's account."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_library_service_pb2.GetUsageRequest, _library_service_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Reports how much of the platform the caller's account uses, and how much it may use. What would pass a limit is
+    answered RESOURCE_EXHAUSTED with QUOTA_EXCEEDED.
+    """
 
 class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What an account keeps. A caller sees only what is its own."""
@@ -96,5 +104,15 @@ class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_library_service_pb2.UpdateSettingsResponse, _abc.Awaitable[_library_service_pb2.UpdateSettingsResponse]]:
         """Chooses for all videos of the caller's account."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _library_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_library_service_pb2.GetUsageResponse, _abc.Awaitable[_library_service_pb2.GetUsageResponse]]:
+        """Reports how much of the platform the caller's account uses, and how much it may use. What would pass a limit is
+        answered RESOURCE_EXHAUSTED with QUOTA_EXCEEDED.
+        """
 
 def add_LibraryServiceServicer_to_server(servicer: LibraryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
