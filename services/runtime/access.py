@@ -36,13 +36,17 @@ from services.runtime.config import RuntimeConfig
 log = structlog.get_logger()
 
 # Answered for every workload of the mesh: they say nothing of any user.
-_FOR_EVERY_WORKLOAD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+FOR_EVERY_WORKLOAD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+
+CLIENT = "x-client"
+"""The metadata in which a service that calls another one names the client that it serves."""
 
 KEYS_SECONDS = 60.0
 
 # One token and nothing beside it: parsers differ in what they make of anything else. A token of ours is far shorter.
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)", re.ASCII)
 MAX_TOKEN = 4096
+IPV6_PREFIX = 64
 # To check a signature takes longer than most calls do; of so many tokens it is remembered.
 MAX_VERIFIED = 4096
 
@@ -74,6 +78,7 @@ class User:
 
 _caller: ContextVar[str] = ContextVar("caller")
 _user: ContextVar[User] = ContextVar("user")
+_client: ContextVar[str] = ContextVar("client", default="")
 _identity: ContextVar[str] = ContextVar("identity", default="")
 """What the peer's certificate calls it, whether or not that is a workload of ours."""
 
@@ -86,6 +91,11 @@ def caller() -> str:
 def user() -> User:
     """The user on whose behalf the running call is made. Only methods whose rule names a role have one."""
     return _user.get()
+
+
+def client() -> str:
+    """Whom the running call is served for: a user, or the address without one. Empty: the mesh itself, as for a job."""
+    return _client.get()
 
 
 class Keys:
@@ -130,7 +140,9 @@ class Access:
         _identity.set(_claimed(auth_context))
         caller = self.peer(auth_context)
         _caller.set(caller)
-        if method.startswith(_FOR_EVERY_WORKLOAD):
+        # Clients name none: what they call by that name means nothing where they come in.
+        _client.set(network(metadata.get("x-client-address", "")) if caller == "gateway" else metadata.get(CLIENT, ""))
+        if method.startswith(FOR_EVERY_WORKLOAD):
             return
         rule = contract.rule(method)
         if rule is None:
@@ -140,6 +152,7 @@ class Access:
         if rule.role:
             found = await self._user(metadata.get("authorization", ""))
             _user.set(found)
+            _client.set(found.id)
             if rule.role not in ("*", *found.roles):
                 raise PermissionDenied(
                     f"this needs the role {rule.role}; ask an administrator for it", reason="ROLE_MISSING"
@@ -195,6 +208,15 @@ class Access:
             raise Unauthenticated("the token has expired; refresh it", reason="TOKEN_INVALID") from None
         except jwt.PyJWTError as failure:
             raise Unauthenticated(f"the token is not valid: {failure}", reason="TOKEN_INVALID") from None
+
+
+def network(address: str) -> str:
+    """An address; of IPv6, the network that a household is given. Empty if it is none."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), IPV6_PREFIX), strict=False))
 
 
 def _claimed(auth_context: dict[str, list[bytes]]) -> str:

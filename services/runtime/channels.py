@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from moneyprinter import calls, contract
-from services.runtime import telemetry, tls
+from services.runtime import access, telemetry, tls
 from services.runtime.config import RuntimeConfig
 
 # What one hop keeps of its caller's deadline, so that it can still say why it was too slow.
@@ -50,7 +50,9 @@ def _shorten(seconds: float) -> float:
 
 
 def _metadata() -> calls.Metadata:
-    return ((telemetry.TRACEPARENT, telemetry.traceparent()),)
+    traced = (telemetry.TRACEPARENT, telemetry.traceparent())
+    client = access.client()
+    return (traced, (access.CLIENT, client)) if client else (traced,)
 
 
 def _target(config: RuntimeConfig, service: str) -> str:

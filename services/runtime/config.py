@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 T = TypeVar("T", bound="Settings")
@@ -86,6 +86,14 @@ class RuntimeConfig(Settings):
     """Whether servers describe themselves to tools such as grpcurl."""
     grace_seconds: float = 20.0
     """How long calls in progress may go on after SIGTERM."""
+    max_streams: int = Field(2000, ge=1)
+    """How many streams to and from clients a service has open at once, such as watched events, uploads, downloads."""
+    streams_per_client: int = Field(20, ge=1)
+    """How many of them one user may have, at each instance of a service; more are refused."""
+    client_grace_seconds: float = Field(60.0, gt=0)
+    """How long a stream waits for a client that sends or takes nothing, before it is ended."""
+    client_bytes_per_second: float = Field(2048.0, gt=0)
+    """How fast a client must send or take bytes in the long run so that a stream is not ended."""
     token_issuer: str = "moneyprinter"
     """The `iss` of user tokens."""
     token_audience: str = "moneyprinter"

@@ -19,6 +19,9 @@ from moneyprinter.errors import DeadlineExceeded, Error, Internal, InvalidArgume
 # What a system says that cannot write on: no fault of who writes, nor of what is written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+# How long the end of a call may take to be sent.
+ABORT_SECONDS = 2.0
+
 log = structlog.get_logger()
 
 # Faults of the one who calls; everything else is logged as ours or our neighbours'.
@@ -52,4 +55,10 @@ async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # typ
     if error.retry_after_seconds is not None:
         # The header of HTTP, which counts in whole seconds; the gateway passes it on.
         details += (("retry-after", str(math.ceil(error.retry_after_seconds))),)
-    await context.abort(status.code_of(error), error.message[: status.MAX_MESSAGE], details)
+    try:
+        async with asyncio.timeout(ABORT_SECONDS):
+            await context.abort(status.code_of(error), error.message[: status.MAX_MESSAGE], details)
+    except TimeoutError:
+        # The client reads nothing, so that the end waits behind what was sent before. gRPC sends it when it can; the
+        # gateway resets the stream when it cannot.
+        raise grpc.aio.AbortError from None

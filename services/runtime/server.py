@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,12 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from moneyprinter import calls, contract
-from moneyprinter.errors import PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable
+from moneyprinter.errors import PermissionDenied, Unauthenticated, Unavailable
 from moneyprinter.objects import Objects
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 from services.runtime import access, channels, errors, telemetry, tls
 from services.runtime import contract as contracts
+from services.runtime.admission import Admission, ConcurrencyLimit, Flow, Patience, Places, share
 from services.runtime.config import ConfigError, RuntimeConfig, load
 from services.runtime.wire import Limits
 
@@ -42,6 +42,7 @@ Wire = Callable[[Any, "Runtime"], Any]
 
 CHECK_SECONDS = 2.0
 CANCEL_SECONDS = 3.0
+MAX_CALLS = 1000
 
 OPTIONS = (
     # Without this a second process would share the port in silence.
@@ -57,14 +58,6 @@ OPTIONS = (
     ("grpc.max_connection_age_ms", 30 * 60_000),
     ("grpc.max_connection_age_grace_ms", 60 * 60_000),
 )
-
-
-@dataclass
-class Room:
-    """Room for so many calls at once."""
-
-    most: int
-    taken: int = 0
 
 
 class Runtime:
@@ -88,10 +81,8 @@ class Runtime:
         """Ends with the error when a background task dies."""
         self.stopping = asyncio.Event()
         """Set when the service begins to stop: calls that wait for something end now."""
-        self.max_calls = 1000
-        """How many calls are served at once; more are answered RESOURCE_EXHAUSTED. A wiring may lower it."""
-        self.rooms: dict[str, Room] = {}
-        """The rooms of single methods, by their paths, in which there is room for fewer."""
+        self.admission = Admission(MAX_CALLS, config.max_streams, config.streams_per_client)
+        """How many calls are served at once."""
         self.keys: access.Keys | None = None
         """The keys of user tokens, when a wiring has them itself; they are asked of the user service otherwise."""
         self.health = Health()
@@ -106,12 +97,24 @@ class Runtime:
         name = register.__name__.removeprefix("add_").removesuffix("Servicer_to_server")
         self.contracts.append(module.DESCRIPTOR.services_by_name[name].full_name)
 
-    def limit(self, most: int, *methods: str) -> None:
+    @property
+    def max_calls(self) -> int:
+        """How many calls are served at once beside streams; more are refused. A wiring may lower it."""
+        return self.admission.calls.most
+
+    @max_calls.setter
+    def max_calls(self, most: int) -> None:
+        self.admission.calls = ConcurrencyLimit(most, share(most))
+
+    def limit(self, most: int, *methods: str, each: int | None = None, while_working: bool = False) -> None:
         """Serve at most so many calls of some methods (`/package.Service/Method`) together at once.
 
-        So what anybody may ask for leaves room for what the mesh itself asks.
+        One client may have `each` of them, by default a quarter. With `while_working`, a call counts until its answer
+        begins. So what clients may ask for leaves places for what the mesh itself asks.
         """
-        self.rooms.update(dict.fromkeys(methods, Room(most)))
+        what = f"calls of {', '.join(method.rpartition('/')[2] for method in methods)}"
+        limit = ConcurrencyLimit(most, each or share(most), what, while_working)
+        self.admission.methods.update(dict.fromkeys(methods, limit))
 
     def connect(self, service: str, contract_name: str) -> calls.TypedChannel:
         """Open a channel to another service; it closes with this one."""
@@ -197,7 +200,6 @@ class Chain(grpc.aio.ServerInterceptor):
         self._arrivals = arrivals
         self._access = decide
         self._outbox = outbox
-        self._all = Room(0)
         self.runtime: Runtime | None = None
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
@@ -212,32 +214,34 @@ class Chain(grpc.aio.ServerInterceptor):
         message = handler.request_deserializer.__self__
         at_most = contracts.limits(method, message)
 
-        async def checked(request: Any, call: access.Call) -> Any:
+        streams = handler.request_streaming or handler.response_streaming
+
+        async def checked(request: Any, call: access.Call, flow: Flow) -> Any:
             if handler.request_streaming:
                 call.reached = True
-                return _checked_stream(request, message, at_most, call)
+                return _checked_stream(flow.received(request), message, at_most, call)
             read = await contracts.read(request, message, at_most)
             call.requested(read)
             call.reached = True
             return read
 
         async def answer(request: Any, context: Any) -> Any:
-            async with self._call(method, metadata, context) as call:
-                response = await behaviour(await checked(request, call), context)
+            async with self._call(method, metadata, context, streams=streams) as (call, flow):
+                response = await behaviour(await checked(request, call, flow), context)
                 call.answered(response)
                 return response
 
         async def stream(request: Any, context: Any) -> None:
             # Written here, not yielded: gRPC leaves the generator of a cancelled call to the garbage collector.
-            async with self._call(method, metadata, context) as call:
-                responses = behaviour(await checked(request, call), context)
+            async with self._call(method, metadata, context, streams=streams) as (call, flow):
+                responses = behaviour(await checked(request, call, flow), context)
                 if inspect.iscoroutine(responses):
                     await responses  # It writes by itself, as the health service's Watch does.
                     return
                 async with aclosing(responses):
                     async for response in responses:
                         call.answered(response)
-                        await context.write(response)
+                        await flow.send(response, context)
 
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
@@ -248,7 +252,9 @@ class Chain(grpc.aio.ServerInterceptor):
         )
 
     @asynccontextmanager
-    async def _call(self, method: str, metadata: dict[str, Any], context: Any) -> AsyncIterator[access.Call]:
+    async def _call(
+        self, method: str, metadata: dict[str, Any], context: Any, *, streams: bool
+    ) -> AsyncIterator[tuple[access.Call, Flow]]:
         with (
             telemetry.traced(metadata.get(telemetry.TRACEPARENT)),
             telemetry.logged_call(self._service, method) as outcome,
@@ -260,8 +266,8 @@ class Chain(grpc.aio.ServerInterceptor):
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
                 channels.serve_until(seconds)
                 async with asyncio.timeout(seconds):
-                    with self._admitted(method):
-                        yield call
+                    with self._admitted(method, streams=streams) as flow:
+                        yield call, flow
                 call.ended("OK")
             except (Exception, asyncio.CancelledError) as failure:
                 if isinstance(failure, asyncio.CancelledError) and _is_cancelled():
@@ -274,23 +280,17 @@ class Chain(grpc.aio.ServerInterceptor):
                 await errors.abort(context, error)
 
     @contextmanager
-    def _admitted(self, method: str) -> Iterator[None]:
+    def _admitted(self, method: str, *, streams: bool) -> Iterator[Flow]:
         assert self.runtime is not None
-        self._all.most = self.runtime.max_calls
-        rooms = [self._all, *filter(None, [self.runtime.rooms.get(method)])]
-        if any(room.taken >= room.most for room in rooms):
-            raise ResourceExhausted(
-                f"{self._service} has as much work as it can do; try again in a second",
-                reason="BUSY",
-                retry_after_seconds=1.0,
-            )
-        for room in rooms:
-            room.taken += 1
-        try:
-            yield
-        finally:
-            for room in rooms:
-                room.taken -= 1
+        if method.startswith(access.FOR_EVERY_WORKLOAD):
+            # Whether a server is well is answered however much it has to do.
+            yield Flow(Places(""), None)
+            return
+        from_client = access.caller() == "gateway"
+        admission, config = self.runtime.admission, self.runtime.config
+        patience = Patience(config.client_grace_seconds, config.client_bytes_per_second) if from_client else None
+        with admission.admitted(method, access.client(), streams=streams and from_client) as places:
+            yield Flow(places, patience)
 
 
 def _is_cancelled() -> bool:

@@ -184,6 +184,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
     limit, what is used, and what to do.
     """
+    REASON_CALLS_EXHAUSTED: _Reason.ValueType  # 200
+    """The client has as many calls or streams of this kind open as one client can have; end one, or wait for its end."""
+    REASON_CLIENT_TOO_SLOW: _Reason.ValueType  # 201
+    """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -346,4 +350,8 @@ REASON_QUOTA_EXCEEDED: Reason.ValueType  # 211
 """The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
 limit, what is used, and what to do.
 """
+REASON_CALLS_EXHAUSTED: Reason.ValueType  # 200
+"""The client has as many calls or streams of this kind open as one client can have; end one, or wait for its end."""
+REASON_CLIENT_TOO_SLOW: Reason.ValueType  # 201
+"""The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
