@@ -80,6 +80,12 @@ class Gateway(Settings):
     """The memory at which no more requests are taken."""
     headers_seconds: float = Field(5.0, gt=0)
     """How long the headers of a request may take to arrive, and a TLS handshake."""
+    max_calls: int = Field(2000, ge=1)
+    """How many calls of each service are under way at once, beside streams; the services refuse more before."""
+    max_streams: int = Field(10_000, ge=1)
+    """The same of streams to and from clients, such as watched events, uploads and downloads."""
+    stalled_seconds: float = Field(90.0, gt=0)
+    """How long a stream of bytes may stand still before it is cut; the services end it before, with a reason."""
     body_seconds: float = Field(30.0, gt=0)
     """How long a body may take to arrive, if it is not an upload; over REST and gRPC alike."""
     access_log: Path | None = None

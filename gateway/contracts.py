@@ -101,6 +101,21 @@ class Method:
         return self.public and not self.needs_token and not self.asks_nothing
 
     @property
+    def streams(self) -> bool:
+        """Whether its calls last for as long as clients send or take bytes or events."""
+        return self.client_streaming or self.server_streaming
+
+    @property
+    def made(self) -> bool:
+        """Whether the bytes of its answer are made while the client waits, and not fetched."""
+        return self.server_streaming and not any(binding.verb == "GET" for binding in self.rest)
+
+    @property
+    def pool(self) -> str:
+        """The connections that its calls are made on: streams, which last, take nothing of those of other calls."""
+        return f"{self.service}-streams" if self.streams else self.service
+
+    @property
     def ways(self) -> tuple[tuple[str, str], ...]:
         """How it is reached, over gRPC and over REST: verbs, and regular expressions of whole paths."""
         return (("POST", re.escape(self.path)), *((binding.verb, binding.expression) for binding in self.rest))

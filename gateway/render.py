@@ -38,6 +38,15 @@ DOCS = {
 
 MINUTES_PER_HOUR = 60
 
+# What is held for one stream, at most. Small, so that a client that reads slowly is seen to read, and to stop.
+BUFFER_BYTES = 128 * 1024
+SERVICE_WINDOW_BYTES = 128 * 1024
+# What a client sends ahead: an upload over a line of 100 ms has 20 Mbit/s.
+CLIENT_WINDOW_BYTES = 256 * 1024
+# How many streams share a connection.
+CLIENT_STREAMS = 100
+SERVICE_STREAMS = 256
+
 
 def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> dict[str, str]:
     """Envoy's configuration: the files of `folder`, by name. `envoy.yaml` names the others.
@@ -78,7 +87,18 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             per_address=_bucket(gateway.address_per_minute, gateway.address_burst),
             replies=replies(gateway),
             stopping=STOPPING,
-            clusters=[_cluster(gateway, name, address) for name, address in addresses.items()],
+            clusters=[
+                *(_cluster(gateway, name, address, gateway.max_calls) for name, address in addresses.items()),
+                *(
+                    {**_cluster(gateway, name, addresses[name], gateway.max_streams), "name": pool}
+                    for name, pool in sorted({(method.service, method.pool) for method in public if method.streams})
+                ),
+            ],
+            buffer_bytes=BUFFER_BYTES,
+            client_window_bytes=CLIENT_WINDOW_BYTES,
+            client_streams=CLIENT_STREAMS,
+            service_window_bytes=SERVICE_WINDOW_BYTES,
+            service_streams=SERVICE_STREAMS,
         ),
         **_secrets(gateway),
     }
@@ -170,9 +190,10 @@ def _secrets(gateway: Gateway) -> dict[str, str]:
     return {f"{name}.json": json.dumps({"resources": [{"@type": kind, **secret}]}) for name, secret in found.items()}
 
 
-def _cluster(gateway: Gateway, service: str, addresses: str) -> dict[str, Any]:
+def _cluster(gateway: Gateway, service: str, addresses: str, max_requests: int) -> dict[str, Any]:
     return {
         "name": service,
+        "max_requests": max_requests,
         "endpoints": [_endpoint(service, address) for address in addresses.split(",")],
         "identity": f"spiffe://{gateway.trust_domain}/ns/{gateway.namespace}/sa/{service}",
         "server_name": f"{service}.{gateway.namespace}.svc",

@@ -120,6 +120,11 @@ class Objects:
         """The bytes of a small object, or of a part of one."""
         return b"".join([chunk async for chunk in self.get(key, offset, length)])
 
+    async def get_piece(self, source: media_pb2.Object, offset: int, length: int) -> bytes:
+        """Some bytes of the very object that `source` names. Raises DataLoss when it was replaced."""
+        found = [part async for part in self._get(source.key, offset, length, source.sha256) if isinstance(part, bytes)]
+        return b"".join(found)
+
     async def get_file(self, source: media_pb2.Object, path: Path) -> None:
         """Write an object to a new file, and check that it is the very object that `source` names."""
         digest = hashlib.sha256()
@@ -143,18 +148,20 @@ class Objects:
             finally:
                 await asyncio.wait([behind])
         if digest.hexdigest() != source.sha256:
-            raise errors.DataLoss(
-                f"object {source.key} is not the one that was asked for: it was replaced meanwhile",
-                reason="CHECKSUM_MISMATCH",
-            )
+            raise _replaced(source.key)
 
     async def _get(
-        self, key: str, offset: int = 0, length: int = 0
+        self, key: str, offset: int = 0, length: int = 0, sha256: str = ""
     ) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
-        """The chunks of an object or of a part of it, then its trailer. Raises DataLoss when the stream was cut."""
+        """The chunks of an object or of a part of it, then its trailer.
+
+        Raises DataLoss when the stream was cut, or the whole object does not have the checksum `sha256`.
+        """
         size, trailer = 0, None
         async for message in self._storage.GetObject(pb.GetObjectRequest(key=key, offset=offset, length=length)):
             match message.WhichOneof("part"):
+                case "object" if sha256 and message.object.sha256 != sha256:
+                    raise _replaced(key)
                 case "chunk":
                     size += len(message.chunk)
                     yield message.chunk
@@ -173,4 +180,10 @@ def _damaged(key: str) -> errors.DataLoss:
     return errors.DataLoss(
         f"object {key} arrived with bytes that are not those that were stored; read it again",
         reason="CHECKSUM_MISMATCH",
+    )
+
+
+def _replaced(key: str) -> errors.DataLoss:
+    return errors.DataLoss(
+        f"object {key} is not the one that was asked for: it was replaced meanwhile", reason="CHECKSUM_MISMATCH"
     )

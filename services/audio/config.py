@@ -25,5 +25,6 @@ class Config(Settings):
     """A longer mix is refused."""
     max_calls: int = Field(16, ge=1)
     """How many calls are served at once; a mix keeps one CPU core busy."""
-    speeches: int = Field(4, ge=1)
-    """How many texts are spoken at once for the public, beside what jobs need; more are refused."""
+    speeches: int = Field(8, ge=1)
+    """How many texts are spoken at once for the public, beside what jobs need, a quarter of them for one user; more are
+    refused."""

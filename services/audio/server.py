@@ -39,7 +39,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.add(speech_grpc.add_SpeechServiceServicer_to_server, public)
     # Who only wants to hear something leaves room for the jobs.
     methods = ("CreateSpeech", "TimeSpeech")
-    runtime.limit(config.speeches, *(f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods))
+    paths = (f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods)
+    runtime.limit(config.speeches, *paths, while_working=True)
     yield
 
 

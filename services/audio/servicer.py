@@ -23,7 +23,8 @@ from services.audio import export, mastering, mix, preview, speech
 from services.audio.clips import ClipSound
 from services.runtime.server import Runtime
 
-CHUNK_BYTES = 256 * 1024
+# Small, so that a client that reads slowly is seen to read.
+CHUNK_BYTES = 64 * 1024
 
 Sentences = Callable[[str], Awaitable[Sequence[str]]]
 """Cuts a text into its sentences, as a script is cut that is spoken in a video."""

@@ -18,5 +18,6 @@ class Config(Settings):
     """The folders with the font files that the renderer has, parted by colons: that font, and others for what it
     cannot show, those of one folder before those of the next. They must be those of the processing service. Without
     any, widths are estimated, and no character is known to be missing."""
-    captions: int = 2
-    """How many files of captions are made at once for the public, beside what jobs need; more are refused."""
+    captions: int = 4
+    """How many files of captions are made at once for the public, beside what jobs need, a quarter of them for one
+    user; more are refused."""

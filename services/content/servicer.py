@@ -99,7 +99,8 @@ class WritingServicer(writing_grpc.WritingServiceServicer):
 
 
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
-CHUNK_BYTES = 256 * 1024
+# Small, so that a client that reads slowly is seen to read.
+CHUNK_BYTES = 64 * 1024
 # Captions change between frames of this rate.
 FRAMES_PER_SECOND = 30
 

@@ -53,7 +53,8 @@ def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
     states = [
         host["health_status"]
         for cluster in clusters
-        if cluster["name"] in services
+        # A service has a cluster for its calls, and one for its streams.
+        if cluster["name"].removesuffix("-streams") in services
         for host in cluster.get("host_statuses", ())
     ]
     return any(state.get("failed_active_health_check") or state.get("failed_outlier_check") for state in states)

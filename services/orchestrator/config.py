@@ -36,6 +36,10 @@ class Config(Settings):
     """How long videos and uploads are kept where an account has not chosen; 0: until they are deleted."""
     asset_max_bytes: int = 500_000_000
     """The largest upload."""
+    uploads: int = Field(48, ge=1)
+    """How many uploads come in at once, a quarter of them from one user; more are refused."""
+    downloads: int = Field(200, ge=1)
+    """How many files are sent at once; each may hold 1 MiB that its client does not read."""
     asset_folder: str = "assets"
     """The first part of the keys of uploads."""
     quota_bytes: int = Field(100_000_000_000, ge=0)

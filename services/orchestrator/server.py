@@ -45,7 +45,7 @@ from services.orchestrator.servicer import ClipServicer, LibraryServicer, Orches
 from services.orchestrator.signing import Secrets
 from services.orchestrator.videos import Videos
 from services.orchestrator.webhooks import Webhooks
-from services.orchestrator.workers import MeshWorkers, stored
+from services.orchestrator.workers import MeshWorkers, object_message, stored
 from services.orchestrator.workflow import make_video
 from services.runtime import db, events, telemetry
 from services.runtime.server import Runtime
@@ -143,6 +143,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
+        public = "/moneyprinter.video.v1."
+        runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
+        downloads = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
+        runtime.limit(config.downloads, *downloads, each=runtime.config.streams_per_client)
         runtime.check("database", store.active_jobs)
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
@@ -176,8 +180,8 @@ class _StoredObjects:
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         return stored(await self._objects.put(key, chunks))
 
-    def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        return self._objects.get(key, offset, length)
+    async def get_piece(self, found: StoredObject, offset: int, length: int) -> bytes:
+        return await self._objects.get_piece(object_message(found), offset, length)
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)

@@ -29,6 +29,11 @@ from services.orchestrator.waking import woken
 
 # A watcher looks by itself this often, should it not be told.
 LOOK_SECONDS = 2.0
+
+# What is fetched of a file at once.
+PIECE_BYTES = 1024 * 1024
+# What is sent at once: small, so that a client that reads slowly is seen to read.
+CHUNK_BYTES = 64 * 1024
 LONGEST_SILENCE = timedelta(minutes=1)
 
 CONTENT_TYPES = {
@@ -69,7 +74,7 @@ class Objects(Protocol):
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject: ...
 
-    def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]: ...
+    async def get_piece(self, found: StoredObject, offset: int, length: int) -> bytes: ...
 
     async def delete(self, key: str) -> None: ...
 
@@ -267,7 +272,7 @@ class Videos:
             known = ", ".join(each.name for each in job.result.files)
             raise NotFound(f"the video has no file {name}; it has {known}", reason="FILE_NOT_FOUND")
         part = ranges.read(wanted, file.object.size_bytes)
-        chunks = self.objects.get(file.object.key, *((part.offset, part.length) if part else ()))
+        chunks = self._bytes(file.object, *((part.offset, part.length) if part else (0, file.object.size_bytes)))
         is_video = file is job.result.files[0]
         file_name = f"{job.id}.{file.name.rpartition('.')[2]}" if is_video else f"{job.id}-{file.name}"
         return Download(file.object, content_type(file.name), file_name, part, chunks)
@@ -300,9 +305,17 @@ class Videos:
 
     async def _part(self, part: Part) -> AsyncIterator[bytes]:
         patched = not part.patch
-        async for chunk in self.objects.get(part.object.key, part.offset, part.length):
+        length = part.length or part.object.size_bytes - part.offset
+        async for chunk in self._bytes(part.object, part.offset, length):
             yield chunk if patched else preview.patched(chunk, part)
             patched = True
+
+    async def _bytes(self, found: StoredObject, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Some bytes of an object. While the client does not read, one piece is held, and no call of storage is."""
+        for start in range(offset, offset + length, PIECE_BYTES):
+            piece = memoryview(await self.objects.get_piece(found, start, min(PIECE_BYTES, offset + length - start)))
+            for at in range(0, len(piece), CHUNK_BYTES):
+                yield bytes(piece[at : at + CHUNK_BYTES])
 
     async def upload(
         self, user_id: str, filename: Callable[[], str], chunks: AsyncIterator[bytes], length: int | None = None

@@ -155,7 +155,7 @@ class MeshWorkers:
             start=_optional_duration(clip.start_seconds), end=_optional_duration(clip.end_seconds)
         )
         if clip.asset is not None:
-            request.object.CopyFrom(_object(clip.asset))
+            request.object.CopyFrom(object_message(clip.asset))
         else:
             request.url = clip.url or ""
         found = (await _result(self._validation.ValidateClip(request), progress)).clip
@@ -170,7 +170,7 @@ class MeshWorkers:
         )
 
     async def validate_picture(self, image: StoredObject, name: str) -> Source:
-        request = validation.ValidateClipRequest(object=_object(image))
+        request = validation.ValidateClipRequest(object=object_message(image))
         found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
         if not found.source.still:
             raise InvalidArgument(f"{name} is no still picture; use a PNG, JPEG or WebP", reason="CLIP_NOT_PLAYABLE")
@@ -226,12 +226,12 @@ class MeshWorkers:
         progress: Progress,
     ) -> SoundTrack:
         message = audio.MixRequest(
-            narration=_object(narration.audio),
+            narration=object_message(narration.audio),
             background_music=request.background_music,
             duration=_duration(seconds),
             clip_sounds=[
                 audio.ClipSound(
-                    clip=_object(sound.clip),
+                    clip=object_message(sound.clip),
                     source_start=_duration(sound.source_start_seconds),
                     start=_duration(sound.start_seconds),
                     duration=_duration(sound.seconds),
@@ -247,7 +247,7 @@ class MeshWorkers:
 
     async def preview_sound(self, track: SoundTrack) -> PreviewSound:
         """A sound track as it is streamed while its video is made."""
-        made = await self._audio.EncodePreview(audio.EncodePreviewRequest(audio=_object(track.audio)))
+        made = await self._audio.EncodePreview(audio.EncodePreviewRequest(audio=object_message(track.audio)))
         return PreviewSound(stored(made.audio), made.header_bytes, track.seconds)
 
     async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
@@ -278,7 +278,7 @@ class MeshWorkers:
         )
 
     async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
-        request = concatenation.ConcatenateRequest(segments=[_object(segment) for segment in segments])
+        request = concatenation.ConcatenateRequest(segments=[object_message(segment) for segment in segments])
         joined = (await _result(self._concatenation.Concatenate(request), progress)).video
         return Picture(video=stored(joined.video), frame_count=joined.frame_count)
 
@@ -286,14 +286,14 @@ class MeshWorkers:
         self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
     ) -> FinishedVideo:
         request = rendering.FinishVideoRequest(
-            video=_object(joined[0].video),
-            audio=_object(sound.audio),
+            video=object_message(joined[0].video),
+            audio=object_message(sound.audio),
             duration=_duration(seconds),
             title=job.request.title,
             folder=job.folder,
             container=_CONTAINERS[job.request.main_file],
             renditions=[
-                rendering.Rendition(name=size.name, video=_object(picture.video))
+                rendering.Rendition(name=size.name, video=object_message(picture.video))
                 for size, picture in zip(job.request.renditions, joined[1:], strict=True)
             ],
             gif=job.request.gif,
@@ -325,7 +325,8 @@ def stored(found: media.Object) -> StoredObject:
     return StoredObject(found.key, found.sha256, found.size_bytes)
 
 
-def _object(found: StoredObject) -> media.Object:
+def object_message(found: StoredObject) -> media.Object:
+    """A recorded object as the services are told of it."""
     return media.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)
 
 
@@ -338,7 +339,7 @@ def _found(source: media.Source) -> Source:
 
 def _source(source: Source) -> media.Source:
     message = json_format.ParseDict(dict(source.picture), media.Source())
-    message.object.CopyFrom(_object(source.object))
+    message.object.CopyFrom(object_message(source.object))
     return message
 
 

@@ -15,10 +15,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from moneyprinter.errors import DeadlineExceeded, ResourceExhausted
+from moneyprinter.errors import ResourceExhausted
 
 # The part of a limit that one client can take.
 SHARE = 4
+
+STREAMS_EXHAUSTED = "STREAMS_EXHAUSTED"
 
 
 def share(most: int) -> int:
@@ -34,6 +36,8 @@ class ConcurrencyLimit:
     each: int
     what: str = "calls"
     """What is limited, as messages name it."""
+    reason: str = "BUSY"
+    """Why a client is refused that has its share."""
     while_working: bool = False
     """Whether a call leaves its place when its answer begins, which is sent at the client's pace."""
     taken: int = 0
@@ -41,16 +45,16 @@ class ConcurrencyLimit:
 
     def take(self, client: str) -> None:
         """Take a place. Raises ResourceExhausted when there is none, or the client has as many as it can have."""
+        if self.taken >= self.most:
+            raise ResourceExhausted(
+                f"all places for {self.what} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
+            )
         if client and self.by_client[client] >= self.each:
             raise ResourceExhausted(
                 f"you have {self.each} {self.what} open at once, the most that one client can have; "
                 "wait until one has ended, or end one",
-                reason="CALLS_EXHAUSTED",
+                reason=self.reason,
                 retry_after_seconds=1.0,
-            )
-        if self.taken >= self.most:
-            raise ResourceExhausted(
-                f"all places for {self.what} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
             )
         self.taken += 1
         if client:
@@ -97,7 +101,7 @@ class Admission:
 
     def __init__(self, max_calls: int, max_streams: int, streams_each: int) -> None:
         self.calls = ConcurrencyLimit(max_calls, share(max_calls))
-        self.streams = ConcurrencyLimit(max_streams, streams_each, what="streams")
+        self.streams = ConcurrencyLimit(max_streams, streams_each, "streams", STREAMS_EXHAUSTED)
         self.methods: dict[str, ConcurrencyLimit] = {}
 
     @contextmanager
@@ -129,13 +133,13 @@ class Patience:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
-        """Wait for the client while the context is open. Raises DeadlineExceeded when that takes too long."""
+        """Wait for the client while the context is open. Raises ResourceExhausted when that takes too long."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._left):
                 yield
         except TimeoutError:
-            raise DeadlineExceeded(
+            raise ResourceExhausted(
                 f"the client sent or took less than {self._rate / 1000:.0f} kB/s for {self._seconds:.0f} seconds; "
                 "go on where it stopped: a download with a `range`, an upload from its start",
                 reason="CLIENT_TOO_SLOW",
@@ -156,7 +160,7 @@ class Flow:
         self._patience = patience
 
     async def received(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The messages of a request, as they come. Raises DeadlineExceeded when the client is too slow."""
+        """The messages of a request, as they come. Raises ResourceExhausted when the client is too slow."""
         messages = aiter(requests)
         while True:
             try:
@@ -171,7 +175,7 @@ class Flow:
             yield message
 
     async def send(self, message: Any, context: Any) -> None:
-        """Send a message of the answer. Raises DeadlineExceeded when the client is too slow."""
+        """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
         self._places.answering()
         if self._patience is None:
             await context.write(message)

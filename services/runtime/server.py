@@ -113,7 +113,7 @@ class Runtime:
         begins. So what clients may ask for leaves places for what the mesh itself asks.
         """
         what = f"calls of {', '.join(method.rpartition('/')[2] for method in methods)}"
-        limit = ConcurrencyLimit(most, each or share(most), what, while_working)
+        limit = ConcurrencyLimit(most, each or share(most), what, while_working=while_working)
         self.admission.methods.update(dict.fromkeys(methods, limit))
 
     def connect(self, service: str, contract_name: str) -> calls.TypedChannel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -13,16 +13,21 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 T = TypeVar("T")
 
+Turn = Callable[[], Awaitable[Callable[[], None]]]
+
 # 46 MiB and about 80 ms on a server of today.
 HASHER = PasswordHasher(time_cost=2, memory_cost=47_104, parallelism=1)
 
 
 class ArgonPasswords:
-    """Passwords, hashed off the event loop, at most `at_once` at a time."""
+    """Passwords, hashed off the event loop.
 
-    def __init__(self, at_once: int, hasher: PasswordHasher = HASHER) -> None:
+    `turn` waits until one more may be hashed; what it returns is called when that is done.
+    """
+
+    def __init__(self, turn: Turn, hasher: PasswordHasher = HASHER) -> None:
         self._hasher = hasher
-        self._turn = asyncio.Semaphore(at_once)
+        self._turn = turn
         # What a password is checked against where there is no account, so that it takes as long.
         self._nobody = hasher.hash(secrets.token_urlsafe(16))
 
@@ -43,10 +48,10 @@ class ArgonPasswords:
             return True
 
     async def _in_turn(self, work: Callable[[], T]) -> T:
-        await self._turn.acquire()
+        over = await self._turn()
         # A caller that gives up cannot stop the thread: the turn is over when the work is.
         working = asyncio.get_running_loop().run_in_executor(None, work)
-        working.add_done_callback(lambda _: self._turn.release())
+        working.add_done_callback(lambda _: over())
         return await asyncio.shield(working)
 
     def _same(self, password_hash: str, password: str) -> bool:

@@ -20,6 +20,7 @@ from moneyprinter.user.v1 import (
     user_service_pb2_grpc,
 )
 from services.runtime import access, db
+from services.runtime.admission import Turns
 from services.runtime.server import Runtime, connected
 from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords
@@ -55,7 +56,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.keys = access.Keys(_listed(signed))
     seal = sealing.AesSeal(await kept.fetch(sealing.NAME, sealing.new_key))
     audit_key = await kept.fetch(KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
-    passwords = ArgonPasswords(config.hashes_at_once)
+    passwords = ArgonPasswords(Turns(config.hashes_at_once, access.client).acquire)
     async with db.open_pool(runtime.service, config.database) as pool:
         store = postgres.store(pool)
         trail = Trail(postgres.trail(pool), audit_key)

@@ -90,8 +90,8 @@ class Desk:
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
     bounds: Bounds
     max_bytes: int
-    probes: asyncio.Semaphore
-    """How many clips may be read at once."""
+    reading: Callable[[], AbstractAsyncContextManager[None]]
+    """Waits for its turn to read a clip, and holds it while the context is open."""
 
     async def validate(self, source: str | Stored, part: Part) -> AsyncGenerator[float | Clip, None]:
         """Check a clip at an address, or an uploaded one: yields the part of the work that is done, then the clip.
@@ -123,7 +123,7 @@ class Desk:
         if isinstance(source, Stored):
             _check_size(source.size_bytes, self.max_bytes)
             # A slot for both: some are read while others are on their way.
-            async with self.probes:
+            async with self.reading():
                 await self.objects.get_file(source, path)
                 yield FETCHED
                 facts = await probe(path, part, self.bounds)
@@ -137,7 +137,7 @@ class Desk:
                 else:
                     yield FETCHED * step
         assert landed is not None
-        async with self.probes:
+        async with self.reading():
             facts = await probe(path, part, self.bounds)
         yield Probed(landed.sha256, landed.size_bytes, facts)
 

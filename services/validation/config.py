@@ -46,4 +46,7 @@ class Config(Settings):
     probes: int = os.cpu_count() or 1
     """How many clips are read at once; more wait."""
     looks: int = 8
-    """How many clips are fetched and read at once only to say what they are; more are refused."""
+    """How many clips are fetched and read at once only to say what they are, a quarter of them for one user; more are
+    refused."""
+    arrivals: int = 16
+    """The same of clips that are sent."""

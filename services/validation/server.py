@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
+from services.runtime import access
+from services.runtime.admission import Turns
 from services.runtime.server import Runtime
 from services.validation.clips import Desk
 from services.validation.config import Config
@@ -40,12 +41,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         scratch=runtime.scratch,
         bounds=bounds,
         max_bytes=config.max_bytes,
-        probes=asyncio.Semaphore(config.probes),
+        reading=Turns(config.probes, access.client).turn,
     )
     webhooks = Web(replace(rules, total_seconds=config.webhook_seconds), context, purpose=WEBHOOK)
     runtime.add(pb_grpc.add_ValidationServiceServicer_to_server, ValidationServicer(desk, webhooks))
-    # Who only looks at clips leaves room for the jobs.
-    runtime.limit(
-        config.looks, *(f"/moneyprinter.validation.v1.ValidationService/{n}" for n in ("ProbeClip", "ProbeFile"))
-    )
+    # Who only looks at clips leaves room for the jobs. Bytes that are sent come as slowly as their sender likes.
+    runtime.limit(config.looks, "/moneyprinter.validation.v1.ValidationService/ProbeClip")
+    runtime.limit(config.arrivals, "/moneyprinter.validation.v1.ValidationService/ProbeFile")
     yield

@@ -191,9 +191,11 @@ def test_services_are_known_by_the_names_in_their_certificates(told: Gateway) ->
     runtime = RuntimeConfig()
     clusters = {found["name"]: found for found in config["static_resources"]["clusters"]}
     services = {method.service for method in methods() if method.public}
-    assert set(clusters) == {"keys", *services}
-    for service in services:
-        context = clusters[service]["transport_socket"]["typed_config"]
+    streaming = {method.service for method in methods() if method.public and method.streams}
+    assert set(clusters) == {"keys", *services, *(f"{service}-streams" for service in streaming)}
+    for name in set(clusters) - {"keys"}:
+        service = name.removesuffix("-streams")
+        context = clusters[name]["transport_socket"]["typed_config"]
         validation = context["common_tls_context"]["combined_validation_context"]["default_validation_context"]
         names = validation["match_typed_subject_alt_names"]
         assert names == [{"san_type": "URI", "matcher": {"exact": tls.spiffe_id(runtime, service)}}]

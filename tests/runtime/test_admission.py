@@ -1,4 +1,4 @@
-"""Admission: what one client can hold of a server is less than there is, and a client that stops does not hold it long."""
+"""Admission: one client can hold less of a server than there is, and not for long when it has stopped."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Videos(pb_grpc.VideoServiceServicer):
     def __init__(self) -> None:
         self.open = 0
         self.ended = asyncio.Event()
+        self.two = asyncio.Event()
+        """Set when two calls are open."""
 
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
@@ -72,6 +74,8 @@ class _Counted:
 
     def __enter__(self) -> None:
         self._videos.open += 1
+        if self._videos.open > 1:
+            self._videos.two.set()
 
     def __exit__(self, *_: object) -> None:
         self._videos.open -= 1
@@ -86,7 +90,7 @@ async def hasty(config: RuntimeConfig) -> AsyncIterator[Mesh]:
         yield mesh
 
 
-async def stub(mesh: Mesh, videos: Videos) -> pb_grpc.VideoServiceStub:
+async def stub(mesh: Mesh, videos: Videos) -> Any:
     await mesh.start("orchestrator", None, videos.wire)
     return mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
 
@@ -97,7 +101,7 @@ async def test_a_download_that_is_not_read_is_ended(hasty: Mesh) -> None:
     call = service.DownloadVideo(pb.DownloadVideoRequest(job_id="vid_1"), metadata=hasty.bearer("ann"))
     async with asyncio.timeout(20):
         await videos.ended.wait()
-    with pytest.raises(errors.DeadlineExceeded) as ended:
+    with pytest.raises(errors.ResourceExhausted) as ended:
         async for _ in call:
             pass
     assert ended.value.reason == "CLIENT_TOO_SLOW"
@@ -133,7 +137,7 @@ async def test_an_upload_that_stops_is_ended_and_one_that_moves_is_kept(hasty: M
     for pauses in ([60.0], []):
         silent = service.UploadAsset(parts(pauses) if pauses else _nothing(), metadata=hasty.bearer("ann"))
         async with asyncio.timeout(20):
-            with pytest.raises(errors.DeadlineExceeded) as ended:
+            with pytest.raises(errors.ResourceExhausted) as ended:
                 await silent
         assert ended.value.reason == "CLIENT_TOO_SLOW"
         assert ended.value.retry_after_seconds == 1.0
@@ -160,7 +164,7 @@ async def test_streams_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -
     streams = await watched(service, hasty, "ann", 3)
     with pytest.raises(errors.ResourceExhausted, match="3 streams open") as refused:
         await watched(service, hasty, "ann", 1)
-    assert (refused.value.reason, refused.value.retry_after_seconds) == ("CALLS_EXHAUSTED", 1.0)
+    assert (refused.value.reason, refused.value.retry_after_seconds) == ("STREAMS_EXHAUSTED", 1.0)
     streams += await watched(service, hasty, "bob", 2)
     with pytest.raises(errors.ResourceExhausted) as full:
         await watched(service, hasty, "eve", 1)
@@ -182,11 +186,10 @@ async def test_calls_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -> 
     slow = pb.GetVideoRequest(job_id="vid_slow")
     calls = [asyncio.ensure_future(service.GetVideo(slow, metadata=hasty.bearer("ann"))) for _ in range(2)]
     async with asyncio.timeout(20):
-        while videos.open < 2:
-            await asyncio.sleep(0.01)
+        await videos.two.wait()
     with pytest.raises(errors.ResourceExhausted) as refused:
         await service.GetVideo(slow, metadata=hasty.bearer("ann"))
-    assert refused.value.reason == "CALLS_EXHAUSTED"
+    assert refused.value.reason == "BUSY"
     await service.GetVideo(pb.GetVideoRequest(job_id="vid_1"), metadata=hasty.bearer("bob"))
     for call in calls:
         call.cancel()

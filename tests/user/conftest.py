@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 
 from moneyprinter.errors import Conflict
 from services.runtime import db
+from services.runtime.admission import Turns
 from services.user import memory, postgres, tokens
 from services.user.accounts import Account
 from services.user.argon import ArgonPasswords
@@ -103,7 +104,7 @@ def clock() -> Clock:
 @pytest.fixture
 def passwords() -> ArgonPasswords:
     """Passwords that are quickly hashed."""
-    return ArgonPasswords(2, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    return ArgonPasswords(Turns(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from moneyprinter import errors
+from services.runtime.admission import Turns
 from services.runtime.config import ConfigError
 from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_password, checked_name, make_first
 from services.user.argon import HASHER, ArgonPasswords
@@ -333,7 +334,7 @@ class HeldHasher(PasswordHasher):
 
 async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_on() -> None:
     hasher = HeldHasher()
-    passwords = ArgonPasswords(2, hasher)
+    passwords = ArgonPasswords(Turns(2, str).acquire, hasher)
     hasher.let_go.clear()
     tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
     await until(lambda: hasher.now == 2)

@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from moneyprinter import errors
+from services.runtime.admission import Turns
 from services.user import administration, profile, sessions
 from services.user.argon import ArgonPasswords
 from services.user.desk import Actor, Desk, sha256, text_of
@@ -87,7 +88,8 @@ async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(desk: De
             Counting.checks += 1
             return await super().verify(password_hash, password)
 
-    desk = replace(desk, passwords=Counting(2, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)))
+    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    desk = replace(desk, passwords=Counting(Turns(2, str).acquire, hasher))
     for number, name in enumerate(("ada", "nobody"), 1):
         with pytest.raises(errors.Unauthenticated):
             await sign_in(desk, Credentials(name, "wrong"), CLIENT)
@@ -148,7 +150,7 @@ async def test_a_disabled_account_is_told_so_only_with_the_right_password(
 
 
 async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(desk: Desk, ada: str) -> None:
-    stronger = ArgonPasswords(2, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    stronger = ArgonPasswords(Turns(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
     before = await desk.store.accounts.find(ada)
     await sign_in(replace(desk, passwords=stronger), ADA, CLIENT)
     after = await desk.store.accounts.find(ada)

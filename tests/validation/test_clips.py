@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def desk(tmp_path: Path) -> Desk:
         scratch=Scratch(tmp_path),
         bounds=BOUNDS,
         max_bytes=1_000_000,
-        probes=asyncio.Semaphore(1),
+        reading=nullcontext,
     )
 
 

@@ -35,7 +35,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SERVICE_UNAVAILABLE: _Reason.ValueType  # 3
     """A service that is needed for the answer cannot be reached; try again."""
     REASON_BUSY: _Reason.ValueType  # 4
-    """The server has as much work as it can do; RetryInfo says when to come back."""
+    """The server does as much work as it can, in all or for one client; RetryInfo says when to come back."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 5
     """The work did not end within its deadline."""
     REASON_METHOD_UNKNOWN: _Reason.ValueType  # 6
@@ -184,8 +184,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
     limit, what is used, and what to do.
     """
-    REASON_CALLS_EXHAUSTED: _Reason.ValueType  # 200
-    """The client has as many calls or streams of this kind open as one client can have; end one, or wait for its end."""
+    REASON_STREAMS_EXHAUSTED: _Reason.ValueType  # 200
+    """The client has as many streams open as one client can have (watched events, uploads, downloads); end one."""
     REASON_CLIENT_TOO_SLOW: _Reason.ValueType  # 201
     """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
 
@@ -201,7 +201,7 @@ REASON_INTERNAL: Reason.ValueType  # 2
 REASON_SERVICE_UNAVAILABLE: Reason.ValueType  # 3
 """A service that is needed for the answer cannot be reached; try again."""
 REASON_BUSY: Reason.ValueType  # 4
-"""The server has as much work as it can do; RetryInfo says when to come back."""
+"""The server does as much work as it can, in all or for one client; RetryInfo says when to come back."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 5
 """The work did not end within its deadline."""
 REASON_METHOD_UNKNOWN: Reason.ValueType  # 6
@@ -350,8 +350,8 @@ REASON_QUOTA_EXCEEDED: Reason.ValueType  # 211
 """The account has used as much as it may: bytes, files, jobs at once or minutes of video in a day. The message names the
 limit, what is used, and what to do.
 """
-REASON_CALLS_EXHAUSTED: Reason.ValueType  # 200
-"""The client has as many calls or streams of this kind open as one client can have; end one, or wait for its end."""
+REASON_STREAMS_EXHAUSTED: Reason.ValueType  # 200
+"""The client has as many streams open as one client can have (watched events, uploads, downloads); end one."""
 REASON_CLIENT_TOO_SLOW: Reason.ValueType  # 201
 """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
