@@ -8,7 +8,6 @@ misses nothing before it.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.waking import woken
+from services.orchestrator.waking import ChangePoller, woken
 
 KEEP = timedelta(days=7)
 """How long events are kept."""
@@ -72,6 +71,9 @@ class Positions(Protocol):
     async def newest(self, user_id: str) -> int:
         """The position of a user's newest event; 0 when there is none."""
 
+    async def newest_of(self, user_ids: Sequence[str]) -> Mapping[str, int]:
+        """The same of several users; those without any event are left out."""
+
     async def consumer(self, user_id: str, name: str) -> int:
         """How far a consumer is; 0 when it has acknowledged nothing."""
 
@@ -88,21 +90,19 @@ class Feed:
     def __init__(self, positions: Positions, now: Callable[[], datetime]) -> None:
         self._positions = positions
         self._now = now
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watchers = ChangePoller(positions.newest_of, IDLE_SECONDS)
 
     def arrived(self, user_ids: Iterable[str]) -> None:
         """There are events of these users."""
         for user_id in user_ids:
-            for waiting in self._waiting.get(user_id, ()):
-                waiting.set()
+            self._watchers.wake(user_id)
 
     async def watch(
         self, user_id: str, consumer: str, after: str, stopping: asyncio.Event
     ) -> AsyncGenerator[Placed | None, None]:
         """A user's events after `after`, a position or `now`, then each as it comes. None: nothing came for long."""
         came = asyncio.Event()
-        self._waiting[user_id].add(came)
-        try:
+        with self._watchers.watching(user_id, came):
             position = await self._begin(user_id, consumer, after)
             shown_at = self._now()
             while True:
@@ -116,11 +116,8 @@ class Feed:
                 if self._now() - shown_at > LONGEST_SILENCE:
                     yield None
                     shown_at = self._now()
-                await woken(came, stopping, seconds=IDLE_SECONDS)
-        finally:
-            self._waiting[user_id].discard(came)
-            if not self._waiting[user_id]:
-                del self._waiting[user_id]
+                silence = shown_at + LONGEST_SILENCE - self._now()
+                await woken(came, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def acknowledge(self, user_id: str, consumer: str, position: str) -> int:
         """Remember how far a consumer is; returns how far it is."""

@@ -43,7 +43,8 @@ from services.orchestrator.prober import MeshProber
 from services.orchestrator.quotas import Quotas
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.signing import Secrets
-from services.orchestrator.videos import Videos
+from services.orchestrator.videos import LOOK_SECONDS, Videos
+from services.orchestrator.waking import ChangePoller
 from services.orchestrator.webhooks import Webhooks
 from services.orchestrator.workers import MeshWorkers, object_message, stored
 from services.orchestrator.workflow import make_video
@@ -123,6 +124,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             usage=usage,
             objects=objects,
             changes=changes,
+            watchers=ChangePoller(store.versions, LOOK_SECONDS),
             check_voice=workers.check_voice,
             check_captions=workers.check_captions,
             check_webhook=webhooks.may_post,

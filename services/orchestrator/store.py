@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -60,6 +60,9 @@ class Store(Protocol):
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
         """A job of a user."""
+
+    async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        """What changes with every change of some jobs."""
 
     async def page(
         self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS

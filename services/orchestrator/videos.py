@@ -25,9 +25,9 @@ from services.orchestrator.preview import Part
 from services.orchestrator.quotas import UsageStore, reserved
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.waking import woken
+from services.orchestrator.waking import ChangePoller, woken
 
-# A watcher looks by itself this often, should it not be told.
+# How often it is looked whether a job has changed that is watched, should nobody have told of it.
 LOOK_SECONDS = 2.0
 
 # What is fetched of a file at once.
@@ -96,6 +96,8 @@ class Videos:
     usage: UsageStore
     objects: Objects
     changes: Changes
+    watchers: ChangePoller
+    """Who watches which job."""
     check_voice: Callable[[str], Awaitable[None]]
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     check_webhook: Callable[[str, str], Awaitable[None]]
@@ -239,21 +241,29 @@ class Videos:
         changed = asyncio.Event()
         stop_listening = await self.changes.listen(job_id, changed)
         try:
-            shown, shown_at = None, self.now()
-            while True:
-                changed.clear()
-                job = await self.find(user_id, job_id)
-                # A proxy takes a stream that is silent for long for a dead one.
-                if job != shown or self.now() - shown_at > LONGEST_SILENCE:
+            with self.watchers.watching(job_id, changed):
+                async for job in self._changes(user_id, job_id, changed, stopping):
                     yield job
-                    shown, shown_at = job, self.now()
-                if job.status != "processing":
-                    return
-                if stopping.is_set():
-                    raise Unavailable("the service restarts; watch again", reason="SERVICE_UNAVAILABLE")
-                await woken(changed, stopping, seconds=LOOK_SECONDS)
         finally:
             await stop_listening()
+
+    async def _changes(
+        self, user_id: str, job_id: str, changed: asyncio.Event, stopping: asyncio.Event
+    ) -> AsyncIterator[Job]:
+        shown, shown_at = None, self.now()
+        while True:
+            changed.clear()
+            job = await self.find(user_id, job_id)
+            # A proxy takes a stream that is silent for long for a dead one.
+            if job != shown or self.now() - shown_at > LONGEST_SILENCE:
+                yield job
+                shown, shown_at = job, self.now()
+            if job.status != "processing":
+                return
+            if stopping.is_set():
+                raise Unavailable("the service restarts; watch again", reason="SERVICE_UNAVAILABLE")
+            silence = shown_at + LONGEST_SILENCE - self.now()
+            await woken(changed, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def download(self, user_id: str, job_id: str, name: str, wanted: str = "") -> Download:
         """A file of a finished video; without a name, the video itself. `wanted` is a part as HTTP asks for it."""

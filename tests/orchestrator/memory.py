@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -45,6 +45,9 @@ class MemoryStore:
     async def find(self, job_id: str, user_id: str) -> Job | None:
         job = self._jobs.get(job_id)
         return copy.deepcopy(job) if job and job.user_id == user_id else None
+
+    async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        return {job_id: repr(self._jobs[job_id]) for job_id in job_ids if job_id in self._jobs}
 
     async def page(
         self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS

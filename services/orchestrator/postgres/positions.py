@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from services.orchestrator.feed import Arrived, Placed
@@ -72,6 +72,15 @@ class PostgresPositions:
     async def newest(self, user_id: str) -> int:
         found = await fetched(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
         return found[0]["newest"] or 0
+
+    async def newest_of(self, user_ids: Sequence[str]) -> Mapping[str, int]:
+        found = await fetched(
+            self._pool,
+            "SELECT user_id, (SELECT max(position) FROM outbox WHERE outbox.user_id = watched.user_id) AS newest"
+            " FROM unnest(%s::text[]) AS watched (user_id)",
+            (list(user_ids),),
+        )
+        return {row["user_id"]: row["newest"] for row in found if row["newest"]}
 
     async def consumer(self, user_id: str, name: str) -> int:
         found = await fetched(

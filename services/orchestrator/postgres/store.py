@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -150,6 +150,13 @@ class PostgresStore:
     async def find(self, job_id: str, user_id: str) -> Job | None:
         found = await fetched(self._pool, _OWNED, (job_id, user_id))
         return rows.job(found[0]) if found else None
+
+    async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        # A row that is written anew names the transaction that wrote it.
+        found = await fetched(
+            self._pool, "SELECT id, xmin::text AS version FROM jobs WHERE id = ANY(%s)", (list(job_ids),)
+        )
+        return {row["id"]: row["version"] for row in found}
 
     async def page(
         self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
