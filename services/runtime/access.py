@@ -83,9 +83,21 @@ _identity: ContextVar[str] = ContextVar("identity", default="")
 """What the peer's certificate calls it, whether or not that is a workload of ours."""
 
 
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
 def caller() -> str:
     """The workload that makes the running call."""
     return _caller.get()
+
+
+def client_address() -> str:
+    """The IP address that the running call came from; empty when it is not known.
+
+    Of a call through the gateway, it is the client's: the gateway alone knows how many proxies before it are to be
+    trusted, and overwrites `x-client-address`. Of a call by another workload, it is that of the connection.
+    """
+    return _address.get()
 
 
 def user() -> User:
@@ -135,13 +147,21 @@ class Access:
         self.keys = keys
         self._verified_before: dict[str, tuple[str, jwt.PyJWK, dict[str, Any]]] = {}
 
-    async def admit(self, method: str, auth_context: dict[str, list[bytes]], metadata: dict[str, str]) -> None:
-        """Let a call pass, and remember its caller and user; raise when the contract does not allow it."""
+    async def admit(
+        self, method: str, auth_context: dict[str, list[bytes]], metadata: dict[str, str], peer: str
+    ) -> None:
+        """Let a call pass, and remember its caller, user and address; raise when the contract does not allow it.
+
+        `peer` is gRPC's name of the other end of the connection.
+        """
         _identity.set(_claimed(auth_context))
+        _address.set(parse_address(tls.host(peer)))
         caller = self.peer(auth_context)
         _caller.set(caller)
+        if caller == "gateway":
+            _address.set(parse_address(metadata.get("x-client-address", "")))
         # Clients name none: what they call by that name means nothing where they come in.
-        _client.set(network(metadata.get("x-client-address", "")) if caller == "gateway" else metadata.get(CLIENT, ""))
+        _client.set(network(address()) if caller == "gateway" else metadata.get(CLIENT, ""))
         if method.startswith(FOR_EVERY_WORKLOAD):
             return
         rule = contract.rule(method)
@@ -258,14 +278,12 @@ def _told(method: str) -> _Told:
 class Call:
     """A call that is being served, and what the audit trail is told when it has ended."""
 
-    def __init__(self, outbox: Outbox, method: str, metadata: Mapping[str, Any], peer: str) -> None:
+    def __init__(self, outbox: Outbox, method: str) -> None:
         self.reached = False
         """Whether the service has begun to serve it."""
         self._outbox = outbox
         self._method = method
         self._told = _told(method)
-        self._metadata = metadata
-        self._peer = peer
         self._target = ""
 
     def requested(self, message: Message) -> None:
@@ -285,11 +303,10 @@ class Call:
         target = self._target
         if self._told.for_user and result != "OK" and not _ID.fullmatch(target):
             target = ""
-        from_gateway = _caller.get("") == "gateway"
-        address = self._metadata.get("x-client-address", "") if from_gateway else tls.host(self._peer)
-        self._outbox.tell(
-            self._outbox.event(self._told.action, target=target, result=result, address=address, method=self._method)
+        event = self._outbox.event(
+            self._told.action, target=target, result=result, address=client_address(), method=self._method
         )
+        self._outbox.tell(event)
 
 
 class Outbox:
@@ -345,7 +362,7 @@ class Outbox:
             peer=peer,
             target=_text(target),
             result=result if _RESULT.fullmatch(result) else "UNKNOWN",
-            address=_address(address),
+            address=parse_address(address),
             trace_id=telemetry.trace_id(),
             method=_text(method),
             details={name: _text(value) for name, value in (details or {}).items()},
@@ -440,11 +457,13 @@ def _cut(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_TEXT])
 
 
-def _address(address: str) -> str:
+def parse_address(text: str) -> str:
+    """An IP address in its usual spelling, IPv4 also where IPv6 carries it; empty when it is none."""
     try:
-        return str(ipaddress.ip_address(address.partition("%")[0]))
+        found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _now() -> Timestamp:

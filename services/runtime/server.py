@@ -260,9 +260,9 @@ class Chain(grpc.aio.ServerInterceptor):
             telemetry.logged_call(self._service, method) as outcome,
         ):
             self._arrivals.known(context.peer())
-            call = access.Call(self._outbox, method, metadata, context.peer())
+            call = access.Call(self._outbox, method)
             try:
-                await self._access.admit(method, context.auth_context(), metadata)
+                await self._access.admit(method, context.auth_context(), metadata, context.peer())
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
                 channels.serve_until(seconds)
                 async with asyncio.timeout(seconds):

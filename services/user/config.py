@@ -37,9 +37,6 @@ class Config(Settings):
     """The same of one address, whatever the names."""
     address_registrations: int = Field(10, ge=1)
     """How many accounts one address may make in an hour without an invitation."""
-    proxies_in_front: int = Field(0, ge=0)
-    """How many proxies of yours stand before the gateway: so many of the last addresses in `x-forwarded-for` are
-    theirs. With too few, everybody seems to come from your proxy, and one guesser's failures are everybody's."""
     totp_issuer: str = Field("MoneyPrinter", min_length=1, max_length=64)
     """How authenticator apps call this platform."""
     signing_key_life: timedelta = Field(timedelta(days=30), gt=timedelta(0))

@@ -78,14 +78,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         runtime.check("database", lambda: postgres.ping(pool))
         runtime.check("signing-keys", keys.known)
-        hops = config.proxies_in_front
-        runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(desk, signed, hops))
-        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk, hops))
+        runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(desk, signed))
+        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk))
         runtime.add(
             administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
-            AdministrationServicer(desk, keys, signed, hops),
+            AdministrationServicer(desk, keys, signed),
         )
-        runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(desk, trail, hops))
+        runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(desk, trail))
         async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
             yield
 

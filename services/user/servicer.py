@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,26 +40,25 @@ CREATED = (("x-http-code", "201"),)
 class UserServicer(pb_grpc.UserServiceServicer):
     """Sign-in, registration, tokens and the keys that they are checked with."""
 
-    def __init__(self, desk: Desk, tokens: JwtTokens, proxies_in_front: int) -> None:
+    def __init__(self, desk: Desk, tokens: JwtTokens) -> None:
         self._desk = desk
         self._tokens = tokens
-        self._hops = proxies_in_front
 
     async def SignIn(self, request: pb.SignInRequest, context: Any) -> pb.SignInResponse:
         code = Code(request.totp_code, request.recovery_code)
         credentials = Credentials(request.username, request.password, code)
-        return pb.SignInResponse(**_tokens(await sessions.sign_in(self._desk, credentials, self._client(context))))
+        return pb.SignInResponse(**_tokens(await sessions.sign_in(self._desk, credentials, client_of(context))))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, context: Any) -> pb.RefreshTokenResponse:
-        tokens = await sessions.refresh(self._desk, request.refresh_token, self._client(context))
+        tokens = await sessions.refresh(self._desk, request.refresh_token, client_of(context))
         return pb.RefreshTokenResponse(**_tokens(tokens))
 
     async def SignOut(self, request: pb.SignOutRequest, context: Any) -> pb.SignOutResponse:
-        await sessions.sign_out(self._desk, request.refresh_token, self._client(context))
+        await sessions.sign_out(self._desk, request.refresh_token, client_of(context))
         return pb.SignOutResponse()
 
     async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Any) -> pb.ExchangeApiKeyResponse:
-        tokens = await api_keys.exchange(self._desk, request.api_key, self._client(context))
+        tokens = await api_keys.exchange(self._desk, request.api_key, client_of(context))
         return pb.ExchangeApiKeyResponse(**_access(tokens))
 
     async def Register(self, request: pb.RegisterRequest, context: Any) -> pb.RegisterResponse:
@@ -70,12 +68,12 @@ class UserServicer(pb_grpc.UserServiceServicer):
             invitation_token=request.invitation_token,
             profile=Profile(request.display_name, request.email, request.locale),
         )
-        account = await registration.register(self._desk, wish, self._client(context))
+        account = await registration.register(self._desk, wish, client_of(context))
         await context.send_initial_metadata(CREATED)
         return pb.RegisterResponse(account=_account(account))
 
     async def SetPassword(self, request: pb.SetPasswordRequest, context: Any) -> pb.SetPasswordResponse:
-        client = self._client(context)
+        client = client_of(context)
         await registration.set_password(self._desk, request.reset_token, request.new_password, client)
         return pb.SetPasswordResponse()
 
@@ -83,19 +81,15 @@ class UserServicer(pb_grpc.UserServiceServicer):
         keys = self._tokens.listed(self._desk.now())
         return pb.ListSigningKeysResponse(keys=[pb.SigningKey(**key) for key in keys])
 
-    def _client(self, context: Any) -> Client:
-        return client_of(context, self._hops)
-
 
 class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
     """One's own account."""
 
-    def __init__(self, desk: Desk, proxies_in_front: int) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._hops = proxies_in_front
 
     async def GetProfile(self, request: own.GetProfileRequest, context: Any) -> own.GetProfileResponse:
-        return own.GetProfileResponse(account=_account(await profile.get(self._desk, self._actor(context))))
+        return own.GetProfileResponse(account=_account(await profile.get(self._desk, _actor(context))))
 
     async def UpdateProfile(self, request: own.UpdateProfileRequest, context: Any) -> own.UpdateProfileResponse:
         changes = profile.Changes(
@@ -103,106 +97,102 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
             email=_given(request, "email"),
             locale=_given(request, "locale"),
         )
-        account = await profile.update(self._desk, self._actor(context), changes)
+        account = await profile.update(self._desk, _actor(context), changes)
         return own.UpdateProfileResponse(account=_account(account))
 
     async def ChangePassword(self, request: own.ChangePasswordRequest, context: Any) -> own.ChangePasswordResponse:
-        actor = self._actor(context)
+        actor = _actor(context)
         await profile.change_password(self._desk, actor, request.old_password, request.new_password)
         return own.ChangePasswordResponse()
 
     async def CloseAccount(self, request: own.CloseAccountRequest, context: Any) -> own.CloseAccountResponse:
-        await profile.close(self._desk, self._actor(context), request.password)
+        await profile.close(self._desk, _actor(context), request.password)
         return own.CloseAccountResponse()
 
     async def ListSessions(self, request: own.ListSessionsRequest, context: Any) -> own.ListSessionsResponse:
-        actor = self._actor(context)
+        actor = _actor(context)
         found = await sessions.listed(self._desk, actor)
         return own.ListSessionsResponse(sessions=[_session(session, actor) for session in found])
 
     async def EndSession(self, request: own.EndSessionRequest, context: Any) -> own.EndSessionResponse:
-        await sessions.end(self._desk, self._actor(context), request.session_id)
+        await sessions.end(self._desk, _actor(context), request.session_id)
         return own.EndSessionResponse()
 
     async def EndSessions(self, request: own.EndSessionsRequest, context: Any) -> own.EndSessionsResponse:
-        ended = await sessions.end_all(self._desk, self._actor(context), request.keep_current)
+        ended = await sessions.end_all(self._desk, _actor(context), request.keep_current)
         return own.EndSessionsResponse(ended_count=ended)
 
     async def EnrollTotp(self, request: own.EnrollTotpRequest, context: Any) -> own.EnrollTotpResponse:
-        enrolment = await mfa.enrol(self._desk, self._actor(context), request.password)
+        enrolment = await mfa.enrol(self._desk, _actor(context), request.password)
         return own.EnrollTotpResponse(secret=enrolment.secret, otpauth_uri=enrolment.uri)
 
     async def ConfirmTotp(self, request: own.ConfirmTotpRequest, context: Any) -> own.ConfirmTotpResponse:
-        codes = await mfa.confirm(self._desk, self._actor(context), request.totp_code)
+        codes = await mfa.confirm(self._desk, _actor(context), request.totp_code)
         return own.ConfirmTotpResponse(recovery_codes=codes)
 
     async def DisableTotp(self, request: own.DisableTotpRequest, context: Any) -> own.DisableTotpResponse:
         code = Code(request.totp_code, request.recovery_code)
-        await mfa.disable(self._desk, self._actor(context), request.password, code)
+        await mfa.disable(self._desk, _actor(context), request.password, code)
         return own.DisableTotpResponse()
 
     async def CreateApiKey(self, request: own.CreateApiKeyRequest, context: Any) -> own.CreateApiKeyResponse:
         wish = api_keys.Wish(request.display_name, tuple(request.roles), _period(request, "valid_for"))
-        shown, key = await api_keys.create(self._desk, self._actor(context), wish)
+        shown, key = await api_keys.create(self._desk, _actor(context), wish)
         await context.send_initial_metadata(CREATED)
         return own.CreateApiKeyResponse(api_key=shown, key=_key(key))
 
     async def ListApiKeys(self, request: own.ListApiKeysRequest, context: Any) -> own.ListApiKeysResponse:
-        found = await api_keys.listed(self._desk, self._actor(context))
+        found = await api_keys.listed(self._desk, _actor(context))
         return own.ListApiKeysResponse(keys=[_key(key) for key in found])
 
     async def RevokeApiKey(self, request: own.RevokeApiKeyRequest, context: Any) -> own.RevokeApiKeyResponse:
-        await api_keys.revoke(self._desk, self._actor(context), request.key_id)
+        await api_keys.revoke(self._desk, _actor(context), request.key_id)
         return own.RevokeApiKeyResponse()
-
-    def _actor(self, context: Any) -> Actor:
-        return _actor(context, self._hops)
 
 
 class AdministrationServicer(administration_service_pb2_grpc.AdministrationServiceServicer):
     """Other people's accounts, invitations, and the keys that tokens are signed with."""
 
-    def __init__(self, desk: Desk, keys: KeyRing, tokens: JwtTokens, proxies_in_front: int) -> None:
+    def __init__(self, desk: Desk, keys: KeyRing, tokens: JwtTokens) -> None:
         self._desk = desk
         self._keys = keys
         self._tokens = tokens
-        self._hops = proxies_in_front
 
     async def ListAccounts(self, request: admin.ListAccountsRequest, context: Any) -> admin.ListAccountsResponse:
         wanted = Wanted(request.page_size, request.page_token)
-        page = await administration.accounts(self._desk, self._actor(context), wanted)
+        page = await administration.accounts(self._desk, _actor(context), wanted)
         return admin.ListAccountsResponse(accounts=map(_account, page.items), next_page_token=page.next_token)
 
     async def GetAccount(self, request: admin.GetAccountRequest, context: Any) -> admin.GetAccountResponse:
-        seen = await administration.get(self._desk, self._actor(context), request.account_id)
+        seen = await administration.get(self._desk, _actor(context), request.account_id)
         return admin.GetAccountResponse(account=_account(seen.account), lock_end_time=_time(seen.lock_end))
 
     async def SetRoles(self, request: admin.SetRolesRequest, context: Any) -> admin.SetRolesResponse:
-        actor = self._actor(context)
+        actor = _actor(context)
         account = await administration.set_roles(self._desk, actor, request.account_id, tuple(request.roles))
         return admin.SetRolesResponse(account=_account(account))
 
     async def DisableAccount(self, request: admin.DisableAccountRequest, context: Any) -> admin.DisableAccountResponse:
-        account = await administration.disable(self._desk, self._actor(context), request.account_id)
+        account = await administration.disable(self._desk, _actor(context), request.account_id)
         return admin.DisableAccountResponse(account=_account(account))
 
     async def EnableAccount(self, request: admin.EnableAccountRequest, context: Any) -> admin.EnableAccountResponse:
-        account = await administration.enable(self._desk, self._actor(context), request.account_id)
+        account = await administration.enable(self._desk, _actor(context), request.account_id)
         return admin.EnableAccountResponse(account=_account(account))
 
     async def UnlockAccount(self, request: admin.UnlockAccountRequest, context: Any) -> admin.UnlockAccountResponse:
-        await administration.unlock(self._desk, self._actor(context), request.account_id)
+        await administration.unlock(self._desk, _actor(context), request.account_id)
         return admin.UnlockAccountResponse()
 
     async def EndAccountSessions(
         self, request: admin.EndAccountSessionsRequest, context: Any
     ) -> admin.EndAccountSessionsResponse:
-        actor = self._actor(context)
+        actor = _actor(context)
         ended = await administration.end_sessions(self._desk, actor, request.account_id, request.revoke_api_keys)
         return admin.EndAccountSessionsResponse(ended_count=ended.sessions, revoked_count=ended.keys)
 
     async def ResetPassword(self, request: admin.ResetPasswordRequest, context: Any) -> admin.ResetPasswordResponse:
-        actor = self._actor(context)
+        actor = _actor(context)
         reset = await administration.reset_password(self._desk, actor, request.account_id, request.disable_totp)
         return admin.ResetPasswordResponse(reset_token=reset.token, expire_time=_time(reset.expire_time))
 
@@ -210,7 +200,7 @@ class AdministrationServicer(administration_service_pb2_grpc.AdministrationServi
         self, request: admin.CreateInvitationRequest, context: Any
     ) -> admin.CreateInvitationResponse:
         guest = registration.Guest(tuple(request.roles), request.note, _period(request, "valid_for"))
-        token, invitation = await registration.invite(self._desk, self._actor(context), guest)
+        token, invitation = await registration.invite(self._desk, _actor(context), guest)
         await context.send_initial_metadata(CREATED)
         return admin.CreateInvitationResponse(invitation_token=token, invitation=_invitation(invitation))
 
@@ -218,32 +208,28 @@ class AdministrationServicer(administration_service_pb2_grpc.AdministrationServi
         self, request: admin.ListInvitationsRequest, context: Any
     ) -> admin.ListInvitationsResponse:
         wanted = Wanted(request.page_size, request.page_token)
-        page = await registration.invitations(self._desk, self._actor(context), wanted)
+        page = await registration.invitations(self._desk, _actor(context), wanted)
         return admin.ListInvitationsResponse(invitations=map(_invitation, page.items), next_page_token=page.next_token)
 
     async def DeleteInvitation(
         self, request: admin.DeleteInvitationRequest, context: Any
     ) -> admin.DeleteInvitationResponse:
-        await registration.disinvite(self._desk, self._actor(context), request.invitation_id)
+        await registration.disinvite(self._desk, _actor(context), request.invitation_id)
         return admin.DeleteInvitationResponse()
 
     async def RotateSigningKey(
         self, request: admin.RotateSigningKeyRequest, context: Any
     ) -> admin.RotateSigningKeyResponse:
-        key = await signing_keys.rotate(self._desk, self._keys, self._actor(context))
+        key = await signing_keys.rotate(self._desk, self._keys, _actor(context))
         return admin.RotateSigningKeyResponse(kid=self._tokens.key_id(key.pem), sign_time=_time(key.sign_time))
-
-    def _actor(self, context: Any) -> Actor:
-        return _actor(context, self._hops)
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     """The audit trail: services add to it, administrators read it."""
 
-    def __init__(self, desk: Desk, trail: Trail, proxies_in_front: int) -> None:
+    def __init__(self, desk: Desk, trail: Trail) -> None:
         self._desk = desk
         self._trail = trail
-        self._hops = proxies_in_front
 
     async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
         # Whoever sends them can speak of what it serves itself, and in its own name only.
@@ -263,7 +249,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             to_time=moment(request.to_time, "to_time"),
         )
         page = Wanted(request.page_size, request.page_token)
-        actor = _actor(context, self._hops)
+        actor = _actor(context)
         records, token = await administration.records(self._desk, self._trail, actor, wanted, page)
         return audit.ListAuditRecordsResponse(records=map(_record, records), next_page_token=token)
 
@@ -271,7 +257,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: audit.VerifyAuditTrailRequest, context: Any
     ) -> audit.VerifyAuditTrailResponse:
         known = Head(request.known_count, bytes.fromhex(request.known_hash))
-        found = await administration.verify(self._desk, self._trail, _actor(context, self._hops), known)
+        found = await administration.verify(self._desk, self._trail, _actor(context), known)
         return audit.VerifyAuditTrailResponse(
             intact=not found.fault,
             record_count=found.head.number,
@@ -319,22 +305,15 @@ def _record(record: Record) -> audit.AuditRecord:
     return audit.AuditRecord(number=record.number, service=event.service, event=told, hash=record.hash.hex())
 
 
-def client_of(context: Any, proxies_in_front: int) -> Client:
-    """Where a request came from, as the gateway says: it alone may call, and appends to what clients claim."""
-    metadata = dict(context.invocation_metadata())
-    passed = str(metadata.get("x-forwarded-for", "")).split(",")
-    address = passed[-1 - proxies_in_front].strip() if len(passed) > proxies_in_front else ""
-    try:
-        address = str(ipaddress.ip_address(address))
-    except ValueError:
-        address = ""
-    agent = str(metadata.get("user-agent", ""))[:AGENT_MAX]
-    return Client(address, "".join(letter for letter in agent if letter.isprintable()))
+def client_of(context: Any) -> Client:
+    """Where the running call came from, and the program that the client claims to be."""
+    agent = str(dict(context.invocation_metadata()).get("user-agent", ""))[:AGENT_MAX]
+    return Client(access.client_address(), "".join(letter for letter in agent if letter.isprintable()))
 
 
-def _actor(context: Any, proxies_in_front: int) -> Actor:
+def _actor(context: Any) -> Actor:
     user = access.user()
-    return Actor(user.id, user.session, client_of(context, proxies_in_front))
+    return Actor(user.id, user.session, client_of(context))
 
 
 def _access(tokens: Tokens) -> dict[str, Any]:

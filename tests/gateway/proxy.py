@@ -124,7 +124,8 @@ async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTOR
             gateway = gateway.model_copy(update={"port": await _public_port(admin)})
             trusted = ssl.create_default_context(cafile=str(gateway.certificates / "ca.pem"))
             scheme = "https" if gateway.tls else "http"
-            url = f"{scheme}://127.0.0.1:{gateway.port}"
+            host = f"[{gateway.bind}]" if ":" in gateway.bind else gateway.bind
+            url = f"{scheme}://{host}:{gateway.port}"
             async with httpx.AsyncClient(base_url=url, timeout=20, verify=trusted) as client:
                 yield Proxy(gateway, client, admin, psutil.Process(child.process.pid))
         child.process.kill()
