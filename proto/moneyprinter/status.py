@@ -35,8 +35,13 @@ _ERRORS = {code: error for error, code in _CODES.items()} | {
     grpc.StatusCode.CANCELLED: errors.Unavailable,
 }
 
-# What is said in place of CANCELLED.
+# The messages in place of gRPC's own, which name addresses of the mesh.
 STOPPING = "this part of the platform is being stopped; try again in a moment"
+_MESSAGES = {
+    grpc.StatusCode.CANCELLED: STOPPING,
+    grpc.StatusCode.UNAVAILABLE: "the platform, or a part of it, cannot be reached; try again in a moment",
+}
+_RETRY_AFTER_SECONDS = 1.0
 
 # What a status without ErrorInfo means; it comes from gRPC itself or from a proxy.
 _PLAIN_REASONS = {
@@ -75,13 +80,22 @@ def to_status(error: errors.Error) -> status_pb2.Status:
 
 
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.Error:
-    """The error that a failed call stands for, whoever ended the call."""
-    kind = _ERRORS.get(failure.code(), errors.Internal)
-    message = STOPPING if failure.code() is grpc.StatusCode.CANCELLED else failure.details() or failure.code().name
+    """The error that a failed call stands for, whoever ended the call.
+
+    Where gRPC itself did, its own words are a note of the error (`__notes__`), for logs.
+    """
+    code = failure.code()
+    kind = _ERRORS.get(code, errors.Internal)
     for key, value in failure.trailing_metadata() or ():
         if key == DETAILS_KEY:
             return _unpack(kind, status_pb2.Status.FromString(value))
-    return kind(message, reason=_PLAIN_REASONS.get(failure.code(), "INTERNAL"))
+    error = kind(
+        _MESSAGES.get(code) or failure.details() or code.name,
+        reason=_PLAIN_REASONS.get(code, "INTERNAL"),
+        retry_after_seconds=_RETRY_AFTER_SECONDS if code in _MESSAGES else None,
+    )
+    error.add_note(failure.details() or code.name)
+    return error
 
 
 def _unpack(kind: type[errors.Error], status: status_pb2.Status) -> errors.Error:

@@ -161,7 +161,7 @@ class Access:
         if caller == "gateway":
             _address.set(parse_address(metadata.get("x-client-address", "")))
         # Clients name none: what they call by that name means nothing where they come in.
-        _client.set(network(address()) if caller == "gateway" else metadata.get(CLIENT, ""))
+        _client.set(network(client_address()) if caller == "gateway" else metadata.get(CLIENT, ""))
         if method.startswith(FOR_EVERY_WORKLOAD):
             return
         rule = contract.rule(method)

@@ -21,6 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # How long the end of a call may take to be sent.
 ABORT_SECONDS = 2.0
+# What is away comes back within a second or two when it restarts.
+RETRY_AFTER_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -50,7 +52,9 @@ def disk_full() -> ResourceExhausted:
 
 
 async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # type: ignore[type-arg]
-    """End a call with an error. Always raises."""
+    """End a call with an error; one of something that is away says when to try again. Always raises."""
+    if isinstance(error, Unavailable) and error.retry_after_seconds is None:
+        error.retry_after_seconds = RETRY_AFTER_SECONDS
     details: tuple[tuple[str, str | bytes], ...] = ((status.DETAILS_KEY, status.to_status(error).SerializeToString()),)
     if error.retry_after_seconds is not None:
         # The header of HTTP, which counts in whole seconds; the gateway passes it on.

@@ -276,6 +276,8 @@ class Chain(grpc.aio.ServerInterceptor):
                     raise
                 error = errors.typed(failure)
                 outcome.update(code=type(error).__name__, reason=error.reason)
+                if notes := getattr(error, "__notes__", None):
+                    outcome["note"] = notes[0]
                 call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
                 await errors.abort(context, error)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -16,12 +17,15 @@ from moneyprinter.content.v1 import content_service_pb2 as pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from moneyprinter.validation.v1 import validation_service_pb2 as validation_pb
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
-from services.runtime import server
+from services.embedded import ports
+from services.runtime import channels, server
 from services.runtime.config import ConfigError, RuntimeConfig
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
 
 Handler = Callable[[], Awaitable[pb.WriteScriptResponse]]
+CONTENT = "moneyprinter.content.v1.ContentService"
+VALIDATION = "moneyprinter.validation.v1.ValidationService"
 REQUEST = pb.WriteScriptRequest(title="A walk")
 
 
@@ -67,6 +71,41 @@ async def test_an_error_arrives_as_it_was_raised(mesh: Mesh, error: errors.Error
     arrived = raised.value
     assert (arrived.message, arrived.reason) == (error.message, error.reason)
     assert (arrived.violations, arrived.retry_after_seconds) == (error.violations, error.retry_after_seconds)
+
+
+async def test_what_is_away_answers_when_to_try_again_and_no_address_of_the_mesh(
+    mesh: Mesh, config: RuntimeConfig
+) -> None:
+    """A service that calls another one which is not there, such as the user service just after a restart."""
+    [port] = ports.pick()
+    nobody = config.model_copy(update={"ports": {**config.ports, "validation": port}})
+
+    async def handler() -> pb.WriteScriptResponse:
+        async with channels.connect(nobody, "content", "validation", VALIDATION) as channel:
+            stub: Any = validation_grpc.ValidationServiceStub(channel)
+            await stub.CheckAddress(validation_pb.CheckAddressRequest(url="https://example.com"))
+        raise AssertionError
+
+    await mesh.start("content", None, wiring(handler))
+    async with mesh.channel("content", CONTENT)._channel as channel:
+        write = pb_grpc.ContentServiceStub(channel).WriteScript
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await write(REQUEST)
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    trailers = dict(failed.value.trailing_metadata() or ())
+    assert trailers["retry-after"] == "1"
+    said = str((failed.value.details(), trailers))
+    assert [leak for leak in ("ipv4", "127.0.0.1", str(port), "connect to") if leak in said] == []
+
+
+async def test_what_is_away_without_saying_when_to_try_again_is_given_a_second(mesh: Mesh) -> None:
+    async def handler() -> pb.WriteScriptResponse:
+        raise errors.Unavailable("the database does not answer", reason="SERVICE_UNAVAILABLE")
+
+    await mesh.start("content", None, wiring(handler))
+    with pytest.raises(errors.Unavailable) as raised:
+        await call(mesh)
+    assert raised.value.retry_after_seconds == 1.0
 
 
 @pytest.mark.parametrize("kind", [KeyError, asyncio.CancelledError])
