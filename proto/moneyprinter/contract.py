@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from functools import cache
 
 from google.protobuf import descriptor_pool
@@ -11,6 +13,14 @@ from google.protobuf.descriptor import MethodDescriptor
 from moneyprinter.access.v1 import access_pb2
 
 DEFAULT_DEADLINE_SECONDS = 30.0
+
+# Packages are named for their services, except that the public one is served by the orchestrator.
+_SERVED_BY = {"video": "orchestrator"}
+# Every service answers them.
+_SERVED_BY_ALL = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+
+# What the audit trail calls a call of a method whose contract gives it no name.
+UNNAMED_ACTION = "call"
 
 
 @cache
@@ -30,6 +40,34 @@ def rule(path: str) -> access_pb2.Rule | None:
     if found is None or not found.GetOptions().HasExtension(access_pb2.rule):
         return None
     return found.GetOptions().Extensions[access_pb2.rule]
+
+
+def audit_action(path: str) -> str:
+    """What a call of the method is called in the audit trail."""
+    found = rule(path)
+    return found.audit.action if found is not None and found.HasField("audit") else UNNAMED_ACTION
+
+
+def serves(service: str, path: str) -> bool:
+    """Whether a service serves the method at a gRPC path. Loads the contracts of the service."""
+    return path.startswith(_SERVED_BY_ALL) or path in _methods(service)
+
+
+@cache
+def _methods(service: str) -> frozenset[str]:
+    """The paths of all methods that a service serves."""
+    found: set[str] = set()
+    for domain in (service, *(name for name, by in _SERVED_BY.items() if by == service)):
+        try:
+            package = importlib.import_module(f"moneyprinter.{domain}.v1")
+        except ModuleNotFoundError:
+            continue
+        names = [each.name for each in pkgutil.iter_modules(package.__path__) if each.name.endswith("_service_pb2")]
+        for name in names:
+            described = importlib.import_module(f"{package.__name__}.{name}").DESCRIPTOR
+            for each in described.services_by_name.values():
+                found.update(f"/{each.full_name}/{method.name}" for method in each.methods)
+    return frozenset(found)
 
 
 def deadline_seconds(path: str) -> float:

@@ -262,7 +262,7 @@ class _Told:
 def _told(method: str) -> _Told:
     rule = contract.rule(method)
     if rule is None or not rule.HasField("audit"):
-        return _Told("call", False, False, bool(rule and rule.role), (), ())
+        return _Told(contract.UNNAMED_ACTION, False, False, bool(rule and rule.role), (), ())
     side, *path = rule.audit.target.split(".")
     paths = {side: tuple(path)}
     return _Told(
@@ -417,14 +417,19 @@ class Outbox:
     async def _flush(self) -> bool:
         """Send all that waits; false if the user service is away."""
         self._soon.clear()
+        one_by_one = 0
         while self._waiting:
-            batch = list(islice(self._waiting, BATCH))
+            batch = list(islice(self._waiting, 1 if one_by_one else BATCH))
+            one_by_one = max(0, one_by_one - 1)
             try:
                 await self.send(batch)
-            except InvalidArgument as failure:
+            except (InvalidArgument, PermissionDenied) as failure:
                 # A defect of ours, and no reason to keep all others from the trail for ever.
-                log.error("audit events refused", service=self._service, events=len(batch), error=failure.message)
-                self._lost += len(batch)
+                if len(batch) > 1:
+                    one_by_one = len(batch)
+                    continue
+                log.error("audit event refused", service=self._service, action=batch[0].action, error=failure.message)
+                self._lost += 1
                 loss = []
             except Error as failure:
                 log.debug("audit events wait", service=self._service, events=len(self._waiting), reason=failure.reason)

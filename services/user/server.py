@@ -19,8 +19,8 @@ from moneyprinter.user.v1 import (
     audit_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.runtime import access, db
 from services.runtime.admission import Turns
+from services.runtime import access, db, tls
 from services.runtime.server import Runtime, connected
 from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords
@@ -84,7 +84,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
             AdministrationServicer(desk, keys, signed),
         )
-        runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(desk, trail))
+        audit = AuditServicer(desk, trail, lambda workload: tls.spiffe_id(runtime.config, workload))
+        runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit)
         async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
             yield
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from moneyprinter.errors import PermissionDenied
 from moneyprinter.user.v1 import (
     account_pb2,
     account_service_pb2_grpc,
@@ -22,7 +25,7 @@ from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
 from services.runtime import access
 from services.runtime.contract import moment
-from services.user import administration, api_keys, mfa, profile, registration, sessions, signing_keys
+from services.user import administration, api_keys, audit_policy, mfa, profile, registration, sessions, signing_keys
 from services.user.accounts import Account, Profile
 from services.user.desk import Actor, Desk
 from services.user.mfa import Code
@@ -32,6 +35,8 @@ from services.user.signing_keys import KeyRing
 from services.user.store import ApiKey, Client, Invitation, Session
 from services.user.tokens import JwtTokens
 from services.user.trail import Event, Filter, Head, Record, Trail
+
+log = structlog.get_logger()
 
 AGENT_MAX = 256
 CREATED = (("x-http-code", "201"),)
@@ -227,14 +232,22 @@ class AdministrationServicer(administration_service_pb2_grpc.AdministrationServi
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     """The audit trail: services add to it, administrators read it."""
 
-    def __init__(self, desk: Desk, trail: Trail) -> None:
+    def __init__(self, desk: Desk, trail: Trail, spiffe_id: Callable[[str], str]) -> None:
         self._desk = desk
         self._trail = trail
+        self._spiffe_id = spiffe_id
 
     async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
-        # Whoever sends them can speak of what it serves itself, and in its own name only.
-        service = access.caller()
-        await self._trail.append([event_of(event, service) for event in request.events])
+        # A sender reports the calls that it serves itself, in its own name only.
+        events = [event_of(event, access.caller()) for event in request.events]
+        for event in events:
+            if why := audit_policy.refusal(event, self._spiffe_id):
+                log.warning("audit event refused", sender=event.service, action=event.action, method=event.method)
+                raise PermissionDenied(
+                    f"none of these events is kept, since {event.service} may not record one of them: {why}",
+                    reason="AUDIT_EVENT_REFUSED",
+                )
+        await self._trail.append([event.received(self._desk.now()) for event in events])
         return audit.AppendEventsResponse()
 
     async def ListAuditRecords(

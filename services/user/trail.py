@@ -14,8 +14,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 import structlog
@@ -33,6 +33,10 @@ READ_AT_ONCE = 250
 WRITTEN_AT_ONCE = 1000
 # After how many records the log says how far the trail is: what it said once must hold for ever.
 LOGGED_EVERY = 100
+
+# Senders collect events for a moment. Those that came later say when they claim that it was.
+CLAIM_TOLERANCE = timedelta(seconds=2)
+CLAIMED_TIME = "claimed_time"
 
 Fault = Literal["", "REMOVED", "CHANGED", "FORGED", "CUT"]
 
@@ -59,6 +63,13 @@ class Event:
     trace_id: str = ""
     method: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+
+    def received(self, now: datetime) -> Event:
+        """The event with the time at which it came to the trail; a time far from it is kept as its sender's claim."""
+        details = {name: value for name, value in self.details.items() if name != CLAIMED_TIME}
+        if abs(now - self.time) > CLAIM_TOLERANCE:
+            details[CLAIMED_TIME] = self.time.astimezone(UTC).isoformat(timespec="microseconds")
+        return replace(self, time=now, details=details)
 
 
 @dataclass(frozen=True)

@@ -126,3 +126,21 @@ async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: R
     )
     assert (event.target[:5], len(event.target)) == ("x???y", access.MAX_TEXT)
     assert (event.result, event.address, event.details["note"]) == ("UNKNOWN", "fe80::1", "?")
+
+
+@pytest.mark.parametrize("kind", [errors.InvalidArgument, errors.PermissionDenied])
+async def test_of_events_together_only_the_refused_one_is_lost(config: RuntimeConfig, kind: type[errors.Error]) -> None:
+    kept: list[pb.AuditEvent] = []
+
+    async def send(events: Sequence[pb.AuditEvent]) -> None:
+        if any(event.target == "music/7" for event in events):
+            raise kind("no", reason="AUDIT_EVENT_REFUSED")
+        kept.extend(events)
+
+    outbox = access.Outbox(config, "storage", send)
+    for number in range(20):
+        outbox.tell(outbox.event("object.read", target=f"music/{number}", result="OK"))
+    await outbox.drain()
+    assert [event.target for event in kept if event.target] == [f"music/{n}" for n in range(20) if n != 7]
+    [lost] = [event for event in kept if event.action == "audit.lost"]
+    assert lost.details["events"] == "1"

@@ -143,7 +143,9 @@ async def test_what_the_rules_refuse_is_in_the_trail_too(users: Users) -> None:
 
 
 async def test_a_service_speaks_in_its_own_name_only(users: Users) -> None:
-    event = audit.AuditEvent(event_id="a" * 32, action="object.read", actor="user_1", result="OK", target="x/1")
+    event = audit.AuditEvent(event_id="a" * 32, action="object.read", result="OK", target="x/1", peer="audio")
+    event.actor = "spiffe://cluster.local/ns/moneyprinter/sa/audio"
+    event.method = "/moneyprinter.storage.v1.StorageService/GetObject"
     event.time.GetCurrentTime()
     for _ in range(2):
         await stub(users, "storage").AppendEvents(audit.AppendEventsRequest(events=[event]))

@@ -188,6 +188,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The client has as many streams open as one client can have (watched events, uploads, downloads); end one."""
     REASON_CLIENT_TOO_SLOW: _Reason.ValueType  # 201
     """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
+    REASON_AUDIT_EVENT_REFUSED: _Reason.ValueType  # 220
+    """A workload may record only its own actions in the audit trail; the message says what it may not."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -354,4 +356,6 @@ REASON_STREAMS_EXHAUSTED: Reason.ValueType  # 200
 """The client has as many streams open as one client can have (watched events, uploads, downloads); end one."""
 REASON_CLIENT_TOO_SLOW: Reason.ValueType  # 201
 """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
+REASON_AUDIT_EVENT_REFUSED: Reason.ValueType  # 220
+"""A workload may record only its own actions in the audit trail; the message says what it may not."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -83,7 +83,9 @@ class AuditEvent(_message.Message):
     """The method that was called: `/package.Service/Method`; empty when it was none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended."""
+        """When it ended. In the trail: when the trail received it; where the sender named a time that differs by more than
+        two seconds, the detail `claimed_time` holds that.
+        """
 
     @_builtins.property
     def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -57,8 +57,9 @@ class AuditServiceServicer:
     """
 
     def AppendEvents(self, request, context):
-        """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. Who
-        sends events sends them again until this is answered.
+        """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. A
+        sender sends events again until this is answered. It may record the calls of methods that it serves, as their
+        contracts name them; a request with any other event is refused as a whole (AUDIT_EVENT_REFUSED), which is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,8 +38,9 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     AppendEvents: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.AppendEventsRequest, _audit_service_pb2.AppendEventsResponse]
-    """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. Who
-    sends events sends them again until this is answered.
+    """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. A
+    sender sends events again until this is answered. It may record the calls of methods that it serves, as their
+    contracts name them; a request with any other event is refused as a whole (AUDIT_EVENT_REFUSED), which is recorded.
     """
     ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditRecordsRequest, _audit_service_pb2.ListAuditRecordsResponse]
     """Lists the trail, the newest record first."""
@@ -52,8 +53,9 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AppendEvents: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.AppendEventsRequest, _audit_service_pb2.AppendEventsResponse]  # type: ignore[assignment]
-    """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. Who
-    sends events sends them again until this is answered.
+    """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. A
+    sender sends events again until this is answered. It may record the calls of methods that it serves, as their
+    contracts name them; a request with any other event is refused as a whole (AUDIT_EVENT_REFUSED), which is recorded.
     """
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditRecordsRequest, _audit_service_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
     """Lists the trail, the newest record first."""
@@ -69,8 +71,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.AppendEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.AppendEventsResponse, _abc.Awaitable[_audit_service_pb2.AppendEventsResponse]]:
-        """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. Who
-        sends events sends them again until this is answered.
+        """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. A
+        sender sends events again until this is answered. It may record the calls of methods that it serves, as their
+        contracts name them; a request with any other event is refused as a whole (AUDIT_EVENT_REFUSED), which is recorded.
         """
 
     @_abc_1.abstractmethod
