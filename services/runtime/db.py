@@ -1,7 +1,8 @@
 """Db: a pool of PostgreSQL connections, and the schema brought up to date at start.
 
 A service's schema is the numbered files `migrations/NNNN_name.sql` in its folder, each run once, in
-order, in a transaction of its own. A file that has run is never changed: the next one changes what it made.
+order, in a transaction of its own. A file that was ever released is never changed or deleted: databases have run it.
+The next one changes what it made. `tests/runtime/migrations.sha256` lists them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import hashlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any
@@ -71,15 +72,15 @@ def cut_later(connection: AsyncConnection[Any], seconds: float) -> asyncio.Timer
     return asyncio.get_running_loop().call_later(seconds, cut)
 
 
+def migrations(service: str) -> dict[str, bytes]:
+    """Returns the migrations of a service in the order in which they run: each file's name and text."""
+    folder = resources.files("services") / service / "migrations"
+    found = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".sql")}
+    return dict(sorted(found.items()))
+
+
 async def _migrate(connection: AsyncConnection[Any], service: str) -> None:
-    files = sorted(
-        (
-            entry
-            for entry in (resources.files("services") / service / "migrations").iterdir()
-            if entry.name.endswith(".sql")
-        ),
-        key=lambda entry: entry.name,
-    )
+    files = migrations(service)
     # One replica at a time; the lock goes with the connection.
     await connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (f"migrate {service}",))
     schema = sql.Identifier(service)
@@ -91,20 +92,45 @@ async def _migrate(connection: AsyncConnection[Any], service: str) -> None:
     )
     await connection.commit()
     rows = await (await connection.execute("SELECT name, sha256 FROM migrations")).fetchall()
-    done: dict[str, str] = dict(rows)
-    if unknown := sorted(set(done) - {entry.name for entry in files}):
-        raise ConfigError(
-            f"the database of {service} was made by a newer version (it has {unknown[-1]}); run that version"
-        )
-    for entry in files:
-        text = entry.read_bytes()
-        digest = hashlib.sha256(text).hexdigest()
-        if entry.name not in done:
+    ran: dict[str, str] = dict(rows)
+    _check_history(service, files, ran)
+    for name, text in files.items():
+        if name in ran:
+            continue
+        try:
             await connection.execute(text)
-            await connection.execute("INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (entry.name, digest))
-            await connection.commit()
-        elif done[entry.name] != digest:
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as failure:
+            await connection.rollback()
             raise ConfigError(
-                f"the database of {service} was made by another version ({entry.name} differs); "
-                "run that version, or start with an empty data folder"
-            )
+                f"the database of {service} cannot be brought up to date: its migration {name} failed"
+                f" ({str(failure).splitlines()[0]}); nothing of it was kept. The schema was changed by something else:"
+                " restore the database from a backup, or start with an empty data folder"
+            ) from None
+        await connection.execute(
+            "INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (name, hashlib.sha256(text).hexdigest())
+        )
+        await connection.commit()
+
+
+def _check_history(service: str, files: Mapping[str, bytes], ran: Mapping[str, str]) -> None:
+    """Raise ConfigError when a database ran migrations that this version does not have, or has in another form."""
+    newest = max(files)
+    unknown = sorted(set(ran) - set(files))
+    if unknown and unknown[-1] > newest:
+        raise ConfigError(
+            f"the database of {service} ran the migration {unknown[-1]}, which is newer than the last one of this"
+            f" version ({newest}); run the version that used the database last, or a later one"
+        )
+    if unknown:
+        raise ConfigError(
+            f"the database of {service} ran migrations that this version does not have ({', '.join(unknown)}), though"
+            f" this version has newer ones (up to {newest}): another build used the database; run that build"
+        )
+    changed = [name for name, text in files.items() if ran.get(name) not in (None, hashlib.sha256(text).hexdigest())]
+    if changed:
+        raise ConfigError(
+            f"the database of {service} ran other contents of {', '.join(changed)} than this version has: another"
+            " build used the database; run that build, or start with an empty data folder"
+        )
