@@ -165,7 +165,9 @@ class Client:
         A `consumer` is a name for this program. Each event is acknowledged when the next one is asked for, and the
         platform remembers it: whoever comes back under that name goes on where it was. An event may come again, when
         the program ended before; its `event_id` is the same then, and its `sequence` within its job.
-        `after` begins after another position, or at `now`. Goes on when the platform restarts.
+        `after` begins after another position, or at `now`. Goes on when the platform restarts. Raises
+        FailedPrecondition (CURSOR_EXPIRED) when the platform was restored from an older copy, which does not know the
+        position; a consumer goes on where that copy has it.
         """
         done = ""
         while True:
@@ -193,6 +195,10 @@ class Client:
                 if not self._refresh_token and not self._api_key:
                     raise
                 self._renew_at = min(self._renew_at, time.monotonic())
+            except errors.FailedPrecondition as failure:
+                if failure.reason != "CURSOR_EXPIRED" or not (consumer and done):
+                    raise
+                done = after = ""
 
     async def _acknowledge(self, consumer: str, position: str) -> None:
         request = events_pb.AcknowledgeEventsRequest(consumer=consumer, position=position)

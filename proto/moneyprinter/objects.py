@@ -175,6 +175,15 @@ class Objects:
         """Delete an object; no error when there is none."""
         await self._storage.DeleteObject(pb.DeleteObjectRequest(key=key))
 
+    async def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        """The keys of the objects below a folder and when each was stored, in seconds since 1970, some at a time."""
+        async for message in self._storage.ListObjects(pb.ListObjectsRequest(folder=folder)):
+            yield [(entry.key, float(entry.store_time.seconds)) for entry in message.entries]
+
+    async def fence(self, folder: str, up_to: int) -> None:
+        """Delete the objects of a folder's writers up to a number, and refuse what such a writer still sends."""
+        await self._storage.FenceFolder(pb.FenceFolderRequest(folder=folder, up_to=up_to))
+
 
 def _damaged(key: str) -> errors.DataLoss:
     return errors.DataLoss(

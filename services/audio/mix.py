@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import ffmpeg
 
-from moneyprinter.errors import InvalidArgument
+from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import clips, loudness, mastering, music
 from services.audio.clips import ClipSound
 from services.audio.loudness import Loudness
@@ -90,9 +90,14 @@ async def mix(desk: Desk, objects: Objects, order: Order, folder: Path) -> Async
     _check(order, desk.longest)
     key = f"cache/audio/{_digest(desk, order, loop)}.wav"
     if audio := await objects.head(key):
-        await objects.get_file(audio, folder / "master.wav")
-        yield Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
-        return
+        try:
+            await objects.get_file(audio, folder / "master.wav")
+        except NotFound:
+            # It was damaged, and is mixed again.
+            (folder / "master.wav").unlink()
+        else:
+            yield Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
+            return
     await objects.get_file(order.narration, folder / "narration.wav")
     if order.clip_sounds:
         yield 0.01

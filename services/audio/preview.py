@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import ffmpeg
 
-from moneyprinter.errors import Internal
+from moneyprinter.errors import Internal, NotFound
 from services.audio import loudness
 
 CODED = "preview.mp4"
@@ -46,7 +46,9 @@ async def encode(program: Path, version: str, objects: Objects, mix: Any, folder
     digest = hashlib.sha256(f"{version}\n{mix.sha256}".encode()).hexdigest()
     key = f"cache/audio/preview-{digest}.mp4"
     if found := await objects.head(key):
-        return Preview(found, _header_bytes(await objects.get_bytes(key, 0, HEAD_BYTES)))
+        # A damaged one is coded again.
+        with suppress(NotFound):
+            return Preview(found, _header_bytes(await objects.get_bytes(key, 0, HEAD_BYTES)))
     await objects.get_file(mix, folder / "mix.wav")
     coded = ffmpeg.input("mix.wav", f="wav")["a:0"].output(
         CODED, acodec="aac", audio_bitrate="160k", movflags="+cmaf+frag_custom+skip_trailer", fflags="+bitexact"

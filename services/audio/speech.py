@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from moneyprinter.errors import InvalidArgument
+from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import silence
 
 _VERSION = 2
@@ -120,9 +120,8 @@ async def synthesize(
     lines = _lines(sentences)
     spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
-    if await objects.head(f"{key}.json"):
-        spoken = _read(b"".join([chunk async for chunk in objects.get(f"{key}.json")]))
-        yield Speech(await objects.head(f"{key}.wav"), spoken, speaker.name)
+    if found := await _found(objects, key):
+        yield Speech(*found, speaker.name)
         return
     target = folder / "speech.wav"
     said: Spoken | None = None
@@ -137,6 +136,18 @@ async def synthesize(
     # The words come last: who finds them finds the sound.
     await objects.put_bytes(f"{key}.json", _written(said))
     yield Speech(audio, said, speaker.name)
+
+
+async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
+    """The sound and the words that were spoken before; None when either is gone."""
+    if not await objects.head(f"{key}.json"):
+        return None
+    try:
+        words = b"".join([chunk async for chunk in objects.get(f"{key}.json")])
+    except NotFound:
+        return None
+    audio = await objects.head(f"{key}.wav")
+    return (audio, _read(words)) if audio else None
 
 
 async def say(

@@ -12,6 +12,7 @@ from itertools import islice, starmap
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from moneyprinter.errors import NotFound
 from services.concatenation import join
 from services.concatenation.segments import Formats, Segment, check_alike, inspect
 
@@ -71,9 +72,14 @@ class Joiner(Generic[T]):
         key = f"cache/concatenation/{self._hash(segments)}.mp4"
         async with self.scratch() as folder:
             if found := await self.objects.head(key):
-                await self.objects.get_file(found, folder / join.JOINED)
-                yield Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
-                return
+                try:
+                    await self.objects.get_file(found, folder / join.JOINED)
+                except NotFound:
+                    # It was damaged, and is joined again.
+                    (folder / join.JOINED).unlink()
+                else:
+                    yield Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
+                    return
             yield 0.0
             opened: list[Segment] = []
             async with aclosing(self._opened(segments, folder)) as opening:

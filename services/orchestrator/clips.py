@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from moneyprinter.errors import InvalidArgument, NotFound
-from services.orchestrator import requests
+from moneyprinter.errors import DataLoss, InvalidArgument, NotFound
+from services.orchestrator import recovery, requests
 from services.orchestrator.jobs import Asset, StoredObject
 
 
@@ -80,7 +80,10 @@ class Clips:
         owned = await self.assets.assets(user_id, [asset_id])
         if asset_id not in owned:
             raise NotFound(f"there is no asset {asset_id}; upload it first", reason="ASSET_NOT_FOUND")
-        return await self.prober.of_object(owned[asset_id].object, part)
+        try:
+            return await self.prober.of_object(owned[asset_id].object, part)
+        except (NotFound, DataLoss) as failure:
+            raise recovery.lost_upload(asset_id) from failure
 
     async def probe_file(self, chunks: AsyncIterator[bytes]) -> Facts:
         """What a clip is whose bytes come."""

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
-from services.orchestrator.jobs import Failure, Job, News, Result, Tally
+from services.orchestrator import recovery
+from services.orchestrator.jobs import Failure, Job, News, Result, StoredObject, Tally
 from services.orchestrator.store import Away, Store, Superseded
 from services.orchestrator.waking import woken
 
@@ -35,13 +36,22 @@ BETWEEN_NEWS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
+# A store that loses what is made as often as this is not waited for.
+RECOVERIES = 10
+
+
+async def _all_stored(_: StoredObject) -> bool:
+    return True
+
+
 class Journal:
     """The record of one job under one attempt (`workflow.Journal`)."""
 
     def __init__(self, store: Store, job: Job, done: Collection[str], changed: Callable[[], Awaitable[None]]) -> None:
         self._store = store
         self._job = job
-        self._done = done
+        self._done = set(done)
+        self._read = set[str]()
         self._changed = changed
         self._stages = dict(job.stages)
         # What another attempt has done is found again, and counted again.
@@ -56,6 +66,8 @@ class Journal:
         self._closed = asyncio.Event()
         self.failed_stage = next(iter(self._stages))
         """The stage that failed first."""
+        self.failed_step = ""
+        """The step that failed first; empty when none did."""
 
     @property
     def stages(self) -> dict[str, str]:
@@ -87,10 +99,30 @@ class Journal:
         if name in self._done:
             done = await _kept(lambda: self._store.step(self._job, name, kind), self._job, name)
             if done is not None:
+                self._read.add(name)
                 return done
-        result = await _again(work, self._job, name)
+        try:
+            result = await _again(work, self._job, name)
+        except Error:
+            self.failed_step = self.failed_step or name
+            raise
         await _kept(lambda: self._store.record(self._job, name, kind, result), self._job, name)
+        self._done.add(name)
+        self._read.discard(name)
         return result
+
+    def was_read(self, name: str) -> bool:
+        """Whether the result of a step was recorded before, so that the step did not run."""
+        return name in self._read
+
+    def begin_again(self, forgotten: Collection[str]) -> None:
+        """Let the workflow run again after some steps were forgotten."""
+        self._done -= set(forgotten)
+        self._read.clear()
+        self.failed_step = ""
+        for name, state in self._stages.items():
+            self._stages[name] = "pending" if state in ("failed", "cancelled") else state
+        self._tally = replace(self._tally, rendered=0, reused=0)
 
     def progress(self, stage: str, fraction: float) -> None:
         if fraction > self._tally.fractions.get(stage, 0.0):
@@ -192,8 +224,10 @@ class Driver:
         *,
         lease_seconds: float,
         max_attempts: int,
+        is_stored: recovery.IsStored = _all_stored,
     ) -> None:
         self._store = store
+        self._is_stored = is_stored
         self._make = make
         self._changed = changed
         self._lease_seconds = lease_seconds
@@ -257,9 +291,41 @@ class Driver:
                 raise Unavailable(
                     f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
                 )
-            return await self._make(job, journal)
+            return await self._made(job, journal)
         except Error as error:
+            error = recovery.explained(error, job.request)
             return Failure(journal.failed_stage, error.reason, error.message)
+
+    async def _made(self, job: Job, journal: Journal) -> Result:
+        """Run the workflow, and again while what it needs is gone from the store and can be made again."""
+        for _ in range(RECOVERIES):
+            try:
+                result = await self._make(job, journal)
+            except Error as error:
+                if error.reason not in recovery.LOST or not await self._recovered(job, journal, journal.failed_step):
+                    raise
+            else:
+                # Of a job that ended in between, the files were removed; what was just made is there.
+                if not journal.was_read("finish") or not await self._recovered(job, journal, recovery.COMPLETE):
+                    return result
+        raise Unavailable(
+            f"the store lost what the job made {RECOVERIES} times; check the disk of the storage service and retry",
+            reason="SERVICE_UNAVAILABLE",
+        )
+
+    async def _recovered(self, job: Job, journal: Journal, step: str) -> bool:
+        """Forget the steps whose results `step` needs and the store lost, and what depends on them; whether any."""
+        recorded = await _kept(lambda: self._store.step_names(job), job, step)
+        needed = recovery.needed(step, recorded)
+        results = await _kept(lambda: self._store.step_results(job, needed), job, step)
+        lost = await _again(lambda: recovery.lost_steps(results, self._is_stored), job, step)
+        if not lost:
+            return False
+        forgotten = recovery.dependent(lost, recorded)
+        await _kept(lambda: self._store.forget_steps(job, forgotten), job, step)
+        journal.begin_again(forgotten)
+        log.warning("stored results are lost and made again", job_id=job.id, step=step, lost=lost)
+        return True
 
     async def _interrupted_too_often(self, job: Job) -> bool:
         """Whether too many instances died with a job. Those that were stopped gave it back, and say nothing of it."""

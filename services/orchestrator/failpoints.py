@@ -18,7 +18,7 @@ from services.orchestrator.store import Store
 
 VARIABLE = "MONEYPRINTER_FAILPOINT"
 
-CHANGES = ("create", "take", "advance", "record", "complete", "fail", "cancel", "retry", "delete")
+CHANGES = ("create", "take", "advance", "record", "complete", "fail", "cancel", "retry", "delete", "forget_steps")
 """The methods of a store that change a job's state."""
 
 Die = Callable[[], Awaitable[None]]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from moneyprinter.errors import Unavailable
+from moneyprinter.errors import FailedPrecondition, Unavailable
 from services.orchestrator.waking import ChangePoller, woken
 
 KEEP = timedelta(days=7)
@@ -56,6 +56,16 @@ class Arrived:
     """Whether some are to be posted somewhere."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is kept of a user's events at a position and before it."""
+
+    known: bool
+    """Whether an event has that position."""
+    older: bool
+    """Whether there are events before it."""
+
+
 class Positions(Protocol):
     """Where events are kept."""
 
@@ -67,6 +77,9 @@ class Positions(Protocol):
 
     async def after(self, user_id: str, position: int, size: int) -> Sequence[Placed]:
         """The events of a user that follow a position, the oldest first."""
+
+    async def find(self, user_id: str, position: int) -> Found:
+        """What is kept of a user's events at a position and before it."""
 
     async def newest(self, user_id: str) -> int:
         """The position of a user's newest event; 0 when there is none."""
@@ -116,19 +129,44 @@ class Feed:
                 if self._now() - shown_at > LONGEST_SILENCE:
                     yield None
                     shown_at = self._now()
+                # An older copy of the database may have taken the place of the one that the stream began with.
+                position = position if await self._is_known(user_id, position) else 0
                 silence = shown_at + LONGEST_SILENCE - self._now()
                 await woken(came, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def acknowledge(self, user_id: str, consumer: str, position: str) -> int:
-        """Remember how far a consumer is; returns how far it is."""
+        """Remember how far a consumer is; returns how far it is.
+
+        Raises FailedPrecondition (CURSOR_EXPIRED) for a position that no event has.
+        """
+        before = await self._positions.consumer(user_id, consumer)
+        if int(position) <= before or not await self._is_known(user_id, int(position)):
+            return before
         return await self._positions.acknowledge(user_id, consumer, int(position))
 
     async def _begin(self, user_id: str, consumer: str, after: str) -> int:
         if after == NOW:
             return await self._positions.newest(user_id)
         if after:
-            return int(after)
+            return int(after) if await self._is_known(user_id, int(after)) else 0
         return await self._positions.consumer(user_id, consumer) if consumer else 0
+
+    async def _is_known(self, user_id: str, position: int) -> bool:
+        """Whether an event has a position, or had it and is not kept any more; False when that cannot be known.
+
+        In that case all events that are kept are newer. Raises FailedPrecondition (CURSOR_EXPIRED) when no event had
+        it: it was given before an older copy of the database was restored, which gave others to what happened since.
+        """
+        if position == 0:
+            return True
+        found = await self._positions.find(user_id, position)
+        if not found.known and found.older:
+            raise FailedPrecondition(
+                f"no event has the position {position}: the events were restored from an older copy; begin without a"
+                " position, which gives every event that is kept",
+                reason="CURSOR_EXPIRED",
+            )
+        return found.known
 
 
 async def place(positions: Positions, written: asyncio.Event, tell: Callable[[Arrived], Awaitable[None]]) -> None:

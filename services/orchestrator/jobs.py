@@ -380,8 +380,21 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """The first part of the keys of the job's own files."""
+        """The first part of the keys of the files of all attempts."""
         return f"jobs/{self.id}"
+
+    @property
+    def attempt_folder(self) -> str:
+        """The first part of the keys of the files of this attempt; another attempt writes to another folder."""
+        return f"{self.folder}/{self.attempt}"
+
+    @property
+    def last_stale_attempt(self) -> int:
+        """The last attempt of which no file is the result's, once the job has ended; -1 when there is none."""
+        if self.result is None:
+            return self.attempt
+        numbers = {file.object.key.removeprefix(f"{self.folder}/").partition("/")[0] for file in self.result.files}
+        return min((int(number) for number in numbers if number.isdigit()), default=0) - 1
 
 
 def begun_again(stages: Mapping[str, str]) -> dict[str, str]:

@@ -20,11 +20,21 @@ LOOK_SECONDS = 5.0
 log = structlog.get_logger()
 
 
+LAST_ATTEMPT = 999_999_999
+"""No attempt has a higher number."""
+
+Remove = Callable[[Job, bool], Awaitable[None]]
+"""Removes the files of a job that has ended and are not its result's; all of them of one that was deleted (True)."""
+
+
 class Leftovers(Protocol):
     """Jobs that have files to be removed."""
 
-    async def sweep(self, remove: Callable[[Job], Awaitable[None]]) -> bool:
-        """Give a job to `remove`, and have done with it when that returns; whether there was one."""
+    async def sweep(self, remove: Remove) -> bool:
+        """Give a job to `remove`, and have done with it when that returns; whether there was one.
+
+        The steps whose results are files of the job are forgotten with the files, in one transaction.
+        """
 
 
 class Objects(Protocol):
@@ -32,14 +42,21 @@ class Objects(Protocol):
 
     async def delete(self, key: str) -> None: ...
 
+    async def fence(self, folder: str, up_to: int) -> None: ...
+
 
 async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> None:
     """Remove what is left, as soon as `left` is set and now and then, until cancelled."""
 
-    async def remove(job: Job) -> None:
-        for name in job.request.file_names:
-            await objects.delete(f"{job.folder}/{name}")
-        log.info("files removed", job_id=job.id)
+    async def remove(job: Job, deleted: bool) -> None:
+        up_to = LAST_ATTEMPT if deleted else job.last_stale_attempt
+        if up_to >= 0:
+            await objects.fence(job.folder, up_to)
+        if deleted or job.result is None:
+            # Earlier versions stored the files in the folder itself.
+            for name in job.request.file_names:
+                await objects.delete(f"{job.folder}/{name}")
+        log.info("files removed", job_id=job.id, attempts=up_to)
 
     while True:
         left.clear()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
+from moneyprinter.errors import DataLoss
 from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
 from moneyprinter.video.v1 import (
@@ -83,15 +84,16 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         async def make(job: Job, journal: Journal) -> Result:
             return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
 
+        objects = _StoredObjects(runtime.objects())
         driver = Driver(
             store,
             make,
             changes.tell,
             lease_seconds=config.lease_seconds,
             max_attempts=config.max_attempts,
+            is_stored=objects.is_stored,
         )
         await changes.listen_cancelled(driver.cancelled)
-        objects = _StoredObjects(runtime.objects())
         config_service = config_service_pb2_grpc.ConfigServiceStub(
             runtime.connect("config", "moneyprinter.config.v1.ConfigService")
         )
@@ -187,6 +189,17 @@ class _StoredObjects:
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)
+
+    async def fence(self, folder: str, up_to: int) -> None:
+        await self._objects.fence(folder, up_to)
+
+    async def is_stored(self, wanted: StoredObject) -> bool:
+        """Whether an object is there with the content that is recorded; only its description is read."""
+        try:
+            found = await self._objects.head(wanted.key)
+        except DataLoss:
+            return False
+        return found is not None and stored(found) == wanted
 
 
 def _now() -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from services.orchestrator.jobs import Asset, Failure, Job, News, Result, Tally
 from services.orchestrator.once import RequestKey
@@ -109,6 +109,12 @@ class Store(Protocol):
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         """Record what a step gave."""
+
+    async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
+        """What the steps of these names gave, as JSON."""
+
+    async def forget_steps(self, job: Job, names: Collection[str]) -> None:
+        """Forget what the steps of these names gave, so that they run again."""
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         """End a job well, and record that `video.processing.completed` is to be published, and its completed stages."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from moneyprinter.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from services.orchestrator import once, pages, preview, ranges, requests
+from services.orchestrator import once, pages, preview, ranges, requests, stored_bytes
 from services.orchestrator.deadletters import DeadLetter, DeadLetters
 from services.orchestrator.jobs import (
     Asset,
@@ -282,7 +282,8 @@ class Videos:
             known = ", ".join(each.name for each in job.result.files)
             raise NotFound(f"the video has no file {name}; it has {known}", reason="FILE_NOT_FOUND")
         part = ranges.read(wanted, file.object.size_bytes)
-        chunks = self._bytes(file.object, *((part.offset, part.length) if part else (0, file.object.size_bytes)))
+        whole = self._bytes(file.object, *((part.offset, part.length) if part else (0, file.object.size_bytes)))
+        chunks = await stored_bytes.opened(whole, stored_bytes.lost_file(file.name))
         is_video = file is job.result.files[0]
         file_name = f"{job.id}.{file.name.rpartition('.')[2]}" if is_video else f"{job.id}-{file.name}"
         return Download(file.object, content_type(file.name), file_name, part, chunks)
@@ -305,13 +306,17 @@ class Videos:
             case preview.AUDIO:
                 return _playlist(preview.audio_playlist(mixed[""].seconds))
             case preview.AUDIO_HEADER | preview.AUDIO_FRAGMENT:
-                part: Part | None = preview.sound_part(name, await self.preview_sound(mixed[""]))
+                try:
+                    part: Part | None = preview.sound_part(name, await self.preview_sound(mixed[""]))
+                except NotFound as failure:
+                    raise stored_bytes.lost_preview(name, ended=job.status != "processing") from failure
             case _:
                 part = preview.part(name, pictures, rate)
         if part is None:
             raise NotFound(f"the preview has no file {name}", reason="FILE_NOT_FOUND")
         size_bytes = part.length or part.object.size_bytes - part.offset
-        return Preview(part.content_type, size_bytes, self._part(part))
+        lost = stored_bytes.lost_preview(name, ended=job.status != "processing")
+        return Preview(part.content_type, size_bytes, await stored_bytes.opened(self._part(part), lost))
 
     async def _part(self, part: Part) -> AsyncIterator[bytes]:
         patched = not part.patch

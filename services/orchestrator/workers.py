@@ -290,7 +290,7 @@ class MeshWorkers:
             audio=object_message(sound.audio),
             duration=_duration(seconds),
             title=job.request.title,
-            folder=job.folder,
+            folder=job.attempt_folder,
             container=_CONTAINERS[job.request.main_file],
             renditions=[
                 rendering.Rendition(name=size.name, video=object_message(picture.video))
@@ -307,7 +307,7 @@ class MeshWorkers:
         )
 
     async def keep(self, job: Job, name: str, text: str) -> StoredObject:
-        return stored(await self._objects.put_bytes(f"{job.folder}/{name}", text.encode()))
+        return stored(await self._objects.put_bytes(f"{job.attempt_folder}/{name}", text.encode()))
 
 
 async def _result(updates: AsyncIterator[Any], progress: Progress) -> Any:

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from moneyprinter.errors import Error
+from moneyprinter.errors import Error, NotFound
 from services.processing import fragment, graph, picture, streaming
 from services.processing.cores import Cores, need
 from services.processing.fragment import Fragment
@@ -139,7 +139,11 @@ class Studio(Generic[T]):
         first = await self.objects.head(keys[0])
         if first is None:
             return None
-        made = fragment.read(await self.objects.get_bytes(keys[0], 0, fragment.HEAD_BYTES))
+        try:
+            made = fragment.read(await self.objects.get_bytes(keys[0], 0, fragment.HEAD_BYTES))
+        except NotFound:
+            # It was damaged, and is rendered again.
+            return None
         others = await asyncio.gather(*map(self.objects.head, keys[1:]))
         videos = (first, *(other for other in others if other is not None))
         return Segment(videos, made, reused=True) if made and len(videos) == len(keys) else None

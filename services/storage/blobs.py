@@ -7,25 +7,30 @@ import errno
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
-from moneyprinter.errors import NotFound, ResourceExhausted, Unavailable
+from moneyprinter.errors import DataLoss, NotFound, ResourceExhausted, Unavailable
+from services.storage.damage import CACHE
+from services.storage.fences import FENCES, Entry
 
 PART_BYTES = 5 * 1024 * 1024
 PARTS_AT_ONCE = 2
 
-CACHE = "cache/"
-"""The first part of the names of what can be made again: it is kept for as long as somebody asks for it."""
-# That it was asked for is noted no more often than this.
+ENTRIES_AT_ONCE = 1000
+
+# That a blob of the cache was asked for is noted no more often than this.
 NOTED_SECONDS = 3600.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A bad sector, and something else in the place of a file.
+_UNREADABLE = (errno.EIO, errno.EISDIR)
 
 
 class StoreBlobs:
@@ -73,6 +78,30 @@ class StoreBlobs:
         except NotFound:
             return
 
+    async def entries(self, folder: str) -> AsyncIterator[Sequence[Entry]]:
+        """The blobs below a folder, some at a time, in no order."""
+        with _errors(folder):
+            if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+                root = Path(self._store.prefix)
+                walk = _walk(root / folder, root)
+                while found := await asyncio.to_thread(lambda: list(islice(walk, ENTRIES_AT_ONCE))):
+                    yield found
+                return
+            async for some in obstore.list(self._store, folder, chunk_size=ENTRIES_AT_ONCE):
+                yield [Entry(each["path"], each["last_modified"].timestamp()) for each in some]
+
+
+def _walk(folder: Path, root: Path) -> Iterator[Entry]:
+    """The blobs below a folder. What is removed meanwhile may be left out."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), root)
+            # What a put under way writes has another mark behind it.
+            elif entry.name.endswith("!"):
+                with suppress(FileNotFoundError):
+                    yield Entry(str(Path(entry.path).relative_to(root)), entry.stat().st_mtime)
+
 
 def _harden(path: Path) -> None:
     """Let a new file survive a power cut, which obstore does not see to; it may be gone again already."""
@@ -89,11 +118,19 @@ def _harden(path: Path) -> None:
 
 async def expire(root: Path, before: float) -> None:
     """Remove what of the cache below `root` was last asked for `before` a time; it is made again when it is needed."""
+    await _remove_old(root / CACHE, before)
 
+
+async def expire_fences(root: Path, before: float) -> None:
+    """Remove the fences below `root` that were raised `before` a time at which no writer that they stop still lives."""
+    await _remove_old(root / FENCES, before)
+
+
+async def _remove_old(folder: Path, before: float) -> None:
     def remove() -> None:
-        for path in (root / CACHE).rglob("*!"):
+        for path in folder.rglob("*!"):
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < before:
+                if path.is_file() and path.stat().st_mtime < before:
                     path.unlink()
 
     await asyncio.to_thread(remove)
@@ -124,6 +161,10 @@ def _errors(name: str) -> Iterator[None]:
         if said and int(said[1]) in _FULL:
             raise ResourceExhausted(
                 "the disk of the storage service is full; free some space and try again", reason="STORAGE_FULL"
+            ) from None
+        if said and int(said[1]) in _UNREADABLE:
+            raise DataLoss(
+                f"the disk does not give back the blob {name}; restore it from a backup", reason="DATA_CORRUPT"
             ) from None
         raise Unavailable(
             f"the store failed: {str(failure).splitlines()[0]}", reason="SERVICE_UNAVAILABLE"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from moneyprinter.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from moneyprinter.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from services.storage import fences
 
 # How much plaintext is sealed as one, and travels as one message of a get.
 CHUNK_BYTES = 256 * 1024
@@ -49,7 +49,7 @@ class Trailer:
     """How many bytes were read."""
 
 
-class Blobs(Protocol):
+class Blobs(fences.Blobs, Protocol):
     """Where sealed objects are kept: a folder, memory, or a bucket."""
 
     async def write(self, name: str, parts: AsyncIterator[bytes]) -> None:
@@ -94,10 +94,14 @@ class Boxes(Protocol):
 
 
 async def put(blobs: Blobs, boxes: Boxes, parts: AsyncIterator[Header | bytes | Trailer]) -> Object:
-    """Store what `parts` bring: a header, chunks of any size, a trailer. Raises InvalidArgument for anything else."""
+    """Store what `parts` bring: a header, chunks of any size, a trailer. Raises InvalidArgument for anything else.
+
+    Raises FailedPrecondition (WRITER_FENCED) when the work of the writer has ended.
+    """
     header = await anext(parts, None)
     if not isinstance(header, Header):
         raise InvalidArgument("a put begins with its header", reason="REQUEST_INVALID")
+    await fences.check_writer(blobs, header.key)
     box, digest, size = boxes.new(header.key), hashlib.sha256(), 0
 
     def seal(index: int, data: bytes, *, last: bool) -> bytes:
@@ -127,6 +131,12 @@ async def put(blobs: Blobs, boxes: Boxes, parts: AsyncIterator[Header | bytes | 
                 yield box.footer(digest.digest(), size)
 
     await blobs.write(name_of(header.key), sealed())
+    try:
+        await fences.check_writer(blobs, header.key)
+    except FailedPrecondition:
+        # The fence was raised while this was written, perhaps after a long stop.
+        await blobs.delete(name_of(header.key))
+        raise
     return Object(header.key, digest.hexdigest(), size)
 
 
@@ -290,10 +300,16 @@ async def probe(blobs: Blobs, boxes: Boxes, nonce: str) -> None:
         raise DataLoss("the store does not give back what it was given", reason="DATA_CORRUPT")
 
 
+async def listed(blobs: Blobs, folder: str) -> AsyncIterator[list[tuple[str, float]]]:
+    """The keys of the objects below a folder and when each was stored, in seconds since 1970, some at a time."""
+    async for entries in blobs.entries(fences.blob_path(folder)):
+        yield [(entry.name.replace("+/", "").removesuffix("!"), entry.store_time) for entry in entries]
+
+
 def name_of(key: str) -> str:
     """The name of an object's blob.
 
     Keys may name a blob and a folder of others at once (`a` and `a/b`), and be longer than a file's name
     may be; names may not. The two marks are no characters of keys, so no two keys share a name.
     """
-    return re.sub(r"([^/]{200})(?=[^/])", r"\1+/", key) + "!"
+    return fences.blob_path(key) + "!"

@@ -12,17 +12,25 @@ from obstore.store import LocalStore
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
+from services.runtime import telemetry
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime, connected
 from services.storage import master_key, objects
-from services.storage.blobs import StoreBlobs, expire, sweep
+from services.storage.blobs import StoreBlobs, expire, expire_fences, sweep
 from services.storage.config import Config
+from services.storage.damage import Damage
 from services.storage.sealing import SealedBoxes
 from services.storage.servicer import StorageServicer
 
 # Longer than any put may take.
 ABANDONED_SECONDS = 2 * 3600.0
 EXPIRE_SECONDS = 3600.0
+# A writer that was stopped for longer than this is not expected to go on.
+FENCE_SECONDS = 30 * 86400.0
+
+DAMAGED = telemetry.Gauge(
+    "moneyprinter_storage_damaged_objects", "Stored objects that were found damaged since the start", "kind"
+)
 
 
 @asynccontextmanager
@@ -38,16 +46,20 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     blobs = StoreBlobs(LocalStore(config.root))
     runtime.max_calls = config.max_calls
     runtime.check("storage", lambda: objects.probe(blobs, boxes, uuid.uuid4().hex))
-    runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, boxes))
-    async with (
-        runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"),
-        runtime.background(_expire(config), "cache"),
-    ):
-        yield
+    damage = Damage(blobs)
+    runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, boxes, damage))
+    with telemetry.gauged(DAMAGED, lambda: damage.found):
+        async with (
+            runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"),
+            runtime.background(_expire(config), "cache"),
+        ):
+            yield
 
 
 async def _expire(config: Config) -> None:
     """Remove what nobody asks for any more, now and then, until cancelled."""
-    while config.cache_days:
-        await expire(config.root, time.time() - config.cache_days * 86400)
+    while True:
+        if config.cache_days:
+            await expire(config.root, time.time() - config.cache_days * 86400)
+        await expire_fences(config.root, time.time() - FENCE_SECONDS)
         await asyncio.sleep(EXPIRE_SECONDS)

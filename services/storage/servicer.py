@@ -8,16 +8,18 @@ from typing import Any
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
-from services.storage import objects
+from services.storage import fences, objects
+from services.storage.damage import Damage
 from services.storage.objects import Blobs, Boxes, Header, Object, Trailer
 
 
 class StorageServicer(pb_grpc.StorageServiceServicer):
     """Objects by key."""
 
-    def __init__(self, blobs: Blobs, boxes: Boxes) -> None:
+    def __init__(self, blobs: Blobs, boxes: Boxes, damage: Damage) -> None:
         self._blobs = blobs
         self._boxes = boxes
+        self._damage = damage
 
     async def PutObject(self, requests: AsyncIterator[pb.PutObjectRequest], context: Any) -> pb.PutObjectResponse:
         stored = await objects.put(self._blobs, self._boxes, _parts(requests))
@@ -25,11 +27,24 @@ class StorageServicer(pb_grpc.StorageServiceServicer):
 
     async def GetObject(self, request: pb.GetObjectRequest, context: Any) -> AsyncIterator[pb.GetObjectResponse]:
         span = objects.Span(request.offset, request.length)
-        async for part in objects.get(self._blobs, self._boxes, request.key, span):
-            yield _response(part)
+        async with self._damage.reported(request.key):
+            async for part in objects.get(self._blobs, self._boxes, request.key, span):
+                yield _response(part)
 
     async def HeadObject(self, request: pb.HeadObjectRequest, context: Any) -> pb.HeadObjectResponse:
-        return pb.HeadObjectResponse(object=_object(await objects.head(self._blobs, self._boxes, request.key)))
+        async with self._damage.reported(request.key):
+            return pb.HeadObjectResponse(object=_object(await objects.head(self._blobs, self._boxes, request.key)))
+
+    async def ListObjects(self, request: pb.ListObjectsRequest, context: Any) -> AsyncIterator[pb.ListObjectsResponse]:
+        async for found in objects.listed(self._blobs, request.folder):
+            response = pb.ListObjectsResponse()
+            for key, store_time in found:
+                response.entries.add(key=key).store_time.FromSeconds(int(store_time))
+            yield response
+
+    async def FenceFolder(self, request: pb.FenceFolderRequest, context: Any) -> pb.FenceFolderResponse:
+        await fences.raise_fence(self._blobs, request.folder, request.up_to)
+        return pb.FenceFolderResponse()
 
     async def DeleteObject(self, request: pb.DeleteObjectRequest, context: Any) -> pb.DeleteObjectResponse:
         await objects.delete(self._blobs, request.key)

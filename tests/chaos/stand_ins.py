@@ -63,6 +63,8 @@ class StandIns(
         self.open = asyncio.Event()
         """Segments are rendered while it is set."""
         self.open.set()
+        self.objects: dict[str, media.Object] = {}
+        """What was put."""
         self.rendering = asyncio.Event()
         """Set when a segment was asked for."""
 
@@ -131,10 +133,13 @@ class StandIns(
             key = key or request.header.key
             data += request.chunk
         digest = hashlib.sha256(data).hexdigest()
-        return storage.PutObjectResponse(object=media.Object(key=key, sha256=digest, size_bytes=len(data)))
+        self.objects[key] = media.Object(key=key, sha256=digest, size_bytes=len(data))
+        return storage.PutObjectResponse(object=self.objects[key])
 
     async def HeadObject(self, request: storage.HeadObjectRequest, context: Any) -> storage.HeadObjectResponse:
-        raise NotFound(f"there is no object {request.key}", reason="OBJECT_NOT_FOUND")
+        if request.key.startswith("cache/"):
+            raise NotFound(f"there is no object {request.key}", reason="OBJECT_NOT_FOUND")
+        return storage.HeadObjectResponse(object=self.objects.get(request.key, stored(request.key)))
 
 
 class Users(user_grpc.UserServiceServicer, audit_grpc.AuditServiceServicer):

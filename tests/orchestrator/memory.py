@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -125,6 +126,14 @@ class MemoryStore:
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         self._mine(job)
         self._steps[job.id, name] = copy.deepcopy(result)
+
+    async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
+        return {name: dataclasses.asdict(self._steps[job.id, name]) for name in names if (job.id, name) in self._steps}
+
+    async def forget_steps(self, job: Job, names: Collection[str]) -> None:
+        self._mine(job)
+        for name in names:
+            self._steps.pop((job.id, name), None)
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         self._change(job, status="completed", progress=100, result=result, stages=stages, tally=tally)

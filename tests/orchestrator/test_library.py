@@ -79,7 +79,8 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
     assert told == ["left"]
     removed: list[str] = []
 
-    async def remove(gone: Job) -> None:
+    async def remove(gone: Job, deleted: bool) -> None:
+        assert deleted
         removed.append(gone.id)
 
     while await PostgresLeftovers(pool, lambda: NOW).sweep(remove):

@@ -225,6 +225,7 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
 
         def __init__(self) -> None:
             self.deleted: list[str] = []
+            self.fences: list[tuple[str, int]] = []
             self.failures = [Unavailable("away", reason="SERVICE_UNAVAILABLE")]
             self.done = asyncio.Event()
 
@@ -232,8 +233,12 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
             if self.failures:
                 raise self.failures.pop()
             self.deleted.append(key)
+            # Those in the folder itself are the files of earlier versions.
             if len(self.deleted) == len(made.request.file_names):
                 self.done.set()
+
+        async def fence(self, folder: str, up_to: int) -> None:
+            self.fences.append((folder, up_to))
 
     monkeypatch.setattr(leftovers, "LOOK_SECONDS", 0.05)
     made, objects = job(), Objects()
@@ -247,3 +252,4 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
     finally:
         await cancel(sweeping)
     assert f"jobs/{made.id}/video.mp4" in objects.deleted
+    assert set(objects.fences) == {(made.folder, taken.attempt)}

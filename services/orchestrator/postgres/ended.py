@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from services.orchestrator import once
 from services.orchestrator.estimates import Lately, PastJob, Waiting
 from services.orchestrator.jobs import Job
+from services.orchestrator.leftovers import Remove
 from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import rows
 from services.orchestrator.postgres.rows import Transaction
@@ -31,7 +32,7 @@ class PostgresLeftovers:
         self._pool = pool
         self._now = now
 
-    async def sweep(self, remove: Callable[[Job], Awaitable[None]]) -> bool:
+    async def sweep(self, remove: Remove) -> bool:
         # Whoever wants to go on with the job meanwhile waits for the row.
         async with Transaction(self._pool, SWEEP_SECONDS) as connection:
             cursor = await connection.execute(
@@ -42,11 +43,18 @@ class PostgresLeftovers:
             if row is None:
                 await connection.execute("DELETE FROM request_keys WHERE create_time <= %s", (self._now() - once.KEEP,))
                 return False
-            await remove(rows.job(row))
-            if row["delete_time"] is None:
-                await connection.execute("UPDATE jobs SET sweep_time = NULL WHERE id = %s", (row["id"],))
-            else:
-                await connection.execute("DELETE FROM jobs WHERE id = %s", (row["id"],))
+            job, deleted = rows.job(row), row["delete_time"] is not None
+            await remove(job, deleted)
+            if deleted:
+                await connection.execute("DELETE FROM jobs WHERE id = %s", (job.id,))
+                return True
+            await connection.execute("UPDATE jobs SET sweep_time = NULL WHERE id = %s", (job.id,))
+            if job.result is None:
+                # Should it be retried, the steps that made the files run again.
+                await connection.execute(
+                    "DELETE FROM steps WHERE job_id = %s AND position(%s IN result::text) > 0",
+                    (job.id, f'"{job.folder}/'),
+                )
         return True
 
 

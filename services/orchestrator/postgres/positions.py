@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from services.orchestrator.feed import Arrived, Placed
+from services.orchestrator.feed import Arrived, Found, Placed
 from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.webhooks import GIVE_UP
 from services.runtime.db import Pool
@@ -17,10 +17,12 @@ PLACE_SECONDS = 10.0
 SWEEP_SECONDS = 30.0
 
 # An event of a job is written while its row is held, so those of one job have ids in their order. Nobody else gives
-# positions meanwhile, so whoever sees one sees all that are smaller.
+# positions meanwhile, so whoever sees one sees all that are smaller. The last six digits are random: should an older
+# copy of the database be restored, it gives other positions to the events that follow, and a position from before is
+# recognised as one that no event has.
 _PLACE = """
     WITH next AS MATERIALIZED (
-        SELECT id, nextval('feed_positions') AS place FROM (
+        SELECT id, nextval('feed_positions') * 1000000 + floor(random() * 1000000)::bigint AS place FROM (
             SELECT id FROM outbox WHERE position IS NULL AND user_id IS NOT NULL ORDER BY id LIMIT %(batch)s
         ) AS fresh
     ), placed AS (
@@ -68,6 +70,15 @@ class PostgresPositions:
         return [
             Placed(row["position"], row["message_id"], row["sequence"], json.loads(row["payload"])) for row in found
         ]
+
+    async def find(self, user_id: str, position: int) -> Found:
+        (row,) = await fetched(
+            self._pool,
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position = %(position)s) AS known,"
+            " EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position < %(position)s) AS older",
+            {"user": user_id, "position": position},
+        )
+        return Found(row["known"], row["older"])
 
     async def newest(self, user_id: str) -> int:
         found = await fetched(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))

@@ -248,21 +248,36 @@ class PostgresStore:
             if cursor.rowcount != 1:
                 raise Superseded(job.id)
 
+    async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
+        found = await fetched(
+            self._pool, "SELECT name, result FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names))
+        )
+        return {row["name"]: row["result"] for row in found}
+
+    async def forget_steps(self, job: Job, names: Collection[str]) -> None:
+        async with self._transaction() as connection:
+            await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
+            await connection.execute("DELETE FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names)))
+
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         now = self._now()
+        # Another attempt may have left files that are none of the result's.
+        sweep_time = now if job.attempt > 1 else None
         async with self._transaction() as connection:
             await _fenced(
                 connection,
                 job,
                 "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
-                " end_time = %s, estimated_completion = %s",
-                (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now),
+                " end_time = %s, estimated_completion = %s, sweep_time = %s",
+                (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now, sweep_time),
             )
             await attempts.end(connection, job, "completed", now)
             await quotas.measured(connection, job, result.seconds)
             told = events.completed_stages(job, stages, 100, now)
             await publish_events(connection, job, *told, events.completed(job, result, now))
         self._committed()
+        if sweep_time:
+            self._left()
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         now = self._now()

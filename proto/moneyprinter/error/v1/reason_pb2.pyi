@@ -190,6 +190,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
     REASON_AUDIT_EVENT_REFUSED: _Reason.ValueType  # 220
     """A workload may record only its own actions in the audit trail; the message says what it may not."""
+    REASON_WRITER_FENCED: _Reason.ValueType  # 124
+    """Another attempt took the writer's place, or its job ended: what it writes is not kept."""
+    REASON_CURSOR_EXPIRED: _Reason.ValueType  # 170
+    """The position names no event of the account that is kept: the events were restored from an older copy. Begin without
+    a position to get every event that is kept.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -358,4 +364,10 @@ REASON_CLIENT_TOO_SLOW: Reason.ValueType  # 201
 """The client sent or took the bytes of a stream more slowly than is allowed, and the stream was ended; go on with it."""
 REASON_AUDIT_EVENT_REFUSED: Reason.ValueType  # 220
 """A workload may record only its own actions in the audit trail; the message says what it may not."""
+REASON_WRITER_FENCED: Reason.ValueType  # 124
+"""Another attempt took the writer's place, or its job ended: what it writes is not kept."""
+REASON_CURSOR_EXPIRED: Reason.ValueType  # 170
+"""The position names no event of the account that is kept: the events were restored from an older copy. Begin without
+a position to get every event that is kept.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

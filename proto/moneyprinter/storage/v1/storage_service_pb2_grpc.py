@@ -50,6 +50,16 @@ class StorageServiceStub:
                 request_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectResponse.FromString,
                 _registered_method=True)
+        self.ListObjects = channel.unary_stream(
+                '/moneyprinter.storage.v1.StorageService/ListObjects',
+                request_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsResponse.FromString,
+                _registered_method=True)
+        self.FenceFolder = channel.unary_unary(
+                '/moneyprinter.storage.v1.StorageService/FenceFolder',
+                request_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderResponse.FromString,
+                _registered_method=True)
         self.DeleteObject = channel.unary_unary(
                 '/moneyprinter.storage.v1.StorageService/DeleteObject',
                 request_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.DeleteObjectRequest.SerializeToString,
@@ -85,6 +95,22 @@ class StorageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListObjects(self, request, context):
+        """Lists the objects below a folder, in no order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FenceFolder(self, request, context):
+        """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
+        grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
+        sends is refused (WRITER_FENCED). Objects that lie in the folder itself are left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteObject(self, request, context):
         """Deletes an object; no error when there is none.
         """
@@ -109,6 +135,16 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     servicer.HeadObject,
                     request_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectRequest.FromString,
                     response_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectResponse.SerializeToString,
+            ),
+            'ListObjects': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListObjects,
+                    request_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsRequest.FromString,
+                    response_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsResponse.SerializeToString,
+            ),
+            'FenceFolder': grpc.unary_unary_rpc_method_handler(
+                    servicer.FenceFolder,
+                    request_deserializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderRequest.FromString,
+                    response_serializer=moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderResponse.SerializeToString,
             ),
             'DeleteObject': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteObject,
@@ -198,6 +234,60 @@ class StorageService:
             '/moneyprinter.storage.v1.StorageService/HeadObject',
             moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectRequest.SerializeToString,
             moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.HeadObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListObjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.storage.v1.StorageService/ListObjects',
+            moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsRequest.SerializeToString,
+            moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.ListObjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FenceFolder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.storage.v1.StorageService/FenceFolder',
+            moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderRequest.SerializeToString,
+            moneyprinter_dot_storage_dot_v1_dot_storage__service__pb2.FenceFolderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,13 @@ class StorageServiceStub:
     """
     HeadObject: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]
     """Describes an object; NOT_FOUND when there is none."""
+    ListObjects: _grpc.UnaryStreamMultiCallable[_storage_service_pb2.ListObjectsRequest, _storage_service_pb2.ListObjectsResponse]
+    """Lists the objects below a folder, in no order."""
+    FenceFolder: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.FenceFolderRequest, _storage_service_pb2.FenceFolderResponse]
+    """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
+    grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
+    sends is refused (WRITER_FENCED). Objects that lie in the folder itself are left.
+    """
     DeleteObject: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.DeleteObjectRequest, _storage_service_pb2.DeleteObjectResponse]
     """Deletes an object; no error when there is none."""
 
@@ -63,6 +70,13 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """
     HeadObject: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]  # type: ignore[assignment]
     """Describes an object; NOT_FOUND when there is none."""
+    ListObjects: _aio.UnaryStreamMultiCallable[_storage_service_pb2.ListObjectsRequest, _storage_service_pb2.ListObjectsResponse]  # type: ignore[assignment]
+    """Lists the objects below a folder, in no order."""
+    FenceFolder: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.FenceFolderRequest, _storage_service_pb2.FenceFolderResponse]  # type: ignore[assignment]
+    """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
+    grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
+    sends is refused (WRITER_FENCED). Objects that lie in the folder itself are left.
+    """
     DeleteObject: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.DeleteObjectRequest, _storage_service_pb2.DeleteObjectResponse]  # type: ignore[assignment]
     """Deletes an object; no error when there is none."""
 
@@ -97,6 +111,25 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_storage_service_pb2.HeadObjectResponse, _abc.Awaitable[_storage_service_pb2.HeadObjectResponse]]:
         """Describes an object; NOT_FOUND when there is none."""
+
+    @_abc_1.abstractmethod
+    def ListObjects(
+        self,
+        request: _storage_service_pb2.ListObjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_storage_service_pb2.ListObjectsResponse], _abc.AsyncIterator[_storage_service_pb2.ListObjectsResponse]]:
+        """Lists the objects below a folder, in no order."""
+
+    @_abc_1.abstractmethod
+    def FenceFolder(
+        self,
+        request: _storage_service_pb2.FenceFolderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_service_pb2.FenceFolderResponse, _abc.Awaitable[_storage_service_pb2.FenceFolderResponse]]:
+        """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
+        grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
+        sends is refused (WRITER_FENCED). Objects that lie in the folder itself are left.
+        """
 
     @_abc_1.abstractmethod
     def DeleteObject(

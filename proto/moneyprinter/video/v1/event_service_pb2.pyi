@@ -32,7 +32,8 @@ class WatchEventsRequest(_message.Message):
     after: _builtins.str
     """The position after which to begin; `now`: only what happens from now on. The header `last-event-id` (metadata over
     gRPC) says the same where this is empty. Empty: where the consumer is; without one, or when it has acknowledged
-    nothing, at the oldest event that is kept.
+    nothing, at the oldest event that is kept. A position that no event has, since an older copy of the database was
+    restored, is refused with CURSOR_EXPIRED.
     """
     def __init__(
         self,
@@ -113,7 +114,7 @@ class AcknowledgeEventsRequest(_message.Message):
     consumer: _builtins.str
     """Its name."""
     position: _builtins.str
-    """The position of the last event that it has done with."""
+    """The position of the last event that it has done with. One that no event has is refused with CURSOR_EXPIRED."""
     def __init__(
         self,
         *,

@@ -1,0 +1,38 @@
+"""Damaging: the ways in which a stored file is damaged, for the tests of all who read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+Damage = Callable[[Path], None]
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one byte; a negative place counts from the end."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x40
+    path.write_bytes(data)
+
+
+def middle(path: Path) -> None:
+    """Change the byte in the middle of the content."""
+    flip(path, (path.stat().st_size - 108) // 2)
+
+
+def truncate(path: Path) -> None:
+    """Cut the second half off, as an interrupted copy does."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+DAMAGE: dict[str, Damage] = {
+    "first byte": lambda path: flip(path, 0),
+    "middle": middle,
+    "footer": lambda path: flip(path, -60),
+    "last byte": lambda path: flip(path, -1),
+    "cut": truncate,
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": Path.unlink,
+}
