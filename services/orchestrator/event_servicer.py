@@ -30,6 +30,7 @@ class EventServicer(pb_grpc.EventServiceServicer):
 
     async def WatchEvents(self, request: pb.WatchEventsRequest, context: Any) -> AsyncIterator[pb.WatchEventsResponse]:
         after = request.after or _last_event_id(context)
+        await self._feed.check(access.user().id, after)
         # Whoever waits for the first event is told that it may.
         await context.send_initial_metadata(())
         async with aclosing(self._feed.watch(access.user().id, request.consumer, after, self._stopping)) as events:

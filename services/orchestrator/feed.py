@@ -144,6 +144,11 @@ class Feed:
             return before
         return await self._positions.acknowledge(user_id, consumer, int(position))
 
+    async def check(self, user_id: str, after: str) -> None:
+        """Raise FailedPrecondition (CURSOR_EXPIRED) when `watch` cannot begin after a position."""
+        if after not in ("", NOW):
+            await self._is_known(user_id, int(after))
+
     async def _begin(self, user_id: str, consumer: str, after: str) -> int:
         if after == NOW:
             return await self._positions.newest(user_id)

@@ -119,6 +119,27 @@ async def test_an_id_that_no_event_had_is_refused(api: Running) -> None:
     assert "last-event-id" in answer.json()["message"]
 
 
+async def test_a_position_that_was_lost_with_the_database_is_refused(api: Running) -> None:
+    """A restored copy does not know what came after it, and gives other positions to what follows."""
+    async with asyncio.timeout(30), aclosing(events(api, {})) as found:
+        job_id = await cancelled(api)
+        async for event in found:
+            if event["job_id"] == job_id:
+                break
+    lost = str(int(event["position"]) + 1)
+    headers = {"authorization": f"Bearer {api.token}"}
+    streamed = await api.http.get("/v1/events", headers={**headers, "last-event-id": lost})
+    acknowledged = await api.http.post(
+        "/v1/events/acknowledge", headers=headers, json={"consumer": "lost", "position": lost}
+    )
+    for answer in (streamed, acknowledged):
+        assert answer.status_code == 400
+        assert answer.json()["details"][0]["reason"] == "CURSOR_EXPIRED"
+    async with signed_in(api) as client:
+        with pytest.raises(errors.FailedPrecondition):
+            await anext(client.events(after=lost))
+
+
 async def test_nobody_follows_without_a_token(api: Running) -> None:
     async with Client(api.url.removeprefix("http://")) as client:
         with pytest.raises(errors.Unauthenticated):
