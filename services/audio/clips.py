@@ -123,9 +123,10 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
             async for _ in fractions:
                 pass
     except Internal as failure:
+        if failure.reason == "CHILD_KILLED":
+            raise
         raise InvalidArgument(
-            f"clip_sounds[{number}]: the clip has no sound that can be played; drop its sound, or take another clip "
-            f"({failure.message})",
+            f"clip_sounds[{number}]: the clip has no sound that can be played; drop its sound, or take another clip",
             reason="CLIP_NOT_PLAYABLE",
         ) from failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -9,12 +10,14 @@ import sys
 import unicodedata
 import wave
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import ffmpeg
 import numpy as np
+from numpy.typing import NDArray
 
 from moneyprinter.errors import Internal
 from services.audio import timings, voices
@@ -66,47 +69,68 @@ class Espeak:
 
     async def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
         """Speak, with 0.35 s between sentences. Raises Internal, SPEECH_FAILED, when espeak-ng fails."""
-        raw = target.with_suffix(".raw")
-        rate, length, placed = SOUND_RATE, 0, []
-        command = (
-            sys.executable,
-            "-I",
-            "-S",
-            _CHILD,
-            self.library,
-            self.data,
-            voice.setting,
-            round(_PACE * self.words_per_minute),
-        )
+        raw, said = target.with_suffix(".raw"), _Said()
         try:
-            async with children.start([str(part) for part in command], limits=_LIMITS, stdin=True) as child:
-                child.stdin.writelines(json.dumps(_told(sentence)).encode() + b"\n" for sentence in sentences)
-                child.stdin.write_eof()
-                with raw.open("wb") as file:
-                    for number, sentence in enumerate(sentences):
-                        if not (line := await child.stdout.readline()):
-                            break
-                        header = json.loads(line)
-                        pcm = np.frombuffer(await child.stdout.readexactly(2 * header["samples"]), np.int16)
-                        rate = header["rate"]
-                        if len(pcm) < MUTE_SECONDS * rate:
-                            pcm = np.pad(pcm, (0, round(MUTE_SECONDS * rate) - len(pcm)))
-                        length += file.write(bytes(2 * round((PAUSE_SECONDS if number else LEAD_SECONDS) * rate))) // 2
-                        first, last = timings.heard(pcm, rate)
-                        timed = timings.align(sentence, header["words"], pcm, rate)
-                        placed.append([(w.text, w.start - first + length, w.end - first + length) for w in timed])
-                        length += file.write(pcm[first:last].tobytes()) // 2
-                        yield 0.8 * (number + 1) / len(sentences)
-                    file.write(bytes(2 * round(TAIL_SECONDS * rate)))
-                await child.succeeded()
-            await children.run(_resample(self.ffmpeg, raw, rate, target), limits=_RESAMPLE_LIMITS, folder=target.parent)
+            async with aclosing(children.retry_killed(lambda: self._synthesize(sentences, voice, raw, said))) as steps:
+                async for step in steps:
+                    yield step
+            command = _resample(self.ffmpeg, raw, said.rate, target)
+            await children.run(command, limits=_RESAMPLE_LIMITS, folder=target.parent)
         except children.ChildFailed as failure:
-            raise Internal(
-                f"the script could not be spoken: {failure.last_words(target.parent)}", reason="SPEECH_FAILED"
-            ) from failure
+            what = "the script could not be spoken"
+            raise children.to_error(failure, what, Internal, reason="SPEECH_FAILED") from failure
         finally:
             raw.unlink(missing_ok=True)
-        yield Spoken(_duration(target), tuple(_words(sentence, rate) for sentence in placed))
+        yield Spoken(_duration(target), tuple(_words(sentence, said.rate) for sentence in said.sentences))
+
+    async def _synthesize(
+        self, sentences: Sequence[str], voice: Voice, raw: Path, said: _Said
+    ) -> AsyncGenerator[float, None]:
+        """Write the samples of the sentences to `raw` and their words to `said`; yield the part that is done."""
+        pace = round(_PACE * self.words_per_minute)
+        command = (sys.executable, "-I", "-S", _CHILD, self.library, self.data, voice.setting, str(pace))
+        length = 0
+        said.sentences.clear()
+        async with children.start(command, limits=_LIMITS, stdin=True) as child:
+            child.stdin.writelines(json.dumps(_told(sentence)).encode() + b"\n" for sentence in sentences)
+            child.stdin.write_eof()
+            with raw.open("wb") as file:
+                for number, sentence in enumerate(sentences):
+                    if (spoken := await _sentence(child)) is None:
+                        break
+                    said.rate, words, pcm = spoken
+                    rate = said.rate
+                    if len(pcm) < MUTE_SECONDS * rate:
+                        pcm = np.pad(pcm, (0, round(MUTE_SECONDS * rate) - len(pcm)))
+                    length += file.write(bytes(2 * round((PAUSE_SECONDS if number else LEAD_SECONDS) * rate))) // 2
+                    first, last = timings.heard(pcm, rate)
+                    timed = timings.align(sentence, words, pcm, rate)
+                    said.sentences.append([(w.text, w.start - first + length, w.end - first + length) for w in timed])
+                    length += file.write(pcm[first:last].tobytes()) // 2
+                    yield 0.8 * (number + 1) / len(sentences)
+                file.write(bytes(2 * round(TAIL_SECONDS * said.rate)))
+            await child.succeeded()
+
+
+@dataclass
+class _Said:
+    """What espeak-ng has said so far."""
+
+    rate: int = SOUND_RATE
+    """Samples a second."""
+    sentences: list[list[tuple[str, int, int]]] = field(default_factory=list)
+    """The words of each sentence, with their first and last samples."""
+
+
+async def _sentence(child: children.Child) -> tuple[int, list[tuple[int, int]], NDArray[np.int16]] | None:
+    """The rate, words and samples of the next sentence; None when the child has ended."""
+    try:
+        header = json.loads(await child.stdout.readuntil())
+        samples = await child.stdout.readexactly(2 * header["samples"])
+    except asyncio.IncompleteReadError:
+        return None
+    words = [(sample, character) for sample, character in header["words"]]
+    return header["rate"], words, np.frombuffer(samples, np.int16)
 
 
 def open_espeak(library: Path, data: Path, words_per_minute: int, ffmpeg_program: Path) -> Espeak:

@@ -58,9 +58,7 @@ async def run(
             async for fraction in fractions:
                 yield fraction
     except children.ChildFailed as failure:
-        raise Internal(
-            f"the sound could not be made: {failure.last_words(folder)}", reason="RENDER_FAILED"
-        ) from failure
+        raise children.to_error(failure, "the sound could not be made", Internal, reason="RENDER_FAILED") from failure
 
 
 def _last_values(report: Path) -> dict[str, float]:

@@ -47,8 +47,8 @@ async def join(segments: Sequence[Segment], folder: Path, program: Path) -> Asyn
             async for fraction in running:
                 yield fraction
     except children.ChildFailed as failure:
-        words = f"the segments cannot be joined: {failure.last_words(folder)}"
-        raise FailedPrecondition(words, reason="RENDER_FAILED") from failure
+        what = "the segments cannot be joined"
+        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
     if await asyncio.to_thread(count, folder / JOINED) != frames:
         words = f"the segments cannot be joined: they do not have {frames} frames in even steps"
         raise FailedPrecondition(words, reason="SEGMENTS_MISMATCHED")

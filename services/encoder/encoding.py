@@ -89,16 +89,20 @@ class Encoder:
         with self.load.slot(backend.name) as count:
             limits = self.backends.limits(backend, self.max_seconds)
             told = command(backend, format, machine)
-            async with children.start(told, limits=limits, environment=machine.environment, stdin=True) as child:
-                yield Accepted()
-                feeding = asyncio.create_task(self._feed(child, parts, format))
-                try:
-                    async with aclosing(_updates(child, backend.name, format, feeding, count)) as updates:
-                        async for update in updates:
-                            yield update
-                finally:
-                    feeding.cancel()
-                    await asyncio.gather(feeding, return_exceptions=True)
+            try:
+                async with children.start(told, limits=limits, environment=machine.environment, stdin=True) as child:
+                    yield Accepted()
+                    feeding = asyncio.create_task(self._feed(child, parts, format))
+                    try:
+                        async with aclosing(_updates(child, backend.name, format, feeding, count)) as updates:
+                            async for update in updates:
+                                yield update
+                    finally:
+                        feeding.cancel()
+                        await asyncio.gather(feeding, return_exceptions=True)
+            except children.ChildFailed as failure:
+                what = f"the frames cannot be encoded with {backend.name}"
+                raise children.to_error(failure, what, Internal, reason="RENDER_FAILED") from failure
 
     async def _feed(self, child: children.Child, parts: AsyncIterator[Format | bytes], format: Format) -> Fed:
         """Give the child its frames. When they are wrong, it is killed."""
@@ -146,10 +150,7 @@ async def _updates(
     if feeding.done():
         # What was wrong with the frames is why the child ended.
         feeding.result()
-    try:
-        await child.succeeded()
-    except children.ChildFailed as failure:
-        raise Internal(f"{backend} failed: {failure.stderr[-300:]}", reason="RENDER_FAILED") from failure
+    await child.succeeded()
     fed = await feeding
     if packet_count != fed.frame_count:
         words = f"{backend} lost frames: it was given {fed.frame_count} and returned {packet_count}"

@@ -73,7 +73,7 @@ class Backends:
                 environment=self.machine.environment,
                 stdin=bytes(trial.frame_bytes),
             )
-        except (children.ChildFailed, TimeoutError, BrokenPipeError, ConnectionResetError):
+        except (children.ChildFailed, BrokenPipeError, ConnectionResetError):
             return False
         source = asyncio.StreamReader()
         source.feed_data(written)

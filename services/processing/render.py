@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from moneyprinter.errors import FailedPrecondition
 from services.processing import fragment, graph, picture
 from services.processing.fonts import Fonts
 from services.processing.fragment import Fragment
@@ -62,7 +63,8 @@ async def render(
                 done = max(done, fraction)
                 yield done
     except children.ChildFailed as failure:
-        raise failed(failure.last_words(folder) or f"ffmpeg ended with {failure.code}") from failure
+        what = "the segment cannot be rendered"
+        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
     yield await checked(spec, folder)
 
 

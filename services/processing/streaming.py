@@ -134,7 +134,8 @@ async def _draw(
             first = next(leaf for leaf in _leaves(failures))
             if isinstance(first, Error):
                 raise first from None
-            raise Internal(f"frames cannot be streamed: {first}", reason="RENDER_FAILED") from None
+            assert isinstance(first, children.ChildFailed)
+            raise children.to_error(first, "frames cannot be streamed", Internal, reason="RENDER_FAILED") from None
 
 
 async def _write(
@@ -161,7 +162,11 @@ async def _write(
                     spec.codec, packet.data, dts=packet.dts - first.dts, pts=packet.pts - first.dts, key=packet.key
                 )
                 child.stdin.write(written)
-                await child.stdin.drain()
+                try:
+                    await child.stdin.drain()
+                except ConnectionError:  # It is gone; how it ended is why.
+                    await child.succeeded()
+                    raise
                 done += 1
                 tell(done / spec.frame_count)
             child.stdin.close()

@@ -126,8 +126,8 @@ async def run(command: Any, folder: Path, program: Path) -> bytes:
     try:
         return await children.run((program, *children.QUIET, *arguments), folder=folder)
     except children.ChildFailed as failure:
-        words = f"the video cannot be finished: {failure.last_words(folder)}"
-        raise FailedPrecondition(words, reason="RENDER_FAILED") from failure
+        what = "the video cannot be finished"
+        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
 
 
 def plain(title: str) -> str:

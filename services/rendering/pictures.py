@@ -31,9 +31,7 @@ async def take(folder: Path) -> Seen:
     command = (sys.executable, "-I", _CHILD, PICTURE, POSTER, THUMBNAILS, str(BLACK_LUMA))
     try:
         printed = await children.run(command, limits=_LIMITS, folder=folder)
-    except (children.ChildFailed, TimeoutError) as failure:
-        words = failure.last_words(folder) if isinstance(failure, children.ChildFailed) else "it takes too long"
-        raise FailedPrecondition(
-            f"the video cannot be finished: its picture cannot be seen: {words}", reason="RENDER_FAILED"
-        ) from failure
+    except children.ChildFailed as failure:
+        what = "the video cannot be finished: its poster cannot be taken"
+        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
     return Seen(all(part >= BLACK_PART for part in json.loads(printed)["black"]))

@@ -86,13 +86,16 @@ async def probe(path: Path, part: Part, bounds: Bounds) -> Facts:
     )
     command = (sys.executable, "-I", _CHILD, path, json.dumps(wanted))
     try:
-        async with children.start(command, limits=limits, folder=path.parent) as child:
-            line = await child.stdout.readline()
-            await child.succeeded()
-        return _facts(json.loads(line))
-    except TimeoutError:
-        raise refused(f"reading the clip took more than {bounds.seconds} s; it is damaged, or made to harm") from None
-    except (children.ChildFailed, ValueError, KeyError, TypeError) as failure:
+        return _facts(json.loads(await children.run(command, limits=limits, folder=path.parent)))
+    except children.ChildFailed as failure:
+        if failure.killed:
+            what = "the clip could not be read"
+            raise children.to_error(failure, what, InvalidArgument, reason="CLIP_NOT_PLAYABLE") from failure
+        if failure.limit:
+            words = f"reading the clip took more than {failure.limit}; it is damaged, or made to harm"
+            raise refused(words) from failure
+        raise refused("reading the clip failed; it is damaged, or made to harm") from failure
+    except (ValueError, KeyError, TypeError) as failure:
         raise refused("reading the clip failed; it is damaged, or made to harm") from failure
 
 

@@ -103,7 +103,8 @@ async def test_a_codec_that_crashes_is_told() -> None:
 
     with pytest.raises(errors.Internal) as failed:
         _ = [update async for update in chosen.encode(parts())]
-    assert failed.value.reason == "RENDER_FAILED"
+    assert failed.value.reason == "CHILD_KILLED"
+    assert "SIGSEGV" in failed.value.message
     await is_free(chosen)
 
 

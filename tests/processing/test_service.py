@@ -189,7 +189,7 @@ async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, cl
     broken = await mesh.objects().put_bytes("assets/broken.png", b"this is no picture" * 100)
     # What was found good, and is another one now.
     image = media_pb2.Source(object=broken, width=64, height=36, still=True, format="png_pipe")
-    with pytest.raises(errors.FailedPrecondition, match="Invalid") as refused:
+    with pytest.raises(errors.FailedPrecondition, match="its input is damaged") as refused:
         await render(stub, whole_request(clip, image))
     assert refused.value.reason == "RENDER_FAILED"
 
@@ -267,7 +267,7 @@ async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip
 
 async def test_a_broken_source_is_a_typed_error(mesh: Mesh, stub: Any) -> None:
     broken = await mesh.objects().put_bytes("assets/broken.mp4", b"this is no video" * 100)
-    with pytest.raises(errors.FailedPrecondition, match="Invalid data") as refused:
+    with pytest.raises(errors.FailedPrecondition, match="its input is damaged") as refused:
         await render(stub, request(media_pb2.Source(object=broken, width=64, height=36)))
     assert refused.value.reason == "RENDER_FAILED"
     assert renders(mesh) == 0

@@ -24,6 +24,7 @@ from services.processing.spec import Canvas, Clip, Codec, Quality, Shot, Size, S
 from services.processing.streaming import Encoder, Format, Headers, Packet
 from tests import media
 from tests.concatenation.test_join import joined
+from tests.killing import armed
 from tests.media.drawing import captions, rendered
 from tests.mesh import Mesh
 from tests.processing.test_segments import Folder, Kept, studio
@@ -142,6 +143,28 @@ async def test_a_segment_is_finished_here_when_the_encoder_dies(
     assert isinstance(made, Segment) and dying.asked == 1
     fractions = [step for step in steps if isinstance(step, float)]
     assert fractions == sorted(fractions)
+    here = await rendered(tool, tmp_path / "here", [clip], spec())
+    assert made.videos[0].path.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.parametrize("pattern", ["mux_child.py", "rawvideo"])
+@pytest.mark.parametrize("cpu_seconds", [0.0, 0.02])
+async def test_a_segment_is_finished_here_when_a_child_is_killed(
+    tool: Tool,
+    tmp_path: Path,
+    clip: Path,
+    encoder: MeshEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    cpu_seconds: float,
+) -> None:
+    assert await encoder.is_free(Codec.H264)
+    objects = Folder(tmp_path)
+    objects.open.set()
+    killer = armed(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
+    order = Order(((Kept(clip), await look(clip)),), spec(), b"all")
+    *_, made = [step async for step in studio(objects, tool, encoder).render(order)]
+    assert isinstance(made, Segment) and killer.count
     here = await rendered(tool, tmp_path / "here", [clip], spec())
     assert made.videos[0].path.read_bytes() == here.read_bytes()
 

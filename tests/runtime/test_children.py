@@ -13,7 +13,7 @@ from services.runtime import children
 @pytest.mark.parametrize("output", [1, 2])
 async def test_a_child_that_floods_its_output_is_stopped_when_its_time_is_over(output: int) -> None:
     flood = (sys.executable, "-I", "-S", "-c", f"import os\nwhile True: os.write({output}, bytes(65536))")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(children.ChildFailed, match=r"0\.5 s"):
         async with children.start(flood, limits=children.Limits(wall_seconds=0.5)) as child:
             pid = child.process.pid
             await child.process.wait()

@@ -1,0 +1,41 @@
+"""Killing: have children killed, at their start or in the middle of their work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.runtime import children
+
+
+@dataclass(frozen=True)
+class Killer:
+    """Kills the children whose command line holds `pattern`: SIGKILL at once, or SIGPROF after some time on the CPU."""
+
+    runs: Path
+
+    @property
+    def count(self) -> int:
+        """How many such children were started."""
+        return len(self.runs.read_text()) if self.runs.exists() else 0
+
+
+def armed(monkeypatch: pytest.MonkeyPatch, folder: Path, pattern: str, times: int, cpu_seconds: float) -> Killer:
+    """A killer of the first `times` children that match; a timer outlives the start of the program."""
+    runs = folder / "runs"
+    aim = (
+        f"if {pattern!r} in ' '.join(sys.argv[9:]):\n"
+        f"    with open({str(runs)!r}, 'a') as runs:\n"
+        f"        runs.write('x')\n"
+        f"    if os.path.getsize({str(runs)!r}) <= {times}:\n"
+        f"        import signal\n"
+        f"        if {cpu_seconds} == 0:\n"
+        f"            os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"        signal.setitimer(signal.ITIMER_PROF, {cpu_seconds})\n"
+    )
+    launch = children._LAUNCH.replace("os.execvp(", aim + "os.execvp(")
+    monkeypatch.setattr(children, "_LAUNCH", launch)
+    monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
+    return Killer(runs)
