@@ -63,7 +63,9 @@ def options(codec: Codec, quality: Quality, rate: int, threads: int) -> dict[str
                 "x264-params": "stitchable=1:sync-lookahead=1",
             }
         case Codec.H265:
+            # No level allows for the small blocks that a side under 32 pixels needs when the other one is over 4200.
             parameters = f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:info=0:log-level=error"
+            parameters += ":allow-non-conformance=1"
             special = {
                 "c:v": "libx265",
                 "preset": level.speed,

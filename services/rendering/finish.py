@@ -113,11 +113,16 @@ async def animate(folder: Path, program: Path, seconds: float) -> None:
         .filter("fps", fps=ANIMATION_RATE)
         .filter("select", f"lt(mod(t,{step:.6f}),1)")
         .filter("setpts", f"N/{ANIMATION_RATE}/TB")
-        .filter("scale", f"if(gte(iw,ih),{ANIMATION_SIDE},-2)", f"if(gte(iw,ih),-2,{ANIMATION_SIDE})", flags="area")
+        .filter("scale", _animated("iw", "ih"), _animated("ih", "iw"), flags="area")
         .split()
     )
     drawn = ffmpeg.filter([shown[0], shown[1].filter("palettegen")], "paletteuse", dither="sierra2_4a")
     await run(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program)
+
+
+def _animated(side: str, other: str) -> str:
+    """The length of a side of the animation, as an expression: the longer one is fixed, and both are even."""
+    return f"if(gte({side},{other}),{ANIMATION_SIDE},2*max(1,round({ANIMATION_SIDE}*{side}/{other}/2)))"
 
 
 async def run(command: Any, folder: Path, program: Path) -> bytes:

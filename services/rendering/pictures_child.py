@@ -21,7 +21,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 THUMBNAILS = 10
-THUMBNAIL_HEIGHT = 160
+# A thumbnail fits into this box; ten of the widest still fit into a JPEG, which ends at 65500 pixels.
+THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 640, 160
 JPEG_QUALITY = 3  # of ffmpeg's scale, on which 1 is best
 
 # A picture is measured at about that many pixels a side: finer detail is no more than noise.
@@ -48,7 +49,7 @@ def main(picture: str, poster: str, thumbnails: str, black_luma: str) -> None:
         with av.open(picture, options=options) as container:
             for frame, after in _spread(container):
                 look = Look(frame, *_judged(frame, after, int(black_luma)))
-                strip.append(_rgb(frame, _width_at(frame, THUMBNAIL_HEIGHT), THUMBNAIL_HEIGHT))
+                strip.append(_rgb(frame, *thumbnail_size(frame.width, frame.height)))
                 black.append(round(look.black, 4))
                 if best is None or look.score > best.score:
                     best = look
@@ -94,8 +95,7 @@ def _judged(frame: av.VideoFrame, after: av.VideoFrame, black_luma: int) -> tupl
     Good is what has light and dark, edges and colours, and stands still. A blank picture has none of these, a
     blurred one no edges; in the middle of a crossfade two pictures weaken each other and nothing stands still.
     """
-    scale = min(1.0, _MEASURED_SIDE / max(frame.width, frame.height))
-    size = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
+    size = measured_size(frame.width, frame.height)
     luma = _luma(frame, *size)
     contrast = min(1.0, float(luma.std()) / 64)
     edges = (float(np.abs(np.diff(luma, axis=0)).mean()) + float(np.abs(np.diff(luma, axis=1)).mean())) / 24
@@ -113,8 +113,18 @@ def _colour(rgb: Array) -> float:
     return min(1.0, float(spread) / 80)
 
 
-def _width_at(frame: av.VideoFrame, height: int) -> int:
-    return max(2, round(frame.width * height / frame.height / 2) * 2)
+def thumbnail_size(width: int, height: int) -> tuple[int, int]:
+    """The size in pixels of a thumbnail of a picture: even sides that fit into the box, as large as they can be."""
+    return _scaled(width, height, min(THUMBNAIL_WIDTH / width, THUMBNAIL_HEIGHT / height))
+
+
+def measured_size(width: int, height: int) -> tuple[int, int]:
+    """The size in pixels at which a picture is measured: even sides, for 4:2:0 halves them, and not enlarged."""
+    return _scaled(width, height, min(1.0, _MEASURED_SIDE / max(width, height)))
+
+
+def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
+    return 2 * max(1, round(width * scale / 2)), 2 * max(1, round(height * scale / 2))
 
 
 def _luma(frame: av.VideoFrame, width: int, height: int) -> Array:

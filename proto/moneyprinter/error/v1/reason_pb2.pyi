@@ -178,7 +178,6 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The account has no webhook for single jobs, whose secret would sign what is posted."""
     REASON_WEBHOOK_DISABLED: _Reason.ValueType  # 187
     """The webhook's address has answered 410 Gone; rotate its secret to use it again."""
-<<<<<<< HEAD
     REASON_COMPRESSION_UNSUPPORTED: _Reason.ValueType  # 210
     """The request is compressed; send it as it is."""
     REASON_QUOTA_EXCEEDED: _Reason.ValueType  # 211
@@ -197,10 +196,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The position names no event of the account that is kept: the events were restored from an older copy. Begin without
     a position to get every event that is kept.
     """
-=======
-    REASON_CHILD_KILLED: _Reason.ValueType  # 200
+    REASON_CHILD_KILLED: _Reason.ValueType  # 105
     """A program that does a part of the work was killed in every attempt, such as for want of memory; the message names it."""
->>>>>>> 942f612 (Retry a killed child, and report every child's failure in one place)
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -357,7 +354,6 @@ REASON_WEBHOOK_MISSING: Reason.ValueType  # 186
 """The account has no webhook for single jobs, whose secret would sign what is posted."""
 REASON_WEBHOOK_DISABLED: Reason.ValueType  # 187
 """The webhook's address has answered 410 Gone; rotate its secret to use it again."""
-<<<<<<< HEAD
 REASON_COMPRESSION_UNSUPPORTED: Reason.ValueType  # 210
 """The request is compressed; send it as it is."""
 REASON_QUOTA_EXCEEDED: Reason.ValueType  # 211
@@ -376,8 +372,6 @@ REASON_CURSOR_EXPIRED: Reason.ValueType  # 170
 """The position names no event of the account that is kept: the events were restored from an older copy. Begin without
 a position to get every event that is kept.
 """
-=======
-REASON_CHILD_KILLED: Reason.ValueType  # 200
+REASON_CHILD_KILLED: Reason.ValueType  # 105
 """A program that does a part of the work was killed in every attempt, such as for want of memory; the message names it."""
->>>>>>> 942f612 (Retry a killed child, and report every child's failure in one place)
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -211,7 +211,8 @@ class File(_message.Message):
     OBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What it is called: `video.mp4` or `video.webm`; `video-480p.mp4` and so on for renditions; `poster.jpg`, a
-    picture of the video's size; `thumbnails.jpg`, ten pictures of it side by side, 160 pixels high; `preview.gif`.
+    picture of the video's size; `thumbnails.jpg`, ten pictures of it side by side, each at most 640x160 pixels;
+    `preview.gif`.
     """
     @_builtins.property
     def object(self) -> _media_pb2.Object:
