@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import sys
-import unicodedata
 import wave
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moneyprinter.errors import Internal
-from services.audio import timings, voices
+from services.audio import normalization, timings, voices
 from services.audio.speech import Spoken, Voice, Word
 from services.runtime import children
 
@@ -43,7 +42,7 @@ _POINT = re.compile(
     r"(?:(?<=\b[A-Z])|(?<=\b(?:Dr|Mr|Ms|St|Mt|Lt|vs|No))|(?<=\b(?:Mrs|Gen|Col|Sgt|Rev|Hon|Fig))|(?<=\bProf))\.(?=\s)"
 )
 # It would name these signs, as in "asterisk asterisk".
-_MUTE = frozenset("*_`~|^\\{}<>#\u200d\ufeff")
+_MUTE = str.maketrans(dict.fromkeys("*_`~|^\\{}<>#", " "))
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,11 @@ class Espeak:
         length = 0
         said.sentences.clear()
         async with children.start(command, limits=_LIMITS, stdin=True) as child:
-            child.stdin.writelines(json.dumps(_told(sentence)).encode() + b"\n" for sentence in sentences)
+            readings = [normalization.reading(sentence) for sentence in sentences]
+            child.stdin.writelines(json.dumps(_told(reading)).encode() + b"\n" for reading in readings)
             child.stdin.write_eof()
             with raw.open("wb") as file:
-                for number, sentence in enumerate(sentences):
+                for number, (sentence, reading) in enumerate(zip(sentences, readings, strict=True)):
                     if (spoken := await _sentence(child)) is None:
                         break
                     said.rate, words, pcm = spoken
@@ -104,7 +104,8 @@ class Espeak:
                         pcm = np.pad(pcm, (0, round(MUTE_SECONDS * rate) - len(pcm)))
                     length += file.write(bytes(2 * round((PAUSE_SECONDS if number else LEAD_SECONDS) * rate))) // 2
                     first, last = timings.heard(pcm, rate)
-                    timed = timings.align(sentence, words, pcm, rate)
+                    events = [(sample, reading.place(at)) for sample, at in words]
+                    timed = timings.align(sentence, events, pcm, rate)
                     said.sentences.append([(w.text, w.start - first + length, w.end - first + length) for w in timed])
                     length += file.write(pcm[first:last].tobytes()) // 2
                     yield 0.8 * (number + 1) / len(sentences)
@@ -142,16 +143,9 @@ def open_espeak(library: Path, data: Path, words_per_minute: int, ffmpeg_program
     return Espeak(library, data, words_per_minute, ffmpeg_program, languages, digest.hexdigest()[:16])
 
 
-def _told(sentence: str) -> str:
-    """The sentence for espeak-ng, with as many characters: what is not meant to be read out is blank."""
-    shown = "".join(" " if _mute(character) else character for character in sentence)
-    return _POINT.sub(" ", shown)
-
-
-def _mute(character: str) -> bool:
-    category = unicodedata.category(character)
-    # Above U+2190 stand arrows, boxes and emoji; below, signs such as degrees that belong to what is said.
-    return character in _MUTE or category in ("Cc", "Cs") or (category in ("So", "Sk") and character > "\u2190")
+def _told(reading: normalization.Reading) -> str:
+    """What espeak-ng is given, with as many characters: what is not meant to be read out is blank."""
+    return _POINT.sub(" ", reading.text.translate(_MUTE))
 
 
 def _resample(program: Path, raw: Path, rate: int, target: Path) -> list[str]:

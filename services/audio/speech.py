@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument, NotFound
-from services.audio import silence
+from services.audio import normalization, silence
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the same request would sound otherwise."""
 _RATE = 48_000
 
@@ -174,7 +173,7 @@ def voices(speakers: Sequence[Speaker], language: str) -> list[tuple[Speaker, Vo
 def _lines(sentences: Sequence[str]) -> list[str]:
     """The sentences that are spoken, each on one line."""
     lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
-    if not any(unicodedata.category(character)[0] in "LN" for line in lines for character in line):
+    if not any(character.isalnum() for line in lines for character in normalization.reading(line).text):
         raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")
     return lines
 

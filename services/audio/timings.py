@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from services.audio import normalization
+
 Pcm = NDArray[np.int16]
 
 _FRAME_SECONDS = 0.005
@@ -110,7 +112,8 @@ def _anchors(words: Sequence[Unit], events: Sequence[tuple[int, int]], first: in
 
 
 def _weight(text: str) -> int:
-    return max(1, sum(unicodedata.category(character)[0] in "LN" for character in text))
+    """How many letters and digits are spoken of a word, whichever way they are written."""
+    return max(1, sum(unicodedata.category(character)[0] in "LN" for character in normalization.reading(text).text))
 
 
 def _frame(rate: int) -> int:
@@ -138,8 +141,9 @@ def _parts(before: str, after: str, so_far: str) -> bool:
 
 
 def _unspaced(character: str) -> bool:
+    # Full-width Latin letters and digits (F) make words as narrow ones do.
     return (
         bool(character)
-        and unicodedata.east_asian_width(character) in "WF"
+        and unicodedata.east_asian_width(character) == "W"
         and not unicodedata.name(character, "").startswith("HANGUL")
     )

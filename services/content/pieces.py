@@ -63,11 +63,11 @@ def pieces(words: Sequence[Word], columns: float, measure: Callable[[str], float
 @lru_cache(1 << 16)
 def unspaced(character: str) -> bool:
     """Whether a character is of a script that is written without blanks: Chinese, Japanese."""
-    return (
-        unicodedata.east_asian_width(character) in "WF"
-        and unicodedata.category(character)[0] in "LNP"
-        and not unicodedata.name(character, "").startswith("HANGUL")
-    )
+    width, category = unicodedata.east_asian_width(character), unicodedata.category(character)[0]
+    # Full-width Latin letters and digits make words as narrow ones do.
+    return ((width == "W" and category in "LNP") or (width == "F" and category == "P")) and not unicodedata.name(
+        character, ""
+    ).startswith("HANGUL")
 
 
 def runs_on(character: str) -> bool:

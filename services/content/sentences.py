@@ -21,6 +21,7 @@ _OPENERS = "\"'“‘„‚«‹([{「『（【《〈〔［｛¿¡-–—"
 
 _STOP = re.compile(rf"[{_BARE}{_SPACED}]*[{_BARE}][{_BARE}{_SPACED}]*[{re.escape(_CLOSERS)}]*\s*"
                    rf"|[{_SPACED}]+[{re.escape(_CLOSERS)}]*(?:\s+|$)")  # fmt: skip
+_LETTER_IN_A_SYMBOL = re.compile(r" LATIN (?:CAPITAL|SMALL) LETTER ")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]?", re.UNICODE)
 
 # Abbreviations, without their last point, between blanks.
@@ -45,8 +46,16 @@ _STARTERS = (
 
 
 def speakable(text: str) -> bool:
-    """Whether a text holds a letter or a digit: something that can be spoken."""
-    return any(unicodedata.category(character)[0] in "LN" for character in text)
+    """Whether a text holds a letter or a digit, plain or decorated: something that can be spoken."""
+    return any(map(_spoken, text))
+
+
+def _spoken(character: str) -> bool:
+    # Circled and squared letters are symbols to Unicode.
+    return (
+        unicodedata.category(character)[0] in "LN"
+        or _LETTER_IN_A_SYMBOL.search(unicodedata.name(character, "")) is not None
+    )
 
 
 def split(text: str) -> list[str]:

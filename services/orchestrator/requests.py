@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -167,7 +169,7 @@ def scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
     if text is not None:
         raise _invalid("audio.script", "leave it out when the clips have texts of their own", "REQUEST_INVALID")
     for index, clip in enumerate(clips):
-        if not any(character.isalnum() for character in clip.script):
+        if not _speakable(clip.script):
             raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
 
 
@@ -185,11 +187,19 @@ def _part(where: str, start_time: str, end_time: str, reason: str) -> tuple[floa
 
 def script(text: str | None) -> str | None:
     """The script as it is asked for; None when one is to be written."""
-    if text is not None and not any(character.isalnum() for character in text):
+    if text is not None and not _speakable(text):
         raise _invalid(
             "audio.script", "holds nothing that can be spoken; leave it out to have one written", "SCRIPT_EMPTY"
         )
     return text
+
+
+def _speakable(text: str) -> bool:
+    """Whether a text holds a letter or a digit, plain or decorated; circled letters are symbols to Unicode."""
+    return any(
+        character.isalnum() or re.search(r" LATIN (?:CAPITAL|SMALL) LETTER ", unicodedata.name(character, ""))
+        for character in text
+    )
 
 
 def parse_time(text: str) -> float | None:

@@ -94,3 +94,13 @@ def test_no_character_is_lost_and_no_sentence_is_mute(text: str) -> None:
     for sentence in found:
         assert sentences.speakable(sentence)
         assert sentence == " ".join(sentence.split())
+
+
+@pytest.mark.parametrize("text", ["Ⓗⓔⓛⓛⓞ", "🅗🅔🅛🅛🅞", "🄷🄸", "𝐇𝐢", "①"])
+def test_decorated_letters_can_be_spoken(text: str) -> None:
+    assert sentences.split(text) == [text]
+
+
+@pytest.mark.parametrize("text", ["🎉", "🔤", "👍🏽", "***", "—"])
+def test_symbols_cannot(text: str) -> None:
+    assert sentences.split(text) == []
