@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
-from moneyprinter import contract, status
+from moneyprinter import contract, errors, status
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -19,43 +21,109 @@ Metadata = Sequence[tuple[str, str | bytes]]
 class Response(AsyncIterator[Any]):
     """The answer of a streaming call: iterate over it; leave it, or `cancel`, and the call is over."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, requests: _Requests | None) -> None:
         self._call = call
+        self._requests = requests
         self._messages = call.__aiter__()
 
     def __aiter__(self) -> Response:
         return self
 
     async def __anext__(self) -> Any:
-        try:
+        with _typed(self._requests):
             return await self._messages.__anext__()
-        except grpc.aio.AioRpcError as failure:
-            raise status.from_rpc_error(failure) from None
 
     async def initial_metadata(self) -> dict[str, str | bytes]:
         """What the server sent before its first message."""
-        try:
+        with _typed(self._requests):
             return dict(await self._call.initial_metadata())
-        except grpc.aio.AioRpcError as failure:
-            raise status.from_rpc_error(failure) from None
 
     def cancel(self) -> None:
         """End the call now."""
         self._call.cancel()
 
 
-async def _answer(call: Any) -> Any:
+class _LateResponse(Response):
+    """The answer of a streaming call that begins when the answer is first read, after `begin` has prepared it."""
+
+    def __init__(self, begin: Callable[[], Awaitable[Response]]) -> None:
+        self._begin = begin
+        self._begun: Response | None = None
+        self._cancelled = False
+
+    async def _response(self) -> Response:
+        if self._begun is None:
+            self._begun = await self._begin()
+            if self._cancelled:
+                self._begun.cancel()
+        return self._begun
+
+    async def __anext__(self) -> Any:
+        return await (await self._response()).__anext__()
+
+    async def initial_metadata(self) -> dict[str, str | bytes]:
+        return await (await self._response()).initial_metadata()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._begun is not None:
+            self._begun.cancel()
+
+
+class _Requests(AsyncIterator[Any]):
+    """The requests of a streaming call, and the error of the caller's own that ended them.
+
+    grpc.aio cancels a call whose requests raise, and drops their error: its caller would see a cancellation that
+    nothing has asked for, which a task group takes for the end of the task.
+    """
+
+    def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
+        self._requests = requests.__aiter__() if isinstance(requests, AsyncIterable) else iter(requests)
+        self.failure: Exception | None = None
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            if isinstance(self._requests, AsyncIterator):
+                return await self._requests.__anext__()
+            return next(self._requests)
+        except StopIteration:
+            raise StopAsyncIteration from None
+        except StopAsyncIteration:
+            raise
+        except Exception as failure:
+            self.failure = failure
+            raise
+
+
+@contextmanager
+def _typed(requests: _Requests | None) -> Iterator[None]:
+    """Raise the typed error in place of gRPC's, and the error of the caller's requests in place of a cancellation."""
     try:
-        return await call
+        yield
     except grpc.aio.AioRpcError as failure:
-        raise status.from_rpc_error(failure) from None
+        raise (requests and requests.failure) or status.from_rpc_error(failure) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if requests is None or requests.failure is None or (task is not None and task.cancelling()):
+            raise
+        raise requests.failure from None
+
+
+async def _answer(call: Any, requests: _Requests | None) -> Any:
+    with _typed(requests):
+        return await call
 
 
 class TypedChannel(grpc.aio.Channel):
     """A channel for stubs whose calls have deadlines and typed errors.
 
     `metadata` gives what to send with each call; `shorten` may shorten a call's deadline (seconds in,
-    seconds out), for example to what is left of the caller's own.
+    seconds out), for example to what is left of the caller's own. `prepare` is awaited before each call, for example
+    to renew what `metadata` gives; `recover` is awaited when a call fails, and returns whether to make it once more:
+    only calls of one request are, and only before their first answer.
     """
 
     def __init__(
@@ -63,42 +131,71 @@ class TypedChannel(grpc.aio.Channel):
         channel: grpc.aio.Channel,
         metadata: Callable[[], Metadata] = tuple,
         shorten: Callable[[float], float] = float,
+        *,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        recover: Callable[[errors.Error], Awaitable[bool]] | None = None,
     ) -> None:
         self._channel = channel
         self._metadata = metadata
         self._shorten = shorten
+        self._prepare = prepare
+        self._recover = recover
 
-    def _wrap(self, kind: str, path: str, serializer: Any, deserializer: Any, answer: Callable[[Any], Any]) -> Any:
+    def _wrap(self, kind: str, path: str, serializer: Any, deserializer: Any) -> Any:
         multicallable = getattr(self._channel, kind)(
             path, request_serializer=serializer, response_deserializer=deserializer
         )
+        streams_requests, streams_answers = kind.startswith("stream"), kind.endswith("stream")
+        answer = Response if streams_answers else _answer
 
-        def call(request: Any, timeout: float | None = None, metadata: Metadata = (), **options: Any) -> Any:
+        def begin(request: Any, timeout: float | None, metadata: Metadata, options: dict[str, Any]) -> Any:
             seconds = self._shorten(contract.deadline_seconds(path) if timeout is None else timeout)
+            requests = _Requests(request) if streams_requests and request is not None else None
             sent = (*self._metadata(), *metadata)
-            return answer(multicallable(request, timeout=seconds, metadata=sent, **options))
+            return answer(multicallable(requests or request, timeout=seconds, metadata=sent, **options), requests)
+
+        async def prepared(*arguments: Any) -> Any:
+            assert self._prepare is not None
+            await self._prepare()
+            return begin(*arguments)
+
+        async def answered(*arguments: Any) -> Any:
+            try:
+                return await (await prepared(*arguments))
+            except errors.Error as failure:
+                if streams_requests or self._recover is None or not await self._recover(failure):
+                    raise
+                return await (await prepared(*arguments))
+
+        def call(request: Any = None, timeout: float | None = None, metadata: Metadata = (), **options: Any) -> Any:
+            arguments = (request, timeout, metadata, options)
+            if self._prepare is None:
+                return begin(*arguments)
+            if streams_answers:
+                return _LateResponse(lambda: prepared(*arguments))
+            return answered(*arguments)
 
         return call
 
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
     ) -> Any:
-        return self._wrap("unary_unary", method, request_serializer, response_deserializer, _answer)
+        return self._wrap("unary_unary", method, request_serializer, response_deserializer)
 
     def stream_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
     ) -> Any:
-        return self._wrap("stream_unary", method, request_serializer, response_deserializer, _answer)
+        return self._wrap("stream_unary", method, request_serializer, response_deserializer)
 
     def unary_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
     ) -> Any:
-        return self._wrap("unary_stream", method, request_serializer, response_deserializer, Response)
+        return self._wrap("unary_stream", method, request_serializer, response_deserializer)
 
     def stream_stream(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
     ) -> Any:
-        return self._wrap("stream_stream", method, request_serializer, response_deserializer, Response)
+        return self._wrap("stream_stream", method, request_serializer, response_deserializer)
 
     async def __aenter__(self) -> TypedChannel:
         return self

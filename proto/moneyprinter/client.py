@@ -19,9 +19,10 @@ A machine signs in with an API key: `Client(address, api_key=...)`; the key is t
 What goes into a video can be had by itself: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
 `client.write_script`, `client.make_captions` and `client.probe`.
 
-Every call raises `moneyprinter.errors.Error`. `client.videos`, `client.clips`, `client.speech`, `client.writing`,
-`client.webhooks`, `client.users`, `client.account`, `client.administration` and `client.audit` are the generated
-stubs, for everything that has no method here.
+Every call raises `moneyprinter.errors.Error`, or the error of the file or callback that it was given. Tokens are
+renewed before calls and streams begin, also by the stubs: `client.videos`, `client.clips`, `client.speech`,
+`client.writing`, `client.webhooks`, `client.users`, `client.account`, `client.administration` and `client.audit`, which
+are the generated ones, for everything that has no method here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
 from google.api import httpbody_pb2
@@ -60,6 +61,8 @@ CHUNK_BYTES = 256 * 1024
 
 # An access token is renewed when it has less time left than this.
 RENEW_SECONDS = 60.0
+# A platform whose tokens are short-lived is not asked for another one at every call.
+MIN_TOKEN_SECONDS = 1.0
 WATCH_PAUSE_SECONDS = 1.0
 
 _OPTIONS = (("grpc.max_receive_message_length", 4 * 1024 * 1024),)
@@ -70,6 +73,10 @@ class Client:
 
     `credentials` are the channel's, `grpc.ssl_channel_credentials()` for a gateway with TLS; None speaks plain
     text, which only a gateway on the same machine should be spoken to.
+
+    A client signs in by `sign_in`, with an `api_key`, or goes on with the `token` and `refresh_token` of another one;
+    `expires_in` is how long that token is good for, in seconds. A token without a refresh token is used as it is.
+    `on_renewal` is called whenever the client has new tokens.
     """
 
     def __init__(
@@ -78,19 +85,28 @@ class Client:
         *,
         token: str = "",
         api_key: str = "",
+        refresh_token: str = "",
+        expires_in: float = 0.0,
         credentials: grpc.ChannelCredentials | None = None,
+        on_renewal: Callable[[Client], None] = lambda _: None,
     ) -> None:
         channel = (
             grpc.aio.secure_channel(address, credentials, _OPTIONS)
             if credentials
             else grpc.aio.insecure_channel(address, _OPTIONS)
         )
-        self._channel = calls.TypedChannel(channel, self._metadata)
+        self._channel = calls.TypedChannel(channel, self._metadata, prepare=self.renew, recover=self._recover)
+        # The calls that get tokens carry none, and renew none.
+        self._tokens = users_grpc.UserServiceStub(calls.TypedChannel(channel))
         self._token = token
         self._api_key = api_key
-        self._refresh_token = ""
-        self._renew_at = float("-inf") if api_key else float("inf")
+        self._refresh_token = refresh_token
+        self._renewed_at = float("-inf")
+        self._expires_at = time.monotonic() + expires_in
+        self._renew_at = self._expires_at - RENEW_SECONDS if api_key or refresh_token else float("inf")
         self._renewing = asyncio.Lock()
+        self._refused: errors.Unauthenticated | None = None
+        self._on_renewal = on_renewal
         self.videos = pb_grpc.VideoServiceStub(self._channel)
         self.clips = clips_grpc.ClipServiceStub(self._channel)
         self.speech = speech_grpc.SpeechServiceStub(self._channel)
@@ -121,6 +137,16 @@ class Client:
         """The access token that calls carry; empty before `sign_in`, unless there is an API key."""
         return self._token
 
+    @property
+    def refresh_token(self) -> str:
+        """The token that the next access token is renewed with; empty for a client with an API key."""
+        return self._refresh_token
+
+    @property
+    def expires_in(self) -> float:
+        """How long the access token is good for, in seconds."""
+        return self._expires_at - time.monotonic()
+
     async def sign_in(self, username: str, password: str, *, totp_code: str = "", recovery_code: str = "") -> None:
         """Sign in, with a code of either kind where the account asks for one (MFA_REQUIRED).
 
@@ -129,33 +155,71 @@ class Client:
         request = users_pb.SignInRequest(
             username=username, password=password, totp_code=totp_code, recovery_code=recovery_code
         )
-        answer = await self.users.SignIn(request)
+        answer = await self._tokens.SignIn(request)
         self._remember(answer, answer.refresh_token)
 
     async def renew(self) -> None:
-        """Get a new token when this one is about to expire. The methods of this class do so by themselves."""
+        """Get a new token when this one is about to expire. Calls and streams do so by themselves before they begin."""
+        if time.monotonic() < self._renew_at:
+            return
         async with self._renewing:
             if time.monotonic() < self._renew_at:
                 return
-            if self._refresh_token:
-                refresh = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
-                renewed = await self.users.RefreshToken(refresh)
-                self._remember(renewed, renewed.refresh_token)
-            else:
-                exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
-                self._remember(await self.users.ExchangeApiKey(exchange), "")
+            if self._refused is not None:
+                raise self._refused
+            try:
+                if self._refresh_token:
+                    refresh = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
+                    renewed = await self._tokens.RefreshToken(refresh)
+                    self._remember(renewed, renewed.refresh_token)
+                else:
+                    exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
+                    self._remember(await self._tokens.ExchangeApiKey(exchange), "")
+            except errors.Unauthenticated as refused:
+                # The session has ended, or the key was revoked: no other call will change that.
+                self._refused = refused
+                raise
 
-    async def upload(self, path: Path, told: Callable[[int], None] = lambda _: None) -> str:
-        """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far."""
-        await self.renew()
+    async def _recover(self, failure: errors.Error) -> bool:
+        """Whether a call that failed is worth making again: when its token was refused and another one can be had."""
+        return isinstance(failure, errors.Unauthenticated) and self._expire(self._token)
 
-        async def requests() -> AsyncIterator[pb.UploadAssetRequest]:
+    def _expire(self, token: str) -> bool:
+        """Have a refused token renewed before the next call; false when this client cannot renew it."""
+        if self._refused is not None or not (self._refresh_token or self._api_key):
+            return False
+        if token == self._token:
+            self._renew_at = float("-inf")
+        return True
+
+    async def _resume(self, failure: errors.Error) -> None:
+        """Return when a stream that ended with `failure` is worth beginning again; raise the failure otherwise.
+
+        Streams end when the platform restarts, when they have lasted as long as one may, and when their token expires.
+        """
+        if isinstance(failure, errors.Unavailable | errors.DeadlineExceeded):
+            await asyncio.sleep(failure.retry_after_seconds or WATCH_PAUSE_SECONDS)
+        elif not isinstance(failure, errors.Unauthenticated) or not self._expire(self._token):
+            raise failure
+        elif time.monotonic() < self._renewed_at + WATCH_PAUSE_SECONDS:
+            # A token that is refused when it is new is not asked for again and again.
+            await asyncio.sleep(WATCH_PAUSE_SECONDS)
+
+    async def upload(self, path: Path | str, told: Callable[[int], None] = lambda _: None) -> str:
+        """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far.
+
+        Raises OSError when the file cannot be read, and whatever `told` raises.
+        """
+        path = Path(path)
+
+        async def requests(file: BinaryIO) -> AsyncIterator[pb.UploadAssetRequest]:
             name = path.name[-255:]
-            async for data in _chunks(path, told):
+            async for data in _chunks(file, told):
                 yield pb.UploadAssetRequest(filename=name, data=data)
                 name = ""
 
-        return (await self.videos.UploadAsset(requests())).asset_id
+        with path.open("rb") as file:  # noqa: ASYNC230  opening a local file does not stall the loop
+            return (await self.videos.UploadAsset(requests(file))).asset_id
 
     async def events(
         self, consumer: str = "", *, after: str = ""
@@ -172,7 +236,6 @@ class Client:
         done = ""
         while True:
             try:
-                await self.renew()
                 if done and consumer:
                     await self._acknowledge(consumer, done)
                 request = events_pb.WatchEventsRequest(consumer=consumer, after=done or after)
@@ -184,21 +247,15 @@ class Client:
                         yield event
                         done = event.position
                         if consumer:
-                            await self.renew()
                             await self._acknowledge(consumer, done)
                 finally:
                     stream.cancel()
-            except (errors.Unavailable, errors.DeadlineExceeded):
-                # The stream may have lasted as long as one may, too.
-                await asyncio.sleep(WATCH_PAUSE_SECONDS)
-            except errors.Unauthenticated:
-                if not self._refresh_token and not self._api_key:
-                    raise
-                self._renew_at = min(self._renew_at, time.monotonic())
             except errors.FailedPrecondition as failure:
                 if failure.reason != "CURSOR_EXPIRED" or not (consumer and done):
                     raise
                 done = after = ""
+            except errors.Error as failure:
+                await self._resume(failure)
 
     async def _acknowledge(self, consumer: str, position: str) -> None:
         request = events_pb.AcknowledgeEventsRequest(consumer=consumer, position=position)
@@ -207,54 +264,48 @@ class Client:
     async def watch(self, job_id: str) -> AsyncIterator[pb.WatchVideoResponse]:
         """How far a job is, now and at every change, until it has ended; goes on when the platform restarts."""
         while True:
-            await self.renew()
+            stream = self.videos.WatchVideo(pb.WatchVideoRequest(job_id=job_id))
             try:
-                async for update in self.videos.WatchVideo(pb.WatchVideoRequest(job_id=job_id)):
+                async for update in stream:
                     yield update
                 return
-            except errors.Unavailable:
-                await asyncio.sleep(WATCH_PAUSE_SECONDS)
-            except errors.Unauthenticated:
-                # The stream may have outlived its token.
-                if not self._refresh_token and not self._api_key:
-                    raise
-                self._renew_at = min(self._renew_at, time.monotonic())
+            except errors.Error as failure:
+                await self._resume(failure)
+            finally:
+                stream.cancel()
 
     async def download(
-        self, job_id: str, path: Path, name: str = "video.mp4", told: Callable[[int, int], None] = lambda *_: None
+        self, job_id: str, path: Path | str, name: str = "video.mp4", told: Callable[[int, int], None] = lambda *_: None
     ) -> int:
         """Write a file of a finished video to `path`, whole or not at all; returns its size in bytes.
 
         `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `told` is called with the bytes
         received so far and their number in all. Raises DataLoss when the file arrived damaged.
         """
-        await self.renew()
         response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
         return await _save(response, path, told)
 
-    async def say(self, text: str, path: Path, *, voice: str = "", format: str = "", loudness: float = 0.0) -> int:
+    async def say(
+        self, text: str, path: Path | str, *, voice: str = "", format: str = "", loudness: float = 0.0
+    ) -> int:
         """Write the sound of a spoken text to `path`, whole or not at all; returns its size in bytes.
 
         `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS.
         """
-        await self.renew()
         request = speech_pb.CreateSpeechRequest(text=text, voice=voice, format=format, loudness=loudness)
         return await _save(self.speech.CreateSpeech(request), path)
 
     async def word_times(self, text: str, *, voice: str = "") -> speech_pb.TimeSpeechResponse:
         """When each word is spoken in the sound that `say` writes, and how long that is."""
-        await self.renew()
         return await self.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text=text, voice=voice))
 
     async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:
         """A script on a topic, `length` sentences long."""
-        await self.renew()
         request = writing_pb.CreateScriptRequest(topic=topic, language=language, length=length)
         return await self.writing.CreateScript(request)
 
-    async def make_captions(self, request: writing_pb.CreateCaptionsRequest, path: Path) -> int:
+    async def make_captions(self, request: writing_pb.CreateCaptionsRequest, path: Path | str) -> int:
         """Write a file of captions to `path`, whole or not at all; returns its size in bytes."""
-        await self.renew()
         return await _save(self.writing.CreateCaptions(request), path)
 
     async def probe(self, clip: Path | str, told: Callable[[int], None] = lambda _: None) -> clips_pb.ClipFacts:
@@ -262,10 +313,10 @@ class Client:
 
         Raises InvalidArgument, whose reason says why, when no video can be made of it.
         """
-        await self.renew()
         if isinstance(clip, Path):
-            requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(clip, told))
-            return (await self.clips.ProbeFile(requests)).clip
+            with clip.open("rb") as file:
+                requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(file, told))
+                return (await self.clips.ProbeFile(requests)).clip
         named = {"asset_id" if clip.startswith("ast_") else "url": clip}
         return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**named))).clip
 
@@ -276,28 +327,32 @@ class Client:
     ) -> None:
         self._token = answer.access_token
         self._refresh_token = refresh_token
-        self._renew_at = time.monotonic() + max(0.0, answer.expires_in - RENEW_SECONDS)
+        self._refused = None
+        self._renewed_at = time.monotonic()
+        self._expires_at = self._renewed_at + answer.expires_in
+        self._renew_at = max(self._renewed_at + MIN_TOKEN_SECONDS, self._expires_at - RENEW_SECONDS)
+        self._on_renewal(self)
 
     def _metadata(self) -> calls.Metadata:
         return (("authorization", f"Bearer {self._token}"),) if self._token else ()
 
 
-async def _chunks(path: Path, told: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
+async def _chunks(file: BinaryIO, told: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
     """The bytes of a file, as they are sent. `told` is called with the bytes sent so far."""
     sent = 0
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield httpbody_pb2.HttpBody(data=chunk)
-            sent += len(chunk)
-            told(sent)
+    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        yield httpbody_pb2.HttpBody(data=chunk)
+        sent += len(chunk)
+        told(sent)
 
 
-async def _save(response: Any, path: Path, told: Callable[[int, int], None] = lambda *_: None) -> int:
+async def _save(response: Any, path: Path | str, told: Callable[[int, int], None] = lambda *_: None) -> int:
     """Write a file that is streamed to `path`, whole or not at all; returns its size in bytes.
 
     Raises DataLoss when it arrived damaged.
     """
-    part = path.with_name(f".{path.name}.part")
+    path = Path(path)
+    part = path.with_name(f".{path.name[:50]}.part")
     try:
         metadata = await response.initial_metadata()
         digest, size = hashlib.sha256(), 0
@@ -311,5 +366,6 @@ async def _save(response: Any, path: Path, told: Callable[[int, int], None] = la
             raise errors.DataLoss(f"{path.name} arrived damaged; ask for it again", reason="CHECKSUM_MISMATCH")
         part.replace(path)
     finally:
+        response.cancel()
         part.unlink(missing_ok=True)
     return size

@@ -19,8 +19,8 @@ from moneyprinter.user.v1 import (
     audit_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.runtime.admission import Turns
 from services.runtime import access, db, tls
+from services.runtime.admission import Turns
 from services.runtime.server import Runtime, connected
 from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from gateway.config import Gateway
 from gateway.contracts import methods
-from moneyprinter.errors import DataLoss, NotFound, ResourceExhausted
+from moneyprinter.errors import DataLoss, DeadlineExceeded, NotFound, ResourceExhausted
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user_pb
@@ -48,10 +48,14 @@ def fixture(name: str) -> Any:
 
 
 class Videos(video_grpc.VideoServiceServicer):
-    """Answers with the specification's examples. `vid_cut` breaks in mid-file, and `vid_slow` takes a while."""
+    """Answers with the specification's examples.
+
+    `vid_cut` breaks in mid-file, `vid_slow` takes a while, and the first two streams on `vid_long` end at a deadline.
+    """
 
     def __init__(self) -> None:
         self.created: list[video_pb.CreateVideoRequest] = []
+        self.deadlines = 2
         self.metadata: dict[str, Any] = {}
 
     async def CreateVideo(self, request: video_pb.CreateVideoRequest, context: Any) -> video_pb.CreateVideoResponse:
@@ -78,6 +82,9 @@ class Videos(video_grpc.VideoServiceServicer):
             yield video_pb.WatchVideoResponse(
                 status=video_pb.GetVideoStatusResponse(job_id=request.job_id, progress=progress)
             )
+            if request.job_id == "vid_long" and self.deadlines:
+                self.deadlines -= 1
+                raise DeadlineExceeded("the stream has lasted as long as one may", reason="DEADLINE_EXCEEDED")
 
     async def GetVideo(self, request: video_pb.GetVideoRequest, context: Any) -> video_pb.GetVideoResponse:
         if request.job_id == "vid_slow":
@@ -154,7 +161,11 @@ class Events(event_grpc.EventServiceServicer):
         await context.send_initial_metadata(())
         for number in (7, 12):
             event = event_pb.WatchEventsResponse(
-                position=str(number), event_id=f"vid_1-event-{number}", sequence=number, job_id='data: {"position":"1"'
+                position=str(number),
+                event_id=f"vid_1-event-{number}",
+                event_type="video.processing.progress",
+                sequence=number,
+                job_id='data: {"position":"1"',
             )
             event.payload.update({"progress": number})
             yield event
