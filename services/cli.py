@@ -16,8 +16,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from services.commands import audit, jobs, stage_commands, webhooks
-from services.commands.terminal import INTERRUPTED, Data, err, folder_of, on_signals, out, until_interrupted
+from services.commands import audit, jobs, sign_in, stage_commands, webhooks
+from services.commands.targets import parse_target
+from services.commands.terminal import INTERRUPTED, Data, err, on_signals, out, until_interrupted
 
 GATEWAY_PORT = 8080
 WRONG_USE = 2
@@ -192,18 +193,24 @@ def make(
     logo: Annotated[Path | None, typer.Option(help="A picture shown in the upper right corner.")] = None,
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
     priority: Annotated[str | None, typer.Option(help="Before other jobs or after: low, normal or high.")] = None,
-    out_file: Annotated[Path, typer.Option("--out", metavar="FILE.mp4", help="Where the video is written.")] = Path(
-        "video.mp4"
-    ),
+    out_file: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="Where the video is written: .mp4, or .webm for VP9 and AV1."),
+    ] = Path("video.mp4"),
+    only_video: Annotated[
+        bool, typer.Option("--only-video", help="Save no captions, poster and renditions beside the video.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Make one video. Starts the platform when none is running, and stops it again."""
     from services.commands import make as making
+    from services.commands import request_files
+    from services.commands.errors import WrongRequest
 
     if script is not None and script_file is not None:
-        raise making.WrongRequest("give either --script or --script-file")
+        raise WrongRequest("give either --script or --script-file")
     if script_file is not None:
-        script = making.read_script(script_file)
+        script = request_files.read_script(script_file)
     settings = {
         "title": title,
         "audio.script": script,
@@ -219,13 +226,18 @@ def make(
         "captions.font": font,
         "priority": priority,
     }
-    wanted, clips = making.read_request(request, settings, clip or [])
+    wanted, clips = request_files.read_request(request, settings, clip or [])
     wanted.setdefault("title", out_file.stem)
-    making.check_files(clips, logo, out_file)
-    work = making.make(wanted, [replace(c, fit=fit or c.fit) for c in clips], logo, out_file, folder_of(data), out)
+    if request is None and not clips:
+        raise WrongRequest("there is nothing to show: name at least one --clip FILE_OR_URL")
+    request_files.choose_codec(wanted, out_file)
+    request_files.check_files(clips, logo, out_file)
+    clips = [replace(c, fit=fit or c.fit) for c in clips]
+    work = making.make(wanted, clips, logo, out_file, parse_target(data), out, only_video=only_video)
     until_interrupted(work)
 
 
+app.add_typer(sign_in.app)
 app.add_typer(jobs.app)
 app.add_typer(stage_commands.app)
 app.add_typer(webhooks.app, name="webhooks")
@@ -235,7 +247,7 @@ app.add_typer(audit.app, name="audit")
 def _expected() -> tuple[type[Exception], ...]:
     """The errors that say in one line what to do."""
     from moneyprinter.errors import Error
-    from services.commands.make import WrongRequest
+    from services.commands.errors import WrongRequest
     from services.embedded.errors import PlatformError
     from services.runtime.config import ConfigError
 
@@ -251,7 +263,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except _expected() as failure:
-        from services.commands.make import WrongRequest
+        from services.commands.errors import WrongRequest
         from services.runtime.config import ConfigError
 
         err.print(f"[bold red]error:[/] {escape(str(failure))}")

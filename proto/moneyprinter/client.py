@@ -76,7 +76,6 @@ class Client:
 
     A client signs in by `sign_in`, with an `api_key`, or goes on with the `token` and `refresh_token` of another one;
     `expires_in` is how long that token is good for, in seconds. A token without a refresh token is used as it is.
-    `on_renewal` is called whenever the client has new tokens.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Client:
         refresh_token: str = "",
         expires_in: float = 0.0,
         credentials: grpc.ChannelCredentials | None = None,
-        on_renewal: Callable[[Client], None] = lambda _: None,
     ) -> None:
         channel = (
             grpc.aio.secure_channel(address, credentials, _OPTIONS)
@@ -98,15 +96,13 @@ class Client:
         self._channel = calls.TypedChannel(channel, self._metadata, prepare=self.renew, recover=self._recover)
         # The calls that get tokens carry none, and renew none.
         self._tokens = users_grpc.UserServiceStub(calls.TypedChannel(channel))
-        self._token = token
-        self._api_key = api_key
-        self._refresh_token = refresh_token
-        self._renewed_at = float("-inf")
+        self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
         self._expires_at = time.monotonic() + expires_in
-        self._renew_at = self._expires_at - RENEW_SECONDS if api_key or refresh_token else float("inf")
+        self._renew_at = self._expires_at - RENEW_SECONDS
+        self._renewed_at = float("-inf")
         self._renewing = asyncio.Lock()
         self._refused: errors.Unauthenticated | None = None
-        self._on_renewal = on_renewal
+        self._refused_token = ""
         self.videos = pb_grpc.VideoServiceStub(self._channel)
         self.clips = clips_grpc.ClipServiceStub(self._channel)
         self.speech = speech_grpc.SpeechServiceStub(self._channel)
@@ -156,11 +152,16 @@ class Client:
             username=username, password=password, totp_code=totp_code, recovery_code=recovery_code
         )
         answer = await self._tokens.SignIn(request)
-        self._remember(answer, answer.refresh_token)
+        self.adopt(answer.access_token, answer.refresh_token, answer.expires_in)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether this client can get another token."""
+        return bool(self._refresh_token or self._api_key)
 
     async def renew(self) -> None:
         """Get a new token when this one is about to expire. Calls and streams do so by themselves before they begin."""
-        if time.monotonic() < self._renew_at:
+        if time.monotonic() < self._renew_at or not self.renewable:
             return
         async with self._renewing:
             if time.monotonic() < self._renew_at:
@@ -168,17 +169,36 @@ class Client:
             if self._refused is not None:
                 raise self._refused
             try:
-                if self._refresh_token:
-                    refresh = users_pb.RefreshTokenRequest(refresh_token=self._refresh_token)
-                    renewed = await self._tokens.RefreshToken(refresh)
-                    self._remember(renewed, renewed.refresh_token)
-                else:
-                    exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
-                    self._remember(await self._tokens.ExchangeApiKey(exchange), "")
+                await self.obtain()
             except errors.Unauthenticated as refused:
                 # The session has ended, or the key was revoked: no other call will change that.
                 self._refused = refused
                 raise
+
+    async def obtain(self) -> None:
+        """Get new tokens for the refresh token or the API key. A subclass may get them elsewhere, and `adopt` them.
+
+        Raises Unauthenticated when the session has ended, or the key was revoked.
+        """
+        if self._refresh_token:
+            renewed = await self._tokens.RefreshToken(users_pb.RefreshTokenRequest(refresh_token=self._refresh_token))
+            self.adopt(renewed.access_token, renewed.refresh_token, renewed.expires_in)
+        else:
+            exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
+            given = await self._tokens.ExchangeApiKey(exchange)
+            self.adopt(given.access_token, "", given.expires_in, api_key=self._api_key)
+
+    def adopt(self, token: str, refresh_token: str, expires_in: float, *, api_key: str = "") -> None:
+        """Use these tokens from now on; the access token is good for `expires_in` seconds."""
+        self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
+        self._refused = None
+        self._renewed_at = time.monotonic()
+        self._expires_at = self._renewed_at + expires_in
+        self._renew_at = max(self._renewed_at + MIN_TOKEN_SECONDS, self._expires_at - RENEW_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connection; the context manager does so at its end."""
+        await self._channel.close()
 
     async def _recover(self, failure: errors.Error) -> bool:
         """Whether a call that failed is worth making again: when its token was refused and another one can be had."""
@@ -186,10 +206,10 @@ class Client:
 
     def _expire(self, token: str) -> bool:
         """Have a refused token renewed before the next call; false when this client cannot renew it."""
-        if self._refused is not None or not (self._refresh_token or self._api_key):
+        if self._refused is not None or not self.renewable:
             return False
         if token == self._token:
-            self._renew_at = float("-inf")
+            self._refused_token, self._renew_at = token, float("-inf")
         return True
 
     async def _resume(self, failure: errors.Error) -> None:
@@ -319,19 +339,6 @@ class Client:
                 return (await self.clips.ProbeFile(requests)).clip
         named = {"asset_id" if clip.startswith("ast_") else "url": clip}
         return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**named))).clip
-
-    def _remember(
-        self,
-        answer: users_pb.SignInResponse | users_pb.RefreshTokenResponse | users_pb.ExchangeApiKeyResponse,
-        refresh_token: str,
-    ) -> None:
-        self._token = answer.access_token
-        self._refresh_token = refresh_token
-        self._refused = None
-        self._renewed_at = time.monotonic()
-        self._expires_at = self._renewed_at + answer.expires_in
-        self._renew_at = max(self._renewed_at + MIN_TOKEN_SECONDS, self._expires_at - RENEW_SECONDS)
-        self._on_renewal(self)
 
     def _metadata(self) -> calls.Metadata:
         return (("authorization", f"Bearer {self._token}"),) if self._token else ()

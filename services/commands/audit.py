@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from services.commands.terminal import Data, folder_of, out
+from services.commands.targets import parse_target
+from services.commands.terminal import Data, out
 
 app = typer.Typer(
     help="What was done, by whom, and how it ended: read the audit trail, verify it.", no_args_is_help=True
@@ -37,7 +38,7 @@ def list_audit(
     wanted = ListAuditRecordsRequest(
         actor=actor, action=action, target=target, result=result, from_time=from_time, to_time=to_time
     )
-    asyncio.run(control.show_audit(folder_of(data), wanted, limit, out))
+    asyncio.run(control.show_audit(parse_target(data), wanted, limit, out))
 
 
 @app.command(
@@ -57,5 +58,5 @@ def verify_audit(
     """Say whether the audit trail is as it was written; ends with 1 when it is not."""
     from services.commands import control
 
-    if not asyncio.run(control.verify_audit(folder_of(data), known, out)):
+    if not asyncio.run(control.verify_audit(parse_target(data), known, out)):
         raise typer.Exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,9 @@ from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2 as hooks
-from services.commands.make import WrongRequest, signed_in
+from services.commands.errors import WrongRequest
+from services.commands.sessions import signed_in
+from services.commands.targets import Target
 from services.embedded import folder
 
 # What the last verification of a folder's trail told.
@@ -29,23 +30,23 @@ FAULTS = {
 }
 
 
-async def cancel(data: Path, job_id: str, console: Console) -> None:
+async def cancel(target: Target, job_id: str, console: Console) -> None:
     """End a job that is not finished."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         status = (await client.videos.CancelVideo(pb.CancelVideoRequest(job_id=job_id))).status
     console.print(f"{escape(job_id)} is cancelled; {status.progress} % of it was done")
 
 
-async def retry(data: Path, job_id: str, console: Console) -> None:
+async def retry(target: Target, job_id: str, console: Console) -> None:
     """Go on with a failed or cancelled job."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         job = await client.videos.RetryVideo(pb.RetryVideoRequest(job_id=job_id))
     console.print(f"{escape(job_id)} goes on; it is expected at {job.estimated_completion}")
 
 
-async def delete(data: Path, job_id: str, console: Console) -> None:
+async def delete(target: Target, job_id: str, console: Console) -> None:
     """Delete a video and its files."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         await client.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=job_id))
     console.print(f"{escape(job_id)} is deleted")
 
@@ -60,10 +61,10 @@ async def _pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncIte
         request.page_token = page.next_page_token
 
 
-async def show_dead_letters(data: Path, console: Console) -> None:
+async def show_dead_letters(target: Target, console: Console) -> None:
     """Print what failed, all pages of it."""
     table = Table(Column("job", no_wrap=True, min_width=20), "title", "stage", "reason", "failed at")
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         async for page in _pages(client.videos.ListDeadLetters, pb.ListDeadLettersRequest(page_size=100)):
             for letter in page.dead_letters:
                 table.add_row(
@@ -72,9 +73,9 @@ async def show_dead_letters(data: Path, console: Console) -> None:
     console.print(table if table.row_count else "Nothing has failed.")
 
 
-async def show_dead_letter(data: Path, job_id: str, console: Console) -> None:
+async def show_dead_letter(target: Target, job_id: str, console: Console) -> None:
     """Print why a job failed, and what was tried."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         letter = (await client.videos.GetDeadLetter(pb.GetDeadLetterRequest(job_id=job_id))).dead_letter
     console.print(f"[bold]{escape(letter.title)}[/] ({letter.job_id}) failed at {letter.create_time} in {letter.stage}")
     console.print(f"  [red]{escape(letter.error.message)}[/] ({letter.error.reason})")
@@ -84,10 +85,10 @@ async def show_dead_letter(data: Path, job_id: str, console: Console) -> None:
         console.print(f"  attempt {attempt.number}, {attempt.start_time} to {ended}, {attempt.outcome}{why}")
 
 
-async def show_uploads(data: Path, console: Console) -> None:
+async def show_uploads(target: Target, console: Console) -> None:
     """Print what was uploaded, all pages of it."""
     table = Table(Column("upload", no_wrap=True, min_width=20), "file", "size", "uploaded at")
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         async for page in _pages(client.library.ListAssets, library_pb.ListAssetsRequest(page_size=100)):
             for asset in page.assets:
                 size = f"{asset.size_bytes / 1e6:.1f} MB"
@@ -95,16 +96,16 @@ async def show_uploads(data: Path, console: Console) -> None:
     console.print(table if table.row_count else "Nothing is uploaded.")
 
 
-async def delete_upload(data: Path, asset_id: str, console: Console) -> None:
+async def delete_upload(target: Target, asset_id: str, console: Console) -> None:
     """Delete an upload."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         await client.library.DeleteAsset(library_pb.DeleteAssetRequest(asset_id=asset_id))
     console.print(f"{escape(asset_id)} is deleted")
 
 
-async def retention(data: Path, days: int | None, console: Console) -> None:
+async def retention(target: Target, days: int | None, console: Console) -> None:
     """Say how long videos and uploads are kept, after choosing it when `days` is given."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         if days is not None:
             chosen = library_pb.LibrarySettings(retention_days=days)
             await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=chosen))
@@ -112,10 +113,10 @@ async def retention(data: Path, days: int | None, console: Console) -> None:
     console.print(f"Videos and uploads are kept for {kept} days." if kept else "They are kept until they are deleted.")
 
 
-async def show_audit(data: Path, wanted: audit.ListAuditRecordsRequest, limit: int, console: Console) -> None:
+async def show_audit(target: Target, wanted: audit.ListAuditRecordsRequest, limit: int, console: Console) -> None:
     """Print the newest records of the audit trail that fit, a line each."""
     shown = 0
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         while shown < limit:
             wanted.page_size = min(limit - shown, 500)
             page = await client.audit.ListAuditRecords(wanted)
@@ -144,14 +145,14 @@ def _line(record: audit.AuditRecord) -> str:
     )
 
 
-async def verify_audit(data: Path, known: str, console: Console) -> bool:
+async def verify_audit(target: Target, known: str, console: Console) -> bool:
     """Verify the audit trail, print what was found, and say whether it is intact.
 
     `known` is what a former verification printed, `COUNT:HASH`; without it, what the last one on this folder did.
     """
-    file = data / VERIFIED
+    file = target.state / VERIFIED
     request = _known(known or (file.read_text().strip() if file.exists() else ""))
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         found = await client.audit.VerifyAuditTrail(request)
     if not found.intact:
         console.print(f"[bold red]The audit trail is broken:[/] record {found.fault_number} {FAULTS[found.fault]}.")
@@ -173,11 +174,11 @@ def _known(text: str) -> audit.VerifyAuditTrailRequest:
     return audit.VerifyAuditTrailRequest(known_count=int(count), known_hash=head)
 
 
-async def show_webhooks(data: Path, webhook_id: str, status: str, console: Console) -> None:
+async def show_webhooks(target: Target, webhook_id: str, status: str, console: Console) -> None:
     """Print where events are posted, and a page of what was posted last."""
     table = Table(Column("webhook", no_wrap=True, min_width=20), "address", "events", "state")
     posted = Table(Column("delivery", no_wrap=True, min_width=36), "event", "job", "status", "tries", "made at")
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         for webhook in (await client.webhooks.ListWebhooks(hooks.ListWebhooksRequest(page_size=100))).webhooks:
             types = ", ".join(kind.rpartition(".")[2] for kind in webhook.event_types) or "all"
             state = f"gone since {webhook.disable_time}" if webhook.disable_time else "in use"
@@ -190,16 +191,16 @@ async def show_webhooks(data: Path, webhook_id: str, status: str, console: Conso
     console.print(posted if posted.row_count else "Nothing was posted.")
 
 
-async def add_webhook(data: Path, url: str, event_types: Sequence[str], console: Console) -> None:
+async def add_webhook(target: Target, url: str, event_types: Sequence[str], console: Console) -> None:
     """Have events posted to an address, and print the secret."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         made = await client.webhooks.CreateWebhook(hooks.CreateWebhookRequest(url=url, event_types=event_types))
     _print_secret(made.webhook, made.secret, console)
 
 
-async def rotate_webhook(data: Path, webhook_id: str, console: Console) -> None:
+async def rotate_webhook(target: Target, webhook_id: str, console: Console) -> None:
     """Make a new secret, and print it."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         made = await client.webhooks.RotateWebhookSecret(hooks.RotateWebhookSecretRequest(webhook_id=webhook_id))
     _print_secret(made.webhook, made.secret, console)
 
@@ -210,16 +211,16 @@ def _print_secret(webhook: hooks.Webhook, secret: str, console: Console) -> None
     console.print(secret, soft_wrap=True)
 
 
-async def remove_webhook(data: Path, webhook_id: str, console: Console) -> None:
+async def remove_webhook(target: Target, webhook_id: str, console: Console) -> None:
     """Have nothing posted to an address any more."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         await client.webhooks.DeleteWebhook(hooks.DeleteWebhookRequest(webhook_id=webhook_id))
     console.print(f"{escape(webhook_id)} is removed")
 
 
-async def show_delivery(data: Path, delivery_id: str, console: Console) -> None:
+async def show_delivery(target: Target, delivery_id: str, console: Console) -> None:
     """Print what was posted, and what was answered."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         request = hooks.GetWebhookDeliveryRequest(delivery_id=delivery_id)
         delivery = (await client.webhooks.GetWebhookDelivery(request)).delivery
     when = f", next at {delivery.next_time}" if delivery.next_time else ""
@@ -230,9 +231,9 @@ async def show_delivery(data: Path, delivery_id: str, console: Console) -> None:
     console.print(escape(delivery.body), soft_wrap=True)
 
 
-async def replay_delivery(data: Path, delivery_id: str, console: Console) -> None:
+async def replay_delivery(target: Target, delivery_id: str, console: Console) -> None:
     """Post an event again."""
-    async with signed_in(data) as client:
+    async with signed_in(target) as client:
         request = hooks.ReplayWebhookDeliveryRequest(delivery_id=delivery_id)
         delivery = (await client.webhooks.ReplayWebhookDelivery(request)).delivery
     console.print(f"{delivery.event_id} is posted to {escape(delivery.url)} again")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from services.commands.terminal import Data, folder_of, out, until_interrupted
+from services.commands.targets import parse_target
+from services.commands.terminal import Data, out, until_interrupted
 
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text.")]
 TextFile = Annotated[Path | None, typer.Option(help="A file with the text.")]
@@ -33,7 +34,7 @@ def say(
     """Speak a text. Starts the platform when none is running, and stops it again."""
     from services.commands import stages
 
-    until_interrupted(stages.say(stages.text_of(text, text_file), voice, out_file, timings, folder_of(data), out))
+    until_interrupted(stages.say(stages.text_of(text, text_file), voice, out_file, timings, parse_target(data), out))
 
 
 @app.command(epilog="Examples: [bold]moneyprinter voices[/] · [bold]moneyprinter voices de[/]")
@@ -44,7 +45,7 @@ def voices(
     """List the voices."""
     from services.commands import stages
 
-    until_interrupted(stages.show_voices(language, folder_of(data), out))
+    until_interrupted(stages.show_voices(language, parse_target(data), out))
 
 
 @app.command(
@@ -61,7 +62,7 @@ def script(
     """Write a script on a topic."""
     from services.commands import stages
 
-    until_interrupted(stages.write_script(topic, language, length, out_file, folder_of(data), out))
+    until_interrupted(stages.write_script(topic, language, length, out_file, parse_target(data), out))
 
 
 @app.command(
@@ -95,7 +96,7 @@ def captions(
     words = "" if timings is not None and text is None and text_file is None else stages.text_of(text, text_file)
     style = pb.Captions(position=position, highlight=highlight, font=font)
     request = stages.captions_request(words, duration, timings, aspect, style)
-    until_interrupted(stages.make_captions(request, voice, out_file, folder_of(data), out))
+    until_interrupted(stages.make_captions(request, voice, out_file, parse_target(data), out))
 
 
 @app.command(
@@ -108,4 +109,4 @@ def probe(
     """Say what a clip is, or why no video can be made of it. Nothing of it is kept."""
     from services.commands import stages
 
-    until_interrupted(stages.probe(clip, folder_of(data), out))
+    until_interrupted(stages.probe(clip, parse_target(data), out))

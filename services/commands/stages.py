@@ -17,7 +17,11 @@ from moneyprinter.client import Client
 from moneyprinter.content.v1 import writing_service_pb2 as pb
 from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
-from services.commands.make import WrongRequest, any_platform, read_script, signed_in
+from services.commands.errors import WrongRequest
+from services.commands.make import any_platform
+from services.commands.request_files import check_writable, read_script
+from services.commands.sessions import signed_in
+from services.commands.targets import Target
 
 SOUNDS = {".wav": "wav", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus", ".flac": "flac"}
 CAPTIONS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass"}
@@ -26,9 +30,9 @@ _HDR = {"pq": "HDR (PQ)", "hlg": "HDR (HLG)"}
 
 
 @asynccontextmanager
-async def platform(data: Path, console: Console) -> AsyncIterator[Client]:
+async def platform(target: Target, console: Console) -> AsyncIterator[Client]:
     """A client of the platform on a data folder, which is started for it when none runs."""
-    async with any_platform(data, console), signed_in(data) as client:
+    async with any_platform(target, console), signed_in(target) as client:
         yield client
 
 
@@ -41,19 +45,18 @@ def text_of(text: str | None, file: Path | None) -> str:
 
 def form_of(out: Path, forms: dict[str, str]) -> str:
     """The form of a file by its name, once it can be written."""
-    if not out.absolute().parent.is_dir():
-        raise WrongRequest(f"there is no folder {out.absolute().parent}")
+    check_writable(out)
     if out.suffix.lower() not in forms:
         raise WrongRequest(f"{out.name} must end with one of {', '.join(forms)}")
     return forms[out.suffix.lower()]
 
 
-async def say(text: str, voice: str, out: Path, timings: Path | None, data: Path, console: Console) -> None:
+async def say(text: str, voice: str, out: Path, timings: Path | None, target: Target, console: Console) -> None:
     """Write the sound of a text, and the times of its words."""
     form = form_of(out, SOUNDS)
     if timings is not None:
         form_of(timings, {".json": "json"})
-    async with platform(data, console) as client:
+    async with platform(target, console) as client:
         times, size = await asyncio.gather(
             client.word_times(text, voice=voice), client.say(text, out, voice=voice, format=form)
         )
@@ -65,9 +68,9 @@ async def say(text: str, voice: str, out: Path, timings: Path | None, data: Path
     )
 
 
-async def show_voices(language: str, data: Path, console: Console) -> None:
+async def show_voices(language: str, target: Target, console: Console) -> None:
     """Print the voices of a language, or of all."""
-    async with platform(data, console) as client:
+    async with platform(target, console) as client:
         found = (await client.speech.ListVoices(speech_pb.ListVoicesRequest(language=language))).voices
     table = Table("voice", "language", "provider")
     for voice in found:
@@ -75,11 +78,13 @@ async def show_voices(language: str, data: Path, console: Console) -> None:
     console.print(table if found else f"There is no voice for {escape(language)}.")
 
 
-async def write_script(topic: str, language: str, length: int, out: Path | None, data: Path, console: Console) -> None:
+async def write_script(
+    topic: str, language: str, length: int, out: Path | None, target: Target, console: Console
+) -> None:
     """Print a script, or write it into a file."""
-    if out is not None and not out.absolute().parent.is_dir():
-        raise WrongRequest(f"there is no folder {out.absolute().parent}")
-    async with platform(data, console) as client:
+    if out is not None:
+        check_writable(out)
+    async with platform(target, console) as client:
         written = await client.write_script(topic, language=language, length=length)
     if out is None:
         console.print(escape(written.script))
@@ -96,10 +101,12 @@ def read_timings(file: Path) -> speech_pb.TimeSpeechResponse:
         raise WrongRequest(f"{file} holds no times of words: {failure}") from None
 
 
-async def make_captions(request: pb.CreateCaptionsRequest, voice: str, out: Path, data: Path, console: Console) -> None:
+async def make_captions(
+    request: pb.CreateCaptionsRequest, voice: str, out: Path, target: Target, console: Console
+) -> None:
     """Write a file of captions; a script without a duration gets the times of its words from a voice."""
     request.format = form_of(out, CAPTIONS)
-    async with platform(data, console) as client:
+    async with platform(target, console) as client:
         if request.script and not request.duration:
             times = await client.word_times(request.script, voice=voice)
             request.sentences.extend(times.sentences)
@@ -121,12 +128,12 @@ def captions_request(
     )
 
 
-async def probe(clip: str, data: Path, console: Console) -> None:
+async def probe(clip: str, target: Target, console: Console) -> None:
     """Print what a clip is."""
     source = clip if "://" in clip or clip.startswith("ast_") else Path(clip).expanduser()
     if isinstance(source, Path) and not source.is_file():
         raise WrongRequest(f"there is no file {clip}")
-    async with platform(data, console) as client:
+    async with platform(target, console) as client:
         facts = await client.probe(source)
     console.print(f"[bold]{escape(clip)}[/]: {'; '.join(_words(facts))}")
 

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,16 +17,16 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Data = Annotated[
-    Path | None,
-    typer.Option(help="The platform's folder.", show_default="~/.local/share/moneyprinter"),
+    str | None,
+    typer.Option(
+        "--data",
+        "--url",
+        envvar="MONEYPRINTER_PLATFORM",
+        metavar="FOLDER|URL",
+        help="The platform: its folder on this machine, or its address after `moneyprinter login`.",
+        show_default="~/.local/share/moneyprinter",
+    ),
 ]
-
-
-def folder_of(given: Path | None) -> Path:
-    """The platform's folder."""
-    from services.embedded import folder
-
-    return (given or folder.default()).resolve()
 
 
 def until_interrupted(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from services.commands.terminal import Data, folder_of, out
+from services.commands.targets import parse_target
+from services.commands.terminal import Data, out
 
 app = typer.Typer(
     help="Addresses that events are posted to, signed: list them and what was posted, add one, post something again.",
@@ -27,7 +28,7 @@ def list_webhooks(
     """List the addresses, and what was posted to them last, newest first."""
     from services.commands import control
 
-    asyncio.run(control.show_webhooks(folder_of(data), webhook, status, out))
+    asyncio.run(control.show_webhooks(parse_target(data), webhook, status, out))
 
 
 @app.command(
@@ -46,7 +47,7 @@ def add_webhook(
     """Have events posted to an address, and print the secret that they are signed with. It is not shown again."""
     from services.commands import control
 
-    asyncio.run(control.add_webhook(folder_of(data), url, event or [], out))
+    asyncio.run(control.add_webhook(parse_target(data), url, event or [], out))
 
 
 @app.command("rotate", epilog="Example: [bold]moneyprinter webhooks rotate whk_12345abc[/]")
@@ -54,7 +55,7 @@ def rotate_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")],
     """Make a new secret and print it; for a day the old one is good too. A webhook that was gone is used again."""
     from services.commands import control
 
-    asyncio.run(control.rotate_webhook(folder_of(data), webhook, out))
+    asyncio.run(control.rotate_webhook(parse_target(data), webhook, out))
 
 
 @app.command("remove", epilog="Example: [bold]moneyprinter webhooks remove whk_12345abc[/]")
@@ -62,7 +63,7 @@ def remove_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")],
     """Have nothing posted to an address any more, and forget what was."""
     from services.commands import control
 
-    asyncio.run(control.remove_webhook(folder_of(data), webhook, out))
+    asyncio.run(control.remove_webhook(parse_target(data), webhook, out))
 
 
 @app.command("show", epilog="Example: [bold]moneyprinter webhooks show dlv_12345abc[/]")
@@ -70,7 +71,7 @@ def show_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.
     """Show what was posted, and what was answered each time."""
     from services.commands import control
 
-    asyncio.run(control.show_delivery(folder_of(data), delivery, out))
+    asyncio.run(control.show_delivery(parse_target(data), delivery, out))
 
 
 @app.command("replay", epilog="Example: [bold]moneyprinter webhooks replay dlv_12345abc[/]")
@@ -78,4 +79,4 @@ def replay_delivery(delivery: Annotated[str, typer.Argument(help="What was poste
     """Post an event again, at once."""
     from services.commands import control
 
-    asyncio.run(control.replay_delivery(folder_of(data), delivery, out))
+    asyncio.run(control.replay_delivery(parse_target(data), delivery, out))

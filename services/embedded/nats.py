@@ -56,7 +56,8 @@ def render(config: RuntimeConfig, port: int, folder: Path) -> str:
             "min_version": "1.3",
         },
     }
-    return json.dumps(settings, indent=1)
+    # NATS reads no escapes of JSON but those of quotation marks and backslashes.
+    return json.dumps(settings, indent=1, ensure_ascii=False)
 
 
 @asynccontextmanager
@@ -67,7 +68,7 @@ async def running(config: RuntimeConfig, folder: Path, *, log_file: Path, port: 
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "nats.conf"
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as new:
         new.write(render(config, port, folder))
     server = servers.Server("NATS", (wheels.nats(), "-c", file), log_file)
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from services.commands import make
+from services.commands.request_files import Clip, parse_clip
 from tests import media
 from tests.up import Up, insist_on_end, up
 
@@ -125,7 +126,7 @@ async def test_what_the_platform_refuses_is_told_in_one_line(tmp_path: Path, cli
         code, output = await moneyprinter(*options(tmp_path / "data", words, tmp_path / "x.mp4"))
         assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
         code, output = await moneyprinter(*options(tmp_path / "data", clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
-        assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True)
+        assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True), output
     assert not (tmp_path / "x.mp4").exists()
 
 
@@ -219,8 +220,8 @@ async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path,
 
 
 def test_a_clip_is_named_with_its_part() -> None:
-    assert make.parse_clip("a.mp4") == make.Clip("a.mp4")
-    assert make.parse_clip("a.mp4@5-12.5") == make.Clip("a.mp4", "00:00:05.000", "00:00:12.500")
-    assert make.parse_clip("me@home.mp4") == make.Clip("me@home.mp4")
-    assert make.parse_clip("https://u@x.org/a.mp4@1:05-") == make.Clip("https://u@x.org/a.mp4", "00:01:05.000", "")
-    assert make.parse_clip("a.mp4@-01:00:00") == make.Clip("a.mp4", "", "01:00:00.000")
+    assert parse_clip("a.mp4") == Clip("a.mp4")
+    assert parse_clip("a.mp4@5-12.5") == Clip("a.mp4", "00:00:05.000", "00:00:12.500")
+    assert parse_clip("me@home.mp4") == Clip("me@home.mp4")
+    assert parse_clip("https://u@x.org/a.mp4@1:05-") == Clip("https://u@x.org/a.mp4", "00:01:05.000", "")
+    assert parse_clip("a.mp4@-01:00:00") == Clip("a.mp4", "", "01:00:00.000")

@@ -128,7 +128,7 @@ class VideoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetVideoStatus(self, request, context):
-        """Says how far a job is.
+        """Returns how far a job is. Programs poll it, so the audit trail records only calls that are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class VideoServiceStub:
     ReviseVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ReviseVideoRequest, _video_service_pb2.ReviseVideoResponse]
     """Makes a video again with changes. What the changes do not touch is found, not made anew."""
     GetVideoStatus: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoStatusRequest, _video_service_pb2.GetVideoStatusResponse]
-    """Says how far a job is."""
+    """Returns how far a job is. Programs poll it, so the audit trail records only calls that are refused."""
     WatchVideo: _grpc.UnaryStreamMultiCallable[_video_service_pb2.WatchVideoRequest, _video_service_pb2.WatchVideoResponse]
     """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events."""
     GetVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]
@@ -95,7 +95,7 @@ class VideoServiceAsyncStub(VideoServiceStub):
     ReviseVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ReviseVideoRequest, _video_service_pb2.ReviseVideoResponse]  # type: ignore[assignment]
     """Makes a video again with changes. What the changes do not touch is found, not made anew."""
     GetVideoStatus: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoStatusRequest, _video_service_pb2.GetVideoStatusResponse]  # type: ignore[assignment]
-    """Says how far a job is."""
+    """Returns how far a job is. Programs poll it, so the audit trail records only calls that are refused."""
     WatchVideo: _aio.UnaryStreamMultiCallable[_video_service_pb2.WatchVideoRequest, _video_service_pb2.WatchVideoResponse]  # type: ignore[assignment]
     """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events."""
     GetVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]  # type: ignore[assignment]
@@ -160,7 +160,7 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_service_pb2.GetVideoStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_service_pb2.GetVideoStatusResponse, _abc.Awaitable[_video_service_pb2.GetVideoStatusResponse]]:
-        """Says how far a job is."""
+        """Returns how far a job is. Programs poll it, so the audit trail records only calls that are refused."""
 
     @_abc_1.abstractmethod
     def WatchVideo(

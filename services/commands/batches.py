@@ -1,0 +1,199 @@
+"""Batches: a video for each row of a CSV file, or for each line of a file of JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from moneyprinter import errors
+from moneyprinter.client import Client
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from services.commands.errors import WrongRequest
+from services.commands.make import any_platform, check_request, upload_files, with_clips
+from services.commands.request_files import CODECS, Clip, check_writable, parse_clip, read_fields
+from services.commands.results import save_files
+from services.commands.sessions import signed_in
+from services.commands.targets import Target
+from services.commands.videos import file_name
+from services.embedded.errors import PlatformError
+
+# The columns of a CSV file, and the fields of a request that they are.
+COLUMNS = {
+    "title": "title",
+    "script": "audio.script",
+    "voice": "audio.voice",
+    "music": "audio.background_music",
+    "aspect": "settings.aspect_ratio",
+    "resolution": "settings.resolution",
+    "quality": "settings.quality",
+    "captions": "captions.position",
+    "transition": "settings.transition",
+}
+
+# So many are uploaded and followed at once; the platform itself renders one or two.
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """A video of a batch."""
+
+    number: int
+    """Of its line, from 1."""
+    request: dict[str, Any]
+    clips: Sequence[Clip]
+
+    @property
+    def title(self) -> str:
+        return str(self.request.get("title", ""))
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same row of a batch that is run again is the same job."""
+        written = json.dumps([self.request, [[clip.source, clip.start_time, clip.end_time] for clip in self.clips]])
+        return f"batch-{hashlib.sha256(written.encode()).hexdigest()[:32]}"
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a file. Raises WrongRequest, with the line, when one cannot be used."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as failure:
+        raise WrongRequest(f"cannot read {file}: {failure.strerror}") from None
+    except UnicodeDecodeError:
+        raise WrongRequest(f"{file} is not text in UTF-8") from None
+    lines = _of_csv(file, text) if file.suffix.lower() == ".csv" else _of_json(file, text)
+    rows: list[Row] = []
+    for number, fields in lines:
+        try:
+            request, clips = read_fields(fields, {}, ())
+            request.setdefault("title", f"Video {len(rows) + 1}")
+            check_request(request, clips)
+            for clip in clips:
+                if clip.file is not None and not clip.file.is_file():
+                    raise WrongRequest(f"there is no file {clip.source}")
+        except (WrongRequest, errors.InvalidArgument) as failure:
+            raise WrongRequest(f"{file}, line {number}: {failure}") from None
+        rows.append(Row(number, request, clips))
+    if not rows:
+        raise WrongRequest(f"{file} has no rows")
+    return rows
+
+
+def _of_csv(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines())
+    if unknown := set(reader.fieldnames or ()) - {*COLUMNS, "clip"}:
+        raise WrongRequest(f"{file}: there is no column {min(unknown)}; there are clip, {', '.join(COLUMNS)}")
+    found = []
+    for row in reader:
+        if None in row:
+            raise WrongRequest(f"{file}, line {reader.line_num}: there are more cells than columns")
+        fields: dict[str, Any] = {}
+        for column, path in COLUMNS.items():
+            if value := (row.get(column) or "").strip():
+                group, _, name = path.rpartition(".")
+                (fields.setdefault(group, {}) if group else fields)[name] = value
+        clips = [parse_clip(each.strip()) for each in (row.get("clip") or "").split("|") if each.strip()]
+        fields["clips"] = [
+            {"url": clip.source, "start_time": clip.start_time, "end_time": clip.end_time} for clip in clips
+        ]
+        found.append((reader.line_num, fields))
+    return found
+
+
+def _of_json(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                fields = json.loads(line)
+            except ValueError as failure:
+                raise WrongRequest(f"{file}, line {number} is not JSON: {failure}") from None
+            if not isinstance(fields, dict):
+                raise WrongRequest(f"{file}, line {number} holds no JSON object")
+            found.append((number, fields))
+    return found
+
+
+async def make_all(
+    rows: Sequence[Row], folder: Path, target: Target, console: Console, *, only_video: bool = False
+) -> None:
+    """Make all videos of a batch, a few at once, and print a summary.
+
+    Raises PlatformError when one has failed; the others are made all the same.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = _paths(rows, folder)
+    for path in paths:
+        check_writable(path)
+    turns = asyncio.Semaphore(AT_ONCE)
+    outcomes: list[str] = [""] * len(rows)
+    columns = TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
+    async with any_platform(target, console), signed_in(target) as client:
+        with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+            whole = bars.add_task("All videos", total=len(rows))
+
+            async def make_one(place: int) -> None:
+                async with turns:
+                    bar = bars.add_task(escape(paths[place].name[:40]), total=100)
+                    outcomes[place] = await _make(
+                        client, rows[place], paths[place], lambda done: bars.update(bar, completed=done), only_video
+                    )
+                    bars.remove_task(bar)
+                    bars.advance(whole)
+
+            async with asyncio.TaskGroup() as group:
+                for place in range(len(rows)):
+                    group.create_task(make_one(place))
+    _print_summary(rows, paths, outcomes, console)
+    failed = sum(outcome != "made" for outcome in outcomes)
+    if failed:
+        raise PlatformError(f"{failed} of {len(rows)} videos were not made")
+
+
+async def _make(client: Client, row: Row, path: Path, show: Callable[[int], None], only_video: bool) -> str:
+    """Make one video; `made`, or why it was not."""
+    try:
+        message = with_clips(row.request, row.clips, None, await upload_files(client, row.clips))
+        message.request_id = message.request_id or row.key
+        job = await client.videos.CreateVideo(message)
+        status = pb.GetVideoStatusResponse()
+        async for update in client.watch(job.job_id):
+            status = update.status
+            show(status.progress)
+        if status.status != "completed":
+            return f"{job.job_id}: {status.error.message or status.status}"
+        await save_files(client, job.job_id, path, Console(quiet=True), only_video=only_video)
+    except errors.Error as failure:
+        return failure.message
+    return "made"
+
+
+def _paths(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Where each video is written: by its title, and its line where titles are the same."""
+    names = [file_name(row.title) for row in rows]
+    found = []
+    for row, name in zip(rows, names, strict=True):
+        settings = row.request.get("settings")
+        codec = settings.get("codec") if isinstance(settings, dict) else None
+        suffix = next((suffix for suffix, codecs in CODECS.items() if codec in codecs), ".mp4")
+        found.append(folder / f"{name}{f' {row.number}' if names.count(name) > 1 else ''}{suffix}")
+    return found
+
+
+def _print_summary(rows: Sequence[Row], paths: Sequence[Path], outcomes: Sequence[str], console: Console) -> None:
+    table = Table(Column("line", justify="right"), "file", "outcome")
+    for row, path, outcome in zip(rows, paths, outcomes, strict=True):
+        table.add_row(str(row.number), escape(path.name), escape(outcome))
+    console.print(table)

@@ -1,0 +1,218 @@
+"""The commands that list, follow, save and revise videos, and the session that they share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import media
+from tests.up import Up, up
+
+SMALL = {"resolution": "480p", "quality": "draft"}
+TIMEOUT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A person's terminal: a folder, an environment, and a platform that runs."""
+
+    platform: Up
+    data: Path
+    folder: Path
+    clip: Path
+
+    async def run(self, *arguments: str | Path, typed: str = "", columns: int = 80) -> tuple[int, str]:
+        """Run the command to its end: its exit code, and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
+            cwd=self.folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "COLUMNS": str(columns),
+                "MONEYPRINTER_PLATFORM": str(self.data),
+                "XDG_STATE_HOME": str(self.folder / "state"),
+            },
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                output, _ = await process.communicate(typed.encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        assert b"Traceback" not in output, output.decode()
+        return process.returncode, output.decode()
+
+    async def succeed(self, *arguments: str | Path, typed: str = "", columns: int = 80) -> str:
+        code, output = await self.run(*arguments, typed=typed, columns=columns)
+        assert code == 0, output
+        return output
+
+    @property
+    def account(self) -> dict[str, str]:
+        account: dict[str, str] = json.loads((self.data / "first-account").read_text())
+        return account
+
+
+@pytest.fixture
+async def terminal(tmp_path: Path, clip: Path) -> AsyncIterator[Terminal]:
+    folder = tmp_path / "my videos"
+    folder.mkdir()
+    async with up(tmp_path / "data") as running:
+        yield Terminal(running, tmp_path / "data", folder, clip)
+
+
+async def test_a_video_is_made_listed_saved_and_revised(terminal: Terminal) -> None:
+    folder = terminal.folder
+    settings = {**SMALL, "renditions": ["240p"]}
+    request: dict[str, Any] = {
+        "title": "A title that is far too long for a table of eighty columns",
+        "clips": [{"url": str(terminal.clip), "end_time": "00:00:01"}, {"colour": "#203040", "duration": 1}],
+        "audio": {"script": "One short sentence."},
+        "settings": settings,
+    }
+    (folder / "request.json").write_text(json.dumps(request))
+    (folder / "walk-poster.jpg").write_bytes(b"of somebody else")
+    output = await terminal.succeed("make", "request.json", "--out", "walk.webm")
+    assert "Kept" in output, "a picture that was there before is not overwritten"
+    assert (folder / "walk-poster.jpg").read_bytes() == b"of somebody else"
+    assert "-->" in (folder / "walk.srt").read_text()
+    assert media.probe(folder / "walk.webm").codec == "vp9", "the file's name chose the codec"
+    assert min(media.probe(folder / "walk-240p.webm").width, media.probe(folder / "walk-240p.webm").height) == 240
+
+    listed = await terminal.succeed("status")
+    [job_id] = re.findall(r"vid_\w+", listed)
+    assert max(map(len, listed.splitlines())) <= 80
+    assert request["title"] in await terminal.succeed("status", "--wide", columns=160)
+    assert "completed" in await terminal.succeed("watch", job_id)
+
+    await terminal.succeed("download", job_id, "--out", "again.webm", "--only-video")
+    assert (folder / "again.webm").read_bytes() == (folder / "walk.webm").read_bytes()
+    assert not (folder / "again.srt").exists()
+    await terminal.succeed("download", job_id, "--file", "captions.vtt", "--out", "walk.vtt")
+    assert (folder / "walk.vtt").read_text().startswith("WEBVTT")
+    code, output = await terminal.run("download", job_id, "--file", "captions.doc")
+    assert (code, "it has no file" in output or "has no file captions.doc" in output) == (2, True)
+
+    output = await terminal.succeed("revise", job_id, "--title", "Shorter", "--out", "shorter.webm")
+    assert media.probe(folder / "shorter.webm").codec == "vp9"
+    listed = await terminal.succeed("status", "--limit", "1")
+    assert "Shorter" in listed
+    assert "There are more" in listed
+    code, output = await terminal.run("revise", job_id)
+    assert (code, "nothing to change" in output) == (2, True)
+
+
+async def test_a_batch_makes_each_row_once(terminal: Terminal) -> None:
+    rows = ["title,clip,script,resolution,quality,captions"]
+    rows += [f'"{title}",{terminal.clip}@0-1,"Say {title}.",480p,draft,none' for title in ("One", "Two/three")]
+    (terminal.folder / "videos.csv").write_text("\n".join(rows) + "\n")
+    for _ in range(2):
+        await terminal.succeed("batch", "videos.csv", "--only-video")
+    assert sorted(path.name for path in (terminal.folder / "videos").iterdir()) == ["One.mp4", "Two-three.mp4"]
+    assert len(re.findall(r"vid_\w+", await terminal.succeed("status"))) == 2, "the second run made none anew"
+
+    (terminal.folder / "wrong.csv").write_text("title,clip\nOne,nowhere.mp4\n")
+    code, output = await terminal.run("batch", "wrong.csv")
+    assert (code, "wrong.csv, line 2: there is no file nowhere.mp4" in output) == (2, True)
+
+
+async def test_all_commands_of_a_machine_share_one_session(terminal: Terminal) -> None:
+    output = await terminal.succeed("upload", terminal.clip)
+    assert re.search(r"ast_\w+", output)
+    await asyncio.gather(*(terminal.succeed("status") for _ in range(4)))
+    assert "30 days" in await terminal.succeed("settings", "--retention-days", "30")
+    assert "30 days" in await terminal.succeed("settings")
+    kept = terminal.data / "session"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    token = (await terminal.succeed("token")).strip()
+    async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
+        http.headers["authorization"] = f"Bearer {token}"
+        sessions = (await http.get("/v1/accounts/me/sessions")).json()["sessions"]
+        records = (await http.get("/v1/audit?action=job.status")).json()["records"]
+    assert len(sessions) == 1, "however many commands were run"
+    assert records == [], "a poll is no record"
+
+
+async def test_a_changed_password_asks_for_login_and_locks_nobody_out(terminal: Terminal) -> None:
+    account, changed = terminal.account, "four tides a day, all year"
+    async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
+        signed_in = (await http.post("/v1/auth/sign-in", json=account)).json()
+        http.headers["authorization"] = f"Bearer {signed_in['access_token']}"
+        body = {"old_password": account["password"], "new_password": changed}
+        assert (await http.post("/v1/accounts/me/password", json=body)).is_success
+        for _ in range(6):
+            code, output = await terminal.run("status")
+            assert (code, "moneyprinter login" in output) == (1, True), output
+        # The attempts of the command line did not lock the account.
+        answer = await http.post("/v1/auth/sign-in", json={"username": "admin", "password": changed})
+        assert answer.is_success, answer.text
+    code, output = await terminal.run("login", "--username", "admin", typed="wrong\n")
+    assert code == 1, output
+    await terminal.succeed("login", "--username", "admin", typed=f"{changed}\n")
+    assert "no video yet" in await terminal.succeed("status")
+    await terminal.succeed("logout")
+    code, output = await terminal.run("status")
+    assert (code, "moneyprinter login" in output) == (1, True)
+
+
+async def test_a_platform_is_reached_by_its_address(terminal: Terminal) -> None:
+    url = terminal.platform.url
+    code, output = await terminal.run("status", "--url", url)
+    assert (code, f"moneyprinter login {url}" in output) == (1, True)
+    await terminal.succeed("login", url, "--username", "admin", typed=f"{terminal.account['password']}\n")
+    assert "no video yet" in await terminal.succeed("status", "--url", url)
+    kept = list((terminal.folder / "state").rglob("session"))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in kept] == [0o600]
+    code, output = await terminal.run("login", "http://videos.example.com")
+    assert (code, "write https://" in output) == (2, True)
+
+
+EARLY = [
+    (("--out", "walk.txt"), ".mp4 or .webm"),
+    (("--out", "nowhere/walk.mp4"), "there is no folder"),
+    (("--out", "/proc/walk.mp4"), "cannot write into /proc"),
+    (("--out", "/proc"), "whose name ends with"),
+    (("--music", "jazz"), "audio.background_music"),
+    (("--resolution", "8k"), "settings.resolution"),
+    (("wrong.json",), "the request has no field setings; did you mean settings?"),
+    (("nested.json",), "the request has no field settings.resolutoin; did you mean resolution?"),
+    (("codec.json", "--out", "walk.webm"), "h264 goes into a .mp4 file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), EARLY, ids=[" ".join(arguments) for arguments, _ in EARLY])
+async def test_what_cannot_be_made_is_refused_before_anything_starts(
+    tmp_path: Path, clip: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    (tmp_path / "wrong.json").write_text('{"title": "A", "setings": {}}')
+    (tmp_path / "nested.json").write_text('{"title": "A", "settings": {"resolutoin": "1080p"}}')
+    (tmp_path / "codec.json").write_text('{"title": "A", "settings": {"codec": "h264"}}')
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", "make", *arguments, "--clip", str(clip), "--data", "data"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output = (await process.communicate())[0].decode()
+    assert process.returncode in (1, 2), output
+    assert complaint in output
+    assert output.count("\n") == 1, output
+    assert not (tmp_path / "data").exists(), "no platform was started"
