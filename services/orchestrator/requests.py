@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
-from services.orchestrator.jobs import CaptionStyle, ClipRequest, Look, OverlayRequest, Rendition, StoredObject
+from services.orchestrator.jobs import (
+    CaptionStyle,
+    ClipRequest,
+    Look,
+    OverlayRequest,
+    Rendition,
+    StoredObject,
+    VideoRequest,
+)
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""Quotas: what PostgreSQL knows of the use of accounts. Checks of one account wait for each other on its row of `usage`."""
+"""The use of accounts in PostgreSQL. Checks of one account wait for each other on its row of `usage`."""
 
 from __future__ import annotations
 
