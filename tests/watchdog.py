@@ -36,7 +36,8 @@ class Step:
 
 def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS) -> Callable[[], None]:
     """Report the steps of all loops of this process that take longer; what is returned ends it."""
-    plain = asyncio.Handle._run  # type: ignore[attr-defined]
+    handle_type: Any = asyncio.Handle
+    plain = handle_type._run
     clock = time.thread_time
 
     def run(handle: Any) -> None:
@@ -48,10 +49,10 @@ def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS
             if seconds > least_seconds and (what := _ours(handle)):
                 report(Step(round(seconds, 4), what))
 
-    asyncio.Handle._run = run  # type: ignore[attr-defined]
+    handle_type._run = run
 
     def end() -> None:
-        asyncio.Handle._run = plain  # type: ignore[attr-defined]
+        handle_type._run = plain
 
     return end
 
@@ -95,7 +96,7 @@ def main() -> None:
             file.write(json.dumps(asdict(step)) + "\n")
 
     watch(report)
-    sys.exit(command())
+    command()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from services.orchestrator.config import Config
 from services.orchestrator.jobs import Asset, Job, Picture, Tally
 from services.orchestrator.library import Library, Settings
 from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.shelf import PostgresShelf
 from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.quotas import UNLIMITED
 from services.runtime import db
 from services.runtime.db import Pool
 from tests.databases import Databases
@@ -68,7 +70,7 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
     old, young = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_1", LATELY)
     others = await ended(pool, "user_2", LONG_AGO)
     store, told = PostgresStore(pool, lambda: None, now=lambda: NOW), list[str]()
-    library = Library(PostgresShelf(pool, 0, lambda: NOW), Objects())
+    library = Library(PostgresShelf(pool, 0, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     await library.expire(lambda: told.append("left"))
     assert await store.find(old.id, "user_1"), "nobody has chosen"
     await library.shelf.choose("user_1", Settings(30))
@@ -90,7 +92,7 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
 
 async def test_the_platforms_default_holds_where_nothing_was_chosen(pool: Pool) -> None:
     made, forever = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_2", LONG_AGO)
-    library = Library(PostgresShelf(pool, 30, lambda: NOW), Objects())
+    library = Library(PostgresShelf(pool, 30, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     assert await library.shelf.settings("user_2") == Settings(30)
     await library.shelf.choose("user_2", Settings(0))
     await library.expire(lambda: None)
@@ -103,7 +105,7 @@ async def test_a_job_that_has_not_ended_does_not_expire(pool: Pool) -> None:
     made = replace(job(), create_time=LONG_AGO)
     store = PostgresStore(pool, lambda: None)
     await store.create(made)
-    await Library(PostgresShelf(pool, 1, lambda: NOW), Objects()).expire(lambda: None)
+    await Library(PostgresShelf(pool, 1, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED)).expire(lambda: None)
     assert await store.find(made.id, "user_1")
 
 
@@ -113,7 +115,7 @@ async def test_uploads_expire_with_the_last_video_that_is_made_of_them(pool: Poo
     ]
     await ended(pool, "user_1", LATELY, used)
     objects = Objects()
-    library = Library(PostgresShelf(pool, 30, lambda: NOW), objects)
+    library = Library(PostgresShelf(pool, 30, lambda: NOW), objects, PostgresUsage(pool, UNLIMITED))
     await library.expire(lambda: None)
     assert objects.removed == [unused.object.key]
     assert [asset.id for asset in (await library.page("user_1", 10, ""))[0]] == [new.id, used.id]
@@ -126,7 +128,7 @@ async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> No
     store = PostgresStore(pool, lambda: None)
     await store.create(replace(made, request=replace(REQUEST, clips=clips)))
     objects = Objects()
-    library = Library(PostgresShelf(pool, 0), objects)
+    library = Library(PostgresShelf(pool, 0), objects, PostgresUsage(pool, UNLIMITED))
     with pytest.raises(errors.FailedPrecondition) as refused:
         await library.delete("user_1", asset.id)
     assert refused.value.reason == "ASSET_IN_USE"
