@@ -113,6 +113,21 @@ async def retention(target: Target, days: int | None, console: Console) -> None:
     console.print(f"Videos and uploads are kept for {kept} days." if kept else "They are kept until they are deleted.")
 
 
+async def show_usage(target: Target, console: Console) -> None:
+    """Print how much the account uses, and how much it may use."""
+    async with signed_in(target) as client:
+        usage = await client.library.GetUsage(library_pb.GetUsageRequest())
+    table = Table("", "used", "limit")
+    for name, used, limit in (
+        ("uploads and videos", f"{usage.files}", f"{usage.max_files}"),
+        ("their size", f"{usage.bytes / 1e6:,.1f} MB", f"{usage.max_bytes / 1e6:,.0f} MB"),
+        ("jobs that have not ended", f"{usage.jobs}", f"{usage.max_jobs}"),
+        ("minutes of video in 24 hours", f"{usage.minutes:.1f}", f"{usage.max_minutes:.0f}"),
+    ):
+        table.add_row(name, used, "none" if limit.split()[0] == "0" else limit)
+    console.print(table)
+
+
 async def show_audit(target: Target, wanted: audit.ListAuditRecordsRequest, limit: int, console: Console) -> None:
     """Print the newest records of the audit trail that fit, a line each."""
     shown = 0

@@ -224,3 +224,11 @@ def retention(
     from services.commands import control
 
     asyncio.run(control.retention(parse_target(data), days, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter usage[/]")
+def usage(data: Data = None) -> None:
+    """Show how much of the platform your account uses, and its limits."""
+    from services.commands import control
+
+    asyncio.run(control.show_usage(parse_target(data), out))

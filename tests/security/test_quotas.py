@@ -1,0 +1,232 @@
+"""Quotas: an account gets as much as it may have, however it asks, and others notice nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api import httpbody_pb2
+
+from moneyprinter import errors
+from moneyprinter.video.v1 import library_service_pb2 as library_pb
+from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.config.config import Config as SecretsConfig
+from services.orchestrator.config import Config
+from services.orchestrator.jobs import Failure, Result, Tally
+from services.orchestrator.postgres.quotas import PostgresUsage
+from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.quotas import Quotas, reserved
+from services.runtime import db
+from services.storage.config import Config as StorageConfig
+from tests.databases import Databases
+from tests.mesh import Mesh
+from tests.orchestrator.samples import REQUEST, RESULT, job
+
+MEGABYTE = 1_000_000
+GOOD: dict[str, Any] = {"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}]}
+
+
+@dataclass
+class Account:
+    """An account as a client sees it."""
+
+    mesh: Mesh
+    user: str
+
+    def __post_init__(self) -> None:
+        self.videos: Any = self.mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
+        self.library: Any = self.mesh.stub(library_grpc.LibraryServiceStub, caller="gateway")
+        self.bearer = self.mesh.bearer(self.user)
+        channel = self.mesh.channel("orchestrator", "moneyprinter.video.v1.VideoService", caller="gateway")
+        self.put = channel.unary_unary(
+            "/moneyprinter.video.v1.VideoService/UploadAsset",
+            request_serializer=pb.UploadAssetRequest.SerializeToString,
+            response_deserializer=pb.UploadAssetResponse.FromString,
+        )
+
+    async def upload(self, size_bytes: int, *, told: int | None = None) -> str:
+        """Upload a file; `told` is its length as the gateway has read it from its header.
+
+        It is one message, which is a stream on the wire too: of a stream that the server ends first, grpc.aio now and
+        then reports INTERNAL in place of the status.
+        """
+        request = pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=bytes(size_bytes)))
+        length = () if told is None else (("x-upload-length", str(told)),)
+        answer = await self.put(request, metadata=(*self.bearer, *length))
+        return str(answer.asset_id)
+
+    async def create(self, **more: Any) -> str:
+        answer = await self.videos.CreateVideo(pb.CreateVideoRequest(**{**GOOD, **more}), metadata=self.bearer)
+        return str(answer.job_id)
+
+    async def usage(self) -> library_pb.GetUsageResponse:
+        usage: library_pb.GetUsageResponse = await self.library.GetUsage(
+            library_pb.GetUsageRequest(), metadata=self.bearer
+        )
+        return usage
+
+
+async def outcomes(*calls: Awaitable[Any]) -> Counter[str]:
+    """What calls that are made at once end with: a reason, or OK."""
+
+    async def one(call: Awaitable[Any]) -> str:
+        try:
+            await call
+        except errors.Error as failure:
+            return failure.reason
+        return "OK"
+
+    return Counter(await asyncio.gather(*map(one, calls)))
+
+
+@pytest.fixture
+async def platform(postgres: Databases, nats_url: str, mesh: Mesh, tmp_path: Path) -> Mesh:
+    """An orchestrator with small quotas, which takes no job up."""
+    (tmp_path / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
+    await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
+    settings = Config(
+        database=await postgres.fresh("orchestrator"),
+        nats=nats_url,
+        jobs_at_once=0,
+        quota_bytes=3_500_000,
+        quota_files=6,
+        quota_jobs=3,
+        quota_minutes=10,
+        asset_max_bytes=10_000_000,
+    )
+    await mesh.start("orchestrator", settings)
+    return mesh
+
+
+async def test_uploads_at_once_do_not_pass_together(platform: Mesh) -> None:
+    mallory, good = Account(platform, "mallory"), Account(platform, "good")
+    theirs = (mallory.upload(MEGABYTE, told=MEGABYTE if number % 2 else None) for number in range(10))
+    both = asyncio.gather(outcomes(*theirs), outcomes(*(good.upload(100_000) for _ in range(3))))
+    found, hers = await both
+    assert found == {"OK": 3, "QUOTA_EXCEEDED": 7}
+    assert hers == {"OK": 3}
+    usage = await mallory.usage()
+    assert (usage.bytes, usage.max_bytes, usage.files, usage.max_files) == (3 * MEGABYTE, 3_500_000, 3, 6)
+
+
+async def test_what_has_no_room_is_refused_before_it_is_sent(platform: Mesh) -> None:
+    mallory = Account(platform, "mallory")
+    with pytest.raises(
+        errors.ResourceExhausted, match=r"take 0\.0 MB of the 3\.5 MB.*needs 9\.0 MB.*delete"
+    ) as refused:
+        await mallory.upload(9 * MEGABYTE, told=9 * MEGABYTE)
+    assert refused.value.reason == "QUOTA_EXCEEDED"
+    with pytest.raises(errors.ResourceExhausted) as large:
+        await mallory.upload(1, told=11 * MEGABYTE)
+    assert large.value.reason == "ASSET_TOO_LARGE"
+    # What it says of its length is not believed.
+    with pytest.raises(errors.ResourceExhausted) as liar:
+        await mallory.upload(3_900_000, told=1)
+    assert liar.value.reason == "QUOTA_EXCEEDED"
+    # Room that was reserved for what did not come is there again.
+    assert (await mallory.usage()).bytes == 0
+    await mallory.upload(3_500_000)
+
+
+async def test_an_upload_without_end_is_taken_no_further_than_there_is_room(postgres: Databases) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(MEGABYTE)
+
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        usage = PostgresUsage(pool, Quotas(bytes=40 * MEGABYTE))
+        with pytest.raises(errors.ResourceExhausted, match="needs 41"):
+            async for chunk in reserved(usage, "user_1", "ast_1", endless(), None):
+                taken += len(chunk)
+        assert taken == 40 * MEGABYTE
+
+
+async def test_deleting_an_upload_makes_room(platform: Mesh) -> None:
+    mallory = Account(platform, "mallory")
+    asset_id = await mallory.upload(3 * MEGABYTE)
+    assert await outcomes(mallory.upload(MEGABYTE)) == {"QUOTA_EXCEEDED": 1}
+    await mallory.library.DeleteAsset(library_pb.DeleteAssetRequest(asset_id=asset_id), metadata=mallory.bearer)
+    assert (await mallory.usage()).bytes == 0
+    await mallory.upload(3 * MEGABYTE)
+
+
+async def test_small_files_are_counted_too(platform: Mesh) -> None:
+    mallory = Account(platform, "mallory")
+    assert await outcomes(*(mallory.upload(1) for _ in range(12))) == {"OK": 6, "QUOTA_EXCEEDED": 6}
+
+
+async def test_jobs_at_once(platform: Mesh) -> None:
+    mallory, good = Account(platform, "mallory"), Account(platform, "good")
+    assert await outcomes(*(mallory.create() for _ in range(10))) == {"OK": 3, "QUOTA_EXCEEDED": 7}
+    await good.create()
+    assert (await mallory.usage()).jobs == 3
+    with pytest.raises(errors.ResourceExhausted, match=r"3 of your jobs have not ended.*may have 3.*cancel one"):
+        await mallory.create()
+    listed = await mallory.videos.ListVideos(pb.ListVideosRequest(), metadata=mallory.bearer)
+    first = listed.videos[0].job_id
+    await mallory.videos.CancelVideo(pb.CancelVideoRequest(job_id=first), metadata=mallory.bearer)
+    await mallory.create()
+    # A job that begins again is one more.
+    retry = mallory.videos.RetryVideo(pb.RetryVideoRequest(job_id=first), metadata=mallory.bearer)
+    assert await outcomes(retry) == {"QUOTA_EXCEEDED": 1}
+
+
+async def test_the_same_request_again_is_no_second_job(platform: Mesh) -> None:
+    good = Account(platform, "good")
+    made = {await good.create(request_id=f"request-{number % 3}") for number in range(9)}
+    assert len(made) == 3
+
+
+async def test_minutes_of_video_in_a_day(platform: Mesh) -> None:
+    mallory = Account(platform, "mallory")
+    five = {"audio": {"script": "word " * 900}}
+    first = await mallory.create(**five)
+    assert 4.5 < (await mallory.usage()).minutes < 5.5
+    stills = {"clips": [{"colour": "#000000", "duration": 3600.0}]}
+    assert await outcomes(mallory.create(**stills)) == {"QUOTA_EXCEEDED": 1}
+    # What is made of it does not matter, nor that it is deleted.
+    await mallory.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=first), metadata=mallory.bearer)
+    assert await outcomes(mallory.create(**five), mallory.create(**five)) == {"OK": 1, "QUOTA_EXCEEDED": 1}
+
+
+async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Databases) -> None:
+    now = [datetime.now(UTC)]
+    limits = Quotas(bytes=10, files=10, jobs=10, minutes=1)
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
+        usage = PostgresUsage(pool, limits, lambda: now[0])
+        await store.create(job())
+        taken = await store.take(timedelta(seconds=10))
+        assert taken is not None
+        result: Result = replace(RESULT, seconds=54.0)
+        await store.complete(taken, result, taken.stages, Tally())
+        used = await usage.usage("user_1")
+        expected = sum(file.object.size_bytes for file in result.files)
+        # How long it is counts from now on, not how long it was expected to be.
+        assert (used.bytes, used.files, used.jobs, used.minutes) == (expected, 1, 0, 0.9)
+        with pytest.raises(errors.ResourceExhausted, match=r"take 0\.0 MB"):
+            await store.create(replace(job(), request=replace(REQUEST, script="")))
+        await store.delete(taken.id, "user_1")
+        used = await usage.usage("user_1")
+        assert (used.bytes, used.files, used.minutes) == (0, 0, 0.9)
+        with pytest.raises(errors.ResourceExhausted, match=r"0\.9 minutes"):
+            await store.create(replace(job(), request=replace(REQUEST, script="word " * 100)))
+        now[0] += timedelta(days=1)
+        again = await store.create(replace(job(), request=replace(REQUEST, script="word " * 100)))
+        # A job that fails has no files.
+        held = await store.take(timedelta(seconds=10))
+        assert held is not None
+        await store.fail(held, Failure("validation", "CLIP_UNREADABLE", "no"), held.stages)
+        assert held.id == again.id
+        assert (await usage.usage("user_1")).files == 0
