@@ -11,8 +11,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,10 +23,17 @@ import httpx
 from moneyprinter.errors import InvalidArgument
 from services.validation.addresses import Network, may_fetch
 from services.validation.clips import Download
+from services.validation.exchange import Body, Broken, ConnectFailed, Head, Late, Misbehaved, Request, exchange
 
 CHUNK_BYTES = 256 * 1024
 # A host with more addresses than these is not tried to the end.
 MAX_ADDRESSES = 3
+# One with more than these is no host of a file.
+MAX_KNOWN_ADDRESSES = 100
+REDIRECTS = (301, 302, 303, 307, 308)
+USER_AGENT = "MoneyPrinter"
+# Lookups that hang keep a thread each until the system gives them up: they get threads of their own.
+LOOKUPS_AT_ONCE = 32
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -42,9 +51,13 @@ class Rules:
     allowed_networks: tuple[Network, ...] = ()
 
 
+_LOOKUPS = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "lookup")
+
+
 async def resolve(host: str, port: int) -> Sequence[str]:
     """The numeric addresses of a host, the best first."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -112,14 +125,14 @@ class Web:
         deadline = asyncio.get_running_loop().time() + self._rules.total_seconds
         url = self._parsed(address)
         for _ in range(self._rules.max_redirects + 1):
-            async with self._answer(url, deadline) as response:
-                if response.has_redirect_location:
-                    url = self._parsed(response.headers["location"], url)
+            async with self._answer(url, deadline) as (head, body):
+                if head.status in REDIRECTS and "location" in head.headers:
+                    url = self._parsed(head.headers["location"], url)
                     continue
-                self._check_answer(response)
-                length = response.headers.get("content-length", "")
+                self._check_answer(head)
+                length = head.headers.get("content-length", "")
                 size_bytes = int(length) if length.isdecimal() else None
-                async with aclosing(self._chunks(response, deadline)) as chunks:
+                async with aclosing(self._chunks(body)) as chunks:
                     yield Download(size_bytes, chunks)
                 return
         raise self._unreachable(f"it redirects more than {self._rules.max_redirects} times")
@@ -133,45 +146,29 @@ class Web:
         clock = asyncio.get_running_loop().time
         began = clock()
         deadline = began + self._rules.total_seconds
-        async with self._answer(self._parsed(address), deadline, headers, body) as response:
-            return Answer(response.status_code, clock() - began)
+        async with self._answer(self._parsed(address), deadline, headers, body) as (head, _):
+            return Answer(head.status, clock() - began)
 
     @asynccontextmanager
     async def _answer(
         self, url: httpx.URL, deadline: float, headers: Mapping[str, str] = NO_HEADERS, body: bytes | None = None
-    ) -> AsyncIterator[httpx.Response]:
-        """Ask for a URL, or post a body to it, and yield the head of the answer."""
+    ) -> AsyncIterator[tuple[Head, Body]]:
+        """Ask for a URL, or post a body to it, and yield the answer of the first address that can be connected."""
         addresses = await self._checked(url)
-        timeout = httpx.Timeout(self._rules.total_seconds, connect=self._rules.connect_seconds)
-        # A client for each request, so that no connection made for one name serves another.
-        async with httpx.AsyncClient(verify=self._context, trust_env=False, timeout=timeout) as client:
-            requests = [_request(client, url, address, headers, body) for address in addresses[:MAX_ADDRESSES]]
-            response = await self._first(client, requests, deadline)
-            try:
-                yield response
-            finally:
-                await response.aclose()
-
-    async def _first(
-        self, client: httpx.AsyncClient, requests: Sequence[httpx.Request], deadline: float
-    ) -> httpx.Response:
-        """The answer of the first address that can be connected."""
-        failure: httpx.TransportError | None = None
-        for request in requests:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await client.send(request, stream=True, follow_redirects=False)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as refused:
-                failure = refused
-            except httpx.InvalidURL:
-                # The client looks at a redirect even when it is not to follow it.
-                raise self._refused("it redirects to what is no well-formed address") from None
-            except httpx.TransportError as broken:
-                raise self._unreachable(self._words(broken)) from broken
-            except TimeoutError:
-                raise self._late() from None
-        assert failure is not None
-        raise self._unreachable(self._words(failure)) from failure
+        async with AsyncExitStack() as stack:
+            failure: BaseException | None = None
+            for address in addresses[:MAX_ADDRESSES]:
+                request = _request(url, address, self._context, headers, body)
+                try:
+                    answer = await stack.enter_async_context(exchange(request, self._rules.connect_seconds, deadline))
+                except ConnectFailed as refused:
+                    failure = refused.__cause__
+                    continue
+                except (Broken, Misbehaved, Late) as broken:
+                    raise self._failed(broken) from broken
+                yield answer
+                return
+        raise self._unreachable(self._connect_words(failure)) from failure
 
     async def _checked(self, url: httpx.URL) -> Sequence[str]:
         """The addresses of a URL's host, each of which may be asked."""
@@ -190,23 +187,19 @@ class Web:
         except (OSError, UnicodeError):
             # TimeoutError is an OSError too: to the caller a name that is not found in time is not found.
             raise self._unreachable(f"no host of the name {host} is known") from None
+        if len(addresses) > MAX_KNOWN_ADDRESSES:
+            raise self._refused(f"{host} has more than {MAX_KNOWN_ADDRESSES} addresses")
         if not addresses or not all(may_fetch(address, self._rules.allowed_networks) for address in addresses):
             raise self._refused(f"{host} leads to a private or reserved network")
         return addresses
 
-    async def _chunks(self, response: httpx.Response, deadline: float) -> AsyncGenerator[bytes, None]:
-        chunks = response.aiter_raw(CHUNK_BYTES)
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    chunk = await anext(chunks, None)
-            except httpx.TransportError as broken:
-                raise self._unreachable(self._words(broken)) from broken
-            except TimeoutError:
-                raise self._late() from None
-            if chunk is None:
-                return
-            yield chunk
+    async def _chunks(self, body: Body) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(body.chunks(CHUNK_BYTES)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (Broken, Misbehaved, Late) as broken:
+            raise self._failed(broken) from broken
 
     def _parsed(self, address: str, base: httpx.URL | None = None) -> httpx.URL:
         try:
@@ -214,13 +207,13 @@ class Web:
         except (httpx.InvalidURL, UnicodeError, ValueError):
             raise self._refused("it is not a well-formed address") from None
 
-    def _check_answer(self, response: httpx.Response) -> None:
-        if response.status_code != HTTPStatus.OK:
+    def _check_answer(self, head: Head) -> None:
+        if head.status != HTTPStatus.OK:
             phrase = ""
             with suppress(ValueError):
-                phrase = f" {HTTPStatus(response.status_code).phrase}"
-            raise self._unreachable(f"the server answered {response.status_code}{phrase}")
-        if response.headers.get("content-encoding", "identity") != "identity":
+                phrase = f" {HTTPStatus(head.status).phrase}"
+            raise self._unreachable(f"the server answered {head.status}{phrase}")
+        if head.headers.get("content-encoding", "identity") != "identity":
             raise self._unreachable("the server sends it in a compressed form that was not asked for")
 
     def _refused(self, message: str) -> InvalidArgument:
@@ -229,29 +222,26 @@ class Web:
     def _unreachable(self, message: str) -> InvalidArgument:
         return InvalidArgument(f"{self._purpose.action}: {message}", reason=self._purpose.unreachable)
 
-    def _late(self) -> InvalidArgument:
-        return self._unreachable(f"{self._purpose.late} within {self._rules.total_seconds:g} s")
-
-    def _words(self, failure: httpx.TransportError) -> str:
-        """What went wrong, in plain words."""
+    def _failed(self, failure: Broken | Misbehaved | Late) -> InvalidArgument:
         match failure:
-            case httpx.ConnectTimeout():
+            case Late():
+                return self._unreachable(f"{self._purpose.late} within {self._rules.total_seconds:g} s")
+            case Misbehaved():
+                return self._unreachable(str(failure))
+        return self._unreachable(f"the connection broke {self._purpose.broken}")
+
+    def _connect_words(self, failure: BaseException | None) -> str:
+        """Why a server could not be connected, in plain words."""
+        match failure:
+            case ssl.SSLCertVerificationError():
+                return f"the server's certificate cannot be trusted ({failure.verify_message})"
+            case ssl.SSLError():
+                return "the server does not speak TLS as it should"
+            case ConnectionRefusedError():
+                return "the server refuses the connection"
+            case TimeoutError():
                 return f"the server did not answer within {self._rules.connect_seconds:g} s"
-            case httpx.TimeoutException():
-                return f"{self._purpose.late} within {self._rules.total_seconds:g} s"
-        cause: BaseException | None = failure
-        while cause is not None:
-            match cause:
-                case ssl.SSLCertVerificationError():
-                    return f"the server's certificate cannot be trusted ({cause.verify_message})"
-                case ssl.SSLError():
-                    return "the server does not speak TLS as it should"
-                case ConnectionRefusedError():
-                    return "the server refuses the connection"
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(failure, httpx.ConnectError):
-            return "the server cannot be reached"
-        return f"the connection broke {self._purpose.broken}"
+        return "the server cannot be reached"
 
 
 def _host(url: httpx.URL) -> str:
@@ -260,13 +250,24 @@ def _host(url: httpx.URL) -> str:
 
 
 def _request(
-    client: httpx.AsyncClient, url: httpx.URL, address: str, headers: Mapping[str, str], body: bytes | None
-) -> httpx.Request:
+    url: httpx.URL, address: str, context: ssl.SSLContext, headers: Mapping[str, str], body: bytes | None
+) -> Request:
     """A request for a URL that is sent to one of its host's addresses."""
-    return client.build_request(
-        "GET" if body is None else "POST",
-        url.copy_with(host=address),
-        headers={**headers, "Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
-        content=body,
-        extensions={"sni_hostname": _host(url)},
+    is_tls = url.scheme == "https"
+    return Request(
+        address=address,
+        port=url.port or (443 if is_tls else 80),
+        host=_host(url),
+        context=context if is_tls else None,
+        method=b"GET" if body is None else b"POST",
+        target=url.raw_path,
+        headers={
+            **headers,
+            "Host": url.netloc.decode("ascii"),
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            "Connection": "close",
+        },
+        body=body or b"",
     )
