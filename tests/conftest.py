@@ -6,11 +6,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.embedded import authority, nats, ports
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.databases import Databases
 from tests.mesh import Mesh, ffmpeg_program
+
+# Tracebacks with all variables take a second to print.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchdog"]
 

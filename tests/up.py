@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,10 +43,15 @@ class Up:
 
 
 @asynccontextmanager
-async def up(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Up]:
-    """Run the command while the context is open; it is ready when the body begins."""
+async def up(
+    data: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "services.cli"),
+) -> AsyncIterator[Up]:
+    """Run the command while the context is open; it is ready when the body begins. `program` is what Python runs."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "services.cli", "up", "--data", str(data), "--port", "0", *options),
+        *(sys.executable, "-P", *program, "up", "--data", str(data), "--port", "0", *options),
         env={"PATH": os.environ["PATH"], **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -8,6 +8,7 @@ identity, user, access rule, deadline, admission, and the contract's rules for e
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import inspect
 import os
@@ -429,6 +430,8 @@ async def serve(
         async with running(service, config) as runtime:
             waiting.discard(service)
             if not waiting:
+                # What is there now stays: the collector, which holds up the loop, need not look through it again.
+                gc.freeze()
                 ready()
             stopped = asyncio.create_task(stop.wait())
             runtime.failed.add_done_callback(lambda _: stopped.cancel())

@@ -1,0 +1,226 @@
+"""Exhaustion: no request keeps the platform busy, whatever it holds, and a second user hardly notices.
+
+A whole platform runs in one process, whose loop is watched: steps that take long are found whoever caused them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import httpx
+import psutil
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from gateway.contracts import Method, methods
+from moneyprinter import contract
+from tests import watchdog
+from tests.api import calls
+from tests.security import requests
+from tests.up import up
+from tests.watchdog import LONGEST_SECONDS
+
+PASSWORD = "four tides a day, all year"
+GOOD_SECONDS = 2.0
+ATTACK_SECONDS = 20.0
+MEMORY_BYTES = 400 << 20
+UNARY = [method for method in methods() if method.public and not method.client_streaming and not method.events]
+ASKING = [method for method in UNARY if not method.asks_nothing]
+WITH_BODY = [method for method in ASKING if any(binding.body for binding in method.rest)]
+STREAMS = [method for method in methods() if method.public and method.client_streaming]
+
+
+def name(method: Method) -> str:
+    return method.path.rpartition(".")[2]
+
+
+@dataclass
+class Platform:
+    """A platform whose loop is watched, an attacker's clients, and a second user's."""
+
+    http: httpx.AsyncClient
+    channel: grpc.aio.Channel
+    mallory: dict[str, str]
+    good: dict[str, str]
+    process: psutil.Process
+    log: Path
+    """Where long steps are written."""
+    seen: int = 0
+    slowest: list[float] = field(default_factory=list)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The long steps since this was last asked for."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.seen, new = len(lines), lines[self.seen :]
+        return [json.loads(line) for line in new]
+
+    async def raw(self, method: Method, data: bytes, **options: Any) -> tuple[grpc.StatusCode, str]:
+        """Send bytes as a request; the code and the reason of the answer."""
+        start: Any = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
+        call = start(method.path)(data, metadata=tuple(self.mallory.items()), timeout=ATTACK_SECONDS, **options)
+        if method.server_streaming:
+            with suppress(grpc.aio.AioRpcError):
+                async for _ in call:
+                    pass
+        code, info = await call.code(), error_details_pb2.ErrorInfo()
+        for key, value in (*(await call.trailing_metadata() or ()), *(await call.initial_metadata() or ())):
+            if key == "grpc-status-details-bin":
+                for detail in status_pb2.Status.FromString(value).details:
+                    detail.Unpack(info)
+        return code, info.reason
+
+    async def attacked(self, attack: Awaitable[Any]) -> Any:
+        """The outcome of an attack, during which a second user is served, and after which the loop was never busy."""
+        self.steps()
+        before = self.process.memory_info().rss
+        running = asyncio.ensure_future(attack)
+        while not running.done():
+            began = time.monotonic()
+            answer = await self.http.get("/v1/videos", headers=self.good)
+            assert answer.status_code == 200
+            assert time.monotonic() - began < GOOD_SECONDS
+        long = [step for step in self.steps() if step["seconds"] > LONGEST_SECONDS]
+        assert not long
+        assert self.process.memory_info().rss - before < MEMORY_BYTES
+        return await running
+
+
+@asynccontextmanager
+async def running(data: Path) -> AsyncIterator[Platform]:
+    log = data.parent / "steps"
+    patient = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
+    program = (str(watchdog.__file__), str(log))
+    async with (
+        up(data, environment=patient, program=program) as started,
+        httpx.AsyncClient(base_url=started.url, timeout=30) as http,
+        grpc.aio.insecure_channel(started.url.removeprefix("http://")) as channel,
+    ):
+        account = json.loads((data / "first-account").read_text())
+        admin = (await http.post("/v1/auth/sign-in", json=account)).json()["access_token"]
+        users = {}
+        roles = ["video.process", "audio.generate", "content.manage"]
+        for user, more in (("mallory", ["user.admin"]), ("good", [])):
+            headers = {"authorization": f"Bearer {admin}"}
+            asked = await http.post("/v1/auth/invitations", json={"roles": [*roles, *more]}, headers=headers)
+            token = asked.json()["invitation_token"]
+            named = {"username": user, "password": PASSWORD}
+            (await http.post("/v1/auth/register", json={**named, "invitation_token": token})).raise_for_status()
+            signed_in = await http.post("/v1/auth/sign-in", json=named)
+            users[user] = {"authorization": f"Bearer {signed_in.json()['access_token']}"}
+        yield Platform(http, channel, users["mallory"], users["good"], psutil.Process(started.process.pid), log)
+
+
+@pytest.fixture(scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    async with running(tmp_path_factory.mktemp("exhaustion") / "data") as started:
+        yield started
+
+
+def kind(method: Method) -> Any:
+    assert calls  # It imports the contracts.
+    described = contract.method(method.path)
+    assert described is not None
+    return described.input_type
+
+
+@pytest.mark.parametrize("method", ASKING, ids=name)
+async def test_a_request_of_very_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
+    async def attack() -> None:
+        for what, data in requests.raw(kind(method)):
+            code, _ = await platform.raw(method, data)
+            assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED), (what, code)
+
+    await platform.attacked(attack())
+
+
+@pytest.mark.parametrize("method", [*UNARY, *STREAMS], ids=name)
+async def test_a_compressed_request_is_refused(platform: Platform, method: Method) -> None:
+    data = b"\x12\x00" * 2_000_000
+    code, reason = await platform.attacked(platform.raw(method, data, compression=grpc.Compression.Gzip))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "COMPRESSION_UNSUPPORTED")
+
+
+@pytest.mark.parametrize("method", ASKING, ids=name)
+async def test_the_largest_requests_that_are_allowed_are_answered(platform: Platform, method: Method) -> None:
+    request = requests.filled(kind(method)).SerializeToString()
+    assert len(request) < 1 << 20
+
+    async def attack() -> list[tuple[grpc.StatusCode, str]]:
+        return list(await asyncio.gather(*(platform.raw(method, request) for _ in range(3))))
+
+    for code, reason in await platform.attacked(attack()):
+        assert reason != "INTERNAL"
+        assert code not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@pytest.mark.parametrize("method", WITH_BODY, ids=name)
+async def test_large_bodies_are_refused_at_once(platform: Platform, method: Method) -> None:
+    binding = next(binding for binding in method.rest if binding.body)
+    path = re.sub(r"{\w+}", quote("vid_1"), binding.path)
+
+    async def attack() -> None:
+        for what, body in requests.bodies(kind(method)):
+            headers = {**platform.mallory, "content-type": "application/json"}
+            answer = await platform.http.request(binding.verb, path, content=body, headers=headers)
+            assert 400 <= answer.status_code < 500, (what, answer.text)
+            assert answer.json()["details"], what
+
+    await platform.attacked(attack())
+
+
+@pytest.mark.parametrize("method", STREAMS, ids=name)
+async def test_a_stream_of_very_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
+    """`HttpBody` has a list that nobody needs."""
+
+    async def attack() -> None:
+        for what, data in requests.raw(kind(method)):
+            code, _ = await platform.raw(method, data)
+            assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED), (what, code)
+
+    await platform.attacked(attack())
+
+
+async def test_many_large_jobs_are_listed_without_a_pause(platform: Platform) -> None:
+    clips = [{"colour": "#203040", "script": "word " * 190, "title": "t" * 200} for _ in range(100)]
+    body = {"title": "A long one", "clips": clips, "settings": {"resolution": "480p", "quality": "draft"}}
+
+    async def attack() -> None:
+        made = [
+            (await platform.http.post("/v1/videos", json=body, headers=platform.mallory)).json()["job_id"]
+            for _ in range(20)
+        ]
+        for _ in range(5):
+            listed = await platform.http.get("/v1/videos?page_size=100", headers=platform.mallory)
+            assert {video["job_id"] for video in listed.json()["videos"]} >= set(made)
+        for job_id in made:
+            await platform.http.delete(f"/v1/videos/{job_id}", headers=platform.mallory)
+
+    await platform.attacked(attack())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
+async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str) -> None:
+    headers = {**platform.mallory, "content-encoding": encoding}
+    answer = await platform.http.post("/v1/assets?filename=a", content=bytes(100), headers=headers)
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (415, "COMPRESSION_UNSUPPORTED")
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["empty clips", "full clips"])
+async def test_a_hundred_at_once(platform: Platform, is_full: bool) -> None:
+    method = calls.method("VideoService/CreateVideo")
+    data = requests.filled(kind(method)).SerializeToString() if is_full else b"\x12\x00" * 500_000
+
+    async def attack() -> None:
+        await asyncio.gather(*(platform.raw(method, data) for _ in range(100)))
+
+    await platform.attacked(attack())
