@@ -21,6 +21,8 @@ from services.orchestrator.jobs import (
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
 OVERLAY_WIDTH = 0.15
+# A job is read at each look at it.
+MAX_TEXT = 100_000
 COLOUR_SECONDS = 3.0
 DEFAULT_VOICE = "en-US"
 
@@ -176,6 +178,12 @@ def scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
         raise _invalid(f"clips[{index}].script", complaint, "REQUEST_INVALID")
     if text is not None:
         raise _invalid("audio.script", "leave it out when the clips have texts of their own", "REQUEST_INVALID")
+    together = sum(len(clip.script) for clip in clips)
+    if together > MAX_TEXT:
+        complaint = (
+            f"their texts have {together} characters together; {MAX_TEXT} are taken, which last about 110 minutes"
+        )
+        raise _invalid("clips", complaint, "REQUEST_INVALID")
     for index, clip in enumerate(clips):
         if not _speakable(clip.script):
             raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")

@@ -67,7 +67,10 @@ class Store(Protocol):
     async def page(
         self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
     ) -> list[Job]:
-        """A user's jobs that fit, newest first, from the one that follows `after` (its create_time and id) on."""
+        """A user's jobs that fit, newest first, from the one that follows `after` (its create_time and id) on.
+
+        They come without the clips of their requests, and without the requests as they were written.
+        """
 
     async def take(self, lease: timedelta) -> Job | None:
         """Take the next job up under a new attempt; None when there is none that has not ended.

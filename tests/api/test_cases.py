@@ -130,6 +130,7 @@ CASES = [
     wrong("a page of uploads too large", ASSETS, {"page_size": 101}, "page_size"),
     Case("no such upload", UNUSED, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
     Case("what the account chose", "LibraryService/GetSettings", {}, 200, "OK"),
+    Case("what the account uses", "LibraryService/GetUsage", {}, 200, "OK"),
     Case("a choice", CHOOSE, {"settings": {"retention_days": 0}}, 200, "OK"),
     wrong("a time that never was", CHOOSE, {"settings": {"retention_days": -1}}, "settings.retention_days"),
     *(

@@ -63,6 +63,7 @@ PUBLIC = {
     "/moneyprinter.video.v1.ClipService/ProbeFile",
     "/moneyprinter.video.v1.LibraryService/DeleteAsset",
     "/moneyprinter.video.v1.LibraryService/GetSettings",
+    "/moneyprinter.video.v1.LibraryService/GetUsage",
     "/moneyprinter.video.v1.LibraryService/ListAssets",
     "/moneyprinter.video.v1.LibraryService/UpdateSettings",
     "/moneyprinter.video.v1.EventService/AcknowledgeEvents",

@@ -55,7 +55,8 @@ class MemoryStore:
     ) -> list[Job]:
         owned = [job for job in self._jobs.values() if job.user_id == user_id and _fits(job, fitting)]
         owned.sort(key=lambda job: (job.create_time, job.id), reverse=True)
-        return copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
+        page = copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
+        return [replace(job, request=replace(job.request, clips=()), wish={}) for job in page]
 
     async def take(self, lease: timedelta) -> Job | None:
         active = [job for job in self._jobs.values() if job.status == "processing"]

@@ -44,9 +44,13 @@ STEPS_GOOD = timedelta(days=14)
 
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
-# A list.
+# A list. The clips of a request and the request as it was written may be a megabyte, which a list does not show, and a
+# hundred of them would keep the loop busy for seconds.
 _PAGE = """
-    SELECT * FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
+    SELECT id, user_id, jsonb_set(request, '{clips}', '[]') AS request, '{}'::jsonb AS wish, status, create_time,
+        estimated_completion, priority, stages, progress, tally, attempt, base_attempt, result, error, work_seconds,
+        webhook_url
+    FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
     AND (%(status)s = '' OR status = %(status)s)
     AND (%(title)s = '' OR position(lower(%(title)s) IN lower(title)) > 0)
     AND (%(from_time)s::timestamptz IS NULL OR create_time >= %(from_time)s)
