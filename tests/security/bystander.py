@@ -55,7 +55,7 @@ class Account:
     async def finished(self, job_id: str) -> None:
         """Wait until a job has ended well."""
         async with asyncio.timeout(180):
-            async with self.http.stream("GET", f"/v1/videos/{job_id}/watch") as events:
+            async with self.http.stream("GET", f"/v1/videos/{job_id}/watch", timeout=None) as events:
                 async for _ in events.aiter_bytes():
                     pass
         status = (await self.http.get(f"/v1/videos/{job_id}/status")).json()
