@@ -74,6 +74,8 @@ class User:
     roles: tuple[str, ...]
     session: str = ""
     """The session, or the API key, that the token was made for."""
+    expire_time: float = float("inf")
+    """When the token expires, in seconds since 1970."""
 
 
 _caller: ContextVar[str] = ContextVar("caller")
@@ -108,6 +110,11 @@ def user() -> User:
 def client() -> str:
     """Whom the running call is served for: a user, or the address without one. Empty: the mesh itself, as for a job."""
     return _client.get()
+
+
+def current_user() -> User | None:
+    """The same; None when the running call is not made for one."""
+    return _user.get(None)
 
 
 class Keys:
@@ -193,7 +200,8 @@ class Access:
             raise Unauthenticated("sign in first: the call carries no bearer token", reason="TOKEN_INVALID")
         claims = await self._verified(match[1])
         roles = claims.get("roles")
-        return User(claims["sub"], tuple(roles) if isinstance(roles, list) else (), str(claims.get("sid", "")))
+        held = tuple(roles) if isinstance(roles, list) else ()
+        return User(claims["sub"], held, str(claims.get("sid", "")), float(claims["exp"]))
 
     async def _verified(self, token: str) -> dict[str, Any]:
         """The claims of a token. One whose signature was found good is believed while its key is, until it expires."""

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user
 from services.runtime import access, channels, errors, telemetry, tls
 from services.runtime import contract as contracts
 from services.runtime.admission import Admission, ConcurrencyLimit, Flow, Patience, Places, share
+from services.runtime.authority import Authority, checker
 from services.runtime.config import ConfigError, RuntimeConfig, load
 from services.runtime.wire import Limits
 
@@ -196,8 +197,16 @@ class Health(health_aio.HealthServicer):
 class Chain(grpc.aio.ServerInterceptor):
     """What every call passes before and after its handler."""
 
-    def __init__(self, service: str, decide: access.Access, outbox: access.Outbox, arrivals: tls.Arrivals) -> None:
+    def __init__(
+        self,
+        service: str,
+        decide: access.Access,
+        outbox: access.Outbox,
+        arrivals: tls.Arrivals,
+        authority: Authority,
+    ) -> None:
         self._service = service
+        self._authority = authority
         self._arrivals = arrivals
         self._access = decide
         self._outbox = outbox
@@ -266,7 +275,8 @@ class Chain(grpc.aio.ServerInterceptor):
                 await self._access.admit(method, context.auth_context(), metadata, context.peer())
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
                 channels.serve_until(seconds)
-                async with asyncio.timeout(seconds):
+                authority = self._authority.required(method) if streams else nullcontext()
+                async with asyncio.timeout(seconds), authority:
                     with self._admitted(method, streams=streams) as flow:
                         yield call, flow
                 call.ended("OK")
@@ -345,7 +355,8 @@ async def running(
         outbox = access.Outbox(config, service, _user_service_trail(channel))
         arrivals = tls.Arrivals(outbox.left_unknown)
         stack.callback(arrivals.close)
-        chain = Chain(service, decide, outbox, arrivals)
+        authority = Authority(checker(channel))
+        chain = Chain(service, decide, outbox, arrivals, authority)
         server = grpc.aio.server(interceptors=(chain,), options=OPTIONS)
         address = f"{config.bind}:{config.ports[service]}"
         try:
@@ -357,6 +368,7 @@ async def running(
         arrivals.serve(port)
         await stack.enter_async_context(wire(settings, runtime))
         await stack.enter_async_context(_told(runtime))
+        await stack.enter_async_context(runtime.background(authority.run(), "authority"))
         decide.keys = keys or runtime.keys or decide.keys
         health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
         if config.reflection:

@@ -122,7 +122,12 @@ def checked_name(username: str) -> str:
     return name
 
 
-def check_password(password: str, username: str, field_name: str) -> None:
+def typed(password: str) -> str:
+    """A password in the one form that RFC 8265 gives it, whatever the keyboard made of its accents."""
+    return unicodedata.normalize("NFC", password)
+
+
+def check_new_password(password: str, username: str, field_name: str) -> None:
     """Refuse a new password that is easily guessed. Raises InvalidArgument, which names the field."""
     rest = _TRIED_FIRST.sub("", normalised(password).replace(username, ""))
     said = ""

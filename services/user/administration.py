@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from moneyprinter.errors import PermissionDenied
 from services.user.accounts import Account
-from services.user.desk import Actor, Desk, administering, administrator, sha256
+from services.user.attempts import code_of, enrolment_of, password_again, recovery_code_of
+from services.user.desk import Actor, Desk, administrator, sha256
 from services.user.pages import Page, Wanted, page
+from services.user.proof import administering, sign_in_proofs
 from services.user.store import Reset, no_account
 from services.user.trail import Filter, Head, Record, Trail, Verdict
 
@@ -49,12 +52,13 @@ async def get(desk: Desk, actor: Actor, account_id: str) -> Seen:
     """One account. Raises NotFound."""
     await administrator(desk, actor)
     account = await _found(desk, account_id)
-    return Seen(account, await desk.guard.lock_end(account.username, desk.now()))
+    return Seen(account, await desk.guard.lock_end(await _proofs(desk, account), desk.now()))
 
 
 async def set_roles(desk: Desk, actor: Actor, account_id: str, roles: tuple[str, ...]) -> Account:
     """Give an account its roles. Raises NotFound, FailedPrecondition when no administrator were left."""
-    async with administering(desk, actor, "account.set_roles", account_id, roles=" ".join(roles)):
+    async with administering(desk, actor, "account.set_roles", account_id, roles=roles) as entry:
+        entry.details["roles"] = " ".join(roles)
         return await desk.store.accounts.set_roles(account_id, roles)
 
 
@@ -71,9 +75,9 @@ async def enable(desk: Desk, actor: Actor, account_id: str) -> Account:
 
 
 async def unlock(desk: Desk, actor: Actor, account_id: str) -> None:
-    """Let a name be tried again. Raises NotFound."""
+    """Let an account's password and codes be tried again. Raises NotFound."""
     async with administering(desk, actor, "account.unlock", account_id):
-        await desk.guard.unlock((await _found(desk, account_id)).username)
+        await desk.guard.unlock(await _proofs(desk, await _found(desk, account_id)))
 
 
 async def end_sessions(desk: Desk, actor: Actor, account_id: str, revoke_keys: bool) -> Ended:
@@ -85,8 +89,13 @@ async def end_sessions(desk: Desk, actor: Actor, account_id: str, revoke_keys: b
 
 
 async def reset_password(desk: Desk, actor: Actor, account_id: str, disable_totp: bool) -> ResetToken:
-    """Take an account's password; returns the token to set a new one with, once. Raises NotFound."""
+    """Take an account's password; returns the token to set a new one with, once. Raises NotFound.
+
+    Not by a machine: who holds its key could become anybody.
+    """
     async with administering(desk, actor, "password.reset", account_id, disable_totp=str(disable_totp).lower()):
+        if actor.is_machine:
+            raise PermissionDenied("an API key cannot reset passwords; sign in", reason="SESSION_REQUIRED")
         token, expire_time = desk.new_token(), desk.now() + RESET_LIFE
         await desk.store.accounts.begin_reset(account_id, Reset(sha256(token), expire_time), disable_totp)
         return ResetToken(token, expire_time)
@@ -102,6 +111,14 @@ async def verify(desk: Desk, trail: Trail, actor: Actor, known: Head) -> Verdict
     """Whether the audit trail is as it was written. Raises ResourceExhausted while another verification goes on."""
     await administrator(desk, actor)
     return await trail.verify(known)
+
+
+async def _proofs(desk: Desk, account: Account) -> list[str]:
+    """The counters of all proofs of an account."""
+    return [
+        *await sign_in_proofs(desk, account),
+        *(password_again(account.id), code_of(account.id), recovery_code_of(account.id), enrolment_of(account.id)),
+    ]
 
 
 async def _found(desk: Desk, account_id: str) -> Account:

@@ -7,8 +7,16 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moneyprinter.errors import NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
+from moneyprinter.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Violation,
+)
 from services.user.desk import KEY_PREFIX, Actor, Desk, Subject, acting, key_holder, sha256
+from services.user.proof import acting_proven
 from services.user.sessions import Tokens
 from services.user.store import ApiKey, Client
 
@@ -22,18 +30,25 @@ class Wish:
     display_name: str
     roles: tuple[str, ...]
     valid_for: timedelta | None = None
-    """None: until it is revoked."""
+    """None: as long as usual."""
 
 
 async def create(desk: Desk, actor: Actor, wish: Wish) -> tuple[str, ApiKey]:
     """Make a key; returns what is shown once, and what is kept.
 
-    Raises PermissionDenied when it were to do more than its owner, ResourceExhausted when there are too many.
+    Raises PermissionDenied without a proof of late, or when it were to do more than its owner; InvalidArgument when it
+    were to last for too long, ResourceExhausted when there are too many.
     """
     async with desk.audited_by(actor, "api_key.create") as entry:
-        account = await acting(desk, actor)
+        account = await acting_proven(desk, actor)
         if missing := [role for role in wish.roles if role not in account.roles]:
             raise PermissionDenied(f"you do not have the role {missing[0]} yourself", reason="ROLE_MISSING")
+        life = wish.valid_for or desk.policy.key_life
+        if life > desk.policy.key_life_at_most:
+            said = f"must be at most {desk.policy.key_life_at_most.days} days"
+            raise InvalidArgument(
+                f"valid_for: {said}", reason="REQUEST_INVALID", violations=[Violation("valid_for", said)]
+            )
         now, secret = desk.now(), desk.random(32).hex()
         key = ApiKey(
             id=desk.new_id("key"),
@@ -42,9 +57,10 @@ async def create(desk: Desk, actor: Actor, wish: Wish) -> tuple[str, ApiKey]:
             sha256=sha256(secret),
             roles=wish.roles,
             create_time=now,
-            expire_time=now + wish.valid_for if wish.valid_for else None,
+            expire_time=now + life,
         )
-        entry.target, entry.details["roles"] = key.id, " ".join(key.roles)
+        entry.target = key.id
+        entry.details.update(roles=" ".join(key.roles), expire_time=key.expire_time.isoformat(timespec="seconds"))
         if not await desk.store.keys.add(key, desk.policy.keys_at_most):
             raise ResourceExhausted(
                 f"you have {desk.policy.keys_at_most} API keys, as many as are allowed; revoke one",
@@ -77,7 +93,9 @@ async def exchange(desk: Desk, shown: str, client: Client) -> Tokens:
             entry.target = key_id
         account = key_holder(found, now)
         if found is None or account is None or not hmac.compare_digest(found[0].sha256, sha256(secret)):
+            await desk.guard.guessed("API key", client.address, now)
             raise Unauthenticated("the API key is unknown, expired, or revoked", reason="API_KEY_INVALID")
         entry.actor = account.id
         await desk.store.keys.used(key_id, client.address, now)
-        return Tokens(desk.tokens.sign(Subject(account.id, key_id, account.roles), now), desk.tokens.life)
+        subject = Subject(account.id, key_id, account.roles, found[0].expire_time)
+        return Tokens(desk.tokens.sign(subject, now), min(desk.tokens.life, found[0].expire_time - now))

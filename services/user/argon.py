@@ -11,6 +11,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from services.user.accounts import typed
+
 T = TypeVar("T")
 
 Turn = Callable[[], Awaitable[Callable[[], None]]]
@@ -33,11 +35,11 @@ class ArgonPasswords:
 
     async def hash(self, password: str) -> str:
         """The hash to keep."""
-        return await self._in_turn(lambda: self._hasher.hash(_typed(password)))
+        return await self._in_turn(lambda: self._hasher.hash(typed(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password is the one of the hash."""
-        same = await self._in_turn(lambda: self._same(password_hash or self._nobody, _typed(password)))
+        same = await self._in_turn(lambda: self._same(password_hash or self._nobody, typed(password)))
         return same and password_hash is not None
 
     def stale(self, password_hash: str) -> bool:
@@ -59,8 +61,3 @@ class ArgonPasswords:
             return self._hasher.verify(password_hash, password)
         except VerifyMismatchError:
             return False
-
-
-def _typed(password: str) -> str:
-    """A password in the one form that RFC 8265 gives it, whatever the keyboard made of its accents."""
-    return unicodedata.normalize("NFC", password)

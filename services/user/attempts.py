@@ -1,7 +1,11 @@
-"""Attempts: how often a name, or an address, may fail before it has to wait.
+"""Attempts: how often a proof of identity may fail, and an address, before the next one has to wait.
 
-An attempt counts from its beginning, so that many at once are no more than that many, and until it is known to
-be no failure. One whose end nobody learns has failed.
+Each proof of an account has a counter of its own (its password, its codes, its recovery codes), which is cleared by
+that proof and by nothing else: a password says nothing of who guesses codes. An attempt counts from its beginning, so
+that many at once are no more than that many, until it is known to be no failure. One whose end is not known has failed.
+
+Wrong passwords for a name lock it for strangers only. A network from which the account was signed in to before has a
+counter of its own, and so has an account that is signed in: those who know a name cannot lock out its owner.
 """
 
 from __future__ import annotations
@@ -15,10 +19,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from moneyprinter.errors import Error, ResourceExhausted
-
-# What the one who asks did right, though it was refused.
-_NO_FAILURE = ("MFA_REQUIRED", "ACCOUNT_DISABLED")
+from moneyprinter.errors import ResourceExhausted
 
 # How many attempts of one address are under way in this process; far fewer than may fail.
 _ADDRESS_TURNS = 10
@@ -60,6 +61,8 @@ class Limits:
     name: Throttle = Throttle(5, timedelta(minutes=15), timedelta(minutes=15))
     address: Throttle = Throttle(50, timedelta(minutes=15), timedelta(minutes=15))
     registration: Throttle = Throttle(10, timedelta(hours=1), timedelta(hours=1))
+    token: Throttle = Throttle(50, timedelta(minutes=15), timedelta(minutes=15))
+    """Of tokens and keys that are none, from one address."""
 
 
 class AttemptStore(Protocol):
@@ -78,10 +81,35 @@ class AttemptStore(Protocol):
         """How long an attempt would have to wait."""
 
 
-class Guard:
-    """Counts the attempts of names and addresses, and stops them when they are too many.
+def password_of(name: str, network: str = "") -> str:
+    """The counter of signing in with a name and its password: of strangers, or of a network that its owner uses."""
+    return f"name:{name}@{network}" if network else f"name:{name}"
 
-    Those of one name wait for each other in this process, and those of one address for all but a few: what
+
+def password_again(account_id: str) -> str:
+    """The counter of the password of an account that is signed in."""
+    return f"password:{account_id}"
+
+
+def code_of(account_id: str) -> str:
+    """The counter of an account's codes of an authenticator app."""
+    return f"code:{account_id}"
+
+
+def recovery_code_of(account_id: str) -> str:
+    """The counter of an account's recovery codes."""
+    return f"recovery:{account_id}"
+
+
+def enrolment_of(account_id: str) -> str:
+    """The counter of the codes that confirm an authenticator app."""
+    return f"enrolment:{account_id}"
+
+
+class Guard:
+    """Counts attempts by what they prove and by their address, and stops them when they are too many.
+
+    Those of one proof wait for each other in this process, and those of one address for all but a few: what
     is under way counts as failed, and right ones must not be one too many.
     """
 
@@ -91,44 +119,55 @@ class Guard:
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def counted(self, username: str, address: str, now: Callable[[], datetime]) -> AsyncIterator[None]:
-        """Count what is done in this context as an attempt to prove to be `username`, failed if it fails.
+    async def counted(self, proof: str, address: str, now: Callable[[], datetime]) -> AsyncIterator[None]:
+        """Count what is done in this context as an attempt at a proof, failed if it fails.
 
-        Raises ResourceExhausted, in the same words for every name and whatever is wrong with it, when there
-        were too many.
+        `proof` is a counter, such as `password_of(name)`. Raises ResourceExhausted, in the same words whatever is wrong
+        with it, when there were too many.
         """
-        by_address, by_name = _address_key("address", address), _name_key(username)
-        async with self._turn(by_address, _ADDRESS_TURNS), self._turn(by_name, 1):
+        by_address = _address_key("address", address)
+        async with self._turn(by_address, _ADDRESS_TURNS), self._turn(proof, 1):
             time = now()
             await self._begin(by_address, self._limits.address, time)
             try:
-                await self._begin(by_name, self._limits.name, time)
+                await self._begin(proof, self._limits.name, time)
             except ResourceExhausted:
                 # Nothing was tried.
                 await self._store.withdraw(by_address, time)
                 raise
-            try:
-                yield
-            except Error as failure:
-                if failure.reason in _NO_FAILURE:
-                    await self._store.withdraw(by_name, time)
-                    await self._store.withdraw(by_address, time)
-                raise
-            await self._store.forget(by_name)
+            yield
+            await self._store.forget(proof)
             await self._store.withdraw(by_address, time)
+
+    @asynccontextmanager
+    async def counted_at_home(self, proof: str, now: Callable[[], datetime]) -> AsyncIterator[None]:
+        """The same from a network that the account's owner uses, whatever others there have done."""
+        async with self._turn(proof, 1):
+            await self._begin(proof, self._limits.name, now())
+            yield
+            await self._store.forget(proof)
+
+    async def guessed(self, what: str, address: str, now: datetime) -> None:
+        """Count a token or key that is none. Raises ResourceExhausted when there were too many from an address.
+
+        Those that are right are let through all the same: they cannot be guessed, and nobody is to lock others out.
+        """
+        await self._begin(_address_key(what, address), self._limits.token, now)
 
     async def registration(self, address: str, now: datetime) -> None:
         """Count a registration. Raises ResourceExhausted."""
         await self._begin(_address_key("registration", address), self._limits.registration, now)
 
-    async def lock_end(self, username: str, now: datetime) -> datetime | None:
-        """Until when a name is refused; None: it is not."""
-        wait = await self._store.wait(_name_key(username), self._limits.name, now)
-        return now + wait if wait else None
+    async def lock_end(self, proofs: Sequence[str], now: datetime) -> datetime | None:
+        """Until when any of some proofs is refused; None: none is."""
+        waits = [await self._store.wait(proof, self._limits.name, now) for proof in proofs]
+        longest = max((wait for wait in waits if wait), default=None)
+        return now + longest if longest else None
 
-    async def unlock(self, username: str) -> None:
-        """Forget the failures of a name."""
-        await self._store.forget(_name_key(username))
+    async def unlock(self, proofs: Sequence[str]) -> None:
+        """Forget the failures of proofs."""
+        for proof in proofs:
+            await self._store.forget(proof)
 
     @asynccontextmanager
     async def _turn(self, key: str, at_once: int) -> AsyncIterator[None]:
@@ -147,16 +186,16 @@ class Guard:
             )
 
 
-def _name_key(username: str) -> str:
-    return f"name:{username}"
-
-
-def _address_key(purpose: str, address: str) -> str:
-    """The key of an address; of IPv6, of the network that a household is given."""
+def network_of(address: str) -> str:
+    """The network of a household: an IPv4 address, or the prefix of one of IPv6. Empty when it is no address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return f"{purpose}:"
+        return ""
     if found.version == 6:
-        return f"{purpose}:{ipaddress.ip_network((int(found), _IPV6_PREFIX), strict=False)}"
-    return f"{purpose}:{found}"
+        return str(ipaddress.ip_network((int(found), _IPV6_PREFIX), strict=False))
+    return str(found)
+
+
+def _address_key(purpose: str, address: str) -> str:
+    return f"{purpose}:{network_of(address)}"

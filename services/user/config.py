@@ -37,8 +37,15 @@ class Config(Settings):
     """The same of one address, whatever the names."""
     address_registrations: int = Field(10, ge=1)
     """How many accounts one address may make in an hour without an invitation."""
+    api_key_life: timedelta = Field(timedelta(days=90), ge=timedelta(minutes=1))
+    """How long an API key is good when its owner asks for no other time."""
+    api_key_life_at_most: timedelta = Field(timedelta(days=365), ge=timedelta(minutes=1))
+    """The longest time that may be asked for."""
     totp_issuer: str = Field("MoneyPrinter", min_length=1, max_length=64)
     """How authenticator apps call this platform."""
+    token_life: timedelta = Field(timedelta(minutes=15), ge=timedelta(seconds=1), le=timedelta(hours=1))
+    """How long an access token is good, and the longest that a stream lasts before its client goes on with a new one.
+    An upload that takes longer fails."""
     signing_key_life: timedelta = Field(timedelta(days=30), gt=timedelta(0))
     """How long a key signs tokens before the next one is made."""
     signing_key_notice: timedelta = Field(timedelta(minutes=5), gt=timedelta(0))
@@ -51,4 +58,10 @@ class Config(Settings):
     def _notice_is_long_enough(self) -> Self:
         if self.signing_key_notice < 2 * self.signing_key_look:
             raise ValueError("signing_key_notice must be at least twice signing_key_look")
+        return self
+
+    @model_validator(mode="after")
+    def _usual_keys_are_allowed(self) -> Self:
+        if self.api_key_life > self.api_key_life_at_most:
+            raise ValueError("api_key_life must be at most api_key_life_at_most")
         return self

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -30,6 +30,11 @@ class Actor:
     """The session, or the API key, that the token was made for."""
     client: Client
 
+    @property
+    def is_machine(self) -> bool:
+        """Whether the token was made for an API key."""
+        return self.session_id.startswith(KEY_PREFIX)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -38,6 +43,8 @@ class Subject:
     account_id: str
     session_id: str
     roles: tuple[str, ...]
+    expire_time: datetime | None = None
+    """When what it is made for expires; None: later than any token."""
 
 
 class AccessTokens(Protocol):
@@ -85,6 +92,10 @@ class Policy:
     """What accounts may do that were registered without an invitation."""
     keys_at_most: int = 100
     """How many good API keys an account may have."""
+    key_life: timedelta = timedelta(days=90)
+    """How long an API key is good when its owner asks for no other time."""
+    key_life_at_most: timedelta = timedelta(days=365)
+    """The longest time that may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ async def acting(desk: Desk, actor: Actor, *, person: bool = True, role: str = "
     `person`: not with an API key. Raises Unauthenticated when the account was disabled or the session is over,
     PermissionDenied when the role was taken from it: the access token may be older.
     """
-    if actor.session_id.startswith(KEY_PREFIX):
+    if actor.is_machine:
         if person:
             raise PermissionDenied("an API key cannot do this; sign in", reason="SESSION_REQUIRED")
         found = key_holder(await desk.store.keys.find(actor.session_id), desk.now())
@@ -152,17 +163,6 @@ async def acting(desk: Desk, actor: Actor, *, person: bool = True, role: str = "
 async def administrator(desk: Desk, actor: Actor) -> None:
     """Let nobody pass but an administrator, or a machine of one. Raises as `acting` does."""
     await acting(desk, actor, person=False, role=ADMINISTRATOR)
-
-
-@asynccontextmanager
-async def administering(
-    desk: Desk, actor: Actor, action: str, target: str = "", **details: str
-) -> AsyncIterator[Entry]:
-    """What an administrator does in this context is told, and refused to others."""
-    async with desk.audited_by(actor, action, target) as entry:
-        entry.details.update(details)
-        await administrator(desk, actor)
-        yield entry
 
 
 def key_holder(found: tuple[ApiKey, Account] | None, now: datetime) -> Account | None:

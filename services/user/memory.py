@@ -58,6 +58,8 @@ class _Tables:
     factors: dict[str, _Factor] = field(default_factory=dict)
     recovery_codes: dict[str, set[bytes]] = field(default_factory=dict)
     keys: dict[str, ApiKey] = field(default_factory=dict)
+    networks: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    proofs: dict[str, datetime] = field(default_factory=dict)
 
     def account(self, account_id: str) -> Account:
         """An account with what other tables say of it."""
@@ -145,6 +147,15 @@ class MemoryAccounts:
         if invitation_sha256 is not None:
             del self._tables.invitations[invitation_sha256]
         self._tables.accounts[account.id] = account
+
+    async def uses_network(self, account_id: str, network: str, now: datetime) -> bool:
+        return network in await self.networks(account_id, now)
+
+    async def use_network(self, account_id: str, network: str, now: datetime, expire_time: datetime) -> None:
+        self._tables.networks[account_id, network] = expire_time
+
+    async def networks(self, account_id: str, now: datetime) -> list[str]:
+        return [network for (id, network), end in self._tables.networks.items() if id == account_id and now < end]
 
     async def set_profile(self, account_id: str, profile: Profile) -> Account:
         return self._tables.change(account_id, lambda account: replace(account, profile=profile))
@@ -234,6 +245,7 @@ class MemorySessions:
         newest = await self.listed(account.id, session.create_time)
         self._tables.end(former.id for former in newest[SESSIONS_AT_MOST - 1 :])
         self._tables.sessions[session.id] = session
+        self._tables.proofs[session.id] = session.create_time
         self._tables.tokens[token.sha256] = _Token(session.id, token.expire_time)
         return True
 
@@ -260,6 +272,16 @@ class MemorySessions:
             return None
         account = self._tables.account(session.account_id)
         return None if account.disable_time else account
+
+    async def holders(self, session_ids: Sequence[str], now: datetime) -> dict[str, Account]:
+        found = {id: await self.holder(id, now) for id in session_ids}
+        return {id: account for id, account in found.items() if account}
+
+    async def prove(self, session_id: str, now: datetime) -> None:
+        self._tables.proofs[session_id] = now
+
+    async def proof_time(self, session_id: str) -> datetime | None:
+        return self._tables.proofs.get(session_id) if session_id in self._tables.sessions else None
 
     async def listed(self, account_id: str, now: datetime) -> list[Session]:
         ids = [id for id in self._tables.of(account_id) if self._tables.expiry(id) > now]
@@ -370,6 +392,10 @@ class MemoryKeys:
         key = self._tables.keys.get(key_id)
         return (key, self._tables.account(key.account_id)) if key else None
 
+    async def find_all(self, key_ids: Sequence[str]) -> list[tuple[ApiKey, Account]]:
+        found = [await self.find(id) for id in key_ids]
+        return [pair for pair in found if pair]
+
     async def used(self, key_id: str, address: str, now: datetime) -> None:
         self._tables.keys[key_id] = replace(self._tables.keys[key_id], use_time=now, use_address=address)
 
@@ -422,6 +448,8 @@ def _fits(event: Event, wanted: Filter) -> bool:
     return (
         all(getattr(wanted, name) in ("", getattr(event, name)) for name in ("actor", "target", "result"))
         and (named or wanted.action in ("", event.action))
+        and (not wanted.account or (event.service == "user" and wanted.account in (event.actor, event.target)))
+        and (not wanted.actions or event.action in wanted.actions)
         and (wanted.from_time is None or wanted.from_time <= event.time)
         and (wanted.to_time is None or event.time < wanted.to_time)
     )

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from moneyprinter.errors import FailedPrecondition, NotFound, PermissionDenied
-from services.user.accounts import Account, Profile, check_password, checked_name
-from services.user.desk import Actor, Desk, administering, administrator, sha256
+from services.user.accounts import Account, Profile, check_new_password, checked_name
+from services.user.desk import Actor, Desk, administrator, sha256
 from services.user.pages import Page, Wanted, page
+from services.user.proof import administering, sign_in_proofs
 from services.user.store import Client, Invitation, invitation_invalid
 
 INVITATION_LIFE = timedelta(days=7)
@@ -43,11 +44,11 @@ async def register(desk: Desk, wish: Wish, client: Client) -> Account:
     """
     async with desk.audited("account.register", client) as entry:
         now = desk.now()
-        invitation = await _invitation(desk, wish.invitation_token)
+        invitation = await _invitation(desk, wish.invitation_token, client)
         if invitation is None:
             await desk.guard.registration(client.address, now)
         name = checked_name(wish.username)
-        check_password(wish.password, name, "password")
+        check_new_password(wish.password, name, "password")
         account = Account(
             id=desk.new_id("user"),
             username=name,
@@ -64,7 +65,7 @@ async def register(desk: Desk, wish: Wish, client: Client) -> Account:
         return account
 
 
-async def _invitation(desk: Desk, token: str) -> Invitation | None:
+async def _invitation(desk: Desk, token: str, client: Client) -> Invitation | None:
     """The invitation to register with; None where none is needed and none is shown."""
     if desk.policy.registration == "closed":
         raise _closed()
@@ -72,13 +73,15 @@ async def _invitation(desk: Desk, token: str) -> Invitation | None:
         return None
     found = await desk.store.invitations.find(sha256(token), desk.now())
     if found is None:
+        await desk.guard.guessed("invitation", client.address, desk.now())
         raise invitation_invalid()
     return found
 
 
 async def invite(desk: Desk, actor: Actor, guest: Guest) -> tuple[str, Invitation]:
     """Make an invitation; returns its token, which is shown once, and what is kept. Raises PermissionDenied."""
-    async with administering(desk, actor, "invitation.create", roles=" ".join(guest.roles)) as entry:
+    async with administering(desk, actor, "invitation.create", roles=guest.roles) as entry:
+        entry.details["roles"] = " ".join(guest.roles)
         if desk.policy.registration == "closed":
             raise _closed()
         token, now = desk.new_token(), desk.now()
@@ -115,14 +118,16 @@ async def set_password(desk: Desk, token: str, new: str, client: Client) -> None
         account = await desk.store.accounts.resetting(sha256(token), desk.now())
         if account is not None:
             entry.target = account.id
-            check_password(new, account.username, "new_password")
+            check_new_password(new, account.username, "new_password")
             account = await desk.store.accounts.end_reset(sha256(token), await desk.passwords.hash(new), desk.now())
         if account is None:
+            await desk.guard.guessed("reset token", client.address, desk.now())
             raise PermissionDenied(
                 "the token for a new password is unknown, expired, or was used before", reason="RESET_TOKEN_INVALID"
             )
         entry.actor = account.id
-        await desk.guard.unlock(account.username)
+        # What was guessed at is not the password any more. Codes are what they were.
+        await desk.guard.unlock(await sign_in_proofs(desk, account))
 
 
 def _closed() -> FailedPrecondition:

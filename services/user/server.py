@@ -17,6 +17,7 @@ from moneyprinter.user.v1 import (
     administration_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
+    authority_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from services.runtime import access, db, tls
@@ -25,6 +26,7 @@ from services.runtime.server import Runtime, connected
 from services.user import accounts, postgres, sealing, tokens
 from services.user.argon import ArgonPasswords
 from services.user.attempts import Guard, Limits
+from services.user.authority_servicer import AuthorityServicer
 from services.user.config import Config
 from services.user.config_secrets import ConfigSecrets
 from services.user.desk import Desk, Policy
@@ -48,10 +50,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await connected(channel, "config")
     kept = ConfigSecrets(config_service_pb2_grpc.ConfigServiceStub(channel))
-    schedule = Schedule(config.signing_key_life, config.signing_key_notice, tokens.LIFE)
+    schedule = Schedule(config.signing_key_life, config.signing_key_notice, config.token_life)
     keys = KeyRing(kept, schedule, tokens.new_key, _now)
     await keys.look()
-    signed = tokens.JwtTokens(keys, runtime.config.token_issuer, runtime.config.token_audience)
+    signed = tokens.JwtTokens(keys, runtime.config.token_issuer, runtime.config.token_audience, config.token_life)
     signed.listed(_now())
     runtime.keys = access.Keys(_listed(signed))
     seal = sealing.AesSeal(await kept.fetch(sealing.NAME, sealing.new_key))
@@ -74,18 +76,24 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             audit=TrailAudit(runtime.outbox),
             now=_now,
             random=secrets.token_bytes,
-            policy=Policy(config.registration, config.registered_roles),
+            policy=Policy(
+                registration=config.registration,
+                registered_roles=config.registered_roles,
+                key_life=config.api_key_life,
+                key_life_at_most=config.api_key_life_at_most,
+            ),
         )
         runtime.check("database", lambda: postgres.ping(pool))
         runtime.check("signing-keys", keys.known)
         runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(desk, signed))
-        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk))
+        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk, trail))
         runtime.add(
             administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
             AdministrationServicer(desk, keys, signed),
         )
         audit = AuditServicer(desk, trail, lambda workload: tls.spiffe_id(runtime.config, workload))
         runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit)
+        runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, AuthorityServicer(desk))
         async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
             yield
 

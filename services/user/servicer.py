@@ -25,11 +25,22 @@ from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
 from services.runtime import access
 from services.runtime.contract import moment
-from services.user import administration, api_keys, audit_policy, mfa, profile, registration, sessions, signing_keys
+from services.user import (
+    administration,
+    api_keys,
+    audit_policy,
+    mfa,
+    profile,
+    proof,
+    registration,
+    security_events,
+    sessions,
+    signing_keys,
+)
 from services.user.accounts import Account, Profile
 from services.user.desk import Actor, Desk
-from services.user.mfa import Code
 from services.user.pages import Wanted
+from services.user.proof import Code
 from services.user.sessions import Credentials, Tokens
 from services.user.signing_keys import KeyRing
 from services.user.store import ApiKey, Client, Invitation, Session
@@ -90,8 +101,21 @@ class UserServicer(pb_grpc.UserServiceServicer):
 class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
     """One's own account."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, trail: Trail) -> None:
         self._desk = desk
+        self._trail = trail
+
+    async def StepUp(self, request: own.StepUpRequest, context: Any) -> own.StepUpResponse:
+        code = Code(request.totp_code, request.recovery_code)
+        expire_time = await proof.step_up(self._desk, _actor(context), request.password, code)
+        return own.StepUpResponse(expire_time=_time(expire_time))
+
+    async def ListSecurityEvents(
+        self, request: own.ListSecurityEventsRequest, context: Any
+    ) -> own.ListSecurityEventsResponse:
+        size, token = request.page_size, request.page_token
+        records, next_token = await security_events.listed(self._desk, self._trail, _actor(context), size, token)
+        return own.ListSecurityEventsResponse(events=map(_security_event, records), next_page_token=next_token)
 
     async def GetProfile(self, request: own.GetProfileRequest, context: Any) -> own.GetProfileResponse:
         return own.GetProfileResponse(account=_account(await profile.get(self._desk, _actor(context))))
@@ -316,6 +340,20 @@ def _record(record: Record) -> audit.AuditRecord:
         details=event.details,
     )
     return audit.AuditRecord(number=record.number, service=event.service, event=told, hash=record.hash.hex())
+
+
+def _security_event(record: Record) -> own.SecurityEvent:
+    event = record.event
+    return own.SecurityEvent(
+        time=_time(event.time),
+        action=event.action,
+        result=event.result,
+        actor=event.actor,
+        credential=event.credential,
+        target=event.target,
+        address=event.address,
+        details=event.details,
+    )
 
 
 def client_of(context: Any) -> Client:

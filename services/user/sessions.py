@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from moneyprinter.errors import NotFound, PermissionDenied, Unauthenticated
-from services.user import mfa
 from services.user.accounts import Account, normalised
+from services.user.attempts import network_of, password_of
 from services.user.desk import Actor, Desk, Subject, acting, sha256, text_of
-from services.user.mfa import Code
+from services.user.proof import Code, check_code
 from services.user.store import Client, RefreshToken, Session, Use
 
 REFRESH_LIFE = timedelta(days=30)
+# How long a network counts as the owner's after a sign-in from it.
+NETWORK_LIFE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -41,34 +43,43 @@ async def sign_in(desk: Desk, credentials: Credentials, client: Client) -> Token
     wrong, and ResourceExhausted when there were too many failures; only to who knows the password, that a code
     is missing or wrong, and PermissionDenied when the account is disabled.
     """
-    name = normalised(credentials.username)
-    async with (
-        desk.audited("sign_in", client) as entry,
-        desk.guard.counted(name, client.address, desk.now),
-    ):
+    name, network = normalised(credentials.username), network_of(client.address)
+    async with desk.audited("sign_in", client) as entry:
         account = await desk.store.accounts.named(name)
         if account is not None:
             entry.target = account.id
-        known = await desk.passwords.verify(account.password_hash if account else None, credentials.password)
-        if account is None or account.password_hash is None or not known:
-            raise Unauthenticated("name and password do not belong together", reason="CREDENTIALS_WRONG")
+        # Asked of names that there are not, too: an answer takes as long for them.
+        at_home = await desk.store.accounts.uses_network(account.id if account else "", network, desk.now())
+        counted = (
+            desk.guard.counted_at_home(password_of(name, network), desk.now)
+            if at_home
+            else desk.guard.counted(password_of(name), client.address, desk.now)
+        )
+        async with counted:
+            # Read again: while this attempt waited for others, the password may have changed.
+            account = await desk.store.accounts.named(name)
+            known = await desk.passwords.verify(account.password_hash if account else None, credentials.password)
+            if account is None or account.password_hash is None or not known:
+                raise Unauthenticated("name and password do not belong together", reason="CREDENTIALS_WRONG")
         if account.mfa:
-            await _check_code(desk, account, credentials.code)
+            await _check_code(desk, account, credentials.code, client)
         password_hash = await _fresh_hash(desk, account, account.password_hash, credentials.password)
         token, now = desk.new_token(), desk.now()
         session = Session(desk.new_id("ses", 16), account.id, now, now, client)
         kept = RefreshToken(sha256(token), now + REFRESH_LIFE)
         if not await desk.store.sessions.begin(session, kept, password_hash):
             raise PermissionDenied("this account is disabled; ask an administrator", reason="ACCOUNT_DISABLED")
+        if network:
+            await desk.store.accounts.use_network(account.id, network, now, now + NETWORK_LIFE)
         entry.actor, entry.details["session"] = account.id, session.id
         return _tokens(desk, account, session.id, token)
 
 
-async def _check_code(desk: Desk, account: Account, code: Code) -> None:
-    if not code.totp and not code.recovery:
+async def _check_code(desk: Desk, account: Account, code: Code, client: Client) -> None:
+    if not code.given:
         raise Unauthenticated("this account asks for a code: send totp_code or recovery_code", reason="MFA_REQUIRED")
-    if not await mfa.code_is_good(desk, account, code):
-        raise Unauthenticated("the code is wrong, too old, or was used before", reason="MFA_CODE_WRONG")
+    wrong = Unauthenticated("the code is wrong, too old, or was used before", reason="MFA_CODE_WRONG")
+    await check_code(desk, account, code, client, wrong)
 
 
 async def _fresh_hash(desk: Desk, account: Account, password_hash: str, password: str) -> str:
@@ -92,6 +103,8 @@ async def refresh(desk: Desk, token: str, client: Client) -> Tokens:
         if rotated is not None:
             entry.actor = entry.target = rotated.account.id
             entry.details["session"] = rotated.session_id
+        if rotated is None:
+            await desk.guard.guessed("refresh token", client.address, now)
         if rotated is None or rotated.salt is None:
             entry.details["replayed"] = str(rotated is not None).lower()
             raise Unauthenticated(

@@ -17,7 +17,8 @@ from typing import Protocol
 import structlog
 
 from moneyprinter.errors import Conflict, DataLoss, Error, Unavailable
-from services.user.desk import Actor, Desk, administering
+from services.user.desk import Actor, Desk
+from services.user.proof import administering
 
 log = structlog.get_logger()
 

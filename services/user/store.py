@@ -5,6 +5,7 @@ Whatever two requests at once could spoil is one method here, and happens whole 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -106,14 +107,14 @@ class ApiKey:
     """What is known of its secret."""
     roles: tuple[str, ...]
     create_time: datetime
-    expire_time: datetime | None = None
+    expire_time: datetime
     use_time: datetime | None = None
     use_address: str = ""
     revoke_time: datetime | None = None
 
     def good(self, now: datetime) -> bool:
         """Whether it can be used."""
-        return self.revoke_time is None and (self.expire_time is None or now < self.expire_time)
+        return self.revoke_time is None and now < self.expire_time
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,15 @@ class AccountStore(FirstAccounts, Protocol):
 
         Raises PermissionDenied when the invitation is not good any more, Conflict when the name is taken.
         """
+
+    async def uses_network(self, account_id: str, network: str, now: datetime) -> bool:
+        """Whether the account was signed in to from a network lately."""
+
+    async def use_network(self, account_id: str, network: str, now: datetime, expire_time: datetime) -> None:
+        """Note that the account was signed in to from a network, until a time."""
+
+    async def networks(self, account_id: str, now: datetime) -> list[str]:
+        """The networks from which the account was signed in to lately."""
 
     async def set_profile(self, account_id: str, profile: Profile) -> Account:
         """Replace what it says of itself."""
@@ -192,6 +202,15 @@ class SessionStore(Protocol):
 
     async def holder(self, session_id: str, now: datetime) -> Account | None:
         """The enabled account of a session that is not over."""
+
+    async def holders(self, session_ids: Sequence[str], now: datetime) -> dict[str, Account]:
+        """The same of many sessions; those that are over are left out."""
+
+    async def prove(self, session_id: str, now: datetime) -> None:
+        """Note that a session has proven again whose it is."""
+
+    async def proof_time(self, session_id: str) -> datetime | None:
+        """When a session proved last whose it is; None when it is over."""
 
     async def listed(self, account_id: str, now: datetime) -> list[Session]:
         """The sessions of an account that are not over, the newest use first."""
@@ -255,6 +274,9 @@ class KeyStore(Protocol):
 
     async def find(self, key_id: str) -> tuple[ApiKey, Account] | None:
         """A key and its account, both of any state."""
+
+    async def find_all(self, key_ids: Sequence[str]) -> list[tuple[ApiKey, Account]]:
+        """The same of many keys; those that are not there are left out."""
 
     async def used(self, key_id: str, address: str, now: datetime) -> None:
         """Note that a key was used."""

@@ -38,23 +38,26 @@ class _Loaded:
 class JwtTokens:
     """Access tokens under the keys of a ring."""
 
-    life = LIFE
-
-    def __init__(self, keys: KeyRing, issuer: str, audience: str) -> None:
+    def __init__(self, keys: KeyRing, issuer: str, audience: str, life: timedelta = LIFE) -> None:
+        self.life = life
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._loaded: dict[bytes, _Loaded] = {}
 
     def sign(self, subject: Subject, now: datetime) -> str:
-        """A token: `sub` the account, `sid` the session or API key, `roles` what it may do."""
+        """A token: `sub` the account, `sid` the session or API key, `roles` what it may do.
+
+        It expires with its API key, where that is sooner.
+        """
+        expire_time = min(now + self.life, subject.expire_time or now + self.life)
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": subject.account_id,
             "sid": subject.session_id,
             "iat": now,
-            "exp": now + self.life,
+            "exp": expire_time,
             "jti": secrets.token_hex(16),
             "roles": list(subject.roles),
         }

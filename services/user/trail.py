@@ -106,6 +106,10 @@ class Filter:
     result: str = ""
     from_time: datetime | None = None
     to_time: datetime | None = None
+    account: str = ""
+    """Those of the user service that the account did, or that were done to it."""
+    actions: tuple[str, ...] = ()
+    """Any of them."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from services.user.accounts import Account
 from services.user.argon import ArgonPasswords
 from services.user.attempts import Guard, Limits
 from services.user.desk import Actor, Desk
-from services.user.mfa import Code
 from services.user.otp import AuthenticatorCodes
+from services.user.proof import Code
 from services.user.sealing import AesSeal
-from services.user.sessions import Credentials, sign_in
+from services.user.sessions import Credentials, Tokens, sign_in
 from services.user.signing_keys import KeyRing, Schedule
 from services.user.store import Client, Store
 from tests.databases import Databases
@@ -32,7 +32,7 @@ START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 CLIENT = Client("203.0.113.7", "a browser")
 TABLES = (
     *("accounts", "sessions", "refresh_tokens", "sign_in_attempts", "invitations"),
-    *("password_resets", "totp_factors", "recovery_codes", "api_keys"),
+    *("account_networks", "password_resets", "totp_factors", "recovery_codes", "api_keys"),
 )
 PASSWORD = "correct horse battery"
 
@@ -172,8 +172,11 @@ class People:
 
     async def sign_in(self, username: str, client: Client = CLIENT, **code: str) -> Actor:
         """Sign in; returns who is asking from now on."""
-        found = await sign_in(self.desk, Credentials(username, PASSWORD, Code(**code)), client)
-        return actor(found.access_token, client)
+        return actor((await self.tokens(username, client, **code)).access_token, client)
+
+    async def tokens(self, username: str, client: Client = CLIENT, **code: str) -> Tokens:
+        """Sign in; returns the tokens."""
+        return await sign_in(self.desk, Credentials(username, PASSWORD, Code(**code)), client)
 
 
 @pytest.fixture

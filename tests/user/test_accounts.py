@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from moneyprinter import errors
 from services.runtime.admission import Turns
 from services.runtime.config import ConfigError
-from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_password, checked_name, make_first
+from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_new_password, checked_name, make_first
 from services.user.argon import HASHER, ArgonPasswords
 from services.user.first_account import PrivateFile
 from services.user.store import Invitation, Reset, Store
@@ -224,7 +224,7 @@ def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
     ],
 )
 def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
-    check_password(password, "ada", "password")
+    check_new_password(password, "ada", "password")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
 )
 def test_a_password_that_is_easily_guessed_is_refused(password: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        check_password(password, "adalovelace", "new_password")
+        check_new_password(password, "adalovelace", "new_password")
     assert refused.value.reason == "PASSWORD_WEAK"
     assert [violation.field for violation in refused.value.violations] == ["new_password"]
     assert password not in refused.value.message

@@ -14,6 +14,7 @@ from services.user import administration, api_keys, mfa, profile, registration, 
 from services.user.api_keys import Wish
 from services.user.desk import Actor, Desk, Policy
 from services.user.pages import Wanted
+from services.user.proof import Code
 from services.user.store import DEAD_KEYS_AT_MOST
 from tests.user.conftest import CLIENT, PASSWORD, Clock, KeptAudit, People, actor, claims
 
@@ -41,7 +42,7 @@ async def refused(desk: Desk, shown: str) -> bool:
 
 async def test_a_key_is_traded_for_a_token_with_its_part_of_the_roles(desk: Desk, ada: Actor, clock: Clock) -> None:
     shown, key = await api_keys.create(desk, ada, WISH)
-    clock.pass_by(timedelta(days=400))
+    clock.pass_by(timedelta(days=80))
     tokens = await api_keys.exchange(desk, shown, CLIENT)
     found = claims(tokens.access_token)
     assert (found["sub"], found["sid"], found["roles"]) == (ada.account_id, key.id, ["video.process"])
@@ -78,9 +79,23 @@ async def test_a_key_that_is_not_whole_is_refused_in_the_same_words(desk: Desk, 
 async def test_a_key_expires(desk: Desk, ada: Actor, clock: Clock) -> None:
     shown, _ = await api_keys.create(desk, ada, replace(WISH, valid_for=timedelta(hours=1)))
     clock.pass_by(timedelta(minutes=59))
-    assert not await refused(desk, shown)
+    tokens = await api_keys.exchange(desk, shown, CLIENT)
+    # Nothing is longer good than what it was made for.
+    assert claims(tokens.access_token)["exp"] == int((clock() + timedelta(minutes=1)).timestamp())
+    assert tokens.access_life == timedelta(minutes=1)
     clock.pass_by(timedelta(minutes=1))
     assert await refused(desk, shown)
+
+
+async def test_a_key_ends_after_90_days_and_is_not_made_for_longer_than_a_year(
+    desk: Desk, ada: Actor, clock: Clock
+) -> None:
+    _, usual = await api_keys.create(desk, ada, WISH)
+    assert usual.expire_time == clock() + timedelta(days=90)
+    _, longest = await api_keys.create(desk, ada, replace(WISH, valid_for=timedelta(days=365)))
+    assert longest.expire_time == clock() + timedelta(days=365)
+    with pytest.raises(errors.InvalidArgument, match="at most 365 days"):
+        await api_keys.create(desk, ada, replace(WISH, valid_for=timedelta(days=365, seconds=1)))
 
 
 async def test_a_key_is_revoked_for_good_by_its_owner_only(
@@ -158,7 +173,7 @@ async def test_a_machine_cannot_change_the_account_or_make_keys(desk: Desk, ada:
         sessions.end_all(desk, machine, keep_current=False),
         mfa.enrol(desk, machine, PASSWORD),
         mfa.confirm(desk, machine, "123456"),
-        mfa.disable(desk, machine, PASSWORD, mfa.Code()),
+        mfa.disable(desk, machine, PASSWORD, Code()),
     ):
         with pytest.raises(errors.PermissionDenied) as refusal:
             await attempt

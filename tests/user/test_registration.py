@@ -13,6 +13,7 @@ from services.user import administration, registration
 from services.user.accounts import Account, Profile
 from services.user.desk import Actor, Desk, Policy, Registration, sha256
 from services.user.pages import Wanted
+from services.user.proof import sign_in_proofs
 from services.user.registration import Guest, Wish
 from services.user.sessions import Credentials, sign_in
 from services.user.store import Client
@@ -176,7 +177,7 @@ async def test_a_reset_password_is_replaced_once_by_its_owner(
     reset = await administration.reset_password(desk, root, eve.id, disable_totp=False)
     assert reset.expire_time - desk.now() == timedelta(hours=24)
     assert await desk.store.sessions.listed(eve.id, desk.now()) == []
-    await desk.guard.unlock("eve")
+    await desk.guard.unlock(await sign_in_proofs(desk, eve))
     for password in (PASSWORD, "", "None"):
         with pytest.raises(errors.Unauthenticated, match="do not belong together"):
             await sign_in(desk, Credentials("eve", password), CLIENT)

@@ -73,6 +73,26 @@ class PostgresAccounts(Tables):
         except psycopg.errors.UniqueViolation:
             raise username_taken(account.username) from None
 
+    async def uses_network(self, account_id: str, network: str, now: datetime) -> bool:
+        return network in await self.networks(account_id, now)
+
+    async def use_network(self, account_id: str, network: str, now: datetime, expire_time: datetime) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(
+                "DELETE FROM account_networks WHERE account_id = %s AND expire_time <= %s", (account_id, now)
+            )
+            await connection.execute(
+                "INSERT INTO account_networks (account_id, network, expire_time) VALUES (%s, %s, %s)"
+                " ON CONFLICT (account_id, network) DO UPDATE SET expire_time = excluded.expire_time",
+                (account_id, network, expire_time),
+            )
+
+    async def networks(self, account_id: str, now: datetime) -> list[str]:
+        rows = await self._rows(
+            "SELECT network FROM account_networks WHERE account_id = %s AND expire_time > %s", account_id, now
+        )
+        return [found["network"] for found in rows]
+
     async def set_profile(self, account_id: str, profile: Profile) -> Account:
         async with self._transaction() as connection:
             await connection.execute(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
 
 from services.user.accounts import Account
-from services.user.postgres.tables import Tables, account, row
+from services.user.postgres.tables import ACCOUNTS, Tables, account, account_of, row, rows
 from services.user.store import DEAD_KEYS_AT_MOST, ApiKey, no_account
 
-_GOOD = "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > %s)"
+_GOOD = "revoke_time IS NULL AND expire_time > %s"
 
 
 class PostgresKeys(Tables):
@@ -48,6 +49,15 @@ class PostgresKeys(Tables):
             found = await row(connection, "SELECT * FROM api_keys WHERE id = %s", key_id)
             owner = await account(connection, found["account_id"]) if found else None
             return (_key(found), owner) if found and owner else None
+
+    async def find_all(self, key_ids: Sequence[str]) -> list[tuple[ApiKey, Account]]:
+        async with self._transaction() as connection:
+            keys = await rows(connection, "SELECT * FROM api_keys WHERE id = ANY (%s)", list(key_ids))
+            owners = await rows(
+                connection, f"{ACCOUNTS} WHERE a.id = ANY (%s)", list({key["account_id"] for key in keys})
+            )
+            by_id = {found["id"]: account_of(found) for found in owners}
+            return [(_key(key), by_id[key["account_id"]]) for key in keys]
 
     async def used(self, key_id: str, address: str, now: datetime) -> None:
         await self._changed("UPDATE api_keys SET use_time = %s, use_address = %s WHERE id = %s", now, address, key_id)

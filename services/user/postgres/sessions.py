@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.rows import DictRow
@@ -35,10 +36,11 @@ class PostgresSessions(Tables):
                 (session.account_id, SESSIONS_AT_MOST - 1),
             )
             await connection.execute(
-                "INSERT INTO sessions (id, account_id, create_time, use_time, address, user_agent, expire_time)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                "INSERT INTO sessions"
+                " (id, account_id, create_time, proof_time, use_time, address, user_agent, expire_time)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
                 (
-                    *(session.id, session.account_id, session.create_time, session.use_time),
+                    *(session.id, session.account_id, session.create_time, session.create_time, session.use_time),
                     *(session.client.address, session.client.user_agent, token.expire_time),
                 ),
             )
@@ -85,6 +87,21 @@ class PostgresSessions(Tables):
             *(session_id, now),
         )
         return account_of(found) if found else None
+
+    async def holders(self, session_ids: Sequence[str], now: datetime) -> dict[str, Account]:
+        rows = await self._rows(
+            f"SELECT s.id AS session_id, h.* FROM sessions s JOIN ({ACCOUNTS}) h ON h.id = s.account_id"  # noqa: S608
+            " WHERE s.id = ANY (%s) AND s.expire_time > %s AND h.disable_time IS NULL",
+            *(list(session_ids), now),
+        )
+        return {found["session_id"]: account_of(found) for found in rows}
+
+    async def prove(self, session_id: str, now: datetime) -> None:
+        await self._changed("UPDATE sessions SET proof_time = %s WHERE id = %s", now, session_id)
+
+    async def proof_time(self, session_id: str) -> datetime | None:
+        found = await self._row("SELECT proof_time FROM sessions WHERE id = %s", session_id)
+        return found["proof_time"] if found else None
 
     async def listed(self, account_id: str, now: datetime) -> list[Session]:
         rows = await self._rows(

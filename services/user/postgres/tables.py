@@ -57,7 +57,7 @@ class Tables:
     async def _rows(self, query: str, *values: object) -> list[DictRow]:
         """The rows of a query."""
         async with self._transaction() as connection:
-            return await (await connection.execute(query, values)).fetchall()
+            return await rows(connection, query, *values)
 
     async def _changed(self, query: str, *values: object) -> int:
         """How many rows a statement changed."""
@@ -68,6 +68,11 @@ class Tables:
 async def row(connection: Connection, query: str, *values: object) -> DictRow | None:
     """The first row of a query in a transaction."""
     return await (await connection.execute(query, values)).fetchone()
+
+
+async def rows(connection: Connection, query: str, *values: object) -> list[DictRow]:
+    """The rows of a query in a transaction."""
+    return await (await connection.execute(query, values)).fetchall()
 
 
 async def changed(connection: Connection, query: str, *values: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 
 from psycopg.rows import DictRow
@@ -48,13 +48,18 @@ class PostgresTrail(Tables):
             "time >= %s": wanted.from_time,
             "time < %s": wanted.to_time,
             "number < %s": before,
+            "action = ANY (%s)": list(wanted.actions) or None,
         }
         asked = {condition: value for condition, value in conditions.items() if value not in (None, "")}
-        where = f"WHERE {' AND '.join(asked)}" if asked else ""
-        rows = await self._rows(
-            f"SELECT * FROM audit_records {where} ORDER BY number DESC LIMIT %s",  # noqa: S608
-            *(*asked.values(), size),
-        )
+        if not wanted.account:
+            query, values = _newest(asked, size)
+        else:
+            # Each half by its own index; what an account did to itself is in both.
+            sides = [f"service = 'user' AND {side} = %s" for side in ("actor", "target")]
+            (first, one), (second, other) = [_newest({**asked, side: wanted.account}, size) for side in sides]
+            query = f"SELECT * FROM (({first}) UNION ({second})) found ORDER BY number DESC LIMIT %s"  # noqa: S608
+            values = (*one, *other, size)
+        rows = await self._rows(query, *values)
         return [_record(found) for found in rows]
 
     async def after(self, number: int, size: int) -> list[Record]:
@@ -66,6 +71,13 @@ class PostgresTrail(Tables):
     async def length(self) -> int:
         last = await self._row("SELECT max(number) AS number FROM audit_records")
         return (last and last["number"]) or 0
+
+
+def _newest(conditions: Mapping[str, object], size: int) -> tuple[str, tuple[object, ...]]:
+    """A query for the newest records that fulfil conditions, each with its value, and the values of it all."""
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    query = f"SELECT * FROM audit_records {where} ORDER BY number DESC LIMIT %s"  # noqa: S608
+    return query, (*conditions.values(), size)
 
 
 def _values(record: Record) -> tuple[object, ...]:

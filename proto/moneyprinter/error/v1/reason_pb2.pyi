@@ -198,6 +198,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_CHILD_KILLED: _Reason.ValueType  # 105
     """A program that does a part of the work was killed in every attempt, such as for want of memory; the message names it."""
+    REASON_AUTHORITY_ENDED: _Reason.ValueType  # 221
+    """The call ran longer than its authority: its token expired, its session or API key ended, its account was disabled, or
+    the role was taken away. Get a new token, and go on with a new call.
+    """
+    REASON_STEP_UP_REQUIRED: _Reason.ValueType  # 222
+    """What is asked for needs a session that was proven lately: call StepUp (`POST /v1/auth/step-up`), and repeat it."""
+    REASON_PASSWORD_UNCHANGED: _Reason.ValueType  # 223
+    """The new password is the old one."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -374,4 +382,12 @@ a position to get every event that is kept.
 """
 REASON_CHILD_KILLED: Reason.ValueType  # 105
 """A program that does a part of the work was killed in every attempt, such as for want of memory; the message names it."""
+REASON_AUTHORITY_ENDED: Reason.ValueType  # 221
+"""The call ran longer than its authority: its token expired, its session or API key ended, its account was disabled, or
+the role was taken away. Get a new token, and go on with a new call.
+"""
+REASON_STEP_UP_REQUIRED: Reason.ValueType  # 222
+"""What is asked for needs a session that was proven lately: call StepUp (`POST /v1/auth/step-up`), and repeat it."""
+REASON_PASSWORD_UNCHANGED: Reason.ValueType  # 223
+"""The new password is the old one."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -40,6 +40,16 @@ class AccountServiceStub:
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
+        self.StepUp = channel.unary_unary(
+                '/moneyprinter.user.v1.AccountService/StepUp',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpResponse.FromString,
+                _registered_method=True)
+        self.ListSecurityEvents = channel.unary_unary(
+                '/moneyprinter.user.v1.AccountService/ListSecurityEvents',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsResponse.FromString,
+                _registered_method=True)
         self.UpdateProfile = channel.unary_unary(
                 '/moneyprinter.user.v1.AccountService/UpdateProfile',
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.UpdateProfileRequest.SerializeToString,
@@ -113,22 +123,40 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StepUp(self, request, context):
+        """Proves the session of the caller again: with a code where the account asks for codes, with the password otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSecurityEvents(self, request, context):
+        """Lists what was done with the caller's account, by whom and from where, the newest first: sign-ins, also those that
+        failed, and changes of passwords, codes, API keys and roles.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateProfile(self, request, context):
-        """Changes what the caller's account says of itself. Fields that are absent stay as they are.
+        """Changes what the caller's account says of itself. Fields that are absent stay as they are. Another e-mail address
+        needs a proven session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """Replaces the password, and ends every other session. API keys stay.
+        """Replaces the password, and ends every other session. API keys stay. Where the account asks for codes, it needs a
+        proven session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseAccount(self, request, context):
-        """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again.
+        """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again. Where
+        the account asks for codes, it needs a proven session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,7 +170,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends one session. Its access token is good until it expires, 15 minutes at most.
+        """Ends one session, and within 5 seconds the streams that were begun with it. Its access token is good for other calls
+        until it expires, 15 minutes at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +206,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Makes an API key, with which a machine acts for the caller's account. It is shown this once.
+        """Makes an API key, with which a machine acts for the caller's account. It is shown this once. It needs a proven
+        session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +221,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes an API key, for good. Access tokens that it got are good until they expire, 15 minutes at most.
+        """Revokes an API key, for good, and ends its streams within 5 seconds. Access tokens that it got are good for other
+        calls until they expire, 15 minutes at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,6 +235,16 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.GetProfile,
                     request_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileRequest.FromString,
                     response_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'StepUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.StepUp,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpResponse.SerializeToString,
+            ),
+            'ListSecurityEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSecurityEvents,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsResponse.SerializeToString,
             ),
             'UpdateProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProfile,
@@ -294,6 +335,60 @@ class AccountService:
             '/moneyprinter.user.v1.AccountService/GetProfile',
             moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileRequest.SerializeToString,
             moneyprinter_dot_user_dot_v1_dot_account__service__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StepUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.AccountService/StepUp',
+            moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_account__service__pb2.StepUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSecurityEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.AccountService/ListSecurityEvents',
+            moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_account__service__pb2.ListSecurityEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,9 @@
 isort:skip_file
 One's own account: profile, password, sessions, second factor, API keys.
 
-Every method but GetProfile and ListApiKeys needs a person who has signed in: the token of an API key is refused.
+Every method but GetProfile and ListApiKeys needs a person who has signed in: the token of an API key is refused
+(SESSION_REQUIRED). What a stolen access token must not be enough for needs a session that was proven within the last 5
+minutes, by signing in or by StepUp; it is refused otherwise (STEP_UP_REQUIRED).
 The account is read at every call, so one that was disabled, and a session that was ended, is refused at once.
 """
 
@@ -39,16 +41,30 @@ class AccountServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AccountServiceAsyncStub: ...
     GetProfile: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.GetProfileRequest, _account_service_pb2.GetProfileResponse]
     """Describes the caller's account."""
+    StepUp: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.StepUpRequest, _account_service_pb2.StepUpResponse]
+    """Proves the session of the caller again: with a code where the account asks for codes, with the password otherwise."""
+    ListSecurityEvents: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListSecurityEventsRequest, _account_service_pb2.ListSecurityEventsResponse]
+    """Lists what was done with the caller's account, by whom and from where, the newest first: sign-ins, also those that
+    failed, and changes of passwords, codes, API keys and roles.
+    """
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.UpdateProfileRequest, _account_service_pb2.UpdateProfileResponse]
-    """Changes what the caller's account says of itself. Fields that are absent stay as they are."""
+    """Changes what the caller's account says of itself. Fields that are absent stay as they are. Another e-mail address
+    needs a proven session.
+    """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ChangePasswordRequest, _account_service_pb2.ChangePasswordResponse]
-    """Replaces the password, and ends every other session. API keys stay."""
+    """Replaces the password, and ends every other session. API keys stay. Where the account asks for codes, it needs a
+    proven session.
+    """
     CloseAccount: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CloseAccountRequest, _account_service_pb2.CloseAccountResponse]
-    """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again."""
+    """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again. Where
+    the account asks for codes, it needs a proven session.
+    """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListSessionsRequest, _account_service_pb2.ListSessionsResponse]
     """Lists where the caller is signed in, the newest use first."""
     EndSession: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.EndSessionRequest, _account_service_pb2.EndSessionResponse]
-    """Ends one session. Its access token is good until it expires, 15 minutes at most."""
+    """Ends one session, and within 5 seconds the streams that were begun with it. Its access token is good for other calls
+    until it expires, 15 minutes at most.
+    """
     EndSessions: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.EndSessionsRequest, _account_service_pb2.EndSessionsResponse]
     """Ends all sessions, or all but the one that asks."""
     EnrollTotp: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.EnrollTotpRequest, _account_service_pb2.EnrollTotpResponse]
@@ -58,11 +74,15 @@ class AccountServiceStub:
     DisableTotp: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.DisableTotpRequest, _account_service_pb2.DisableTotpResponse]
     """Asks for no codes any more; the secret and the recovery codes are forgotten."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateApiKeyRequest, _account_service_pb2.CreateApiKeyResponse]
-    """Makes an API key, with which a machine acts for the caller's account. It is shown this once."""
+    """Makes an API key, with which a machine acts for the caller's account. It is shown this once. It needs a proven
+    session.
+    """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListApiKeysRequest, _account_service_pb2.ListApiKeysResponse]
     """Lists the API keys of the caller's account, the newest first."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.RevokeApiKeyRequest, _account_service_pb2.RevokeApiKeyResponse]
-    """Revokes an API key, for good. Access tokens that it got are good until they expire, 15 minutes at most."""
+    """Revokes an API key, for good, and ends its streams within 5 seconds. Access tokens that it got are good for other
+    calls until they expire, 15 minutes at most.
+    """
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
@@ -71,16 +91,30 @@ class AccountServiceAsyncStub(AccountServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProfile: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetProfileRequest, _account_service_pb2.GetProfileResponse]  # type: ignore[assignment]
     """Describes the caller's account."""
+    StepUp: _aio.UnaryUnaryMultiCallable[_account_service_pb2.StepUpRequest, _account_service_pb2.StepUpResponse]  # type: ignore[assignment]
+    """Proves the session of the caller again: with a code where the account asks for codes, with the password otherwise."""
+    ListSecurityEvents: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListSecurityEventsRequest, _account_service_pb2.ListSecurityEventsResponse]  # type: ignore[assignment]
+    """Lists what was done with the caller's account, by whom and from where, the newest first: sign-ins, also those that
+    failed, and changes of passwords, codes, API keys and roles.
+    """
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_account_service_pb2.UpdateProfileRequest, _account_service_pb2.UpdateProfileResponse]  # type: ignore[assignment]
-    """Changes what the caller's account says of itself. Fields that are absent stay as they are."""
+    """Changes what the caller's account says of itself. Fields that are absent stay as they are. Another e-mail address
+    needs a proven session.
+    """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ChangePasswordRequest, _account_service_pb2.ChangePasswordResponse]  # type: ignore[assignment]
-    """Replaces the password, and ends every other session. API keys stay."""
+    """Replaces the password, and ends every other session. API keys stay. Where the account asks for codes, it needs a
+    proven session.
+    """
     CloseAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CloseAccountRequest, _account_service_pb2.CloseAccountResponse]  # type: ignore[assignment]
-    """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again."""
+    """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again. Where
+    the account asks for codes, it needs a proven session.
+    """
     ListSessions: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListSessionsRequest, _account_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """Lists where the caller is signed in, the newest use first."""
     EndSession: _aio.UnaryUnaryMultiCallable[_account_service_pb2.EndSessionRequest, _account_service_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends one session. Its access token is good until it expires, 15 minutes at most."""
+    """Ends one session, and within 5 seconds the streams that were begun with it. Its access token is good for other calls
+    until it expires, 15 minutes at most.
+    """
     EndSessions: _aio.UnaryUnaryMultiCallable[_account_service_pb2.EndSessionsRequest, _account_service_pb2.EndSessionsResponse]  # type: ignore[assignment]
     """Ends all sessions, or all but the one that asks."""
     EnrollTotp: _aio.UnaryUnaryMultiCallable[_account_service_pb2.EnrollTotpRequest, _account_service_pb2.EnrollTotpResponse]  # type: ignore[assignment]
@@ -90,11 +124,15 @@ class AccountServiceAsyncStub(AccountServiceStub):
     DisableTotp: _aio.UnaryUnaryMultiCallable[_account_service_pb2.DisableTotpRequest, _account_service_pb2.DisableTotpResponse]  # type: ignore[assignment]
     """Asks for no codes any more; the secret and the recovery codes are forgotten."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateApiKeyRequest, _account_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Makes an API key, with which a machine acts for the caller's account. It is shown this once."""
+    """Makes an API key, with which a machine acts for the caller's account. It is shown this once. It needs a proven
+    session.
+    """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListApiKeysRequest, _account_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the API keys of the caller's account, the newest first."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.RevokeApiKeyRequest, _account_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
-    """Revokes an API key, for good. Access tokens that it got are good until they expire, 15 minutes at most."""
+    """Revokes an API key, for good, and ends its streams within 5 seconds. Access tokens that it got are good for other
+    calls until they expire, 15 minutes at most.
+    """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """What everybody may do with their own account, whatever their roles."""
@@ -108,12 +146,32 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Describes the caller's account."""
 
     @_abc_1.abstractmethod
+    def StepUp(
+        self,
+        request: _account_service_pb2.StepUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.StepUpResponse, _abc.Awaitable[_account_service_pb2.StepUpResponse]]:
+        """Proves the session of the caller again: with a code where the account asks for codes, with the password otherwise."""
+
+    @_abc_1.abstractmethod
+    def ListSecurityEvents(
+        self,
+        request: _account_service_pb2.ListSecurityEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.ListSecurityEventsResponse, _abc.Awaitable[_account_service_pb2.ListSecurityEventsResponse]]:
+        """Lists what was done with the caller's account, by whom and from where, the newest first: sign-ins, also those that
+        failed, and changes of passwords, codes, API keys and roles.
+        """
+
+    @_abc_1.abstractmethod
     def UpdateProfile(
         self,
         request: _account_service_pb2.UpdateProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.UpdateProfileResponse, _abc.Awaitable[_account_service_pb2.UpdateProfileResponse]]:
-        """Changes what the caller's account says of itself. Fields that are absent stay as they are."""
+        """Changes what the caller's account says of itself. Fields that are absent stay as they are. Another e-mail address
+        needs a proven session.
+        """
 
     @_abc_1.abstractmethod
     def ChangePassword(
@@ -121,7 +179,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.ChangePasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.ChangePasswordResponse, _abc.Awaitable[_account_service_pb2.ChangePasswordResponse]]:
-        """Replaces the password, and ends every other session. API keys stay."""
+        """Replaces the password, and ends every other session. API keys stay. Where the account asks for codes, it needs a
+        proven session.
+        """
 
     @_abc_1.abstractmethod
     def CloseAccount(
@@ -129,7 +189,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.CloseAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.CloseAccountResponse, _abc.Awaitable[_account_service_pb2.CloseAccountResponse]]:
-        """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again."""
+        """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again. Where
+        the account asks for codes, it needs a proven session.
+        """
 
     @_abc_1.abstractmethod
     def ListSessions(
@@ -145,7 +207,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.EndSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.EndSessionResponse, _abc.Awaitable[_account_service_pb2.EndSessionResponse]]:
-        """Ends one session. Its access token is good until it expires, 15 minutes at most."""
+        """Ends one session, and within 5 seconds the streams that were begun with it. Its access token is good for other calls
+        until it expires, 15 minutes at most.
+        """
 
     @_abc_1.abstractmethod
     def EndSessions(
@@ -185,7 +249,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.CreateApiKeyResponse, _abc.Awaitable[_account_service_pb2.CreateApiKeyResponse]]:
-        """Makes an API key, with which a machine acts for the caller's account. It is shown this once."""
+        """Makes an API key, with which a machine acts for the caller's account. It is shown this once. It needs a proven
+        session.
+        """
 
     @_abc_1.abstractmethod
     def ListApiKeys(
@@ -201,6 +267,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.RevokeApiKeyResponse, _abc.Awaitable[_account_service_pb2.RevokeApiKeyResponse]]:
-        """Revokes an API key, for good. Access tokens that it got are good until they expire, 15 minutes at most."""
+        """Revokes an API key, for good, and ends its streams within 5 seconds. Access tokens that it got are good for other
+        calls until they expire, 15 minutes at most.
+        """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,10 @@
 isort:skip_file
 Administration: other people's accounts, invitations, and the keys that tokens are signed with.
 
-The role is read from the token and, since that may be 15 minutes old, from the account itself.
+The role is read from the token and, since that may be 15 minutes old, from the account itself. A person changes
+other people's accounts with a session that was proven within the last 5 minutes, by signing in or by StepUp
+(STEP_UP_REQUIRED). An API key neither resets passwords, nor acts on its owner's account or on administrators, nor
+makes any (SESSION_REQUIRED).
 """
 
 from collections import abc as _abc

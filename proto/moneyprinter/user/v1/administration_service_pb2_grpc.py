@@ -117,7 +117,8 @@ class AdministrationServiceServicer:
 
     def SetRoles(self, request, context):
         """Gives an account its roles, all of them anew. The last account with `user.admin` keeps that role. Access tokens
-        keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones.
+        keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones. Streams that need a
+        role that was taken end within 5 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,7 +3,10 @@
 isort:skip_file
 Administration: other people's accounts, invitations, and the keys that tokens are signed with.
 
-The role is read from the token and, since that may be 15 minutes old, from the account itself.
+The role is read from the token and, since that may be 15 minutes old, from the account itself. A person changes
+other people's accounts with a session that was proven within the last 5 minutes, by signing in or by StepUp
+(STEP_UP_REQUIRED). An API key neither resets passwords, nor acts on its owner's account or on administrators, nor
+makes any (SESSION_REQUIRED).
 """
 
 from collections import abc as _abc
@@ -42,7 +45,8 @@ class AdministrationServiceStub:
     """Describes one account."""
     SetRoles: _grpc.UnaryUnaryMultiCallable[_administration_service_pb2.SetRolesRequest, _administration_service_pb2.SetRolesResponse]
     """Gives an account its roles, all of them anew. The last account with `user.admin` keeps that role. Access tokens
-    keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones.
+    keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones. Streams that need a
+    role that was taken end within 5 seconds.
     """
     DisableAccount: _grpc.UnaryUnaryMultiCallable[_administration_service_pb2.DisableAccountRequest, _administration_service_pb2.DisableAccountResponse]
     """Disables an account: it cannot sign in, its sessions end, its API keys stop. Its access tokens are good until
@@ -78,7 +82,8 @@ class AdministrationServiceAsyncStub(AdministrationServiceStub):
     """Describes one account."""
     SetRoles: _aio.UnaryUnaryMultiCallable[_administration_service_pb2.SetRolesRequest, _administration_service_pb2.SetRolesResponse]  # type: ignore[assignment]
     """Gives an account its roles, all of them anew. The last account with `user.admin` keeps that role. Access tokens
-    keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones.
+    keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones. Streams that need a
+    role that was taken end within 5 seconds.
     """
     DisableAccount: _aio.UnaryUnaryMultiCallable[_administration_service_pb2.DisableAccountRequest, _administration_service_pb2.DisableAccountResponse]  # type: ignore[assignment]
     """Disables an account: it cannot sign in, its sessions end, its API keys stop. Its access tokens are good until
@@ -129,7 +134,8 @@ class AdministrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_administration_service_pb2.SetRolesResponse, _abc.Awaitable[_administration_service_pb2.SetRolesResponse]]:
         """Gives an account its roles, all of them anew. The last account with `user.admin` keeps that role. Access tokens
-        keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones.
+        keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones. Streams that need a
+        role that was taken end within 5 seconds.
         """
 
     @_abc_1.abstractmethod
