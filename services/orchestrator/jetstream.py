@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import nats.errors
@@ -20,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError, ServerError
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator.store import JOBS_SUBJECT, Away, Held, Store, Superseded
@@ -39,6 +40,11 @@ BETWEEN_SECONDS = 0.01
 HELD_SECONDS = 2.0
 KEEP_EVENTS = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(minutes=10)
+PUBLISH_SECONDS = 5.0
+# A stream that takes no message in so many tries, though its server answers, is damaged.
+TRIES = 4
+# One that was made so lately is not made anew.
+REBUILT = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
@@ -54,7 +60,7 @@ Drive = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 async def make_streams(stream: JetStreamContext) -> None:
-    """Make the streams, or bring those that are there up to date."""
+    """Make the streams, or bring those that are there up to date. One that cannot be is made anew."""
     for config in (
         StreamConfig(
             name=JOBS,
@@ -74,14 +80,50 @@ async def make_streams(stream: JetStreamContext) -> None:
         ),
     ):
         try:
-            await stream.add_stream(config)
-        except APIError:
-            await stream.update_stream(config)
+            await _add_stream(stream, config)
+        except ServerError:
+            # Its files are damaged.
+            with suppress(APIError):
+                await stream.delete_stream(str(config.name))
+            await _add_stream(stream, config)
+            log.error("JetStream stream damaged, made anew from PostgreSQL", stream=config.name)
+
+
+async def _add_stream(stream: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await stream.add_stream(config)
+    except APIError:
+        await stream.update_stream(config)
+
+
+async def rebuild(stream: JetStreamContext, name: str) -> None:
+    """Make a damaged stream anew, without its messages; what is still of use is queued again by `reconcile`.
+
+    Raises nats.errors.Error or APIError.
+    """
+    with suppress(APIError):
+        await stream.delete_stream(name)
+    await make_streams(stream)
+    log.error("JetStream stream damaged, made anew from PostgreSQL", stream=name)
+
+
+async def _rebuild_refusing(stream: JetStreamContext, name: str) -> None:
+    """Make a stream anew that takes no messages, though its server answers. One that is new is left.
+
+    Raises nats.errors.Error, APIError or TimeoutError when the server does not answer.
+    """
+    try:
+        created = (await stream.stream_info(name)).created
+    except NotFoundError:
+        await make_streams(stream)
+        return
+    if created is None or datetime.now(UTC) - created > REBUILT:
+        await rebuild(stream, name)
 
 
 async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, lease_seconds: float) -> None:
     """Take jobs from the queue and drive them, some at once, until cancelled; then give back what is not done."""
-    subscription = await _subscribe(stream, lease_seconds)
+    subscription = await _first_subscription(stream, lease_seconds)
     places = asyncio.Semaphore(jobs_at_once)
     running: set[asyncio.Task[None]] = set()
 
@@ -103,8 +145,7 @@ async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, 
                 await asyncio.sleep(RETRY_SECONDS)
                 # A server that lost its disk has neither the stream nor its consumer.
                 with suppress(nats.errors.Error, APIError, TimeoutError):
-                    await make_streams(stream)
-                    subscription = await _subscribe(stream, lease_seconds)
+                    subscription = await _subscribe_again(stream, lease_seconds)
                 continue
             if message is None:
                 places.release()
@@ -116,6 +157,27 @@ async def consume(stream: JetStreamContext, drive: Drive, *, jobs_at_once: int, 
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _first_subscription(stream: JetStreamContext, lease_seconds: float) -> JetStreamContext.PullSubscription:
+    while True:
+        try:
+            return await _subscribe(stream, lease_seconds)
+        except (nats.errors.Error, APIError, TimeoutError) as failure:
+            log.warning("queue cannot be read", error=str(failure) or type(failure).__name__)
+            with suppress(nats.errors.Error, APIError, TimeoutError):
+                return await _subscribe_again(stream, lease_seconds)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _subscribe_again(stream: JetStreamContext, lease_seconds: float) -> JetStreamContext.PullSubscription:
+    """Subscribe where the streams may be gone, or the consumer's files damaged."""
+    await make_streams(stream)
+    try:
+        return await _subscribe(stream, lease_seconds)
+    except ServerError:
+        await rebuild(stream, JOBS)
+        return await _subscribe(stream, lease_seconds)
 
 
 async def _subscribe(stream: JetStreamContext, lease_seconds: float) -> JetStreamContext.PullSubscription:
@@ -161,18 +223,35 @@ async def _handle(message: Msg, drive: Drive) -> None:
 
 
 async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event) -> None:
-    """Publish what the outbox holds, as soon as `written` is set, until cancelled."""
+    """Publish what the outbox holds, as soon as `written` is set, until cancelled.
+
+    A stream that takes nothing for long, though its server answers, is made anew.
+    """
+    refused: Counter[str] = Counter()
+    failing: set[str] = set()
 
     async def publish(subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
-        await stream.publish(subject, payload, headers=dict(headers), timeout=5.0)
+        name = JOBS if subject == JOBS_SUBJECT else EVENTS
+        try:
+            await stream.publish(subject, payload, headers=dict(headers), timeout=PUBLISH_SECONDS)
+        except (nats.errors.Error, APIError, TimeoutError):
+            refused[name] += name not in failing
+            failing.add(name)
+            raise
+        del refused[name]
 
     while True:
         written.clear()
+        failing.clear()
         try:
             while await outbox.deliver(publish):
                 pass
         except (nats.errors.Error, APIError, TimeoutError, Unavailable) as failure:
             log.warning("outbox waits", error=str(failure) or type(failure).__name__)
+            for name in [name for name, count in refused.items() if count >= TRIES]:
+                with suppress(nats.errors.Error, APIError, TimeoutError):
+                    await _rebuild_refusing(stream, name)
+                    del refused[name]
             await asyncio.sleep(RETRY_SECONDS)
             continue
         # What comes within a moment is published together.
@@ -188,14 +267,13 @@ async def reconcile(store: Store, stream: JetStreamContext, *, lease_seconds: fl
     there are jobs. A job that waits its turn is silent too, and is not to be queued twice.
     """
     while True:
-        await asyncio.sleep(pause_seconds)
         try:
-            if (await stream.stream_info(JOBS)).state.messages >= await store.active_jobs():
-                continue
-            for job_id in await store.requeue_silent(timedelta(seconds=3 * lease_seconds)):
-                log.warning("job queued again", job_id=job_id)
+            if (await stream.stream_info(JOBS)).state.messages < await store.active_jobs():
+                for job_id in await store.requeue_silent(timedelta(seconds=3 * lease_seconds)):
+                    log.warning("job queued again", job_id=job_id)
         except (nats.errors.Error, APIError, TimeoutError, Unavailable) as failure:
             log.warning("queue cannot be compared", error=str(failure) or type(failure).__name__)
+        await asyncio.sleep(pause_seconds)
 
 
 class Changes:

@@ -1,0 +1,204 @@
+"""A damaged store of NATS is set aside, or its streams are made anew: jobs go on, since PostgreSQL has them all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from nats.errors import Error
+from nats.js.errors import APIError
+from structlog.testing import capture_logs
+
+from services.embedded import nats, ports
+from services.embedded.errors import PlatformError
+from services.orchestrator import jetstream
+from services.runtime import events
+from services.runtime.config import RuntimeConfig
+from tests.up import up
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :: 37] = bytes(byte ^ 0x40 for byte in data[len(data) // 2 :: 37])
+    path.write_bytes(data)
+
+
+def _each(folder: Path, damage: Callable[[Path], None]) -> None:
+    for path in list(folder.rglob("*")):
+        if path.is_file() and path.stat().st_size and path.name != "nats.conf":
+            damage(path)
+
+
+def _replace(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(os.urandom(200))
+
+
+def _make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+STREAMS = "jetstream/mesh/streams"
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "all files changed": lambda folder: _each(folder, _flip),
+    "all files cut": lambda folder: _each(folder, _cut),
+    "all files emptied": lambda folder: _each(folder, lambda path: os.truncate(path, 0)),
+    "all files noise": lambda folder: _each(folder, _noise),
+    "no meta": lambda folder: _each(folder, lambda path: path.unlink() if path.name.startswith("meta") else None),
+    "consumer's state cut": lambda folder: _each(folder, lambda path: _cut(path) if path.name == "o.dat" else None),
+    "messages changed": lambda folder: _each(folder, lambda path: _flip(path) if path.suffix == ".blk" else None),
+    "no messages": lambda folder: _each(folder, lambda path: path.unlink() if path.suffix == ".blk" else None),
+    "no streams": lambda folder: shutil.rmtree(folder / STREAMS),
+    "a file for the store": lambda folder: _replace(folder / "jetstream"),
+    "a file for the folder": _replace,
+    "a file for the streams": lambda folder: _replace(folder / STREAMS),
+    "a folder for a file": lambda folder: _each(
+        folder, lambda path: _make_folder(path) if path.name in ("meta.inf", "1.blk") else None
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def filled(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server that had both streams, messages in them and a consumer."""
+    config, base = RuntimeConfig(certificates=certificates), tmp_path_factory.mktemp("filled")
+    [port] = ports.pick()
+    async with (
+        nats.running(config, base / "nats", log_file=base / "log", port=port) as url,
+        events.connect(config, "orchestrator", url) as client,
+    ):
+        stream = client.jetstream()
+        await jetstream.make_streams(stream)
+        for subject in ("jobs.video", "video.processing.started") * 20:
+            await stream.publish(subject, b"{}" * 50)
+        subscription = await jetstream._subscribe(stream, 10)
+        await (await subscription.fetch(1, timeout=5))[0].ack()
+    return base / "nats"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_queue_on_a_damaged_store_takes_and_gives_work(
+    config: RuntimeConfig, tmp_path: Path, filled: Path, damage: str
+) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "nats"))
+    DAMAGE[damage](folder)
+    [port] = ports.pick()
+    driven = asyncio.Event()
+
+    async def drive(_: object) -> None:
+        driven.set()
+
+    with capture_logs() as logs:
+        async with (
+            nats.running(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
+            events.connect(config, "orchestrator", url) as client,
+        ):
+            stream = client.jetstream()
+            await jetstream.make_streams(stream)
+            consuming = asyncio.create_task(jetstream.consume(stream, drive, jobs_at_once=1, lease_seconds=10))
+            try:
+                async with asyncio.timeout(30):
+                    while not driven.is_set():
+                        assert not consuming.done() or consuming.result()
+                        for subject in ("jobs.video", "video.processing.started"):
+                            # While the stream is made anew, there is none.
+                            with suppress(Error, APIError, TimeoutError):
+                                await stream.publish(subject, b"{}", timeout=2)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(driven.wait(), 0.1)
+            finally:
+                consuming.cancel()
+                await asyncio.gather(consuming, return_exceptions=True)
+    kept = list(tmp_path.glob("nats.damaged-*"))
+    told = [each for each in logs if "set aside" in each["event"]]
+    assert len(kept) == len(told) <= 1
+    if damage in ("a file for the store", "a file for the folder"):
+        assert kept
+
+
+async def test_a_store_is_left_when_it_is_not_to_blame(config: RuntimeConfig, tmp_path: Path, filled: Path) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "nats"))
+    before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    [port] = ports.pick()
+    without = config.model_copy(update={"certificates": tmp_path / "none"})
+    with pytest.raises(PlatformError):
+        async with nats.running(without, folder, log_file=tmp_path / "nats.log", port=port):
+            pass
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
+    assert not list(tmp_path.glob("nats.damaged-*"))
+
+
+async def test_a_stream_that_takes_nothing_any_more_is_made_anew(
+    config: RuntimeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files go while the server runs: it fails for good with its next block."""
+    for name, value in (("PUBLISH_SECONDS", 0.5), ("RETRY_SECONDS", 0.05), ("REBUILT", timedelta(0))):
+        monkeypatch.setattr(jetstream, name, value)
+    published = asyncio.Event()
+
+    class Outbox:
+        """Has a message, until it is published, and many that fill the block before."""
+
+        async def deliver(self, publish: Callable[..., object]) -> bool:
+            if published.is_set():
+                return False
+            for _ in range(100):
+                await publish("video.processing.started", bytes(500_000), {})  # type: ignore[misc]
+            published.set()
+            return False
+
+    folder = tmp_path / "nats"
+    [port] = ports.pick()
+    async with (
+        nats.running(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
+        events.connect(config, "orchestrator", url) as client,
+    ):
+        stream = client.jetstream()
+        await jetstream.make_streams(stream)
+        shutil.rmtree(folder / STREAMS)
+        relaying = asyncio.create_task(jetstream.relay(Outbox(), stream, asyncio.Event()))
+        try:
+            await asyncio.wait_for(published.wait(), 60)
+        finally:
+            relaying.cancel()
+            await asyncio.gather(relaying, return_exceptions=True)
+
+
+async def test_a_platform_on_a_damaged_store_starts_and_finishes_its_jobs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    request = {"title": "A walk", "clips": [{"colour": "#336699"}], "audio": {"script": "One."}}
+    settings = {"settings": {"resolution": "480p", "quality": "draft"}}
+
+    @asynccontextmanager
+    async def signed_in(url: str) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+            tokens = await http.post("/v1/auth/sign-in", json=json.loads((data / "first-account").read_text()))
+            http.headers["authorization"] = f"Bearer {tokens.json()['access_token']}"
+            yield http
+
+    async with up(data) as running, signed_in(running.url) as http:
+        made = (await http.post("/v1/videos", json={**request, **settings})).json()["job_id"]
+    _replace(data / "nats" / "jetstream")
+    async with up(data) as running, signed_in(running.url) as http, asyncio.timeout(120):
+        while (status := (await http.get(f"/v1/videos/{made}/status")).json())["status"] == "processing":  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        assert status["status"] == "completed", status
+    assert len(list(data.glob("nats.damaged-*"))) == 1
+    assert "NATS store damaged, set aside" in (data / "logs" / "services.log").read_text()
