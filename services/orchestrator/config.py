@@ -34,6 +34,10 @@ class Config(Settings):
     """How often a job is taken up again after its instance died, before it is given up."""
     retention_days: int = Field(0, ge=0, le=3650)
     """How long videos and uploads are kept where an account has not chosen; 0: until they are deleted."""
+    files_check_seconds: float = Field(6 * 3600.0, ge=0)
+    """How often the stored files are compared with what is recorded; 0: never."""
+    orphan_seconds: float = Field(24 * 3600.0, ge=0)
+    """How long a stored file that belongs to no video or upload is left alone."""
     asset_max_bytes: int = 500_000_000
     """The largest upload."""
     uploads: int = Field(48, ge=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.errors import DataLoss
@@ -40,8 +40,10 @@ from services.orchestrator.postgres.posts import PostgresPosts
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.shelf import PostgresShelf
 from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.postgres.stored_files import PostgresStoredFiles
 from services.orchestrator.prober import MeshProber
 from services.orchestrator.quotas import Quotas
+from services.orchestrator.reconciliation import Reconciliation
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
 from services.orchestrator.signing import Secrets
 from services.orchestrator.videos import LOOK_SECONDS, Videos
@@ -57,6 +59,9 @@ BREAKERS = telemetry.Gauge(
 )
 OPENNESS = {"closed": 0, "half_open": 1, "open": 2}
 DRIVEN = telemetry.Gauge("moneyprinter_jobs_driven", "Jobs that are driven now", "service")
+MISSING = telemetry.Gauge(
+    "moneyprinter_missing_files", "Recorded files that the store does not have, at the last comparison", "kind"
+)
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -152,6 +157,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         downloads = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
         runtime.limit(config.downloads, *downloads, each=runtime.config.streams_per_client)
         runtime.check("database", store.active_jobs)
+        files = Reconciliation(
+            PostgresStoredFiles(pool),
+            objects,
+            asset_folder=config.asset_folder,
+            grace=timedelta(seconds=config.orphan_seconds),
+            now=_now,
+        )
         consumer = jetstream.consume(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
         )
@@ -161,6 +173,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         with (
             telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in courier.breakers.items()}),
             telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.driven}),
+            telemetry.gauged(MISSING, lambda: files.missing),
         ):
             async with (
                 runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
@@ -170,6 +183,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(courier.run(due), "courier"),
                 runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
                 runtime.background(library.keep(left.set), "retention"),
+                runtime.background(files.run(timedelta(seconds=config.files_check_seconds)), "files"),
                 runtime.background(consumer, "consumer"),
             ):
                 yield
@@ -189,6 +203,9 @@ class _StoredObjects:
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)
+
+    def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        return self._objects.listed(folder)
 
     async def fence(self, folder: str, up_to: int) -> None:
         await self._objects.fence(folder, up_to)

@@ -96,7 +96,7 @@ class StorageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListObjects(self, request, context):
-        """Lists the objects below a folder, in no order.
+        """Lists the objects below a folder, in no order. What they hold is not read, so it is not in the audit trail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

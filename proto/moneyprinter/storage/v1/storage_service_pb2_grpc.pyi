@@ -45,7 +45,7 @@ class StorageServiceStub:
     HeadObject: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]
     """Describes an object; NOT_FOUND when there is none."""
     ListObjects: _grpc.UnaryStreamMultiCallable[_storage_service_pb2.ListObjectsRequest, _storage_service_pb2.ListObjectsResponse]
-    """Lists the objects below a folder, in no order."""
+    """Lists the objects below a folder, in no order. What they hold is not read, so it is not in the audit trail."""
     FenceFolder: _grpc.UnaryUnaryMultiCallable[_storage_service_pb2.FenceFolderRequest, _storage_service_pb2.FenceFolderResponse]
     """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
     grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
@@ -71,7 +71,7 @@ class StorageServiceAsyncStub(StorageServiceStub):
     HeadObject: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.HeadObjectRequest, _storage_service_pb2.HeadObjectResponse]  # type: ignore[assignment]
     """Describes an object; NOT_FOUND when there is none."""
     ListObjects: _aio.UnaryStreamMultiCallable[_storage_service_pb2.ListObjectsRequest, _storage_service_pb2.ListObjectsResponse]  # type: ignore[assignment]
-    """Lists the objects below a folder, in no order."""
+    """Lists the objects below a folder, in no order. What they hold is not read, so it is not in the audit trail."""
     FenceFolder: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.FenceFolderRequest, _storage_service_pb2.FenceFolderResponse]  # type: ignore[assignment]
     """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
     grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
@@ -118,7 +118,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_service_pb2.ListObjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_storage_service_pb2.ListObjectsResponse], _abc.AsyncIterator[_storage_service_pb2.ListObjectsResponse]]:
-        """Lists the objects below a folder, in no order."""
+        """Lists the objects below a folder, in no order. What they hold is not read, so it is not in the audit trail."""
 
     @_abc_1.abstractmethod
     def FenceFolder(

@@ -1,0 +1,143 @@
+"""Files that belong to nothing are removed, recorded files that are gone are reported, all others are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from services.orchestrator import reconciliation
+from services.orchestrator.jobs import Asset, File, Job, Result, StoredObject
+from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.postgres.stored_files import PostgresStoredFiles
+from services.orchestrator.reconciliation import Reconciliation
+from services.runtime import db
+from services.runtime.db import Pool
+from tests.databases import Databases
+from tests.orchestrator.samples import job, stored
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def pool(postgres: Databases) -> AsyncIterator[Pool]:
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        yield pool
+
+
+class Objects:
+    """Objects by their keys, each with its age."""
+
+    def __init__(self) -> None:
+        self.ages: dict[str, timedelta] = {}
+
+    async def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        now = datetime.now(UTC)
+        for key, age in list(self.ages.items()):
+            if key.startswith(f"{folder}/"):
+                yield [(key, (now - age).timestamp())]
+
+    async def is_stored(self, wanted: StoredObject) -> bool:
+        return wanted.key in self.ages
+
+    async def delete(self, key: str) -> None:
+        del self.ages[key]
+
+
+def comparison(pool: Pool, objects: Objects) -> Reconciliation:
+    records = PostgresStoredFiles(pool)
+    return Reconciliation(records, objects, "assets", grace=DAY, now=lambda: datetime.now(UTC), rest=0.0)
+
+
+async def finished(pool: Pool, *names: str) -> Job:
+    store, made = PostgresStore(pool, lambda: None), job()
+    await store.create(made)
+    taken = await store.take(timedelta(seconds=-1))
+    assert taken is not None
+    files = tuple(File(name, stored(f"{taken.attempt_folder}/{name}")) for name in names)
+    await store.complete(taken, Result(files, 1.0), taken.stages, taken.tally)
+    return taken
+
+
+async def test_orphans_go_and_all_else_stays(pool: Pool) -> None:
+    store, objects = PostgresStore(pool, lambda: None), Objects()
+    done = await finished(pool, "video.mp4")
+    running = job()
+    await store.create(running)
+    cancelled = job()
+    await store.create(cancelled)
+    await store.cancel(cancelled.id, cancelled.user_id)
+    await store.add_asset(Asset("ast_1", "user_1", "a.mp4", stored("assets/ast_1"), datetime.now(UTC)))
+    kept = {
+        f"{done.attempt_folder}/video.mp4": 9 * DAY,
+        f"{running.folder}/1/video.mp4": 9 * DAY,
+        # It is removed with what else its job left.
+        f"{cancelled.folder}/1/video.mp4": 9 * DAY,
+        "assets/ast_1": 9 * DAY,
+        "assets/ast_new": DAY / 2,
+        "jobs/vid_new/1/video.mp4": DAY / 2,
+    }
+    orphans = {
+        f"{done.folder}/0/video.mp4": 2 * DAY,
+        f"{done.folder}/video.mp4": 2 * DAY,
+        "jobs/vid_gone/3/poster.jpg": 2 * DAY,
+        "assets/ast_gone": 2 * DAY,
+    }
+    objects.ages = {**kept, **orphans}
+    await comparison(pool, objects).make_pass()
+    assert objects.ages == kept
+
+
+async def test_recorded_files_that_are_gone_are_reported(pool: Pool) -> None:
+    store, objects = PostgresStore(pool, lambda: None), Objects()
+    done, deleted = await finished(pool, "video.mp4", "poster.jpg"), await finished(pool, "video.mp4")
+    await store.delete(deleted.id, deleted.user_id)
+    for number in (1, 2):
+        asset = Asset(f"ast_{number}", "user_1", "a.mp4", stored(f"assets/ast_{number}"), datetime.now(UTC))
+        await store.add_asset(asset)
+    objects.ages = {f"{done.attempt_folder}/video.mp4": DAY, "assets/ast_1": DAY}
+    compared = comparison(pool, objects)
+    with capture_logs() as logs:
+        await compared.make_pass()
+    told = {each["key"] for each in logs if each["event"] == "recorded file is missing"}
+    assert told == {f"{done.attempt_folder}/poster.jpg", "assets/ast_2"}
+    assert compared.missing == {"video": 1, "asset": 1}
+
+
+async def test_another_ones_database_removes_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "FEW_ORPHANS", 5)
+    objects = Objects()
+    objects.ages = {f"jobs/vid_{number}/1/video.mp4": 9 * DAY for number in range(6)}
+    before = dict(objects.ages)
+    with capture_logs() as logs:
+        await comparison(pool, objects).make_pass()
+    assert objects.ages == before
+    assert any("is this the right database?" in each["event"] for each in logs)
+
+
+async def test_many_jobs_are_compared_page_by_page(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation, "PAGE_SIZE", 2)
+    made = [await finished(pool, "video.mp4") for _ in range(5)]
+    objects = Objects()
+    objects.ages = {f"{each.attempt_folder}/video.mp4": DAY for each in made[1:]}
+    compared = comparison(pool, objects)
+    await compared.make_pass()
+    assert compared.missing == {"video": 1, "asset": 0}
+
+
+async def test_one_instance_makes_each_pass(pool: Pool) -> None:
+    first, second = PostgresStoredFiles(pool), PostgresStoredFiles(pool)
+    assert await first.begin_pass(DAY)
+    assert not await second.begin_pass(DAY)
+    assert await second.begin_pass(timedelta(0))
+
+
+def test_an_attempt_has_a_folder_of_its_own() -> None:
+    made = replace(job(), attempt=3)
+    assert made.attempt_folder == f"{made.folder}/3"
+    assert made.last_stale_attempt == 3
+    legacy = replace(made, result=Result((File("video.mp4", stored(f"{made.folder}/video.mp4")),), 1.0))
+    assert legacy.last_stale_attempt == -1
