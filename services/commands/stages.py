@@ -143,6 +143,7 @@ def _words(facts: clips_pb.ClipFacts) -> list[str]:
     length = "a still picture" if facts.still else f"{facts.duration:.2f} s"
     rate = "" if facts.still else f" at {facts.frame_rate:g} frames a second"
     more = {
+        "mirrored": facts.mirrored,
         f"turned by {facts.rotation} degrees": bool(facts.rotation),
         _HDR.get(facts.hdr, ""): bool(facts.hdr),
         "interlaced": facts.interlaced,

@@ -35,6 +35,8 @@ class Facts:
     has_audio: bool
     audio_codec: str
     key_seconds: tuple[float, ...]
+    mirrored: bool = False
+    """Whether it is mirrored left to right, before it is turned."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def _facts(probed: pb.ProbedClip) -> Facts:
         width=clip.width,
         height=clip.height,
         rotation=probed.rotation,
+        mirrored=probed.mirrored,
         frame_rate=rate.numerator / rate.denominator if rate.denominator else 0.0,
         video_codec=clip.video_codec,
         hdr=_HDR[source.hdr_transfer],

@@ -416,6 +416,7 @@ def _facts(facts: Facts) -> clip_pb.ClipFacts:
         width=facts.width,
         height=facts.height,
         rotation=facts.rotation,
+        mirrored=facts.mirrored,
         frame_rate=round(facts.frame_rate, 3),
         video_codec=facts.video_codec,
         hdr=facts.hdr,

@@ -17,17 +17,22 @@ from typing import Any
 import ffmpeg
 
 from services.processing import motion, transitions
-from services.processing.preparation import opening, prepare, settle
+from services.processing.preparation import opening, prepare, settle, steady, upright
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Size, Spec, Still
 
 CAPTIONS, FONTS = "captions.ass", "fonts"
 
-# A clip's container may claim a little more than it holds; so long its last picture stands still.
+# A clip's container may claim a little more than it holds; so long its last picture stands, beyond what was measured.
 HOLD_SECONDS = 2
 
 # For upscaling, lanczos looks better than bicubic and took 1 % more time of a whole render.
 SCALER = "lanczos"
+# It cannot make a picture smaller than to a fortieth at once; what is larger is shrunk to so many times its size first.
+MAX_SHRINK, SHRINK_TO, AREA_SHRINK = 32, 8, 200
+
+# A source with a shorter side is cut in whole pixels; in 4:2:0 it could be cut in pairs of them only, to nothing.
+TINY_SIDE = 64
 
 # What is behind a picture that does not fill the canvas: blurred at an eighth of its size, which costs next to nothing.
 BLUR_SHRINK, BLUR_SIGMA, BLUR_BRIGHTNESS = 8, 3, 0.7
@@ -79,8 +84,9 @@ def shot(shot: Shot, frames: int, stage: Stage, place: int) -> Any:
     match shot.shows:
         case Clip() as clip:
             source = stage.sources[clip.source]
-            picture = prepare(_read(clip.source, f"shot{place}", stage, clip.start), source)
-            picture = _fitted(_timed(picture, clip, frames, canvas), shot, source, canvas)
+            start, hold = _standing(clip, source, canvas)
+            picture = prepare(_read(clip.source, f"shot{place}", stage, start), source)
+            picture = _fitted(_timed(picture, clip, hold, frames, canvas), shot, source, canvas)
         case Still() as still:
             source = stage.sources[still.source]
             picture = prepare(_read(still.source, f"shot{place}", stage).filter("trim", end_frame=1), source)
@@ -100,9 +106,11 @@ def overlaid(picture: Any, overlay: Overlay, stage: Stage, place: int) -> Any:
     """A picture with another one over it, from one frame to another. No other overlay of the graph has its `place`."""
     canvas = stage.canvas
     width = max(2, 2 * round(canvas.width * overlay.width / 2))
-    image = _read(overlay.source, f"overlay{place}", stage).filter("trim", end_frame=1).filter("format", "gbrap")
+    source = stage.sources[overlay.source]
+    image = _read(overlay.source, f"overlay{place}", stage).filter("trim", end_frame=1)
+    image = upright(steady(image, source), source).filter("format", "gbrap")
     # What is transparent has a colour too; it must not run into what is seen when the picture is scaled.
-    image = image.filter("premultiply", inplace=1)
+    image = _shrunk(image.filter("premultiply", inplace=1), source, width, canvas.height)
     w, h = f"max(2,min({width},2*floor({canvas.height}*dar/2)))", f"max(2,min({canvas.height},2*round({width}/dar/2)))"
     image = image.filter("scale", w, h, flags=SCALER).filter("setsar", 1).filter("unpremultiply", inplace=1)
     image = image.filter("lutrgb", a=f"val*{overlay.opacity:.6f}")
@@ -124,7 +132,8 @@ def captioned(picture: Any) -> Any:
 
 def _read(source: int, use: str, stage: Stage, start: timedelta = timedelta(0)) -> Any:
     options = opening(stage.sources[source], start, stage.max_pixels)
-    return _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)["V:0"], use)
+    track = f"v:{stage.sources[source].track}"
+    return _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)[track], use)
 
 
 def _named(picture: Any, use: str) -> Any:
@@ -132,14 +141,24 @@ def _named(picture: Any, use: str) -> Any:
     return picture.filter("metadata", "delete", key=use)
 
 
-def _timed(picture: Any, clip: Clip, frames: int, canvas: Canvas) -> Any:
+def _standing(clip: Clip, source: Source, canvas: Canvas) -> tuple[timedelta, float]:
+    """From where on a clip is read, and for how many of its seconds its last picture stands."""
+    if not 0 < source.picture_end < source.seconds or clip.start.total_seconds() > source.seconds:
+        return clip.start, HOLD_SECONDS
+    tick = float(clip.speed) / canvas.frames_per_second
+    # Read from where its last picture stands already, a clip would give no frame: its last picture has ended there.
+    start = min(clip.start, max(timedelta(0), timedelta(seconds=source.picture_end - tick)))
+    return start, HOLD_SECONDS + source.seconds - source.picture_end
+
+
+def _timed(picture: Any, clip: Clip, hold_seconds: float, frames: int, canvas: Canvas) -> Any:
     """So many frames of a clip: what is on screen at each frame of the canvas. Its last one is held for a while."""
     rate = canvas.frames_per_second
     # Before anything is scaled, for what is left out need not be. Counted in the clip's own time, which is exact.
     picture = picture.filter("fps", fps=str(rate / clip.speed), start_time=0)
     if clip.speed != 1:
         picture = _numbered(picture, canvas)
-    picture = picture.filter("tpad", stop_mode="clone", stop=ceil(HOLD_SECONDS * rate / clip.speed))
+    picture = picture.filter("tpad", stop_mode="clone", stop=ceil(hold_seconds * rate / clip.speed))
     return picture.filter("trim", end_frame=frames)
 
 
@@ -160,9 +179,11 @@ def _fitted(picture: Any, shot: Shot, source: Source, canvas: Canvas) -> Any:
     match shot.fit:
         case Fit.COVER:
             # Cut before scaling, so that nothing is scaled in vain.
+            if min(source.width, source.height) < TINY_SIDE:
+                picture = picture.filter("format", "yuv444p|yuv444p10|gbrp|gbrp10")
             picture = _scaled(_covering(picture, canvas, shot.focus), width, height, source)
         case Fit.STRETCH:
-            picture = _scaled(picture, width, height, source)
+            picture = _scaled(_shrunk(picture, source, width, height), width, height, source)
         case Fit.CONTAIN:
             picture = _contained(picture, source, canvas).filter(
                 "pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black"
@@ -187,8 +208,8 @@ def _covering(picture: Any, canvas: Canvas, focus: Point) -> Any:
     """The largest part of a picture that has the shape of the canvas; `sar` is the shape of a pixel."""
     return picture.filter(
         "crop",
-        w=f"min(iw,ih*{canvas.width}/{canvas.height}/sar)",
-        h=f"min(ih,iw*sar*{canvas.height}/{canvas.width})",
+        w=f"max(min(iw,2),min(iw,ih*{canvas.width}/{canvas.height}/sar))",
+        h=f"max(min(ih,2),min(ih,iw*sar*{canvas.height}/{canvas.width}))",
         x=f"max(0,min(iw-ow,iw*{focus.x:.6f}-ow/2))",
         y=f"max(0,min(ih-oh,ih*{focus.y:.6f}-oh/2))",
     )
@@ -197,7 +218,17 @@ def _covering(picture: Any, canvas: Canvas, focus: Point) -> Any:
 def _contained(picture: Any, source: Source, canvas: Canvas) -> Any:
     w = f"max(2,min({canvas.width},2*round({canvas.height}*dar/2)))"
     h = f"max(2,min({canvas.height},2*round({canvas.width}/dar/2)))"
-    return _scaled(picture, w, h, source)
+    return _scaled(_shrunk(picture, source, canvas.width, canvas.height), w, h, source)
+
+
+def _shrunk(picture: Any, source: Source, width: int, height: int) -> Any:
+    """A source's picture, made smaller when it is far larger than a box that it is to be scaled into."""
+    across, down = (source.height, source.width) if source.rotation % 180 else (source.width, source.height)
+    ratio = max(across / width, down / height)
+    if ratio <= MAX_SHRINK:
+        return picture
+    flags = "area" if ratio / SHRINK_TO <= AREA_SHRINK else "neighbor"
+    return picture.filter("scale", f"min(iw,{SHRINK_TO * width})", f"min(ih,{SHRINK_TO * height})", flags=flags)
 
 
 def _scaled(picture: Any, width: int | str, height: int | str, source: Source) -> Any:

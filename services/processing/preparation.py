@@ -1,7 +1,12 @@
 """Preparation: how sources of every kind are opened, and made into pictures of one kind.
 
-Upright, progressive, opaque, in BT.709: what phones, cameras, screens, broadcasters and designers hand in
-differs in all of these. ffmpeg itself turns pictures upright, by the rotation of the container or of EXIF.
+Of one size, upright, progressive, opaque, in BT.709: what phones, cameras, screens, broadcasters and designers hand in
+differs in all of these, and may change from frame to frame.
+
+ffmpeg would build its filters anew whenever the size, the format or the colours of the frames change, and all that
+counts frames would count from 0 again; it would turn frames and cut their edges before any filter of ours sees them.
+So it is kept from all that. The first filter brings every frame to one size and format; those after it trust in that,
+and some of them would read beyond a frame's pixels otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +33,13 @@ def opening(source: Source, start: timedelta, max_pixels: int) -> dict[str, Any]
     The frame that is on screen at `start` is among what comes. `max_pixels` is for videos.
     """
     most = max(max_pixels, MAX_STILL_PIXELS) if source.still else max_pixels
-    options: dict[str, Any] = {"max_pixels": most, "protocol_whitelist": PROTOCOLS}
+    options: dict[str, Any] = {
+        "max_pixels": most,
+        "protocol_whitelist": PROTOCOLS,
+        "reinit_filter": 0,
+        "noautorotate": None,
+        "apply_cropping": "codec",
+    }
     if source.format:
         # A picture is opened as what it was found to be, and as nothing else.
         options |= {"f": source.format, "format_whitelist": source.format}
@@ -40,22 +51,54 @@ def opening(source: Source, start: timedelta, max_pixels: int) -> dict[str, Any]
 
 
 def _seek(source: Source, start: timedelta) -> dict[str, Any]:
+    if source.is_animation:
+        # It is shown again and again, and knows no seeking; it is short.
+        return {"stream_loop": -1} | ({"itsoffset": f"{-start.total_seconds():.6f}"} if start else {})
     if start <= timedelta(0):
         return {}
-    if source.format:
-        # Animations know no seeking; they are short.
-        return {"itsoffset": f"{-start.total_seconds():.6f}"}
     before = min(start, FIELDS_BEFORE) if source.interlaced else timedelta(0)
     # Decodes from the key frame before.
     seek: dict[str, Any] = {"ss": f"{(start - before).total_seconds():.6f}", "noaccurate_seek": None}
     return seek | ({"itsoffset": f"{-before.total_seconds():.6f}"} if before else {})
 
 
+def steady(picture: Any, source: Source) -> Any:
+    """A source's frames in the size and format of its first one, whatever they change to; a smaller shape is padded."""
+    width, height = source.width, source.height
+    if width % 2 or height % 2:
+        # Frames with coarser colours can be padded to even sizes only.
+        picture = picture.filter("scale", width, height, flags="bicubic")
+    else:
+        # As large as its shape fits, where `dar` is the shape of each frame and the pixels are those of the first one.
+        w = f"max(2,min({width},round({height}*dar/{source.pixel_shape:.6f})))"
+        h = f"max(2,min({height},round({width}*{source.pixel_shape:.6f}/dar)))"
+        picture = picture.filter("scale", w, h, eval="frame", flags="bicubic")
+        picture = picture.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black@0", eval="frame")
+    # As the first frame has it: the filters after this one take pixels for being of one shape.
+    return picture.filter("setsar", "sar")
+
+
+def upright(picture: Any, source: Source) -> Any:
+    """A source's frames as they are to be seen: mirrored and turned as its container or its EXIF says."""
+    if source.mirrored:
+        picture = picture.filter("hflip")
+    match source.rotation:
+        case 90:
+            return picture.filter("transpose", "clock")
+        case 180:
+            return picture.filter("hflip").filter("vflip")
+        case 270:
+            return picture.filter("transpose", "cclock")
+        case _:
+            return picture
+
+
 def prepare(picture: Any, source: Source) -> Any:
-    """A source's pictures progressive and opaque, saying how their colours are coded.
+    """A source's pictures steady, upright, progressive and opaque, saying how their colours are coded.
 
     The first thing that is done to a clip or still, before its frame rate is changed and it is scaled.
     """
+    picture = steady(picture, source)
     if said := _said(source):
         picture = picture.filter("setparams", **said)
     if source.interlaced:
@@ -65,7 +108,7 @@ def prepare(picture: Any, source: Source) -> Any:
         # Over black: each colour as far as it is opaque.
         picture = picture.filter("format", "yuva444p|gbrap").filter("premultiply", inplace=1)
         picture = picture.filter("format", "yuv444p|gbrp")
-    return picture
+    return upright(picture, source)
 
 
 def settle(picture: Any, source: Source) -> Any:

@@ -101,6 +101,12 @@ def _look(source: media_pb2.Source) -> Source:
         decoder=source.decoder,
         format=source.format,
         still=source.still,
+        track=source.track,
+        rotation=source.rotation,
+        mirrored=source.mirrored,
+        picture_end=source.picture_end,
+        seconds=source.seconds,
+        pixel_shape=source.pixel_shape or 1.0,
     )
 
 

@@ -35,7 +35,24 @@ class Source:
     format: str = ""
     """For pictures and animations, the one format of ffmpeg that they are opened as; empty: found by ffmpeg."""
     still: bool = False
-    """Whether its format holds a single picture."""
+    """Whether it is a single picture."""
+    track: int = 0
+    """Which of its video tracks is shown, from 0."""
+    rotation: int = 0
+    """How far its picture is turned to be shown, in degrees clockwise."""
+    mirrored: bool = False
+    """Whether its picture is mirrored left to right, before it is turned."""
+    picture_end: float = 0.0
+    """When its last picture would end, in seconds, if its sound did not go on; 0: with the clip."""
+    seconds: float = 0.0
+    """How long a player shows it; 0 for a still picture."""
+    pixel_shape: float = 1.0
+    """How wide its pixels are for their height."""
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether it is a picture that moves, which is shown again and again."""
+        return bool(self.format) and not self.still
 
 
 def failed(why: str) -> FailedPrecondition:

@@ -14,7 +14,7 @@ from moneyprinter.errors import InvalidArgument
 from services.runtime import children
 from services.validation import kinds
 
-_CHILD = Path(__file__).with_name("probe_child.py")
+_CHILD = "services.validation.probe_child"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Facts:
     """What a clip is."""
 
     duration_seconds: float | None
-    """The length of its video; None for a still picture."""
+    """How long a player shows it (`lengths`); None for a still picture."""
     width: int
     """In pixels, as it is displayed."""
     height: int
@@ -58,6 +58,10 @@ class Facts:
     rotation: int = 0
     """How far its picture is turned to be shown, in degrees clockwise."""
     audio_codec: str = ""
+    sound_track: int = 0
+    """Which of its sound tracks is played, from 0."""
+    mirrored: bool = False
+    """Whether its picture is mirrored left to right, before it is turned."""
 
     @property
     def still(self) -> bool:
@@ -84,7 +88,7 @@ async def probe(path: Path, part: Part, bounds: Bounds) -> Facts:
         open_files=32,
         wall_seconds=bounds.seconds,
     )
-    command = (sys.executable, "-I", _CHILD, path, json.dumps(wanted))
+    command = (sys.executable, "-I", "-m", _CHILD, path, json.dumps(wanted))
     try:
         return _facts(json.loads(await children.run(command, limits=limits, folder=path.parent)))
     except children.ChildFailed as failure:
@@ -114,9 +118,11 @@ def _facts(answer: dict[str, Any]) -> Facts:
         height=int(answer["height"]),
         rate=None if still else Fraction(int(answer["rate_numerator"]), int(answer["rate_denominator"])),
         video_codec=str(answer["video_codec"]),
-        has_audio=answer["has_audio"] is True,
+        has_audio=answer.get("has_audio") is True,
         picture=answer["picture"],
         key_seconds=tuple(map(float, answer.get("key_seconds", ()))),
         rotation=int(answer.get("rotation", 0)),
         audio_codec=str(answer.get("audio_codec", "")),
+        sound_track=int(answer.get("sound_track", 0)),
+        mirrored=answer.get("mirrored") is True,
     )

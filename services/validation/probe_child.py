@@ -1,6 +1,6 @@
 """The process that reads a clip, which may be made to harm: it is limited, alone, and prints one line of JSON.
 
-Run by path with `python -I`; imports nothing of the platform. Arguments: the file, and JSON with
+Run with `python -I`; of the platform it imports only the parts of itself beside it. Arguments: the file, and JSON with
 `max_pixels`, `max_still_pixels`, `max_duration_seconds`, `start_seconds` and `end_seconds` (null: the
 clip's end). It prints the facts of a good clip, or `reason` and `message`. Everything that is cheap to
 check is checked before anything is decoded.
@@ -9,38 +9,51 @@ check is checked before anything is decoded.
 from __future__ import annotations
 
 import ctypes
-import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
-from typing import IO, Any
+from typing import Any
 
 import av
 import av.container
 import av.error
 import av.video.stream
-from av.stream import Disposition
 
-PROTOCOLS = "file"
+from services.validation import lengths, orientation, tracks, webp
+from services.validation.rules import (
+    PROTOCOLS,
+    Refused,
+    Wanted,
+    check_duration,
+    check_no_part,
+    check_pixels,
+    check_range,
+    decode,
+)
+
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
-# Pictures begin like this, and are opened as nothing else; of these, GIF and WebP may move.
-PICTURE_STARTS = ((b"\x89PNG\r\n\x1a\n", "png_pipe"), (b"\xff\xd8\xff", "jpeg_pipe"), (b"GIF8", "gif"))
-WEBP, WEBP_ANIMATION = "webp_pipe", "webp_anim"
-# What an animated WebP shows for less than this is shown so long, as browsers and ffmpeg have it.
-WEBP_MIN_MILLISECONDS, WEBP_SHOWN_MILLISECONDS = 11, 100
+# Pictures begin like this, and are opened as nothing else; of these, PNG, GIF and WebP may move.
+PICTURE_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "png_pipe"),
+    (b"\xff\xd8\xff", "jpeg_pipe"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp_pipe"),
+    (b"II*\0", "tiff_pipe"),
+    (b"MM\0*", "tiff_pipe"),
+    (b"8BPS\0\1", "psd_pipe"),
+)
+PNG_ANIMATION = "apng"
+# What may move, and is played again and again.
+ANIMATIONS = ("gif", PNG_ANIMATION)
 MAX_FRAMES_PER_SECOND = 1000
 # How far the last packet may be from the end that the file's header promises.
 PROMISE_SECONDS = 0.5
-END_TOLERANCE_SECONDS = 0.05
 # Formats whose header tells a length that was written when the file was whole.
 PROMISING = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
-# A picture must come from this many packets, or the file is damaged.
-MAX_PACKETS = 1000
 # How far before the wanted end a picture is looked for: not every format finds the last key frame by itself.
 LOOK_BACK_SECONDS = (0.0, 2.0, 10.0, 30.0)
 # So many pictures tell whether a video is interlaced.
@@ -61,39 +74,35 @@ REORDERED_FRAMES = 3
 _CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
 
 
-class Refused(Exception):
-    """The clip cannot be used: reason, message."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is checked of a clip."""
-
-    max_pixels: int
-    max_still_pixels: int
-    max_duration_seconds: float
-    start_seconds: float
-    end_seconds: float | None
-
-
 def probe(path: str, wanted: Wanted) -> dict[str, Any]:
     """Read a clip and return its facts. Raises Refused."""
     with open(path, "rb") as file:
         head = file.read(30)
-        form = _picture_format(head)
-        if form == WEBP and head[12:16] == b"VP8X" and len(head) == 30 and head[20] & 2:
-            return _webp_animation(file, wanted)
+        if webp.is_animation(head):
+            return webp.facts(file, wanted)
+    form = _picture_format(head)
     still = replace(wanted, max_pixels=wanted.max_still_pixels)
     # A few bytes can be a huge picture.
     if form == "png_pipe":
-        _check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), still)
+        check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), still)
+        if _is_animated_png(path):
+            form = PNG_ANIMATION
     if form == "gif" and any(head[6:10]):
-        _check_pixels(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"), still)
-    if form and (form != "gif" or not _moves(path, form)):
+        check_pixels(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"), still)
+    if form in ANIMATIONS and _moves(path, form):
+        with _opened(path, form, wanted) as container:
+            return _animation(container, path, form, wanted)
+    if form:
+        # An animation of one picture is opened as any picture.
+        form = "png_pipe" if form == PNG_ANIMATION else form
         with _opened(path, form, still) as container:
             return _still(container, form, still)
     with _opened(path, form, wanted) as container:
-        return _examine(container, form, os.stat(path).st_size, wanted)
+        facts = _examine(container, os.stat(path).st_size, wanted)
+    if facts is None:
+        with _opened(path, form, wanted) as container:
+            return _still(container, form, wanted)
+    return facts
 
 
 def _opened(path: str, form: str, wanted: Wanted) -> av.container.InputContainer:
@@ -117,7 +126,7 @@ def _moves(path: str, form: str) -> bool:
 def _picture_format(head: bytes) -> str:
     """The one format that a picture is opened as; empty for a video."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WEBP
+        return webp.PICTURE
     return next((form for start, form in PICTURE_STARTS if head.startswith(start)), "")
 
 
@@ -133,12 +142,25 @@ def _unopened(path: str) -> str:
     return "the file is not a video or picture of a known kind"
 
 
-def _examine(container: av.container.InputContainer, form: str, size_bytes: int, wanted: Wanted) -> dict[str, Any]:
+def _is_animated_png(path: str) -> bool:
+    """Whether a PNG has a chunk for animations before its first picture."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            kind, size = head[4:], int.from_bytes(head[:4], "big")
+            if kind in (b"acTL", b"IDAT"):
+                return kind == b"acTL"
+            file.seek(size + 4, os.SEEK_CUR)
+    return False
+
+
+def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wanted) -> dict[str, Any] | None:
+    """The facts of a video; None when it is a single picture."""
     stream = _video(container)
     width, height = stream.codec_context.width, stream.codec_context.height
-    _check_pixels(width, height, wanted)
+    check_pixels(width, height, wanted)
     duration = (container.duration or 0) / 1_000_000
-    _check_duration(duration, wanted)
+    check_duration(duration, wanted)
     rate = _rate(stream)
     end_of_index = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
     if end_of_index > size_bytes:
@@ -147,41 +169,93 @@ def _examine(container: av.container.InputContainer, form: str, size_bytes: int,
             f"the file is cut off: it has {size_bytes} bytes, and its index names pictures up to byte {end_of_index}",
         )
 
-    frames = _pictures(container, stream, wanted, LOOKED_AT)
+    frames = decode(container, stream, wanted, LOOKED_AT)
     if not frames:
         raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
     frame = frames[0]
-    _check_pixels(frame.width, frame.height, wanted)
-    origin = frame.time if container.start_time is None else container.start_time / 1_000_000
+    check_pixels(frame.width, frame.height, wanted)
+    first = frame.time or 0.0
+    origin = first if container.start_time is None else container.start_time / 1_000_000
+    sound = tracks.sound_track(container, stream)
 
     promised = max(duration, float(stream.frames / rate)) if container.format.name == "avi" else duration
-    video_end, last_end = _ends(container, stream, promised + origin, rate)
-    length = video_end - origin
-    if container.format.name in PROMISING and last_end - origin < promised - PROMISE_SECONDS:
+    length = lengths.measure(container, stream, sound, origin=origin, first=first, promised=promised, rate=rate)
+    if container.format.name in PROMISING and length.last_packet < promised - PROMISE_SECONDS:
         raise Refused(
             "CLIP_NOT_PLAYABLE",
-            f"the file is cut off: it ends after {last_end - origin:.2f} s of the {promised:.2f} s that it promises",
+            f"the file is cut off: it ends after {length.last_packet:.2f} s of the {promised:.2f} s that it promises",
         )
-    if length <= 0:
+    if length.seconds <= 0:
         raise Refused("CLIP_NOT_PLAYABLE", "the video has no length")
-    _check_duration(length, wanted)
-    end = _check_range(length, wanted)
+    if length.single:
+        return None
+    check_duration(length.seconds, wanted)
+    end = check_range(length.seconds, wanted)
 
-    if not _picture_before(container, stream, origin, end - 1 / float(rate), wanted):
-        raise Refused("CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {end:.2f} s cannot be decoded")
-    width, height = _displayed(frame, stream)
+    seen_end = min(end, length.picture_end)
+    if not _picture_before(container, stream, origin, seen_end - 1 / float(rate), wanted):
+        raise Refused("CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {seen_end:.2f} s cannot be decoded")
     return {
-        "duration_seconds": round(length, 6),
-        "width": width,
-        "height": height,
+        **_facts(container, stream, frames, "", length.seconds, length.picture_end),
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
-        "video_codec": stream.codec_context.codec.canonical_name,
-        "has_audio": bool(container.streams.audio),
-        "audio_codec": _audio_codec(container),
-        "rotation": -frame.rotation % 360,
+        "has_audio": sound is not None,
+        "audio_codec": sound.codec_context.codec.canonical_name if sound is not None else "",
+        "sound_track": tracks.place(sound, container.streams.audio) if sound is not None else 0,
         "key_seconds": _key_frames(stream, origin, (wanted.start_seconds, end), rate),
-        "picture": {**_seen(stream, frames), "format": form},
+    }
+
+
+def _animation(container: av.container.InputContainer, path: str, form: str, wanted: Wanted) -> dict[str, Any]:
+    """The facts of a picture that moves."""
+    stream = _video(container)
+    check_pixels(stream.codec_context.width, stream.codec_context.height, wanted)
+    rate = _rate(stream)
+    frames = decode(container, stream, wanted, LOOKED_AT)
+    if not frames:
+        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
+    check_pixels(frames[0].width, frames[0].height, wanted)
+    with _opened(path, form, wanted) as fresh:
+        seconds = lengths.measure_animation(fresh, _video(fresh))
+    if seconds <= 0:
+        raise Refused("CLIP_NOT_PLAYABLE", "the animation has no length")
+    check_duration(seconds, wanted)
+    check_range(seconds, wanted)
+    return {
+        **_facts(container, stream, frames, form, seconds, seconds),
+        "rate_numerator": rate.numerator,
+        "rate_denominator": rate.denominator,
+    }
+
+
+def _facts(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    frames: Sequence[av.VideoFrame],
+    form: str,
+    seconds: float = 0.0,
+    picture_end: float = 0.0,
+) -> dict[str, Any]:
+    """The facts that all kinds of clips have."""
+    turned = orientation.read(frames[0])
+    width, height = _displayed(frames[0], stream, turned)
+    return {
+        "duration_seconds": round(seconds, 6),
+        "width": width,
+        "height": height,
+        "video_codec": stream.codec_context.codec.canonical_name,
+        "rotation": turned.rotation,
+        "mirrored": turned.mirrored,
+        "picture": {
+            **_seen(stream, frames),
+            "format": form,
+            "track": tracks.place(stream, container.streams.video),
+            "rotation": turned.rotation,
+            "mirrored": turned.mirrored,
+            "seconds": round(seconds, 6),
+            "pixel_shape": round(float(stream.sample_aspect_ratio or 1), 6),
+            "picture_end": round(picture_end, 6),
+        },
     }
 
 
@@ -190,35 +264,21 @@ def _still(container: av.container.InputContainer, form: str, wanted: Wanted) ->
     stream = _video(container)
     context = stream.codec_context
     if context.width * context.height:
-        _check_pixels(context.width, context.height, wanted)
+        check_pixels(context.width, context.height, wanted)
     context.options = {"max_pixels": str(wanted.max_pixels)}
     if context.codec.canonical_name == "mjpeg":
         # What is missing at the end would be made up.
         context.options = {**context.options, "err_detect": "explode"}
     context.thread_count = 1
     context.open()
-    frames = _pictures(container, stream, wanted, 1)
+    frames = decode(container, stream, wanted, 1)
     if not frames or frames[0].is_corrupt:
         raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged or cut off: its picture cannot be decoded")
     frame = frames[0]
-    _check_pixels(frame.width, frame.height, wanted)
-    _check_no_part(wanted)
-    width, height = _displayed(frame, stream)
-    return {
-        "still": True,
-        "width": width,
-        "height": height,
-        "video_codec": context.codec.canonical_name,
-        "has_audio": False,
-        "rotation": -frame.rotation % 360,
-        "picture": {**_seen(stream, frames), "format": form, "still": True},
-    }
-
-
-def _audio_codec(container: av.container.InputContainer) -> str:
-    """The codec of its sound, if it has sound of a known kind."""
-    contexts = [stream.codec_context for stream in container.streams.audio[:1]]
-    return next((context.codec.canonical_name for context in contexts if context), "")
+    check_pixels(frame.width, frame.height, wanted)
+    check_no_part(wanted)
+    facts = _facts(container, stream, frames, form)
+    return {**facts, "still": True, "picture": {**facts["picture"], "still": True}}
 
 
 def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) -> dict[str, Any]:
@@ -235,12 +295,20 @@ def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) 
         "height": frame.height,
         "has_matrix": matrix != UNSPECIFIED or frame.format.is_rgb,
         "has_primaries": primaries != UNSPECIFIED,
-        "has_alpha": tagged or any(component.is_alpha for component in frame.format.components),
+        "has_alpha": tagged or _has_alpha(frame),
         "decoder": ALPHA_DECODERS.get(context.codec.canonical_name, "") if tagged else "",
         "interlaced": context.field_order > PROGRESSIVE or any(frame.interlaced_frame for frame in frames),
         "hdr_transfer": transfer,
         "wide_gamut": primaries == PRIMARIES_BT2020 or bool(transfer),
     }
+
+
+def _has_alpha(frame: av.VideoFrame) -> bool:
+    """Whether a picture may have transparent parts; of a picture with a palette, whether one of its colours is."""
+    if frame.format.name == "pal8":
+        # The palette comes after the pixels: 256 colours of blue, green, red and alpha.
+        return min(bytes(frame.planes[1])[3::4]) < 255
+    return any(component.is_alpha for component in frame.format.components)
 
 
 def _key_frames(
@@ -260,86 +328,18 @@ def _key_frames(
     return found
 
 
-def _displayed(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> tuple[int, int]:
+def _displayed(
+    frame: av.VideoFrame, stream: av.video.stream.VideoStream, turned: orientation.Orientation
+) -> tuple[int, int]:
     """The width and height that people see: with square pixels, upright."""
     shape = stream.sample_aspect_ratio or Fraction(1)
     width, height = max(1, round(frame.width * shape)), frame.height
-    return (height, width) if frame.rotation % 180 else (width, height)
-
-
-def _webp_animation(file: IO[bytes], wanted: Wanted) -> dict[str, Any]:
-    """The facts of an animated WebP. PyAV's ffmpeg cannot open it; each of its frames is a WebP, which it can."""
-    file.seek(24)
-    width, height = _uint24(file.read(3)) + 1, _uint24(file.read(3)) + 1
-    _check_pixels(width, height, wanted)
-    count, milliseconds = 0, 0
-    for kind, size in _chunks(file):
-        if kind != b"ANMF":
-            continue
-        header = file.read(min(16, size))
-        shown = _uint24(header[12:15])
-        milliseconds += shown if shown >= WEBP_MIN_MILLISECONDS else WEBP_SHOWN_MILLISECONDS
-        count += 1
-        if count == 1:
-            _check_webp_frame(header, file.read(size - len(header)), wanted)
-    if not count:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: it promises an animation, and holds no picture")
-    _check_duration(milliseconds / 1000, wanted)
-    _check_range(milliseconds / 1000, wanted)
-    rate = Fraction(count * 1000, milliseconds).limit_denominator(100_000)
-    return {
-        "duration_seconds": milliseconds / 1000,
-        "width": width,
-        "height": height,
-        "rate_numerator": rate.numerator,
-        "rate_denominator": rate.denominator,
-        "video_codec": "webp",
-        "has_audio": False,
-        "picture": {
-            "width": width,
-            "height": height,
-            "has_matrix": True,
-            "has_primaries": True,
-            "has_alpha": True,
-            "format": WEBP_ANIMATION,
-        },
-    }
-
-
-def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """The chunks of a RIFF file: kind and size, with the file at the beginning of each's content."""
-    end = os.fstat(file.fileno()).st_size
-    at = 12
-    while at + 8 <= end:
-        file.seek(at)
-        kind, size = file.read(4), int.from_bytes(file.read(4), "little")
-        if at + 8 + size > end:
-            raise Refused("CLIP_NOT_PLAYABLE", f"the file is cut off: it has {end} bytes, and its content goes further")
-        yield kind, size
-        at += 8 + size + size % 2
-
-
-def _check_webp_frame(header: bytes, content: bytes, wanted: Wanted) -> None:
-    """Decode a frame of an animation as the picture that it is."""
-    # ALPHA is the flag of a picture with an alpha chunk, which must be told.
-    flags = b"\x10" if content[:4] == b"ALPH" else b"\0"
-    extended = b"VP8X" + (10).to_bytes(4, "little") + flags + bytes(3) + header[6:12]
-    riff = b"WEBP" + extended + content
-    data = io.BytesIO(b"RIFF" + len(riff).to_bytes(4, "little") + riff)
-    options = {"format_whitelist": WEBP, "protocol_whitelist": PROTOCOLS, "max_pixels": str(wanted.max_pixels)}
-    with av.open(data, "r", format=WEBP, options=options, metadata_errors="replace") as container:
-        if not _pictures(container, _video(container), wanted, 1):
-            raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
-
-
-def _uint24(data: bytes) -> int:
-    return int.from_bytes(data, "little")
+    return (height, width) if turned.lies else (width, height)
 
 
 def _video(container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    for stream in container.streams.video:
-        if Disposition.attached_pic in stream.disposition:
-            continue
+    stream = tracks.picture_track(container)
+    if stream is not None:
         # PyAV knows no context where ffmpeg knows no decoder.
         if stream.codec_context is None:
             raise Refused("CLIP_NOT_PLAYABLE", "the video is coded in a way that is not supported")
@@ -347,24 +347,6 @@ def _video(container: av.container.InputContainer) -> av.video.stream.VideoStrea
     if container.streams.audio:
         raise Refused("CLIP_NOT_PLAYABLE", "the file holds sound and no picture")
     raise Refused("CLIP_NOT_PLAYABLE", "the file holds no video")
-
-
-def _check_pixels(width: int, height: int, wanted: Wanted) -> None:
-    if width < 1 or height < 1:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: the size of its picture cannot be read")
-    if width * height > wanted.max_pixels:
-        raise Refused(
-            "CLIP_TOO_LARGE",
-            f"the picture has {width}x{height} pixels; at most {wanted.max_pixels} "
-            f"({wanted.max_pixels / 1e6:.1f} million) are taken",
-        )
-
-
-def _check_duration(seconds: float, wanted: Wanted) -> None:
-    if seconds > wanted.max_duration_seconds:
-        raise Refused(
-            "CLIP_TOO_LARGE", f"the clip is {seconds:.0f} s long; at most {wanted.max_duration_seconds:.0f} s are taken"
-        )
 
 
 def _rate(stream: av.video.stream.VideoStream) -> Fraction:
@@ -377,24 +359,6 @@ def _rate(stream: av.video.stream.VideoStream) -> Fraction:
     return rate.limit_denominator(100_000) or Fraction(1, 100_000)
 
 
-def _pictures(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, wanted: Wanted, count: int
-) -> list[av.VideoFrame]:
-    """The next pictures that can be decoded, up to `count`."""
-    context = stream.codec_context
-    if not context.is_open:
-        # What the header says of the size need not be what the pictures say.
-        context.options = {"max_pixels": str(wanted.max_pixels)}
-        context.thread_count = 1
-    frames: list[av.VideoFrame] = []
-    for read, packet in enumerate(container.demux(stream)):
-        with suppress(av.error.InvalidDataError):
-            frames += packet.decode()
-        if len(frames) >= count or read >= MAX_PACKETS:
-            break
-    return frames[:count]
-
-
 def _picture_before(
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
@@ -404,67 +368,10 @@ def _picture_before(
 ) -> bool:
     """Whether a picture shortly before `seconds` can be decoded."""
     for back in LOOK_BACK_SECONDS:
-        _seek(container, stream, origin + max(0.0, seconds - back))
-        if _pictures(container, stream, wanted, 1):
+        lengths.seek(container, stream, origin + max(0.0, seconds - back))
+        if decode(container, stream, wanted, 1):
             return True
     return False
-
-
-def _ends(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, near: float, rate: Fraction
-) -> tuple[float, float]:
-    """When the last picture ends, and when the last packet of all: seconds, found by reading, not by trusting."""
-    video_end = last_end = 0.0
-    # Without an index, some formats find nothing near their end; then all is read.
-    for start in (near, 0.0):
-        _seek(container, stream, start)
-        for packet in _packets(container):
-            time = packet.pts if packet.pts is not None else packet.dts
-            if time is None or not packet.time_base:
-                continue
-            duration = float((packet.duration or 0) * packet.time_base)
-            if packet.stream_index == stream.index:
-                video_end = max(video_end, float(time * packet.time_base) + (duration or 1 / float(rate)))
-            last_end = max(last_end, float(time * packet.time_base) + duration, video_end)
-        if video_end:
-            break
-    return video_end, last_end
-
-
-def _packets(container: av.container.InputContainer) -> Iterator[av.Packet[Any]]:
-    try:
-        yield from container.demux()
-    except av.error.FFmpegError:
-        return
-
-
-def _seek(container: av.container.InputContainer, stream: av.video.stream.VideoStream, seconds: float) -> None:
-    try:
-        container.seek(int(seconds / (stream.time_base or Fraction(1, 1000))), stream=stream)
-    except av.error.FFmpegError:
-        # No index, or a broken one: reading goes on from where it is.
-        return
-
-
-def _check_range(length: float, wanted: Wanted) -> float:
-    """The end of the wanted part in seconds."""
-    if wanted.start_seconds >= length:
-        raise Refused(
-            "CLIP_RANGE_INVALID",
-            f"the wanted part starts at {wanted.start_seconds:.2f} s, and the clip is only {length:.2f} s long",
-        )
-    end = length if wanted.end_seconds is None else wanted.end_seconds
-    if end > length + END_TOLERANCE_SECONDS:
-        raise Refused(
-            "CLIP_RANGE_INVALID",
-            f"the wanted part ends at {end:.2f} s, and the clip is only {length:.2f} s long",
-        )
-    return min(end, length)
-
-
-def _check_no_part(wanted: Wanted) -> None:
-    if wanted.start_seconds > 0 or wanted.end_seconds is not None:
-        raise Refused("CLIP_RANGE_INVALID", "a picture has no start and end time; leave them out")
 
 
 def _leave_network() -> None:

@@ -95,6 +95,7 @@ def _probed(probed: Probed) -> pb.ProbedClip:
         size_bytes=probed.size_bytes,
         rotation=probed.facts.rotation,
         audio_codec=probed.facts.audio_codec,
+        mirrored=probed.facts.mirrored,
     )
 
 
@@ -107,6 +108,7 @@ def _clip(facts: Facts, kept: media_pb2.Object | None) -> media_pb2.Clip:
         frame_rate=_frame_rate(facts.rate),
         video_codec=facts.video_codec,
         has_audio=facts.has_audio,
+        sound_track=facts.sound_track,
         key_frames=[_duration(seconds) for seconds in facts.key_seconds],
     )
 

@@ -308,6 +308,12 @@ class Source(_message.Message):
     HDR_TRANSFER_FIELD_NUMBER: _builtins.int
     INTERLACED_FIELD_NUMBER: _builtins.int
     HAS_ALPHA_FIELD_NUMBER: _builtins.int
+    TRACK_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
+    MIRRORED_FIELD_NUMBER: _builtins.int
+    PICTURE_END_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    PIXEL_SHAPE_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """The width of its picture in pixels, as it is coded."""
     height: _builtins.int
@@ -330,6 +336,20 @@ class Source(_message.Message):
     """Whether its frames are made of two fields."""
     has_alpha: _builtins.bool
     """Whether parts of it are transparent."""
+    track: _builtins.int
+    """Which of its video tracks is shown, from 0."""
+    rotation: _builtins.int
+    """How far its picture is turned to be shown, in degrees clockwise."""
+    mirrored: _builtins.bool
+    """Whether its picture is mirrored left to right, before it is turned."""
+    picture_end: _builtins.float
+    """When its last picture would end, in seconds from its start, if its sound did not go on; the picture stands from
+    then on until the clip ends. 0: the clip ends with its picture, or is a still picture.
+    """
+    seconds: _builtins.float
+    """How long a player shows it, in seconds; 0 for a still picture."""
+    pixel_shape: _builtins.float
+    """How wide its pixels are for their height. 0: as wide as high."""
     @_builtins.property
     def object(self) -> Global___Object:
         """Its bytes, as they were handed in."""
@@ -349,10 +369,16 @@ class Source(_message.Message):
         hdr_transfer: _builtins.str = ...,
         interlaced: _builtins.bool = ...,
         has_alpha: _builtins.bool = ...,
+        track: _builtins.int = ...,
+        rotation: _builtins.int = ...,
+        mirrored: _builtins.bool = ...,
+        picture_end: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+        pixel_shape: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "object", b"object", "still", b"still", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +397,7 @@ class Clip(_message.Message):
     FRAME_RATE_FIELD_NUMBER: _builtins.int
     VIDEO_CODEC_FIELD_NUMBER: _builtins.int
     HAS_AUDIO_FIELD_NUMBER: _builtins.int
+    SOUND_TRACK_FIELD_NUMBER: _builtins.int
     KEY_FRAMES_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Its displayed width in pixels, rotation applied."""
@@ -380,13 +407,15 @@ class Clip(_message.Message):
     """The name of its video codec, as ffmpeg spells it (`h264`, `vp9`, ...)."""
     has_audio: _builtins.bool
     """Whether it has sound of its own."""
+    sound_track: _builtins.int
+    """Which of its sound tracks is played, from 0."""
     @_builtins.property
     def source(self) -> Global___Source:
         """Its bytes and its picture."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """The length of its video; absent for a still picture."""
+        """How long a player shows it: until both its picture and its sound have ended. Absent for a still picture."""
 
     @_builtins.property
     def frame_rate(self) -> Global___FrameRate:
@@ -408,11 +437,12 @@ class Clip(_message.Message):
         frame_rate: Global___FrameRate | None = ...,
         video_codec: _builtins.str = ...,
         has_audio: _builtins.bool = ...,
+        sound_track: _builtins.int = ...,
         key_frames: _abc.Iterable[_duration_pb2.Duration] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "key_frames", b"key_frames", "source", b"source", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "key_frames", b"key_frames", "sound_track", b"sound_track", "source", b"source", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

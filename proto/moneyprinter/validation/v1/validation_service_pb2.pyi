@@ -219,6 +219,7 @@ class ProbedClip(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     ROTATION_FIELD_NUMBER: _builtins.int
     AUDIO_CODEC_FIELD_NUMBER: _builtins.int
+    MIRRORED_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """The SHA-256 of its bytes, 64 lower-case hexadecimal digits."""
     size_bytes: _builtins.int
@@ -227,6 +228,8 @@ class ProbedClip(_message.Message):
     """How far its picture is turned to be shown, in degrees clockwise."""
     audio_codec: _builtins.str
     """The codec of its sound, as ffmpeg spells it; empty when it has none."""
+    mirrored: _builtins.bool
+    """Whether its picture is mirrored left to right, before it is turned."""
     @_builtins.property
     def clip(self) -> _media_pb2.Clip:
         """What ValidateClip says of it; its source has no object."""
@@ -239,10 +242,11 @@ class ProbedClip(_message.Message):
         size_bytes: _builtins.int = ...,
         rotation: _builtins.int = ...,
         audio_codec: _builtins.str = ...,
+        mirrored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "clip", b"clip", "rotation", b"rotation", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "clip", b"clip", "mirrored", b"mirrored", "rotation", b"rotation", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

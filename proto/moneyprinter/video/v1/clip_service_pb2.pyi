@@ -149,8 +149,11 @@ class ClipFacts(_message.Message):
     HAS_AUDIO_FIELD_NUMBER: _builtins.int
     AUDIO_CODEC_FIELD_NUMBER: _builtins.int
     KEY_FRAMES_FIELD_NUMBER: _builtins.int
+    MIRRORED_FIELD_NUMBER: _builtins.int
     duration: _builtins.float
-    """How long it is, in seconds; 0 for a still picture."""
+    """How long a player shows it, in seconds: until both its picture and its sound have ended; of an animation, one round
+    of it. 0 for a still picture.
+    """
     file_size: _builtins.float
     """Its size in bytes."""
     sha256: _builtins.str
@@ -177,6 +180,8 @@ class ClipFacts(_message.Message):
     """Whether it has sound."""
     audio_codec: _builtins.str
     """The codec of its sound (`aac`, `opus`, ...); empty when it has none."""
+    mirrored: _builtins.bool
+    """Whether its picture is mirrored left to right, before it is turned by `rotation`."""
     @_builtins.property
     def key_frames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Where decoding can begin in the wanted part, in seconds from the clip's start; none closer than half a second to the
@@ -201,10 +206,11 @@ class ClipFacts(_message.Message):
         has_audio: _builtins.bool = ...,
         audio_codec: _builtins.str = ...,
         key_frames: _abc.Iterable[_builtins.float] | None = ...,
+        mirrored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "duration", b"duration", "file_size", b"file_size", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "hdr", b"hdr", "height", b"height", "interlaced", b"interlaced", "key_frames", b"key_frames", "rotation", b"rotation", "sha256", b"sha256", "still", b"still", "transparent", b"transparent", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "duration", b"duration", "file_size", b"file_size", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "hdr", b"hdr", "height", b"height", "interlaced", b"interlaced", "key_frames", b"key_frames", "mirrored", b"mirrored", "rotation", b"rotation", "sha256", b"sha256", "still", b"still", "transparent", b"transparent", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
