@@ -58,6 +58,8 @@ class ClipSound:
     """1 is as it was."""
     speed: float
     """2 is twice as fast, at the same pitch."""
+    track: int = 0
+    """Which of the clip's sound tracks it is, from 0."""
 
     @property
     def first_sample(self) -> int:
@@ -71,7 +73,7 @@ class ClipSound:
     def identity(self) -> tuple[object, ...]:
         """All of it that the result depends on."""
         begin = self.source_start // timedelta(microseconds=1)
-        return self.clip_sha256, begin, self.first_sample, self.samples, self.volume, self.speed
+        return self.clip_sha256, begin, self.first_sample, self.samples, self.volume, self.speed, self.track
 
 
 class Objects(Protocol):
@@ -115,9 +117,9 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
     with (folder / source).open("rb") as clip:
         # An AVI file does not say when its sound is, but by counting from its beginning.
         counts = clip.read(12).endswith(b"AVI ")
-    part = _part(source, sound, heard, sound.source_start / _SECOND if counts else _RUN_UP_SECONDS)
-    file = part.output(f"part-{number}", f="f32le", acodec="pcm_f32le", ar=RATE, ac=2)
-    running = loudness.run(program, file, seconds=heard, folder=folder, niceness=children.BEHIND)
+    run_up = sound.source_start / _SECOND if counts else _RUN_UP_SECONDS
+    arguments = _arguments(source, f"part-{number}", sound, heard, run_up)
+    running = loudness.run(program, arguments, seconds=heard, folder=folder, niceness=children.BEHIND)
     try:
         async with aclosing(running) as fractions:
             async for _ in fractions:
@@ -131,10 +133,14 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
         ) from failure
 
 
-def _part(source: str, sound: ClipSound, heard: float, run_up: float) -> ffmpeg.Stream:
-    """A part of a clip's sound, from its first sample on, `heard` seconds long or as long as the clip goes on.
+def _arguments(source: str, file: str, sound: ClipSound, heard: float, run_up: float) -> list[str]:
+    """The arguments of ffmpeg to write a part of a clip's sound, from its first sample on, to a file.
 
-    The clip is decoded from `run_up` seconds before.
+    It is `heard` seconds long or as long as the clip goes on. The clip is decoded from `run_up` seconds before.
+
+    ffmpeg builds its filters anew when the sample rate or the channels change in mid-stream, and all that counts
+    samples would count from 0 again. So the first filters only make one kind of sound of it, and count nothing; what
+    they give is decoded again (`dec`), as one stream that does not change, for those that do.
     """
     begin = sound.source_start / _SECOND
     run_up = min(begin, run_up)
@@ -146,21 +152,24 @@ def _part(source: str, sound: ClipSound, heard: float, run_up: float) -> ffmpeg.
         format_whitelist=_FORMATS,
         protocol_whitelist=_PROTOCOLS,
     )
-    first = round(run_up * RATE)
-    part = (
-        clip["a:0"]
-        # Sound that begins after the picture stays where it is, and gaps remain gaps.
-        .filter("aresample", **{"async": 1, "first_pts": 0})
+    even = (
+        clip[f"a:{sound.track}"]
         .filter("aformat", sample_fmts="fltp", channel_layouts="mono|stereo")
         # One channel is heard on both sides as loud as it is, which ffmpeg by itself would not do.
         .filter("pan", "stereo|FL<FL+FC|FR<FR+FC")
         .filter("aresample", RATE, resampler="soxr")
-        .filter("atrim", start_sample=first, end_sample=first + math.ceil(taken * RATE))
-        .filter("asetpts", "N/SR/TB")
+        .output("-", f="null", acodec="pcm_f32le", ar=RATE, ac=2)
     )
-    for tempo in _tempos(sound.speed):
-        part = part.filter("atempo", f"{tempo:.6f}")
-    return part
+    first = round(run_up * RATE)
+    counted = [
+        # Sound that begins after the picture stays where it is, and gaps remain gaps.
+        "aresample=async=1:first_pts=0",
+        f"atrim=start_sample={first}:end_sample={first + math.ceil(taken * RATE)}",
+        "asetpts=N/SR/TB",
+        *(f"atempo={tempo:.6f}" for tempo in _tempos(sound.speed)),
+    ]
+    again = ["-dec", "0:0", "-filter_complex", f"[dec:0]{','.join(counted)}[part]", "-map", "[part]"]
+    return [*even.get_args(), *again, "-f", "f32le", "-acodec", "pcm_f32le", "-ar", str(RATE), "-ac", "2", file]
 
 
 def _tempos(speed: float) -> Iterable[float]:

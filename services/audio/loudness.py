@@ -47,12 +47,14 @@ async def measure(program: Path, sound: str, folder: Path, niceness: int = 0) ->
 
 
 async def run(
-    program: Path, stream: ffmpeg.Stream, *, seconds: float, folder: Path, niceness: int = 0
+    program: Path, stream: ffmpeg.Stream | list[str], *, seconds: float, folder: Path, niceness: int = 0
 ) -> AsyncGenerator[float, None]:
-    """Run ffmpeg on what ffmpeg-python describes; yield the part of `seconds` that is done. Raises Internal."""
-    running = children.ffmpeg(
-        program, stream.get_args(), seconds=seconds, folder=folder, limits=LIMITS, niceness=niceness
-    )
+    """Run ffmpeg on what ffmpeg-python describes, or with arguments; yield the part of `seconds` that is done.
+
+    Raises Internal.
+    """
+    arguments = stream if isinstance(stream, list) else stream.get_args()
+    running = children.ffmpeg(program, arguments, seconds=seconds, folder=folder, limits=LIMITS, niceness=niceness)
     try:
         async with aclosing(running) as fractions:
             async for fraction in fractions:

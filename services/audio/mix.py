@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ from services.runtime import children
 TARGET_LUFS = -14.0
 RATE = clips.RATE
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the same request would sound otherwise."""
 _VOICE_LUFS = -18.0
 _MUSIC_LUFS = -26.0
@@ -39,8 +39,9 @@ class Order:
     """What is asked for."""
 
     narration: Any
-    """The stored narration."""
+    """The stored narration; None: there is none."""
     narration_sha256: str
+    """Empty: there is none."""
     mood: str
     """The mood of the music; empty: none."""
     duration: timedelta
@@ -98,7 +99,8 @@ async def mix(desk: Desk, objects: Objects, order: Order, folder: Path) -> Async
         else:
             yield Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
             return
-    await objects.get_file(order.narration, folder / "narration.wav")
+    if order.narration_sha256:
+        await objects.get_file(order.narration, folder / "narration.wav")
     if order.clip_sounds:
         yield 0.01
         await clips.lay(desk.ffmpeg, objects, order.clip_sounds, order.samples, folder)
@@ -137,10 +139,12 @@ def _digest(desk: Desk, order: Order, loop: music.Loop | None) -> str:
 async def _make(
     program: Path, order: Order, loop: music.Loop | None, folder: Path
 ) -> AsyncGenerator[float | Loudness, None]:
-    """Make `master.wav`; yield fractions, at last its loudness."""
-    source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder, children.BEHIND)
-    if measured.integrated_lufs < loudness.SILENT_LUFS:
-        raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
+    """Make `master.wav`; yield fractions, at last its loudness. Without narration it may be silent."""
+    source, measured = "", Loudness(0.0, 0.0, 0.0)
+    if order.narration_sha256:
+        source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder, children.BEHIND)
+        if measured.integrated_lufs < loudness.SILENT_LUFS:
+            raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
     for name, codec, begin, share in (
         ("blend.wav", "pcm_f32le", 0.05, 0.45),
         ("limited.wav", "pcm_f32le", 0.5, 0.3),
@@ -148,7 +152,13 @@ async def _make(
     ):
         match name:
             case "blend.wav":
-                sound = _blend(source, _VOICE_LUFS - measured.integrated_lufs, order, loop)
+                voice = mastering.evened(source, _VOICE_LUFS - measured.integrated_lufs) if source else None
+                sound = _blend(voice, order, loop)
+            case "master.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
+                # Nothing is heard: there is nothing to be brought to a loudness.
+                sound = _whole(ffmpeg.input(source, f="wav"), order)
+            case "limited.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
+                continue
             case "limited.wav" if mastering.peaks_pass(measured, order.target_lufs):
                 sound = mastering.limited(source, measured, order.target_lufs)
             case "master.wav":
@@ -165,10 +175,9 @@ async def _make(
     yield measured
 
 
-def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
+def _blend(voice: ffmpeg.Stream | None, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
     """The voice, evened out, and under it the music and the clips that make way for it."""
     samples = order.samples
-    voice = mastering.evened(source, gain_db).filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
     # What lies under the voice, from which level of the voice on it is pushed down, and how much.
     beds: list[tuple[ffmpeg.Stream, float, float]] = []
     if loop is not None:
@@ -176,6 +185,9 @@ def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -
     if order.clip_sounds:
         kept = ffmpeg.input(clips.KEPT, f="f32le", ar=RATE, ac=2)
         beds.append((_stereo(kept), 0.04, 2.0))
+    if voice is None:
+        return _together([bed for bed, _, _ in beds], samples)
+    voice = voice.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
     if not beds:
         return _stereo(voice)
     split = voice.filter_multi_output("asplit", 1 + len(beds))
@@ -194,6 +206,15 @@ def _blend(source: str, gain_db: float, order: Order, loop: music.Loop | None) -
         for number, (bed, threshold, ratio) in enumerate(beds, 1)
     ]
     return ffmpeg.filter([_stereo(split[0]), *ducked], "amix", inputs=1 + len(beds), normalize=0, duration="first")
+
+
+def _together(beds: Sequence[ffmpeg.Stream], samples: int) -> ffmpeg.Stream:
+    """Music and clips without a voice; silence when there is neither."""
+    if not beds:
+        silence = ffmpeg.input(f"anullsrc=r={RATE}:cl=stereo", f="lavfi")
+        return _stereo(silence).filter("atrim", end_sample=samples)
+    padded = [bed.filter("apad", whole_len=samples).filter("atrim", end_sample=samples) for bed in beds]
+    return ffmpeg.filter(padded, "amix", inputs=len(padded), normalize=0) if len(padded) > 1 else padded[0]
 
 
 def _stereo(sound: ffmpeg.Stream) -> ffmpeg.Stream:

@@ -166,6 +166,7 @@ def _clip_sound(asked: pb.ClipSound) -> ClipSound:
         duration=asked.duration.ToTimedelta(),
         volume=asked.volume,
         speed=asked.speed or 1.0,
+        track=asked.track,
     )
 
 

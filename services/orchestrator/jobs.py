@@ -43,6 +43,16 @@ class Source:
         """Whether it is a single picture."""
         return bool(self.picture.get("still"))
 
+    @property
+    def is_animation(self) -> bool:
+        """Whether it is a picture that moves."""
+        return bool(self.picture.get("format")) and not self.still
+
+    @property
+    def seconds(self) -> float:
+        """How long a player shows it; 0 for a still picture."""
+        return float(self.picture.get("seconds", 0.0))
+
 
 @dataclass(frozen=True)
 class Look:
@@ -78,6 +88,8 @@ class ClipRequest:
     """What is spoken while it is shown, where each clip has its own text."""
     colour: str = ""
     """`#rrggbb`."""
+    second_colour: str = ""
+    """`#rrggbb`, for a slope of both that moves."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,10 @@ class Rendition:
     height: int
 
 
+# As a voice: nothing is spoken.
+NO_VOICE = "none"
+
+
 @dataclass(frozen=True)
 class VideoRequest:
     """What was asked for, checked and with its defaults filled in."""
@@ -150,6 +166,13 @@ class VideoRequest:
     gif: bool = False
     loudness_lufs: float = 0.0
     """0: chosen."""
+    seconds: float = 0.0
+    """Of a video without narration; 0: as long as its clips."""
+
+    @property
+    def narrated(self) -> bool:
+        """Whether there is a narration."""
+        return self.voice != NO_VOICE
 
     @property
     def main_file(self) -> str:
@@ -168,6 +191,10 @@ class VideoRequest:
         )
 
 
+# A colour of which nothing is lighter is as dark as what the check of a video takes for black.
+DARK_LEVEL = 12
+
+
 @dataclass(frozen=True)
 class SourceClip:
     """A source that was found good or a colour, and the part of it that is used, in seconds."""
@@ -183,11 +210,30 @@ class SourceClip:
     key_seconds: tuple[float, ...] = ()
     """Where decoding can begin; empty: not known."""
     colour: str = ""
+    second_colour: str = ""
+    sound_track: int = 0
+    """Which of its sound tracks is heard, from 0."""
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether it may be black all the time."""
+        if self.source is not None:
+            return bool(self.source.picture.get("dark"))
+        return all(
+            max(bytes.fromhex(colour[1:])) <= DARK_LEVEL for colour in (self.colour, self.second_colour) if colour
+        )
 
     @property
     def still(self) -> bool:
         """Whether it does not move by itself: a picture, or a colour."""
         return self.source is None or self.source.still
+
+    @property
+    def loop_seconds(self) -> float:
+        """How long one round of an animation takes that is shown again and again; 0: it does not repeat by itself."""
+        if self.source is None or not self.source.is_animation or self.start_seconds:
+            return 0.0
+        return self.end_seconds if self.end_seconds >= self.source.seconds - 1e-3 else 0.0
 
 
 @dataclass(frozen=True)
@@ -203,9 +249,13 @@ class Word:
 class Narration:
     """A spoken script."""
 
-    audio: StoredObject
+    audio: StoredObject | None
+    """None: nothing is spoken."""
     seconds: float
     sentences: tuple[tuple[Word, ...], ...]
+
+
+NO_NARRATION = Narration(None, 0.0, ())
 
 
 @dataclass(frozen=True)

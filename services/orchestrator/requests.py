@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
 from services.orchestrator.jobs import (
+    NO_VOICE,
     CaptionStyle,
     ClipRequest,
     Look,
@@ -29,14 +31,26 @@ DEFAULT_VOICE = "en-US"
 _SMALLER_SIDES = {"480p": 480, "720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
 _ASPECTS = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:5": (4, 5), "21:9": (21, 9)}
 
-# Where an overlay's middle is; it is moved so far into the picture that it is seen whole.
+# Where an overlay's middle is wanted; it is moved so far into the picture that its edges keep the margin.
 _PLACES = {
-    "top_left": (0.03, 0.03),
-    "top_right": (0.97, 0.03),
-    "bottom_left": (0.03, 0.97),
-    "bottom_right": (0.97, 0.97),
+    "top_left": (0.0, 0.0),
+    "top_right": (1.0, 0.0),
+    "bottom_left": (0.0, 1.0),
+    "bottom_right": (1.0, 1.0),
     "middle": (0.5, 0.5),
 }
+# Between an overlay and the edges of the video, as a part of its smaller side.
+OVERLAY_MARGIN = 0.03
+
+# What videos without clips show.
+_BACKGROUNDS = (
+    ("#1f3a5f", "#4f9da6"),
+    ("#3b1f5f", "#a64f8b"),
+    ("#1f5f45", "#9da64f"),
+    ("#5f2a1f", "#d49a4a"),
+    ("#26324a", "#6f7fb0"),
+    ("#14404a", "#58b09a"),
+)
 
 # How long a second of video takes to make, in seconds on two cores at 1080p; measured by scripts/bench.
 _SECONDS_PER_SECOND = {"draft": 0.6, "standard": 1.2, "high": 3.5, "near_lossless": 6.0}
@@ -99,6 +113,7 @@ class VideoWish:
     gif: bool
     loudness: float
     webhook_url: str = ""
+    duration: float = 0.0
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -201,9 +216,31 @@ def _part(where: str, start_time: str, end_time: str, reason: str) -> tuple[floa
     return start, end
 
 
+def voice(wish: VideoWish) -> str:
+    """The voice that speaks; NO_VOICE when nothing is spoken. Raises InvalidArgument when the wishes differ."""
+    silent = wish.voice == NO_VOICE or wish.script == ""
+    written = wish.script or next((clip.script for clip in wish.clips if clip.script), "")
+    if silent and written:
+        complaint = "`none` leaves nobody to speak the script; leave the script out, or choose another voice"
+        raise _invalid("audio.voice" if wish.voice == NO_VOICE else "audio.script", complaint, "REQUEST_INVALID")
+    if wish.duration and not silent:
+        complaint = "is for videos without narration (`audio.voice`: `none`); a narration is as long as it takes"
+        raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
+    if silent and not wish.clips and not wish.duration:
+        complaint = "is missing: without narration and clips, it says how long the video is"
+        raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
+    return NO_VOICE if silent else wish.voice or DEFAULT_VOICE
+
+
+def background(title: str) -> ClipRequest:
+    """What a video without clips shows: two colours that are chosen by its title, and move slowly."""
+    first, second = _BACKGROUNDS[zlib.crc32(title.encode()) % len(_BACKGROUNDS)]
+    return ClipRequest(None, None, None, None, colour=first, second_colour=second)
+
+
 def script(text: str | None) -> str | None:
-    """The script as it is asked for; None when one is to be written."""
-    if text is not None and not _speakable(text):
+    """The script as it is asked for; None when one is to be written, empty when nothing is spoken."""
+    if text and not _speakable(text):
         raise _invalid(
             "audio.script", "holds nothing that can be spoken; leave it out to have one written", "SCRIPT_EMPTY"
         )

@@ -260,6 +260,7 @@ def _wish(request: pb.CreateVideoRequest) -> VideoWish:
         gif=request.settings.gif,
         loudness=request.audio.loudness,
         webhook_url=request.webhook_url,
+        duration=request.settings.duration,
     )
 
 

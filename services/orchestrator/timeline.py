@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, cycle, pairwise, zip_longest
 
 import pysubs2
@@ -28,8 +28,12 @@ FIRST_SECONDS = 1.0
 # So many of the last segments are rendered by their length.
 LAST = 4
 MIN_CLIP_SECONDS = 0.5
+# An animation that is shorter is shown again and again, in whole rounds, for at least so long.
+ANIMATION_SECONDS = 3.0
 # As long as a still picture is shown when nothing else limits it: longer than any narration.
 UNLIMITED_FRAMES = 10**9
+# As long as a still picture is shown in a video without narration.
+STILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class ClipSound:
     seconds: float
     volume: float
     speed: float
+    track: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,13 +124,14 @@ class Title:
 
 
 def titles(spans: Sequence[Span], frame: Frame) -> list[Title]:
-    """The titles of the sources, while they are shown."""
+    """The titles of the sources, while they are shown alone: a title does not stand while its picture goes away."""
     rate = frame.frames_per_second
-    return [
-        Title(span.clip.look.title, span.first_frame / rate, (span.first_frame + span.frame_count) / rate)
-        for span in spans
-        if span.clip.look.title
-    ]
+    found = []
+    for span, following in zip_longest(spans, spans[1:]):
+        alone = span.frame_count - (following.lead if following else 0)
+        if span.clip.look.title and alone > 0:
+            found.append(Title(span.clip.look.title, span.first_frame / rate, (span.first_frame + alone) / rate))
+    return found
 
 
 def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
@@ -213,6 +219,16 @@ def spread(clips: Sequence[SourceClip], frame_count: int, frame: Frame) -> list[
     return _spans([(clip, lead, n) for clip, lead, n in zip(cycle(clips), cycle(leads), counts, strict=False) if n])
 
 
+def own_length(clips: Sequence[SourceClip], frame: Frame) -> tuple[list[SourceClip], int]:
+    """Clips of which each has its length, and how many frames they take together, one after the other."""
+    limited = [
+        replace(clip, still_seconds=clip.still_seconds or STILL_SECONDS) if clip.still else clip for clip in clips
+    ]
+    available = [_frames_of(index, clip, frame.frames_per_second) for index, clip in enumerate(limited)]
+    leads = [_lead(clip, count, frame) for clip, count in zip(limited, available, strict=True)]
+    return limited, sum(available) - sum(leads[1:])
+
+
 def bound(clips: Sequence[SourceClip], scene_frames: Sequence[int], frame: Frame) -> list[Span]:
     """Show each clip for the frames of its scene, again from its start when the scene is longer."""
     shown: list[tuple[SourceClip, int, int]] = []
@@ -237,6 +253,7 @@ def sounds(spans: Sequence[Span], frame: Frame) -> list[ClipSound]:
             seconds=(span.frame_count + span.lead) / frame.frames_per_second,
             volume=span.clip.look.sound_volume,
             speed=span.clip.look.speed,
+            track=span.clip.sound_track,
         )
         for span in spans
         if span.clip.source and span.clip.has_audio and span.clip.look.sound_volume > 0
@@ -314,7 +331,8 @@ def _shot(span: Span, offset: int, frame: Frame) -> Shot:
     if span.clip.still:
         return Shot(span.clip, 0.0, motion_frames=span.frame_count + span.lead, motion_first_frame=behind)
     seconds = behind * span.clip.look.speed / frame.frames_per_second
-    return Shot(span.clip, round(span.clip.start_seconds + seconds, 6))
+    start = span.clip.start_seconds + seconds
+    return Shot(span.clip, round(start % span.clip.loop_seconds if span.clip.loop_seconds else start, 6))
 
 
 def _overlays(frame: Frame, first: int, count: int) -> Iterator[Overlay]:
@@ -337,6 +355,8 @@ def _frames_of(index: int, clip: SourceClip, frames_per_second: int) -> int:
     if clip.still:
         return frames(clip.still_seconds, frames_per_second) if clip.still_seconds else UNLIMITED_FRAMES
     seconds = clip.end_seconds - clip.start_seconds
+    if clip.loop_seconds:
+        seconds *= max(1, math.ceil(ANIMATION_SECONDS * clip.look.speed / clip.loop_seconds))
     if seconds < MIN_CLIP_SECONDS:
         raise InvalidArgument(
             f"clips[{index}] shows only {seconds:.2f} seconds; at least {MIN_CLIP_SECONDS} are needed",

@@ -155,13 +155,13 @@ class Videos:
         overlays = tuple(requests.overlay_request(index, each, assets) for index, each in enumerate(wish.overlays))
         requests.scenes(clips, wish.script)
         script = requests.script(wish.script)
-        voice = wish.voice or requests.DEFAULT_VOICE
+        voice = requests.voice(wish)
         width, height = wish.width, wish.height
         if not width:
             width, height = requests.canvas_size(wish.resolution, wish.aspect_ratio)
         request = VideoRequest(
             title=wish.title,
-            clips=clips,
+            clips=clips or (requests.background(wish.title),),
             script=script,
             voice=voice,
             background_music="" if wish.background_music == "none" else wish.background_music,
@@ -176,10 +176,12 @@ class Videos:
             renditions=requests.renditions(wish.renditions, width, height),
             gif=wish.gif,
             loudness_lufs=wish.loudness,
+            seconds=wish.duration,
         )
         # When nobody can be asked now, the job finds out.
         with suppress(Unavailable):
-            await self.check_voice(voice)
+            if request.narrated:
+                await self.check_voice(voice)
         with suppress(Unavailable):
             await self.check_captions(request)
         return request

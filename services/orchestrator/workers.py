@@ -46,7 +46,8 @@ from services.orchestrator.jobs import (
     VideoRequest,
     Word,
 )
-from services.orchestrator.workflow import Progress
+from services.orchestrator.requests import OVERLAY_MARGIN
+from services.orchestrator.workflow import Plan, Progress
 from services.runtime.server import Runtime
 
 _QUALITIES = {
@@ -167,6 +168,7 @@ class MeshWorkers:
             look=clip.look,
             still_seconds=clip.still_seconds,
             key_seconds=tuple(map(_seconds, found.key_frames)),
+            sound_track=found.sound_track,
         )
 
     async def validate_picture(self, image: StoredObject, name: str) -> Source:
@@ -226,7 +228,7 @@ class MeshWorkers:
         progress: Progress,
     ) -> SoundTrack:
         message = audio.MixRequest(
-            narration=object_message(narration.audio),
+            narration=object_message(narration.audio) if narration.audio else None,
             background_music=request.background_music,
             duration=_duration(seconds),
             clip_sounds=[
@@ -237,6 +239,7 @@ class MeshWorkers:
                     duration=_duration(sound.seconds),
                     volume=sound.volume,
                     speed=sound.speed,
+                    track=sound.track,
                 )
                 for sound in kept
             ],
@@ -283,12 +286,12 @@ class MeshWorkers:
         return Picture(video=stored(joined.video), frame_count=joined.frame_count)
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo:
         request = rendering.FinishVideoRequest(
             video=object_message(joined[0].video),
             audio=object_message(sound.audio),
-            duration=_duration(seconds),
+            duration=_duration(plan.seconds),
             title=job.request.title,
             folder=job.attempt_folder,
             container=_CONTAINERS[job.request.main_file],
@@ -297,6 +300,8 @@ class MeshWorkers:
                 for size, picture in zip(job.request.renditions, joined[1:], strict=True)
             ],
             gif=job.request.gif,
+            may_be_black=plan.may_be_black,
+            may_be_silent=not job.request.narrated and not job.request.background_music,
         )
         finished = (await _result(self._rendering.FinishVideo(request), progress)).video
         return FinishedVideo(
@@ -356,7 +361,7 @@ def _shot(shot: timeline.Shot) -> media.Shot:
     if look.focus is not None:
         message.focus.CopyFrom(media.Point(x=look.focus[0], y=look.focus[1]))
     if shot.clip.source is None:
-        message.colour = shot.clip.colour
+        message.colour, message.second_colour = shot.clip.colour, shot.clip.second_colour
     else:
         message.source.CopyFrom(_source(shot.clip.source))
     return message
@@ -371,6 +376,7 @@ def _overlay(overlay: timeline.Overlay) -> media.Overlay:
         opacity=wanted.opacity,
         first_frame=overlay.first_frame,
         frame_count=overlay.frame_count,
+        margin=OVERLAY_MARGIN,
     )
 
 

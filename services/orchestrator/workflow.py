@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from services.orchestrator import timeline
 from services.orchestrator.jobs import (
+    NO_NARRATION,
     Captions,
     ClipRequest,
     File,
@@ -70,7 +71,7 @@ class Workers(Protocol):
     async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture: ...
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo: ...
 
     async def keep(self, job: Job, name: str, text: str) -> StoredObject: ...
@@ -104,6 +105,11 @@ class Plan:
     spans: tuple[timeline.Span, ...]
     frame: timeline.Frame
     seconds: float
+
+    @property
+    def may_be_black(self) -> bool:
+        """Whether nothing that is shown must be lighter than black."""
+        return all(span.clip.is_dark for span in self.spans)
 
 
 async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_once: int = 4) -> Result:
@@ -157,7 +163,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
             ]
 
         async def finish() -> Result:
-            finishing = workers.finish(job, joined, track, plan.seconds, share.of(0))
+            finishing = workers.finish(job, joined, track, plan, share.of(0))
             finished, written = await _both(finishing, captions())
             return Result(
                 files=(*finished.files, *written),
@@ -179,7 +185,13 @@ async def _validate(
 
     async def validate(index: int, clip: ClipRequest) -> SourceClip:
         if clip.colour:
-            return SourceClip(None, look=clip.look, still_seconds=clip.still_seconds, colour=clip.colour)
+            return SourceClip(
+                None,
+                look=clip.look,
+                still_seconds=clip.still_seconds,
+                colour=clip.colour,
+                second_colour=clip.second_colour,
+            )
         async with at_once:
             work = lambda: workers.validate(clip, share.of(index))  # noqa: E731
             return await journal.step(f"validate {index}", SourceClip, work)
@@ -209,11 +221,17 @@ async def _speak(
         narration = await workers.speak(sentences, request.voice, progress)
         return Spoken(narration, tuple(len(scene) for scene in scenes))
 
-    spoken = await journal.step("speak", Spoken, speak)
     rate = request.frames_per_second
-    frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     frame = timeline.Frame(rate, request.transition_seconds, "", tuple(zip(request.overlays, overlays, strict=True)))
-    if request.clips[0].script:
+    if request.narrated:
+        spoken = await journal.step("speak", Spoken, speak)
+        frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)
+    else:
+        spoken = Spoken(NO_NARRATION, ())
+        clips, frame_count = timeline.own_length(clips, frame)
+        frame_count = timeline.frames(request.seconds, rate) if request.seconds else frame_count
+        progress(1.0)
+    if request.narrated and request.clips[0].script:
         spans = timeline.bound(clips, scene_frames(spoken, frame_count, rate), frame)
     else:
         spans = timeline.spread(clips, frame_count, frame)

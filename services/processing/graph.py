@@ -19,7 +19,7 @@ import ffmpeg
 from services.processing import motion, transitions
 from services.processing.preparation import opening, prepare, settle, steady, upright
 from services.processing.source import Source
-from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Size, Spec, Still
+from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Size, Spec, Still
 
 CAPTIONS, FONTS = "captions.ass", "fonts"
 
@@ -95,10 +95,14 @@ def shot(shot: Shot, frames: int, stage: Stage, place: int) -> Any:
                 picture = motion.moved(_held(picture, frames, canvas), still, shot.focus, canvas)
             else:
                 picture = _held(_fitted(picture, shot, source, canvas), frames, canvas)
-        case Colour(rgb):
+        case Colour(rgb, None):
             plain = ffmpeg.input(f"color=0x{rgb:06x}:s={canvas.width}x{canvas.height}", f="lavfi")
             plain = _named(plain, f"shot{place}").filter("trim", end_frame=1).filter("format", "gbrp")
             picture = _held(_coded(plain), frames, canvas)
+        case Colour() as slope:
+            picture = _coded(_named(_slope(slope, motion.larger(canvas)), f"shot{place}"))
+            panned = Still(0, Motion.PAN_RIGHT, slope.motion_frames, slope.motion_first_frame)
+            picture = motion.moved(_held(picture, frames, canvas), panned, shot.focus, canvas)
     return picture
 
 
@@ -116,13 +120,21 @@ def overlaid(picture: Any, overlay: Overlay, stage: Stage, place: int) -> Any:
     image = image.filter("lutrgb", a=f"val*{overlay.opacity:.6f}")
     image = image.filter("scale", out_color_matrix="bt709", out_range="tv").filter("format", "yuva420p")
     last = overlay.first_frame + overlay.frame_count - 1
+    margin = 2 * round(overlay.margin * min(canvas.width, canvas.height) / 2)
     return picture.overlay(
         image,
-        x=f"max(0,min(W-w,W*{overlay.centre.x:.6f}-w/2))",
-        y=f"max(0,min(H-h,H*{overlay.centre.y:.6f}-h/2))",
+        x=_placed("W", "w", overlay.centre.x, margin),
+        y=_placed("H", "h", overlay.centre.y, margin),
         eval="init",
         enable=f"between(n,{overlay.first_frame},{last})",
     )
+
+
+def _placed(whole: str, part: str, centre: float, margin: int) -> str:
+    """Where an overlay begins: its middle as near to `centre` as the margin allows; in the middle when it is large."""
+    room = f"({whole}-{part})"
+    wanted = f"{whole}*{centre:.6f}-{part}/2"
+    return f"if(lt({room},{2 * margin}),{room}/2,max({margin},min({room}-{margin},{wanted})))"
 
 
 def captioned(picture: Any) -> Any:
@@ -236,6 +248,15 @@ def _scaled(picture: Any, width: int | str, height: int | str, source: Source) -
     if not source.wide_gamut:
         options |= {"out_color_matrix": "bt709", "out_range": "tv"}
     return settle(picture.filter("scale", width, height, **options), source)
+
+
+def _slope(colour: Colour, canvas: Canvas) -> Any:
+    """One picture of two colours, from the top left corner to the bottom right one."""
+    width, height = canvas.width, canvas.height
+    corners = f"x0=0:y0=0:x1={width - 1}:y1={height - 1}"
+    colours = f"c0=0x{colour.rgb:06x}:c1=0x{colour.second_rgb:06x}:nb_colors=2"
+    drawn = ffmpeg.input(f"gradients=s={width}x{height}:{colours}:{corners}:speed=0.00001", f="lavfi")
+    return drawn.filter("trim", end_frame=1).filter("format", "gbrp")
 
 
 def _coded(picture: Any) -> Any:

@@ -117,7 +117,8 @@ def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Sho
 
 def _shows(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
     if shot.WhichOneof("shows") == "colour":
-        return spec.Colour(int(shot.colour[1:], 16))
+        second = int(shot.second_colour[1:], 16) if shot.second_colour else None
+        return spec.Colour(int(shot.colour[1:], 16), second, shot.motion_frames or frames, shot.motion_first_frame)
     place = places[shot.source.object.sha256]
     if shot.source.still:
         return spec.Still(place, _MOTIONS[shot.motion], shot.motion_frames or frames, shot.motion_first_frame)
@@ -132,6 +133,7 @@ def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay
         opacity=overlay.opacity,
         first_frame=overlay.first_frame,
         frame_count=overlay.frame_count,
+        margin=overlay.margin,
     )
 
 

@@ -48,6 +48,8 @@ class Source:
     """How long a player shows it; 0 for a still picture."""
     pixel_shape: float = 1.0
     """How wide its pixels are for their height."""
+    dark: bool = False
+    """Whether it begins with a black picture."""
 
     @property
     def is_animation(self) -> bool:

@@ -127,9 +127,14 @@ class Still:
 
 @dataclass(frozen=True)
 class Colour:
-    """A colour, `0xrrggbb`."""
+    """A colour, `0xrrggbb`, or a slope of two that moves."""
 
     rgb: int
+    second_rgb: int | None = None
+    motion_frames: int = 1
+    """How many frames the whole of the motion takes."""
+    motion_first_frame: int = 0
+    """Where in the motion the first frame is."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,8 @@ class Overlay:
     opacity: float
     first_frame: int
     frame_count: int
+    margin: float = 0.0
+    """How far its edges are at least from those of the canvas, as a part of the canvas's smaller side."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ _XFADE = {
     Transition.WIPE_RIGHT: "wiperight",
     Transition.WIPE_UP: "wipeup",
     Transition.WIPE_DOWN: "wipedown",
-    Transition.ZOOM: "zoomin",
 }
+
+# A zoom brings the first shot so much nearer; the second appears from this part of the way on. Nearer than that, little
+# of the picture would be left, and at last a single colour.
+_NEAREST, _APPEARS = 2.0, 0.4
 
 
 def transition(kind: Transition, first: Any, second: Any, frames: int, canvas: Canvas) -> Any:
@@ -36,11 +39,26 @@ def transition(kind: Transition, first: Any, second: Any, frames: int, canvas: C
     both = ffmpeg.filter([first, second], "vstack", shortest=1).split()
     first = both[0].filter("crop", "iw", "ih/2", 0, 0).filter("format", "yuv444p")
     second = both[1].filter("crop", "iw", "ih/2", 0, "ih/2").filter("format", "yuv444p")
-    rate = canvas.frames_per_second
+    rate, steps, appears = canvas.frames_per_second, frames + 1, 0.0
+    if kind is Transition.ZOOM:
+        first, appears = _nearer(first, steps), _APPEARS
     joined = ffmpeg.filter(
-        [first, second], "xfade", _XFADE[kind], duration=f"{(frames + 1) / rate:.6f}", offset=f"{-1 / rate:.6f}"
+        [first, second],
+        "xfade",
+        _XFADE.get(kind, "fade"),
+        duration=f"{steps * (1 - appears) / rate:.6f}",
+        offset=f"{(steps * appears - 1) / rate:.6f}",
     )
     return joined.filter("format", "yuv420p")
+
+
+def _nearer(picture: Any, steps: int) -> Any:
+    """A shot that comes nearer with every frame, its middle staying where it is."""
+    # `on` counts frames from 1. What is left of the picture lies between the corners.
+    cut = f"(1-1/(1+{_NEAREST - 1}*min(1,on/{steps})))/2"
+    left, top, right, bottom = f"W*{cut}", f"H*{cut}", f"W*(1-{cut})", f"H*(1-{cut})"
+    corners = {"x0": left, "y0": top, "x1": right, "y1": top, "x2": left, "y2": bottom, "x3": right, "y3": bottom}
+    return picture.filter("perspective", **corners, interpolation="cubic", eval="frame")
 
 
 def _through(kind: Transition, first: Any, second: Any, frames: int, canvas: Canvas) -> Any:

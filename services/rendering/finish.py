@@ -53,6 +53,8 @@ class Form:
     renditions: tuple[str, ...] = ()
     """The names of the other sizes (`480p`)."""
     animation: bool = False
+    may_be_black: bool = False
+    may_be_silent: bool = False
 
     @property
     def video(self) -> str:

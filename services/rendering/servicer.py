@@ -40,6 +40,8 @@ def _order(request: pb.FinishVideoRequest) -> Order[media_pb2.Object]:
             title=request.title,
             renditions=tuple(rendition.name for rendition in request.renditions),
             animation=request.gif,
+            may_be_black=request.may_be_black,
+            may_be_silent=request.may_be_silent,
         ),
         folder=request.folder,
     )

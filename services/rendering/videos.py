@@ -101,7 +101,7 @@ class Finisher(Generic[T]):
         """Take the pictures that show what is in the video."""
         seen = await pictures.take(folder)
         # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
-        if seen.black and await check.is_black(folder, self.ffmpeg):
+        if seen.black and not form.may_be_black and await check.is_black(folder, self.ffmpeg):
             raise check.failed(f"all of its {form.seconds:.2f} s are black")
         await good.wait()
 

@@ -33,6 +33,7 @@ from services.validation.rules import (
     check_pixels,
     check_range,
     decode,
+    is_dark,
 )
 
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
@@ -193,10 +194,12 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
     end = check_range(length.seconds, wanted)
 
     seen_end = min(end, length.picture_end)
+    start = min(wanted.start_seconds, length.picture_end - 1 / float(rate))
+    begin = _picture_before(container, stream, origin, start, wanted) if wanted.start_seconds else frame
     if not _picture_before(container, stream, origin, seen_end - 1 / float(rate), wanted):
         raise Refused("CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {seen_end:.2f} s cannot be decoded")
     return {
-        **_facts(container, stream, frames, "", length.seconds, length.picture_end),
+        **_facts(container, stream, frames, "", length.seconds, length.picture_end, begin),
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
         "has_audio": sound is not None,
@@ -235,6 +238,7 @@ def _facts(
     form: str,
     seconds: float = 0.0,
     picture_end: float = 0.0,
+    begin: av.VideoFrame | None = None,
 ) -> dict[str, Any]:
     """The facts that all kinds of clips have."""
     turned = orientation.read(frames[0])
@@ -253,6 +257,7 @@ def _facts(
             "rotation": turned.rotation,
             "mirrored": turned.mirrored,
             "seconds": round(seconds, 6),
+            "dark": is_dark(begin or frames[0]),
             "pixel_shape": round(float(stream.sample_aspect_ratio or 1), 6),
             "picture_end": round(picture_end, 6),
         },
@@ -365,13 +370,13 @@ def _picture_before(
     origin: float,
     seconds: float,
     wanted: Wanted,
-) -> bool:
-    """Whether a picture shortly before `seconds` can be decoded."""
+) -> av.VideoFrame | None:
+    """A picture shortly before `seconds`; None when none can be decoded."""
     for back in LOOK_BACK_SECONDS:
         lengths.seek(container, stream, origin + max(0.0, seconds - back))
-        if decode(container, stream, wanted, 1):
-            return True
-    return False
+        if found := decode(container, stream, wanted, 1):
+            return found[0]
+    return None
 
 
 def _leave_network() -> None:

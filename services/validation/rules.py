@@ -17,6 +17,8 @@ END_TOLERANCE_SECONDS = 0.05
 # A picture must come from this many packets, or the file is damaged.
 MAX_PACKETS = 1000
 PROTOCOLS = "file"
+# Black itself is 16, and white 235.
+_BLACK_LUMA = 24
 
 
 class Refused(Exception):
@@ -92,3 +94,11 @@ def decode(
         if len(frames) >= count or read >= MAX_PACKETS:
             break
     return frames[:count]
+
+
+def is_dark(frame: av.VideoFrame) -> bool:
+    """Whether a picture is black, but for one part in a hundred; what is finer than 64x36 pixels is not looked at."""
+    plane = frame.reformat(64, 36, format="yuv420p", interpolation="AREA").planes[0]
+    data, line = bytes(plane), plane.line_size
+    luma = b"".join(data[row * line : row * line + 64] for row in range(36))
+    return sum(value < _BLACK_LUMA for value in luma) >= 0.99 * len(luma)

@@ -24,7 +24,7 @@ from services.orchestrator.jobs import (
     VideoRequest,
     Word,
 )
-from services.orchestrator.workflow import Progress
+from services.orchestrator.workflow import Plan, Progress
 
 _numbers = count(1)
 
@@ -120,11 +120,11 @@ class StraightWorkers:
         return Picture(stored("joined"), 300)
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, seconds: float, progress: Progress
+        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo:
         self._do("finish", progress)
         files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))
-        return FinishedVideo(files, seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
+        return FinishedVideo(files, plan.seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
 
     async def keep(self, job: Job, name: str, text: str) -> StoredObject:
         self._do(f"keep {name}")

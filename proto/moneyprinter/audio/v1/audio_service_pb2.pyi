@@ -213,7 +213,7 @@ class MixRequest(_message.Message):
     """How loud the result is, in LUFS. 0: -14."""
     @_builtins.property
     def narration(self) -> _media_pb2.Object:
-        """The narration, as Synthesize made it."""
+        """The narration, as Synthesize made it. Absent: there is none, only music and the clips' sound, or silence."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -252,10 +252,13 @@ class ClipSound(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
+    TRACK_FIELD_NUMBER: _builtins.int
     volume: _builtins.float
     """How loud it is, against the clip: 1 is as it was."""
     speed: _builtins.float
     """How fast it runs: 2 is twice as fast, at the same pitch. 0 means 1."""
+    track: _builtins.int
+    """Which of the clip's sound tracks it is, from 0."""
     @_builtins.property
     def clip(self) -> _media_pb2.Object:
         """The clip, which has sound."""
@@ -281,10 +284,11 @@ class ClipSound(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         volume: _builtins.float = ...,
         speed: _builtins.float = ...,
+        track: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "speed", b"speed", "start", b"start", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "speed", b"speed", "start", b"start", "track", b"track", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -314,6 +314,7 @@ class Source(_message.Message):
     PICTURE_END_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     PIXEL_SHAPE_FIELD_NUMBER: _builtins.int
+    DARK_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """The width of its picture in pixels, as it is coded."""
     height: _builtins.int
@@ -350,6 +351,8 @@ class Source(_message.Message):
     """How long a player shows it, in seconds; 0 for a still picture."""
     pixel_shape: _builtins.float
     """How wide its pixels are for their height. 0: as wide as high."""
+    dark: _builtins.bool
+    """Whether the picture that the wanted part begins with is black."""
     @_builtins.property
     def object(self) -> Global___Object:
         """Its bytes, as they were handed in."""
@@ -375,10 +378,11 @@ class Source(_message.Message):
         picture_end: _builtins.float = ...,
         seconds: _builtins.float = ...,
         pixel_shape: _builtins.float = ...,
+        dark: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dark", b"dark", "decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,6 +577,7 @@ class Shot(_message.Message):
     MOTION_FIELD_NUMBER: _builtins.int
     MOTION_FRAMES_FIELD_NUMBER: _builtins.int
     MOTION_FIRST_FRAME_FIELD_NUMBER: _builtins.int
+    SECOND_COLOUR_FIELD_NUMBER: _builtins.int
     colour: _builtins.str
     """A colour, `#rrggbb`."""
     speed: _builtins.float
@@ -585,6 +590,8 @@ class Shot(_message.Message):
     """How many frames the whole of the motion takes; a segment may show a part of it."""
     motion_first_frame: _builtins.int
     """Where in the motion the first frame of this segment is."""
+    second_colour: _builtins.str
+    """With `colour`, a second one, `#rrggbb`: it shows a slope from one to the other that moves. Empty: one plain colour."""
     @_builtins.property
     def source(self) -> Global___Source:
         """A clip or a still picture."""
@@ -609,10 +616,11 @@ class Shot(_message.Message):
         motion: Global___Motion.ValueType = ...,
         motion_frames: _builtins.int = ...,
         motion_first_frame: _builtins.int = ...,
+        second_colour: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "focus", b"focus", "shows", b"shows", "source", b"source", "source_start", b"source_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "second_colour", b"second_colour", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_shows: _TypeAlias = _typing.Literal["source", "colour"]  # noqa: Y015
     _WhichOneofArgType_shows: _TypeAlias = _typing.Literal["shows", b"shows"]  # noqa: Y015
@@ -632,6 +640,7 @@ class Overlay(_message.Message):
     OPACITY_FIELD_NUMBER: _builtins.int
     FIRST_FRAME_FIELD_NUMBER: _builtins.int
     FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
     width: _builtins.float
     """Its width, as a part of the canvas's."""
     opacity: _builtins.float
@@ -640,6 +649,8 @@ class Overlay(_message.Message):
     """The first frame of the segment that shows it."""
     frame_count: _builtins.int
     """How many frames show it."""
+    margin: _builtins.float
+    """How far its edges are at least from those of the canvas, as a part of the canvas's smaller side."""
     @_builtins.property
     def image(self) -> Global___Source:
         """The picture; transparent parts stay so."""
@@ -657,10 +668,11 @@ class Overlay(_message.Message):
         opacity: _builtins.float = ...,
         first_frame: _builtins.int = ...,
         frame_count: _builtins.int = ...,
+        margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "first_frame", b"first_frame", "frame_count", b"frame_count", "image", b"image", "opacity", b"opacity", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "first_frame", b"first_frame", "frame_count", b"frame_count", "image", b"image", "margin", b"margin", "opacity", b"opacity", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,8 @@ class FinishVideoRequest(_message.Message):
     CONTAINER_FIELD_NUMBER: _builtins.int
     RENDITIONS_FIELD_NUMBER: _builtins.int
     GIF_FIELD_NUMBER: _builtins.int
+    MAY_BE_BLACK_FIELD_NUMBER: _builtins.int
+    MAY_BE_SILENT_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What the video is called; written into the file."""
     folder: _builtins.str
@@ -67,6 +69,10 @@ class FinishVideoRequest(_message.Message):
     """What kind of file it becomes."""
     gif: _builtins.bool
     """Whether a small animation is made of it."""
+    may_be_black: _builtins.bool
+    """Whether the plan asks for pictures that may all be black; a video that is black though it does not fails its check."""
+    may_be_silent: _builtins.bool
+    """Whether the plan asks for sound that may be silent; a video that is silent though it does not fails its check."""
     @_builtins.property
     def video(self) -> _media_pb2.Object:
         """The picture, as ConcatenationService made it."""
@@ -94,10 +100,12 @@ class FinishVideoRequest(_message.Message):
         container: Global___Container.ValueType = ...,
         renditions: _abc.Iterable[Global___Rendition] | None = ...,
         gif: _builtins.bool = ...,
+        may_be_black: _builtins.bool = ...,
+        may_be_silent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "container", b"container", "duration", b"duration", "folder", b"folder", "gif", b"gif", "renditions", b"renditions", "title", b"title", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "container", b"container", "duration", b"duration", "folder", b"folder", "gif", b"gif", "may_be_black", b"may_be_black", "may_be_silent", b"may_be_silent", "renditions", b"renditions", "title", b"title", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

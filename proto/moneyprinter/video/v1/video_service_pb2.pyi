@@ -56,7 +56,9 @@ class CreateVideoRequest(_message.Message):
     """
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clip]:
-        """The clips that are shown, in order; from the first again when the narration is longer."""
+        """The clips that are shown, in order; from the first again when the narration is longer. None: a background that
+        moves slowly, in two colours.
+        """
 
     @_builtins.property
     def audio(self) -> Global___Audio:
@@ -332,9 +334,11 @@ class Audio(_message.Message):
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
     script: _builtins.str
-    """The narration, word for word. Absent: a plain one is written from the title."""
+    """The narration, word for word. Absent: a plain one is written from the title. Empty: there is no narration."""
     voice: _builtins.str
-    """The voice, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: `en-US`."""
+    """The voice, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: `en-US`. `none`: there is
+    no narration, and no script; the video is as long as `Settings.duration` says.
+    """
     background_music: _builtins.str
     """The mood of the background music. Empty or `none`: no music."""
     loudness: _builtins.float
@@ -374,6 +378,7 @@ class Settings(_message.Message):
     CODEC_FIELD_NUMBER: _builtins.int
     RENDITIONS_FIELD_NUMBER: _builtins.int
     GIF_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
     resolution: _builtins.str
     """Its smaller side in pixels. Empty: `1080p`."""
     aspect_ratio: _builtins.str
@@ -396,6 +401,10 @@ class Settings(_message.Message):
     """How it is coded: `h264` or `h265` with AAC as MP4, `vp9` or `av1` with Opus as WebM. Empty: `h264`."""
     gif: _builtins.bool
     """Whether a small animation of it is made too: the file `preview.gif`."""
+    duration: _builtins.float
+    """How many seconds a video without narration takes. 0: as long as its clips, where a still picture takes 5 seconds
+    unless it says otherwise. A narration is as long as it takes to speak it.
+    """
     @_builtins.property
     def renditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Smaller sizes in which it is made too, by their smaller side. Each is a file such as `video-480p.mp4`."""
@@ -414,10 +423,11 @@ class Settings(_message.Message):
         codec: _builtins.str = ...,
         renditions: _abc.Iterable[_builtins.str] | None = ...,
         gif: _builtins.bool = ...,
+        duration: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "codec", b"codec", "frame_rate", b"frame_rate", "gif", b"gif", "height", b"height", "quality", b"quality", "renditions", b"renditions", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "codec", b"codec", "duration", b"duration", "frame_rate", b"frame_rate", "gif", b"gif", "height", b"height", "quality", b"quality", "renditions", b"renditions", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
