@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 HEAD_BYTES = 4096
+
+# What may come before the root of an SVG: the XML declaration, comments, a document type, other instructions.
+# Each is taken whole or not at all (`?>`), so that no text makes this search for long.
+_SVG = re.compile(
+    r"\ufeff?\s*(?>(?><\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.I
+)
+    r"\ufeff?\s*(<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^>[]*(\[.*?\])?\s*>\s*)*<(\w+:)?svg\b", re.DOTALL | re.I
+)
 
 
 def _picture(kind: str) -> str:
-    return f"a picture of a kind that is not taken ({kind}; PNG, JPEG, WebP and GIF are)"
+    return f"a picture of a kind that is not taken ({kind}; PNG, JPEG, WebP, GIF, BMP, TIFF and PSD are)"
 
 
 _PLAYLIST = "a playlist, which names other files and is no video itself"
@@ -16,9 +26,15 @@ _STARTS = (
     (b"[playlist]", _PLAYLIST),
     (b"v=0\r\n", _PLAYLIST),
     (b"v=0\n", _PLAYLIST),
-    (b"BM", _picture("BMP")),
-    (b"II*\0", _picture("TIFF")),
-    (b"MM\0*", _picture("TIFF")),
+    (b"II+\0", _picture("BigTIFF")),
+    (b"MM\0+", _picture("BigTIFF")),
+    (b"8BPS\0\2", _picture("PSB")),
+    (b"\0\0\0\x0cJXL ", _picture("JPEG XL")),
+    (b"\xff\x0a", _picture("JPEG XL")),
+    (b"\0\0\0\x0cjP  ", _picture("JPEG 2000")),
+    (b"\xff\x4f\xff\x51", _picture("JPEG 2000")),
+    (b"\0\0\1\0", _picture("ICO")),
+    (b"DDS ", _picture("DDS")),
     (b"\x76\x2f\x31\x01", _picture("EXR")),
     (b"ID3", "sound (MP3)"),
     (b"fLaC", "sound (FLAC)"),
@@ -69,6 +85,8 @@ def _text(head: bytes) -> str | None:
         text = head[: failure.start].decode("utf-8-sig", errors="replace")
     if any(ord(character) < 32 and character not in "\t\r\n\f\x1b" for character in text):
         return None
+    if _SVG.match(text):
+        return _picture("SVG; export it as PNG, in the size in which it is wanted")
     if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
         return "a web page; the address must lead to the file itself"
     return "a text file"

@@ -14,7 +14,10 @@ from services.validation.kinds import HEAD_BYTES, unwanted
         (b"\xef\xbb\xbf#EXTM3U\n", "playlist"),
         (b"\n#EXTM3U\n", "playlist"),
         (b"RIFF\0\0\0\0WAVE", "sound"),
-        (b"BM6\0", "a picture of a kind that is not taken (BMP"),
+        (b"II+\0", "a picture of a kind that is not taken (BigTIFF"),
+        (b"\xff\x0a\xfa", "JPEG XL"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a picture of a kind that is not taken (SVG"),
+        (b"<?xml version='1.0'?>\n<!-- made by hand -->\n<!DOCTYPE svg PUBLIC '-//W3C'>\n<svg:svg/>", "SVG"),
         (b"\0\0\0\x1cftypavif", "picture"),
         (b"\0\0\0\x1cftypM4A ", "sound"),
         (b"\xff\xfb\x90\x44\0\0", "sound"),
@@ -38,6 +41,10 @@ def test_what_is_neither_video_nor_picture_is_named(head: bytes, kind: str) -> N
         b"\xff\xd8\xff\xe0\0\x10JFIF\0",
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
         b"GIF89a\x40\x01",
+        b"BM6\0",
+        b"II*\0",
+        b"MM\0*",
+        b"8BPS\0\1",
     ],
 )
 def test_what_may_be_video_or_picture_passes(head: bytes) -> None:

@@ -1,0 +1,165 @@
+"""A clip is as long as a player shows it: measured against what ffmpeg decodes of it, in every container."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.processing.render import Tool
+from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
+from services.validation.probe import Part, probe
+from tests import media
+from tests.media.drawing import rendered
+from tests.mesh import ffmpeg_program
+from tests.sources import BOUNDS
+
+FILES = Path(__file__).with_name("files")
+CANVAS = Canvas(160, 90, 25)
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "2", "-g", "12")
+PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2")
+LONG = ("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=8")
+SOUND = ("-f", "lavfi", "-i", "sine=r=48000:d=2")
+LATE = ("-itsoffset", "0.8", *PICTURE)
+AAC, OPUS, MP3 = ("-c:a", "aac"), ("-c:a", "libopus"), ("-c:a", "mp3")
+VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
+
+
+def decoded_seconds(path: Path) -> float:
+    """When the last frame or sample of what ffmpeg decodes of a file ends."""
+    ends = []
+    for track in ("v:0", "a:0"):
+        command = (ffmpeg_program(), "-nostdin", "-i", path, "-map", f"0:{track}", "-f", "null", "-fps_mode")
+        done = subprocess.run([*map(str, command), "passthrough", "-"], capture_output=True, text=True, check=False)
+        if times := re.findall(r"time=(\d+):(\d+):([\d.]+)", done.stderr):
+            hours, minutes, seconds = times[-1]
+            ends.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+    return max(ends)
+
+
+def _made(*arguments: str) -> Callable[[Path], None]:
+    return lambda path: media.ffmpeg(*arguments, path)
+
+
+def _trimmed(path: Path) -> None:
+    """An edit list that begins after the media does, and one that ends before it does."""
+    whole = path.with_name(f"whole{path.suffix}")
+    media.ffmpeg(*LONG, *H264, whole)
+    media.ffmpeg("-ss", "2.2", "-t", "3", "-i", whole, "-c", "copy", path)
+
+
+MADE: dict[str, Callable[[Path], None]] = {
+    **{f"plain.{ending}": _made(*PICTURE, *SOUND, *H264, *AAC) for ending in ("mp4", "mov", "mkv", "ts", "flv")},
+    "plain.webm": _made(*PICTURE, *SOUND, *VP9, *OPUS),
+    "plain.avi": _made(*PICTURE, *SOUND, "-c:v", "mpeg4", *MP3),
+    "plain.mpg": _made(*PICTURE, *SOUND, "-c:v", "mpeg2video", "-c:a", "mp2"),
+    "fragmented.mp4": _made(*PICTURE, *SOUND, *H264, *AAC, "-movflags", "frag_keyframe+empty_moov"),
+    "edited.mp4": _trimmed,
+    "edited.mov": _trimmed,
+    "edited.mkv": _trimmed,
+    "late.mp4": _made(*SOUND, *LATE, *H264, *AAC, "-map", "1:v", "-map", "0:a"),
+    "late.mkv": _made(*SOUND, *LATE, *H264, *AAC, "-map", "1:v", "-map", "0:a"),
+    "late.ts": _made(*SOUND, *LATE, *H264, *AAC, "-map", "1:v", "-map", "0:a"),
+    "negative.mkv": _made("-itsoffset", "-0.5", *PICTURE, *H264, "-avoid_negative_ts", "disabled"),
+    "variable.mp4": _made(*PICTURE, "-vf", "select='lt(n,20)+not(mod(n,7))'", "-fps_mode", "vfr", *H264),
+    "variable.mkv": _made(*PICTURE, "-vf", "select='lt(n,20)+not(mod(n,7))'", "-fps_mode", "vfr", *H264),
+    "stands.mkv": _made("-f", "lavfi", "-i", "testsrc2=s=160x90:r=1:d=1", "-f", "lavfi", "-i", "sine=d=3", *H264, *AAC),
+    "stands.ts": _made("-f", "lavfi", "-i", "testsrc2=s=160x90:r=5:d=1", "-f", "lavfi", "-i", "sine=d=3", *H264, *AAC),
+    "moving.gif": _made("-f", "lavfi", "-i", "testsrc2=s=160x90:r=10:d=1"),
+    "moving.apng": _made("-f", "lavfi", "-i", "testsrc2=s=160x90:r=10:d=1", "-f", "apng"),
+    "moving.webp": _made("-f", "lavfi", "-i", "testsrc2=s=160x90:r=10:d=1", "-c:v", "libwebp_anim"),
+}
+
+
+def made(name: str, folder: Path) -> Path:
+    path = folder / name
+    MADE[name](path)
+    return path
+
+
+@pytest.mark.parametrize("name", MADE)
+async def test_a_clip_is_as_long_as_what_ffmpeg_decodes_of_it(tool: Tool, tmp_path: Path, name: str) -> None:
+    path = made(name, tmp_path)
+    seconds = (await probe(path, Part(), BOUNDS)).duration_seconds
+    assert seconds == pytest.approx(decoded_seconds(path), abs=0.06)
+    # All of it is rendered, to its end.
+    spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
+    assert media.probe(await rendered(tool, tmp_path / "work", [path], spec)).frames == spec.frame_count
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("C27_static.mp4", 6.0), ("C27_static.webm", 6.0), ("C24_alt_first.mp4", 4.0)]
+)
+async def test_a_last_picture_stands_while_the_sound_goes_on(
+    tool: Tool, tmp_path: Path, name: str, seconds: float
+) -> None:
+    facts = await probe(FILES / name, Part(), BOUNDS)
+    assert facts.duration_seconds == pytest.approx(seconds, abs=0.05)
+    for start in (0.0, 3.0, 5.0):
+        spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 24, CANVAS, Quality.NEAR_LOSSLESS)
+        frames = list(media.pictures(await rendered(tool, tmp_path / f"{start}", [FILES / name], spec)))
+        assert len(frames) == 24
+    spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
+    assert media.probe(await rendered(tool, tmp_path / "all", [FILES / name], spec)).frames == spec.frame_count
+
+
+async def test_a_video_of_one_picture_is_a_still_picture(tool: Tool, tmp_path: Path) -> None:
+    facts = await probe(FILES / "C14_oneframe.mp4", Part(), BOUNDS)
+    assert facts.still
+    spec = Spec((Shot(Still(0)),), 50, CANVAS, Quality.DRAFT)
+    made = await rendered(tool, tmp_path / "work", [FILES / "C14_oneframe.mp4"], spec)
+    assert media.probe(made).frames == 50
+
+
+@pytest.mark.parametrize("name", ["C19_short.gif", "C16_anim.png"])
+async def test_an_animation_goes_on_and_on(tool: Tool, tmp_path: Path, name: str) -> None:
+    seconds = (await probe(FILES / name, Part(), BOUNDS)).duration_seconds
+    assert seconds == pytest.approx({"C19_short.gif": 0.3, "C16_anim.png": 3.0}[name])
+    spec = Spec((Shot(Clip(0), Fit.STRETCH),), round(2 * seconds * 25) + 20, CANVAS, Quality.NEAR_LOSSLESS)
+    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [FILES / name], spec)))
+    assert len(frames) == spec.frame_count
+    period = round(seconds * 25)
+    if name == "C16_anim.png":
+        difference = abs(frames[5].astype(int) - frames[5 + period]).mean()
+        moved = abs(frames[5].astype(int) - frames[5 + period // 3 + 2]).mean()
+        assert difference < 3 < moved, "it moves, and comes again"
+
+
+async def test_the_default_track_is_shown(tool: Tool, tmp_path: Path) -> None:
+    facts = await probe(FILES / "C24_alt_first.mp4", Part(), BOUNDS)
+    assert (facts.width, facts.height) == (320, 180), "not the 640x360 of the first track"
+
+
+async def test_the_default_sound_is_played_and_no_commentary(tmp_path: Path) -> None:
+    path = tmp_path / "tracks.mkv"
+    tones = [("-f", "lavfi", "-i", f"sine=frequency={tone}:d=2") for tone in (300, 600, 900)]
+    maps = ("-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:a")
+    marks = ("-disposition:a:0", "comment", "-disposition:a:1", "0", "-disposition:a:2", "default")
+    media.ffmpeg(*PICTURE, *(word for tone in tones for word in tone), *maps, *H264, *AAC, *marks, path)
+    assert (await probe(path, Part(), BOUNDS)).sound_track == 2
+    spoken = tmp_path / "languages.mkv"
+    languages = (
+        "-metadata:s:v:0",
+        "language=ger",
+        "-metadata:s:a:0",
+        "language=eng",
+        "-metadata:s:a:1",
+        "language=ger",
+    )
+    plain = ("-disposition:a:0", "0", "-disposition:a:1", "0")
+    both = (*tones[0], *tones[1], "-map", "0:v", "-map", "1:a", "-map", "2:a")
+    media.ffmpeg(*PICTURE, *both, *H264, *AAC, *languages, *plain, spoken)
+    assert (await probe(spoken, Part(), BOUNDS)).sound_track == 1
+
+
+async def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    cover, path = tmp_path / "cover.png", tmp_path / "covered.mp4"
+    media.ffmpeg("-f", "lavfi", "-i", "color=red:s=500x500", "-frames:v", "1", cover)
+    mapped = ("-map", "1", "-map", "0", "-disposition:v:0", "attached_pic", "-c:v:0", "png")
+    media.ffmpeg(*PICTURE, "-i", cover, *mapped, "-c:v:1", "libx264", "-disposition:v:1", "default", path)
+    facts = await probe(path, Part(), BOUNDS)
+    assert (facts.width, facts.height, facts.still) == (160, 90, False)
