@@ -35,7 +35,7 @@ _PACE = 0.88
 _CHILD = Path(__file__).parent / "espeak_child.py"
 _LIMITS = children.Limits(memory_bytes=2 << 30, cpu_seconds=240, file_bytes=1 << 20, open_files=64, wall_seconds=300)
 _RESAMPLE_LIMITS = children.Limits(cpu_seconds=240, file_bytes=2 << 30, wall_seconds=300)
-_EXAMPLES = ("en-US", "en-GB", "de-DE", "es-ES", "fr-FR", "zh-CN", "en-US-Standard-A", "en-US-JennyNeural")
+_EXAMPLES = ("en-US", "en-GB", "de-DE", "es-ES", "fr-FR", "pt-BR", "zh-CN")
 
 # A point that ends no sentence makes espeak-ng pause; content has cut the sentences already.
 _POINT = re.compile(

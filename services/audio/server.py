@@ -31,8 +31,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(runtime, runtime.objects(), speakers, desk))
     writer = content_grpc.ContentServiceStub(runtime.connect("content", "moneyprinter.content.v1.ContentService"))
 
-    async def sentences(text: str) -> Sequence[str]:
-        request = content_pb.WriteScriptRequest(title="A text", script=text)
+    async def sentences(text: str, language: str, script_format: str) -> Sequence[str]:
+        request = content_pb.WriteScriptRequest(
+            title="A text", script=text, language=language.partition("-")[0].lower(), script_format=script_format
+        )
         return (await writer.WriteScript(request)).sentences
 
     public = SpeechServicer(runtime, speakers, desk, sentences)

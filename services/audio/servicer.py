@@ -19,15 +19,16 @@ from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.objects import Objects
-from services.audio import export, mastering, mix, preview, speech
+from services.audio import choice, export, mastering, mix, preview, speech
+from services.audio.choice import Choice, Text
 from services.audio.clips import ClipSound
 from services.runtime.server import Runtime
 
 # Small, so that a client that reads slowly is seen to read.
 CHUNK_BYTES = 64 * 1024
 
-Sentences = Callable[[str], Awaitable[Sequence[str]]]
-"""Cuts a text into its sentences, as a script is cut that is spoken in a video."""
+Sentences = Callable[[str, str, str], Awaitable[Sequence[str]]]
+"""Cuts a text into its sentences, as a script is cut that is spoken in a video, by its language and format."""
 
 
 class AudioServicer(pb_grpc.AudioServiceServicer):
@@ -40,15 +41,22 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
         self._desk = desk
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Any) -> pb.GetVoiceResponse:
-        speaker, voice = speech.find_voice(self._speakers, request.name)
-        return pb.GetVoiceResponse(name=voice.name, language=voice.language, provider=speaker.name)
+        texts = [Text(text.field, text.text) for text in request.texts]
+        title = Text("title", request.title) if request.title else None
+        chosen = await asyncio.to_thread(choice.choose, self._speakers, request.name, texts, title)
+        return pb.GetVoiceResponse(
+            name=chosen.voice.name,
+            language=chosen.voice.language,
+            provider=chosen.speaker.name,
+            quality=chosen.voice.quality.value,
+            notices=_notices(chosen),
+        )
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> AsyncIterator[pb.SynthesizeResponse]:
+        speaker, voice = speech.find_voice(self._speakers, request.voice)
         async with (
             self._runtime.scratch() as folder,
-            aclosing(
-                speech.synthesize(self._speakers, self._objects, request.sentences, request.voice, folder)
-            ) as updates,
+            aclosing(speech.synthesize(speaker, voice, self._objects, request.sentences, folder)) as updates,
         ):
             async for update in updates:
                 yield (
@@ -99,7 +107,14 @@ class SpeechServicer(speech_grpc.SpeechServiceServicer):
     async def ListVoices(self, request: speech_pb.ListVoicesRequest, context: Any) -> speech_pb.ListVoicesResponse:
         found = speech.voices(self._speakers, request.language)
         voices = (
-            speech_pb.Voice(name=voice.name, language=voice.language, provider=speaker.name) for speaker, voice in found
+            speech_pb.Voice(
+                name=voice.name,
+                language=voice.language,
+                provider=speaker.name,
+                quality=voice.quality.value,
+                quality_note=voice.note,
+            )
+            for speaker, voice in found
         )
         return speech_pb.ListVoicesResponse(voices=voices)
 
@@ -108,11 +123,12 @@ class SpeechServicer(speech_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[speech_pb.CreateSpeechResponse]:
         async with self._runtime.scratch() as folder:
             wav = folder / "speech.wav"
-            said, _ = await self._say(request, wav)
+            said, chosen = await self._say(request, wav)
             samples = round(said.duration / timedelta(seconds=1) * mastering.RATE)
             form, loud = request.format or "wav", request.loudness or export.LOUDNESS_LUFS
             made = await export.export(self._desk.ffmpeg, wav, form, loud, samples)
-            await context.send_initial_metadata(await asyncio.to_thread(_file_headers, made, form))
+            headers = await asyncio.to_thread(_file_headers, made, form)
+            await context.send_initial_metadata((*headers, *_voice_headers(chosen)))
             with made.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     body = httpbody_pb2.HttpBody(content_type=export.FORMATS[form].content_type, data=chunk)
@@ -120,18 +136,23 @@ class SpeechServicer(speech_grpc.SpeechServiceServicer):
 
     async def TimeSpeech(self, request: speech_pb.TimeSpeechRequest, context: Any) -> speech_pb.TimeSpeechResponse:
         async with self._runtime.scratch() as folder:
-            said, speaker = await self._say(request, folder / "speech.wav")
+            said, chosen = await self._say(request, folder / "speech.wav")
         return speech_pb.TimeSpeechResponse(
             duration=said.duration / timedelta(seconds=1),
             sentences=(media_pb2.TimedSentence(words=map(_timed, words)) for words in said.sentences if words),
-            provider=speaker.name,
+            provider=chosen.speaker.name,
+            voice=chosen.voice.name,
+            language=chosen.voice.language,
+            quality=chosen.voice.quality.value,
+            notices=_notices(chosen),
         )
 
     async def _say(
         self, request: speech_pb.CreateSpeechRequest | speech_pb.TimeSpeechRequest, target: Path
-    ) -> tuple[speech.Spoken, speech.Speaker]:
-        sentences = await self._sentences(request.text)
-        return await speech.say(self._speakers, sentences, request.voice or speech.DEFAULT_VOICE, target)
+    ) -> tuple[speech.Spoken, Choice]:
+        chosen = await asyncio.to_thread(choice.choose, self._speakers, request.voice, [Text("text", request.text)])
+        sentences = await self._sentences(request.text, chosen.voice.language, request.script_format)
+        return await speech.say(chosen.speaker, chosen.voice, sentences, target), chosen
 
 
 def _file_headers(made: Path, form: str) -> tuple[tuple[str, str], ...]:
@@ -142,6 +163,18 @@ def _file_headers(made: Path, form: str) -> tuple[tuple[str, str], ...]:
         ("x-content-length", str(made.stat().st_size)),
         ("x-content-sha256", digest),
     )
+
+
+def _voice_headers(chosen: Choice) -> tuple[tuple[str, str], ...]:
+    return (
+        ("x-voice", chosen.voice.name),
+        ("x-voice-quality", chosen.voice.quality.value),
+        ("x-notices", ", ".join(notice.reason for notice in chosen.notices)),
+    )
+
+
+def _notices(chosen: Choice) -> list[media_pb2.Notice]:
+    return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in chosen.notices]
 
 
 def _timed(word: speech.Word) -> media_pb2.TimedWord:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,15 @@ _VERSION = 3
 """Counts up when the same request would sound otherwise."""
 _RATE = 48_000
 
-DEFAULT_VOICE = "en-US"
+
+class Quality(Enum):
+    """How well a voice is understood."""
+
+    NEURAL = "neural"
+    """It sounds like a person."""
+    ROBOTIC = "robotic"
+    UNINTELLIGIBLE = "unintelligible"
+    """Its listeners do not understand what it speaks."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,11 @@ class Voice:
     """BCP 47, for example `en-US`."""
     setting: str
     """What the provider calls it."""
+    quality: Quality = Quality.ROBOTIC
+    note: str = ""
+    """Why it is unintelligible."""
+    stands_in: bool = False
+    """Whether the name is that of another provider's voice, which this one replaces."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +117,21 @@ def find_voice(speakers: Sequence[Speaker], name: str) -> tuple[Speaker, Voice]:
         if voice := speaker.voice(name):
             return speaker, voice
     known = ", ".join(example for speaker in speakers for example in speaker.examples())
-    raise InvalidArgument(f"nobody speaks with the voice {name!r}; try for example {known}", reason="VOICE_UNKNOWN")
+    raise InvalidArgument(
+        f"there is no voice {name!r}; there are {known} and others, which `GET /v1/voices` lists",
+        reason="VOICE_UNKNOWN",
+    )
 
 
 async def synthesize(
-    speakers: Sequence[Speaker], objects: Objects, sentences: Sequence[str], voice_name: str, folder: Path
+    speaker: Speaker, voice: Voice, objects: Objects, sentences: Sequence[str], folder: Path
 ) -> AsyncGenerator[float | Speech, None]:
     """Speak sentences, or find them as they were spoken before; yield fractions, at last the speech.
 
     Nothing in it, nor its beginning or end, is silent for longer than 0.5 s.
 
-    Raises InvalidArgument: VOICE_UNKNOWN, or SCRIPT_EMPTY when no sentence holds a letter or digit.
+    Raises InvalidArgument, SCRIPT_EMPTY, when no sentence holds a letter or digit.
     """
-    speaker, voice = find_voice(speakers, voice_name)
     lines = _lines(sentences)
     spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
@@ -149,14 +165,11 @@ async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
     return (audio, _read(words)) if audio else None
 
 
-async def say(
-    speakers: Sequence[Speaker], sentences: Sequence[str], voice_name: str, target: Path
-) -> tuple[Spoken, Speaker]:
+async def say(speaker: Speaker, voice: Voice, sentences: Sequence[str], target: Path) -> Spoken:
     """Speak sentences as `synthesize` does, into the file `target` and nowhere else. Raises what it raises."""
-    speaker, voice = find_voice(speakers, voice_name)
     async with aclosing(_spoken(speaker, voice, _lines(sentences), target)) as updates:
         [said] = [update async for update in updates if isinstance(update, Spoken)]
-    return said, speaker
+    return said
 
 
 def voices(speakers: Sequence[Speaker], language: str) -> list[tuple[Speaker, Voice]]:

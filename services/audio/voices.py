@@ -7,7 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from services.audio.speech import Voice
+from services.audio.speech import Quality, Voice
+
+# Languages of which espeak-ng 1.52 speaks so little that no listener understands it. Measured by what it makes of usual
+# text: the phonemes, and the seconds for each letter (0.1 to 0.2 where a language is spoken, 0.3 for Chinese ones).
+UNINTELLIGIBLE: Mapping[str, str] = {
+    "ja": "each kanji is read as the words `Chinese letter`, 0.6 s for each letter",
+    "hak": "each Chinese character is read as the words `Chinese letter`, 1.1 s for each letter",
+    "he": "text without vowel points is read as its consonants alone",
+    "th": "letters are read one by one in the order in which they are written, with most vowels wrong",
+    "my": "most letters are left out",
+    "shn": "letters are named in English, 1.7 s for each letter",
+    "kok": "vowel signs are named after the letter before them",
+    "chr": "most letters are named by numbers",
+}
 
 # Languages that people and providers name otherwise than espeak-ng.
 _ALIASES = {
@@ -90,7 +103,8 @@ def find(languages: Languages, name: str) -> Voice | None:
     """The voice for a name: a locale, or a voice of Google's or Azure's, for which the locale's stands in."""
     for pattern in (_GOOGLE, _AZURE):
         if match := pattern.fullmatch(name):
-            return _speaks(languages, name, match.group(1), match.group(2))
+            found = _speaks(languages, name, match.group(1), match.group(2))
+            return replace(found, stands_in=True) if found else None
     return _speaks(languages, name, name, "")
 
 
@@ -110,7 +124,9 @@ def _speaks(languages: Languages, name: str, locale: str, who: str) -> Voice | N
     if setting is None:
         return None
     variant = _variant(tag, who)
-    return Voice(name, tag, f"{setting}+{variant}" if variant else setting)
+    note = UNINTELLIGIBLE.get(language.lower(), "")
+    quality = Quality.UNINTELLIGIBLE if note else Quality.ROBOTIC
+    return Voice(name, tag, f"{setting}+{variant}" if variant else setting, quality, note)
 
 
 def _setting(languages: Languages, language: str, script: str, region: str) -> str | None:

@@ -24,7 +24,9 @@ app = typer.Typer()
 def say(
     text: Text = None,
     text_file: TextFile = None,
-    voice: Annotated[str, typer.Option(help="The voice; `moneyprinter voices` lists them.")] = "en-US",
+    voice: Annotated[
+        str, typer.Option(help="The voice; `moneyprinter voices` lists them. Without it, one of the text's language.")
+    ] = "",
     out_file: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The sound: .wav, .mp3, .opus, .ogg or .flac.")
     ] = Path("speech.wav"),
@@ -76,7 +78,9 @@ def captions(
     duration: Annotated[
         float, typer.Option(help="How long the text is spoken, in seconds. Without it, as long as a voice takes.")
     ] = 0.0,
-    voice: Annotated[str, typer.Option(help="Whose times the words have.")] = "en-US",
+    voice: Annotated[
+        str, typer.Option(help="Whose times the words have. Without it, one of the text's language.")
+    ] = "",
     timings: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="In place of a text: what `say --timings` wrote.")
     ] = None,

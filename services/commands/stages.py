@@ -72,9 +72,9 @@ async def show_voices(language: str, target: Target, console: Console) -> None:
     """Print the voices of a language, or of all."""
     async with platform(target, console) as client:
         found = (await client.speech.ListVoices(speech_pb.ListVoicesRequest(language=language))).voices
-    table = Table("voice", "language", "provider")
+    table = Table("voice", "language", "provider", "quality")
     for voice in found:
-        table.add_row(escape(voice.name), voice.language, voice.provider)
+        table.add_row(escape(voice.name), voice.language, voice.provider, voice.quality)
     console.print(table if found else f"There is no voice for {escape(language)}.")
 
 

@@ -92,6 +92,151 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Obrigado por assistir, e até a próxima.",
     ),
+    "nl": Phrases(
+        (
+            "In de komende ogenblikken bekijken we het van dichtbij, beeld voor beeld.",
+            "Let op het licht, de beweging en de kleine dingen die je makkelijk over het hoofd ziet.",
+            "Elke scène voegt een stukje toe, en samen vertellen ze het verhaal.",
+            "Een deel ervan is vertrouwd, en een deel verrast je misschien.",
+            "Kijk twee keer, en je ziet meer dan de eerste keer.",
+            "Wat je er uiteindelijk van bijblijft, bepaal je zelf.",
+            "Er is nog één ding te zien voordat we afscheid nemen.",
+        ),
+        "Bedankt voor het kijken, en tot de volgende keer.",
+    ),
+    "pl": Phrases(
+        (
+            "Za chwilę przyjrzymy się temu z bliska, obraz po obrazie.",
+            "Zwróć uwagę na światło, ruch i drobiazgi, które łatwo przeoczyć.",
+            "Każda scena dodaje jeden element, a razem opowiadają całą historię.",
+            "Część z tego jest znajoma, a część może cię zaskoczyć.",
+            "Spójrz dwa razy, a zobaczysz więcej niż za pierwszym razem.",
+            "Co zostanie z tobą na koniec, zależy od ciebie.",
+            "Jest jeszcze jedna rzecz do zobaczenia, zanim się pożegnamy.",
+        ),
+        "Dziękujemy za uwagę i do zobaczenia następnym razem.",
+    ),
+    "cs": Phrases(
+        (
+            "V příštích okamžicích se na to podíváme zblízka, obraz po obraze.",
+            "Všímejte si světla, pohybu a drobností, které se snadno přehlédnou.",
+            "Každá scéna přidává kousek a dohromady vyprávějí příběh.",
+            "Něco z toho je známé a něco vás možná překvapí.",
+            "Podívejte se dvakrát a uvidíte víc než napoprvé.",
+            "Co vám z toho nakonec zůstane, je na vás.",
+            "Než se rozloučíme, je tu ještě jedna věc k vidění.",
+        ),
+        "Děkujeme za pozornost a příště na shledanou.",
+    ),
+    "sv": Phrases(
+        (
+            "De närmaste ögonblicken tittar vi på det på nära håll, en bild i taget.",
+            "Lägg märke till ljuset, rörelsen och de små sakerna som är lätta att missa.",
+            "Varje scen lägger till en bit, och tillsammans berättar de historien.",
+            "En del är bekant, och en del kanske överraskar dig.",
+            "Titta två gånger, så ser du mer än första gången.",
+            "Vad som stannar kvar hos dig till slut avgör du själv.",
+            "Det finns en sak till att se innan vi skiljs åt.",
+        ),
+        "Tack för att du tittade, och på återseende.",
+    ),
+    "tr": Phrases(
+        (
+            "Birazdan ona yakından bakacağız, her seferinde bir görüntü.",
+            "Işığa, harekete ve kolayca gözden kaçan küçük ayrıntılara dikkat edin.",
+            "Her sahne bir parça ekler ve hepsi birlikte hikâyeyi anlatır.",
+            "Bir kısmı tanıdık gelecek, bir kısmı ise belki sizi şaşırtacak.",
+            "İki kez bakın, ilk seferden daha fazlasını göreceksiniz.",
+            "Sonunda aklınızda ne kalacağına siz karar verirsiniz.",
+            "Vedalaşmadan önce görülecek bir şey daha var.",
+        ),
+        "İzlediğiniz için teşekkürler, bir sonrakinde görüşmek üzere.",
+    ),
+    "id": Phrases(
+        (
+            "Sebentar lagi kita melihatnya dari dekat, satu gambar demi satu gambar.",
+            "Perhatikan cahaya, gerakan, dan hal-hal kecil yang mudah terlewat.",
+            "Setiap adegan menambah satu bagian, dan bersama-sama semuanya menceritakan kisahnya.",
+            "Sebagian terasa akrab, dan sebagian mungkin mengejutkan Anda.",
+            "Lihatlah dua kali, dan Anda akan melihat lebih banyak daripada sebelumnya.",
+            "Apa yang tersisa pada akhirnya, Anda sendiri yang menentukan.",
+            "Masih ada satu hal lagi untuk dilihat sebelum kita berpisah.",
+        ),
+        "Terima kasih sudah menonton, dan sampai jumpa lagi.",
+    ),
+    "ru": Phrases(
+        (
+            "Сейчас мы рассмотрим это вблизи, кадр за кадром.",
+            "Обратите внимание на свет, движение и мелочи, которые легко упустить.",
+            "Каждая сцена добавляет свою часть, и вместе они рассказывают историю.",
+            "Что-то здесь знакомо, а что-то, возможно, вас удивит.",
+            "Посмотрите дважды, и вы увидите больше, чем в первый раз.",
+            "Что останется с вами в конце, решать вам.",
+            "Прежде чем мы простимся, стоит увидеть ещё кое-что.",
+        ),
+        "Спасибо за просмотр, и до новых встреч.",
+    ),
+    "uk": Phrases(
+        (
+            "Зараз ми роздивимося це зблизька, кадр за кадром.",
+            "Зверніть увагу на світло, рух і дрібниці, які легко пропустити.",
+            "Кожна сцена додає свою частину, і разом вони розповідають історію.",
+            "Дещо тут знайоме, а дещо, можливо, вас здивує.",
+            "Подивіться двічі, і ви побачите більше, ніж уперше.",
+            "Що залишиться з вами наприкінці, вирішувати вам.",
+            "Перш ніж ми попрощаємося, варто побачити ще дещо.",
+        ),
+        "Дякуємо за перегляд, і до нових зустрічей.",
+    ),
+    "el": Phrases(
+        (
+            "Στις επόμενες στιγμές το κοιτάζουμε από κοντά, μία εικόνα τη φορά.",
+            "Προσέξτε το φως, την κίνηση και τα μικρά πράγματα που εύκολα ξεφεύγουν.",
+            "Κάθε σκηνή προσθέτει ένα κομμάτι, και όλες μαζί λένε την ιστορία.",
+            "Κάποια είναι γνώριμα, και κάποια ίσως σας εκπλήξουν.",
+            "Κοιτάξτε δύο φορές, και θα δείτε περισσότερα από την πρώτη.",
+            "Τι θα μείνει στο τέλος, το αποφασίζετε εσείς.",
+            "Υπάρχει ακόμη ένα πράγμα να δούμε πριν αποχαιρετιστούμε.",
+        ),
+        "Ευχαριστούμε που παρακολουθήσατε, και τα λέμε την επόμενη φορά.",
+    ),
+    "ar": Phrases(
+        (
+            "في اللحظات القادمة ننظر إليه عن قرب، صورة بعد صورة.",
+            "انتبه إلى الضوء والحركة والأشياء الصغيرة التي يسهل أن تفوتك.",
+            "كل مشهد يضيف جزءا، وكلها معا تروي القصة.",
+            "بعضه مألوف، وبعضه قد يفاجئك.",
+            "انظر مرتين، وسترى أكثر مما رأيت في البداية.",
+            "ما يبقى معك في النهاية أمر تقرره أنت.",
+            "هناك شيء آخر نراه قبل أن نفترق.",
+        ),
+        "شكرا على المشاهدة، وإلى اللقاء.",
+    ),
+    "hi": Phrases(
+        (
+            "अगले कुछ पलों में हम इसे करीब से देखेंगे, एक-एक दृश्य करके।",
+            "रोशनी, गति और उन छोटी चीज़ों पर ध्यान दें जो आसानी से छूट जाती हैं।",
+            "हर दृश्य एक हिस्सा जोड़ता है, और सब मिलकर कहानी कहते हैं।",
+            "इसमें कुछ जाना-पहचाना है, और कुछ शायद आपको चौंका दे।",
+            "दोबारा देखिए, और आपको पहली बार से ज़्यादा दिखेगा।",
+            "अंत में आपके साथ क्या रहेगा, यह आप तय करते हैं।",
+            "विदा लेने से पहले एक और चीज़ देखनी है।",
+        ),
+        "देखने के लिए धन्यवाद, फिर मिलेंगे।",
+        stop="।",
+    ),
+    "ko": Phrases(
+        (
+            "이제 한 장면씩 가까이에서 살펴보겠습니다.",
+            "빛과 움직임, 그리고 놓치기 쉬운 작은 것들에 주목해 보세요.",
+            "장면마다 한 조각씩 더해져 함께 이야기를 들려줍니다.",
+            "익숙한 것도 있고, 놀라운 것도 있을 것입니다.",
+            "두 번 보면 처음보다 더 많은 것이 보입니다.",
+            "마지막에 무엇이 남을지는 여러분에게 달려 있습니다.",
+            "헤어지기 전에 볼 것이 하나 더 있습니다.",
+        ),
+        "시청해 주셔서 감사하고, 다음에 또 만나요.",
+    ),
     "zh": Phrases(
         (
             "接下来，我们一个画面一个画面地仔细看。",
@@ -121,3 +266,17 @@ PHRASES: Mapping[str, Phrases] = {
         stop="。",
     ),
 }
+
+STOPS: Mapping[str, str] = {
+    **{language: phrases.stop for language, phrases in PHRASES.items()},
+    **dict.fromkeys(("yue", "hak"), "。"),
+    **dict.fromkeys(("mr", "ne", "kok", "bn", "as", "bpy", "or", "pa"), "।"),
+    **dict.fromkeys(("ur", "sd"), "۔"),
+    **dict.fromkeys(("am", "ti"), "።"),
+    "hy": "։",
+    "my": "။",
+}
+"""What ends a sentence, where it is not a point."""
+
+SAME: Mapping[str, str] = {"cmn": "zh", "iw": "he", "in": "id"}
+"""Other codes of languages."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument
 from services.content import sentences
-from services.content.phrases import PHRASES
+from services.content.phrases import PHRASES, SAME, STOPS
 
 CALLER = "caller"
 PLAIN_TEMPLATE = "plain-template"
 
 # The topic, some phrases, and the closing one.
 LENGTH = 5
+
+# The language that scripts are written in when their topic has letters of a writing system.
+_LANGUAGES = {"LATIN": "en", "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "GREEK": "el",
+              "ARABIC": "ar", "DEVANAGARI": "hi"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,15 +29,26 @@ class Script:
     """In order, with their punctuation."""
     writer: str
     """Who wrote it: `caller` or `plain-template`."""
+    unwritten: str = ""
+    """The language in which it ought to be and no scripts are written, so that it is the title alone; empty: it is."""
 
 
-def write(title: str, text: str | None) -> Script:
+def write(title: str, text: str | None, language: str = "") -> Script:
     """The caller's `text`, cut into sentences; when it is None, a plain script on the title.
+
+    Args:
+        title: What the script is about.
+        text: The caller's script.
+        language: That of the script (ISO 639); empty: English for one that is written.
 
     Raises InvalidArgument, SCRIPT_EMPTY, when there is nothing to speak.
     """
     if text is None:
-        return compose(title)
+        language = SAME.get(language, language) or "en"
+        if language in PHRASES:
+            return compose(title, language)
+        # Sentences of another language would be read as if they were of this one.
+        return Script((_opening(title, STOPS.get(language, ".")),), PLAIN_TEMPLATE, unwritten=language)
     found = sentences.split(text)
     if not found:
         raise InvalidArgument(
@@ -57,9 +73,22 @@ def compose(topic: str, language: str = "en", length: int = LENGTH) -> Script:
     return Script((_opening(topic, phrases.stop), *said), PLAIN_TEMPLATE)
 
 
+def language_of(topic: str) -> str:
+    """The language of a topic as far as its letters tell; `und`: one in which no scripts are written."""
+    counts: dict[str, int] = {}
+    for character in topic:
+        if unicodedata.category(character)[0] == "L":
+            system = unicodedata.name(character, "").partition(" ")[0]
+            counts[system] = counts.get(system, 0) + 1
+    system = max(counts, key=lambda system: counts[system], default="LATIN")
+    if system == "CYRILLIC":
+        return "uk" if set("іїєґ") & set(topic.lower()) else "ru"
+    return "ja" if {"HIRAGANA", "KATAKANA"} & set(counts) and system == "CJK" else _LANGUAGES.get(system, "und")
+
+
 def joined(sentences: Sequence[str], language: str) -> str:
     """Sentences of a language as one text."""
-    return PHRASES[language].blank.join(sentences)
+    return (PHRASES[language].blank if language in PHRASES else " ").join(sentences)
 
 
 def _opening(title: str, stop: str) -> str:
@@ -69,4 +98,4 @@ def _opening(title: str, stop: str) -> str:
             "the title or topic holds nothing that can be spoken; give it some words, or send a script",
             reason="SCRIPT_EMPTY",
         )
-    return line if line[-1] in ".!?…。！？।" else f"{line}{stop}"
+    return line if not stop or line[-1] in ".!?…。！？।॥؟۔።։" else f"{line}{stop}"

@@ -20,6 +20,7 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from services.content import captions, pieces, script, spread, subtitles
 from services.content.fonts import Fonts
 from services.content.looks import Canvas, Highlight, Look, Position, Style
+from services.content.phrases import PHRASES
 from services.content.titles import SIZE, Card
 
 
@@ -31,8 +32,9 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         text = request.script if request.HasField("script") else None
-        written = await asyncio.to_thread(script.write, request.title, text)
-        return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer)
+        written = await asyncio.to_thread(script.write, request.title, text, request.language)
+        notices = [_not_written(written.unwritten)] if written.unwritten else []
+        return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer, notices=notices)
 
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
         made = await asyncio.to_thread(self._made, request)
@@ -62,13 +64,17 @@ class WritingServicer(writing_grpc.WritingServiceServicer):
     async def CreateScript(
         self, request: writing_pb.CreateScriptRequest, context: Any
     ) -> writing_pb.CreateScriptResponse:
-        language = request.language or "en"
-        written = script.compose(request.topic, language, request.length or script.LENGTH)
+        language = request.language or script.language_of(request.topic)
+        if language == "und":
+            written = script.write(request.topic, None, language)
+        else:
+            written = script.compose(request.topic, language, request.length or script.LENGTH)
         return writing_pb.CreateScriptResponse(
             script=script.joined(written.sentences, language),
             sentences=written.sentences,
             language=language,
             writer=written.writer,
+            notices=[_not_written(written.unwritten)] if written.unwritten else [],
         )
 
     async def CreateCaptions(
@@ -96,6 +102,18 @@ class WritingServicer(writing_grpc.WritingServiceServicer):
         else:
             spoken = [[_timed(word) for word in sentence.words] for sentence in request.sentences]
         return subtitles.file(form, subtitles.make(spoken, look, language=request.language))
+
+
+LANGUAGE_NOT_WRITTEN = "LANGUAGE_NOT_WRITTEN"
+"""The reason of a notice."""
+
+
+def _not_written(language: str) -> media_pb2.Notice:
+    message = (
+        f"no scripts are written in the language {language!r}, so that the title is all that is spoken; send a script, "
+        f"or take one of {', '.join(PHRASES)}"
+    )
+    return media_pb2.Notice(reason=LANGUAGE_NOT_WRITTEN, message=message)
 
 
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}

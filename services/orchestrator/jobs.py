@@ -150,6 +150,7 @@ class VideoRequest:
     clips: tuple[ClipRequest, ...]
     script: str | None
     voice: str
+    """Empty: chosen by the language of the script."""
     background_music: str
     """Empty: none."""
     width: int
@@ -168,6 +169,8 @@ class VideoRequest:
     """0: chosen."""
     seconds: float = 0.0
     """Of a video without narration; 0: as long as its clips."""
+    script_format: str = ""
+    """`plain` or `markdown`; empty: `markdown`."""
 
     @property
     def narrated(self) -> bool:
@@ -259,11 +262,41 @@ NO_NARRATION = Narration(None, 0.0, ())
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What was done in another way than its owner may expect."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Narrator:
+    """The voice that speaks a narration."""
+
+    name: str
+    language: str
+    """BCP 47, for example `en-US`."""
+    quality: str = ""
+    """`neural`, `robotic` or `unintelligible`."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is spoken."""
+
+    sentences: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
 class Spoken:
     """The narration, and how many sentences of it belong to each scene."""
 
     narration: Narration
     scenes: tuple[int, ...]
+    narrator: Narrator = Narrator("", "")
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -340,6 +373,9 @@ class Result:
     loudness_lufs: float = 0.0
     true_peak_dbtp: float = 0.0
     missing_glyphs: str = ""
+    voice: str = ""
+    voice_quality: str = ""
+    notices: tuple[Notice, ...] = ()
 
     def file(self, name: str) -> File | None:
         """The file of that name; of an empty one, the video itself."""

@@ -26,7 +26,6 @@ OVERLAY_WIDTH = 0.15
 # A job is read at each look at it.
 MAX_TEXT = 100_000
 COLOUR_SECONDS = 3.0
-DEFAULT_VOICE = "en-US"
 
 _SMALLER_SIDES = {"480p": 480, "720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
 _ASPECTS = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:5": (4, 5), "21:9": (21, 9)}
@@ -114,6 +113,7 @@ class VideoWish:
     loudness: float
     webhook_url: str = ""
     duration: float = 0.0
+    script_format: str = ""
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -217,7 +217,7 @@ def _part(where: str, start_time: str, end_time: str, reason: str) -> tuple[floa
 
 
 def voice(wish: VideoWish) -> str:
-    """The voice that speaks; NO_VOICE when nothing is spoken. Raises InvalidArgument when the wishes differ."""
+    """The voice that was asked for, empty for a default one; NO_VOICE when nothing is spoken. Raises InvalidArgument when the wishes differ."""
     silent = wish.voice == NO_VOICE or wish.script == ""
     written = wish.script or next((clip.script for clip in wish.clips if clip.script), "")
     if silent and written:
@@ -229,7 +229,7 @@ def voice(wish: VideoWish) -> str:
     if silent and not wish.clips and not wish.duration:
         complaint = "is missing: without narration and clips, it says how long the video is"
         raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
-    return NO_VOICE if silent else wish.voice or DEFAULT_VOICE
+    return NO_VOICE if silent else wish.voice
 
 
 def background(title: str) -> ClipRequest:

@@ -132,7 +132,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             objects=objects,
             changes=changes,
             watchers=ChangePoller(store.versions, LOOK_SECONDS),
-            check_voice=workers.check_voice,
+            check_voice=workers.find_voice,
             check_captions=workers.check_captions,
             check_webhook=webhooks.may_post,
             preview_sound=workers.preview_sound,

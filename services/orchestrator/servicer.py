@@ -10,6 +10,7 @@ from google.api import httpbody_pb2
 from google.protobuf import json_format, struct_pb2
 
 from moneyprinter.errors import InvalidArgument
+from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
 from moneyprinter.video.v1 import clip_service_pb2 as clip_pb
@@ -261,6 +262,7 @@ def _wish(request: pb.CreateVideoRequest) -> VideoWish:
         loudness=request.audio.loudness,
         webhook_url=request.webhook_url,
         duration=request.settings.duration,
+        script_format=request.audio.script_format,
     )
 
 
@@ -358,6 +360,9 @@ def _video(job: Job) -> pb.Video:
         true_peak=round(result.true_peak_dbtp, 2) if result else 0.0,
         preview_url=_url(job, "preview.m3u8" if watchable else ""),
         missing_glyphs=result.missing_glyphs if result else "",
+        voice=result.voice if result else "",
+        voice_quality=result.voice_quality if result else "",
+        notices=[media.Notice(reason=each.reason, message=each.message) for each in (result.notices if result else ())],
     )
 
 

@@ -98,7 +98,8 @@ class Videos:
     changes: Changes
     watchers: ChangePoller
     """Who watches which job."""
-    check_voice: Callable[[str], Awaitable[None]]
+    check_voice: Callable[[VideoRequest], Awaitable[object]]
+    """Raises InvalidArgument when no voice can speak a request's script, or not the one that was asked for."""
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     check_webhook: Callable[[str, str], Awaitable[None]]
     """Raises InvalidArgument or FailedPrecondition when the events of a user's job cannot be posted to an address."""
@@ -177,11 +178,12 @@ class Videos:
             gif=wish.gif,
             loudness_lufs=wish.loudness,
             seconds=wish.duration,
+            script_format=wish.script_format,
         )
         # When nobody can be asked now, the job finds out.
         with suppress(Unavailable):
             if request.narrated:
-                await self.check_voice(voice)
+                await self.check_voice(request)
         with suppress(Unavailable):
             await self.check_captions(request)
         return request

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,8 +38,11 @@ from services.orchestrator.jobs import (
     FinishedVideo,
     Job,
     Narration,
+    Narrator,
+    Notice,
     Picture,
     PreviewSound,
+    Script,
     SoundTrack,
     Source,
     SourceClip,
@@ -107,8 +111,8 @@ _HIGHLIGHTS = {
 }
 
 
-# A voice that was there is taken for there for so long.
-VOICE_SECONDS = 60.0
+# A voice that was found for some texts is taken for there for so long; of so many texts at most.
+VOICE_SECONDS, VOICES = 60.0, 1000
 
 
 class MeshWorkers:
@@ -126,13 +130,20 @@ class MeshWorkers:
         self._rendering = rendering_grpc.RenderingServiceStub(channel("rendering"))
         self._objects: Objects = runtime.objects()
         self._segments = asyncio.Semaphore(segments_at_once)
-        self._voices: dict[str, float] = {}
+        self._voices: dict[bytes, tuple[float, Narrator]] = {}
 
-    async def check_voice(self, name: str) -> None:
-        """Raise InvalidArgument when nobody speaks a voice."""
-        if time.monotonic() - self._voices.get(name, -math.inf) > VOICE_SECONDS:
-            await self._audio.GetVoice(audio.GetVoiceRequest(name=name))
-            self._voices[name] = time.monotonic()
+    async def find_voice(self, request: VideoRequest) -> Narrator:
+        """The voice that speaks a request's script. Raises InvalidArgument when none can, or not the one asked for."""
+        wanted = _narration(request)
+        key = hashlib.sha256(wanted.SerializeToString(deterministic=True)).digest()
+        found_at, narrator = self._voices.get(key, (-math.inf, None))
+        if narrator is None or time.monotonic() - found_at > VOICE_SECONDS:
+            found = await self._audio.GetVoice(wanted)
+            narrator = Narrator(found.name, found.language, found.quality, _notices(found.notices))
+            while len(self._voices) >= VOICES:
+                del self._voices[next(iter(self._voices))]
+            self._voices[key] = (time.monotonic(), narrator)
+        return narrator
 
     async def check_captions(self, request: VideoRequest) -> None:
         """Raise InvalidArgument when captions cannot look as they should, such as in a font that is not there."""
@@ -178,9 +189,12 @@ class MeshWorkers:
             raise InvalidArgument(f"{name} is no still picture; use a PNG, JPEG or WebP", reason="CLIP_NOT_PLAYABLE")
         return _found(found.source)
 
-    async def write_script(self, title: str, script: str | None) -> list[str]:
-        written = await self._content.WriteScript(content.WriteScriptRequest(title=title, script=script))
-        return list(written.sentences)
+    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
+        request = content.WriteScriptRequest(
+            title=title, script=script, language=_primary(language), script_format=script_format
+        )
+        written = await self._content.WriteScript(request)
+        return Script(tuple(written.sentences), _notices(written.notices))
 
     async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
         request = audio.SynthesizeRequest(sentences=sentences, voice=voice)
@@ -194,7 +208,9 @@ class MeshWorkers:
             ),
         )
 
-    async def caption(self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest) -> Captions:
+    async def caption(
+        self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
+    ) -> Captions:
         sentences = [
             content.Sentence(
                 words=[
@@ -215,6 +231,7 @@ class MeshWorkers:
                     )
                     for title in titles
                 ],
+                language=_primary(language),
             )
         )
         return Captions(srt=made.srt, ass=made.ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs)
@@ -328,6 +345,24 @@ async def _result(updates: AsyncIterator[Any], progress: Progress) -> Any:
 def stored(found: media.Object) -> StoredObject:
     """An object as the orchestrator records it."""
     return StoredObject(found.key, found.sha256, found.size_bytes)
+
+
+def _narration(request: VideoRequest) -> audio.GetVoiceRequest:
+    """What the voice of a request is to speak, by the fields that it comes from."""
+    texts = {"audio.script": request.script or ""} | {
+        f"clips[{index}].script": clip.script for index, clip in enumerate(request.clips)
+    }
+    narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
+    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title="" if narrated else request.title)
+
+
+def _notices(notices: Iterable[media.Notice]) -> tuple[Notice, ...]:
+    return tuple(Notice(notice.reason, notice.message) for notice in notices)
+
+
+def _primary(language: str) -> str:
+    """The language of a BCP 47 tag without its region and script."""
+    return language.partition("-")[0].lower()
 
 
 def object_message(found: StoredObject) -> media.Object:

@@ -22,8 +22,10 @@ from services.orchestrator.jobs import (
     FinishedVideo,
     Job,
     Narration,
+    Narrator,
     Picture,
     Result,
+    Script,
     SoundTrack,
     Source,
     SourceClip,
@@ -49,12 +51,14 @@ class Workers(Protocol):
 
     async def validate_picture(self, image: StoredObject, name: str) -> Source: ...
 
-    async def write_script(self, title: str, script: str | None) -> list[str]: ...
+    async def find_voice(self, request: VideoRequest) -> Narrator: ...
+
+    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script: ...
 
     async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration: ...
 
     async def caption(
-        self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest
+        self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
     ) -> Captions: ...
 
     async def mix(
@@ -100,7 +104,7 @@ class Journal(Protocol):
 class Plan:
     """What is known once the script is spoken: what is heard, what is shown, and when."""
 
-    narration: Narration
+    spoken: Spoken
     captions: Captions
     spans: tuple[timeline.Span, ...]
     frame: timeline.Frame
@@ -110,6 +114,11 @@ class Plan:
     def may_be_black(self) -> bool:
         """Whether nothing that is shown must be lighter than black."""
         return all(span.clip.is_dark for span in self.spans)
+
+    @property
+    def narration(self) -> Narration:
+        """What is heard."""
+        return self.spoken.narration
 
 
 async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_once: int = 4) -> Result:
@@ -171,6 +180,9 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
                 loudness_lufs=finished.loudness_lufs,
                 true_peak_dbtp=finished.true_peak_dbtp,
                 missing_glyphs=plan.captions.missing_glyphs,
+                voice=plan.spoken.narrator.name,
+                voice_quality=plan.spoken.narrator.quality,
+                notices=(*plan.spoken.narrator.notices, *plan.spoken.notices),
             )
 
         return await journal.step("finish", Result, finish)
@@ -215,11 +227,15 @@ async def _speak(
     """Speak the script, and plan by its times what is shown."""
 
     async def speak() -> Spoken:
+        narrator = await workers.find_voice(request)
         texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
-        scenes = [await workers.write_script(request.title, text) for text in texts]
-        sentences = [sentence for scene in scenes for sentence in scene]
-        narration = await workers.speak(sentences, request.voice, progress)
-        return Spoken(narration, tuple(len(scene) for scene in scenes))
+        scenes = [
+            await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
+        ]
+        sentences = [sentence for scene in scenes for sentence in scene.sentences]
+        narration = await workers.speak(sentences, narrator.name, progress)
+        notices = tuple(dict.fromkeys(notice for scene in scenes for notice in scene.notices))
+        return Spoken(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
 
     rate = request.frames_per_second
     frame = timeline.Frame(rate, request.transition_seconds, "", tuple(zip(request.overlays, overlays, strict=True)))
@@ -236,10 +252,10 @@ async def _speak(
     else:
         spans = timeline.spread(clips, frame_count, frame)
     titles = timeline.titles(spans, frame)
-    write = lambda: workers.caption(spoken.narration, titles, request)  # noqa: E731
+    write = lambda: workers.caption(spoken.narration, titles, request, spoken.narrator.language)  # noqa: E731
     captions = await journal.step("caption", Captions, write)
     frame = replace(frame, captions_ass=captions.ass)
-    return Plan(spoken.narration, captions, tuple(spans), frame, frame_count / rate)
+    return Plan(spoken, captions, tuple(spans), frame, frame_count / rate)
 
 
 async def _draw(

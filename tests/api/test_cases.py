@@ -63,6 +63,9 @@ SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
 PROBE, PROBE_FILE = "ClipService/ProbeClip", "ClipService/ProbeFile"
 HI: Fields = {"text": "Hi."}
 SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
+RUSSIAN, JAPANESE = "Добрый день, друзья.", "今日は天気がいいので海に行きます。"
+SPEAKING = {"title": "A", "clips": [{**ADDRESS, "script": RUSSIAN}], "audio": {"voice": "de"}}
+MISMATCH, UNHEARD = "VOICE_LANGUAGE_MISMATCH", "VOICE_UNINTELLIGIBLE"
 # Good requests of those that make one stage of a video by itself.
 STAGES: dict[str, Fields] = {
     SAY: {**HI, "format": "mp3"},
@@ -104,6 +107,33 @@ CASES = [
         404, "NOT_FOUND", "ASSET_NOT_FOUND",
     ),
     Case("an unknown voice", CREATE, video(audio={"voice": "xx-Nobody"}), 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+    *(
+        Case(f"a voice that cannot read {what}", called, fields, 400, "INVALID_ARGUMENT", MISMATCH, (place,))
+        for what, called, fields, place in (
+            ("a script", CREATE, video(audio={"script": RUSSIAN, "voice": "en-US"}), "audio.script"),
+            ("a text in Latin letters", CREATE, video(audio={"script": "Good day.", "voice": "ru-RU"}), "audio.script"),
+            ("the script of a clip", CREATE, SPEAKING, "clips[0].script"),
+            ("a title", CREATE, {"title": RUSSIAN, "clips": [ADDRESS], "audio": {"voice": "de"}}, "title"),
+            ("a text", SAY, {"text": RUSSIAN, "voice": "en-US"}, "text"),
+            ("a text whose times are asked for", TIME, {"text": RUSSIAN, "voice": "en-US-AriaNeural"}, "text"),
+        )
+    ),
+    *(
+        Case(f"a voice that nobody understands: {called}", called, fields, 400, "INVALID_ARGUMENT", UNHEARD, ("voice",))
+        for called, fields in (
+            (CREATE, video(audio={"script": JAPANESE})),
+            (CREATE, video(audio={"script": JAPANESE, "voice": "ja-JP-NanamiNeural"})),
+            (SAY, {"text": JAPANESE}),
+            (TIME, {"text": JAPANESE}),
+        )
+    ),
+    Case("that voice by its name", CREATE, video(audio={"script": JAPANESE, "voice": "ja"}), 202, "OK"),
+    Case("a script in other letters, and no voice", CREATE, video(audio={"script": RUSSIAN}), 202, "OK"),
+    Case("a text in other letters, and no voice", TIME, {"text": RUSSIAN}, 200, "OK"),
+    Case("the voice of another provider", CREATE, video(audio={"voice": "en-US-AriaNeural"}), 202, "OK"),
+    Case("a plain script", CREATE, video(audio={"script": "# 1", "script_format": "plain"}), 202, "OK"),
+    wrong("no format of scripts", CREATE, video(audio={"script_format": "html"}), "audio.script_format"),
+    wrong("no format of a text", SAY, {**HI, "script_format": "html"}, "script_format"),
     *(
         Case(f"no such video: {called}", called, NONE, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)

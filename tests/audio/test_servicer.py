@@ -89,7 +89,8 @@ async def test_the_sound_of_a_clip_is_kept(audio: Mesh, stub: pb_grpc.AudioServi
 
 async def test_a_voice_is_found(stub: pb_grpc.AudioServiceAsyncStub) -> None:
     found = await stub.GetVoice(pb.GetVoiceRequest(name="de-DE-Wavenet-F"))
-    assert found == pb.GetVoiceResponse(name="de-DE-Wavenet-F", language="de-DE", provider="espeak")
+    assert (found.name, found.language, found.provider) == ("de-DE-Wavenet-F", "de-DE", "espeak")
+    assert [notice.reason for notice in found.notices] == ["VOICE_REPLACED"]
 
 
 async def test_bad_requests_are_refused_with_their_reasons(stub: pb_grpc.AudioServiceAsyncStub) -> None:

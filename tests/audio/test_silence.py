@@ -55,7 +55,9 @@ class Slow:
 
 async def said(speaker: Slow | Espeak, objects: Folder, folder: Path, *sentences: str) -> tuple[Spoken, Sound]:
     """What was said, and its sound."""
-    *_, last = [update async for update in speech.synthesize([speaker], objects, sentences, "en-US", folder)]
+    voice = speaker.voice("en-US")
+    assert voice is not None
+    *_, last = [update async for update in speech.synthesize(speaker, voice, objects, sentences, folder)]
     assert isinstance(last, Speech)
     return last.spoken, read(objects.path(last.audio), 1)[:, 0]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moneyprinter.errors import Internal, InvalidArgument
 from services.audio import speech
 from services.audio.espeak import Espeak
-from services.audio.speech import Speech, Spoken
+from services.audio.speech import Speech, Spoken, Voice
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, level, programs, read
 
@@ -36,6 +36,12 @@ async def spoken(speaker: Espeak, sentences: list[str], voice: str, folder: Path
     fractions = [update for update in updates if isinstance(update, float)]
     assert fractions == sorted(fractions) and len(fractions) == len(sentences) and fractions[-1] <= 1
     return said, read(folder / "speech.wav", 1)[:, 0]
+
+
+def found(speaker: Espeak, name: str = "en-US") -> Voice:
+    voice = speaker.voice(name)
+    assert voice is not None
+    return voice
 
 
 def at(time: timedelta) -> int:
@@ -128,7 +134,7 @@ async def test_men_and_women_sound_different(speaker: Espeak, tmp_path: Path) ->
 
 async def test_a_script_is_spoken_once_and_found_again(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
     async def made(sentences: list[str], voice: str = "en-US") -> Speech:
-        *_, last = [u async for u in speech.synthesize([speaker], objects, sentences, voice, tmp_path)]
+        *_, last = [u async for u in speech.synthesize(speaker, found(speaker, voice), objects, sentences, tmp_path)]
         assert isinstance(last, Speech)
         return last
 
@@ -146,20 +152,20 @@ async def test_a_script_without_words_is_refused(
     speaker: Espeak, objects: Folder, tmp_path: Path, sentences: list[str]
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await anext(speech.synthesize([speaker], objects, sentences, "en-US", tmp_path))
+        await anext(speech.synthesize(speaker, found(speaker), objects, sentences, tmp_path))
     assert refused.value.reason == "SCRIPT_EMPTY"
 
 
 async def test_a_broken_engine_is_told_of(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
     broken = replace(speaker, library=tmp_path / "missing.so")
     with pytest.raises(Internal, match="could not be spoken") as failed:
-        await anext(speech.synthesize([broken], objects, TALE, "en-US", tmp_path))
+        await anext(speech.synthesize(broken, found(speaker), objects, TALE, tmp_path))
     assert failed.value.reason == "SPEECH_FAILED"
     assert objects.puts == []
 
 
 async def test_closing_it_stops_the_child(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
-    async with aclosing(speech.synthesize([speaker], objects, TALE * 400, "en-US", tmp_path)) as updates:
+    async with aclosing(speech.synthesize(speaker, found(speaker), objects, TALE * 400, tmp_path)) as updates:
         assert isinstance(await anext(updates), float)
         assert any("espeak_child" in line for line in programs())
     assert programs() == []

@@ -49,7 +49,8 @@ from services.audio.espeak import Espeak
     ],
 )
 def test_a_name_finds_its_voice(speaker: Espeak, name: str, language: str, setting: str) -> None:
-    assert speech.find_voice([speaker], name) == (speaker, speech.Voice(name, language, setting))
+    found, voice = speech.find_voice([speaker], name)
+    assert (found, voice.name, voice.language, voice.setting) == (speaker, name, language, setting)
 
 
 @pytest.mark.parametrize(

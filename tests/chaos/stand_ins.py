@@ -84,7 +84,7 @@ class StandIns(
         return content.MakeCaptionsResponse(srt="srt", vtt="vtt")
 
     async def GetVoice(self, request: audio.GetVoiceRequest, context: Any) -> audio.GetVoiceResponse:
-        return audio.GetVoiceResponse(name=request.name)
+        return audio.GetVoiceResponse(name=request.name or "en-US", language="en-US")
 
     async def Synthesize(
         self, request: audio.SynthesizeRequest, context: Any

@@ -15,8 +15,10 @@ from services.orchestrator.jobs import (
     FinishedVideo,
     Job,
     Narration,
+    Narrator,
     Picture,
     Result,
+    Script,
     SoundTrack,
     Source,
     SourceClip,
@@ -87,16 +89,22 @@ class StraightWorkers:
         self._do("validate picture")
         return Source(image, {"still": True})
 
-    async def write_script(self, title: str, script: str | None) -> list[str]:
+    async def find_voice(self, request: VideoRequest) -> Narrator:
+        self._do("find_voice")
+        return Narrator(request.voice or "en-US", "en-US", "robotic")
+
+    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
         self._do("write_script")
-        return [script or title]
+        return Script((script or title,))
 
     async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
         self._do("speak", progress)
         words = tuple((Word(sentence, float(place), place + 0.5),) for place, sentence in enumerate(sentences))
         return Narration(stored("speech"), 9.4, words)
 
-    async def caption(self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest) -> Captions:
+    async def caption(
+        self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
+    ) -> Captions:
         self._do("caption")
         return Captions(srt="srt", ass="", vtt="vtt")
 

@@ -17,7 +17,7 @@ from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job
 
 STEPS = [
-    *("validate", "validate", "write_script", "speak", "caption", "mix"),
+    *("validate", "validate", "find_voice", "write_script", "speak", "caption", "mix"),
     *("render 0", "render 1", "render 2", "render 3", "join", "finish"),
     *("keep captions.srt", "keep captions.vtt", "keep captions.ass"),
 ]

@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"*\n\x0fGetVoiceRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"D\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\"W\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa9\x01\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x8d\x02\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\xcb\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\xf7\x03\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\x80\x01\n\x0fGetVoiceRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12=\n\x05texts\x18\x02 \x03(\x0b\x32#.moneyprinter.audio.v1.NarratedTextB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"?\n\x0cNarratedText\x12\x16\n\x05\x66ield\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\"\x85\x01\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"W\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa9\x01\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x8d\x02\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\xcb\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\xf7\x03\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.audio.v1.audio
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETVOICEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_GETVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GETVOICEREQUEST'].fields_by_name['texts']._loaded_options = None
+  _globals['_GETVOICEREQUEST'].fields_by_name['texts']._serialized_options = b'\272H\006\222\001\003\020\310\001'
+  _globals['_GETVOICEREQUEST'].fields_by_name['title']._loaded_options = None
+  _globals['_GETVOICEREQUEST'].fields_by_name['title']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_NARRATEDTEXT'].fields_by_name['field']._loaded_options = None
+  _globals['_NARRATEDTEXT'].fields_by_name['field']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_NARRATEDTEXT'].fields_by_name['text']._loaded_options = None
+  _globals['_NARRATEDTEXT'].fields_by_name['text']._serialized_options = b'\272H\006r\004\030\240\234\001'
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['sentences']._loaded_options = None
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['sentences']._serialized_options = b'\272H\022\222\001\017\010\001\020\210\'\"\010r\006\020\001\030\240\234\001'
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['voice']._loaded_options = None
@@ -77,30 +85,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDIOSERVICE'].methods_by_name['EncodePreview']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010<'
   _globals['_AUDIOSERVICE'].methods_by_name['Mix']._loaded_options = None
   _globals['_AUDIOSERVICE'].methods_by_name['Mix']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\330\004'
-  _globals['_GETVOICEREQUEST']._serialized_start=201
-  _globals['_GETVOICEREQUEST']._serialized_end=243
-  _globals['_GETVOICERESPONSE']._serialized_start=245
-  _globals['_GETVOICERESPONSE']._serialized_end=313
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=315
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=402
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=405
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=544
-  _globals['_SPEECH']._serialized_start=547
-  _globals['_SPEECH']._serialized_end=716
-  _globals['_SENTENCE']._serialized_start=718
-  _globals['_SENTENCE']._serialized_end=772
-  _globals['_MIXREQUEST']._serialized_start=775
-  _globals['_MIXREQUEST']._serialized_end=1044
-  _globals['_CLIPSOUND']._serialized_start=1047
-  _globals['_CLIPSOUND']._serialized_end=1378
-  _globals['_MIXRESPONSE']._serialized_start=1380
-  _globals['_MIXRESPONSE']._serialized_end=1506
-  _globals['_MIX']._serialized_start=1508
-  _globals['_MIX']._serialized_end=1606
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=1608
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=1684
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=1686
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=1777
-  _globals['_AUDIOSERVICE']._serialized_start=1780
-  _globals['_AUDIOSERVICE']._serialized_end=2283
+  _globals['_GETVOICEREQUEST']._serialized_start=202
+  _globals['_GETVOICEREQUEST']._serialized_end=330
+  _globals['_NARRATEDTEXT']._serialized_start=332
+  _globals['_NARRATEDTEXT']._serialized_end=395
+  _globals['_GETVOICERESPONSE']._serialized_start=398
+  _globals['_GETVOICERESPONSE']._serialized_end=531
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=533
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=620
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=623
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=762
+  _globals['_SPEECH']._serialized_start=765
+  _globals['_SPEECH']._serialized_end=934
+  _globals['_SENTENCE']._serialized_start=936
+  _globals['_SENTENCE']._serialized_end=990
+  _globals['_MIXREQUEST']._serialized_start=993
+  _globals['_MIXREQUEST']._serialized_end=1262
+  _globals['_CLIPSOUND']._serialized_start=1265
+  _globals['_CLIPSOUND']._serialized_end=1596
+  _globals['_MIXRESPONSE']._serialized_start=1598
+  _globals['_MIXRESPONSE']._serialized_end=1724
+  _globals['_MIX']._serialized_start=1726
+  _globals['_MIX']._serialized_end=1824
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=1826
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=1902
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=1904
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=1995
+  _globals['_AUDIOSERVICE']._serialized_start=1998
+  _globals['_AUDIOSERVICE']._serialized_end=2501
 # @@protoc_insertion_point(module_scope)

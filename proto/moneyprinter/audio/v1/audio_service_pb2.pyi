@@ -27,20 +27,58 @@ class GetVoiceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`)."""
+    """Its name, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: the default voice of the
+    language that the texts are written in.
+    """
+    title: _builtins.str
+    """A title that it is to speak among sentences in its own language."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___NarratedText]:
+        """What it is to speak."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        texts: _abc.Iterable[Global___NarratedText] | None = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "texts", b"texts", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetVoiceRequest: _TypeAlias = GetVoiceRequest  # noqa: Y015
+
+@_typing.final
+class NarratedText(_message.Message):
+    """A text that is to be spoken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field of the request that it comes from, for messages: `audio.script`, `clips[2].script`."""
+    text: _builtins.str
+    """The text."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NarratedText: _TypeAlias = NarratedText  # noqa: Y015
 
 @_typing.final
 class GetVoiceResponse(_message.Message):
@@ -51,22 +89,32 @@ class GetVoiceResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name it was asked for by."""
+    """The name it was asked for by, or that of the default voice."""
     language: _builtins.str
     """Its language, BCP 47 (`en-US`)."""
     provider: _builtins.str
     """The provider that speaks it (`espeak`)."""
+    quality: _builtins.str
+    """How well it is understood: `neural`, `robotic` or `unintelligible`."""
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """What differs from the request: another provider's voice that is replaced, a voice that was chosen by the language."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         language: _builtins.str = ...,
         provider: _builtins.str = ...,
+        quality: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "name", b"name", "notices", b"notices", "provider", b"provider", "quality", b"quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

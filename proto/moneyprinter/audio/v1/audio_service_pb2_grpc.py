@@ -62,7 +62,9 @@ class AudioServiceServicer:
     """
 
     def GetVoice(self, request, context):
-        """Finds a voice by its name; INVALID_ARGUMENT with VOICE_UNKNOWN when nobody speaks it.
+        """Finds the voice for a narration: the one of a name, or the one of the texts' language when no name is given.
+        INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has a voice of that name, with VOICE_LANGUAGE_MISMATCH when
+        the voice cannot read one of the texts, with VOICE_UNINTELLIGIBLE when no voice of the language is understood.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

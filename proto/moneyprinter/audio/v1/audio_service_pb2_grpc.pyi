@@ -34,7 +34,10 @@ class AudioServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AudioServiceAsyncStub: ...
     GetVoice: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.GetVoiceRequest, _audio_service_pb2.GetVoiceResponse]
-    """Finds a voice by its name; INVALID_ARGUMENT with VOICE_UNKNOWN when nobody speaks it."""
+    """Finds the voice for a narration: the one of a name, or the one of the texts' language when no name is given.
+    INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has a voice of that name, with VOICE_LANGUAGE_MISMATCH when
+    the voice cannot read one of the texts, with VOICE_UNINTELLIGIBLE when no voice of the language is understood.
+    """
     Synthesize: _grpc.UnaryStreamMultiCallable[_audio_service_pb2.SynthesizeRequest, _audio_service_pb2.SynthesizeResponse]
     """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
     script in the same voice is spoken once and found again afterwards.
@@ -50,7 +53,10 @@ class AudioServiceAsyncStub(AudioServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetVoice: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.GetVoiceRequest, _audio_service_pb2.GetVoiceResponse]  # type: ignore[assignment]
-    """Finds a voice by its name; INVALID_ARGUMENT with VOICE_UNKNOWN when nobody speaks it."""
+    """Finds the voice for a narration: the one of a name, or the one of the texts' language when no name is given.
+    INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has a voice of that name, with VOICE_LANGUAGE_MISMATCH when
+    the voice cannot read one of the texts, with VOICE_UNINTELLIGIBLE when no voice of the language is understood.
+    """
     Synthesize: _aio.UnaryStreamMultiCallable[_audio_service_pb2.SynthesizeRequest, _audio_service_pb2.SynthesizeResponse]  # type: ignore[assignment]
     """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
     script in the same voice is spoken once and found again afterwards.
@@ -69,7 +75,10 @@ class AudioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audio_service_pb2.GetVoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audio_service_pb2.GetVoiceResponse, _abc.Awaitable[_audio_service_pb2.GetVoiceResponse]]:
-        """Finds a voice by its name; INVALID_ARGUMENT with VOICE_UNKNOWN when nobody speaks it."""
+        """Finds the voice for a narration: the one of a name, or the one of the texts' language when no name is given.
+        INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has a voice of that name, with VOICE_LANGUAGE_MISMATCH when
+        the voice cannot read one of the texts, with VOICE_UNINTELLIGIBLE when no voice of the language is understood.
+        """
 
     @_abc_1.abstractmethod
     def Synthesize(

@@ -78,22 +78,32 @@ class Voice(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    QUALITY_NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, to ask for it by."""
     language: _builtins.str
     """Its language, BCP 47 (`en-US`)."""
     provider: _builtins.str
     """The provider that speaks it (`espeak`)."""
+    quality: _builtins.str
+    """How well it is understood: `neural` (sounds like a person), `robotic`, or `unintelligible`, which is spoken only when
+    it is asked for by its own name.
+    """
+    quality_note: _builtins.str
+    """Why it is unintelligible; empty otherwise."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         language: _builtins.str = ...,
         provider: _builtins.str = ...,
+        quality: _builtins.str = ...,
+        quality_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "name", b"name", "provider", b"provider", "quality", b"quality", "quality_note", b"quality_note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,14 +119,19 @@ class CreateSpeechRequest(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
+    SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     voice: _builtins.str
-    """The name of the voice. Empty: `en-US`."""
+    """The name of the voice. Empty: the default voice of the text's writing system, `en-US` for Latin. INVALID_ARGUMENT
+    with VOICE_LANGUAGE_MISMATCH when the voice cannot read the text's writing system.
+    """
     format: _builtins.str
     """The form of the sound, mono at 48 kHz: `wav` (16 bit), `mp3`, `opus` (in Ogg) or `flac`. Empty: `wav`."""
     loudness: _builtins.float
     """How loud it is, in LUFS (EBU R 128). 0: -16."""
+    script_format: _builtins.str
+    """Whether the text may hold Markdown, which is not spoken: `plain` or `markdown`. Empty: `markdown`."""
     def __init__(
         self,
         *,
@@ -124,10 +139,11 @@ class CreateSpeechRequest(_message.Message):
         voice: _builtins.str = ...,
         format: _builtins.str = ...,
         loudness: _builtins.float = ...,
+        script_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "script_format", b"script_format", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,19 +181,23 @@ class TimeSpeechRequest(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
+    SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     voice: _builtins.str
-    """The name of the voice. Empty: `en-US`."""
+    """The name of the voice. Empty: the default voice of the text's writing system, `en-US` for Latin."""
+    script_format: _builtins.str
+    """Whether the text may hold Markdown, which is not spoken: `plain` or `markdown`. Empty: `markdown`."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         voice: _builtins.str = ...,
+        script_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["script_format", b"script_format", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,13 +212,27 @@ class TimeSpeechResponse(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     SENTENCES_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    VOICE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     duration: _builtins.float
     """How long the sound is, in seconds."""
     provider: _builtins.str
     """The provider that speaks it (`espeak`)."""
+    voice: _builtins.str
+    """The voice that speaks it."""
+    language: _builtins.str
+    """Its language, BCP 47 (`en-US`)."""
+    quality: _builtins.str
+    """How well it is understood: `neural`, `robotic` or `unintelligible`."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.TimedSentence]:
         """The text's sentences, in order."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """What differs from the request, such as another provider's voice that is replaced."""
 
     def __init__(
         self,
@@ -206,10 +240,14 @@ class TimeSpeechResponse(_message.Message):
         duration: _builtins.float = ...,
         sentences: _abc.Iterable[_media_pb2.TimedSentence] | None = ...,
         provider: _builtins.str = ...,
+        voice: _builtins.str = ...,
+        language: _builtins.str = ...,
+        quality: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "provider", b"provider", "sentences", b"sentences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "language", b"language", "notices", b"notices", "provider", b"provider", "quality", b"quality", "sentences", b"sentences", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

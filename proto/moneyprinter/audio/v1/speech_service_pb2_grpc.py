@@ -59,15 +59,16 @@ class SpeechServiceServicer:
     """
 
     def ListVoices(self, request, context):
-        """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is understood too: the
-        one of its language stands in for it.
+        """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is accepted too: the
+        one of its language replaces it, and the result states so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSpeech(self, request, context):
-        """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`.
+        """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`, the voice
+        that speaks as `x-voice`, its quality as `x-voice-quality`, and the reasons of notices as `x-notices`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,11 +39,13 @@ class SpeechServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SpeechServiceAsyncStub: ...
     ListVoices: _grpc.UnaryUnaryMultiCallable[_speech_service_pb2.ListVoicesRequest, _speech_service_pb2.ListVoicesResponse]
-    """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is understood too: the
-    one of its language stands in for it.
+    """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is accepted too: the
+    one of its language replaces it, and the result states so.
     """
     CreateSpeech: _grpc.UnaryStreamMultiCallable[_speech_service_pb2.CreateSpeechRequest, _speech_service_pb2.CreateSpeechResponse]
-    """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`."""
+    """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`, the voice
+    that speaks as `x-voice`, its quality as `x-voice-quality`, and the reasons of notices as `x-notices`.
+    """
     TimeSpeech: _grpc.UnaryUnaryMultiCallable[_speech_service_pb2.TimeSpeechRequest, _speech_service_pb2.TimeSpeechResponse]
     """Says when each word of a text is spoken, in the sound that CreateSpeech makes of it. CreateCaptions takes the
     sentences as they are.
@@ -57,11 +59,13 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListVoices: _aio.UnaryUnaryMultiCallable[_speech_service_pb2.ListVoicesRequest, _speech_service_pb2.ListVoicesResponse]  # type: ignore[assignment]
-    """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is understood too: the
-    one of its language stands in for it.
+    """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is accepted too: the
+    one of its language replaces it, and the result states so.
     """
     CreateSpeech: _aio.UnaryStreamMultiCallable[_speech_service_pb2.CreateSpeechRequest, _speech_service_pb2.CreateSpeechResponse]  # type: ignore[assignment]
-    """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`."""
+    """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`, the voice
+    that speaks as `x-voice`, its quality as `x-voice-quality`, and the reasons of notices as `x-notices`.
+    """
     TimeSpeech: _aio.UnaryUnaryMultiCallable[_speech_service_pb2.TimeSpeechRequest, _speech_service_pb2.TimeSpeechResponse]  # type: ignore[assignment]
     """Says when each word of a text is spoken, in the sound that CreateSpeech makes of it. CreateCaptions takes the
     sentences as they are.
@@ -78,8 +82,8 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _speech_service_pb2.ListVoicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_speech_service_pb2.ListVoicesResponse, _abc.Awaitable[_speech_service_pb2.ListVoicesResponse]]:
-        """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is understood too: the
-        one of its language stands in for it.
+        """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is accepted too: the
+        one of its language replaces it, and the result states so.
         """
 
     @_abc_1.abstractmethod
@@ -88,7 +92,9 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _speech_service_pb2.CreateSpeechRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_speech_service_pb2.CreateSpeechResponse], _abc.AsyncIterator[_speech_service_pb2.CreateSpeechResponse]]:
-        """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`."""
+        """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`, the voice
+        that speaks as `x-voice`, its quality as `x-voice-quality`, and the reasons of notices as `x-notices`.
+        """
 
     @_abc_1.abstractmethod
     def TimeSpeech(

@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/content_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\\\n\x12WriteScriptRequest\x12\x19\n\x05title\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12 \n\x06script\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01H\x00\x88\x01\x01\x42\t\n\x07_script\"8\n\x13WriteScriptResponse\x12\x11\n\tsentences\x18\x01 \x03(\t\x12\x0e\n\x06writer\x18\x02 \x01(\t\"\x9f\x02\n\x13MakeCaptionsRequest\x12\x34\n\tsentences\x18\x01 \x03(\x0b\x32!.moneyprinter.content.v1.Sentence\x12\x35\n\x06\x63\x61nvas\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x05style\x18\x03 \x01(\x0b\x32%.moneyprinter.content.v1.CaptionStyle\x12=\n\x06titles\x18\x04 \x03(\x0b\x32\".moneyprinter.content.v1.TitleCardB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12&\n\x08language\x18\x05 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[a-z]{2}$\xd8\x01\x01\"\x94\x05\n\x0c\x43\x61ptionStyle\x12=\n\x08position\x18\x01 \x01(\x0e\x32!.moneyprinter.content.v1.PositionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x04size\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x33\x33\x33\x33\x33\x33\xd3?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x06\x63olour\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x30\n\x0eoutline_colour\x18\x04 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12,\n\nbox_colour\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x1c\n\tmax_lines\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x04(\x00\x12?\n\thighlight\x18\x07 \x01(\x0e\x32\".moneyprinter.content.v1.HighlightB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\x10highlight_colour\x18\x08 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x0b\n\x03pop\x18\t \x01(\x08\x12\'\n\x06margin\x18\n \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12,\n\x0bside_margin\x18\x0b \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x9a\x99\x99\x99\x99\x99\xd9?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x34\n\x04\x66ont\x18\x0c \x01(\tB&\xbaH#r\x1e\x18\x64\x32\x1a^[^,{}\\\\@\\pC][^,{}\\\\\\pC]*$\xd8\x01\x01\x12-\n\x07outline\x18\r \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x9a\x99\x99\x99\x99\x99\xc9?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12,\n\x0b\x62ox_padding\x18\x0e \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00\x42\n\n\x08_outline\"\x91\x02\n\tTitleCard\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xac\x02\x12\x35\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\xbaH\x08\xaa\x01\x02\x32\x00\xc8\x01\x01\x12.\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x05style\x18\x04 \x01(\x0b\x32#.moneyprinter.content.v1.TitleStyle:O\xbaHL\x1aJ\n\x0etitle_card.end\x12!a title card ends after its start\x1a\x15this.end > this.start\"\xb4\x02\n\nTitleStyle\x12?\n\x08position\x18\x01 \x01(\x0e\x32!.moneyprinter.content.v1.PositionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x04\x12%\n\x04size\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x06\x63olour\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x30\n\x0eoutline_colour\x18\x04 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12,\n\nbox_colour\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x34\n\x04\x66ont\x18\x06 \x01(\tB&\xbaH#r\x1e\x18\x64\x32\x1a^[^,{}\\\\@\\pC][^,{}\\\\\\pC]*$\xd8\x01\x01\"@\n\x08Sentence\x12\x34\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.WordB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\x7f\n\x14MakeCaptionsResponse\x12(\n\x04\x63ues\x18\x01 \x03(\x0b\x32\x1a.moneyprinter.media.v1.Cue\x12\x0b\n\x03srt\x18\x02 \x01(\t\x12\x0b\n\x03\x61ss\x18\x03 \x01(\t\x12\x0b\n\x03vtt\x18\x04 \x01(\t\x12\x16\n\x0emissing_glyphs\x18\x05 \x01(\t*s\n\x08Position\x12\x18\n\x14POSITION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOSITION_BOTTOM\x10\x01\x12\x13\n\x0fPOSITION_MIDDLE\x10\x02\x12\x10\n\x0cPOSITION_TOP\x10\x03\x12\x11\n\rPOSITION_NONE\x10\x04*Q\n\tHighlight\x12\x19\n\x15HIGHLIGHT_UNSPECIFIED\x10\x00\x12\x12\n\x0eHIGHLIGHT_WORD\x10\x01\x12\x15\n\x11HIGHLIGHT_KARAOKE\x10\x02\x32\xa4\x02\n\x0e\x43ontentService\x12\x89\x01\n\x0bWriteScript\x12+.moneyprinter.content.v1.WriteScriptRequest\x1a,.moneyprinter.content.v1.WriteScriptResponse\"\x1f\xb2\xe1\x18\x1b\n\x0corchestrator\n\x05\x61udio\x18\x01\"\x02\x08\x1e\x12\x85\x01\n\x0cMakeCaptions\x12,.moneyprinter.content.v1.MakeCaptionsRequest\x1a-.moneyprinter.content.v1.MakeCaptionsResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x1e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/content_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xb7\x01\n\x12WriteScriptRequest\x12\x19\n\x05title\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12 \n\x06script\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01H\x00\x88\x01\x01\x12(\n\x08language\x18\x03 \x01(\tB\x16\xbaH\x13r\x0e\x32\x0c^[a-z]{2,3}$\xd8\x01\x01\x12/\n\rscript_format\x18\x04 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdownB\t\n\x07_script\"h\n\x13WriteScriptResponse\x12\x11\n\tsentences\x18\x01 \x03(\t\x12\x0e\n\x06writer\x18\x02 \x01(\t\x12.\n\x07notices\x18\x03 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"\xa1\x02\n\x13MakeCaptionsRequest\x12\x34\n\tsentences\x18\x01 \x03(\x0b\x32!.moneyprinter.content.v1.Sentence\x12\x35\n\x06\x63\x61nvas\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.CanvasB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x05style\x18\x03 \x01(\x0b\x32%.moneyprinter.content.v1.CaptionStyle\x12=\n\x06titles\x18\x04 \x03(\x0b\x32\".moneyprinter.content.v1.TitleCardB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12(\n\x08language\x18\x05 \x01(\tB\x16\xbaH\x13r\x0e\x32\x0c^[a-z]{2,3}$\xd8\x01\x01\"\x94\x05\n\x0c\x43\x61ptionStyle\x12=\n\x08position\x18\x01 \x01(\x0e\x32!.moneyprinter.content.v1.PositionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12%\n\x04size\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x33\x33\x33\x33\x33\x33\xd3?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x06\x63olour\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x30\n\x0eoutline_colour\x18\x04 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12,\n\nbox_colour\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x1c\n\tmax_lines\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x04(\x00\x12?\n\thighlight\x18\x07 \x01(\x0e\x32\".moneyprinter.content.v1.HighlightB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x32\n\x10highlight_colour\x18\x08 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x0b\n\x03pop\x18\t \x01(\x08\x12\'\n\x06margin\x18\n \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12,\n\x0bside_margin\x18\x0b \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x9a\x99\x99\x99\x99\x99\xd9?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x34\n\x04\x66ont\x18\x0c \x01(\tB&\xbaH#r\x1e\x18\x64\x32\x1a^[^,{}\\\\@\\pC][^,{}\\\\\\pC]*$\xd8\x01\x01\x12-\n\x07outline\x18\r \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x9a\x99\x99\x99\x99\x99\xc9?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12,\n\x0b\x62ox_padding\x18\x0e \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00\x42\n\n\x08_outline\"\x91\x02\n\tTitleCard\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xac\x02\x12\x35\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\xbaH\x08\xaa\x01\x02\x32\x00\xc8\x01\x01\x12.\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x05style\x18\x04 \x01(\x0b\x32#.moneyprinter.content.v1.TitleStyle:O\xbaHL\x1aJ\n\x0etitle_card.end\x12!a title card ends after its start\x1a\x15this.end > this.start\"\xb4\x02\n\nTitleStyle\x12?\n\x08position\x18\x01 \x01(\x0e\x32!.moneyprinter.content.v1.PositionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x04\x12%\n\x04size\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x06\x63olour\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x30\n\x0eoutline_colour\x18\x04 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12,\n\nbox_colour\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^#[0-9a-f]{6}$\xd8\x01\x01\x12\x34\n\x04\x66ont\x18\x06 \x01(\tB&\xbaH#r\x1e\x18\x64\x32\x1a^[^,{}\\\\@\\pC][^,{}\\\\\\pC]*$\xd8\x01\x01\"@\n\x08Sentence\x12\x34\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.WordB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\x7f\n\x14MakeCaptionsResponse\x12(\n\x04\x63ues\x18\x01 \x03(\x0b\x32\x1a.moneyprinter.media.v1.Cue\x12\x0b\n\x03srt\x18\x02 \x01(\t\x12\x0b\n\x03\x61ss\x18\x03 \x01(\t\x12\x0b\n\x03vtt\x18\x04 \x01(\t\x12\x16\n\x0emissing_glyphs\x18\x05 \x01(\t*s\n\x08Position\x12\x18\n\x14POSITION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOSITION_BOTTOM\x10\x01\x12\x13\n\x0fPOSITION_MIDDLE\x10\x02\x12\x10\n\x0cPOSITION_TOP\x10\x03\x12\x11\n\rPOSITION_NONE\x10\x04*Q\n\tHighlight\x12\x19\n\x15HIGHLIGHT_UNSPECIFIED\x10\x00\x12\x12\n\x0eHIGHLIGHT_WORD\x10\x01\x12\x15\n\x11HIGHLIGHT_KARAOKE\x10\x02\x32\xa4\x02\n\x0e\x43ontentService\x12\x89\x01\n\x0bWriteScript\x12+.moneyprinter.content.v1.WriteScriptRequest\x1a,.moneyprinter.content.v1.WriteScriptResponse\"\x1f\xb2\xe1\x18\x1b\n\x0corchestrator\n\x05\x61udio\x18\x01\"\x02\x08\x1e\x12\x85\x01\n\x0cMakeCaptions\x12,.moneyprinter.content.v1.MakeCaptionsRequest\x1a-.moneyprinter.content.v1.MakeCaptionsResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITESCRIPTREQUEST'].fields_by_name['title']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_WRITESCRIPTREQUEST'].fields_by_name['script']._loaded_options = None
   _globals['_WRITESCRIPTREQUEST'].fields_by_name['script']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
+  _globals['_WRITESCRIPTREQUEST'].fields_by_name['language']._loaded_options = None
+  _globals['_WRITESCRIPTREQUEST'].fields_by_name['language']._serialized_options = b'\272H\023r\0162\014^[a-z]{2,3}$\330\001\001'
+  _globals['_WRITESCRIPTREQUEST'].fields_by_name['script_format']._loaded_options = None
+  _globals['_WRITESCRIPTREQUEST'].fields_by_name['script_format']._serialized_options = b'\272H\025r\023R\000R\005plainR\010markdown'
   _globals['_MAKECAPTIONSREQUEST'].fields_by_name['canvas']._loaded_options = None
   _globals['_MAKECAPTIONSREQUEST'].fields_by_name['canvas']._serialized_options = b'\272H\003\310\001\001'
   _globals['_MAKECAPTIONSREQUEST'].fields_by_name['titles']._loaded_options = None
   _globals['_MAKECAPTIONSREQUEST'].fields_by_name['titles']._serialized_options = b'\272H\006\222\001\003\020\210\''
   _globals['_MAKECAPTIONSREQUEST'].fields_by_name['language']._loaded_options = None
-  _globals['_MAKECAPTIONSREQUEST'].fields_by_name['language']._serialized_options = b'\272H\021r\0142\n^[a-z]{2}$\330\001\001'
+  _globals['_MAKECAPTIONSREQUEST'].fields_by_name['language']._serialized_options = b'\272H\023r\0162\014^[a-z]{2,3}$\330\001\001'
   _globals['_CAPTIONSTYLE'].fields_by_name['position']._loaded_options = None
   _globals['_CAPTIONSTYLE'].fields_by_name['position']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CAPTIONSTYLE'].fields_by_name['size']._loaded_options = None
@@ -97,26 +101,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTENTSERVICE'].methods_by_name['WriteScript']._serialized_options = b'\262\341\030\033\n\014orchestrator\n\005audio\030\001\"\002\010\036'
   _globals['_CONTENTSERVICE'].methods_by_name['MakeCaptions']._loaded_options = None
   _globals['_CONTENTSERVICE'].methods_by_name['MakeCaptions']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010\036'
-  _globals['_POSITION']._serialized_start=2094
-  _globals['_POSITION']._serialized_end=2209
-  _globals['_HIGHLIGHT']._serialized_start=2211
-  _globals['_HIGHLIGHT']._serialized_end=2292
-  _globals['_WRITESCRIPTREQUEST']._serialized_start=207
-  _globals['_WRITESCRIPTREQUEST']._serialized_end=299
-  _globals['_WRITESCRIPTRESPONSE']._serialized_start=301
-  _globals['_WRITESCRIPTRESPONSE']._serialized_end=357
-  _globals['_MAKECAPTIONSREQUEST']._serialized_start=360
-  _globals['_MAKECAPTIONSREQUEST']._serialized_end=647
-  _globals['_CAPTIONSTYLE']._serialized_start=650
-  _globals['_CAPTIONSTYLE']._serialized_end=1310
-  _globals['_TITLECARD']._serialized_start=1313
-  _globals['_TITLECARD']._serialized_end=1586
-  _globals['_TITLESTYLE']._serialized_start=1589
-  _globals['_TITLESTYLE']._serialized_end=1897
-  _globals['_SENTENCE']._serialized_start=1899
-  _globals['_SENTENCE']._serialized_end=1963
-  _globals['_MAKECAPTIONSRESPONSE']._serialized_start=1965
-  _globals['_MAKECAPTIONSRESPONSE']._serialized_end=2092
-  _globals['_CONTENTSERVICE']._serialized_start=2295
-  _globals['_CONTENTSERVICE']._serialized_end=2587
+  _globals['_POSITION']._serialized_start=2236
+  _globals['_POSITION']._serialized_end=2351
+  _globals['_HIGHLIGHT']._serialized_start=2353
+  _globals['_HIGHLIGHT']._serialized_end=2434
+  _globals['_WRITESCRIPTREQUEST']._serialized_start=208
+  _globals['_WRITESCRIPTREQUEST']._serialized_end=391
+  _globals['_WRITESCRIPTRESPONSE']._serialized_start=393
+  _globals['_WRITESCRIPTRESPONSE']._serialized_end=497
+  _globals['_MAKECAPTIONSREQUEST']._serialized_start=500
+  _globals['_MAKECAPTIONSREQUEST']._serialized_end=789
+  _globals['_CAPTIONSTYLE']._serialized_start=792
+  _globals['_CAPTIONSTYLE']._serialized_end=1452
+  _globals['_TITLECARD']._serialized_start=1455
+  _globals['_TITLECARD']._serialized_end=1728
+  _globals['_TITLESTYLE']._serialized_start=1731
+  _globals['_TITLESTYLE']._serialized_end=2039
+  _globals['_SENTENCE']._serialized_start=2041
+  _globals['_SENTENCE']._serialized_end=2105
+  _globals['_MAKECAPTIONSRESPONSE']._serialized_start=2107
+  _globals['_MAKECAPTIONSRESPONSE']._serialized_end=2234
+  _globals['_CONTENTSERVICE']._serialized_start=2437
+  _globals['_CONTENTSERVICE']._serialized_end=2729
 # @@protoc_insertion_point(module_scope)

@@ -85,19 +85,29 @@ class WriteScriptRequest(_message.Message):
 
     TITLE_FIELD_NUMBER: _builtins.int
     SCRIPT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What the video is about."""
     script: _builtins.str
     """The caller's script, used word for word. Absent: one is written."""
+    language: _builtins.str
+    """The language of the script, or the one that it is written in, two or three letters of ISO 639. Empty: `en` for a
+    script that is written.
+    """
+    script_format: _builtins.str
+    """Whether the script may hold Markdown, whose signs are left out: `plain` or `markdown`. Empty: `markdown`."""
     def __init__(
         self,
         *,
         title: _builtins.str = ...,
         script: _builtins.str | None = ...,
+        language: _builtins.str = ...,
+        script_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "language", b"language", "script", b"script", "script_format", b"script_format", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
@@ -113,21 +123,27 @@ class WriteScriptResponse(_message.Message):
 
     SENTENCES_FIELD_NUMBER: _builtins.int
     WRITER_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     writer: _builtins.str
     """Who wrote it: `caller`, or `plain-template`, which fills the title into set phrases."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its sentences, in order, with their punctuation."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """What differs from the request: a language in which no scripts are written."""
+
     def __init__(
         self,
         *,
         sentences: _abc.Iterable[_builtins.str] | None = ...,
         writer: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,8 +161,9 @@ class MakeCaptionsRequest(_message.Message):
     TITLES_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     language: _builtins.str
-    """The language of the text, as two letters of ISO 639-1, such as `ja`: some characters are drawn in another way in
-    Japan than in China or Korea. Empty: taken from the letters of the text.
+    """The language of the text, as two or three letters of ISO 639, such as `ja`: some characters are drawn in another way
+    in Japan than in China or Korea, and words are hyphenated in each language otherwise. Empty: taken from the letters
+    of the text.
     """
     @_builtins.property
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sentence]:

@@ -36,8 +36,9 @@ class CreateScriptRequest(_message.Message):
     topic: _builtins.str
     """What it is about."""
     language: _builtins.str
-    """The language that it is written in, two letters of ISO 639-1. Empty: `en`. INVALID_ARGUMENT with the reason
-    LANGUAGE_UNKNOWN names those that there are. The topic is taken as it is.
+    """The language that it is written in, two letters of ISO 639-1. Empty: that of the topic's letters where scripts are
+    written in it, else `en`. INVALID_ARGUMENT with the reason LANGUAGE_UNKNOWN names those that there are. The topic is
+    taken as it is.
     """
     length: _builtins.int
     """How many sentences it has, the topic's own among them. 0: 5."""
@@ -66,15 +67,20 @@ class CreateScriptResponse(_message.Message):
     SENTENCES_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     WRITER_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The whole of it."""
     language: _builtins.str
-    """Its language."""
+    """Its language; `und` when the topic is in one that no scripts are written in, so that it is the topic alone."""
     writer: _builtins.str
     """Who wrote it: `plain-template`, which fills the topic into set phrases."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its sentences, in order."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """What differs from what a caller may expect."""
 
     def __init__(
         self,
@@ -83,10 +89,11 @@ class CreateScriptResponse(_message.Message):
         sentences: _abc.Iterable[_builtins.str] | None = ...,
         language: _builtins.str = ...,
         writer: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "script", b"script", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "script", b"script", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,6 +113,7 @@ class CreateCaptionsRequest(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The script, when its words' times are not known: they are spread over the duration, each for as long as it takes to
     say.
@@ -120,6 +128,8 @@ class CreateCaptionsRequest(_message.Message):
     """Its height. 0: 1080."""
     language: _builtins.str
     """The language of the text, two letters of ISO 639-1, such as `ja`. Empty: taken from its letters."""
+    script_format: _builtins.str
+    """Whether the script may hold Markdown, whose signs are left out: `plain` or `markdown`. Empty: `markdown`."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.TimedSentence]:
         """The spoken sentences, in order, as TimeSpeech says them."""
@@ -139,10 +149,11 @@ class CreateCaptionsRequest(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         language: _builtins.str = ...,
+        script_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["style", b"style"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "format", b"format", "height", b"height", "language", b"language", "script", b"script", "sentences", b"sentences", "style", b"style", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "format", b"format", "height", b"height", "language", b"language", "script", b"script", "script_format", b"script_format", "sentences", b"sentences", "style", b"style", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -206,6 +206,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """What is asked for needs a session that was proven lately: call StepUp (`POST /v1/auth/step-up`), and repeat it."""
     REASON_PASSWORD_UNCHANGED: _Reason.ValueType  # 223
     """The new password is the old one."""
+    REASON_VOICE_LANGUAGE_MISMATCH: _Reason.ValueType  # 86
+    """The voice cannot read the script's writing system; the message names voices that can."""
+    REASON_VOICE_UNINTELLIGIBLE: _Reason.ValueType  # 87
+    """No voice at hand speaks the language so that it is understood; ask for the one that there is by its own name."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons. A client may branch on them; the message beside them is for people and may change."""
@@ -390,4 +394,8 @@ REASON_STEP_UP_REQUIRED: Reason.ValueType  # 222
 """What is asked for needs a session that was proven lately: call StepUp (`POST /v1/auth/step-up`), and repeat it."""
 REASON_PASSWORD_UNCHANGED: Reason.ValueType  # 223
 """The new password is the old one."""
+REASON_VOICE_LANGUAGE_MISMATCH: Reason.ValueType  # 86
+"""The voice cannot read the script's writing system; the message names voices that can."""
+REASON_VOICE_UNINTELLIGIBLE: Reason.ValueType  # 87
+"""No voice at hand speaks the language so that it is understood; ask for the one that there is by its own name."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -453,6 +453,32 @@ class Clip(_message.Message):
 Global___Clip: _TypeAlias = Clip  # noqa: Y015
 
 @_typing.final
+class Notice(_message.Message):
+    """A remark on how a request was carried out, where that differs from what its caller may expect."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """What it is about, for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE` or `LANGUAGE_NOT_WRITTEN`."""
+    message: _builtins.str
+    """The remark, for people."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
+
+@_typing.final
 class TimedSentence(_message.Message):
     """A sentence and the times of its words, as the public is told them."""
 

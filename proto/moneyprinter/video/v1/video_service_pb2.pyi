@@ -13,6 +13,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from moneyprinter.media.v1 import media_pb2 as _media_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -333,16 +334,26 @@ class Audio(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
+    SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     script: _builtins.str
-    """The narration, word for word. Absent: a plain one is written from the title. Empty: there is no narration."""
+    """The narration, word for word. Absent: a plain one is written from the title, in the voice's language. Empty: there is
+    no narration.
+    """
     voice: _builtins.str
-    """The voice, as locale or as a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: `en-US`. `none`: there is
-    no narration, and no script; the video is as long as `Settings.duration` says.
+    """The voice, as `GET /v1/voices` names it, or as a locale (`de-DE`). A voice of another provider by its own name
+    (`en-US-Standard-A`) is replaced by one of its language, which `Video.notices` states. Empty: the default voice of
+    the text's writing system, `en-US` for Latin. INVALID_ARGUMENT with VOICE_LANGUAGE_MISMATCH when the voice cannot
+    read the text's writing system. `none`: there is no narration, and no script; the video is as long as
+    `Settings.duration` says.
     """
     background_music: _builtins.str
     """The mood of the background music. Empty or `none`: no music."""
     loudness: _builtins.float
     """How loud the whole is, in LUFS (EBU R 128). 0: -14."""
+    script_format: _builtins.str
+    """Whether scripts may hold Markdown, whose signs are neither spoken nor shown: `plain` or `markdown`. A link's text is
+    kept, its address is not. Empty: `markdown`.
+    """
     def __init__(
         self,
         *,
@@ -350,10 +361,11 @@ class Audio(_message.Message):
         voice: _builtins.str = ...,
         background_music: _builtins.str = ...,
         loudness: _builtins.float = ...,
+        script_format: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "script", b"script", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "script", b"script", "script_format", b"script_format", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
@@ -851,6 +863,9 @@ class Video(_message.Message):
     PREVIEW_URL_FIELD_NUMBER: _builtins.int
     MISSING_GLYPHS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    VOICE_FIELD_NUMBER: _builtins.int
+    VOICE_QUALITY_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Its job."""
     title: _builtins.str
@@ -875,6 +890,10 @@ class Video(_message.Message):
     """The characters of its captions and titles that no font could show, each once; they were left out of the picture."""
     priority: _builtins.str
     """Whether it is made before others: `low`, `normal` or `high`."""
+    voice: _builtins.str
+    """The voice that speaks it; empty until its narration is spoken."""
+    voice_quality: _builtins.str
+    """How well that voice is understood: `neural`, `robotic` or `unintelligible`."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """Its stages."""
@@ -907,6 +926,10 @@ class Video(_message.Message):
     def preview_url(self) -> _struct_pb2.Value:
         """Where it can be watched while it is made (HLS); null before its first segment is done."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """What differs from the request, such as another provider's voice that is replaced."""
+
     def __init__(
         self,
         *,
@@ -930,10 +953,13 @@ class Video(_message.Message):
         preview_url: _struct_pb2.Value | None = ...,
         missing_glyphs: _builtins.str = ...,
         priority: _builtins.str = ...,
+        voice: _builtins.str = ...,
+        voice_quality: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

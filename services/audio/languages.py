@@ -1,0 +1,197 @@
+"""Languages: the writing systems that a language is written in, and the language of a text, as far as it shows.
+
+A writing system is named as the Unicode names of its letters begin: `LATIN`, `CYRILLIC`. Chinese characters are `HAN`,
+the Japanese syllables `KANA`. Where several languages share a writing system, letters that only one of them has and a
+few of its most frequent words tell them apart: enough to choose a voice for a text, and no more is meant.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+from services.audio import normalization
+
+LATIN = "LATIN"
+
+# The languages of each writing system but Latin, as espeak-ng has them; a text in it is in the first one, unless its
+# letters or words show another.
+_LANGUAGES: Mapping[str, str] = {
+    "ARABIC": "ar fa sd ug ur",
+    "ARMENIAN": "hy hyw",
+    "BENGALI": "bn as bpy",
+    "BOPOMOFO": "zh cmn yue",
+    "CHEROKEE": "chr",
+    "CYRILLIC": "ru ba be bg cv kk ky mk nog sr hbs tt uk",
+    "DEVANAGARI": "hi kok mr ne",
+    "ETHIOPIC": "am ti",
+    "GEORGIAN": "ka",
+    "GREEK": "el grc",
+    "GUJARATI": "gu",
+    "GURMUKHI": "pa",
+    "HAN": "zh cmn hak ja yue",
+    "HANGUL": "ko",
+    "HEBREW": "he iw",
+    "KANA": "ja",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "MYANMAR": "my shn",
+    "ORIYA": "or",
+    "SINHALA": "si",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "THAI": "th",
+}
+_BOTH = ("sr", "hbs")
+"""Written in Latin letters as well."""
+_SYSTEMS: Mapping[str, frozenset[str]] = {
+    language: frozenset(system for system, known in _LANGUAGES.items() if language in known.split())
+    | ({LATIN} if language in _BOTH else set())
+    for languages in _LANGUAGES.values()
+    for language in languages.split()
+}
+
+# Letters that a language has and those above it in the list have not; the last that is met counts.
+_LETTERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "CYRILLIC": (
+        ("bg", "ъ"), ("ru", "ыэё"), ("uk", "іїєґ"), ("be", "ў"), ("sr", "ђћџљњј"), ("mk", "ѓќѕ"),
+        ("ky", "ңүө"), ("tt", "әһҗ"), ("kk", "қғұ"), ("ba", "ҙҡҫ"), ("cv", "ӑӗӳ"),
+    ),
+    "ARABIC": (("fa", "پچژگی"), ("ur", "ٹڈڑںےہ"), ("ug", "ۇېۈۆە"), ("sd", "ڄٺٻڏڻڪ۾ٿ")),
+    "DEVANAGARI": (("mr", "ळ"),),
+    "BENGALI": (("as", "ৰৱ"),),
+    "HAN": (("yue", "嘅係唔佢咗喺冇哋啲嚟"),),
+    "MYANMAR": (("shn", "ၵၶၼႁ"),),
+    "ETHIOPIC": (("ti", "ቕኽዅ"),),
+}  # fmt: skip
+# Frequent words of a language that the others of its writing system do not have, or seldom.
+_WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "CYRILLIC": (("bg", "е ще са съм това"), ("be", "гэта што ён як для ці мы"), ("mk", "денес ова што кој")),
+    "DEVANAGARI": (("mr", "आहे आणि आहेत नाही"), ("ne", "छ छन् हुन्छ भयो गर्न")),
+    LATIN: (
+        ("en", "the and is of to in that it you for was are with this we on be have from your what how at all our"),
+        ("de", "der die das und ist nicht ein eine zu den mit sich auf für von dem wir auch wie im zum des sind"),
+        ("fr", "le la les et est une des dans que qui pour pas sur avec vous nous du au ce il elle sont aux comment"),
+        ("es", "el los las que y en una es por con para del se lo como más su al pero está cómo muy"),
+        ("it", "il che di è un una per non sono con del della gli le dei nel come più questo anche alla"),
+        ("pt", "o os que não uma é em para com do da dos das mais como por ao são você muito"),
+        ("nl", "het een van en de dat niet zijn op te met voor die aan ook maar wij naar hoe"),
+        ("pl", "nie się na jest że w z do jak to i o co dla są czy po tym"),
+        ("sv", "och att det som är på en inte för av med till den ett om vi"),
+        ("da", "og det er ikke en på til af der med som den jeg vi har"),
+        ("tr", "bir ve bu için ile çok da de ne daha gibi var olarak nasıl"),
+        ("cs", "je se na že a v to s z do jsou ale jako tak pro jsme"),
+        ("ro", "și este în de cu la un o nu pe care mai din să sunt"),
+        ("hu", "a az és egy hogy nem is van ez meg vagy mint"),
+        ("fi", "ja on ei se että oli hän mutta ovat kun niin myös"),
+        ("id", "yang dan di ini itu dengan untuk tidak dari dalam adalah akan"),
+        ("vi", "và là của có không một những được các cho người trong này"),
+    ),
+}
+# A text is taken for one in another language than English if so many of its words are known of it, so large a part, and
+# so many more than of any other language.
+_LEAST_WORDS, _LEAST_PART, _LEAST_LEAD = 3, 0.2, 1.5
+
+# How many letters of Latin a character of these takes to say what they say.
+_WEIGHTS: Mapping[str, float] = {"HAN": 2.5, "KANA": 1.5, "HANGUL": 2.0}
+# A text of Chinese characters of which so many are Japanese syllables is Japanese.
+_JAPANESE = 0.1
+
+
+def systems(tag: str) -> frozenset[str]:
+    """The writing systems of a language, by its BCP 47 tag."""
+    language, _, rest = tag.lower().partition("-")
+    if "shaw" in rest:
+        return frozenset(("SHAVIAN",))
+    found = _SYSTEMS.get(language, frozenset((LATIN,)))
+    return found if "latn" not in rest or LATIN in found else frozenset((LATIN,))
+
+
+def named(system: str) -> str:
+    """What people call a writing system."""
+    return {"HAN": "Chinese", "KANA": "Japanese", "HANGUL": "Korean", "ORIYA": "Odia"}.get(system, system.title())
+
+
+def weights(text: str) -> dict[str, float]:
+    """How much of a text is written in each writing system, about as long as it takes to say."""
+    found: dict[str, float] = {}
+    if text.isascii():
+        letters = sum(map(str.isalpha, text))
+        return {LATIN: float(letters)} if letters else {}
+    for character in normalization.reading(text).text:
+        if system := _system(character):
+            found[system] = found.get(system, 0.0) + _WEIGHTS.get(system, 1.0)
+    return found
+
+
+def main_system(text: str) -> str:
+    """The writing system that most of a text is written in; empty when it has no letters."""
+    found = weights(text)
+    if found.get("KANA", 0.0) > _JAPANESE * found.get("HAN", 0.0):
+        found["KANA"] = found.get("KANA", 0.0) + found.pop("HAN", 0.0)
+    return max(found, key=lambda system: found[system], default="")
+
+
+def unreadable(text: str, tag: str, *, is_title: bool = False) -> str:
+    """The writing system that keeps a voice of a language from reading a text; empty: it can read it.
+
+    A few words in another one are no hindrance. Latin words among others are read in English by every voice; a text in
+    Latin letters alone is none of its language, unless it is a title, which may be a name.
+    """
+    found, known = weights(text), systems(tag)
+    own = sum(weight for system, weight in found.items() if system in known)
+    latin = 0.0 if LATIN in known else found.get(LATIN, 0.0)
+    foreign = {system: weight for system, weight in found.items() if system not in known and system != LATIN}
+    if sum(foreign.values()) > own + latin:
+        return max(foreign, key=lambda system: foreign[system])
+    return LATIN if latin and not own and not is_title else ""
+
+
+def language_of(text: str) -> str:
+    """The language of a text, ISO 639, as far as its letters and words show; empty: no voice has its writing system.
+
+    It is `en` for Latin letters whose language does not show, and for no letters at all.
+    """
+    system = main_system(text)
+    if not system:
+        return "en"
+    lowered = normalization.reading(text).text.lower()
+    if system == LATIN:
+        return _latin(lowered)
+    found = _LANGUAGES.get(system, "").partition(" ")[0]
+    words = set(_words(lowered))
+    for language, known in _WORDS.get(system, ()):
+        found = language if words & set(known.split()) else found
+    for language, letters in _LETTERS.get(system, ()):
+        found = language if any(letter in lowered for letter in letters) else found
+    # The only one of them that has both letters.
+    return "be" if system == "CYRILLIC" and {"і", "ы"} <= set(lowered) and found in ("uk", "be") else found
+
+
+def _latin(lowered: str) -> str:
+    words = _words(lowered)
+    met = {language: sum(word in known.split() for word in words) for language, known in _WORDS[LATIN]}
+    best, second = sorted(met.values(), reverse=True)[:2]
+    if best < max(_LEAST_WORDS, _LEAST_PART * len(words)) or best < _LEAST_LEAD * second:
+        return "en"
+    return max(met, key=lambda language: met[language])
+
+
+def _words(lowered: str) -> list[str]:
+    """The words of a text; marks belong to them."""
+    return re.findall(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])*", lowered)
+
+
+@lru_cache(1 << 14)
+def _system(character: str) -> str:
+    """The writing system of a letter; empty for all other characters."""
+    if unicodedata.category(character)[0] != "L":
+        return ""
+    first = unicodedata.name(character, "").partition(" ")[0]
+    if first in ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"):
+        return "KANA"
+    if first in ("CJK", "IDEOGRAPHIC", "KANGXI"):
+        return "HAN"
+    return "" if first in ("MODIFIER", "FEMININE", "MASCULINE", "MICRO") else first

@@ -1,0 +1,238 @@
+"""Choice: a voice reads the script that it is given, or is refused before anything is spoken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from moneyprinter.errors import InvalidArgument
+from services.audio import languages
+from services.audio.choice import Choice, Text, choose
+from services.audio.espeak import Espeak
+from services.audio.speech import Quality, Spoken
+from services.audio.voices import UNINTELLIGIBLE
+
+# Usual sentences of languages that are not written in Latin letters.
+SCRIPTS = {
+    "ru": "Сегодня хорошая погода, и мы едем к морю.",
+    "uk": "Сьогодні гарна погода, і ми їдемо до моря.",
+    "be": "Сёння добрае надвор'е, і мы едзем да мора.",
+    "bg": "Днес времето е хубаво и отиваме на море.",
+    "sr": "Данас је лепо време и идемо на море.",
+    "kk": "Бүгін ауа райы жақсы, біз теңізге барамыз.",
+    "el": "Σήμερα ο καιρός είναι καλός και πάμε στη θάλασσα.",
+    "ar": "الطقس جميل اليوم وسنذهب إلى البحر.",
+    "fa": "امروز هوا خوب است و ما به دریا می‌رویم.",
+    "ur": "آج موسم اچھا ہے اور ہم سمندر پر جا رہے ہیں۔",
+    "hi": "आज मौसम अच्छा है और हम समुद्र जा रहे हैं।",
+    "mr": "आज हवामान चांगले आहे आणि आपण समुद्रावर जाऊ.",
+    "bn": "আজ আবহাওয়া ভালো এবং আমরা সমুদ্রে যাচ্ছি।",
+    "ta": "இன்று வானிலை நன்றாக இருக்கிறது.",
+    "te": "ఈరోజు వాతావరణం బాగుంది.",
+    "ko": "오늘은 날씨가 좋아서 바다에 갑니다.",
+    "zh-CN": "今天天气很好，我们去海边玩。",
+    "yue": "今日天氣好好，我哋去海邊玩。",
+    "ka": "დღეს კარგი ამინდია და ზღვაზე მივდივართ.",
+    "hy": "Այսօր եղանակը լավ է և մենք գնում ենք ծով:",
+    "am": "ዛሬ አየሩ ጥሩ ነው ወደ ባህር እንሄዳለን።",
+    "si": "අද කාලගුණය හොඳයි අපි මුහුදට යමු.",
+}
+UNHEARD = {
+    "ja": "今日は天気がいいので海に行きます。",
+    "he": "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם",
+    "th": "วันนี้อากาศดีมากและเราจะไปเที่ยวทะเลกัน",
+    "my": "မင်္ဂလာပါ ကျွန်တော်တို့ ဒီနေ့ ပင်လယ်ကို သွားမယ်",
+    "shn": "ၵူၼ်းတႆး မိူင်းတႆး",
+}
+
+
+def chosen(speaker: Espeak, name: str, *texts: str, title: str = "") -> Choice:
+    asked = [Text(f"clips[{index}].script", text) for index, text in enumerate(texts)]
+    return choose([speaker], name, asked, Text("title", title) if title else None)
+
+
+def refused(speaker: Espeak, name: str, *texts: str, title: str = "") -> InvalidArgument:
+    with pytest.raises(InvalidArgument) as raised:
+        chosen(speaker, name, *texts, title=title)
+    return raised.value
+
+
+async def seconds(speaker: Espeak, choice: Choice, text: str, folder: Path) -> float:
+    *_, said = [u async for u in choice.speaker.speak([text], choice.voice, folder / "speech.wav")]
+    assert isinstance(said, Spoken)
+    return said.duration / timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+async def test_a_script_is_spoken_by_a_voice_of_its_language(speaker: Espeak, tmp_path: Path, language: str) -> None:
+    choice = chosen(speaker, "", SCRIPTS[language])
+    assert choice.voice.name == language
+    assert [notice.reason for notice in choice.notices] == ["VOICE_CHOSEN"]
+    letters = sum(character.isalpha() for character in SCRIPTS[language])
+    assert await seconds(speaker, choice, SCRIPTS[language], tmp_path) / letters < 0.5, "it is spelled letter by letter"
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize("asked", ["de-DE", "en-US", "fr"])
+def test_a_voice_that_cannot_read_a_script_is_refused(speaker: Espeak, language: str, asked: str) -> None:
+    error = refused(speaker, asked, SCRIPTS[language])
+    assert error.reason == "VOICE_LANGUAGE_MISMATCH"
+    assert [violation.field for violation in error.violations] == ["clips[0].script"]
+    for part in ("clips[0].script", asked, languages.named(languages.main_system(SCRIPTS[language])), language):
+        assert part in error.message
+    advised = error.message.partition("take ")[2].partition(", or")[0].split(", ")
+    assert advised[0] == language
+    assert not any(voice.stands_in for voice in map(speaker.voice, advised) if voice)
+    for name in advised:
+        assert chosen(speaker, name, SCRIPTS[language]).voice.name == name
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("ru-RU", "Hello everyone, and welcome."),
+        ("zh-CN", "Good morning."),
+        ("ar", "Guten Morgen."),
+        ("hi-IN", "Namaste doston, aaj hum baat karenge."),
+        ("el", "Сегодня хорошая погода."),
+        ("ru", "Σήμερα ο καιρός είναι καλός."),
+        ("zh-CN", "오늘은 날씨가 좋아서 바다에 갑니다."),
+        ("ko-KR", "今天天气很好。"),
+        ("en-US", "北京"),
+        ("en-US", "Привет"),
+        ("hi", "আজ আবহাওয়া ভালো"),
+        ("fa-latn", "امروز هوا خوب است"),
+    ],
+)
+def test_every_other_writing_system_is_refused(speaker: Espeak, asked: str, text: str) -> None:
+    assert refused(speaker, asked, text).reason == "VOICE_LANGUAGE_MISMATCH"
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("de-DE", "Heute fahren wir mit Herrn 王小明 nach Berlin und essen dort zu Abend."),
+        ("en-US", "The Russian word for peace is мир, as every visitor learns."),
+        ("ru-RU", "Мы используем Python и PostgreSQL каждый день."),
+        ("zh-CN", "使用 PyTorch 和 TensorFlow 进行 Deep Learning。"),
+        ("ko", "오늘은 iPhone 15 Pro Max를 소개합니다."),
+        ("sr", "Danas je lepo vreme i idemo na more."),
+        ("sr", SCRIPTS["sr"]),
+        ("en-US", "𝐇𝐞𝐥𝐥𝐨 Ⓗⓔⓛⓛⓞ ｗｏｒｌｄ"),
+        ("en-US", "α, β and γ are letters of physics."),
+        ("el", "Η τιμή είναι 5 €."),
+        ("ru", "2024!"),
+        ("en-US", "100 € 🎉"),
+        ("ja", "今天天气很好。"),
+    ],
+)
+def test_mixed_scripts_are_spoken(speaker: Espeak, asked: str, text: str) -> None:
+    assert chosen(speaker, asked, text).voice.name == asked
+
+
+def test_no_voice_is_needed_for_latin_letters(speaker: Espeak) -> None:
+    for text in ("This is the narration text", "Nahrungsergänzungsmittel", "La La Land", "2024", "Die Hard"):
+        assert (chosen(speaker, "", text).voice.name, chosen(speaker, "", text).notices) == ("en-US", ())
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "Heute ist ein schöner Tag, und wir gehen ans Meer."),
+        ("fr", "Les plus beaux villages de France et leurs secrets pour vous."),
+        ("es", "Diez consejos para dormir mejor por la noche y en el día."),
+        ("it", "Oggi il tempo è bello e andiamo al mare con gli amici."),
+        ("pt-BR", "Hoje o tempo está bom e vamos para o mar com os amigos."),
+        ("nl", "Vandaag is het mooi weer en wij gaan naar zee."),
+    ],
+)
+def test_a_text_whose_words_show_its_language_gets_its_voice(speaker: Espeak, language: str, text: str) -> None:
+    assert chosen(speaker, "", text).voice.name == language
+
+
+def test_a_part_that_the_voice_of_the_whole_cannot_read_is_named(speaker: Espeak) -> None:
+    error = refused(speaker, "", "This is all in English, and there is a lot of it.", SCRIPTS["ko"])
+    assert error.message.startswith("clips[1].script")
+    assert "en-US" in error.message
+
+
+def test_a_title_may_be_a_name_in_latin_letters_and_in_no_others(speaker: Espeak) -> None:
+    assert chosen(speaker, "ru-RU", title="TikTok").voice.name == "ru-RU"
+    assert refused(speaker, "de-DE", title="Красная площадь").message.startswith("title")
+    assert chosen(speaker, "", title="Красная площадь").voice.name == "ru"
+
+
+def test_a_writing_system_without_a_voice_is_refused(speaker: Espeak) -> None:
+    error = refused(speaker, "", "ថ្ងៃនេះអាកាសធាតុល្អ")
+    assert (error.reason, "Khmer" in error.message) == ("VOICE_LANGUAGE_MISMATCH", True)
+
+
+@pytest.mark.parametrize("language", UNHEARD)
+def test_a_voice_that_is_not_understood_speaks_only_by_its_own_name(speaker: Espeak, language: str) -> None:
+    error = refused(speaker, "", UNHEARD[language])
+    assert error.reason == "VOICE_UNINTELLIGIBLE"
+    assert f"{language!r}" in error.message and UNINTELLIGIBLE[language] in error.message
+    choice = chosen(speaker, language, UNHEARD[language])
+    assert choice.voice.quality is Quality.UNINTELLIGIBLE
+    assert [notice.reason for notice in choice.notices] == ["VOICE_UNINTELLIGIBLE"]
+
+
+@pytest.mark.parametrize("name", ["ja-JP-NanamiNeural", "ja-JP-Standard-A", "he-IL-AvriNeural", "th-TH-Standard-A"])
+def test_no_voice_that_is_not_understood_replaces_another_one(speaker: Espeak, name: str) -> None:
+    assert refused(speaker, name, UNHEARD[name[:2]]).reason == "VOICE_UNINTELLIGIBLE"
+
+
+@pytest.mark.parametrize("language", ["ja", "shn"])
+async def test_letters_are_named_in_languages_that_are_called_unintelligible(
+    speaker: Espeak, tmp_path: Path, language: str
+) -> None:
+    took = await seconds(speaker, chosen(speaker, language, UNHEARD[language]), UNHEARD[language], tmp_path)
+    assert took / sum(character.isalpha() for character in UNHEARD[language]) > 0.5
+
+
+def test_hebrew_is_called_unintelligible_for_want_of_vowels(speaker: Espeak) -> None:
+    """Its phonemes have half as many vowels as those of a language that is understood."""
+
+    def vowels(language: str, text: str) -> float:
+        program = (
+            "import ctypes, sys; e = ctypes.CDLL(sys.argv[1]); e.espeak_Initialize(2, 0, sys.argv[2].encode(), 0x8000);"
+            "e.espeak_SetVoiceByName(sys.argv[3].encode()); e.espeak_TextToPhonemes.restype = ctypes.c_char_p;"
+            "p = ctypes.c_void_p(ctypes.cast(ctypes.c_char_p(sys.argv[4].encode()), ctypes.c_void_p).value);"
+            "sys.stdout.buffer.write(e.espeak_TextToPhonemes(ctypes.byref(p), 1, 2))"
+        )
+        arguments = [str(speaker.library), str(speaker.data), language, text]
+        said = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, check=True
+        ).stdout.decode()
+        letters = [character for character in said if character.isalpha()]
+        return sum(character in "aeiouyøœɐɑɒɔəɘɛɜɨɪɯɵʉʊʌæ" for character in letters) / len(letters)
+
+    assert vowels("he", UNHEARD["he"]) < 0.2 < 0.28 < vowels("fa", SCRIPTS["fa"])
+
+
+@pytest.mark.parametrize("name", ["en-US-AriaNeural", "en-US-Standard-A", "de-DE-Wavenet-B"])
+def test_the_voice_of_another_provider_is_replaced_and_that_is_stated(speaker: Espeak, name: str) -> None:
+    (notice,) = chosen(speaker, name, "Hello.").notices
+    assert notice.reason == "VOICE_REPLACED"
+    assert name in notice.message and "robotic" in notice.message
+    assert chosen(speaker, name[:5], "Hello.").notices == ()
+
+
+def test_no_error_recommends_the_voice_of_another_provider(speaker: Espeak) -> None:
+    for error in (
+        refused(speaker, "nonsense", "Hi."),
+        refused(speaker, "de", "Привет, мир"),
+        refused(speaker, "ru", "Hi"),
+    ):
+        assert not any(part in error.message for part in ("Neural", "Standard", "Wavenet"))
+
+
+def test_every_language_of_the_list_has_a_writing_system_that_its_voice_reads(speaker: Espeak) -> None:
+    """A voice whose writing system were unknown would refuse its own language."""
+    for language, text in {**SCRIPTS, **UNHEARD}.items():
+        assert languages.unreadable(text, language) == ""
+        assert languages.unreadable(text, "de") == ("HAN" if language == "ja" else languages.main_system(text))
