@@ -117,6 +117,7 @@ def named(system: str) -> str:
 def weights(text: str) -> dict[str, float]:
     """How much of a text is written in each writing system, about as long as it takes to say."""
     found: dict[str, float] = {}
+    text = _ADDRESSES.sub(" ", text)
     if text.isascii():
         letters = sum(map(str.isalpha, text))
         return {LATIN: float(letters)} if letters else {}
@@ -182,6 +183,10 @@ def _latin(lowered: str) -> str:
 def _words(lowered: str) -> list[str]:
     """The words of a text; marks belong to them."""
     return re.findall(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])*", lowered)
+
+
+# Addresses, mail addresses and tags are in Latin letters whatever the language is.
+_ADDRESSES = re.compile(r"\]\([^)]*\)|\w+://\S+|\S+@\S+|</?[A-Za-z][^<>]*>")
 
 
 @lru_cache(1 << 14)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument
-from services.content import sentences
+from services.content import markdown, sentences
 from services.content.phrases import PHRASES, SAME, STOPS
 
 CALLER = "caller"
 PLAIN_TEMPLATE = "plain-template"
+PLAIN = "plain"
+"""A script without Markdown."""
 
 # The topic, some phrases, and the closing one.
 LENGTH = 5
@@ -33,13 +35,14 @@ class Script:
     """The language in which it ought to be and no scripts are written, so that it is the title alone; empty: it is."""
 
 
-def write(title: str, text: str | None, language: str = "") -> Script:
+def write(title: str, text: str | None, language: str = "", script_format: str = "") -> Script:
     """The caller's `text`, cut into sentences; when it is None, a plain script on the title.
 
     Args:
         title: What the script is about.
         text: The caller's script.
         language: That of the script (ISO 639); empty: English for one that is written.
+        script_format: `plain` when the text holds no Markdown.
 
     Raises InvalidArgument, SCRIPT_EMPTY, when there is nothing to speak.
     """
@@ -49,7 +52,7 @@ def write(title: str, text: str | None, language: str = "") -> Script:
             return compose(title, language)
         # Sentences of another language would be read as if they were of this one.
         return Script((_opening(title, STOPS.get(language, ".")),), PLAIN_TEMPLATE, unwritten=language)
-    found = sentences.split(text)
+    found = sentences.split(text if script_format == PLAIN else markdown.plain(text))
     if not found:
         raise InvalidArgument(
             "the script holds nothing that can be spoken; write some words, or leave the script out",

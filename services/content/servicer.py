@@ -32,7 +32,7 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         text = request.script if request.HasField("script") else None
-        written = await asyncio.to_thread(script.write, request.title, text, request.language)
+        written = await asyncio.to_thread(script.write, request.title, text, request.language, request.script_format)
         notices = [_not_written(written.unwritten)] if written.unwritten else []
         return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer, notices=notices)
 
@@ -97,7 +97,7 @@ class WritingServicer(writing_grpc.WritingServiceServicer):
         canvas = Canvas(request.width or 1920, request.height or 1080, FRAMES_PER_SECOND)
         look = Look.of(_named_style(request.style), canvas, self._fonts.chain(request.style.font))
         if request.script:
-            cut = script.write("", request.script).sentences
+            cut = script.write("", request.script, request.language, request.script_format).sentences
             spoken = spread.spread(cut, timedelta(seconds=request.duration))
         else:
             spoken = [[_timed(word) for word in sentence.words] for sentence in request.sentences]

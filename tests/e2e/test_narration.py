@@ -80,3 +80,12 @@ async def test_voices_state_how_well_they_are_understood(platform: RunningPlatfo
     assert {name for name, voice in voices.items() if voice["quality"] == "unintelligible"} >= {"ja", "he", "th"}
     for voice in voices.values():
         assert bool(voice["quality_note"]) == (voice["quality"] == "unintelligible")
+
+
+async def test_markdown_is_neither_shown_nor_spoken(platform: RunningPlatform, tmp_path: Path) -> None:
+    script = "# A walk\n\nWe **walk** to [the sea](https://example.com/a_long_address).\n\n- It costs 2 * 3 * 4 euros."
+    found = await video(platform, "A walk", script=script)
+    assert await lines(platform, found, tmp_path) == ["A walk", "We walk to the sea.", "It costs 2 * 3 * 4 euros."]
+    asked = {"text": script, "script_format": "plain"}
+    kept = (await platform.http.post("/v1/speech/timings", json=asked)).json()
+    assert any("**walk**" in word["text"] for sentence in kept["sentences"] for word in sentence["words"])
