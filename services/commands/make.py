@@ -22,8 +22,11 @@ from services.commands.results import save_files
 from services.commands.sessions import signed_in
 from services.commands.targets import Target
 from services.embedded import folder
-from services.embedded.errors import PlatformError
+from services.embedded.errors import AlreadyRunning, PlatformError
 from services.runtime.contract import check
+
+# How long to wait before looking again for a platform that another process starts.
+STARTING_PAUSE_SECONDS = 0.2
 
 STAGES = {
     "validation": "Checking the clips",
@@ -43,19 +46,19 @@ async def any_platform(target: Target, console: Console) -> AsyncIterator[bool]:
     if target.folder is None:
         yield True
         return
-    running = folder.find(target.folder)
-    if running is not None:
-        from services.embedded.platform import healthy
-
-        await healthy(running.url, target.folder)
-        yield True
-        return
-    from services.embedded.platform import platform
+    from services.embedded.platform import healthy, platform
 
     async with AsyncExitStack() as stack:
         with console.status("Starting the platform ..."):
-            await stack.enter_async_context(platform(target.folder, port=0))
-        yield False
+            while (running := folder.find(target.folder)) is None:
+                # Another one that starts at the same moment is used as soon as it has its address.
+                with suppress(AlreadyRunning):
+                    await stack.enter_async_context(platform(target.folder, port=0))
+                    break
+                await asyncio.sleep(STARTING_PAUSE_SECONDS)
+            else:
+                await healthy(running.url, target.folder)
+        yield running is not None
 
 
 async def make(

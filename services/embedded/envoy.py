@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ ANSWER_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def running(gateway: Gateway, folder: Path, *, log_file: Path) -> AsyncIterator[None]:
+async def running(
+    gateway: Gateway, folder: Path, *, log_file: Path, until_hung: Callable[[int], Awaitable[None]] | None = None
+) -> AsyncIterator[None]:
     """Run a gateway, whose configuration is written into `folder`, while the context is open.
 
     Raises PlatformError when it does not start.
@@ -29,8 +31,14 @@ async def running(gateway: Gateway, folder: Path, *, log_file: Path) -> AsyncIte
     if gateway.access_log is not None:
         servers.open_log(gateway.access_log).close()
     command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
-    async with servers.running(servers.Server("Envoy", command, log_file), lambda: servers.until_open(gateway.port)):
+    server = servers.Server("Envoy", command, log_file, until_hung=until_hung)
+    async with servers.running(server, lambda: servers.until_open(gateway.port)):
         yield
+
+
+async def answer(gateway: Gateway) -> None:
+    """Return when the gateway answers. Raises OSError or http.client.HTTPException when it does not."""
+    await asyncio.to_thread(_ask, gateway.admin_port, "/ready")
 
 
 async def all_in_use(gateway: Gateway, services: Collection[str]) -> None:
@@ -42,14 +50,10 @@ async def all_in_use(gateway: Gateway, services: Collection[str]) -> None:
 
 def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
     """Whether the gateway leaves out an instance; so it does when it does not say."""
-    connection = http.client.HTTPConnection(BIND, admin_port, timeout=ANSWER_SECONDS)
     try:
-        connection.request("GET", "/clusters?format=json")
-        clusters = json.loads(connection.getresponse().read())["cluster_statuses"]
+        clusters = json.loads(_ask(admin_port, "/clusters?format=json"))["cluster_statuses"]
     except (OSError, http.client.HTTPException):
         return True
-    finally:
-        connection.close()
     states = [
         host["health_status"]
         for cluster in clusters
@@ -58,3 +62,13 @@ def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
         for host in cluster.get("host_statuses", ())
     ]
     return any(state.get("failed_active_health_check") or state.get("failed_outlier_check") for state in states)
+
+
+def _ask(admin_port: int, path: str) -> bytes:
+    """What the gateway's own interface says."""
+    connection = http.client.HTTPConnection(BIND, admin_port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    finally:
+        connection.close()

@@ -14,18 +14,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from services.embedded.errors import PlatformError
+from moneyprinter.errors import ResourceExhausted
+from services.embedded.errors import AlreadyRunning, PlatformError
 from services.embedded.ports import BIND
+from services.runtime.errors import FULL
 
 VERSION = 1
 """Of the folder's layout. A platform starts on a folder of its own version only."""
+
+# What a start writes: at first a database of 40 MB and its log.
+MIN_FREE_BYTES_FIRST, MIN_FREE_BYTES = 128 << 20, 16 << 20
 
 # A look at the lock holds it for an instant; a platform that starts in that instant tries again.
 LOCK_TRIES = 10
@@ -70,11 +76,15 @@ def locked(data: Path) -> Iterator[None]:
     Whatever it holds is left as it is.
     """
     try:
-        if not data.exists():
-            data.mkdir(mode=0o700, parents=True)
-        _check(data)
-        file = os.fdopen(os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        had_lock = (data / "lock").exists()
+        if not had_lock:
+            # So that no file is left in a folder that is not ours.
+            _check(data)
+        file = os.fdopen(os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
     except OSError as failure:
+        if failure.errno in FULL:
+            raise disk_full(data) from None
         raise PlatformError(
             f"cannot use {failure.filename}: {failure.strerror}; put it right, or start with another --data"
         ) from None
@@ -84,18 +94,22 @@ def locked(data: Path) -> Iterator[None]:
                 break
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
-            pid = file.read().decode(errors="replace").strip()
-            raise PlatformError(
-                f"a platform runs on {data} already (process {pid}); use that one, stop it with kill {pid},"
-                " or start with another --data"
-            )
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
-        file.flush()
-        data.chmod(0o700)
+            raise AlreadyRunning(_already_running(data, file))
         try:
+            if had_lock:
+                _check(data)
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+            data.chmod(0o700)
+            _check_room(data)
             yield
+        except ResourceExhausted as failure:
+            if failure.reason == "STORAGE_FULL":
+                raise disk_full(data) from None
+            raise
         except OSError as failure:
+            if failure.errno in FULL:
+                raise disk_full(data) from None
             # A part of the folder that cannot be read or written; anything else is a defect of ours.
             if failure.filename is None or not Path(os.fsdecode(failure.filename)).is_relative_to(data):
                 raise
@@ -126,6 +140,34 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def disk_full(data: Path) -> PlatformError:
+    """The error for a data folder on a full disk."""
+    return PlatformError(f"the disk of {data} is full; free some space, or start with another --data")
+
+
+def _already_running(data: Path, file: IO[bytes]) -> str:
+    """What to say of the platform that holds the lock, whose file may not have its process id yet."""
+    for _ in range(LOCK_TRIES):
+        file.seek(0)
+        if pid := file.read().decode(errors="replace").strip():
+            return (
+                f"a platform runs on {data} already (process {pid}); use that one, stop it with kill {pid},"
+                " or start with another --data"
+            )
+        time.sleep(LOCK_PAUSE_SECONDS)
+    return f"a platform is starting on {data} already; use that one, or start with another --data"
+
+
+def _check_room(data: Path) -> None:
+    """Raise PlatformError when the disk has too little room to start: to fail later would leave half a folder."""
+    needed = MIN_FREE_BYTES if (data / "postgres").exists() else MIN_FREE_BYTES_FIRST
+    if (free := shutil.disk_usage(data).free) < needed:
+        raise PlatformError(
+            f"the disk of {data} is full: {free >> 20} MB are free, and {needed >> 20} MB are needed to start; "
+            "free some space, or start with another --data"
+        )
 
 
 def _lock(descriptor: int, kind: int) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -72,7 +72,14 @@ def render(config: RuntimeConfig, port: int, folder: Path) -> str:
 
 
 @asynccontextmanager
-async def running(config: RuntimeConfig, folder: Path, *, log_file: Path, port: int) -> AsyncIterator[str]:
+async def running(
+    config: RuntimeConfig,
+    folder: Path,
+    *,
+    log_file: Path,
+    port: int,
+    until_hung: Callable[[int], Awaitable[None]] | None = None,
+) -> AsyncIterator[str]:
     """Run a server on the data in `folder` while the context is open; yield its URL.
 
     A store with which the server does not start is set aside: all that matters in it is in PostgreSQL, too, and the
@@ -83,7 +90,7 @@ async def running(config: RuntimeConfig, folder: Path, *, log_file: Path, port: 
         try:
             server = await stack.enter_async_context(AsyncExitStack())
             start = log_file.stat().st_size if log_file.exists() else 0
-            await server.enter_async_context(_running(config, folder, log_file, port))
+            await server.enter_async_context(_running(config, folder, log_file, port, until_hung))
             if damage := existed and _damage(log_file, start):
                 await server.aclose()
                 raise PlatformError(f"NATS reports a damaged store: {damage}")
@@ -92,7 +99,7 @@ async def running(config: RuntimeConfig, folder: Path, *, log_file: Path, port: 
                 raise
             aside = _set_aside(folder)
             try:
-                await stack.enter_async_context(_running(config, folder, log_file, port))
+                await stack.enter_async_context(_running(config, folder, log_file, port, until_hung))
             except (PlatformError, OSError):
                 # It was not the store's fault.
                 shutil.rmtree(folder, ignore_errors=True)
@@ -124,12 +131,18 @@ def _set_aside(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def _running(config: RuntimeConfig, folder: Path, log_file: Path, port: int) -> AsyncIterator[None]:
+async def _running(
+    config: RuntimeConfig,
+    folder: Path,
+    log_file: Path,
+    port: int,
+    until_hung: Callable[[int], Awaitable[None]] | None,
+) -> AsyncIterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "nats.conf"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as new:
         new.write(render(config, port, folder))
-    server = servers.Server("NATS", (wheels.nats(), "-c", file), log_file)
+    server = servers.Server("NATS", (wheels.nats(), "-c", file), log_file, until_hung=until_hung)
 
     async def ready() -> None:
         await servers.until_open(port)

@@ -26,7 +26,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config import Gateway
-from services.embedded import authority, environment, envoy, folder, nats, ports, postgres, replicas, servers
+from services.embedded import authority, environment, envoy, folder, health, nats, ports, postgres, replicas, servers
 from services.embedded.errors import PlatformError
 from services.runtime import telemetry
 from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig, load
@@ -92,7 +92,15 @@ async def platform(
         database, nats_url = await _together(
             stack,
             _database(data, logs / "postgres.log", database_port),
-            nats.running(config, data / "nats", log_file=logs / "nats.log", port=nats_port),
+            nats.running(
+                config,
+                data / "nats",
+                log_file=logs / "nats.log",
+                port=nats_port,
+                until_hung=lambda pid: health.until_hung(
+                    pid, health.of_nats(config, f"tls://{ports.BIND}:{nats_port}")
+                ),
+            ),
         )
         stack.enter_context(environment.applied(environment.of_services(data, database, nats_url)))
         await reading
@@ -110,6 +118,8 @@ async def platform(
             token_audience=config.token_audience,
             access_log=logs / "requests.log",
         )
+        logs_bounded = asyncio.create_task(servers.bound_logs(logs))
+        stack.callback(logs_bounded.cancel)
         url = folder.url(numbers["gateway"], tls=tls)
         account = data / "first-account"
         new_account = not account.exists()
@@ -118,7 +128,12 @@ async def platform(
             _in_processes(config, logs, {**replicas.settings(instances), **os.environ})
             if processes
             else _in_this_process(config),
-            envoy.running(gateway, data / "gateway", log_file=logs / "envoy.log"),
+            envoy.running(
+                gateway,
+                data / "gateway",
+                log_file=logs / "envoy.log",
+                until_hung=lambda pid: health.until_hung(pid, lambda: envoy.answer(gateway)),
+            ),
         )
         await servers.in_time(healthy(url, data), failed, f"{url}/health does not say healthy", f"see {logs}")
         if instances:
@@ -173,7 +188,13 @@ async def _at_once(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 @asynccontextmanager
 async def _database(data: Path, log_file: Path, port: int) -> AsyncIterator[postgres.Postgres]:
     passwords = data / "passwords"
-    async with postgres.running(data / "postgres", passwords=passwords, log_file=log_file, port=port) as database:
+    async with postgres.running(
+        data / "postgres",
+        passwords=passwords,
+        log_file=log_file,
+        port=port,
+        until_hung=lambda server, pid: health.until_hung(pid, health.of_postgres(server)),
+    ) as database:
         await postgres.prepare(database)
         yield database
 
@@ -247,6 +268,7 @@ def _in_process(
         logs / f"{name}.log",
         environment={**shared, **own},
         stop_seconds=config.grace_seconds + 2,
+        until_hung=lambda pid: health.until_hung(pid, health.of_service(config, service, port)),
     )
     return servers.running(server, lambda: servers.until_open(port))
 
@@ -262,8 +284,10 @@ def _logged(config: RuntimeConfig, file: Path) -> Iterator[None]:
     before = structlog.get_config()
     servers.open_log(file).close()
     with file.open("a", encoding="utf-8") as output:
-        telemetry.configure(config, output)
+        writer = telemetry.configure(config, output)
         try:
             yield
         finally:
             structlog.configure(**before)
+            if writer is not None:
+                writer.close()

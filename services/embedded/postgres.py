@@ -12,9 +12,10 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -77,7 +78,13 @@ class Postgres:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, passwords: Path, log_file: Path, port: int, settings: Mapping[str, str] = SETTINGS
+    folder: Path,
+    *,
+    passwords: Path,
+    log_file: Path,
+    port: int,
+    settings: Mapping[str, str] = SETTINGS,
+    until_hung: Callable[[Postgres, int], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Postgres]:
     """Run a server on the data in `folder`, which is made when there is none, while the context is open.
 
@@ -102,6 +109,7 @@ async def running(
         stop_signal=signal.SIGINT,
         stop_seconds=10.0,
         death_signal=signal.SIGINT,
+        until_hung=until_hung and partial(until_hung, Postgres(port, passwords)),
     )
 
     async def ready() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import structlog
 
 from services.embedded.errors import PlatformError
@@ -23,6 +25,8 @@ log = structlog.get_logger()
 START_SECONDS = 60.0
 RETRY_SECONDS = 0.02
 LOG_BYTES = 10_000_000
+LOG_PAUSE_SECONDS = 5.0
+OLD = ".old.log"
 
 # A server that dies is started again after a pause that grows while it keeps dying.
 FIRST_PAUSE_SECONDS = 0.1
@@ -49,6 +53,8 @@ class Server:
     """How long it may take to, before it is killed."""
     death_signal: signal.Signals = signal.SIGKILL
     """What it gets when we die."""
+    until_hung: Callable[[int], Awaitable[None]] | None = None
+    """Returns when the server, whose process id it is given, hangs; None: nobody looks."""
 
 
 @asynccontextmanager
@@ -101,7 +107,7 @@ async def _keep(server: Server, steady: asyncio.Event) -> None:
                 death_signal=server.death_signal,
             ) as child:
                 try:
-                    code = await child.process.wait()
+                    code = await _ended(server, child.process, steady)
                 except asyncio.CancelledError:
                     await _stop(server, child.process)
                     raise
@@ -116,21 +122,82 @@ async def _keep(server: Server, steady: asyncio.Event) -> None:
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
+async def _ended(server: Server, process: asyncio.subprocess.Process, steady: asyncio.Event) -> int:
+    """Wait for the end of a server, and kill it when it hangs; its exit code."""
+    ended = asyncio.create_task(process.wait())
+    watching = asyncio.create_task(_until_hung(server, process.pid, steady))
+    try:
+        await asyncio.wait({ended, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            watching.result()
+            log.error("server hangs and is killed", server=server.name, pid=process.pid)
+            kill_all(process.pid)
+        return await ended
+    finally:
+        for task in (ended, watching):
+            task.cancel()
+        await asyncio.gather(ended, watching, return_exceptions=True)
+
+
+async def _until_hung(server: Server, pid: int, steady: asyncio.Event) -> None:
+    await steady.wait()
+    if server.until_hung is None:
+        await asyncio.get_running_loop().create_future()
+    else:
+        await server.until_hung(pid)
+
+
+def kill_all(pid: int) -> None:
+    """Kill a process and all that it started, wherever that is stopped or has gone: the next one needs its files."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
 async def _stop(server: Server, process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
-    process.send_signal(server.stop_signal)
+    with suppress(ProcessLookupError):
+        process.send_signal(server.stop_signal)
+        # One that is stopped would hear of it only later.
+        process.send_signal(signal.SIGCONT)
     try:
         async with asyncio.timeout(server.stop_seconds):
             await process.wait()
     except TimeoutError:
         log.warning("server did not stop and is killed", server=server.name, seconds=server.stop_seconds)
+        kill_all(process.pid)
+
+
+async def bound_logs(folder: Path) -> None:
+    """Keep every log in a folder, of servers and children that go on writing, below about LOG_BYTES, until cancelled.
+
+    The last LOG_BYTES are kept beside it. Whoever writes appends, so that the file goes on from its new end.
+    """
+    while True:
+        await asyncio.sleep(LOG_PAUSE_SECONDS)
+        with suppress(OSError):  # Such as for a full disk: then the next time.
+            await asyncio.to_thread(_cut_logs, folder)
+
+
+def _cut_logs(folder: Path) -> None:
+    for path in folder.glob("*.log"):
+        if path.name.endswith(OLD) or path.stat().st_size <= LOG_BYTES:
+            continue
+        try:
+            shutil.copyfile(path, path.with_suffix(OLD))
+        except OSError:
+            path.with_suffix(OLD).unlink(missing_ok=True)
+        finally:
+            os.truncate(path, 0)
 
 
 def open_log(path: Path) -> IO[bytes]:
     """Open a log that its owner alone reads, to write to its end; one that has grown too large is put aside."""
     if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".old.log"))
+        path.replace(path.with_suffix(OLD))
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
     file.seek(0, os.SEEK_END)
     return file

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from moneyprinter.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from moneyprinter.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from services.orchestrator import once, pages, preview, ranges, requests, stored_bytes
 from services.orchestrator.deadletters import DeadLetter, DeadLetters
 from services.orchestrator.jobs import (
@@ -35,6 +41,11 @@ PIECE_BYTES = 1024 * 1024
 # What is sent at once: small, so that a client that reads slowly is seen to read.
 CHUNK_BYTES = 64 * 1024
 LONGEST_SILENCE = timedelta(minutes=1)
+
+# Who creates a video is answered within two seconds, also when a service that is asked on the way hangs.
+ASK_SECONDS = 1.0
+# What may be found out later.
+NO_ANSWER = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 CONTENT_TYPES = {
     "mp4": "video/mp4",
@@ -121,7 +132,7 @@ class Videos:
         """
         request = await self._checked(user_id, wish)
         if wish.webhook_url:
-            await self.check_webhook(user_id, wish.webhook_url)
+            await self._check_webhook(user_id, wish.webhook_url)
         now, work = self.now(), _work(request)
         job = Job(
             id=self.new_id("vid"),
@@ -136,6 +147,15 @@ class Videos:
             webhook_url=wish.webhook_url,
         )
         return await self.store.create(job, once.named(key, written))
+
+    async def _check_webhook(self, user_id: str, url: str) -> None:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                await self.check_webhook(user_id, url)
+        except (TimeoutError, DeadlineExceeded):
+            raise Unavailable(
+                "webhook_url cannot be checked at the moment; try again", reason="SERVICE_UNAVAILABLE"
+            ) from None
 
     async def revised(self, user_id: str, job_id: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request of a job with changes, as JSON: groups of settings are merged, all else is replaced."""
@@ -180,13 +200,24 @@ class Videos:
             seconds=wish.duration,
             script_format=wish.script_format,
         )
-        # When nobody can be asked now, the job finds out.
-        with suppress(Unavailable):
-            if request.narrated:
-                await self.check_voice(request)
-        with suppress(Unavailable):
-            await self.check_captions(request)
+        questions = [self.check_captions(request)]
+        if request.narrated:
+            questions.append(self.check_voice(request))
+        await self._ask(*questions)
         return request
+
+    async def _ask(self, *questions: Awaitable[object]) -> None:
+        """Ask other services whether a request is right, all at once. What gets no answer soon, the job finds out."""
+        asked = [asyncio.ensure_future(question) for question in questions]
+        try:
+            await asyncio.wait(asked, timeout=ASK_SECONDS)
+        finally:
+            for task in asked:
+                task.cancel()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, (*NO_ANSWER, asyncio.CancelledError)):
+                raise answer
 
     async def find(self, user_id: str, job_id: str) -> Job:
         """A video of a user."""

@@ -2,21 +2,32 @@
 
 What is counted can be read as Prometheus reads it, where a port is set for that. Log events, not prose:
 `log.info("stage done", job_id=job, seconds=3.2)`. Never a secret, a script or a token.
+
+Logging never raises and never waits: a thread writes the lines. An exception out of a log call once ended the platform:
+gRPC calls Python from where an exception has no way out, and asyncio reports what a callback raised by logging again.
 """
 
 from __future__ import annotations
 
+import atexit
+import io
+import json
 import logging
+import os
+import queue
 import re
 import secrets
+import select
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TextIO
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import REGISTRY, Histogram, start_http_server
@@ -26,6 +37,12 @@ from prometheus_client.registry import Collector
 from services.runtime.config import ConfigError, RuntimeConfig
 
 TRACEPARENT = "traceparent"
+
+# So many lines wait to be written while the disk or a pipe is slow; they take some megabytes.
+QUEUED_LINES = 10_000
+# Lines are written together when they come so soon after each other: each write wakes a thread.
+BATCH_SECONDS, BATCH_LINES = 0.005, 500
+CLOSE_SECONDS = 2.0
 
 _TRACE = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _trace_id: ContextVar[str] = ContextVar("trace_id", default="")
@@ -44,12 +61,94 @@ class _Libraries(logging.Handler):
     """Logs what libraries say through `logging` as we log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        try:
+            message = record.getMessage()
+        except Exception:  # Its arguments do not fit.
+            message = str(record.msg)
+        log.log(record.levelno, message, logger=record.name, exc_info=record.exc_info)
 
 
-def configure(config: RuntimeConfig, output: TextIO = sys.stderr) -> None:
-    """Log JSON lines to `output` from the configured level on, and the warnings of libraries."""
+class LogWriter:
+    """Writes lines to a file from a thread of its own. A line that cannot be queued or written is lost and counted.
+
+    The count is logged as soon as a line can be written again.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        # Its `put` may be called from a destructor or a signal handler while another one runs.
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._torn = False
+        """Whether the last line in the file is not whole."""
+        self.lost = 0
+        """How many lines are lost, and not yet reported."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def msg(self, line: str) -> None:
+        """Queue a line."""
+        if self._lines.qsize() < QUEUED_LINES:
+            self._lines.put(line)
+        else:
+            self.lost += 1
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+    def close(self) -> None:
+        """Write what is queued, within CLOSE_SECONDS; what is logged afterwards is lost."""
+        self._lines.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            lines = [line]
+            time.sleep(BATCH_SECONDS)
+            while len(lines) < BATCH_LINES and not self._lines.empty():
+                if (line := self._lines.get()) is None:
+                    self._lines.put(None)
+                    break
+                lines.append(line)
+            self._write(lines)
+        os.close(self._descriptor)
+
+    def _write(self, lines: list[str]) -> None:
+        head, reported = b"\n" if self._torn else b"", self.lost
+        if reported:
+            event = {"event": "log lines lost", "lines": reported, "level": "warning"}
+            head += json.dumps({**event, "timestamp": datetime.now(UTC).isoformat()}).encode() + b"\n"
+        data = head + "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+        done = self._write_bytes(data)
+        if done:
+            self._torn = not data[:done].endswith(b"\n")
+        self.lost += max(0, len(lines) - max(0, data[:done].count(b"\n") - head.count(b"\n")))
+        if done >= len(head):
+            self.lost -= reported
+
+    def _write_bytes(self, data: bytes) -> int:
+        """Write as much as can be written; how much that was."""
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(self._descriptor, data[done:])
+            except BlockingIOError:
+                select.select([], [self._descriptor], [], 1.0)
+            except OSError:
+                break
+        return done
+
+
+def configure(config: RuntimeConfig, output: TextIO | None = None) -> LogWriter | None:
+    """Log JSON lines to `output` (standard error) from the configured level on, and the warnings of libraries.
+
+    Returns what writes them, which is to be closed at the end; None when `output` is no file, and written to directly.
+    """
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
+    writer = None
+    try:
+        writer = LogWriter((output or sys.stderr).fileno())
+        atexit.register(writer.close)
+    except io.UnsupportedOperation:
+        pass
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -58,12 +157,30 @@ def configure(config: RuntimeConfig, output: TextIO = sys.stderr) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(output),
+        wrapper_class=_forgiving(structlog.make_filtering_bound_logger(level), writer),
+        logger_factory=structlog.PrintLoggerFactory(output) if writer is None else lambda *_: writer,
     )
     root = logging.getLogger()
     if not any(isinstance(handler, _Libraries) for handler in root.handlers):
         root.addHandler(_Libraries(logging.WARNING))
+    return writer
+
+
+def _forgiving(kind: Any, writer: LogWriter | None) -> Any:
+    """A logger of a kind that loses what it cannot render instead of raising."""
+
+    class Forgiving(kind):  # type: ignore[misc]
+        def _proxy_to_logger(self, *arguments: Any, **fields: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(*arguments, **fields)
+            except structlog.DropEvent:
+                raise
+            except Exception:  # Such as in a destructor while the interpreter ends, or by an object without a repr.
+                if writer is not None:
+                    writer.lost += 1
+                return None
+
+    return Forgiving
 
 
 def trace_id() -> str:

@@ -54,6 +54,35 @@ async def test_the_platform_starts_stops_and_starts_again(tmp_path: Path) -> Non
     await insist_on_end(children)
 
 
+async def test_of_several_that_start_together_one_runs_and_the_others_say_so(tmp_path: Path) -> None:
+    command = (sys.executable, "-P", "-m", "services.cli", "up", "--data", str(tmp_path / "data"), "--port", "0")
+    pipe = asyncio.subprocess.PIPE
+    started = [
+        await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT) for _ in range(3)
+    ]
+    printed = {asyncio.create_task(process.communicate()): process for process in started}
+    try:
+        async with asyncio.timeout(120):
+            waiting = set(printed)
+            while len(waiting) > 1:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    [line] = task.result()[0].decode().splitlines()
+                    assert re.match(r"error: a platform (runs|is starting) on .+ already", line)
+                    assert printed[task].returncode == 1
+            while folder.find(tmp_path / "data") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            [last] = waiting
+            printed[last].send_signal(signal.SIGINT)
+            await last
+            assert "Traceback" not in last.result()[0].decode()
+    finally:
+        for task, process in printed.items():
+            if process.returncode is None:
+                process.kill()
+            await task
+
+
 async def test_each_service_in_its_own_process(tmp_path: Path) -> None:
     async with up(tmp_path, "--processes") as running:
         children = running.children()

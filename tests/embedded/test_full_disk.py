@@ -1,0 +1,103 @@
+"""A full disk: `up` says so in one line and leaves nothing running; one that fills later degrades, and recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from services.embedded import servers
+from services.runtime.children import run
+from tests.stored import until
+from tests.up import insist_on_end, up
+
+
+async def outcome(data: Path, *, file_bytes: int | None = None) -> tuple[int, str]:
+    """How `up` ends, and what it prints."""
+
+    def limit() -> None:
+        if file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", "up", "--data", str(data), "--port", "0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=limit,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 90)
+    assert process.returncode is not None
+    return process.returncode, printed.decode()
+
+
+@pytest.mark.parametrize("file_bytes", [0, 100, 20_000, 2_000_000])
+async def test_up_on_a_full_disk_is_one_line(tmp_path: Path, file_bytes: int) -> None:
+    """As far as the start gets: the lock, what it writes itself, the database."""
+    code, printed = await outcome(tmp_path / "data", file_bytes=file_bytes)
+    assert code == 1
+    [line] = printed.strip().splitlines()
+    assert line.startswith("error:") and "is full" in line
+    code, printed = await outcome(tmp_path / "data", file_bytes=file_bytes)
+    assert code == 1 and "Traceback" not in printed
+
+
+async def test_up_on_a_disk_without_room_says_how_much_it_needs(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root mounts a small disk")
+    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small))
+    if await mount.wait():
+        pytest.skip("this root may not mount")
+    try:
+        code, printed = await outcome(small / "data")
+        assert code == 1 and len(printed.strip().splitlines()) == 1
+        assert "MB are free" in printed
+    finally:
+        await (await asyncio.create_subprocess_exec("umount", str(small))).wait()
+
+
+async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    """Not the process with all services, whose log grows with every call."""
+    async with up(tmp_path) as running:
+        command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(tmp_path)]
+        token = (await run(command)).decode().strip()
+        process = psutil.Process(running.process.pid)
+        log = tmp_path / "logs" / "services.log"
+        before = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (log.stat().st_size + 10, before[1]))
+        async with httpx.AsyncClient(base_url=running.url, headers={"authorization": f"Bearer {token}"}) as client:
+            # Refused, which is logged.
+            answers = await asyncio.gather(*(client.get(f"/v1/videos/vid_{number}") for number in range(60)))
+            assert {answer.status_code for answer in answers} == {404}
+            process.rlimit(psutil.RLIMIT_FSIZE, before)
+            assert (await client.get("/v1/videos/vid_1")).status_code == 404
+        await until(lambda: '"log lines lost"' in log.read_text())
+        children = running.children()
+        assert await running.stop() == 0
+    await insist_on_end(children)
+
+
+async def test_logs_of_servers_that_go_on_writing_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LOG_BYTES", 1000)
+    monkeypatch.setattr(servers, "LOG_PAUSE_SECONDS", 0.01)
+    path = tmp_path / "server.log"
+    bounding = asyncio.create_task(servers.bound_logs(tmp_path))
+    with servers.open_log(path) as file:
+        for _ in range(50):
+            file.write(b"x" * 99 + b"\n")
+            file.flush()
+            await asyncio.sleep(0.005)
+        await until(lambda: path.stat().st_size <= 1000)
+        file.write(b"the end\n")
+        file.flush()
+    bounding.cancel()
+    assert path.read_bytes().endswith(b"the end\n") and b"\0" not in path.read_bytes()
+    assert (tmp_path / "server.old.log").stat().st_size <= 6000
