@@ -13,9 +13,8 @@ import secrets
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -36,6 +35,7 @@ DATABASE = "moneyprinter"
 ROLES = ("orchestrator", "user")
 NOBODY = 65534
 FORMER_STOP_SECONDS = 10.0
+STATUS_SECONDS = 0.5
 
 _ROOT = (
     "PostgreSQL does not run as root, and this root may not become another user; start it as a user that is not root"
@@ -100,6 +100,17 @@ async def running(
     else:
         await _create(folder, _password(passwords / SUPERUSER), user_id)
     settings = {**settings, "listen_addresses": BIND, "port": str(port)}
+
+    async def until_hung_or_stopping(pid: int) -> None:
+        hastening = asyncio.create_task(_hasten_shutdown(folder, pid))
+        try:
+            if until_hung is None:
+                await asyncio.get_running_loop().create_future()
+            else:
+                await until_hung(Postgres(port, passwords), pid)
+        finally:
+            hastening.cancel()
+
     server = servers.Server(
         "PostgreSQL",
         (wheels.postgres("postgres"), "-D", folder, *(f"--{name}={value}" for name, value in settings.items())),
@@ -109,17 +120,34 @@ async def running(
         stop_signal=signal.SIGINT,
         stop_seconds=10.0,
         death_signal=signal.SIGINT,
-        until_hung=until_hung and partial(until_hung, Postgres(port, passwords)),
+        until_hung=until_hung_or_stopping,
     )
 
     async def ready() -> None:
         await servers.until_open(port)
         # It listens before it has recovered, and says here when it has.
-        while (folder / "postmaster.pid").read_text().splitlines()[-1].strip() != "ready":  # noqa: ASYNC110
+        while _status(folder) != "ready":  # noqa: ASYNC110
             await asyncio.sleep(servers.RETRY_SECONDS)
 
     async with servers.running(server, ready):
         yield Postgres(port, passwords)
+
+
+def _status(folder: Path) -> str:
+    """What the server says of itself: `starting`, `ready`, `stopping`; empty when it is not there."""
+    try:
+        return (folder / "postmaster.pid").read_text().splitlines()[-1].strip()
+    except (FileNotFoundError, IndexError):
+        return ""
+
+
+async def _hasten_shutdown(folder: Path, pid: int) -> None:
+    """Make a fast shutdown of a smart one, which SIGTERM asks for: it would refuse all and wait for every session."""
+    while True:
+        await asyncio.sleep(STATUS_SECONDS)
+        if _status(folder) == "stopping":
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
 
 
 async def prepare(postgres: Postgres, roles: Iterable[str] = ROLES, database: str = DATABASE) -> None:

@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import long_jobs, long_outages
+from tests.chaos import long_jobs, long_outages, random_run
 
 Fault = Callable[[Path, int], Awaitable[str]]
 
@@ -137,12 +137,30 @@ async def run(rows: list[Row], times: int | None, console: Console) -> bool:
     return good
 
 
+async def run_random(seed: int, minutes: float, console: Console) -> bool:
+    """Run the random faults of a seed; whether everything held."""
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
+    broken = await random_run.run(seed, minutes, folder, console)
+    for line in broken:
+        console.print(f"BROKEN: {line}", markup=False, highlight=False)
+    if broken:
+        console.print(f"seed {seed}: {len(broken)} did not hold (everything is in {folder})")
+    else:
+        await asyncio.to_thread(shutil.rmtree, folder)
+        console.print(f"seed {seed}: all held")
+    return not broken
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], help="these faults alone")
     parser.add_argument("--times", type=int, help="how often, how many or how long, where a fault has such a number")
+    parser.add_argument("--random", type=int, metavar="SEED", help="random faults under random work, given by a seed")
+    parser.add_argument("--minutes", type=float, default=3.0, help="for how long, with --random")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if options.random is not None:
+        sys.exit(0 if asyncio.run(run_random(options.random, options.minutes, Console(width=150))) else 1)
     rows = [row for row in ROWS if not options.only or row.name in options.only]
     sys.exit(0 if asyncio.run(run(rows, options.times, Console(width=150))) else 1)
 

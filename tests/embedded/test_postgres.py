@@ -145,6 +145,23 @@ async def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
                     answer = await ask(server.conninfo("postgres", "postgres"), "SELECT 1")
 
 
+async def test_a_server_that_is_asked_to_stop_when_its_sessions_end_does_not_wait_for_them(tmp_path: Path) -> None:
+    """SIGTERM asks for that: it would refuse every new session, and wait for those of pools, which last."""
+    async with running(tmp_path) as server:
+        pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
+        async with await psycopg.AsyncConnection.connect(server.conninfo("postgres", "postgres")):
+            former = psutil.Process(pid)
+            former.terminate()
+            gone, _ = await asyncio.to_thread(psutil.wait_procs, [former], 15)
+            assert gone
+        answer: list[Any] = []
+        async with asyncio.timeout(30):
+            while not answer:
+                await servers.until_open(server.port)
+                with suppress(psycopg.OperationalError):
+                    answer = await ask(server.conninfo("postgres", "postgres"), "SELECT 1")
+
+
 async def test_an_interrupted_first_start_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "postgres.part").mkdir()
     (tmp_path / "postgres.part" / "half").touch()

@@ -1,0 +1,177 @@
+"""Random work: users who create, revise, cancel, retry, delete and repeat videos, upload and download, and note all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+# What a client may be answered besides success: a job that has ended or is gone meanwhile, too much at once.
+EXPECTED = {400, 404, 409, 429}
+MOST_AT_ONCE = 2
+
+
+@dataclass
+class Notes:
+    """What all users were answered, and what they know of their jobs."""
+
+    accepted: dict[str, str] = field(default_factory=dict)
+    """The user of every job that was answered 202."""
+    deleted: set[str] = field(default_factory=set)
+    """Jobs that a user asked to delete, whatever was answered."""
+    ends_more: Counter[str] = field(default_factory=Counter)
+    """How often a job was retried, at most: so often it may end once more."""
+    cancelled: set[str] = field(default_factory=set)
+    """Jobs that a user asked to cancel, whatever was answered."""
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    """Calls without an answer, by the kind of failure."""
+    wrong: list[str] = field(default_factory=list)
+    """Answers that should not have been given."""
+
+
+class User:
+    """A user, who does one thing after another at random."""
+
+    def __init__(self, name: str, password: str, url: str, clip: bytes, seed: int, notes: Notes) -> None:
+        self.name = name
+        self.assets: list[str] = []
+        self.jobs: list[str] = []
+        self.http = httpx.AsyncClient(base_url=url, timeout=20)
+        self._password = password
+        self._clip = clip
+        self._random = random.Random(f"{seed} {name}")
+        self._notes = notes
+        self._requests: dict[str, Any] = {}
+        """What was asked for, by the idempotency key."""
+        self._made: dict[str, str] = {}
+        """The job that a key has made."""
+
+    async def sign_in(self) -> bool:
+        """Take a new token; whether there was one."""
+        answer = await self.call(
+            "POST", "/v1/auth/sign-in", json={"username": self.name, "password": self._password}, name="sign-in"
+        )
+        if answer is None or answer.status_code != httpx.codes.OK:
+            return False
+        self.http.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+        return True
+
+    async def work(self, until: asyncio.Event) -> None:
+        """Do things until `until` is set."""
+        deeds = (self.create, self.create, self.repeat, self.revise, self.cancel, self.retry, self.delete)
+        looks = (self.upload, self.download, self.look, self.look)
+        while not until.is_set():
+            if "authorization" not in self.http.headers and not await self.sign_in():
+                await asyncio.sleep(1)
+                continue
+            await self._random.choice(deeds + looks)()
+            await asyncio.sleep(self._random.uniform(0.2, 2.0))
+
+    async def call(self, method: str, path: str, *, name: str, **options: Any) -> httpx.Response | None:
+        """Call the gateway and note the answer; None when there was none."""
+        try:
+            answer = await self.http.request(method, path, **options)
+        except httpx.HTTPError as failure:
+            self._notes.cut[type(failure).__name__] += 1
+            return None
+        code = answer.status_code
+        self._notes.answers[name, code] += 1
+        if code == httpx.codes.UNAUTHORIZED and name != "sign-in":
+            self.http.headers.pop("authorization", None)
+        elif code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            if not answer.headers.get("retry-after"):
+                self._notes.wrong.append(f"{method} {path}: {code} without retry-after: {answer.text[:300]}")
+        elif code >= httpx.codes.BAD_REQUEST and code not in EXPECTED:
+            self._notes.wrong.append(f"{method} {path}: {code} {answer.text[:300]}")
+        return answer
+
+    async def create(self) -> None:
+        if await self._busy():
+            return
+        clips: list[dict[str, Any]] = [{"colour": f"#{self._random.randrange(1 << 24):06x}", "duration": 1}]
+        if self.assets:
+            clips.append({"asset_id": self._random.choice(self.assets)})
+        wish = {
+            "title": f"{self.name} {self._random.randrange(1000)}",
+            "clips": clips,
+            "audio": {"script": " ".join(self._random.choices(WORDS, k=6)) + "."},
+            "settings": {"resolution": "480p", "quality": "draft"},
+        }
+        key = f"{self.name}-{self._random.randrange(1 << 40)}"
+        self._requests[key] = wish
+        await self._post(key)
+
+    async def repeat(self) -> None:
+        """Send a request again under its key: it is the same job."""
+        keys = [key for key in self._requests if self._made.get(key) not in self._notes.deleted]
+        if keys:
+            await self._post(self._random.choice(keys))
+
+    async def _post(self, key: str) -> None:
+        wish = self._requests[key]
+        answer = await self.call("POST", "/v1/videos", json=wish, headers={"idempotency-key": key}, name="create")
+        if job := self._accepted(answer):
+            known = self._made.setdefault(key, job)
+            if known != job:
+                self._notes.wrong.append(f"the key {key} made {known} and {job}")
+
+    def _accepted(self, answer: httpx.Response | None) -> str:
+        if answer is None or answer.status_code != httpx.codes.ACCEPTED:
+            return ""
+        job = str(answer.json()["job_id"])
+        if job not in self.jobs:
+            self.jobs.append(job)
+        self._notes.accepted[job] = self.name
+        return job
+
+    async def _busy(self) -> bool:
+        answer = await self.call("GET", "/v1/videos?status=processing", name="list")
+        return answer is None or answer.status_code != 200 or len(answer.json()["videos"]) >= MOST_AT_ONCE
+
+    def _some(self) -> str:
+        return self._random.choice(self.jobs) if self.jobs else ""
+
+    async def revise(self) -> None:
+        if (job := self._some()) and not await self._busy():
+            changes = {"settings": {"aspect_ratio": self._random.choice(["16:9", "9:16", "1:1"])}}
+            self._accepted(await self.call("POST", f"/v1/videos/{job}/revise", json=changes, name="revise"))
+
+    async def cancel(self) -> None:
+        if job := self._some():
+            self._notes.cancelled.add(job)
+            await self.call("POST", f"/v1/videos/{job}/cancel", name="cancel")
+
+    async def retry(self) -> None:
+        if job := self._some():
+            answer = await self.call("POST", f"/v1/videos/{job}/retry", name="retry")
+            if answer is None or answer.status_code not in EXPECTED:
+                self._notes.ends_more[job] += 1
+
+    async def delete(self) -> None:
+        if self._random.random() < 0.5 and (job := self._some()):
+            self._notes.deleted.add(job)
+            await self.call("DELETE", f"/v1/videos/{job}", name="delete")
+
+    async def upload(self) -> None:
+        if len(self.assets) >= 3:
+            return
+        answer = await self.call("POST", "/v1/assets?filename=clip.mp4", content=self._clip, name="upload")
+        if answer is not None and answer.status_code == httpx.codes.CREATED:
+            self.assets.append(answer.json()["asset_id"])
+
+    async def download(self) -> None:
+        if job := self._some():
+            await self.call("GET", f"/v1/videos/{job}/file", name="download")
+
+    async def look(self) -> None:
+        if job := self._some():
+            answer = await self.call("GET", f"/v1/videos/{job}/status", name="status")
+            if answer is not None and answer.status_code == 200 and answer.json()["status"] == "failed":
+                self._notes.wrong.append(f"{job} failed: {json.dumps(answer.json())[:400]}")

@@ -1,0 +1,54 @@
+"""What listens on a laptop: loopback only, and nothing but the gateway answers a program or a web page without a key."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.up import Up, up
+
+REQUEST = b"GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+# What monitoring, metrics and control interfaces answer.
+PATHS = (b"", b"metrics", b"varz", b"connz", b"jsz", b"healthz", b"stats", b"debug/pprof/")
+
+
+def listening(running: Up) -> dict[int, tuple[str, str]]:
+    """The address and the program of every port that a platform listens on."""
+    found = {}
+    for process in [psutil.Process(running.process.pid), *running.children()]:
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found[connection.laddr.port] = connection.laddr.ip, process.name()
+    return found
+
+
+async def answers(port: int, path: bytes) -> bytes:
+    """What a port says to a request that shows no key and no certificate."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(REQUEST % path)
+        async with asyncio.timeout(15):
+            return await reader.read(1000)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("processes", [False, True], ids=["one process", "processes"])
+async def test_only_the_gateway_answers(tmp_path: Path, processes: bool) -> None:
+    async with up(tmp_path, *(["--processes"] if processes else [])) as running:
+        found = listening(running)
+        assert len(found) >= 15
+        assert {address for address, _ in found.values()} == {"127.0.0.1"}
+        # Envoy has tests of its own.
+        others = [port for port, (_, program) in found.items() if program != "envoy"]
+        for port in others:
+            for said in await asyncio.gather(*(answers(port, path) for path in PATHS)):
+                assert not said.startswith(b"HTTP/"), (found[port], said)
+        assert await running.stop() == 0
