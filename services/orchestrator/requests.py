@@ -217,7 +217,10 @@ def _part(where: str, start_time: str, end_time: str, reason: str) -> tuple[floa
 
 
 def voice(wish: VideoWish) -> str:
-    """The voice that was asked for, empty for a default one; NO_VOICE when nothing is spoken. Raises InvalidArgument when the wishes differ."""
+    """The voice that was asked for, empty for a default one; NO_VOICE when nothing is spoken.
+
+    Raises InvalidArgument when the fields of the request contradict each other.
+    """
     silent = wish.voice == NO_VOICE or wish.script == ""
     written = wish.script or next((clip.script for clip in wish.clips if clip.script), "")
     if silent and written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -200,7 +201,7 @@ class Videos:
             seconds=wish.duration,
             script_format=wish.script_format,
         )
-        questions = [self.check_captions(request)]
+        questions: list[Awaitable[object]] = [self.check_captions(request)]
         if request.narrated:
             questions.append(self.check_voice(request))
         await self._ask(*questions)

@@ -11,8 +11,6 @@ HEAD_BYTES = 4096
 _SVG = re.compile(
     r"\ufeff?\s*(?>(?><\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.I
 )
-    r"\ufeff?\s*(<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^>[]*(\[.*?\])?\s*>\s*)*<(\w+:)?svg\b", re.DOTALL | re.I
-)
 
 
 def _picture(kind: str) -> str:
