@@ -3,8 +3,8 @@
 A step is what runs between two turns of the loop. Its CPU time is measured, not the time that passed, so that a busy
 machine hardly makes it longer. Steps of tests are not counted, nor is the collection of garbage, of which a test
 process has far more than a platform. As a pytest plugin it fails a test in which a step of ours took more than
-LONGEST_SECONDS, and reports the longest of all. As a script, `python -P tests/watchdog.py FILE up ...` runs the command line and appends
-long steps to FILE, one JSON a line.
+LONGEST_SECONDS, and reports the longest of all. As a script, `python -P tests/watchdog.py FILE up ...` runs the
+command line and appends long steps to FILE, one JSON a line.
 """
 
 from __future__ import annotations

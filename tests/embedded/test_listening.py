@@ -1,4 +1,4 @@
-"""What listens on a laptop: loopback only, and nothing but the gateway answers a program or a web page without a key."""
+"""What listens on a laptop: loopback only, and without a key nothing but the gateway answers programs and web pages."""
 
 from __future__ import annotations
 
