@@ -16,7 +16,7 @@ from protovalidate import FieldPathPb
 
 from moneyprinter import contract
 from moneyprinter.errors import InvalidArgument, Violation
-from services.runtime import wire
+from services.runtime import wire, wording
 
 T = TypeVar("T")
 
@@ -66,10 +66,15 @@ def _validate(message: Message) -> None:
         return
     # A message may break rules in each of its elements, and a violation costs ten times what its field does.
     found = protovalidate.collect_violations(_sampled(message)) or found
-    violations = [Violation(_path(each.proto.field) or "request", each.proto.message) for each in found]
+    violations = [Violation(_path(each.proto.field) or "request", _description(each)) for each in found]
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     raise InvalidArgument(f"{first.field}: {first.description}{more}", reason="REQUEST_INVALID", violations=violations)
+
+
+def _description(violation: protovalidate.Violation) -> str:
+    found = violation.proto
+    return wording.describe(found.rule_id, found.message, violation.rule_value, violation.field_value)
 
 
 def _sampled(message: Message) -> Message:
