@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -72,6 +72,13 @@ def up(
     tls: Annotated[
         bool, typer.Option("--tls", help="Serve https; clients trust certificates/ca.pem in the platform's folder.")
     ] = False,
+    allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local",
+            help="Post webhooks to this machine and fetch clips from it, also by http. For development.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole platform on this machine, in the foreground. Ctrl-C stops it; a second one at once."""
     from services.embedded import folder
@@ -80,10 +87,11 @@ def up(
 
     if replicas and not processes:
         raise ConfigError("--replicas needs --processes: instances are processes")
-    raise typer.Exit(asyncio.run(_up(data or folder.default(), port, processes, instances.parse(replicas), tls)))
+    options = {"processes": processes, "instances": instances.parse(replicas), "tls": tls, "allow_local": allow_local}
+    raise typer.Exit(asyncio.run(_up(data or folder.default(), port=port, **options)))
 
 
-async def _up(data: Path, port: int, processes: bool, instances: dict[str, int], tls: bool) -> int:
+async def _up(data: Path, **options: Any) -> int:
     stop = asyncio.Event()
     starting = asyncio.current_task()
 
@@ -103,7 +111,7 @@ async def _up(data: Path, port: int, processes: bool, instances: dict[str, int],
     # The platform logs to its folder; what libraries say once it has stopped is for nobody.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with platform(data, port=port, processes=processes, instances=instances, tls=tls) as running:
+        async with platform(data, **options) as running:
             starting = None
             _print_first_account(running.new_account)
             where = escape(str(running.data))
@@ -235,6 +243,27 @@ def make(
     clips = [replace(c, fit=fit or c.fit) for c in clips]
     work = making.make(wanted, clips, logo, out_file, parse_target(data), out, only_video=only_video)
     until_interrupted(work)
+
+
+@app.command(epilog="Examples: [bold]moneyprinter doctor[/] · [bold]moneyprinter doctor --data /tmp/try[/]")
+def doctor(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The folder that keeps everything.", show_default="~/.local/share/moneyprinter"),
+    ] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="Print only what is wrong, and a summary.")] = False,
+) -> None:
+    """Check whether all that a platform needs on this machine is here and runs; ends with 1 when something is not."""
+    from services.embedded import checks, folder
+
+    found = list(checks.run_checks(data or folder.default()))
+    for check in found:
+        if not (brief and check.passed):
+            mark = "[green]ok[/]   " if check.passed else "[bold red]wrong[/]"
+            out.print(f"{mark} {check.name:12} {escape(check.found)}")
+    failed = [check for check in found if not check.passed]
+    out.print(f"{len(found) - len(failed)} of {len(found)} checks passed")
+    raise typer.Exit(1 if failed else 0)
 
 
 app.add_typer(sign_in.app)

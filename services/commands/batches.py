@@ -41,6 +41,11 @@ COLUMNS = {
     "transition": "settings.transition",
 }
 
+# The jobs of a batch that was run before, in its folder: a run that was interrupted goes on with them.
+JOBS_FILE = ".batch.json"
+
+MADE = "made"
+
 # So many are uploaded and followed at once; the platform itself renders one or two.
 AT_ONCE = 4
 
@@ -60,9 +65,9 @@ class Row:
 
     @property
     def key(self) -> str:
-        """The idempotency key: the same row of a batch that is run again is the same job."""
-        written = json.dumps([self.request, [[clip.source, clip.start_time, clip.end_time] for clip in self.clips]])
-        return f"batch-{hashlib.sha256(written.encode()).hexdigest()[:32]}"
+        """What the row is known by when the batch is run again: a hash of all that it asks for."""
+        clips = [[clip.source, clip.start_time, clip.end_time, dict(clip.more)] for clip in self.clips]
+        return hashlib.sha256(json.dumps([self.request, clips], sort_keys=True).encode()).hexdigest()
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -137,8 +142,9 @@ async def make_all(
     paths = _paths(rows, folder)
     for path in paths:
         check_writable(path)
+    jobs = _read_jobs(folder / JOBS_FILE)
     turns = asyncio.Semaphore(AT_ONCE)
-    outcomes: list[str] = [""] * len(rows)
+    outcomes = [MADE] * len(rows)
     columns = TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
     async with any_platform(target, console), signed_in(target) as client:
         with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
@@ -147,9 +153,11 @@ async def make_all(
             async def make_one(place: int) -> None:
                 async with turns:
                     bar = bars.add_task(escape(paths[place].name[:40]), total=100)
-                    outcomes[place] = await _make(
-                        client, rows[place], paths[place], lambda done: bars.update(bar, completed=done), only_video
-                    )
+                    row, path = rows[place], paths[place]
+                    if row.key not in jobs or not path.exists():
+                        outcomes[place] = await _make(
+                            client, row, path, lambda done: bars.update(bar, completed=done), jobs, only_video
+                        )
                     bars.remove_task(bar)
                     bars.advance(whole)
 
@@ -157,27 +165,48 @@ async def make_all(
                 for place in range(len(rows)):
                     group.create_task(make_one(place))
     _print_summary(rows, paths, outcomes, console)
-    failed = sum(outcome != "made" for outcome in outcomes)
+    failed = sum(outcome != MADE for outcome in outcomes)
     if failed:
         raise PlatformError(f"{failed} of {len(rows)} videos were not made")
 
 
-async def _make(client: Client, row: Row, path: Path, show: Callable[[int], None], only_video: bool) -> str:
-    """Make one video; `made`, or why it was not."""
+def _read_jobs(file: Path) -> dict[str, str]:
+    """The jobs of rows that an earlier run has created, by the rows' keys."""
     try:
-        message = with_clips(row.request, row.clips, None, await upload_files(client, row.clips))
-        message.request_id = message.request_id or row.key
-        job = await client.videos.CreateVideo(message)
+        return {str(key): str(job) for key, job in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+async def _make(
+    client: Client, row: Row, path: Path, show: Callable[[int], None], jobs: dict[str, str], only_video: bool
+) -> str:
+    """Make one video, or go on with the job of an earlier run; MADE, or why it was not made."""
+    try:
+        if row.key not in jobs or not await _is_underway(client, jobs[row.key]):
+            message = with_clips(row.request, row.clips, None, await upload_files(client, row.clips))
+            jobs[row.key] = (await client.videos.CreateVideo(message)).job_id
+            (path.parent / JOBS_FILE).write_text(json.dumps(jobs, indent=1))
+        job_id = jobs[row.key]
         status = pb.GetVideoStatusResponse()
-        async for update in client.watch(job.job_id):
+        async for update in client.watch(job_id):
             status = update.status
             show(status.progress)
         if status.status != "completed":
-            return f"{job.job_id}: {status.error.message or status.status}"
-        await save_files(client, job.job_id, path, Console(quiet=True), only_video=only_video)
+            return f"{job_id}: {status.error.message or status.status}"
+        await save_files(client, job_id, path, Console(quiet=True), only_video=only_video)
     except errors.Error as failure:
         return failure.message
-    return "made"
+    return MADE
+
+
+async def _is_underway(client: Client, job_id: str) -> bool:
+    """Whether a job is being worked on, or completed."""
+    try:
+        status = await client.videos.GetVideoStatus(pb.GetVideoStatusRequest(job_id=job_id))
+    except errors.NotFound:
+        return False
+    return status.status in ("processing", "completed")
 
 
 def _paths(rows: Sequence[Row], folder: Path) -> list[Path]:

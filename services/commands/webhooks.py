@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from services.commands.targets import parse_target
-from services.commands.terminal import Data, out
+from services.commands.terminal import Data, out, until_interrupted
 
 app = typer.Typer(
     help="Addresses that events are posted to, signed: list them and what was posted, add one, post something again.",
@@ -48,6 +48,21 @@ def add_webhook(
     from services.commands import control
 
     asyncio.run(control.add_webhook(parse_target(data), url, event or [], out))
+
+
+@app.command(
+    "listen",
+    epilog="Example: [bold]moneyprinter up --allow-local[/] in one terminal, [bold]moneyprinter webhooks listen[/] in"
+    " another.",
+)
+def listen_for_webhooks(
+    port: Annotated[int, typer.Option(help="The port that is listened on; 0: any free one.", min=0)] = 0,
+    data: Data = None,
+) -> None:
+    """Receive the events of your videos on this machine and show them, their signatures verified, until Ctrl-C."""
+    from services.commands import receiver
+
+    until_interrupted(receiver.listen(parse_target(data), port, out))
 
 
 @app.command("rotate", epilog="Example: [bold]moneyprinter webhooks rotate whk_12345abc[/]")

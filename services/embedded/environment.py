@@ -52,6 +52,14 @@ def of_services(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]
     }
 
 
+def of_local_addresses() -> dict[str, str]:
+    """The settings with which clips may come from this machine, and webhooks be posted to it, without TLS."""
+    return {
+        f"{PREFIX}VALIDATION_ALLOW_HTTP": "true",
+        f"{PREFIX}VALIDATION_ALLOWED_NETWORKS": json.dumps(["127.0.0.0/8", "::1/128"]),
+    }
+
+
 def font_folders() -> list[Path]:
     """The folders with fonts: ours first, so that captions look alike everywhere, then this user's and the system's."""
     own = [Path.home() / folder for folder in (".local/share/fonts", ".fonts")]

@@ -62,12 +62,14 @@ async def platform(
     processes: bool = False,
     instances: Mapping[str, int] = NONE,
     tls: bool = False,
+    allow_local: bool = False,
 ) -> AsyncIterator[Platform]:
     """Run a platform on a data folder while the context is open; it is ready when the body begins.
 
     `port` is the gateway's, and the services' follow it; 0 picks free ones. With `processes`, each service
     is a process of its own, which is started again when it dies, and `instances` says of which there are
-    several; with `tls`, the gateway serves https. Raises PlatformError, ConfigError or
+    several; with `tls`, the gateway serves https; with `allow_local`, clips may come from this machine, and webhooks
+    be posted to it. Raises PlatformError, ConfigError or
     moneyprinter.errors.Unavailable, in one line, when something does not start.
     """
     data = data.expanduser().resolve()
@@ -103,6 +105,8 @@ async def platform(
             ),
         )
         stack.enter_context(environment.applied(environment.of_services(data, database, nats_url)))
+        if allow_local:
+            stack.enter_context(environment.applied(environment.of_local_addresses()))
         await reading
         gateway = Gateway(
             addresses={name: ",".join(config.addresses(name)) for name in SERVICES},

@@ -16,6 +16,7 @@ PATTERNS = {
     "^key_[0-9a-f]{16}$": "must be the id of an API key, as the list of keys gives it",
     "^user_[0-9a-f]{16}$": "must be the id of an account, as the list of accounts gives it",
     "^inv_[0-9a-f]{16}$": "must be the id of an invitation, as the list of invitations gives it",
+    "^https?://": "must be an address that begins with https://, for example https://example.com/hook",
     "^[0-9]{6}$": "must be the six digits that the authenticator shows, for example 123456",
     "^[A-Za-z2-7 -]{16,32}$": "must be a recovery code as it was shown, for example ABCD-EFGH-IJKL-MNOP",
     "^[a-z]{2}$": "must be a language's code of two small letters, for example en",

@@ -79,6 +79,8 @@ class Purpose:
     broken: str
     refused: str
     unreachable: str
+    local: str = ""
+    """How an address of this machine or of a closed network can be allowed."""
 
 
 CLIP = Purpose(
@@ -96,6 +98,8 @@ WEBHOOK = Purpose(
     broken="before there was an answer",
     refused="WEBHOOK_ADDRESS_REFUSED",
     unreachable="WEBHOOK_UNREACHABLE",
+    local="; to post to this machine, start the platform with `moneyprinter up --allow-local`, and to a closed network,"
+    " set MONEYPRINTER_VALIDATION_ALLOWED_NETWORKS",
 )
 
 
@@ -173,7 +177,8 @@ class Web:
     async def _checked(self, url: httpx.URL) -> Sequence[str]:
         """The addresses of a URL's host, each of which may be asked."""
         if url.scheme != "https" and not (url.scheme == "http" and self._rules.allow_http):
-            raise self._refused(f"it must begin with https://, not with {url.scheme or 'nothing'}")
+            hint = self._purpose.local if url.scheme == "http" else ""
+            raise self._refused(f"it must begin with https://, not with {url.scheme or 'nothing'}{hint}")
         host = _host(url)
         if not host:
             raise self._refused("it names no host")
@@ -190,7 +195,7 @@ class Web:
         if len(addresses) > MAX_KNOWN_ADDRESSES:
             raise self._refused(f"{host} has more than {MAX_KNOWN_ADDRESSES} addresses")
         if not addresses or not all(may_fetch(address, self._rules.allowed_networks) for address in addresses):
-            raise self._refused(f"{host} leads to a private or reserved network")
+            raise self._refused(f"{host} leads to a private or reserved network{self._purpose.local}")
         return addresses
 
     async def _chunks(self, body: Body) -> AsyncGenerator[bytes, None]:

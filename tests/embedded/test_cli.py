@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,20 @@ def test_a_broken_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "platform.json").write_text(f'{{"version": {folder.VERSION}}}')
     (tmp_path / "postgres").mkdir()
     refused(run("up", "--data", tmp_path, "--port", "0"), 1, "no PG_VERSION")
+
+
+def test_an_installation_is_checked(tmp_path: Path) -> None:
+    done = run("doctor", "--data", tmp_path)
+    assert done.returncode == 0, done
+    assert re.search(r"ok +PostgreSQL +postgres \(PostgreSQL\) 18", done.stdout)
+    assert re.search(r"ok +ffmpeg +ffmpeg version", done.stdout)
+    assert "9 of 9 checks passed" in done.stdout
+    done = run("doctor", "--brief", "--data", "/proc/moneyprinter")
+    assert done.returncode == 1
+    assert re.match(r"wrong +disk +/proc cannot be written", done.stdout) or "wrong" in done.stdout
+
+
+def test_an_old_python_is_refused() -> None:
+    code = "import sys; sys.version_info = (3, 9, 2); import services"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: MoneyPrinter needs Python 3.11 or newer, and this is 3.9\n")

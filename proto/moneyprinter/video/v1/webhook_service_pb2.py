@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+moneyprinter/video/v1/webhook_service.proto\x12\x15moneyprinter.video.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"\x8d\x02\n\x14\x43reateWebhookRequest\x12\"\n\x03url\x18\x01 \x01(\tB\x15\xbaH\x12r\r\x18\x80\x10:\x08https://\xd8\x01\x01\x12\xd0\x01\n\x0b\x65vent_types\x18\x02 \x03(\tB\xba\x01\xbaH\xb6\x01\x92\x01\xb2\x01\x10\x06\x18\x01\"\xab\x01r\xa8\x01R\x18video.processing.startedR\x19video.processing.progressR video.processing.stage_completedR\x1avideo.processing.completedR\x17video.processing.failedR\x1avideo.processing.cancelled\"X\n\x15\x43reateWebhookResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x13ListWebhooksRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"a\n\x14ListWebhooksResponse\x12\x30\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x11GetWebhookRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"E\n\x12GetWebhookResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\"5\n\x14\x44\x65leteWebhookRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x17\n\x15\x44\x65leteWebhookResponse\";\n\x1aRotateWebhookSecretRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"^\n\x1bRotateWebhookSecretResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xb2\x01\n\x1cListWebhookDeliveriesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1b\n\nwebhook_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x39\n\x06status\x18\x04 \x01(\tB)\xbaH&r$R\x00R\x07pendingR\tdeliveredR\x06\x66\x61iledR\x04gone\"t\n\x1dListWebhookDeliveriesResponse\x12:\n\ndeliveries\x18\x01 \x03(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x19GetWebhookDeliveryRequest\x12\x1e\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"V\n\x1aGetWebhookDeliveryResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\">\n\x1cReplayWebhookDeliveryRequest\x12\x1e\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"Y\n\x1dReplayWebhookDeliveryResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\"j\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x03 \x03(\t\x12\x13\n\x0b\x63reate_time\x18\x04 \x01(\t\x12\x14\n\x0c\x64isable_time\x18\x05 \x01(\t\"\x86\x02\n\x0fWebhookDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x12\n\nevent_type\x18\x05 \x01(\t\x12\x0e\n\x06job_id\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x08 \x01(\t\x12\x11\n\tnext_time\x18\t \x01(\t\x12\r\n\x05tries\x18\n \x01(\x05\x12\x32\n\x07history\x18\x0b \x03(\x0b\x32!.moneyprinter.video.v1.WebhookTry\x12\x0c\n\x04\x62ody\x18\x0c \x01(\t\"O\n\nWebhookTry\x12\x0c\n\x04time\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x32\xf9\r\n\x0eWebhookService\x12\xd6\x01\n\rCreateWebhook\x12+.moneyprinter.video.v1.CreateWebhookRequest\x1a,.moneyprinter.video.v1.CreateWebhookResponse\"j\xb2\xe1\x18O\n\x07gateway\x12\rvideo.process\"\x02\x08\x0fR\x02\xc9\x01Z-\n\x0ewebhook.create\x12\x1bresponse.webhook.webhook_id\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\xaf\x01\n\x0cListWebhooks\x12*.moneyprinter.video.v1.ListWebhooksRequest\x1a+.moneyprinter.video.v1.ListWebhooksResponse\"F\xb2\xe1\x18.\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\x0e\n\x0cwebhook.list\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\xca\x01\n\nGetWebhook\x12(.moneyprinter.video.v1.GetWebhookRequest\x1a).moneyprinter.video.v1.GetWebhookResponse\"g\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\"\n\x0cwebhook.read\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/webhooks/{webhook_id}\x12\xd3\x01\n\rDeleteWebhook\x12+.moneyprinter.video.v1.DeleteWebhookRequest\x1a,.moneyprinter.video.v1.DeleteWebhookResponse\"g\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z$\n\x0ewebhook.delete\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\xec\x01\n\x13RotateWebhookSecret\x12\x31.moneyprinter.video.v1.RotateWebhookSecretRequest\x1a\x32.moneyprinter.video.v1.RotateWebhookSecretResponse\"n\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z$\n\x0ewebhook.rotate\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\"\" /v1/webhooks/{webhook_id}/rotate\x12\xd5\x01\n\x15ListWebhookDeliveries\x12\x33.moneyprinter.video.v1.ListWebhookDeliveriesRequest\x1a\x34.moneyprinter.video.v1.ListWebhookDeliveriesResponse\"Q\xb2\xe1\x18/\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\x0f\n\rdelivery.list\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/webhook-deliveries\x12\xef\x01\n\x12GetWebhookDelivery\x12\x30.moneyprinter.video.v1.GetWebhookDeliveryRequest\x1a\x31.moneyprinter.video.v1.GetWebhookDeliveryResponse\"t\xb2\xe1\x18\x44\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z$\n\rdelivery.read\x12\x13request.delivery_id\x82\xd3\xe4\x93\x02&\x12$/v1/webhook-deliveries/{delivery_id}\x12\xff\x01\n\x15ReplayWebhookDelivery\x12\x33.moneyprinter.video.v1.ReplayWebhookDeliveryRequest\x1a\x34.moneyprinter.video.v1.ReplayWebhookDeliveryResponse\"{\xb2\xe1\x18\x44\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z&\n\x0f\x64\x65livery.replay\x12\x13request.delivery_id\x82\xd3\xe4\x93\x02-\"+/v1/webhook-deliveries/{delivery_id}/replayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+moneyprinter/video/v1/webhook_service.proto\x12\x15moneyprinter.video.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"\x8f\x02\n\x14\x43reateWebhookRequest\x12$\n\x03url\x18\x01 \x01(\tB\x17\xbaH\x14r\x0f\x18\x80\x10\x32\n^https?://\xd8\x01\x01\x12\xd0\x01\n\x0b\x65vent_types\x18\x02 \x03(\tB\xba\x01\xbaH\xb6\x01\x92\x01\xb2\x01\x10\x06\x18\x01\"\xab\x01r\xa8\x01R\x18video.processing.startedR\x19video.processing.progressR video.processing.stage_completedR\x1avideo.processing.completedR\x17video.processing.failedR\x1avideo.processing.cancelled\"X\n\x15\x43reateWebhookResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x13ListWebhooksRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"a\n\x14ListWebhooksResponse\x12\x30\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x11GetWebhookRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"E\n\x12GetWebhookResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\"5\n\x14\x44\x65leteWebhookRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x17\n\x15\x44\x65leteWebhookResponse\";\n\x1aRotateWebhookSecretRequest\x12\x1d\n\nwebhook_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"^\n\x1bRotateWebhookSecretResponse\x12/\n\x07webhook\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.video.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xb2\x01\n\x1cListWebhookDeliveriesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x1b\n\nwebhook_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x39\n\x06status\x18\x04 \x01(\tB)\xbaH&r$R\x00R\x07pendingR\tdeliveredR\x06\x66\x61iledR\x04gone\"t\n\x1dListWebhookDeliveriesResponse\x12:\n\ndeliveries\x18\x01 \x03(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x19GetWebhookDeliveryRequest\x12\x1e\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"V\n\x1aGetWebhookDeliveryResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\">\n\x1cReplayWebhookDeliveryRequest\x12\x1e\n\x0b\x64\x65livery_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"Y\n\x1dReplayWebhookDeliveryResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.moneyprinter.video.v1.WebhookDelivery\"j\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x03 \x03(\t\x12\x13\n\x0b\x63reate_time\x18\x04 \x01(\t\x12\x14\n\x0c\x64isable_time\x18\x05 \x01(\t\"\x86\x02\n\x0fWebhookDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x12\n\nevent_type\x18\x05 \x01(\t\x12\x0e\n\x06job_id\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x13\n\x0b\x63reate_time\x18\x08 \x01(\t\x12\x11\n\tnext_time\x18\t \x01(\t\x12\r\n\x05tries\x18\n \x01(\x05\x12\x32\n\x07history\x18\x0b \x03(\x0b\x32!.moneyprinter.video.v1.WebhookTry\x12\x0c\n\x04\x62ody\x18\x0c \x01(\t\"O\n\nWebhookTry\x12\x0c\n\x04time\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x32\xf9\r\n\x0eWebhookService\x12\xd6\x01\n\rCreateWebhook\x12+.moneyprinter.video.v1.CreateWebhookRequest\x1a,.moneyprinter.video.v1.CreateWebhookResponse\"j\xb2\xe1\x18O\n\x07gateway\x12\rvideo.process\"\x02\x08\x0fR\x02\xc9\x01Z-\n\x0ewebhook.create\x12\x1bresponse.webhook.webhook_id\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\xaf\x01\n\x0cListWebhooks\x12*.moneyprinter.video.v1.ListWebhooksRequest\x1a+.moneyprinter.video.v1.ListWebhooksResponse\"F\xb2\xe1\x18.\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\x0e\n\x0cwebhook.list\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\xca\x01\n\nGetWebhook\x12(.moneyprinter.video.v1.GetWebhookRequest\x1a).moneyprinter.video.v1.GetWebhookResponse\"g\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\"\n\x0cwebhook.read\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/webhooks/{webhook_id}\x12\xd3\x01\n\rDeleteWebhook\x12+.moneyprinter.video.v1.DeleteWebhookRequest\x1a,.moneyprinter.video.v1.DeleteWebhookResponse\"g\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z$\n\x0ewebhook.delete\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\xec\x01\n\x13RotateWebhookSecret\x12\x31.moneyprinter.video.v1.RotateWebhookSecretRequest\x1a\x32.moneyprinter.video.v1.RotateWebhookSecretResponse\"n\xb2\xe1\x18\x42\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z$\n\x0ewebhook.rotate\x12\x12request.webhook_id\x82\xd3\xe4\x93\x02\"\" /v1/webhooks/{webhook_id}/rotate\x12\xd5\x01\n\x15ListWebhookDeliveries\x12\x33.moneyprinter.video.v1.ListWebhookDeliveriesRequest\x1a\x34.moneyprinter.video.v1.ListWebhookDeliveriesResponse\"Q\xb2\xe1\x18/\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z\x0f\n\rdelivery.list\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/webhook-deliveries\x12\xef\x01\n\x12GetWebhookDelivery\x12\x30.moneyprinter.video.v1.GetWebhookDeliveryRequest\x1a\x31.moneyprinter.video.v1.GetWebhookDeliveryResponse\"t\xb2\xe1\x18\x44\n\x07gateway\x12\rvideo.process\x18\x01\"\x02\x08\x05Z$\n\rdelivery.read\x12\x13request.delivery_id\x82\xd3\xe4\x93\x02&\x12$/v1/webhook-deliveries/{delivery_id}\x12\xff\x01\n\x15ReplayWebhookDelivery\x12\x33.moneyprinter.video.v1.ReplayWebhookDeliveryRequest\x1a\x34.moneyprinter.video.v1.ReplayWebhookDeliveryResponse\"{\xb2\xe1\x18\x44\n\x07gateway\x12\rvideo.process\"\x02\x08\x05Z&\n\x0f\x64\x65livery.replay\x12\x13request.delivery_id\x82\xd3\xe4\x93\x02-\"+/v1/webhook-deliveries/{delivery_id}/replayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.video.v1.webho
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['url']._loaded_options = None
-  _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['url']._serialized_options = b'\272H\022r\r\030\200\020:\010https://\330\001\001'
+  _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['url']._serialized_options = b'\272H\024r\017\030\200\0202\n^https?://\330\001\001'
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['event_types']._loaded_options = None
   _globals['_CREATEWEBHOOKREQUEST'].fields_by_name['event_types']._serialized_options = b'\272H\266\001\222\001\262\001\020\006\030\001\"\253\001r\250\001R\030video.processing.startedR\031video.processing.progressR video.processing.stage_completedR\032video.processing.completedR\027video.processing.failedR\032video.processing.cancelled'
   _globals['_LISTWEBHOOKSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -77,43 +77,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ReplayWebhookDelivery']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['ReplayWebhookDelivery']._serialized_options = b'\262\341\030D\n\007gateway\022\rvideo.process\"\002\010\005Z&\n\017delivery.replay\022\023request.delivery_id\202\323\344\223\002-\"+/v1/webhook-deliveries/{delivery_id}/replay'
   _globals['_CREATEWEBHOOKREQUEST']._serialized_start=167
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=436
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=438
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=526
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=528
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=609
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=611
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=708
-  _globals['_GETWEBHOOKREQUEST']._serialized_start=710
-  _globals['_GETWEBHOOKREQUEST']._serialized_end=760
-  _globals['_GETWEBHOOKRESPONSE']._serialized_start=762
-  _globals['_GETWEBHOOKRESPONSE']._serialized_end=831
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=833
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=886
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=888
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=911
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=913
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=972
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=974
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1068
-  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_start=1071
-  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_end=1249
-  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_start=1251
-  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_end=1367
-  _globals['_GETWEBHOOKDELIVERYREQUEST']._serialized_start=1369
-  _globals['_GETWEBHOOKDELIVERYREQUEST']._serialized_end=1428
-  _globals['_GETWEBHOOKDELIVERYRESPONSE']._serialized_start=1430
-  _globals['_GETWEBHOOKDELIVERYRESPONSE']._serialized_end=1516
-  _globals['_REPLAYWEBHOOKDELIVERYREQUEST']._serialized_start=1518
-  _globals['_REPLAYWEBHOOKDELIVERYREQUEST']._serialized_end=1580
-  _globals['_REPLAYWEBHOOKDELIVERYRESPONSE']._serialized_start=1582
-  _globals['_REPLAYWEBHOOKDELIVERYRESPONSE']._serialized_end=1671
-  _globals['_WEBHOOK']._serialized_start=1673
-  _globals['_WEBHOOK']._serialized_end=1779
-  _globals['_WEBHOOKDELIVERY']._serialized_start=1782
-  _globals['_WEBHOOKDELIVERY']._serialized_end=2044
-  _globals['_WEBHOOKTRY']._serialized_start=2046
-  _globals['_WEBHOOKTRY']._serialized_end=2125
-  _globals['_WEBHOOKSERVICE']._serialized_start=2128
-  _globals['_WEBHOOKSERVICE']._serialized_end=3913
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=438
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=440
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=528
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=530
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=611
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=613
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=710
+  _globals['_GETWEBHOOKREQUEST']._serialized_start=712
+  _globals['_GETWEBHOOKREQUEST']._serialized_end=762
+  _globals['_GETWEBHOOKRESPONSE']._serialized_start=764
+  _globals['_GETWEBHOOKRESPONSE']._serialized_end=833
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=835
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=888
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=890
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=913
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=915
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=974
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=976
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1070
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_start=1073
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_end=1251
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_start=1253
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_end=1369
+  _globals['_GETWEBHOOKDELIVERYREQUEST']._serialized_start=1371
+  _globals['_GETWEBHOOKDELIVERYREQUEST']._serialized_end=1430
+  _globals['_GETWEBHOOKDELIVERYRESPONSE']._serialized_start=1432
+  _globals['_GETWEBHOOKDELIVERYRESPONSE']._serialized_end=1518
+  _globals['_REPLAYWEBHOOKDELIVERYREQUEST']._serialized_start=1520
+  _globals['_REPLAYWEBHOOKDELIVERYREQUEST']._serialized_end=1582
+  _globals['_REPLAYWEBHOOKDELIVERYRESPONSE']._serialized_start=1584
+  _globals['_REPLAYWEBHOOKDELIVERYRESPONSE']._serialized_end=1673
+  _globals['_WEBHOOK']._serialized_start=1675
+  _globals['_WEBHOOK']._serialized_end=1781
+  _globals['_WEBHOOKDELIVERY']._serialized_start=1784
+  _globals['_WEBHOOKDELIVERY']._serialized_end=2046
+  _globals['_WEBHOOKTRY']._serialized_start=2048
+  _globals['_WEBHOOKTRY']._serialized_end=2127
+  _globals['_WEBHOOKSERVICE']._serialized_start=2130
+  _globals['_WEBHOOKSERVICE']._serialized_end=3915
 # @@protoc_insertion_point(module_scope)

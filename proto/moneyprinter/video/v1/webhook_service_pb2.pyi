@@ -33,7 +33,8 @@ class CreateWebhookRequest(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """Where to post: an `https://` address on the public internet. Empty: wherever `webhook_url` of a CreateVideo says;
+    """Where to post: an `https://` address on the public internet; where the platform allows it (`up --allow-local`), an
+    `http://` address of its own machine, too. Empty: wherever `webhook_url` of a CreateVideo says;
     this webhook then holds the secret and the choice of events for those. An account has one of that kind.
     """
     @_builtins.property
