@@ -14,7 +14,7 @@ import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
 from services.orchestrator import recovery
-from services.orchestrator.jobs import Failure, Job, News, Result, StoredObject, Tally
+from services.orchestrator.jobs import PRIORITIES, Failure, Job, News, Result, StoredObject, Tally
 from services.orchestrator.store import Away, Store, Superseded
 from services.orchestrator.waking import woken
 
@@ -233,6 +233,7 @@ class Driver:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._cancelled: dict[str, asyncio.Event] = {}
+        self._priorities: dict[str, int] = {}
 
     def cancelled(self, job_id: str) -> None:
         """Stop working on a job, if this instance does: it was cancelled."""
@@ -244,13 +245,21 @@ class Driver:
         """How many jobs are driven now."""
         return len(self._cancelled)
 
-    async def drive(self, alive: Callable[[], Awaitable[None]]) -> None:
+    @property
+    def priorities(self) -> Collection[int]:
+        """The priorities of the jobs that are driven now, as places in `PRIORITIES`."""
+        return self._priorities.values()
+
+    async def drive(self, alive: Callable[[], Awaitable[None]], *, at_least: int = 0) -> None:
         """Take the next job up and bring it to its end. `alive` is called as long as it is worked on.
+
+        `at_least` is the lowest priority that is taken, as a place in `PRIORITIES`.
 
         Returns when the job has ended, or there is none. Raises Held when other instances work on all there are,
         Superseded when another one took this one up, Unavailable or Away when its record could not be read or written.
         """
-        job = await self._store.take(timedelta(seconds=self._lease_seconds))
+        lease = timedelta(seconds=self._lease_seconds)
+        job = await (self._store.take(lease, at_least) if at_least else self._store.take(lease))
         if job is None:
             return
         log.info("job taken up", job_id=job.id, attempt=job.attempt)
@@ -260,6 +269,7 @@ class Driver:
         working = asyncio.create_task(self._work(job, journal))
         keeping = [asyncio.create_task(journal.keep()), asyncio.create_task(self._beat(job, alive))]
         told = self._cancelled[job.id] = asyncio.Event()
+        self._priorities[job.id] = PRIORITIES.index(job.priority)
         cancelled = asyncio.create_task(told.wait())
         try:
             await asyncio.wait([working, *keeping, cancelled], return_when=asyncio.FIRST_COMPLETED)
@@ -283,7 +293,7 @@ class Driver:
         finally:
             await _ended([working, *keeping, cancelled])
             if self._cancelled.get(job.id) is told:
-                del self._cancelled[job.id]
+                del self._cancelled[job.id], self._priorities[job.id]
 
     async def _work(self, job: Job, journal: Journal) -> Result | Failure:
         try:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from services.orchestrator.jobs import PRIORITIES
+
 # What is known of others is looked up again after so long.
 FRESH_SECONDS = 5.0
 # So many jobs that were most like it say how long one takes.
@@ -42,9 +44,11 @@ class Lately:
 
     past: Sequence[PastJob] = ()
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
-    """By the ids of their users."""
+    """Those of normal priority, by the ids of their users."""
     running: int = 0
     """How many jobs are worked on."""
+    others: Mapping[str, Mapping[str, Waiting]] = field(default_factory=dict)
+    """Those of other priorities, by the priority."""
 
 
 class Past(Protocol):
@@ -63,24 +67,31 @@ class Estimates:
         self._lately = Lately()
         self._read_at = -math.inf
         # With what was created here since then.
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, dict[str, Waiting]] = {}
         self._at_once = 1
 
-    async def duration(self, user_id: str, work_seconds: float, quality: str) -> timedelta:
-        """How long a job that a user creates now will take, until it has ended. Raises Unavailable."""
+    async def duration(self, user_id: str, work_seconds: float, quality: str, priority: str = "normal") -> timedelta:
+        """How long a job that a user creates now will take, until it has ended. Raises Unavailable.
+
+        Jobs of a higher priority come before it, those of a lower one do not hold it up.
+        """
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._lately = await self._past.lately()
             self._read_at = self._clock()
-            self._waiting = dict(self._lately.waiting)
+            by_priority = {"normal": self._lately.waiting, **self._lately.others}
+            self._waiting = {name: dict(by_priority.get(name, {})) for name in PRIORITIES}
             # Only while jobs wait are there as many running as there can be.
-            self._at_once = max(1, self._lately.running, 0 if self._waiting else self._at_once)
-        mine = self._waiting.get(user_id, Waiting())
+            self._at_once = max(1, self._lately.running, 0 if any(self._waiting.values()) else self._at_once)
+        alike = self._waiting[priority]
+        mine = alike.get(user_id, Waiting())
         before = mine.work_seconds + sum(
             theirs.work_seconds * min(1.0, (mine.jobs + 1) / theirs.jobs)
-            for other, theirs in self._waiting.items()
+            for other, theirs in alike.items()
             if other != user_id
         )
-        self._waiting[user_id] = Waiting(mine.jobs + 1, mine.work_seconds + work_seconds)
+        for higher in PRIORITIES[PRIORITIES.index(priority) + 1 :]:
+            before += sum(theirs.work_seconds for theirs in self._waiting[higher].values())
+        alike[user_id] = Waiting(mine.jobs + 1, mine.work_seconds + work_seconds)
         seconds = (before / self._at_once + work_seconds) * pace(self._lately.past, work_seconds, quality)
         return timedelta(seconds=seconds)
 

@@ -28,6 +28,7 @@ from services.orchestrator.deliveries import Claimed, Courier
 from services.orchestrator.driver import Driver, Journal
 from services.orchestrator.estimates import Estimates
 from services.orchestrator.event_servicer import EventServicer, WebhookServicer
+from services.orchestrator.express import drive_express
 from services.orchestrator.feed import Arrived, Feed
 from services.orchestrator.jobs import Job, Result, StoredObject
 from services.orchestrator.library import Library
@@ -87,7 +88,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
         async def make(job: Job, journal: Journal) -> Result:
-            return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
+            return await make_video(job, workers.of(job), journal, clips_at_once=config.clips_at_once)
 
         objects = _StoredObjects(runtime.objects())
         driver = Driver(
@@ -185,6 +186,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(library.keep(left.set), "retention"),
                 runtime.background(files.run(timedelta(seconds=config.files_check_seconds)), "files"),
                 runtime.background(consumer, "consumer"),
+                runtime.background(drive_express(driver, jobs_at_once=config.jobs_at_once), "express"),
             ):
                 yield
 

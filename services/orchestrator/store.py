@@ -72,8 +72,10 @@ class Store(Protocol):
         They come without the clips of their requests, and without the requests as they were written.
         """
 
-    async def take(self, lease: timedelta) -> Job | None:
+    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
         """Take the next job up under a new attempt; None when there is none that has not ended.
+
+        Only one whose priority is `at_least` that place in `PRIORITIES`.
 
         The next is one of the highest priority, of the user of whom the fewest are worked on; of several such users, of
         the one whose last turn is longest ago; the oldest first. Raises

@@ -116,8 +116,8 @@ class Videos:
     check_webhook: Callable[[str, str], Awaitable[None]]
     """Raises InvalidArgument or FailedPrecondition when the events of a user's job cannot be posted to an address."""
     preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
-    estimate: Callable[[str, float, str], Awaitable[timedelta]]
-    """How long a user's job takes that is expected to take so many seconds, in a quality (`Estimates.duration`)."""
+    estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
+    """How long a user's job takes: expected seconds of work, quality and priority (`Estimates.duration`)."""
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
     """Makes an id that was never there: `new_id("vid")` is `vid_...`."""
@@ -141,7 +141,7 @@ class Videos:
             request=request,
             status="processing",
             create_time=now,
-            estimated_completion=now + await self.estimate(user_id, work, request.quality),
+            estimated_completion=now + await self.estimate(user_id, work, request.quality, priority or "normal"),
             work_seconds=work,
             priority=priority or "normal",
             wish=written,
@@ -246,7 +246,7 @@ class Videos:
     async def retry(self, user_id: str, job_id: str) -> Job:
         """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
         was = await self.find(user_id, job_id)
-        left = await self.estimate(user_id, _work(was.request), was.request.quality)
+        left = await self.estimate(user_id, _work(was.request), was.request.quality, was.priority)
         job = await self.store.retry(job_id, user_id, self.now() + left)
         if job is None:
             raise _no_video(job_id)

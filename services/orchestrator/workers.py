@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import hashlib
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,7 @@ from services.orchestrator.jobs import (
     Word,
 )
 from services.orchestrator.requests import OVERLAY_MARGIN
+from services.orchestrator.turns import Turns
 from services.orchestrator.workflow import Plan, Progress
 from services.runtime.server import Runtime
 
@@ -129,8 +131,15 @@ class MeshWorkers:
         self._concatenation = concatenation_grpc.ConcatenationServiceStub(channel("concatenation"))
         self._rendering = rendering_grpc.RenderingServiceStub(channel("rendering"))
         self._objects: Objects = runtime.objects()
-        self._segments = asyncio.Semaphore(segments_at_once)
+        self._turns = Turns(segments_at_once)
+        self._job: Job | None = None
         self._voices: dict[bytes, tuple[float, Narrator]] = {}
+
+    def of(self, job: Job) -> MeshWorkers:
+        """The same workers, on behalf of a job: its segments take turns with those of others."""
+        bound = copy.copy(self)
+        bound._job = job
+        return bound
 
     async def find_voice(self, request: VideoRequest) -> Narrator:
         """The voice that speaks a request's script. Raises InvalidArgument when none can, or not the one asked for."""
@@ -285,7 +294,7 @@ class MeshWorkers:
                 renditions=[media.Size(width=size.width, height=size.height) for size in request.renditions],
             )
         )
-        async with self._segments:
+        async with self._turns.taken(self._job) if self._job else nullcontext():
             rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
         return Picture(
             video=stored(rendered.video),

@@ -65,6 +65,8 @@ class StandIns(
         self.open.set()
         self.objects: dict[str, media.Object] = {}
         """What was put."""
+        self.seconds = 0.0
+        """How long a segment takes to be rendered."""
         self.rendering = asyncio.Event()
         """Set when a segment was asked for."""
 
@@ -94,7 +96,9 @@ class StandIns(
             audio.Sentence(words=[media.Word(text=text, start=seconds(place), end=seconds(place + 0.5))])
             for place, text in enumerate(request.sentences)
         ]
-        speech = audio.Speech(audio=stored("speech"), duration=seconds(9.4), sentences=sentences)
+        # About as long as it takes to say.
+        length = max(9.4, sum(map(len, request.sentences)) / 15)
+        speech = audio.Speech(audio=stored("speech"), duration=seconds(length), sentences=sentences)
         yield audio.SynthesizeResponse(speech=speech)
 
     async def Mix(self, request: audio.MixRequest, context: Any) -> AsyncIterator[audio.MixResponse]:
@@ -106,6 +110,7 @@ class StandIns(
     ) -> AsyncIterator[processing.RenderSegmentResponse]:
         self.rendering.set()
         await self.open.wait()
+        await asyncio.sleep(self.seconds)
         self.asked["render"] += 1
         segment = request.segment
         made = processing.RenderedSegment(video=stored(f"segment-{segment.index}"), frame_count=segment.frame_count)

@@ -58,14 +58,14 @@ class MemoryStore:
         page = copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
         return [replace(job, request=replace(job.request, clips=()), wish={}) for job in page]
 
-    async def take(self, lease: timedelta) -> Job | None:
+    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
         active = [job for job in self._jobs.values() if job.status == "processing"]
         held = [
             job
             for job in active
             if job.attempt != job.base_attempt and self._heartbeats[job.id] >= datetime.now(UTC) - lease
         ]
-        waiting = [job for job in active if job not in held]
+        waiting = [j for j in active if j not in held and PRIORITIES.index(j.priority) >= at_least]
         if not waiting:
             if held:
                 raise Held

@@ -65,6 +65,14 @@ async def test_what_waits_comes_first() -> None:
     assert await estimates.duration("user_4", 20.0, "draft") == timedelta(seconds=other / 2)
 
 
+async def test_a_higher_priority_is_not_held_up_and_holds_others_up() -> None:
+    others = {"high": {"user_3": Waiting(2, 60.0)}, "low": {"user_4": Waiting(1, 500.0)}}
+    for priority, before in (("high", 60 * 1 / 2), ("normal", 60 + 20.0), ("low", 60 + 20 + 500.0)):
+        estimates = Estimates(Told(Lately((), {"user_2": Waiting(1, 20.0)}, running=1, others=others)))
+        found = await estimates.duration("user_1", 30.0, "draft", priority)
+        assert found == timedelta(seconds=before + 30)
+
+
 async def test_the_past_is_read_now_and_then() -> None:
     now = [0.0]
     past = Told(Lately([PastJob("draft", 10.0, 20.0)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from psycopg.rows import DictRow
 
 from services.orchestrator import once
 from services.orchestrator.estimates import Lately, PastJob, Waiting
-from services.orchestrator.jobs import Job
+from services.orchestrator.jobs import PRIORITIES, Job
 from services.orchestrator.leftovers import Remove
 from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import rows
@@ -74,15 +75,18 @@ class PostgresPast:
             )
             past = [PastJob(row["quality"], row["work_seconds"], row["took"]) for row in await cursor.fetchall()]
             cursor = await connection.execute(
-                "SELECT user_id, count(*) AS jobs, sum(work_seconds) AS work_seconds FROM jobs"
-                " WHERE status = 'processing' AND attempt = base_attempt GROUP BY user_id"
+                "SELECT priority, user_id, count(*) AS jobs, sum(work_seconds) AS work_seconds FROM jobs"
+                " WHERE status = 'processing' AND attempt = base_attempt GROUP BY priority, user_id"
             )
-            waiting = {row["user_id"]: Waiting(row["jobs"], row["work_seconds"]) for row in await cursor.fetchall()}
+            others: dict[str, dict[str, Waiting]] = defaultdict(dict)
+            for row in await cursor.fetchall():
+                others[PRIORITIES[row["priority"]]][row["user_id"]] = Waiting(row["jobs"], row["work_seconds"])
+            waiting = others.pop("normal", {})
             cursor = await connection.execute(
                 "SELECT count(*) AS running FROM jobs WHERE status = 'processing' AND attempt > base_attempt"
             )
             (now,) = await cursor.fetchall()
-        return Lately(past, waiting, now["running"])
+        return Lately(past, waiting, now["running"], dict(others))
 
 
 async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey) -> Job | None:

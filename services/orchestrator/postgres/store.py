@@ -89,6 +89,7 @@ _TAKE = """
         SELECT jobs.id FROM waiting JOIN jobs USING (id) JOIN served ON served.user_id = waiting.user_id
         LEFT JOIN running ON running.user_id = waiting.user_id
         WHERE jobs.status = 'processing' AND (jobs.attempt = jobs.base_attempt OR jobs.heartbeat_time < %(held_since)s)
+        AND jobs.priority >= %(at_least)s
         ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), served.last_time NULLS FIRST,
             waiting.create_time, waiting.id
         LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
@@ -169,10 +170,10 @@ class PostgresStore:
         places = {"user_id": user_id, "size": size, "after": create_time, "after_id": job_id, **asdict(fitting)}
         return [rows.job(row) for row in await fetched(self._pool, _PAGE, places)]
 
-    async def take(self, lease: timedelta) -> Job | None:
+    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
-            places = {"now": now, "held_since": now - lease, "at_once": TAKEN_AT_ONCE}
+            places = {"now": now, "held_since": now - lease, "at_once": TAKEN_AT_ONCE, "at_least": at_least}
             cursor = await connection.execute(_TAKE, places)
             row = await cursor.fetchone()
             if row is None:
