@@ -17,7 +17,7 @@ from nats.errors import Error
 from nats.js.errors import APIError
 from structlog.testing import capture_logs
 
-from services.embedded import nats, ports
+from services.embedded import nats, ports, wheels
 from services.embedded.errors import PlatformError
 from services.orchestrator import jetstream
 from services.runtime import events
@@ -133,13 +133,15 @@ async def test_a_queue_on_a_damaged_store_takes_and_gives_work(
         assert kept
 
 
-async def test_a_store_is_left_when_it_is_not_to_blame(config: RuntimeConfig, tmp_path: Path, filled: Path) -> None:
+async def test_a_store_is_left_when_it_is_not_to_blame(
+    config: RuntimeConfig, tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "nats", lambda: "/bin/false")
     folder = Path(shutil.copytree(filled, tmp_path / "nats"))
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
     [port] = ports.pick()
-    without = config.model_copy(update={"certificates": tmp_path / "none"})
     with pytest.raises(PlatformError):
-        async with nats.running(without, folder, log_file=tmp_path / "nats.log", port=port):
+        async with nats.running(config, folder, log_file=tmp_path / "nats.log", port=port):
             pass
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
     assert not list(tmp_path.glob("nats.damaged-*"))

@@ -84,11 +84,9 @@ async def test_users_share_whoever_has_more_and_older_segments() -> None:
 async def test_a_user_with_two_jobs_has_one_share_and_the_older_job_first() -> None:
     line = Line()
     await line.wait("x", made("user_3"))
-    for minute in (2, 1):
+    for name, of in (("a2", made("user_1", minute=2)), ("a1", made("user_1", minute=1)), ("b", made("user_2"))):
         for number in range(2):
-            await line.wait(f"a{minute}.{number}", made("user_1", minute=minute))
-    for number in range(2):
-        await line.wait(f"b.{number}", made("user_2", minute=3))
+            await line.wait(f"{name}.{number}", of)
     order = await line.finish()
     assert order == ["x", "a1.0", "b.0", "a1.1", "b.1", "a2.0", "a2.1"]
 
