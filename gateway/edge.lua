@@ -169,6 +169,10 @@ function envoy_on_response(handle)
   headers:remove("grpc-status")
   headers:remove("grpc-message")
   headers:remove("grpc-accept-encoding")
+  if headers:get(":status"):find("^5") and headers:get("retry-after") == nil then
+    -- A service that dies or stops ends its calls without saying when to come back.
+    headers:add("retry-after", "1")
+  end
   if headers:get(":status") ~= "200" then
     -- What was said of a file is not true of an error.
     headers:remove("content-disposition")

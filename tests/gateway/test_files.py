@@ -87,6 +87,7 @@ async def test_a_file_that_cannot_be_had_is_an_error_and_no_file(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["details"][0]["reason"] == reason
+    assert answer.headers.get("retry-after") == ("1" if status >= 500 else None)
     assert not {"content-disposition", "x-content-sha256"} & set(answer.headers)
 
 

@@ -123,6 +123,11 @@ async def fetched(pool: Pool, query: str, parameters: Parameters = ()) -> list[D
 
 
 def _away(failure: Exception) -> Unavailable:
+    if isinstance(failure, psycopg.errors.DiskFull):
+        # Unlike other full stores this one makes jobs wait, since their records must not be lost.
+        return Unavailable(
+            "the disk is full; free some space and try again", reason="STORAGE_FULL", retry_after_seconds=10.0
+        )
     return Unavailable(
         "the database cannot be reached; try again in a moment", reason="SERVICE_UNAVAILABLE", retry_after_seconds=2.0
     )
