@@ -17,6 +17,7 @@ import nats
 import psycopg
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.aio.client import Client
 
 from services.embedded.postgres import SUPERUSER, Postgres
 from services.runtime import channels, tls
@@ -31,6 +32,7 @@ HEALTH = "grpc.health.v1.Health"
 
 PAUSE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 # A server that does nothing is hung after so many questions, about 30 s; one that is busy, or waits for a core, later.
 HUNG_CHECKS, BUSY_HUNG_CHECKS = 3, 18
 # A server whose threads ran, or waited to run, for less than this part of the time does nothing.
@@ -111,28 +113,46 @@ def of_postgres(postgres: Postgres) -> Ask:
     return ask
 
 
-def of_nats(config: RuntimeConfig, url: str) -> Ask:
-    """Ask NATS for its JetStream, which it switches off when the disk was full, until it is started again."""
+async def until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> None:
+    """Ask NATS for its JetStream, which it switches off when the disk was full, until it is started again.
+
+    Returns when it hangs. One connection is kept: closing one that has TLS makes asyncio log a warning.
+    """
+    client: Client | None = None
 
     async def unheard(_: Exception) -> None:
         """What fails is raised."""
 
-    async def ask() -> None:
-        client = await nats.connect(
-            url,
-            name="supervisor",
-            tls=tls.certificates(config, "orchestrator").context(),
-            tls_hostname=tls.server_name(config, "nats"),
-            tls_handshake_first=True,
-            inbox_prefix=b"_INBOX.orchestrator",
-            allow_reconnect=False,
-            connect_timeout=4,
-            error_cb=unheard,
-        )
-        try:
-            await client.jetstream(timeout=4).account_info()
-        finally:
+    async def close() -> None:
+        nonlocal client
+        closing, client = client, None
+        if closing is not None:
+            # A server that hangs does not end its side of TLS.
             with suppress(Exception):
-                await client.close()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await closing.close()
 
-    return ask
+    async def ask() -> None:
+        nonlocal client
+        try:
+            if client is None:
+                client = await nats.connect(
+                    url,
+                    name="supervisor",
+                    tls=tls.certificates(config, "orchestrator").context(),
+                    tls_hostname=tls.server_name(config, "nats"),
+                    tls_handshake_first=True,
+                    inbox_prefix=b"_INBOX.orchestrator",
+                    allow_reconnect=False,
+                    connect_timeout=4,
+                    error_cb=unheard,
+                )
+            await client.jetstream(timeout=4).account_info()
+        except BaseException:
+            await close()
+            raise
+
+    try:
+        await until_hung(pid, ask)
+    finally:
+        await close()

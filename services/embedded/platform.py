@@ -99,9 +99,7 @@ async def platform(
                 data / "nats",
                 log_file=logs / "nats.log",
                 port=nats_port,
-                until_hung=lambda pid: health.until_hung(
-                    pid, health.of_nats(config, f"tls://{ports.BIND}:{nats_port}")
-                ),
+                until_hung=lambda pid: health.until_nats_hung(pid, config, f"tls://{ports.BIND}:{nats_port}"),
             ),
         )
         stack.enter_context(environment.applied(environment.of_services(data, database, nats_url)))

@@ -249,7 +249,8 @@ async def _orphans(platform: Platform, users: Sequence[User]) -> list[str]:
     end = time.monotonic() + SWEPT_SECONDS
     while True:
         left = [path.relative_to(objects) for path in objects.rglob("*") if path.is_file()]
-        orphans = [str(path) for path in left if path.parts[0] != "cache"]
+        # What can be made again, and what the store notes for itself, belongs to no job.
+        orphans = [str(path) for path in left if path.parts[0] != "cache" and not path.parts[0].endswith("!")]
         if not orphans or time.monotonic() > end:
             return broken + [f"orphan: {path}" for path in orphans[:20]]
         await asyncio.sleep(1)
