@@ -61,6 +61,11 @@ class Part:
         await self.stack.aclose()
 
 
+async def _must_name_when_to_retry(answer: httpx.Response) -> None:
+    """No fault is answered with a 5xx that does not say when to try again."""
+    assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR or answer.headers.get("retry-after"), answer.request
+
+
 _STATES = "SELECT id, status FROM jobs WHERE id = ANY(%s)"
 
 
@@ -181,7 +186,8 @@ class World:
     async def user(self, name: str = "user_1") -> AsyncIterator[httpx.AsyncClient]:
         """A client of the gateway, signed in."""
         headers = {"authorization": f"Bearer {self.token(name)}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30) as http:
+        hooks = {"response": [_must_name_when_to_retry]}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, event_hooks=hooks) as http:
             yield http
 
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
