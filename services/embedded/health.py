@@ -85,17 +85,17 @@ def _worked_seconds(pid: int) -> float:
     return total / 1e9
 
 
-def of_service(config: RuntimeConfig, service: str, port: int) -> Ask:
-    """Ask the instance of a service at a port; whatever it answers is a sign of life."""
+async def until_service_hung(pid: int, config: RuntimeConfig, service: str, port: int) -> None:
+    """Ask the instance of a service at a port, on one connection; any answer is a sign of life. Returns when it hangs."""
     own = config.model_copy(update={"ports": {**config.ports, service: port}, "further_ports": {}})
+    async with channels.connect(own, "monitoring", service, HEALTH) as channel:
+        # The stubs of grpc_health have no types for their calls.
+        stub: Any = health_pb2_grpc.HealthStub(channel)
 
-    async def ask() -> None:
-        async with channels.connect(own, "monitoring", service, HEALTH) as channel:
-            # The stubs of grpc_health have no types for their calls.
-            stub: Any = health_pb2_grpc.HealthStub(channel)
+        async def ask() -> None:
             await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
 
-    return ask
+        await until_hung(pid, ask)
 
 
 def of_postgres(postgres: Postgres) -> Ask:

@@ -270,7 +270,7 @@ def _in_process(
         logs / f"{name}.log",
         environment={**shared, **own},
         stop_seconds=config.grace_seconds + 2,
-        until_hung=lambda pid: health.until_hung(pid, health.of_service(config, service, port)),
+        until_hung=lambda pid: health.until_service_hung(pid, config, service, port),
     )
     return servers.running(server, lambda: servers.until_open(port))
 

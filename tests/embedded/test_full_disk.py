@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,13 @@ from services.embedded import servers
 from services.runtime.children import run
 from tests.stored import until
 from tests.up import insist_on_end, up
+
+VIDEO = {
+    "title": "A video",
+    "clips": [{"colour": "#203040", "duration": 1}],
+    "audio": {"script": "One two."},
+    "settings": {"resolution": "480p", "quality": "draft"},
+}
 
 
 async def outcome(data: Path, *, file_bytes: int | None = None) -> tuple[int, str]:
@@ -48,20 +57,65 @@ async def test_up_on_a_full_disk_is_one_line(tmp_path: Path, file_bytes: int) ->
     assert code == 1 and "Traceback" not in printed
 
 
-async def test_up_on_a_disk_without_room_says_how_much_it_needs(tmp_path: Path) -> None:
-    small = tmp_path / "small"
+@asynccontextmanager
+async def small_disk(folder: Path, size: str) -> AsyncIterator[Path]:
+    """A disk of a size, mounted in a folder."""
+    small = folder / "small"
     small.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root mounts a small disk")
-    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small))
+    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small))
     if await mount.wait():
         pytest.skip("this root may not mount")
     try:
+        yield small
+    finally:
+        await (await asyncio.create_subprocess_exec("umount", "--lazy", str(small))).wait()
+
+
+async def test_up_on_a_disk_without_room_says_how_much_it_needs(tmp_path: Path) -> None:
+    async with small_disk(tmp_path, "1m") as small:
         code, printed = await outcome(small / "data")
         assert code == 1 and len(printed.strip().splitlines()) == 1
         assert "MB are free" in printed
-    finally:
-        await (await asyncio.create_subprocess_exec("umount", str(small))).wait()
+
+
+async def test_a_disk_that_fills_later_refuses_work_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    async with small_disk(tmp_path, "400m") as small, up(small / "data") as running:
+        command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(small / "data")]
+        token = (await run(command)).decode().strip()
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
+            fill = small / "fill"
+            with fill.open("wb", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(1 << 20)):
+                    pass
+            jobs, reasons = [], set()
+            for number in range(20):
+                for answer in (
+                    await client.post("/v1/videos", json={**VIDEO, "title": f"Video {number}"}),
+                    await client.post("/v1/assets?filename=a.bin", content=os.urandom(300_000)),
+                ):
+                    code = answer.status_code
+                    assert code in (201, 202, 429, 503), answer.text
+                    assert code < 300 or answer.headers.get("retry-after") or code == 429, answer.text
+                    if code == 202:
+                        jobs.append(answer.json()["job_id"])
+                    elif code != 201:
+                        reasons.add(answer.json()["details"][0]["reason"])
+            assert "STORAGE_FULL" in reasons
+            fill.unlink()
+            # NATS has given its store up meanwhile, and is started again.
+            async with asyncio.timeout(180):
+                while (made := await client.post("/v1/videos", json=VIDEO)).status_code != 202:  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+                jobs.append(made.json()["job_id"])
+                for job in jobs:
+                    while (found := (await client.get(f"/v1/videos/{job}/status")).json())["status"] == "processing":  # noqa: ASYNC110
+                        await asyncio.sleep(0.5)
+                    if job == jobs[-1]:
+                        assert found["status"] == "completed", found
+        assert await running.stop() == 0
 
 
 async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
