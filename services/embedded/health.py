@@ -86,7 +86,7 @@ def _worked_seconds(pid: int) -> float:
 
 
 async def until_service_hung(pid: int, config: RuntimeConfig, service: str, port: int) -> None:
-    """Ask the instance of a service at a port, on one connection; any answer is a sign of life. Returns when it hangs."""
+    """Ask an instance of a service on one connection; any answer is a sign of life. Returns when it hangs."""
     own = config.model_copy(update={"ports": {**config.ports, service: port}, "further_ports": {}})
     async with channels.connect(own, "monitoring", service, HEALTH) as channel:
         # The stubs of grpc_health have no types for their calls.
