@@ -43,6 +43,7 @@ from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
+from moneyprinter.user.v1 import account_service_pb2 as account_pb
 from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
 from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
@@ -304,6 +305,15 @@ class Client:
         """
         response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
         return await _save(response, path, told)
+
+    async def step_up(self, *, password: str = "", totp_code: str = "", recovery_code: str = "") -> None:
+        """Prove again whose session this is, for what is refused otherwise (STEP_UP_REQUIRED), such as a new API key.
+
+        Takes a code of either kind where the account asks for codes, and the password otherwise. It counts for 5
+        minutes, as a sign-in does.
+        """
+        proof = account_pb.StepUpRequest(password=password, totp_code=totp_code, recovery_code=recovery_code)
+        await self.account.StepUp(proof)
 
     async def say(
         self, text: str, path: Path | str, *, voice: str = "", format: str = "", loudness: float = 0.0

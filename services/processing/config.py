@@ -33,6 +33,8 @@ class Config(Settings):
     """The address space of one render, which is more than it uses: one that leaks ends here."""
     source_bytes: int = Field(4 << 30, ge=0)
     """How many bytes of clips are kept in scratch, so that each is fetched once, not once a segment."""
+    source_seconds: float = Field(30.0, gt=0, le=50)
+    """How long a clip that no segment asks for stays there, in plaintext: less than a minute."""
     encoders: Literal["hardware", "any", "none"] = "hardware"
     """Which encoder service frames are streamed to, when it is free: one with a GPU, any, or none."""
 

@@ -42,7 +42,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     async with runtime.scratch() as folder:
         studio = Studio(
             objects=objects,
-            sources=Sources(objects, folder, config.source_bytes),
+            sources=Sources(objects, folder, config.source_bytes, config.source_seconds),
             scratch=runtime.scratch,
             tool=tool,
             cores=Cores(config.slots, config.threads_per_render, config.memory_bytes),

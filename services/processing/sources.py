@@ -1,4 +1,8 @@
-"""Sources: the clips and pictures that segments are made of, each fetched once for all segments that show it."""
+"""Sources: the clips and pictures that segments are made of, each fetched once for all segments that show it.
+
+They lie here in plaintext, while the store encrypts them. What no segment has asked for lately is removed, so that an
+upload that was deleted is gone from here soon after: no job uses it by then.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +36,18 @@ class Objects(Protocol[T_contra]):
 
 
 class Sources(Generic[T]):
-    """Sources in a folder, the ones that were used last; together they have at most `max_bytes`, or are one."""
+    """Sources in a folder, those that were used within `keep_seconds`.
 
-    def __init__(self, objects: Objects[T], folder: Path, max_bytes: int) -> None:
+    Together they have at most `max_bytes`, or are one.
+    """
+
+    def __init__(self, objects: Objects[T], folder: Path, max_bytes: int, keep_seconds: float) -> None:
         self._objects = objects
         self._folder = folder
         self._max_bytes = max_bytes
+        self._keep_seconds = keep_seconds
+        self._ends: dict[str, asyncio.TimerHandle] = {}
+        """When each file is removed, unless it is used before."""
         self._sizes: dict[str, int] = {}
         """Of the files that are here, in the order in which they were used."""
         self._coming: dict[str, asyncio.Task[None]] = {}
@@ -46,11 +56,12 @@ class Sources(Generic[T]):
     async def link(self, source: T, path: Path) -> None:
         """Have a source at `path`, which stays even when the source is forgotten here."""
         name = source.sha256
-        if name not in self._sizes:
+        while name not in self._sizes:
             await self._arrival(source)
         # What was used last is forgotten last.
         self._sizes[name] = self._sizes.pop(name, source.size_bytes)
         os.link(self._folder / name, path)
+        self._keep(name)
         self._forget()
 
     async def _arrival(self, source: T) -> None:
@@ -79,9 +90,18 @@ class Sources(Generic[T]):
         finally:
             part.unlink(missing_ok=True)
         self._sizes[source.sha256] = source.size_bytes
+        self._keep(source.sha256)
+
+    def _keep(self, name: str) -> None:
+        if end := self._ends.pop(name, None):
+            end.cancel()
+        self._ends[name] = asyncio.get_running_loop().call_later(self._keep_seconds, self._remove, name)
 
     def _forget(self) -> None:
         while len(self._sizes) > 1 and sum(self._sizes.values()) > self._max_bytes:
-            name = next(iter(self._sizes))
-            del self._sizes[name]
-            (self._folder / name).unlink(missing_ok=True)
+            self._remove(next(iter(self._sizes)))
+
+    def _remove(self, name: str) -> None:
+        self._ends.pop(name).cancel()
+        del self._sizes[name]
+        (self._folder / name).unlink(missing_ok=True)

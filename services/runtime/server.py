@@ -11,16 +11,13 @@ import asyncio
 import gc
 import importlib
 import inspect
-import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import structlog
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -31,11 +28,12 @@ from moneyprinter import calls, contract
 from moneyprinter.errors import PermissionDenied, Unauthenticated, Unavailable
 from moneyprinter.objects import Objects
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
-from services.runtime import access, channels, errors, telemetry, tls
+from services.runtime import access, channels, errors, scratch, telemetry, tls
 from services.runtime import contract as contracts
 from services.runtime.admission import Admission, ConcurrencyLimit, Flow, Patience, Places, share
 from services.runtime.authority import Authority, checker
 from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.scratch import Scratch
 from services.runtime.wire import Limits
 
 log = structlog.get_logger()
@@ -91,6 +89,8 @@ class Runtime:
         self.contracts: list[str] = []
         self._server = server
         self._stack = stack
+        self._scratch = Scratch(config.scratch, service)
+        stack.callback(self._scratch.close)
 
     def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: Any) -> None:
         """Serve a servicer: `runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(...))`."""
@@ -152,26 +152,12 @@ class Runtime:
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
         """A new folder for files of work in progress, removed when the context closes."""
-        folder = Path(tempfile.mkdtemp(dir=_scratch_root(self.config, self.service)))
+        folder = self._scratch.folder()
         try:
             yield folder
         finally:
             # Shielded: a call that ends well may be cancelled while its folder waits for a thread that removes it.
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-
-
-def _scratch_root(config: RuntimeConfig, service: str) -> Path:
-    """The folder of this process, which names its pid so that what a dead one left is known."""
-    root = config.scratch / f"{service}-{os.getpid()}"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return root
-
-
-def _clear_scratch(config: RuntimeConfig, service: str) -> None:
-    for folder in config.scratch.glob(f"{service}-*"):
-        pid = folder.name.rpartition("-")[2]
-        if pid == str(os.getpid()) or (pid.isdigit() and not psutil.pid_exists(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Health(health_aio.HealthServicer):
@@ -346,7 +332,7 @@ async def running(
     """
     if wire is None:
         wire, settings = _find(service, settings)
-    _clear_scratch(config, service)
+    await asyncio.to_thread(scratch.clear, config.scratch)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.readable(config, service))
         channel = channels.connect(config, service, "user", "moneyprinter.user.v1.UserService")
@@ -384,7 +370,6 @@ async def running(
             arrivals.close()
             await runtime.health.enter_graceful_shutdown()
             await server.stop(config.grace_seconds)
-            shutil.rmtree(_scratch_root(config, service), ignore_errors=True)
 
 
 def _find(service: str, settings: Any) -> tuple[Wire, Any]:

@@ -79,7 +79,7 @@ def sources(folder: Folder, max_bytes: int = 1 << 20) -> Sources[Kept]:
     """Sources in a folder of their own."""
     cache = folder.path / "cache"
     cache.mkdir(exist_ok=True)
-    return Sources(folder, cache, max_bytes)
+    return Sources(folder, cache, max_bytes, 30.0)
 
 
 def kept(folder: Folder, name: str, size: int = 10) -> Kept:

@@ -23,6 +23,7 @@ from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import user_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from services.runtime.config import RuntimeConfig
+from services.runtime.server import Wire
 from tests.databases import Databases
 from tests.gateway import proxy
 from tests.gateway.platform import PUBLIC_SERVICES
@@ -67,10 +68,12 @@ class Front:
 
 
 @asynccontextmanager
-async def fronted(config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any) -> AsyncIterator[Front]:
-    """Run all of it while the context is open."""
+async def fronted(
+    config: RuntimeConfig, postgres: Databases, folder: Path, *, wire: Wire = wire_videos, **settings: Any
+) -> AsyncIterator[Front]:
+    """Run all of it while the context is open; `wire` is what stands for the orchestrator."""
     async with running(config, postgres, folder, **settings) as users:
-        await users.mesh.start("orchestrator", None, wire_videos)
+        await users.mesh.start("orchestrator", None, wire)
         found = users.mesh.config
         nobody = dict.fromkeys(PUBLIC_SERVICES, "127.0.0.1:1")
         addresses = {service: found.address(service) for service in ("orchestrator", "user")}
@@ -244,7 +247,7 @@ async def test_keys_change_while_requests_run_and_none_fails(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
     """Two instances make tokens, which the gateway and a service check at once; keys are changed twice."""
-    settings = {"signing_key_notice": 3, "signing_key_look": 0.2}
+    settings: dict[str, Any] = {"signing_key_notice": 3, "signing_key_look": 0.2}
     async with fronted(config, postgres, tmp_path, **settings) as front, another(front.users) as other:
         root = await front.users.bearer()
         made = await front.users.own.CreateApiKey(

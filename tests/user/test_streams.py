@@ -14,6 +14,7 @@ from google.api import httpbody_pb2
 
 from gateway.contracts import methods
 from moneyprinter import contract, errors
+from moneyprinter.client import Client
 from moneyprinter.user.v1 import account_service_pb2 as own
 from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import authority_service_pb2 as authority_pb
@@ -28,6 +29,7 @@ from services.runtime.server import Runtime
 from tests.databases import Databases
 from tests.user.conftest import claims
 from tests.user.running import Metadata, Users, bearer, running
+from tests.user.test_gateway import fronted
 from tests.user.test_service import NEW, register
 
 # A call ends within 5 seconds; the rest is for a busy machine.
@@ -54,6 +56,12 @@ class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
         self.left = asyncio.Event()
         """Set when the server has left a client that does not read."""
 
+    @asynccontextmanager
+    async def wire(self, _: None, runtime: Runtime) -> AsyncIterator[None]:
+        runtime.add(video_grpc.add_VideoServiceServicer_to_server, self)
+        runtime.add(event_grpc.add_EventServiceServicer_to_server, self)
+        yield
+
     async def WatchVideo(
         self, request: video_pb.WatchVideoRequest, context: Any
     ) -> AsyncIterator[video_pb.WatchVideoResponse]:
@@ -65,7 +73,8 @@ class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
         self, request: event_pb.WatchEventsRequest, context: Any
     ) -> AsyncIterator[event_pb.WatchEventsResponse]:
         await context.send_initial_metadata(())
-        yield event_pb.WatchEventsResponse(event_type="one", position=f"{request.after}1")
+        after = request.after or dict(context.invocation_metadata()).get("last-event-id", "")
+        yield event_pb.WatchEventsResponse(event_type="one", position=f"{after}1")
         await asyncio.Event().wait()
 
     async def DownloadVideo(
@@ -100,15 +109,8 @@ class Scene:
 @asynccontextmanager
 async def staged(config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any) -> AsyncIterator[Scene]:
     endless = Endless()  # type: ignore[abstract]
-
-    @asynccontextmanager
-    async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
-        runtime.add(video_grpc.add_VideoServiceServicer_to_server, endless)
-        runtime.add(event_grpc.add_EventServiceServicer_to_server, endless)
-        yield
-
     async with running(config, postgres, folder, **settings) as users:
-        await users.mesh.start("orchestrator", None, wire)
+        await users.mesh.start("orchestrator", None, endless.wire)
         yield Scene(users, endless)
 
 
@@ -335,3 +337,40 @@ async def test_only_services_with_calls_that_last_ask_for_credentials(scene: Sce
         *[(True, ["video.process"])] * 2,
         *[(False, [])] * 4,
     ]
+
+
+async def test_server_sent_events_end_with_the_session_and_go_on_with_another_token(
+    config: RuntimeConfig, postgres: Databases, tmp_path: Path
+) -> None:
+    endless = Endless()  # type: ignore[abstract]
+    async with fronted(config, postgres, tmp_path, wire=endless.wire) as front:
+        signed_in = await front.users.sign_in()
+        headers = {"authorization": f"Bearer {signed_in.access_token}"}
+        async with asyncio.timeout(ENDS_SECONDS), front.http.stream("GET", "/v1/events", headers=headers) as events:
+            lines = events.aiter_lines()
+            assert "id: 1" in [await anext(lines) for _ in range(2)]
+            await front.do("POST", "/v1/auth/sign-out", refresh_token=signed_in.refresh_token)
+            assert [line for line in [line async for line in lines] if line.startswith("id:")] == []
+        again = {**await front.sign_in(), "last-event-id": "1"}
+        async with asyncio.timeout(ENDS_SECONDS), front.http.stream("GET", "/v1/events", headers=again) as events:
+            lines = events.aiter_lines()
+            assert "id: 11" in [await anext(lines) for _ in range(2)]
+
+
+async def test_the_client_goes_on_with_a_new_token_when_one_expires(
+    config: RuntimeConfig, postgres: Databases, tmp_path: Path
+) -> None:
+    """Each stream has one event, and lasts as long as its token."""
+    endless = Endless()  # type: ignore[abstract]
+    async with (
+        fronted(config, postgres, tmp_path, wire=endless.wire, token_life=3) as front,
+        Client(front.proxy.address) as client,
+    ):
+        await client.sign_in("admin", front.users.password)
+        seen: list[str] = []
+        async with asyncio.timeout(60):
+            async for event in client.events():
+                seen.append(event.position)
+                if len(seen) == 3:
+                    break
+        assert seen == ["1", "11", "111"]
