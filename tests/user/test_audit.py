@@ -72,7 +72,7 @@ async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(us
     session, account_id = claims(first.access_token)["sid"], claims(first.access_token)["sub"]
     ada = await register(users, "ada", "video.process")
     await users.admin.SetRoles(
-        admin.SetRolesRequest(account_id=ada, roles=["content.manage", "user.admin"]), metadata=root
+        admin.SetRolesRequest(account_id=ada, roles=["content.manage", "audio.generate"]), metadata=root
     )
     made = await users.own.CreateApiKey(own.CreateApiKeyRequest(display_name="k", roles=["user.admin"]), metadata=root)
     exchanged = await users.stub.ExchangeApiKey(pb.ExchangeApiKeyRequest(api_key=made.api_key))
@@ -98,7 +98,7 @@ async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(us
     ):
         assert expected in seen, expected
     [roles] = [record.event for record in records if record.event.action == "account.set_roles"]
-    assert (roles.details["roles"], roles.credential, roles.peer) == ("content.manage user.admin", session, "gateway")
+    assert (roles.details["roles"], roles.credential, roles.peer) == ("content.manage audio.generate", session, "gateway")
     [disabled] = [record.event for record in records if record.event.action == "account.disable"]
     assert disabled.credential == made.key.key_id
     everything = str(records)
