@@ -98,7 +98,11 @@ async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(us
     ):
         assert expected in seen, expected
     [roles] = [record.event for record in records if record.event.action == "account.set_roles"]
-    assert (roles.details["roles"], roles.credential, roles.peer) == ("content.manage audio.generate", session, "gateway")
+    assert (roles.details["roles"], roles.credential, roles.peer) == (
+        "content.manage audio.generate",
+        session,
+        "gateway",
+    )
     [disabled] = [record.event for record in records if record.event.action == "account.disable"]
     assert disabled.credential == made.key.key_id
     everything = str(records)
