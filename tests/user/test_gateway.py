@@ -82,6 +82,7 @@ async def fronted(
             certificates=found.certificates,
             keys_seconds=1,
             user_burst=100_000,
+            address_burst=100_000,
         )
         async with proxy.running(gateway, folder / "gateway") as envoy:
             await envoy.keys_known()
