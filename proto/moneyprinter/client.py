@@ -30,7 +30,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -226,12 +226,18 @@ class Client:
             # A token that is refused when it is new is not asked for again and again.
             await asyncio.sleep(WATCH_PAUSE_SECONDS)
 
+    def _prefer_new_token(self) -> None:
+        """Let the next call have a new token, unless this one is: what it does lasts no longer than its token."""
+        if self.renewable and time.monotonic() > self._renewed_at + RENEW_SECONDS:
+            self._renew_at = float("-inf")
+
     async def upload(self, path: Path | str, told: Callable[[int], None] = lambda _: None) -> str:
         """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far.
 
         Raises OSError when the file cannot be read, and whatever `told` raises.
         """
         path = Path(path)
+        self._prefer_new_token()
 
         async def requests(file: BinaryIO) -> AsyncIterator[pb.UploadAssetRequest]:
             name = path.name[-255:]
@@ -301,10 +307,21 @@ class Client:
         """Write a file of a finished video to `path`, whole or not at all; returns its size in bytes.
 
         `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `told` is called with the bytes
-        received so far and their number in all. Raises DataLoss when the file arrived damaged.
+        received so far and their number in all. Goes on where it was when the platform restarts, or its token expires
+        meanwhile. Raises DataLoss when the file arrived damaged.
         """
-        response = self.videos.DownloadVideo(pb.DownloadVideoRequest(job_id=job_id, name=name))
-        return await _save(response, path, told)
+        request, resumed_at = pb.DownloadVideoRequest(job_id=job_id, name=name), 0
+
+        async def resume(failure: errors.Error, size: int) -> Any:
+            nonlocal resumed_at
+            if size == resumed_at:
+                raise failure
+            resumed_at = size
+            if failure.reason != "CLIENT_TOO_SLOW":
+                await self._resume(failure)
+            return self.videos.DownloadVideo(request, metadata=(("range", f"bytes={size}-"),))
+
+        return await _save(self.videos.DownloadVideo(request), path, told, resume)
 
     async def step_up(self, *, password: str = "", totp_code: str = "", recovery_code: str = "") -> None:
         """Prove again whose session this is, for what is refused otherwise (STEP_UP_REQUIRED), such as a new API key.
@@ -363,10 +380,16 @@ async def _chunks(file: BinaryIO, told: Callable[[int], None]) -> AsyncIterator[
         told(sent)
 
 
-async def _save(response: Any, path: Path | str, told: Callable[[int, int], None] = lambda *_: None) -> int:
+async def _save(
+    response: Any,
+    path: Path | str,
+    told: Callable[[int, int], None] = lambda *_: None,
+    resume: Callable[[errors.Error, int], Awaitable[Any]] | None = None,
+) -> int:
     """Write a file that is streamed to `path`, whole or not at all; returns its size in bytes.
 
-    Raises DataLoss when it arrived damaged.
+    `resume` is called with the error that ended the stream and the bytes received; it returns a stream of the rest, or
+    raises. Raises DataLoss when the file arrived damaged.
     """
     path = Path(path)
     part = path.with_name(f".{path.name[:50]}.part")
@@ -374,11 +397,19 @@ async def _save(response: Any, path: Path | str, told: Callable[[int, int], None
         metadata = await response.initial_metadata()
         digest, size = hashlib.sha256(), 0
         with part.open("wb") as file:
-            async for message in response:
-                digest.update(message.data.data)
-                size += len(message.data.data)
-                told(size, int(metadata.get("x-content-length", 0)))
-                await asyncio.to_thread(file.write, message.data.data)
+            while True:
+                try:
+                    async for message in response:
+                        digest.update(message.data.data)
+                        size += len(message.data.data)
+                        told(size, int(metadata.get("x-content-length", 0)))
+                        await asyncio.to_thread(file.write, message.data.data)
+                    break
+                except errors.Error as failure:
+                    if resume is None:
+                        raise
+                    response.cancel()
+                    response = await resume(failure, size)
         if digest.hexdigest() != metadata.get("x-content-sha256"):
             raise errors.DataLoss(f"{path.name} arrived damaged; ask for it again", reason="CHECKSUM_MISMATCH")
         part.replace(path)

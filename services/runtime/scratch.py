@@ -54,9 +54,8 @@ class Scratch:
 
 def clear(root: Path) -> None:
     """Remove the folders of instances, of whatever service, that are dead."""
-    if not root.is_dir():
-        return
-    with _locked(root):
+    # Nothing is there yet, or it is another user's.
+    with suppress(OSError), _locked(root):
         for folder in root.iterdir():
             found = _NAME.fullmatch(folder.name)
             if found and folder.is_dir() and not folder.is_symlink() and _is_dead(folder, found):

@@ -221,10 +221,10 @@ async def test_jobs_are_told_with_the_address_that_the_gateway_saw(front: Front)
     """A service that was started after the user service, called through Envoy by somebody who lies."""
     root = await front.sign_in()
     lies = {"x-client-address": "6.6.6.6", "x-forwarded-for": "6.6.6.6"}
-    await front.http.get(STATUS, headers=root | lies)
+    await front.http.get("/v1/videos/vid_1", headers=root | lies)
     account_id = claims(root["authorization"].split()[1])["sub"]
     async with asyncio.timeout(20):
-        while not (records := await told(front.users, action="job.status")):  # noqa: ASYNC110
+        while not (records := await told(front.users, action="job.read")):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     [record] = records
     event = record.event

@@ -204,10 +204,10 @@ async def test_behind_proxies_session_job_and_trail_have_one_address(
         answer = await other.http.post("/v1/auth/sign-in", json=body, headers=headers)
         bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
         [session] = (await other.do("GET", "/v1/accounts/me/sessions", bearer))["sessions"]
-        assert (await other.http.get(STATUS, headers=bearer | headers)).status_code == 200
+        assert (await other.http.get("/v1/videos/vid_1", headers=bearer | headers)).status_code == 200
         assert (session["address"], front.users.audited()[0]["address"]) == (address, address)
         async with asyncio.timeout(20):
-            while not (found := (await other.do("GET", "/v1/audit?action=job.status", bearer))["records"]):  # noqa: ASYNC110
+            while not (found := (await other.do("GET", "/v1/audit?action=job.read", bearer))["records"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert found[0]["event"]["address"] == address
 

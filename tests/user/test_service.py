@@ -86,6 +86,9 @@ class Videos(video_grpc.VideoServiceServicer):
     ) -> video_pb.GetVideoStatusResponse:
         return video_pb.GetVideoStatusResponse(job_id=access.user().id)
 
+    async def GetVideo(self, request: video_pb.GetVideoRequest, context: Any) -> video_pb.GetVideoResponse:
+        return video_pb.GetVideoResponse(video=video_pb.Video(job_id=request.job_id))
+
 
 @asynccontextmanager
 async def wire_videos(_: None, runtime: Runtime) -> AsyncIterator[None]:

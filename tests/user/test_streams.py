@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ ENDS_SECONDS = 5.0 + 15.0
 
 
 AUTHORITY_ENDED = "AUTHORITY_ENDED"
+FILE = bytes(range(250)) * 4
 
 
 def is_end(failure: Any) -> bool:
@@ -53,6 +55,8 @@ class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
     """Calls that do not end by themselves."""
 
     def __init__(self) -> None:
+        self.offsets: list[int] = []
+        """Where the downloads of a file that takes 5 seconds began."""
         self.left = asyncio.Event()
         """Set when the server has left a client that does not read."""
 
@@ -80,6 +84,16 @@ class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
     async def DownloadVideo(
         self, request: video_pb.DownloadVideoRequest, context: Any
     ) -> AsyncIterator[video_pb.DownloadVideoResponse]:
+        if request.job_id == "vid_file":
+            metadata = dict(context.invocation_metadata())
+            offset = int(metadata.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+            self.offsets.append(offset)
+            digest = hashlib.sha256(FILE).hexdigest()
+            await context.send_initial_metadata((("x-content-length", str(len(FILE))), ("x-content-sha256", digest)))
+            for start in range(offset, len(FILE), 100):
+                yield video_pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(data=FILE[start : start + 100]))
+                await asyncio.sleep(0.5)
+            return
         try:
             while True:
                 yield video_pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(data=bytes(100_000)))
@@ -374,3 +388,10 @@ async def test_the_client_goes_on_with_a_new_token_when_one_expires(
                 if len(seen) == 3:
                     break
         assert seen == ["1", "11", "111"]
+        downloaded = tmp_path / "video.mp4"
+        assert await client.download("vid_file", downloaded) == len(FILE)
+        assert downloaded.read_bytes() == FILE
+        # From its beginning, and once or more where it was.
+        assert endless.offsets[0] == 0
+        assert len(endless.offsets) >= 2
+        assert endless.offsets[-1] > 0
