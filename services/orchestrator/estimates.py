@@ -97,7 +97,14 @@ class Estimates:
 
 
 def pace(past: Sequence[PastJob], work_seconds: float, quality: str) -> float:
-    """What jobs take for each second that was expected of them: the median of those most like this one."""
+    """What jobs take for each second that was expected of them: the median of those most like this one.
+
+    The more a job differs in size from those, the less they say of it: much of what a short job takes is spent once.
+    """
     alike = [job for job in past if job.quality == quality] or past
     nearest = sorted(alike, key=lambda job: abs(math.log(job.work_seconds / work_seconds)))[:NEIGHBOURS]
-    return statistics.median(job.took_seconds / job.work_seconds for job in nearest) if nearest else 1.0
+    if not nearest:
+        return 1.0
+    found = statistics.median(job.took_seconds / job.work_seconds for job in nearest)
+    apart = statistics.median(abs(math.log(job.work_seconds / work_seconds)) for job in nearest)
+    return float(found ** (1 / max(1.0, apart)))

@@ -134,7 +134,7 @@ class Videos:
         request = await self._checked(user_id, wish)
         if wish.webhook_url:
             await self._check_webhook(user_id, wish.webhook_url)
-        now, work = self.now(), _work(request)
+        now, work = self.now(), requests.expected_seconds(request)
         job = Job(
             id=self.new_id("vid"),
             user_id=user_id,
@@ -246,7 +246,8 @@ class Videos:
     async def retry(self, user_id: str, job_id: str) -> Job:
         """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
         was = await self.find(user_id, job_id)
-        left = await self.estimate(user_id, _work(was.request), was.request.quality, was.priority)
+        work = requests.expected_seconds(was.request)
+        left = await self.estimate(user_id, work, was.request.quality, was.priority)
         job = await self.store.retry(job_id, user_id, self.now() + left)
         if job is None:
             raise _no_video(job_id)
@@ -416,12 +417,6 @@ class Videos:
 def content_type(name: str) -> str:
     """What a file is, by its name."""
     return CONTENT_TYPES[name.rpartition(".")[2]]
-
-
-def _work(request: VideoRequest) -> float:
-    """What a job is expected to take when nothing else runs, in seconds."""
-    text = request.script or " ".join(clip.script for clip in request.clips) or None
-    return requests.expected_seconds(request.title, text, request.width, request.height, request.quality)
 
 
 def _no_video(job_id: str) -> NotFound:

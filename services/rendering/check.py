@@ -13,13 +13,16 @@ import ffmpeg
 from av.stream import Stream
 
 from moneyprinter.errors import FailedPrecondition
-from services.rendering.finish import PICTURE, Form, run
+from services.rendering.finish import PICTURE, Form, Report, encode, ignore, run
 from services.rendering.pictures import BLACK_LUMA, BLACK_PART
 
 DURATION_TOLERANCE_SECONDS = 0.1
 
 # Quieter than any narration; digital silence is measured as -70.
 SILENT_LUFS = -60.0
+
+# What was measured of the loudness is in this file; the last of it is at its end.
+_HEARD, _LAST_BYTES = "loudness.txt", 4000
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Measures:
     true_peak_dbtp: float
 
 
-async def measure(folder: Path, program: Path, form: Form) -> Measures:
+async def measure(folder: Path, program: Path, form: Form, report: Report = ignore) -> Measures:
     """Measure the videos in `folder`. Raises FailedPrecondition, with the figures, when one is not as it should be."""
     seconds, *_ = [await asyncio.to_thread(_check_streams, folder / name, form.seconds) for name in form.videos]
-    loudness, peak = await _loudness(folder, program, form.video)
+    loudness, peak = await _loudness(folder, program, form, report)
     if not loudness > SILENT_LUFS and not form.may_be_silent:
         raise failed(f"it is silent: its loudness is {loudness:.1f} LUFS")
     return Measures(seconds, loudness, peak)
@@ -74,21 +77,22 @@ async def is_black(folder: Path, program: Path) -> bool:
     return all(percent >= 100 * BLACK_PART for _, percent in _values(printed))
 
 
-async def _loudness(folder: Path, program: Path, video: str) -> tuple[float, float]:
+async def _loudness(folder: Path, program: Path, form: Form, report: Report) -> tuple[float, float]:
     """The integrated loudness in LUFS, and the true peak in dBTP, by EBU R 128."""
     sound = (
-        ffmpeg.input(video)["a:0"]
+        ffmpeg.input(form.video)["a:0"]
         .filter("ebur128", peak="true", metadata=1, framelog="quiet")
-        .filter("ametadata", "print", file="-")
+        .filter("ametadata", "print", file=_HEARD)
     )
+    await encode(ffmpeg.output(sound, "-", f="null"), folder, program, form.seconds, report)
     # It is printed for every 0.1 s, each time for all that was heard so far.
-    heard = dict(_values(await run(ffmpeg.output(sound, "-", f="null"), folder, program)))
+    heard = dict(_values((folder / _HEARD).read_bytes()[-_LAST_BYTES:]))
     peak = heard.get("lavfi.r128.true_peak", 0.0)
     return heard.get("lavfi.r128.I", -math.inf), 20 * math.log10(peak) if peak > 0 else -math.inf
 
 
 def _values(printed: bytes) -> Iterator[tuple[str, float]]:
-    for line in printed.decode().splitlines():
+    for line in printed.decode(errors="replace").splitlines():
         name, _, value = line.partition("=")
         if name.startswith("lavfi."):
             yield name, float(value)

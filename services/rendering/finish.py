@@ -7,7 +7,8 @@ file. The same parts give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -77,8 +78,17 @@ def picture(place: int) -> str:
     return f"{PICTURE}-{place}" if place else PICTURE
 
 
-async def mux(folder: Path, program: Path, form: Form) -> None:
+Report = Callable[[float], None]
+"""Takes the part of a piece of work that is done, 0 to 1."""
+
+
+def ignore(fraction: float) -> None:
+    """Take no notice of how much is done."""
+
+
+async def mux(folder: Path, program: Path, form: Form, report: Report = ignore) -> None:
     """Make the videos from the pictures and the sound in `folder`. Raises FailedPrecondition."""
+    files = len(form.videos)
     sound = (
         ffmpeg.input(SOUND, **_SOUNDS)["a:0"]
         .filter("aresample", 48000)
@@ -86,12 +96,13 @@ async def mux(folder: Path, program: Path, form: Form) -> None:
         .filter("apad", whole_dur=form.seconds)
         .filter("atrim", end=form.seconds)
     )
-    await _write(folder, program, form, 0, sound)
-    for place in range(1, len(form.videos)):
-        await _write(folder, program, form, place, ffmpeg.input(form.video, **_VIDEOS)["a:0"])
+    await _write(folder, program, form, 0, sound, lambda done: report(done / files))
+    for place in range(1, files):
+        copied = ffmpeg.input(form.video, **_VIDEOS)["a:0"]
+        await _write(folder, program, form, place, copied, lambda done: report((place + done) / files))  # noqa: B023
 
 
-async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any) -> None:
+async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any, report: Report) -> None:
     coded = _CODED[form.container]
     if place:
         coded = {**{name: value for name, value in coded.items() if not name.endswith(":a")}, "c:a": "copy"}
@@ -104,10 +115,10 @@ async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any
         "flags:a": "+bitexact",
     }
     shown = ffmpeg.input(picture(place), **_PICTURES)["v:0"]
-    await run(ffmpeg.output(shown, sound, form.videos[place], **options), folder, program)
+    await encode(ffmpeg.output(shown, sound, form.videos[place], **options), folder, program, form.seconds, report)
 
 
-async def animate(folder: Path, program: Path, seconds: float) -> None:
+async def animate(folder: Path, program: Path, seconds: float, report: Report = ignore) -> None:
     """Make a small animation of the picture in `folder`: pieces of it, evenly spread. Raises FailedPrecondition."""
     step = max(1.0, seconds / ANIMATED_PIECES)
     shown = (
@@ -119,12 +130,24 @@ async def animate(folder: Path, program: Path, seconds: float) -> None:
         .split()
     )
     drawn = ffmpeg.filter([shown[0], shown[1].filter("palettegen")], "paletteuse", dither="sierra2_4a")
-    await run(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program)
+    await encode(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program, ANIMATED_PIECES, report)
 
 
 def _animated(side: str, other: str) -> str:
     """The length of a side of the animation, as an expression: the longer one is fixed, and both are even."""
     return f"if(gte({side},{other}),{ANIMATION_SIDE},2*max(1,round({ANIMATION_SIDE}*{side}/{other}/2)))"
+
+
+async def encode(command: Any, folder: Path, program: Path, seconds: float, report: Report) -> None:
+    """Run ffmpeg in `folder`, and report how much is done of so many seconds. Raises FailedPrecondition."""
+    arguments: Sequence[str] = [str(argument) for argument in command.get_args()]
+    try:
+        async with aclosing(children.ffmpeg(program, arguments, seconds=seconds, folder=folder)) as running:
+            async for fraction in running:
+                report(fraction)
+    except children.ChildFailed as failure:
+        words = f"the video cannot be finished: {failure.last_words(folder)}"
+        raise FailedPrecondition(words, reason="RENDER_FAILED") from failure
 
 
 async def run(command: Any, folder: Path, program: Path) -> bytes:

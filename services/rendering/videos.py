@@ -15,7 +15,9 @@ from services.rendering.finish import Form
 from services.rendering.together import all_of, both
 
 # The parts of the work that are done when the parts are here, and the video is made and checked.
-FETCHED, CHECKED = 0.2, 0.9
+FETCHED, CHECKED = 0.1, 0.95
+# Of what is between, how much each piece of work is: as measured of a video of 20 minutes.
+_SHARES = {"mux": 0.55, "measure": 0.25, "pictures": 0.1, "animation": 0.1}
 
 T = TypeVar("T")
 Wait = Callable[[], Awaitable[object]]
@@ -76,30 +78,47 @@ class Finisher(Generic[T]):
                 ),
             )
             yield FETCHED
-            # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
-            good = asyncio.Barrier(2 + len(form.videos))
-            (measures, videos), _ = await both(self._made(order, folder, good), self._seen(form, folder, good))
-            if form.animation:
-                await finish.animate(folder, self.ffmpeg, form.seconds)
+            progress = _Progress()
+            working = asyncio.create_task(self._worked(order, folder, progress))
+            try:
+                async for done in progress.until(working):
+                    yield FETCHED + (CHECKED - FETCHED) * done
+                measures, videos = await working
+            finally:
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
             yield CHECKED
             previews = await all_of(*(self._stored(order, folder, name) for name in form.previews))
         yield Video((*videos, *previews), measures)
 
-    async def _made(self, order: Order[T], folder: Path, good: asyncio.Barrier) -> tuple[Measures, list[tuple[str, T]]]:
+    async def _worked(self, order: Order[T], folder: Path, progress: _Progress) -> tuple[Measures, list[tuple[str, T]]]:
+        """Make, check and store the videos, and make what shows what is in them."""
+        form = order.form
+        # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
+        good = asyncio.Barrier(2 + len(form.videos))
+        made, _ = await both(self._made(order, folder, good, progress), self._seen(form, folder, good, progress))
+        if form.animation:
+            await finish.animate(folder, self.ffmpeg, form.seconds, progress.of("animation"))
+        return made
+
+    async def _made(
+        self, order: Order[T], folder: Path, good: asyncio.Barrier, progress: _Progress
+    ) -> tuple[Measures, list[tuple[str, T]]]:
         """Make the videos, measure and store them."""
         form = order.form
-        await finish.mux(folder, self.ffmpeg, form)
+        await finish.mux(folder, self.ffmpeg, form, progress.of("mux"))
         storing = all_of(*(self._stored(order, folder, name, good.wait) for name in form.videos))
-        return await both(self._measured(form, folder, good), storing)
+        return await both(self._measured(form, folder, good, progress), storing)
 
-    async def _measured(self, form: Form, folder: Path, good: asyncio.Barrier) -> Measures:
-        measures = await check.measure(folder, self.ffmpeg, form)
+    async def _measured(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> Measures:
+        measures = await check.measure(folder, self.ffmpeg, form, progress.of("measure"))
         await good.wait()
         return measures
 
-    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier) -> None:
+    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> None:
         """Take the pictures that show what is in the video."""
         seen = await pictures.take(folder)
+        progress.of("pictures")(1.0)
         # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
         if seen.black and not form.may_be_black and await check.is_black(folder, self.ffmpeg):
             raise check.failed(f"all of its {form.seconds:.2f} s are black")
@@ -107,3 +126,30 @@ class Finisher(Generic[T]):
 
     async def _stored(self, order: Order[T], folder: Path, name: str, good: Wait | None = None) -> tuple[str, T]:
         return name, await self.objects.put_file(f"{order.folder}/{name}", folder / name, good)
+
+
+class _Progress:
+    """Adds up how much is done of the pieces of work that go on at once."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, float] = {}
+        self._changed = asyncio.Event()
+
+    def of(self, piece: str) -> finish.Report:
+        """Takes how much is done of a piece of work, one of `_SHARES`."""
+
+        def report(fraction: float) -> None:
+            self._done[piece] = max(fraction, self._done.get(piece, 0.0))
+            self._changed.set()
+
+        return report
+
+    async def until(self, work: asyncio.Task[object]) -> AsyncGenerator[float, None]:
+        """How much is done of the whole, 0 to 1, whenever it changes until the work has ended."""
+        while not work.done():
+            waiting = asyncio.ensure_future(self._changed.wait())
+            await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if self._changed.is_set():
+                self._changed.clear()
+                yield min(1.0, sum(_SHARES[piece] * done for piece, done in self._done.items()))

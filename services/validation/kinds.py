@@ -6,11 +6,10 @@ import re
 
 HEAD_BYTES = 4096
 
-# What may come before the root of an SVG: the XML declaration, comments, a document type, other instructions.
-# Each is taken whole or not at all (`?>`), so that no text makes this search for long.
-_SVG = re.compile(
-    r"\ufeff?\s*(?>(?><\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.I
-)
+# What may come before the root of an SVG: the XML declaration, comments, a document type, other instructions. Each is
+# taken whole or not at all (`?>`), so that no text makes this search for long.
+_BEFORE = r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>"
+_SVG = re.compile(rf"\ufeff?\s*(?>(?>{_BEFORE})\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.IGNORECASE)
 
 
 def _picture(kind: str) -> str:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moneyprinter.errors import Unavailable
+from services.orchestrator import requests
 from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
 from services.orchestrator.jobs import Job, Tally
 from services.orchestrator.postgres.ended import PostgresPast
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
-from tests.orchestrator.samples import RESULT, job
+from tests.orchestrator.samples import REQUEST, RESULT, job
 
 
 class Told:
@@ -112,3 +113,25 @@ async def test_the_database_knows_the_past(postgres: Databases, running: int) ->
 
 def _job(work_seconds: float) -> Job:
     return replace(job(), work_seconds=work_seconds)
+
+
+def test_short_jobs_say_little_of_a_long_one() -> None:
+    short = [PastJob("draft", 6.0, 1.0)] * 20
+    assert pace(short, 6.0, "draft") == pytest.approx(1 / 6)
+    assert 0.6 < pace(short, 600.0, "draft") < 1, "a long job is not taken for six times as fast as it was ever seen"
+
+
+def test_a_long_script_takes_its_time_however_small_the_picture_is() -> None:
+    # Twenty minutes at 480p in draft quality, measured: about 0.5 s for each second of it on two cores.
+    request = replace(REQUEST, script="word " * 3800, width=854, height=480, quality="draft", clips=REQUEST.clips[:1])
+    assert requests.expected_length(request) == pytest.approx(1267, abs=5)
+    assert 500 < requests.expected_seconds(request) < 1200
+    larger = replace(request, width=1920, height=1080, quality="standard")
+    assert requests.expected_seconds(larger) > 2 * requests.expected_seconds(request)
+    assert requests.expected_seconds(replace(larger, frames_per_second=60)) > 1.5 * requests.expected_seconds(larger)
+
+
+def test_without_narration_the_clips_say_how_much_there_is_to_do() -> None:
+    silent = replace(REQUEST, voice="none", script=None, seconds=100.0)
+    assert requests.expected_length(silent) == 100
+    assert requests.expected_length(replace(silent, seconds=0.0)) == 20 + 10, "of one the length is known"
