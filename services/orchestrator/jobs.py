@@ -171,6 +171,10 @@ class VideoRequest:
     """Of a video without narration; 0: as long as its clips."""
     script_format: str = ""
     """`plain` or `markdown`; empty: `markdown`."""
+    max_shot_seconds: float = 0.0
+    """A longer shot is cut to another view; 0: none is."""
+    poster_seconds: float | None = None
+    """Where in the video its poster is taken; None: where it looks best."""
 
     @property
     def narrated(self) -> bool:
@@ -361,6 +365,8 @@ class FinishedVideo:
     seconds: float
     loudness_lufs: float = 0.0
     true_peak_dbtp: float = 0.0
+    poster_seconds: float = 0.0
+    """Where in the video its poster is from."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from services.orchestrator.jobs import (
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
+MAX_SHOT_SECONDS = 10.0
 OVERLAY_WIDTH = 0.15
 # A job is read at each look at it.
 MAX_TEXT = 100_000
@@ -119,6 +120,8 @@ class VideoWish:
     webhook_url: str = ""
     duration: float = 0.0
     script_format: str = ""
+    max_shot_seconds: float = 0.0
+    poster_time: str = ""
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:

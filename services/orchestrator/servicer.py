@@ -263,6 +263,8 @@ def _wish(request: pb.CreateVideoRequest) -> VideoWish:
         webhook_url=request.webhook_url,
         duration=request.settings.duration,
         script_format=request.audio.script_format,
+        max_shot_seconds=request.settings.max_shot_seconds,
+        poster_time=request.settings.poster_time,
     )
 
 

@@ -34,6 +34,9 @@ ANIMATION_SECONDS = 3.0
 UNLIMITED_FRAMES = 10**9
 # As long as a still picture is shown in a video without narration.
 STILL_SECONDS = 5.0
+# The views of a still picture that is shown for long, in turn, and how much nearer a clip comes for a view.
+MOTIONS = ("zoom_in", "pan_right", "zoom_out", "pan_left")
+NEARER = 1.25
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Shot:
     motion_frames: int = 0
     """How long the whole of a still's motion takes."""
     motion_first_frame: int = 0
+    zoom: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Frame:
     captions_ass: str = ""
     overlays: tuple[tuple[OverlayRequest, Source], ...] = ()
     """What was asked for, and the picture that was found good."""
+    max_shot_seconds: float = 0.0
+    """A longer shot is cut to another view; 0: none is."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,10 @@ class Span:
     frame_count: int
     lead: int
     """How many frames before its first one it begins, under the end of the one before it."""
+    skipped: int = 0
+    """How many frames of the source were shown just before, in another view."""
+    zoom: float = 1.0
+    """How near it is shown."""
 
 
 def frames(seconds: float, frames_per_second: int) -> int:
@@ -138,6 +148,7 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
     """Cut the spans of a video into segments, each with its captions and overlays."""
     captions = pysubs2.SSAFile.from_string(frame.captions_ass, format_="ass") if frame.captions_ass else None
     pieces: list[tuple[tuple[Shot, ...], int, int]] = []
+    spans = views(spans, frame)
     for index, span in enumerate(spans):
         following = spans[index + 1] if index + 1 < len(spans) else None
         lead = following.lead if following else 0
@@ -160,6 +171,56 @@ def plan(spans: Sequence[Span], frame: Frame) -> list[Segment]:
         )
         for index, (shots, first, count) in enumerate(pieces)
     ]
+
+
+def views(spans: Sequence[Span], frame: Frame) -> list[Span]:
+    """The spans, of which those that take too long for one view are cut into several."""
+    found: list[Span] = []
+    for span, following in zip_longest(spans, spans[1:]):
+        parts, look = 1, span.clip.look
+        may = look.motion in MOTIONS if span.clip.still else look.fit == "cover"
+        if frame.max_shot_seconds and may and span.clip.source is not None:
+            # None is so short that nothing is left of it beside the transition to the next.
+            shortest = max(1, 2 * (following.lead if following else 0))
+            parts = math.ceil(span.frame_count / (frame.max_shot_seconds * frame.frames_per_second) - 1e-6)
+            parts = max(1, min(parts, span.frame_count // shortest))
+        edges = [span.frame_count * part // parts for part in range(parts + 1)]
+        for number, (begin, end) in enumerate(pairwise(edges)):
+            found.append(_view(span, number, begin, end))
+    return found
+
+
+def _view(span: Span, number: int, begin: int, end: int) -> Span:
+    """A part of a span, in the view that its number says: motions in turn, or nearer and back."""
+    clip, look = span.clip, span.clip.look
+    if clip.still and number:
+        clip = replace(clip, look=replace(look, motion=MOTIONS[(MOTIONS.index(look.motion) + number) % len(MOTIONS)]))
+    return Span(
+        clip,
+        span.first_frame + begin,
+        end - begin,
+        span.lead if not number else 0,
+        skipped=begin + span.lead if number else 0,
+        zoom=1.0 if clip.still or number % 2 == 0 else NEARER,
+    )
+
+
+def still_segment(spans: Sequence[Span], frame: Frame, seconds: float) -> Segment:
+    """A single frame of the video, without captions; the last one when there is none so late."""
+    spans = views(spans, frame)
+    last = spans[-1].first_frame + spans[-1].frame_count - 1
+    number = min(last, int(seconds * frame.frames_per_second + 1e-6))
+    span = next(span for span in reversed(spans) if span.first_frame <= number)
+    # Not the first index: nobody waits for it.
+    return Segment(
+        index=1,
+        shots=(_shot(span, number - span.first_frame, frame),),
+        transition="",
+        first_frame=number,
+        frame_count=1,
+        captions_ass="",
+        overlays=tuple(_overlays(frame, number, 1)),
+    )
 
 
 def order(segments: Sequence[Segment]) -> list[Segment]:
@@ -204,7 +265,7 @@ def _cuts(span: Span, frame_count: int, frame: Frame, *, first: bool) -> list[in
 def _frame_at(span: Span, source_seconds: float, frame: Frame) -> int:
     """The first frame of a span that shows its source from a moment on."""
     seconds = (source_seconds - span.clip.start_seconds) / span.clip.look.speed
-    return math.ceil(seconds * frame.frames_per_second - 1e-6) - span.lead
+    return math.ceil(seconds * frame.frames_per_second - 1e-6) - span.lead - span.skipped
 
 
 def spread(clips: Sequence[SourceClip], frame_count: int, frame: Frame) -> list[Span]:
@@ -330,9 +391,11 @@ def _shot(span: Span, offset: int, frame: Frame) -> Shot:
     behind = offset + span.lead
     if span.clip.still:
         return Shot(span.clip, 0.0, motion_frames=span.frame_count + span.lead, motion_first_frame=behind)
+    behind += span.skipped
     seconds = behind * span.clip.look.speed / frame.frames_per_second
     start = span.clip.start_seconds + seconds
-    return Shot(span.clip, round(start % span.clip.loop_seconds if span.clip.loop_seconds else start, 6))
+    start = start % span.clip.loop_seconds if span.clip.loop_seconds else start
+    return Shot(span.clip, round(start, 6), zoom=span.zoom)
 
 
 def _overlays(frame: Frame, first: int, count: int) -> Iterator[Overlay]:

@@ -200,6 +200,8 @@ class Videos:
             loudness_lufs=wish.loudness,
             seconds=wish.duration,
             script_format=wish.script_format,
+            max_shot_seconds=wish.max_shot_seconds or requests.MAX_SHOT_SECONDS,
+            poster_seconds=requests.parse_time(wish.poster_time),
         )
         questions: list[Awaitable[object]] = [self.check_captions(request)]
         if request.narrated:

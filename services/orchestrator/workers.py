@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -335,7 +336,16 @@ class MeshWorkers:
             seconds=_seconds(finished.duration),
             loudness_lufs=finished.loudness_lufs,
             true_peak_dbtp=finished.true_peak_dbtp,
+            poster_seconds=_seconds(finished.poster_time),
         )
+
+    async def take_poster(self, job: Job, segment: timeline.Segment) -> File:
+        """Render a single frame, and keep it as the poster of the video."""
+        plain = replace(job.request, renditions=(), codec="h264", quality="high")
+        picture = await self.render(segment, plain, lambda _: None)
+        request = rendering.TakePosterRequest(video=object_message(picture.video), folder=job.attempt_folder)
+        taken = (await self._rendering.TakePoster(request)).poster
+        return File(taken.name, stored(taken.object))
 
     async def keep(self, job: Job, name: str, text: str) -> StoredObject:
         return stored(await self._objects.put_bytes(f"{job.attempt_folder}/{name}", text.encode()))
@@ -401,6 +411,7 @@ def _shot(shot: timeline.Shot) -> media.Shot:
         motion=_MOTIONS[look.motion] if shot.clip.still else media.MOTION_UNSPECIFIED,
         motion_frames=shot.motion_frames,
         motion_first_frame=shot.motion_first_frame,
+        zoom=shot.zoom,
     )
     if look.focus is not None:
         message.focus.CopyFrom(media.Point(x=look.focus[0], y=look.focus[1]))

@@ -78,6 +78,8 @@ class Workers(Protocol):
         self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo: ...
 
+    async def take_poster(self, job: Job, segment: timeline.Segment) -> File: ...
+
     async def keep(self, job: Job, name: str, text: str) -> StoredObject: ...
 
 
@@ -174,8 +176,14 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
         async def finish() -> Result:
             finishing = workers.finish(job, joined, track, plan, share.of(0))
             finished, written = await _both(finishing, captions())
+            files = list(finished.files)
+            if plan.captions.ass or request.poster_seconds is not None:
+                # The one that was found in the finished picture may hold half a caption.
+                seconds = finished.poster_seconds if request.poster_seconds is None else request.poster_seconds
+                poster = await workers.take_poster(job, timeline.still_segment(plan.spans, plan.frame, seconds))
+                files = [poster if file.name == poster.name else file for file in files]
             return Result(
-                files=(*finished.files, *written),
+                files=(*files, *written),
                 seconds=finished.seconds,
                 loudness_lufs=finished.loudness_lufs,
                 true_peak_dbtp=finished.true_peak_dbtp,
@@ -238,7 +246,12 @@ async def _speak(
         return Spoken(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
 
     rate = request.frames_per_second
-    frame = timeline.Frame(rate, request.transition_seconds, "", tuple(zip(request.overlays, overlays, strict=True)))
+    frame = timeline.Frame(
+        rate,
+        request.transition_seconds,
+        overlays=tuple(zip(request.overlays, overlays, strict=True)),
+        max_shot_seconds=request.max_shot_seconds,
+    )
     if request.narrated:
         spoken = await journal.step("speak", Spoken, speak)
         frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)

@@ -193,7 +193,7 @@ def _fitted(picture: Any, shot: Shot, source: Source, canvas: Canvas) -> Any:
             # Cut before scaling, so that nothing is scaled in vain.
             if min(source.width, source.height) < TINY_SIDE:
                 picture = picture.filter("format", "yuv444p|yuv444p10|gbrp|gbrp10")
-            picture = _scaled(_covering(picture, canvas, shot.focus), width, height, source)
+            picture = _scaled(_covering(picture, canvas, shot.focus, shot.zoom), width, height, source)
         case Fit.STRETCH:
             picture = _scaled(_shrunk(picture, source, width, height), width, height, source)
         case Fit.CONTAIN:
@@ -216,12 +216,15 @@ def _fitted(picture: Any, shot: Shot, source: Source, canvas: Canvas) -> Any:
     return _described(picture)
 
 
-def _covering(picture: Any, canvas: Canvas, focus: Point) -> Any:
-    """The largest part of a picture that has the shape of the canvas; `sar` is the shape of a pixel."""
+def _covering(picture: Any, canvas: Canvas, focus: Point, zoom: float = 1.0) -> Any:
+    """The largest part of a picture that has the shape of the canvas, or `zoom` times nearer.
+
+    `sar` is the shape of a pixel.
+    """
     return picture.filter(
         "crop",
-        w=f"max(min(iw,2),min(iw,ih*{canvas.width}/{canvas.height}/sar))",
-        h=f"max(min(ih,2),min(ih,iw*sar*{canvas.height}/{canvas.width}))",
+        w=f"max(min(iw,2),min(iw,ih*{canvas.width}/{canvas.height}/sar)/{zoom:.6f})",
+        h=f"max(min(ih,2),min(ih,iw*sar*{canvas.height}/{canvas.width})/{zoom:.6f})",
         x=f"max(0,min(iw-ow,iw*{focus.x:.6f}-ow/2))",
         y=f"max(0,min(ih-oh,ih*{focus.y:.6f}-oh/2))",
     )

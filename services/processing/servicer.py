@@ -111,8 +111,11 @@ def _look(source: media_pb2.Source) -> Source:
 
 
 def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Shot:
-    focus = spec.Point(shot.focus.x, shot.focus.y) if shot.HasField("focus") else spec.MIDDLE
-    return spec.Shot(_shows(shot, places, frames), _FITS[shot.fit], focus)
+    if shot.HasField("focus"):
+        focus = spec.Point(shot.focus.x, shot.focus.y)
+    else:
+        focus = spec.Point(shot.source.focus_x or 0.5, shot.source.focus_y or 0.5)
+    return spec.Shot(_shows(shot, places, frames), _FITS[shot.fit], focus, max(1.0, shot.zoom))
 
 
 def _shows(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:

@@ -50,6 +50,10 @@ class Source:
     """How wide its pixels are for their height."""
     dark: bool = False
     """Whether it begins with a black picture."""
+    focus_x: float = 0.0
+    """Where the eye goes in its pictures as they are shown, a part of their width; 0: not known."""
+    focus_y: float = 0.0
+    """The same of their height."""
 
     @property
     def is_animation(self) -> bool:

@@ -145,6 +145,8 @@ class Shot:
     fit: Fit = Fit.COVER
     focus: Point = MIDDLE
     """What stays in sight when something is cut off."""
+    zoom: float = 1.0
+    """How near a source that fills the canvas is shown: at 2, half of its width and height."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class Seen:
 
     black: bool
     """Whether all the pictures that were looked at are black."""
+    poster_seconds: float
+    """When the picture of the poster is shown."""
 
 
 async def take(folder: Path) -> Seen:
@@ -34,4 +36,5 @@ async def take(folder: Path) -> Seen:
     except children.ChildFailed as failure:
         what = "the video cannot be finished: its poster cannot be taken"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
-    return Seen(all(part >= BLACK_PART for part in json.loads(printed)["black"]))
+    found = json.loads(printed)
+    return Seen(all(part >= BLACK_PART for part in found["black"]), float(found["poster_seconds"]))

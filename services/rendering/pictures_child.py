@@ -2,7 +2,8 @@
 
 Run by path with `python -I` in the folder of the files; imports nothing of the platform. Arguments: the
 picture, the poster and the thumbnails, then the luma below which a pixel is black. Only some frames are
-decoded: it seeks to key frames. It prints which part of each picture it looked at is black.
+decoded: it seeks to key frames. It prints which part of each picture it looked at is black, and when the picture of the
+poster is shown.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main(picture: str, poster: str, thumbnails: str, black_luma: str) -> None:
         _write_jpeg(thumbnails, side_by_side, Colorspace.ITU601, ColorRange.JPEG)
     except av.error.FFmpegError as failure:
         sys.exit(failure.strerror)
-    print(json.dumps({"black": black}))
+    print(json.dumps({"black": black, "poster_seconds": best.frame.time or 0.0}))
 
 
 def _spread(container: av.container.InputContainer) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:

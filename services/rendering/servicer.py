@@ -24,6 +24,10 @@ class RenderingServicer(pb_grpc.RenderingServiceServicer):
     def __init__(self, finisher: Finisher[media_pb2.Object]) -> None:
         self._finisher = finisher
 
+    async def TakePoster(self, request: pb.TakePosterRequest, context: Any) -> pb.TakePosterResponse:
+        name, stored = await self._finisher.take_poster(request.video, request.folder)
+        return pb.TakePosterResponse(poster=pb.File(name=name, object=stored))
+
     async def FinishVideo(self, request: pb.FinishVideoRequest, context: Any) -> AsyncIterator[pb.FinishVideoResponse]:
         async with aclosing(self._finisher.finish(_order(request))) as updates:
             async for update in updates:
@@ -52,11 +56,14 @@ def _response(update: float | Video[media_pb2.Object]) -> pb.FinishVideoResponse
         return pb.FinishVideoResponse(progress=media_pb2.Progress(fraction=update))
     duration = Duration()
     duration.FromTimedelta(timedelta(seconds=update.measures.seconds))
+    poster_time = Duration()
+    poster_time.FromTimedelta(timedelta(seconds=update.poster_seconds))
     return pb.FinishVideoResponse(
         video=pb.FinishedVideo(
             files=[pb.File(name=name, object=stored) for name, stored in update.files],
             duration=duration,
             loudness_lufs=update.measures.loudness_lufs,
             true_peak_dbtp=update.measures.true_peak_dbtp,
+            poster_time=poster_time,
         )
     )

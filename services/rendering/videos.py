@@ -52,6 +52,8 @@ class Video(Generic[T]):
     files: tuple[tuple[str, T], ...]
     """By their names, the video itself first."""
     measures: Measures
+    poster_seconds: float
+    """Where in it the poster is from."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +85,34 @@ class Finisher(Generic[T]):
             try:
                 async for done in progress.until(working):
                     yield FETCHED + (CHECKED - FETCHED) * done
-                measures, videos = await working
+                (measures, videos), poster_seconds = await working
             finally:
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
             yield CHECKED
             previews = await all_of(*(self._stored(order, folder, name) for name in form.previews))
-        yield Video((*videos, *previews), measures)
+        yield Video((*videos, *previews), measures, poster_seconds)
 
-    async def _worked(self, order: Order[T], folder: Path, progress: _Progress) -> tuple[Measures, list[tuple[str, T]]]:
+    async def take_poster(self, video: T, folder: str) -> tuple[str, T]:
+        """Keep the first frame of a segment as a video's poster: its name and the object. Raises FailedPrecondition."""
+        async with self.scratch() as scratch:
+            await self.objects.get_file(video, scratch / finish.PICTURE)
+            await pictures.take(scratch)
+            key = f"{folder}/{finish.POSTER}"
+            return finish.POSTER, await self.objects.put_file(key, scratch / finish.POSTER)
+
+    async def _worked(
+        self, order: Order[T], folder: Path, progress: _Progress
+    ) -> tuple[tuple[Measures, list[tuple[str, T]]], float]:
         """Make, check and store the videos, and make what shows what is in them."""
         form = order.form
         # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
         good = asyncio.Barrier(2 + len(form.videos))
-        made, _ = await both(self._made(order, folder, good, progress), self._seen(form, folder, good, progress))
+        making, seeing = self._made(order, folder, good, progress), self._seen(form, folder, good, progress)
+        made, poster_seconds = await both(making, seeing)
         if form.animation:
             await finish.animate(folder, self.ffmpeg, form.seconds, progress.of("animation"))
-        return made
+        return made, poster_seconds
 
     async def _made(
         self, order: Order[T], folder: Path, good: asyncio.Barrier, progress: _Progress
@@ -115,14 +128,15 @@ class Finisher(Generic[T]):
         await good.wait()
         return measures
 
-    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> None:
-        """Take the pictures that show what is in the video."""
+    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> float:
+        """Take the pictures that show what is in the video; when the poster is shown, in seconds."""
         seen = await pictures.take(folder)
         progress.of("pictures")(1.0)
         # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
         if seen.black and not form.may_be_black and await check.is_black(folder, self.ffmpeg):
             raise check.failed(f"all of its {form.seconds:.2f} s are black")
         await good.wait()
+        return seen.poster_seconds
 
     async def _stored(self, order: Order[T], folder: Path, name: str, good: Wait | None = None) -> tuple[str, T]:
         return name, await self.objects.put_file(f"{order.folder}/{name}", folder / name, good)

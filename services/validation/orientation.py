@@ -30,6 +30,11 @@ class Orientation:
         """Whether width and height are exchanged."""
         return self.rotation % 180 != 0
 
+    def seen(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the coded picture is in the one that is shown; parts of its width and height."""
+        x = 1 - x if self.mirrored else x
+        return {90: (1 - y, x), 180: (1 - x, 1 - y), 270: (y, 1 - x)}.get(self.rotation, (x, y))
+
 
 def read(frame: av.VideoFrame) -> Orientation:
     """The orientation of a decoded frame; angles between are rounded to a quarter turn, as players do."""

@@ -23,7 +23,7 @@ import av.container
 import av.error
 import av.video.stream
 
-from services.validation import lengths, orientation, tracks, webp
+from services.validation import interest, lengths, orientation, tracks, webp
 from services.validation.rules import (
     PROTOCOLS,
     Refused,
@@ -59,6 +59,9 @@ PROMISING = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
 LOOK_BACK_SECONDS = (0.0, 2.0, 10.0, 30.0)
 # So many pictures tell whether a video is interlaced.
 LOOKED_AT = 3
+
+# So many more tell where in its pictures the eye goes.
+SAMPLES = 3
 
 # As ffmpeg numbers them.
 UNSPECIFIED, PRIMARIES_BT2020, PROGRESSIVE = 2, 9, 1
@@ -143,6 +146,28 @@ def _unopened(path: str) -> str:
     return "the file is not a video or picture of a known kind"
 
 
+def _focus(frames: Sequence[av.VideoFrame], turned: orientation.Orientation) -> tuple[float, float]:
+    """Where the eye goes in pictures, as they are shown; in the middle when their sizes differ."""
+    alike = [frame for frame in frames if (frame.width, frame.height) == (frames[0].width, frames[0].height)]
+    return turned.seen(*interest.focus(alike))
+
+
+def _samples(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    origin: float,
+    part: tuple[float, float],
+    wanted: Wanted,
+) -> list[av.VideoFrame | None]:
+    """Some pictures of the wanted part, evenly spread."""
+    start, end = part
+    found: list[av.VideoFrame | None] = []
+    for place in range(1, SAMPLES + 1):
+        lengths.seek(container, stream, origin + start + (end - start) * place / (SAMPLES + 1))
+        found += decode(container, stream, wanted, 1)
+    return found
+
+
 def _is_animated_png(path: str) -> bool:
     """Whether a PNG has a chunk for animations before its first picture."""
     with open(path, "rb") as file:
@@ -198,8 +223,10 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
     begin = _picture_before(container, stream, origin, start, wanted) if wanted.start_seconds else frame
     if not _picture_before(container, stream, origin, seen_end - 1 / float(rate), wanted):
         raise Refused("CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {seen_end:.2f} s cannot be decoded")
+    samples = _samples(container, stream, origin, (wanted.start_seconds, seen_end), wanted)
+    seen = [found for found in (begin, *samples) if found]
     return {
-        **_facts(container, stream, frames, "", length.seconds, length.picture_end, begin),
+        **_facts(container, stream, frames, "", length.seconds, length.picture_end, seen),
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
         "has_audio": sound is not None,
@@ -238,7 +265,7 @@ def _facts(
     form: str,
     seconds: float = 0.0,
     picture_end: float = 0.0,
-    begin: av.VideoFrame | None = None,
+    shown: Sequence[av.VideoFrame] = (),
 ) -> dict[str, Any]:
     """The facts that all kinds of clips have."""
     turned = orientation.read(frames[0])
@@ -257,7 +284,8 @@ def _facts(
             "rotation": turned.rotation,
             "mirrored": turned.mirrored,
             "seconds": round(seconds, 6),
-            "dark": is_dark(begin or frames[0]),
+            "dark": is_dark((shown or frames)[0]),
+            **dict(zip(("focus_x", "focus_y"), _focus(shown or frames, turned), strict=True)),
             "pixel_shape": round(float(stream.sample_aspect_ratio or 1), 6),
             "picture_end": round(picture_end, 6),
         },

@@ -134,6 +134,10 @@ class StraightWorkers:
         files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))
         return FinishedVideo(files, plan.seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
 
+    async def take_poster(self, job: Job, segment: timeline.Segment) -> File:
+        self._do("take poster")
+        return File("poster.jpg", stored("clean poster"))
+
     async def keep(self, job: Job, name: str, text: str) -> StoredObject:
         self._do(f"keep {name}")
         return stored(name)

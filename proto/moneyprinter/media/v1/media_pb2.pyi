@@ -315,6 +315,8 @@ class Source(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     PIXEL_SHAPE_FIELD_NUMBER: _builtins.int
     DARK_FIELD_NUMBER: _builtins.int
+    FOCUS_X_FIELD_NUMBER: _builtins.int
+    FOCUS_Y_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """The width of its picture in pixels, as it is coded."""
     height: _builtins.int
@@ -353,6 +355,10 @@ class Source(_message.Message):
     """How wide its pixels are for their height. 0: as wide as high."""
     dark: _builtins.bool
     """Whether the picture that the wanted part begins with is black."""
+    focus_x: _builtins.float
+    """Where the eye goes in its pictures, from the left edge (0) to the right one (1) as they are shown. 0: not known."""
+    focus_y: _builtins.float
+    """The same from the top edge to the bottom one."""
     @_builtins.property
     def object(self) -> Global___Object:
         """Its bytes, as they were handed in."""
@@ -379,10 +385,12 @@ class Source(_message.Message):
         seconds: _builtins.float = ...,
         pixel_shape: _builtins.float = ...,
         dark: _builtins.bool = ...,
+        focus_x: _builtins.float = ...,
+        focus_y: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dark", b"dark", "decoder", b"decoder", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dark", b"dark", "decoder", b"decoder", "focus_x", b"focus_x", "focus_y", b"focus_y", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,6 +612,7 @@ class Shot(_message.Message):
     MOTION_FRAMES_FIELD_NUMBER: _builtins.int
     MOTION_FIRST_FRAME_FIELD_NUMBER: _builtins.int
     SECOND_COLOUR_FIELD_NUMBER: _builtins.int
+    ZOOM_FIELD_NUMBER: _builtins.int
     colour: _builtins.str
     """A colour, `#rrggbb`."""
     speed: _builtins.float
@@ -618,6 +627,8 @@ class Shot(_message.Message):
     """Where in the motion the first frame of this segment is."""
     second_colour: _builtins.str
     """With `colour`, a second one, `#rrggbb`: it shows a slope from one to the other that moves. Empty: one plain colour."""
+    zoom: _builtins.float
+    """How near a source that fills the canvas is shown: at 2, half of its width and height. 0: all that fits."""
     @_builtins.property
     def source(self) -> Global___Source:
         """A clip or a still picture."""
@@ -628,7 +639,7 @@ class Shot(_message.Message):
 
     @_builtins.property
     def focus(self) -> Global___Point:
-        """The point that stays in sight when something is cut off. Absent: the middle."""
+        """The point that stays in sight when something is cut off. Absent: where the eye goes in the source."""
 
     def __init__(
         self,
@@ -643,10 +654,11 @@ class Shot(_message.Message):
         motion_frames: _builtins.int = ...,
         motion_first_frame: _builtins.int = ...,
         second_colour: _builtins.str = ...,
+        zoom: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "focus", b"focus", "shows", b"shows", "source", b"source", "source_start", b"source_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "second_colour", b"second_colour", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "second_colour", b"second_colour", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed", "zoom", b"zoom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_shows: _TypeAlias = _typing.Literal["source", "colour"]  # noqa: Y015
     _WhichOneofArgType_shows: _TypeAlias = _typing.Literal["shows", b"shows"]  # noqa: Y015

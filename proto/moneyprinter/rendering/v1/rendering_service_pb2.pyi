@@ -46,6 +46,58 @@ CONTAINER_WEBM: Container.ValueType  # 2
 Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
+class TakePosterRequest(_message.Message):
+    """Names a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIDEO_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    folder: _builtins.str
+    """The folder of the job, as FinishVideoRequest has it."""
+    @_builtins.property
+    def video(self) -> _media_pb2.Object:
+        """A segment, as ProcessingService made it."""
+
+    def __init__(
+        self,
+        *,
+        video: _media_pb2.Object | None = ...,
+        folder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["video", b"video"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["folder", b"folder", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakePosterRequest: _TypeAlias = TakePosterRequest  # noqa: Y015
+
+@_typing.final
+class TakePosterResponse(_message.Message):
+    """The poster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def poster(self) -> Global___File:
+        """Its file."""
+
+    def __init__(
+        self,
+        *,
+        poster: Global___File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["poster", b"poster"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["poster", b"poster"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakePosterResponse: _TypeAlias = TakePosterResponse  # noqa: Y015
+
+@_typing.final
 class FinishVideoRequest(_message.Message):
     """Names the parts."""
 
@@ -181,6 +233,7 @@ class FinishedVideo(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     TRUE_PEAK_DBTP_FIELD_NUMBER: _builtins.int
+    POSTER_TIME_FIELD_NUMBER: _builtins.int
     loudness_lufs: _builtins.float
     """Its integrated loudness in LUFS, measured in the finished file."""
     true_peak_dbtp: _builtins.float
@@ -193,6 +246,10 @@ class FinishedVideo(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """Its length, measured."""
 
+    @_builtins.property
+    def poster_time(self) -> _duration_pb2.Duration:
+        """Where in the video the poster is from."""
+
     def __init__(
         self,
         *,
@@ -200,10 +257,11 @@ class FinishedVideo(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         loudness_lufs: _builtins.float = ...,
         true_peak_dbtp: _builtins.float = ...,
+        poster_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "poster_time", b"poster_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "files", b"files", "loudness_lufs", b"loudness_lufs", "true_peak_dbtp", b"true_peak_dbtp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "files", b"files", "loudness_lufs", b"loudness_lufs", "poster_time", b"poster_time", "true_peak_dbtp", b"true_peak_dbtp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class RenderingServiceStub:
                 request_serializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoResponse.FromString,
                 _registered_method=True)
+        self.TakePoster = channel.unary_unary(
+                '/moneyprinter.rendering.v1.RenderingService/TakePoster',
+                request_serializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterResponse.FromString,
+                _registered_method=True)
 
 
 class RenderingServiceServicer:
@@ -55,6 +60,13 @@ class RenderingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakePoster(self, request, context):
+        """Keeps the first frame of a segment as the poster of a video, in the place of the one that FinishVideo took.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RenderingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +74,11 @@ def add_RenderingServiceServicer_to_server(servicer, server):
                     servicer.FinishVideo,
                     request_deserializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoRequest.FromString,
                     response_serializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoResponse.SerializeToString,
+            ),
+            'TakePoster': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakePoster,
+                    request_deserializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterRequest.FromString,
+                    response_serializer=moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +109,33 @@ class RenderingService:
             '/moneyprinter.rendering.v1.RenderingService/FinishVideo',
             moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoRequest.SerializeToString,
             moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.FinishVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakePoster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.rendering.v1.RenderingService/TakePoster',
+            moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterRequest.SerializeToString,
+            moneyprinter_dot_rendering_dot_v1_dot_rendering__service__pb2.TakePosterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class RenderingServiceStub:
     result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
     exactly one result.
     """
+    TakePoster: _grpc.UnaryUnaryMultiCallable[_rendering_service_pb2.TakePosterRequest, _rendering_service_pb2.TakePosterResponse]
+    """Keeps the first frame of a segment as the poster of a video, in the place of the one that FinishVideo took."""
 
 @_typing.type_check_only
 class RenderingServiceAsyncStub(RenderingServiceStub):
@@ -49,6 +51,8 @@ class RenderingServiceAsyncStub(RenderingServiceStub):
     result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
     exactly one result.
     """
+    TakePoster: _aio.UnaryUnaryMultiCallable[_rendering_service_pb2.TakePosterRequest, _rendering_service_pb2.TakePosterResponse]  # type: ignore[assignment]
+    """Keeps the first frame of a segment as the poster of a video, in the place of the one that FinishVideo took."""
 
 class RenderingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The finisher."""
@@ -63,5 +67,13 @@ class RenderingServiceServicer(metaclass=_abc_1.ABCMeta):
         result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
         exactly one result.
         """
+
+    @_abc_1.abstractmethod
+    def TakePoster(
+        self,
+        request: _rendering_service_pb2.TakePosterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rendering_service_pb2.TakePosterResponse, _abc.Awaitable[_rendering_service_pb2.TakePosterResponse]]:
+        """Keeps the first frame of a segment as the poster of a video, in the place of the one that FinishVideo took."""
 
 def add_RenderingServiceServicer_to_server(servicer: RenderingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -150,7 +150,9 @@ class Clip(_message.Message):
     """How the clip before turns into this one, as `Settings.transition` has it. Empty: as `Settings.transition` says."""
     @_builtins.property
     def focus(self) -> Global___Point:
-        """The point that stays in sight when something is cut off. Absent: the middle."""
+        """The point that stays in sight when something is cut off. Absent: a face as far as one is found, else what moves or
+        has detail, else the middle.
+        """
 
     def __init__(
         self,
@@ -391,6 +393,8 @@ class Settings(_message.Message):
     RENDITIONS_FIELD_NUMBER: _builtins.int
     GIF_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    MAX_SHOT_SECONDS_FIELD_NUMBER: _builtins.int
+    POSTER_TIME_FIELD_NUMBER: _builtins.int
     resolution: _builtins.str
     """Its smaller side in pixels. Empty: `1080p`."""
     aspect_ratio: _builtins.str
@@ -417,6 +421,12 @@ class Settings(_message.Message):
     """How many seconds a video without narration takes. 0: as long as its clips, where a still picture takes 5 seconds
     unless it says otherwise. A narration is as long as it takes to speak it.
     """
+    max_shot_seconds: _builtins.float
+    """How many seconds a shot may take before it is cut to another view: of a still picture another motion, of a clip that
+    fills the picture a nearer one and back. What is shown whole or without motion is not cut. 0: 10.
+    """
+    poster_time: _builtins.str
+    """Where in the video its poster is taken, without captions: `HH:MM:SS` or `HH:MM:SS.mmm`. Empty: where it looks best."""
     @_builtins.property
     def renditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Smaller sizes in which it is made too, by their smaller side. Each is a file such as `video-480p.mp4`."""
@@ -436,10 +446,12 @@ class Settings(_message.Message):
         renditions: _abc.Iterable[_builtins.str] | None = ...,
         gif: _builtins.bool = ...,
         duration: _builtins.float = ...,
+        max_shot_seconds: _builtins.float = ...,
+        poster_time: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "codec", b"codec", "duration", b"duration", "frame_rate", b"frame_rate", "gif", b"gif", "height", b"height", "quality", b"quality", "renditions", b"renditions", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "codec", b"codec", "duration", b"duration", "frame_rate", b"frame_rate", "gif", b"gif", "height", b"height", "max_shot_seconds", b"max_shot_seconds", "poster_time", b"poster_time", "quality", b"quality", "renditions", b"renditions", "resolution", b"resolution", "transition", b"transition", "transition_duration", b"transition_duration", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
