@@ -53,6 +53,11 @@ class Source:
         """How long a player shows it; 0 for a still picture."""
         return float(self.picture.get("seconds", 0.0))
 
+    @property
+    def round_seconds(self) -> float:
+        """How long one round takes of what moves and is shown again and again; 0 for a still picture."""
+        return 0.0 if self.still else float(self.picture.get("picture_end", 0.0)) or self.seconds
+
 
 @dataclass(frozen=True)
 class Look:

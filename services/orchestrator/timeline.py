@@ -59,6 +59,8 @@ class Overlay:
     image: Source
     first_frame: int
     frame_count: int
+    source_start_seconds: float = 0.0
+    """Of what moves: where in it its first frame is."""
 
 
 @dataclass(frozen=True)
@@ -402,9 +404,11 @@ def _overlays(frame: Frame, first: int, count: int) -> Iterator[Overlay]:
     for overlay, image in frame.overlays:
         begin = round((overlay.start_seconds or 0.0) * frame.frames_per_second)
         end = first + count if overlay.end_seconds is None else round(overlay.end_seconds * frame.frames_per_second)
-        begin, end = max(begin, first), min(end, first + count)
-        if begin < end:
-            yield Overlay(overlay, image, begin - first, end - begin)
+        shown, end = max(begin, first), min(end, first + count)
+        if shown < end:
+            # What moves is shown again and again, from where the overlay appears on.
+            behind = (shown - begin) / frame.frames_per_second % image.round_seconds if image.round_seconds else 0.0
+            yield Overlay(overlay, image, shown - first, end - shown, round(behind, 6))
 
 
 def _lead(clip: SourceClip, available: int, frame: Frame) -> int:

@@ -194,9 +194,10 @@ class MeshWorkers:
 
     async def validate_picture(self, image: StoredObject, name: str) -> Source:
         request = validation.ValidateClipRequest(object=object_message(image))
-        found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
-        if not found.source.still:
-            raise InvalidArgument(f"{name} is no still picture; use a PNG, JPEG or WebP", reason="CLIP_NOT_PLAYABLE")
+        try:
+            found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
+        except InvalidArgument as refused:
+            raise InvalidArgument(f"{name}: {refused.message}", reason=refused.reason) from refused
         return _found(found.source)
 
     async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
@@ -432,6 +433,7 @@ def _overlay(overlay: timeline.Overlay) -> media.Overlay:
         first_frame=overlay.first_frame,
         frame_count=overlay.frame_count,
         margin=OVERLAY_MARGIN,
+        source_start=_duration(overlay.source_start_seconds),
     )
 
 

@@ -111,8 +111,7 @@ def overlaid(picture: Any, overlay: Overlay, stage: Stage, place: int) -> Any:
     canvas = stage.canvas
     width = max(2, 2 * round(canvas.width * overlay.width / 2))
     source = stage.sources[overlay.source]
-    image = _read(overlay.source, f"overlay{place}", stage).filter("trim", end_frame=1)
-    image = upright(steady(image, source), source).filter("format", "gbrap")
+    image = _laid(overlay, source, stage, place).filter("format", "gbrap")
     # What is transparent has a colour too; it must not run into what is seen when the picture is scaled.
     image = _shrunk(image.filter("premultiply", inplace=1), source, width, canvas.height)
     w, h = f"max(2,min({width},2*floor({canvas.height}*dar/2)))", f"max(2,min({canvas.height},2*round({width}/dar/2)))"
@@ -130,6 +129,19 @@ def overlaid(picture: Any, overlay: Overlay, stage: Stage, place: int) -> Any:
     )
 
 
+def _laid(overlay: Overlay, source: Source, stage: Stage, place: int) -> Any:
+    """What is laid over: a single frame, or those of what moves, at the ticks of the canvas at which they are shown."""
+    rate, use = stage.canvas.frames_per_second, f"overlay{place}"
+    if source.still:
+        return upright(steady(_read(overlay.source, use, stage).filter("trim", end_frame=1), source), source)
+    ends = overlay.start.total_seconds() + overlay.frame_count / rate
+    again = ends > (source.picture_end or source.seconds)
+    image = _read(overlay.source, use, stage, overlay.start, again=again)
+    image = upright(steady(image, source), source).filter("fps", fps=rate, start_time=0)
+    image = image.filter("tpad", stop_mode="clone", stop=-1).filter("trim", end_frame=overlay.frame_count)
+    return image.filter("settb", f"1/{rate}").filter("setpts", f"N+{overlay.first_frame}")
+
+
 def _placed(whole: str, part: str, centre: float, margin: int) -> str:
     """Where an overlay begins: its middle as near to `centre` as the margin allows; in the middle when it is large."""
     room = f"({whole}-{part})"
@@ -142,8 +154,8 @@ def captioned(picture: Any) -> Any:
     return picture.filter("ass", CAPTIONS, fontsdir=FONTS)
 
 
-def _read(source: int, use: str, stage: Stage, start: timedelta = timedelta(0)) -> Any:
-    options = opening(stage.sources[source], start, stage.max_pixels)
+def _read(source: int, use: str, stage: Stage, start: timedelta = timedelta(0), *, again: bool = False) -> Any:
+    options = opening(stage.sources[source], start, stage.max_pixels, again=again)
     track = f"v:{stage.sources[source].track}"
     return _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)[track], use)
 

@@ -27,8 +27,10 @@ HDR_PEAK = 1000 / HDR_WHITE_NITS
 _BT709 = {"primaries": "bt709", "transfer": "bt709", "matrix": "bt709", "range": "tv"}
 
 
-def opening(source: Source, start: timedelta, max_pixels: int) -> dict[str, Any]:
+def opening(source: Source, start: timedelta, max_pixels: int, *, again: bool = False) -> dict[str, Any]:
     """The options with which ffmpeg opens a source so that time 0 is `start`; what is before may come too.
+
+    With `again`, it is read from its beginning whenever it has ended, as animations always are.
 
     The frame that is on screen at `start` is among what comes. `max_pixels` is for videos.
     """
@@ -47,12 +49,12 @@ def opening(source: Source, start: timedelta, max_pixels: int) -> dict[str, Any]
         options["format_whitelist"] = FORMATS
     if source.decoder:
         options["c:v"] = source.decoder
-    return options | _seek(source, start)
+    return options | _seek(source, start, again or source.is_animation)
 
 
-def _seek(source: Source, start: timedelta) -> dict[str, Any]:
-    if source.is_animation:
-        # It is shown again and again, and knows no seeking; it is short.
+def _seek(source: Source, start: timedelta, again: bool) -> dict[str, Any]:
+    if again:
+        # What is read again and again cannot begin in its midst; it is short.
         return {"stream_loop": -1} | ({"itsoffset": f"{-start.total_seconds():.6f}"} if start else {})
     if start <= timedelta(0):
         return {}

@@ -137,6 +137,7 @@ def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay
         first_frame=overlay.first_frame,
         frame_count=overlay.frame_count,
         margin=overlay.margin,
+        start=overlay.source_start.ToTimedelta(),
     )
 
 

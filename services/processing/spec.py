@@ -164,6 +164,8 @@ class Overlay:
     frame_count: int
     margin: float = 0.0
     """How far its edges are at least from those of the canvas, as a part of the canvas's smaller side."""
+    start: timedelta = timedelta(0)
+    """Of what moves: where in it its first frame is."""
 
 
 @dataclass(frozen=True)

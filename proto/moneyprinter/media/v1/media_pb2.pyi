@@ -668,7 +668,7 @@ Global___Shot: _TypeAlias = Shot  # noqa: Y015
 
 @_typing.final
 class Overlay(_message.Message):
-    """A picture laid over the video, such as a logo."""
+    """A picture or a video laid over the video, such as a logo."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -679,6 +679,7 @@ class Overlay(_message.Message):
     FIRST_FRAME_FIELD_NUMBER: _builtins.int
     FRAME_COUNT_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
+    SOURCE_START_FIELD_NUMBER: _builtins.int
     width: _builtins.float
     """Its width, as a part of the canvas's."""
     opacity: _builtins.float
@@ -691,11 +692,15 @@ class Overlay(_message.Message):
     """How far its edges are at least from those of the canvas, as a part of the canvas's smaller side."""
     @_builtins.property
     def image(self) -> Global___Source:
-        """The picture; transparent parts stay so."""
+        """The picture; transparent parts stay so, and sound is dropped."""
 
     @_builtins.property
     def centre(self) -> Global___Point:
         """Where its middle is on the canvas; it is moved as far as it takes to be seen whole."""
+
+    @_builtins.property
+    def source_start(self) -> _duration_pb2.Duration:
+        """Of a video or an animation: where in it the first frame is. It is shown again and again."""
 
     def __init__(
         self,
@@ -707,10 +712,11 @@ class Overlay(_message.Message):
         first_frame: _builtins.int = ...,
         frame_count: _builtins.int = ...,
         margin: _builtins.float = ...,
+        source_start: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "image", b"image", "source_start", b"source_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "first_frame", b"first_frame", "frame_count", b"frame_count", "image", b"image", "margin", b"margin", "opacity", b"opacity", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "first_frame", b"first_frame", "frame_count", b"frame_count", "image", b"image", "margin", b"margin", "opacity", b"opacity", "source_start", b"source_start", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -297,7 +297,7 @@ class Overlay(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
-    """The picture: an uploaded asset. Transparent parts stay so."""
+    """The picture, or a video or an animation, which is shown again and again: an uploaded asset. Transparent parts stay so."""
     position: _builtins.str
     """Where it is: `top_left`, `top_right`, `bottom_left`, `bottom_right` or `middle`. Empty: `top_right`."""
     width: _builtins.float
