@@ -36,7 +36,8 @@ async def test_a_face_is_found(tmp_path: Path, x: int) -> None:
 
 @pytest.mark.parametrize("x", [80, 480])
 async def test_what_moves_is_found(tmp_path: Path, x: int) -> None:
-    chain = "color=0x606878:s=640x360:r={rate},drawbox=x=" + str(x) + "+20*mod(n\\,4):y=150:w=40:h=60:c=0xe0e0f0:t=fill"
+    ground, box = "color=0x606878:s=640x360:r={rate}[a]", "color=0xe0e0f0:s=40x60:r={rate}[b]"
+    chain = f"{ground};{box};[a][b]overlay=x={x}+20*mod(n\\,4):y=150"
     found_x, _ = await focus(media.clip(tmp_path / "clip.mp4", chain, seconds=2.0))
     assert found_x == pytest.approx((x + 50) / 640, abs=0.12)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,21 @@ async def test_captions_are_over_it(tool: Tool, tmp_path: Path) -> None:
     pixels = (await shown(tool, image, overlay(0.5, 0.85, width=0.8), captions_ass=script))[1]
     letters = (pixels[..., 0] > 180) & (pixels[..., 1] > 180) & (pixels[..., 2] < 100)
     assert letters.sum() > 400
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+async def test_it_keeps_a_margin_to_the_edges(tool: Tool, tmp_path: Path, x: float, y: float) -> None:
+    image = red(tmp_path / "logo.png")
+    asked = replace(overlay(x, y), margin=0.05)
+    left, top, width, height = box((await shown(tool, image, asked))[1])
+    margin = round(0.05 * min(CANVAS.width, CANVAS.height) / 2) * 2
+    right, bottom = CANVAS.width - left - width, CANVAS.height - top - height
+    assert abs((right if x else left) - margin) <= 2, "from the side"
+    assert abs((bottom if y else top) - margin) <= 2, "from above or below"
+
+
+async def test_what_is_larger_than_the_margins_leave_is_in_the_middle(tool: Tool, tmp_path: Path) -> None:
+    image = red(tmp_path / "logo.png", size=(320, 20))
+    asked = replace(overlay(1.0, 0.0, width=1.0), margin=0.05)
+    left, _, width, _ = box((await shown(tool, image, asked))[1])
+    assert (left, width) == (0, CANVAS.width)

@@ -131,3 +131,11 @@ async def test_a_clip_that_ends_before_the_transition_is_told(
     with pytest.raises(FailedPrecondition, match="a clip ends") as refused:
         await rendered(tool, tmp_path / "work", [clip], spec)
     assert refused.value.reason == "RENDER_FAILED"
+
+
+async def test_a_zoom_keeps_its_picture(tool: Tool, tmp_path: Path) -> None:
+    """It used to come so near that a single blurred colour was left of it."""
+    first = media.clip(tmp_path / "clip.mp4", "testsrc2=s={w}x{h}:r={rate}", size=(160, 90), rate="25")
+    spec = Spec((Shot(Clip(0)), Shot(Clip(0))), 15, CANVAS, Quality.NEAR_LOSSLESS, Transition.ZOOM)
+    for number, frame in enumerate(media.pictures(await rendered(tool, tmp_path / "work", [first], spec))):
+        assert frame.std() > 40, number

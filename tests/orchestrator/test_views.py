@@ -1,0 +1,83 @@
+"""Long shots are cut into views, titles leave before their picture does, and posters are single frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.orchestrator import timeline
+from services.orchestrator.jobs import Look, Source, SourceClip, StoredObject
+from services.orchestrator.timeline import Frame
+from tests.orchestrator.test_timeline import FADE, clip, colour, still
+
+LIMITED = Frame(30, max_shot_seconds=6.0)
+STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=Look(motion="zoom_in"))
+
+
+def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
+    spans = timeline.views(timeline.spread([clip(30.0)], 540, LIMITED), LIMITED)
+    assert [(span.frame_count, span.zoom, span.skipped) for span in spans] == [
+        *((180, 1.0, 0), (180, timeline.NEARER, 180), (180, 1.0, 360)),
+    ]
+    segments = timeline.plan(timeline.spread([clip(30.0)], 540, LIMITED), LIMITED)
+    assert sum(segment.frame_count for segment in segments) == 540
+    for segment in segments:
+        assert segment.shots[0].source_start_seconds == pytest.approx(segment.first_frame / 30, abs=1e-4)
+        assert segment.shots[0].zoom == (timeline.NEARER if 180 <= segment.first_frame < 360 else 1.0)
+
+
+def test_a_long_still_moves_in_another_way() -> None:
+    spans = timeline.views(timeline.spread([STILL], 540, LIMITED), LIMITED)
+    assert [span.clip.look.motion for span in spans] == ["zoom_in", "pan_right", "zoom_out"]
+    shots = [segment.shots[0] for segment in timeline.plan(timeline.spread([STILL], 540, LIMITED), LIMITED)]
+    assert all(shot.motion_first_frame < shot.motion_frames == 180 for shot in shots)
+
+
+@pytest.mark.parametrize(
+    "source", [still(), colour(), clip(30.0, look=Look(fit="contain")), clip(30.0, look=Look(fit="blur"))]
+)
+def test_what_stands_still_or_is_shown_whole_is_not_cut(source: SourceClip) -> None:
+    spans = timeline.spread([source], 540, LIMITED)
+    assert len(timeline.views(spans, LIMITED)) == len(spans)
+
+
+def test_without_a_limit_no_shot_is_cut() -> None:
+    spans = timeline.spread([clip(30.0)], 540, Frame(30))
+    assert timeline.views(spans, Frame(30)) == spans
+
+
+@given(st.floats(2.0, 20.0), st.integers(60, 3000), st.floats(0.1, 2.0))
+def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, seconds: float) -> None:
+    frame = Frame(30, transition_seconds=seconds, max_shot_seconds=limit)
+    spans = timeline.spread([clip(90.0), clip(90.0, name="b", look=FADE)], frame_count, frame)
+    segments = timeline.plan(spans, frame)
+    assert sum(segment.frame_count for segment in segments) == frame_count
+    first = 0
+    for segment in segments:
+        assert segment.first_frame == first and segment.frame_count > 0
+        first += segment.frame_count
+
+
+def test_a_title_leaves_before_its_picture_does() -> None:
+    first = clip(4.0, look=Look(title="Part one"))
+    spans = timeline.spread(
+        [first, clip(4.0, name="b", look=Look(transition="slide_left", title="Two"))], 200, Frame(30)
+    )
+    one, two = timeline.titles(spans, Frame(30))
+    lead = spans[1].lead
+    assert lead == 15
+    assert one.end_seconds == pytest.approx((spans[1].first_frame - lead) / 30)
+    assert two.start_seconds == pytest.approx(spans[1].first_frame / 30), "and the next comes when its picture is there"
+
+
+def test_a_poster_is_one_frame_without_captions() -> None:
+    spans = timeline.spread([clip(4.0), clip(4.0, name="b")], 200, LIMITED)
+    frame = replace(LIMITED, captions_ass="[Script Info]\n")
+    segment = timeline.still_segment(spans, frame, 4.5)
+    assert (segment.frame_count, segment.captions_ass, segment.transition, len(segment.shots)) == (1, "", "", 1)
+    assert segment.first_frame == 135
+    assert segment.shots[0].source_start_seconds == pytest.approx((135 - spans[1].first_frame) / 30, abs=1e-4)
+    assert timeline.still_segment(spans, frame, 99.0).first_frame == 199
