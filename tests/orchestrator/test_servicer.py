@@ -69,7 +69,11 @@ async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
 @pytest.mark.parametrize(
     ("request_fields", "field", "reason"),
     [
-        ({**GOOD, "clips": []}, "clips", "REQUEST_INVALID"),
+        ({**GOOD, "clips": [], "audio": {"voice": "none"}}, "settings.duration", "REQUEST_INVALID"),
+        ({**GOOD, "audio": {"voice": "none", "script": "Hi."}}, "audio.voice", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"duration": 5}}, "settings.duration", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"max_shot_seconds": 1}}, "settings.max_shot_seconds", "REQUEST_INVALID"),
+        ({**GOOD, "settings": {"poster_time": "soon"}}, "settings.poster_time", "REQUEST_INVALID"),
         ({**GOOD, "clips": [CLIP] * 500}, "clips", "REQUEST_INVALID"),
         ({**GOOD, "clips": [{}]}, "clips[0]", "REQUEST_INVALID"),
         ({**GOOD, "clips": [{**CLIP, "asset_id": "ast_1"}]}, "clips[0]", "REQUEST_INVALID"),
@@ -79,7 +83,6 @@ async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
         ({**GOOD, "clips": [{"url": "http://example.com/a.mp4"}]}, "clips[0].url", "CLIP_ADDRESS_REFUSED"),
         ({**GOOD, "clips": [{"url": "file:///etc/passwd"}]}, "clips[0].url", "CLIP_ADDRESS_REFUSED"),
         ({**GOOD, "title": ""}, "title", "REQUEST_INVALID"),
-        ({**GOOD, "audio": {"script": ""}}, "audio.script", "REQUEST_INVALID"),
         ({**GOOD, "audio": {"script": " \n ... "}}, "audio.script", "SCRIPT_EMPTY"),
         ({**GOOD, "audio": {"script": "word " * 20_000}}, "audio.script", "REQUEST_INVALID"),
         ({**GOOD, "audio": {"background_music": "polka"}}, "audio.background_music", "REQUEST_INVALID"),
@@ -266,10 +269,10 @@ async def test_a_revision_is_another_job_with_the_changes(videos: Videos) -> Non
     video = (await videos.stub.GetVideo(pb.GetVideoRequest(job_id=revised.job_id), metadata=bearer)).video
     assert video.title == "A run"
     again = struct_pb2.Struct()
-    again.update({"clips": []})
+    again.update({"clips": [{}]})
     with pytest.raises(errors.InvalidArgument) as refused:
         await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=revised.job_id, changes=again), metadata=bearer)
-    assert [violation.field for violation in refused.value.violations] == ["clips"]
+    assert [violation.field for violation in refused.value.violations] == ["clips[0]"]
     with pytest.raises(errors.NotFound):
         other = videos.mesh.bearer("user_2")
         await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=made.job_id), metadata=other)
