@@ -149,7 +149,11 @@ def _unopened(path: str) -> str:
 def _focus(frames: Sequence[av.VideoFrame], turned: orientation.Orientation) -> tuple[float, float]:
     """Where the eye goes in pictures, as they are shown; in the middle when their sizes differ."""
     alike = [frame for frame in frames if (frame.width, frame.height) == (frames[0].width, frames[0].height)]
-    return turned.seen(*interest.focus(alike))
+    try:
+        return turned.seen(*interest.focus(alike))
+    except (av.error.FFmpegError, ValueError):
+        # A format that cannot be converted here.
+        return 0.5, 0.5
 
 
 def _samples(
@@ -163,8 +167,10 @@ def _samples(
     start, end = part
     found: list[av.VideoFrame | None] = []
     for place in range(1, SAMPLES + 1):
-        lengths.seek(container, stream, origin + start + (end - start) * place / (SAMPLES + 1))
-        found += decode(container, stream, wanted, 1)
+        # A fault in the midst is no reason to refuse a clip: its last picture stands in for what is missing.
+        with suppress(av.error.FFmpegError):
+            lengths.seek(container, stream, origin + start + (end - start) * place / (SAMPLES + 1))
+            found += decode(container, stream, wanted, 1)
     return found
 
 

@@ -98,7 +98,11 @@ def decode(
 
 def is_dark(frame: av.VideoFrame) -> bool:
     """Whether a picture is black, but for one part in a hundred; what is finer than 64x36 pixels is not looked at."""
-    plane = frame.reformat(64, 36, format="yuv420p", interpolation="AREA").planes[0]
+    try:
+        plane = frame.reformat(64, 36, format="yuv420p", interpolation="AREA").planes[0]
+    except (av.error.FFmpegError, ValueError):
+        # A format that cannot be converted here.
+        return False
     data, line = bytes(plane), plane.line_size
     luma = b"".join(data[row * line : row * line + 64] for row in range(36))
     return sum(value < _BLACK_LUMA for value in luma) >= 0.99 * len(luma)

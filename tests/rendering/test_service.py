@@ -102,6 +102,40 @@ async def test_a_black_video_is_not_stored(mesh: Mesh, stub: Any, tmp_path: Path
     assert scratch(mesh) == []
 
 
+async def test_what_was_asked_to_be_black_or_silent_is_made(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    black = await request(mesh, tmp_path, chain="color=black:s={w}x{h}:r={rate}", may_be_black=True)
+    *_, last = [response async for response in stub.FinishVideo(black)]
+    assert last.HasField("video")
+    silent = await request(mesh, tmp_path, "anullsrc", may_be_silent=True)
+    *_, last = [response async for response in stub.FinishVideo(silent)]
+    assert last.HasField("video")
+
+
+async def test_a_long_video_tells_how_far_it_is(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    picture(tmp_path, "color=red:s=64x36:r=5", seconds=300)
+    (tmp_path / finish.PICTURE).rename(tmp_path / "long")
+    video = await mesh.objects().put_file("cache/concatenation/long.mp4", tmp_path / "long")
+    wanted = await request(mesh, tmp_path, "sine=440", duration=Duration(seconds=300))
+    wanted.video.CopyFrom(video)
+    *before, last = [response async for response in stub.FinishVideo(wanted)]
+    fractions = [response.progress.fraction for response in before]
+    assert fractions == sorted(fractions)
+    assert len([fraction for fraction in fractions if 0.1 < fraction < 0.95]) >= 3, "also between its parts"
+    assert last.HasField("video")
+
+
+async def test_a_poster_is_taken_from_a_frame(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    *_, last = [response async for response in stub.FinishVideo(await request(mesh, tmp_path))]
+    assert 0 <= last.video.poster_time.ToTimedelta().total_seconds() <= 2
+    blue = media.clip(tmp_path / "blue.mp4", "color=blue:s=320x180:r={rate}", seconds=1 / 30)
+    frame = await mesh.objects().put_file("cache/processing/1.mp4", blue)
+    taken = (await stub.TakePoster(pb.TakePosterRequest(video=frame, folder="jobs/vid_1"))).poster
+    assert (taken.name, taken.object.key) == ("poster.jpg", "jobs/vid_1/poster.jpg")
+    (poster,) = media.pictures(await fetch(mesh, taken.object, tmp_path / "poster.jpg"))
+    assert media.is_near(poster[90, 160], "blue")
+    assert scratch(mesh) == []
+
+
 async def test_a_short_video_that_fades_in_from_black_passes(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     wanted = await request(mesh, tmp_path, chain=media.CORNERS + ",fade=in:0:20")
     assert media.probe(tmp_path / finish.PICTURE).key_frames == (0,)
