@@ -65,4 +65,4 @@ async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # typ
     except TimeoutError:
         # The client reads nothing, so that the end waits behind what was sent before. gRPC sends it when it can; the
         # gateway resets the stream when it cannot.
-        raise grpc.aio.AbortError from None
+        raise asyncio.CancelledError from None

@@ -39,6 +39,8 @@ PART = FILE[:1000]
 """What is downloaded of it by whoever asks for its first 1000 bytes."""
 PUBLIC_SERVICES = tuple(sorted({method.service for method in methods() if method.public}))
 CHUNK_BYTES = 64 * 1024
+LARGE_BYTES = 32 * len(FILE)
+"""The size of a large video: clients do not take it in without reading."""
 SLOW_SECONDS = 2.0
 
 
@@ -50,7 +52,7 @@ def fixture(name: str) -> Any:
 class Videos(video_grpc.VideoServiceServicer):
     """Answers with the specification's examples.
 
-    `vid_cut` breaks in mid-file, `vid_slow` takes a while, and the first two streams on `vid_long` end at a deadline.
+    `vid_cut` breaks in mid-file, `vid_large` is large, `vid_slow` takes a while, and the first two streams on `vid_long` end at a deadline.
     """
 
     def __init__(self) -> None:
@@ -116,7 +118,9 @@ class Videos(video_grpc.VideoServiceServicer):
         )
         if request.job_id == "vid_unreadable":
             raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
-        for start in range(0, len(FILE), CHUNK_BYTES):
+        size = LARGE_BYTES if request.job_id == "vid_large" else len(FILE)
+        for at in range(0, size, CHUNK_BYTES):
+            start = at % len(FILE)
             if request.job_id == "vid_cut" and start >= len(FILE) // 2:
                 raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
             body = httpbody_pb2.HttpBody(content_type="video/mp4", data=FILE[start : start + CHUNK_BYTES])

@@ -1,0 +1,163 @@
+"""Slow clients: one that does not read or send is left and costs others nothing; a slow one gets all of its file."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.runtime.config import PORTS, RuntimeConfig
+from tests.gateway import proxy
+from tests.gateway.platform import FILE, Platform, running
+from tests.gateway.proxy import Proxy
+from tests.mesh import Mesh
+
+GRACE_SECONDS = 4.0
+SLOW_BYTES = 32 * 1024
+"""What a slow client reads at once: four times a second."""
+ACTIVE = "cluster.orchestrator-streams.upstream_rq_active"
+
+
+@pytest.fixture(scope="module")
+async def front(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Platform, Proxy]]:
+    """A platform that waits for clients a few seconds only."""
+    config = RuntimeConfig(
+        certificates=certificates,
+        ports=dict.fromkeys(PORTS, 0),
+        scratch=tmp_path_factory.mktemp("scratch"),
+        grace_seconds=1.0,
+        client_grace_seconds=GRACE_SECONDS,
+        client_bytes_per_second=16 * 1024,
+    )
+    async with Mesh(config) as mesh, running(mesh, tmp_path_factory.mktemp("slow")) as (platform, _):
+        hasty = platform.gateway().model_copy(update={"stalled_seconds": 2 * GRACE_SECONDS})
+        async with proxy.running(hasty, tmp_path_factory.mktemp("hasty")) as gateway:
+            await gateway.keys_known()
+            yield platform, gateway
+
+
+def request(platform: Platform, front: Proxy, user: str, verb: str, path: str, more: str = "") -> socket.socket:
+    """A connection that takes in little, on which a request is sent."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    found.settimeout(30)
+    found.connect(("127.0.0.1", front.gateway.port))
+    token = dict(platform.mesh.bearer(user))["authorization"]
+    found.sendall(f"{verb} {path} HTTP/1.1\r\nhost: here\r\nauthorization: {token}\r\n{more}\r\n".encode())
+    return found
+
+
+async def longest(platform: Platform, front: Proxy, seconds: float) -> float:
+    """The longest that a call of another user takes, each of which must succeed, within some seconds."""
+    headers, end, found = dict(platform.mesh.bearer("good")), time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        for path in ("/v1/videos", "/v1/videos/vid_1/file", "/v1/videos/vid_1/watch"):
+            began = time.monotonic()
+            answer = await front.http.get(path, headers=headers)
+            assert answer.status_code == httpx.codes.OK
+            found = max(found, time.monotonic() - began)
+    return found
+
+
+async def left(front: Proxy) -> None:
+    """Wait until no stream is open any more."""
+    async with asyncio.timeout(30):
+        while await front.figure(ACTIVE):  # noqa: ASYNC110  Envoy tells nothing by itself
+            await asyncio.sleep(0.1)
+
+
+async def test_downloads_that_are_not_read_cost_others_nothing_and_are_ended(front: tuple[Platform, Proxy]) -> None:
+    platform, gateway = front
+    unread = [request(platform, gateway, "mallory", "GET", "/v1/videos/vid_1/file") for _ in range(15)]
+    await gateway.reached(ACTIVE, 15)
+    assert await longest(platform, gateway, GRACE_SECONDS / 2) < 2
+    await left(gateway)
+    for connection in unread:
+        received = await asyncio.to_thread(_all, connection)
+        # A client sees by the length that it was cut, and goes on from there.
+        assert f"content-length: {len(FILE)}".encode() in received
+        assert len(received) < len(FILE)
+
+
+def _all(connection: socket.socket) -> bytes:
+    received = bytearray()
+    with connection:
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionError:
+            pass
+    return bytes(received)
+
+
+async def test_the_same_over_grpc(front: tuple[Platform, Proxy]) -> None:
+    platform, gateway = front
+    async with gateway.channel() as channel:
+        stub = pb_grpc.VideoServiceStub(channel)
+        metadata = platform.mesh.bearer("mallory")
+        large = pb.DownloadVideoRequest(job_id="vid_large")
+        unread = [stub.DownloadVideo(large, metadata=metadata) for _ in range(15)]
+        for call in unread:
+            await call.initial_metadata()
+        assert await longest(platform, gateway, GRACE_SECONDS / 2) < 2
+        # Other calls on the same connection do not wait either.
+        await stub.GetVideo(pb.GetVideoRequest(job_id="vid_1"), metadata=metadata, timeout=2)
+        await left(gateway)
+        for call in unread:
+            with pytest.raises(grpc.aio.AioRpcError):
+                async for _ in call:
+                    pass
+
+
+async def test_a_slow_reader_gets_the_whole_file(front: tuple[Platform, Proxy]) -> None:
+    """It takes longer than one that does not read is waited for."""
+    platform, gateway = front
+    connection = request(platform, gateway, "ann", "GET", "/v1/videos/vid_1/file")
+    connection.setblocking(False)
+    loop, received, began = asyncio.get_running_loop(), b"", time.monotonic()
+    with connection:
+        while len(received) < len(FILE):
+            part = await loop.sock_recv(connection, SLOW_BYTES)
+            assert part, f"cut after {len(received)} bytes and {time.monotonic() - began:.1f} s"
+            received += part
+            await asyncio.sleep(0.25 * len(part) / SLOW_BYTES)
+        _, _, body = received.partition(b"\r\n\r\n")
+        while len(body) < len(FILE):
+            body += await loop.sock_recv(connection, 65536)
+    assert time.monotonic() - began > GRACE_SECONDS
+    assert body == FILE
+
+
+async def test_the_same_of_a_reader_over_grpc(front: tuple[Platform, Proxy]) -> None:
+    platform, gateway = front
+    body, began = b"", time.monotonic()
+    async with gateway.channel() as channel:
+        call = pb_grpc.VideoServiceStub(channel).DownloadVideo(
+            pb.DownloadVideoRequest(job_id="vid_1"), metadata=platform.mesh.bearer("ann")
+        )
+        async for part in call:
+            body += part.data.data
+            await asyncio.sleep(0.5)
+    assert time.monotonic() - began > GRACE_SECONDS
+    assert body == FILE
+
+
+async def test_an_upload_of_which_nothing_comes_is_refused_with_its_reason(front: tuple[Platform, Proxy]) -> None:
+    platform, gateway = front
+    more = "content-length: 1000000\r\n"
+    connection = request(platform, gateway, "mallory", "POST", "/v1/assets?filename=a", more)
+    connection.sendall(b"begin")
+    received = await asyncio.to_thread(connection.recv, 65536)
+    connection.close()
+    assert received.startswith(b"HTTP/1.1 429 ")
+    assert b"CLIENT_TOO_SLOW" in received
+    assert b"retry-after: 1" in received
+    await left(gateway)
