@@ -26,7 +26,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from gateway.config import Gateway  # noqa: E402
-from scripts.benchmarks.api import bare  # noqa: E402
+from scripts.benchmarks.api import attacks, bare  # noqa: E402
 from scripts.benchmarks.api.load import Answers, Plan, offer  # noqa: E402
 from services.embedded import environment, ports  # noqa: E402
 from services.runtime.config import PREFIX, SERVICES  # noqa: E402
@@ -173,9 +173,20 @@ def main() -> None:
     parser.add_argument("--light", type=float, default=100, help="GET status a second, to see what the filters add")
     parser.add_argument("--turns", type=int, default=9, help="how often the gateway and the bare one take turns")
     parser.add_argument("--turn-seconds", type=float, default=3, help="how long a turn lasts")
+    parser.add_argument(
+        "--attacks", nargs="*", metavar="NAME", help="measure a second user's calls during attacks instead, all or some"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often the second user makes each call in an attack")
+    parser.add_argument("--processes", action="store_true", help="attack a platform of which each service is a process")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    Console(width=180).print(asyncio.run(measure(options)))
+    if options.attacks is None:
+        table = asyncio.run(measure(options))
+    else:
+        with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
+            started = ("--processes",) if options.processes else ()
+            table = asyncio.run(attacks.measure(Path(folder), options.rounds, options.attacks, *started))
+    Console(width=180).print(table)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def fixture(name: str) -> Any:
 class Videos(video_grpc.VideoServiceServicer):
     """Answers with the specification's examples.
 
-    `vid_cut` breaks in mid-file, `vid_large` is large, `vid_slow` takes a while, and the first two streams on `vid_long` end at a deadline.
+    `vid_cut` breaks in mid-file, `vid_large` is large, `vid_slow` takes a while, and the first two streams on
+    `vid_long` end at a deadline.
     """
 
     def __init__(self) -> None:
