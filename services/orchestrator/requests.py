@@ -203,9 +203,7 @@ def scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
         raise _invalid("audio.script", "leave it out when the clips have texts of their own", "REQUEST_INVALID")
     together = sum(len(clip.script) for clip in clips)
     if together > MAX_TEXT:
-        complaint = (
-            f"their texts have {together} characters together; {MAX_TEXT} are taken, which last about 110 minutes"
-        )
+        complaint = f"their texts have {together} characters together; at most {MAX_TEXT} are taken"
         raise _invalid("clips", complaint, "REQUEST_INVALID")
     for index, clip in enumerate(clips):
         if not _speakable(clip.script):

@@ -18,8 +18,11 @@ SAMPLES = ("00:00:01", "#ffaa00", "ast_1", "en", "vid_1", "2025-01-29T10:30:00Z"
 DEEP = 60
 
 
-def filled(kind: Descriptor, depth: int = 0) -> Message:
-    """A request all of whose lists, maps and texts are as long as the contract lets them be, as far as that is easy."""
+def filled(kind: Descriptor, words: str = "word ", depth: int = 0) -> Message:
+    """A request all of whose lists, maps and texts are as long as the contract lets them be, as far as that is easy.
+
+    Texts consist of `words`, again and again.
+    """
     message: Message = message_factory.GetMessageClass(kind)()
     for field in kind.fields:
         if field.containing_oneof is not None and field is not field.containing_oneof.fields[0]:
@@ -27,25 +30,25 @@ def filled(kind: Descriptor, depth: int = 0) -> Message:
         rules = field.GetOptions().Extensions[validate_pb2.field]
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for number in range(min(rules.map.max_pairs or 100, 1000)):
-                getattr(message, field.name)[f"key{number}"] = _value(field.message_type.fields[1], rules, depth)
+                getattr(message, field.name)[f"key{number}"] = _value(field.message_type.fields[1], rules, words, depth)
         elif field.is_repeated:
             values = getattr(message, field.name)
             # All words in one sentence, or all sentences of one word: their product is more than may be.
             count = min(rules.repeated.max_items or 100, 1000 if depth == 0 else 20)
             for _ in range(count):
                 if field.message_type is not None:
-                    values.add().CopyFrom(filled(field.message_type, depth + 1))
+                    values.add().CopyFrom(filled(field.message_type, words, depth + 1))
                 else:
-                    values.append(_value(field, rules.repeated.items, depth))
+                    values.append(_value(field, rules.repeated.items, words, depth))
         elif field.message_type is not None:
             if field.message_type.file.package != "google.protobuf" and depth < 5:
-                getattr(message, field.name).CopyFrom(filled(field.message_type, depth + 1))
+                getattr(message, field.name).CopyFrom(filled(field.message_type, words, depth + 1))
         else:
-            setattr(message, field.name, _value(field, rules, depth))
+            setattr(message, field.name, _value(field, rules, words, depth))
     return message
 
 
-def _value(field: FieldDescriptor, rules: validate_pb2.FieldRules, depth: int) -> Any:
+def _value(field: FieldDescriptor, rules: validate_pb2.FieldRules, words: str, depth: int) -> Any:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return bytes(1000)
     if field.type != FieldDescriptor.TYPE_STRING:
@@ -56,7 +59,7 @@ def _value(field: FieldDescriptor, rules: validate_pb2.FieldRules, depth: int) -
     if text.pattern:
         return next((sample for sample in SAMPLES if re.search(text.pattern, sample)), "")
     longest = min(text.max_len or 1000, 20_000 if depth == 0 else 500)
-    return (text.prefix + "word " * longest)[:longest]
+    return (text.prefix + words * longest)[:longest]
 
 
 def raw(kind: Descriptor) -> Iterator[tuple[str, bytes]]:

@@ -163,6 +163,28 @@ async def test_the_largest_requests_that_are_allowed_are_answered(platform: Plat
         assert code not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
+LONG_TEXTS = [
+    "SpeechService/CreateSpeech",
+    "SpeechService/TimeSpeech",
+    "WritingService/CreateCaptions",
+    "WritingService/CreateScript",
+    "VideoService/CreateVideo",
+]
+
+
+@pytest.mark.parametrize("words", ["x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627", "\n"], ids=ascii)
+@pytest.mark.parametrize("called", LONG_TEXTS)
+async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, called: str, words: str) -> None:
+    method = calls.method(called)
+    request = requests.filled(kind(method), words).SerializeToString()
+    _, reason = await platform.attacked(platform.raw(method, request))
+    assert reason != "INTERNAL"
+    if called.endswith("CreateVideo"):
+        listed = (await platform.http.get("/v1/videos?page_size=100", headers=platform.mallory)).json()["videos"]
+        for video in listed:
+            await platform.http.delete(f"/v1/videos/{video['job_id']}", headers=platform.mallory)
+
+
 @pytest.mark.parametrize("method", WITH_BODY, ids=name)
 async def test_large_bodies_are_refused_at_once(platform: Platform, method: Method) -> None:
     binding = next(binding for binding in method.rest if binding.body)
