@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import ffmpeg
 import numpy as np
@@ -91,23 +92,19 @@ class Espeak:
         length = 0
         said.sentences.clear()
         async with children.start(command, limits=_LIMITS, stdin=True) as child:
-            readings = [normalization.reading(sentence) for sentence in sentences]
+            # In threads, as what follows: a sentence may be 20 minutes long.
+            readings = await asyncio.to_thread(lambda: [normalization.reading(sentence) for sentence in sentences])
             child.stdin.writelines(json.dumps(_told(reading)).encode() + b"\n" for reading in readings)
             child.stdin.write_eof()
             with raw.open("wb") as file:
                 for number, (sentence, reading) in enumerate(zip(sentences, readings, strict=True)):
                     if (spoken := await _sentence(child)) is None:
                         break
-                    said.rate, words, pcm = spoken
-                    rate = said.rate
-                    if len(pcm) < MUTE_SECONDS * rate:
-                        pcm = np.pad(pcm, (0, round(MUTE_SECONDS * rate) - len(pcm)))
-                    length += file.write(bytes(2 * round((PAUSE_SECONDS if number else LEAD_SECONDS) * rate))) // 2
-                    first, last = timings.heard(pcm, rate)
-                    events = [(sample, reading.place(at)) for sample, at in words]
-                    timed = timings.align(sentence, events, pcm, rate)
-                    said.sentences.append([(w.text, w.start - first + length, w.end - first + length) for w in timed])
-                    length += file.write(pcm[first:last].tobytes()) // 2
+                    said.rate = spoken[0]
+                    length += file.write(bytes(2 * round((PAUSE_SECONDS if number else LEAD_SECONDS) * said.rate))) // 2
+                    placed, samples = await asyncio.to_thread(_append, file, sentence, reading, spoken)
+                    said.sentences.append([(text, start + length, end + length) for text, start, end in placed])
+                    length += samples
                     yield 0.8 * (number + 1) / len(sentences)
                 file.write(bytes(2 * round(TAIL_SECONDS * said.rate)))
             await child.succeeded()
@@ -123,7 +120,23 @@ class _Said:
     """The words of each sentence, with their first and last samples."""
 
 
-async def _sentence(child: children.Child) -> tuple[int, list[tuple[int, int]], NDArray[np.int16]] | None:
+_Sentence = tuple[int, list[tuple[int, int]], NDArray[np.int16]]
+
+
+def _append(
+    file: BinaryIO, sentence: str, reading: normalization.Reading, spoken: _Sentence
+) -> tuple[list[tuple[str, int, int]], int]:
+    """Write what is heard of a sentence; its words with their first and last samples, and how many were written."""
+    rate, words, pcm = spoken
+    if len(pcm) < MUTE_SECONDS * rate:
+        pcm = np.pad(pcm, (0, round(MUTE_SECONDS * rate) - len(pcm)))
+    first, last = timings.heard(pcm, rate)
+    events = [(sample, reading.place(at)) for sample, at in words]
+    timed = timings.align(sentence, events, pcm, rate)
+    return [(w.text, w.start - first, w.end - first) for w in timed], file.write(pcm[first:last].tobytes()) // 2
+
+
+async def _sentence(child: children.Child) -> _Sentence | None:
     """The rate, words and samples of the next sentence; None when the child has ended."""
     try:
         header = json.loads(await child.stdout.readuntil())

@@ -60,7 +60,7 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
         ):
             async for update in updates:
                 yield (
-                    _speech(update)
+                    await asyncio.to_thread(_speech, update)
                     if isinstance(update, speech.Speech)
                     else pb.SynthesizeResponse(progress=media_pb2.Progress(fraction=update))
                 )
@@ -137,9 +137,11 @@ class SpeechServicer(speech_grpc.SpeechServiceServicer):
     async def TimeSpeech(self, request: speech_pb.TimeSpeechRequest, context: Any) -> speech_pb.TimeSpeechResponse:
         async with self._runtime.scratch() as folder:
             said, chosen = await self._say(request, folder / "speech.wav")
+        # In a thread: there may be 20,000 words.
+        sentences = await asyncio.to_thread(_timed_sentences, said)
         return speech_pb.TimeSpeechResponse(
             duration=said.duration / timedelta(seconds=1),
-            sentences=(media_pb2.TimedSentence(words=map(_timed, words)) for words in said.sentences if words),
+            sentences=sentences,
             provider=chosen.speaker.name,
             voice=chosen.voice.name,
             language=chosen.voice.language,
@@ -175,6 +177,10 @@ def _voice_headers(chosen: Choice) -> tuple[tuple[str, str], ...]:
 
 def _notices(chosen: Choice) -> list[media_pb2.Notice]:
     return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in chosen.notices]
+
+
+def _timed_sentences(said: speech.Spoken) -> list[media_pb2.TimedSentence]:
+    return [media_pb2.TimedSentence(words=map(_timed, words)) for words in said.sentences if words]
 
 
 def _timed(word: speech.Word) -> media_pb2.TimedWord:

@@ -51,7 +51,13 @@ def units(sentence: str) -> list[Unit]:
     for token in sentence.split():
         start = sentence.index(token, at)
         at = start + len(token)
-        cuts = [0, *(n for n in range(1, len(token)) if _parts(token[n - 1], token[n], token[:n])), len(token)]
+        cuts, last = [0], ""
+        for n in range(1, len(token)):
+            if unicodedata.category(token[n - 1])[0] in "LN":
+                last = token[n - 1]
+            if _parts(token[n - 1], token[n], last):
+                cuts.append(n)
+        cuts.append(len(token))
         found += [Unit(token[a:b], start + a, start + b) for a, b in pairwise(cuts)]
     return found
 
@@ -129,13 +135,15 @@ def _loud(pcm: Pcm, rate: int) -> NDArray[np.bool_]:
     return np.asarray(peaks > max(32.0, _SILENT * float(padded.max(initial=0))))
 
 
-def _parts(before: str, after: str, so_far: str) -> bool:
-    """Whether a new word begins between two characters of one token: between two Chinese characters."""
+def _parts(before: str, after: str, last: str) -> bool:
+    """Whether a new word begins between two characters of one token: between two Chinese characters.
+
+    `last` is the last letter or digit up to `before`; empty when there is none.
+    """
     if unicodedata.category(after)[0] in "PMS" and unicodedata.category(after) not in ("Ps", "Pi"):
         return False
     if unicodedata.category(before) in ("Ps", "Pi"):
         return False
-    last = next((c for c in reversed(so_far) if unicodedata.category(c)[0] in "LN"), "")
     following = after if unicodedata.category(after)[0] in "LN" else last
     return _unspaced(last) and _unspaced(following)
 

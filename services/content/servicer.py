@@ -37,16 +37,16 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer, notices=notices)
 
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
-        made = await asyncio.to_thread(self._made, request)
-        return pb.MakeCaptionsResponse(
-            cues=map(_cue, made.cues), srt=made.srt, ass=made.ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs
-        )
+        return await asyncio.to_thread(self._made, request)
 
-    def _made(self, request: pb.MakeCaptionsRequest) -> subtitles.Subtitles:
+    def _made(self, request: pb.MakeCaptionsRequest) -> pb.MakeCaptionsResponse:
         canvas = Canvas(request.canvas.width, request.canvas.height, request.canvas.frames_per_second)
         look = Look.of(_style(request.style), canvas, self._fonts.chain(request.style.font))
         spoken = [[_word(word) for word in sentence.words] for sentence in request.sentences]
-        return subtitles.make(spoken, look, [self._card(card, request) for card in request.titles], request.language)
+        made = subtitles.make(spoken, look, [self._card(card, request) for card in request.titles], request.language)
+        return pb.MakeCaptionsResponse(
+            cues=map(_cue, made.cues), srt=made.srt, ass=made.ass, vtt=made.vtt, missing_glyphs=made.missing_glyphs
+        )
 
     def _card(self, card: pb.TitleCard, request: pb.MakeCaptionsRequest) -> Card:
         canvas = Canvas(request.canvas.width, request.canvas.height, request.canvas.frames_per_second)

@@ -210,27 +210,14 @@ class MeshWorkers:
     async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
         request = audio.SynthesizeRequest(sentences=sentences, voice=voice)
         speech = (await _result(self._audio.Synthesize(request), progress)).speech
-        return Narration(
-            audio=stored(speech.audio),
-            seconds=_seconds(speech.duration),
-            sentences=tuple(
-                tuple(Word(word.text, _seconds(word.start), _seconds(word.end)) for word in sentence.words)
-                for sentence in speech.sentences
-            ),
-        )
+        # In a thread: there may be 20,000 words.
+        spoken = await asyncio.to_thread(_spoken_words, speech)
+        return Narration(audio=stored(speech.audio), seconds=_seconds(speech.duration), sentences=spoken)
 
     async def caption(
         self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
     ) -> Captions:
-        sentences = [
-            content.Sentence(
-                words=[
-                    media.Word(text=word.text, start=_duration(word.start_seconds), end=_duration(word.end_seconds))
-                    for word in sentence
-                ]
-            )
-            for sentence in narration.sentences
-        ]
+        sentences = await asyncio.to_thread(_sentence_messages, narration)
         made = await self._content.MakeCaptions(
             content.MakeCaptionsRequest(
                 sentences=sentences,
@@ -454,6 +441,25 @@ def _style(style: CaptionStyle) -> content.CaptionStyle:
         outline=style.outline,
         box_padding=style.box_padding,
     )
+
+
+def _spoken_words(speech: audio.Speech) -> tuple[tuple[Word, ...], ...]:
+    return tuple(
+        tuple(Word(word.text, _seconds(word.start), _seconds(word.end)) for word in sentence.words)
+        for sentence in speech.sentences
+    )
+
+
+def _sentence_messages(narration: Narration) -> list[content.Sentence]:
+    return [
+        content.Sentence(
+            words=[
+                media.Word(text=word.text, start=_duration(word.start_seconds), end=_duration(word.end_seconds))
+                for word in sentence
+            ]
+        )
+        for sentence in narration.sentences
+    ]
 
 
 def _canvas(request: VideoRequest) -> media.Canvas:
