@@ -230,6 +230,24 @@ async def test_many_large_jobs_are_listed_without_a_pause(platform: Platform) ->
     await platform.attacked(attack())
 
 
+async def test_an_upload_that_has_no_room_is_refused_before_it_is_sent(platform: Platform) -> None:
+    """The gateway hands its length on, of which the transcoder reports nothing."""
+    url = platform.http.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    headers = f"authorization: {platform.mallory['authorization']}\r\ncontent-length: 600000000\r\n"
+    writer.write(f"POST /v1/assets?filename=a HTTP/1.1\r\nhost: here\r\n{headers}\r\n0123456789".encode())
+    async with asyncio.timeout(ATTACK_SECONDS):
+        assert b" 429 " in await reader.readline()
+        assert b"ASSET_TOO_LARGE" in await reader.read(10_000)
+    writer.close()
+    # It cannot be told by a client.
+    headers_of_a_liar = {**platform.mallory, "x-upload-length": "600000000"}
+    answer = await platform.http.post("/v1/assets?filename=a", content=b"small", headers=headers_of_a_liar)
+    assert answer.status_code == 201
+    usage = (await platform.http.get("/v1/usage", headers=platform.mallory)).json()
+    assert (usage["bytes"], usage["files"], usage["max_jobs"]) == (5, 1, 1000)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
 async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str) -> None:
     headers = {**platform.mallory, "content-encoding": encoding}
