@@ -11,6 +11,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
+from moneyprinter.content.v1 import writing_service_pb2 as writing
+from moneyprinter.media.v1 import media_pb2 as media
+from moneyprinter.video.v1 import video_service_pb2 as pb
 
 MAX_BYTES = 1_000_000
 # What some pattern of a contract takes.
@@ -57,9 +60,30 @@ def _value(field: FieldDescriptor, rules: validate_pb2.FieldRules, words: str, d
     if known := [each for each in getattr(text, "in") if each]:
         return known[0]
     if text.pattern:
-        return next((sample for sample in SAMPLES if re.search(text.pattern, sample)), "")
+        # Python has no names for kinds of letters.
+        pattern = re.sub(r"\\[pP]\{\w+\}", "a", text.pattern)
+        return next((sample for sample in SAMPLES if re.search(pattern, sample)), "")
     longest = min(text.max_len or 1000, 20_000 if depth == 0 else 500)
     return (text.prefix + words * longest)[:longest]
+
+
+def video(words: str) -> pb.CreateVideoRequest:
+    """A request for a video with as many clips, and as much text, as it may have."""
+    clip = pb.Clip(colour="#203040", script=("a" + words * 1000)[:1000], title=("a" + words * 200)[:200])
+    settings = pb.Settings(resolution="480p", quality="draft")
+    return pb.CreateVideoRequest(title=("a" + words * 200)[:200], clips=[clip] * 100, settings=settings)
+
+
+def captions(words: str) -> writing.CreateCaptionsRequest:
+    """A request for the captions of the longest script."""
+    return writing.CreateCaptionsRequest(script=("a" + words * 20_000)[:20_000], duration=14_400, format="ass")
+
+
+def timed_captions() -> writing.CreateCaptionsRequest:
+    """The same with the times of its words."""
+    words = [media.TimedWord(text="a", start=number / 10, end=(number + 1) / 10) for number in range(20_000)]
+    sentences = [media.TimedSentence(words=words[first : first + 10]) for first in range(0, 20_000, 10)]
+    return writing.CreateCaptionsRequest(sentences=sentences)
 
 
 def raw(kind: Descriptor) -> Iterator[tuple[str, bytes]]:

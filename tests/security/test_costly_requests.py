@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import grpc
 import httpx
 import psutil
 import pytest
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway.contracts import Method, methods
@@ -63,6 +64,12 @@ class Platform:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.seen, new = len(lines), lines[self.seen :]
         return [json.loads(line) for line in new]
+
+    async def clear(self) -> None:
+        """Delete the attacker's videos."""
+        listed = (await self.http.get("/v1/videos?page_size=100", headers=self.mallory)).json()["videos"]
+        for video in listed:
+            await self.http.delete(f"/v1/videos/{video['job_id']}", headers=self.mallory)
 
     async def raw(self, method: Method, data: bytes, **options: Any) -> tuple[grpc.StatusCode, str]:
         """Send bytes as a request; the code and the reason of the answer."""
@@ -163,26 +170,34 @@ async def test_the_largest_requests_that_are_allowed_are_answered(platform: Plat
         assert code not in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-LONG_TEXTS = [
-    "SpeechService/CreateSpeech",
-    "SpeechService/TimeSpeech",
-    "WritingService/CreateCaptions",
-    "WritingService/CreateScript",
-    "VideoService/CreateVideo",
-]
+def filled(called: str) -> Callable[[str], Message]:
+    return lambda words: requests.filled(kind(calls.method(called)), words)
 
 
-@pytest.mark.parametrize("words", ["x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627", "\n"], ids=ascii)
+LONG_TEXTS: dict[str, Callable[[str], Message]] = {
+    "SpeechService/CreateSpeech": filled("SpeechService/CreateSpeech"),
+    "SpeechService/TimeSpeech": filled("SpeechService/TimeSpeech"),
+    "WritingService/CreateScript": filled("WritingService/CreateScript"),
+    "WritingService/CreateCaptions": requests.captions,
+    "VideoService/CreateVideo": requests.video,
+}
+WORDS = ["word ", "x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627", "\n", "*", "[a](", "<"]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=ascii)
 @pytest.mark.parametrize("called", LONG_TEXTS)
 async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, called: str, words: str) -> None:
-    method = calls.method(called)
-    request = requests.filled(kind(method), words).SerializeToString()
-    _, reason = await platform.attacked(platform.raw(method, request))
+    _, reason = await platform.attacked(
+        platform.raw(calls.method(called), LONG_TEXTS[called](words).SerializeToString())
+    )
     assert reason != "INTERNAL"
-    if called.endswith("CreateVideo"):
-        listed = (await platform.http.get("/v1/videos?page_size=100", headers=platform.mallory)).json()["videos"]
-        for video in listed:
-            await platform.http.delete(f"/v1/videos/{video['job_id']}", headers=platform.mallory)
+    await platform.clear()
+
+
+async def test_the_times_of_the_most_words_are_answered(platform: Platform) -> None:
+    request = requests.timed_captions().SerializeToString()
+    code, _ = await platform.attacked(platform.raw(calls.method("WritingService/CreateCaptions"), request))
+    assert code is grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize("method", WITH_BODY, ids=name)
@@ -258,9 +273,11 @@ async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str)
 @pytest.mark.parametrize("is_full", [False, True], ids=["empty clips", "full clips"])
 async def test_a_hundred_at_once(platform: Platform, is_full: bool) -> None:
     method = calls.method("VideoService/CreateVideo")
-    data = requests.filled(kind(method)).SerializeToString() if is_full else b"\x12\x00" * 500_000
+    data = requests.video("word ").SerializeToString() if is_full else b"\x12\x00" * 500_000
 
     async def attack() -> None:
         await asyncio.gather(*(platform.raw(method, data) for _ in range(100)))
 
     await platform.attacked(attack())
+    for _ in range(2):
+        await platform.clear()
