@@ -25,6 +25,8 @@ from services.orchestrator.webhooks import Try
 
 AT_ONCE = 16
 AT_ONCE_EACH = 4
+# A user may have many webhooks, whose claims together leave room for those of others.
+AT_ONCE_USER = 8
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=2)
 FACTOR = 3
@@ -48,6 +50,7 @@ class Claimed:
     claim: int
     """The fencing token: another instance that claims it has the next one."""
     webhook_id: str
+    user_id: str
     url: str
     job_id: str
     event_id: str
@@ -67,11 +70,22 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Busy:
+    """The webhooks, and the users, that have as many posts under way as they may."""
+
+    webhooks: Sequence[str] = ()
+    users: Sequence[str] = ()
+
+
 class Posts(Protocol):
     """What is to be posted."""
 
-    async def claim(self, at_most: int, busy: Sequence[str], lease: timedelta) -> Sequence[Claimed]:
-        """Claim some of what is due, at most one of each webhook and none of those that are busy, the oldest first."""
+    async def claim(self, at_most: int, busy: Busy, lease: timedelta) -> Sequence[Claimed]:
+        """Claim some of what is due, the oldest first, and none of those that are busy.
+
+        At most one of each webhook, and AT_ONCE_EACH of each user.
+        """
 
     async def tried(self, post: Claimed, tried: Try, status: str, due_time: datetime) -> None:
         """Note what came of it, unless another instance has claimed it: it is in `status` now, or due again.
@@ -82,8 +96,8 @@ class Posts(Protocol):
     async def postpone(self, post: Claimed, due_time: datetime) -> None:
         """Let go of it until then; it was not posted."""
 
-    async def next_due(self, busy: Sequence[str]) -> datetime | None:
-        """When the next one is due that is not of a webhook that is busy; None: there is none."""
+    async def next_due(self, busy: Busy) -> datetime | None:
+        """When the next one is due that is not of a webhook or a user that is busy; None: there is none."""
 
 
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
@@ -110,7 +124,7 @@ class Courier:
         self._now = now
         self._clock = clock
         self._breakers: OrderedDict[str, Breaker] = OrderedDict()
-        self._running: dict[asyncio.Task[None], str] = {}
+        self._running: dict[asyncio.Task[None], Claimed] = {}
         self._free = asyncio.Event()
 
     @property
@@ -144,13 +158,17 @@ class Courier:
         claimed = await self._posts.claim(AT_ONCE - len(self._running), self._busy(), CLAIM)
         for post in claimed:
             task = asyncio.create_task(self.deliver(post))
-            self._running[task] = post.webhook_id
+            self._running[task] = post
             task.add_done_callback(self._ended)
         return bool(claimed)
 
-    def _busy(self) -> Sequence[str]:
-        each = Counter(self._running.values())
-        return [webhook_id for webhook_id, count in each.items() if count >= AT_ONCE_EACH]
+    def _busy(self) -> Busy:
+        webhooks = Counter(post.webhook_id for post in self._running.values())
+        users = Counter(post.user_id for post in self._running.values())
+        return Busy(
+            [webhook_id for webhook_id, count in webhooks.items() if count >= AT_ONCE_EACH],
+            [user_id for user_id, count in users.items() if count >= AT_ONCE_USER],
+        )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

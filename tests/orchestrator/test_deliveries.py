@@ -13,7 +13,7 @@ import pytest
 
 from moneyprinter.errors import InvalidArgument, Unavailable
 from services.orchestrator import deliveries
-from services.orchestrator.deliveries import Answer, Claimed, Courier
+from services.orchestrator.deliveries import Answer, Busy, Claimed, Courier
 from services.orchestrator.postgres.endpoints import PostgresEndpoints
 from services.orchestrator.postgres.positions import PostgresPositions
 from services.orchestrator.postgres.posts import PostgresPosts
@@ -67,18 +67,18 @@ class World:
                 self.came.clear()
                 await self.came.wait()
 
-    async def webhook(self, url: str) -> str:
+    async def webhook(self, url: str, user: str = "user_1") -> str:
         webhook_id = f"whk_{url}"
-        await self.endpoints.add(Webhook(webhook_id, "user_1", f"https://{url}/", (), self.now()), 100)
+        await self.endpoints.add(Webhook(webhook_id, user, f"https://{url}/", (), self.now()), 100)
         return webhook_id
 
-    async def events(self, number: int) -> None:
+    async def events(self, number: int, user: str = "user_1") -> None:
         """Make events, and note where they are to be posted."""
         store = PostgresStore(self.pool, lambda: None)
         for _ in range(number):
-            made = job()
+            made = job(user)
             await store.create(made)
-            await store.cancel(made.id, "user_1")
+            await store.cancel(made.id, user)
         await PostgresPositions(self.pool).place()
         self.time = datetime.now(UTC) + timedelta(seconds=1)
         self.due.set()
@@ -88,7 +88,7 @@ class World:
 
     async def step(self, courier: Courier) -> int:
         """Post what is due now, of each webhook one; how many that were."""
-        claimed = await self.posts.claim(100, (), LEASE)
+        claimed = await self.posts.claim(100, Busy(), LEASE)
         for each in claimed:
             await courier.deliver(each)
         return len(claimed)
@@ -165,11 +165,23 @@ async def test_a_webhook_that_is_slow_does_not_hold_up_another(world: World) -> 
     assert sum("slow" in url for url, _ in world.posted) == deliveries.AT_ONCE_EACH
 
 
+async def test_the_many_slow_webhooks_of_a_user_do_not_hold_up_those_of_another(world: World) -> None:
+    for number in range(20):
+        await world.webhook(f"slow-{number}.example")
+    await world.events(3)
+    async with world.running():
+        await world.until(lambda: len(world.posted) >= deliveries.AT_ONCE_USER)
+        await world.webhook("quick.example", "user_2")
+        await world.events(1, "user_2")
+        await world.until(lambda: any("quick" in url for url, _ in world.posted))
+    assert sum("slow" in url for url, _ in world.posted) < deliveries.AT_ONCE
+
+
 async def test_whoever_died_is_followed_by_another_and_counts_for_nothing(world: World) -> None:
     await world.webhook("a.example")
     await world.events(1)
-    (dead,) = await world.posts.claim(1, (), LEASE)
-    assert not await world.posts.claim(1, (), LEASE)
+    (dead,) = await world.posts.claim(1, Busy(), LEASE)
+    assert not await world.posts.claim(1, Busy(), LEASE)
     world.time += timedelta(seconds=31)
     assert await world.step(world.courier()) == 1
     await world.posts.tried(dead, Try(world.time, 500, "", 0.0), "failed", world.time)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.orchestrator.deliveries import Claimed
+from services.orchestrator.deliveries import AT_ONCE_EACH, Busy, Claimed
 from services.orchestrator.postgres.rows import Transaction, fetched, to_json
 from services.orchestrator.webhooks import OLD_SECRET, Try
 from services.runtime.db import Pool
@@ -18,11 +18,14 @@ MAX_HISTORY = 50
 # One that another instance is just claiming is passed over.
 _CLAIM = """
     WITH due AS (
-        SELECT id, row_number() OVER (PARTITION BY webhook_id ORDER BY due_time, id) AS place FROM deliveries
-        WHERE status = 'pending' AND due_time <= %(now)s AND webhook_id <> ALL (%(busy)s)
+        SELECT id, user_id, due_time, row_number() OVER (PARTITION BY webhook_id ORDER BY due_time, id) AS place
+        FROM deliveries WHERE status = 'pending' AND due_time <= %(now)s
+        AND webhook_id <> ALL (%(webhooks)s) AND user_id <> ALL (%(users)s)
+    ), first AS (
+        SELECT id, row_number() OVER (PARTITION BY user_id ORDER BY due_time, id) AS place FROM due WHERE place = 1
     ), next AS (
-        SELECT deliveries.id FROM due JOIN deliveries USING (id)
-        WHERE due.place = 1 AND deliveries.status = 'pending' AND deliveries.due_time <= %(now)s
+        SELECT deliveries.id FROM first JOIN deliveries USING (id)
+        WHERE first.place <= %(of_user)s AND deliveries.status = 'pending' AND deliveries.due_time <= %(now)s
         ORDER BY deliveries.due_time LIMIT %(at_most)s FOR UPDATE OF deliveries SKIP LOCKED
     )
     UPDATE deliveries SET claim = claim + 1, due_time = %(until)s
@@ -40,9 +43,9 @@ class PostgresPosts:
         self._pool = pool
         self._now = now
 
-    async def claim(self, at_most: int, busy: Sequence[str], lease: timedelta) -> Sequence[Claimed]:
+    async def claim(self, at_most: int, busy: Busy, lease: timedelta) -> Sequence[Claimed]:
         now = self._now()
-        places = {"now": now, "until": now + lease, "busy": list(busy), "at_most": at_most}
+        places = {"now": now, "until": now + lease, "at_most": at_most, "of_user": AT_ONCE_EACH, **_places(busy)}
         async with Transaction(self._pool, single=True) as connection:
             return [_claimed(row, now) for row in await (await connection.execute(_CLAIM, places)).fetchall()]
 
@@ -75,14 +78,19 @@ class PostgresPosts:
                 "UPDATE deliveries SET due_time = %s WHERE id = %s AND claim = %s", (due_time, post.id, post.claim)
             )
 
-    async def next_due(self, busy: Sequence[str]) -> datetime | None:
+    async def next_due(self, busy: Busy) -> datetime | None:
         (row,) = await fetched(
             self._pool,
-            "SELECT min(due_time) AS due FROM deliveries WHERE status = 'pending' AND webhook_id <> ALL (%s)",
-            (list(busy),),
+            "SELECT min(due_time) AS due FROM deliveries"
+            " WHERE status = 'pending' AND webhook_id <> ALL (%(webhooks)s) AND user_id <> ALL (%(users)s)",
+            _places(busy),
         )
         due: datetime | None = row["due"]
         return due
+
+
+def _places(busy: Busy) -> dict[str, list[str]]:
+    return {"webhooks": list(busy.webhooks), "users": list(busy.users)}
 
 
 def _claimed(row: DictRow, now: datetime) -> Claimed:
@@ -92,6 +100,7 @@ def _claimed(row: DictRow, now: datetime) -> Claimed:
         id=row["id"],
         claim=row["claim"],
         webhook_id=row["webhook_id"],
+        user_id=row["user_id"],
         url=row["url"],
         job_id=row["job_id"],
         event_id=row["message_id"],
