@@ -31,6 +31,9 @@ from services.orchestrator.videos import Download, Videos, content_type
 from services.runtime import access
 from services.runtime.contract import check, moment
 
+# A length in bytes has fewer.
+MAX_DIGITS = 19
+
 
 class VideoServicer(pb_grpc.VideoServiceServicer):
     """The public service."""
@@ -129,7 +132,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
             access.user().id,
             lambda: names[0] if names else "",
             chunks(),
-            int(length) if length.isascii() and length.isdecimal() else None,
+            int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None,
         )
         await context.send_initial_metadata((("x-http-code", "201"),))
         return pb.UploadAssetResponse(**_asset(asset))

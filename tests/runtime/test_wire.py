@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from moneyprinter.content.v1 import writing_service_pb2 as writing
-from moneyprinter.errors import InvalidArgument
+from moneyprinter.errors import Error, InvalidArgument
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.runtime import wire
 from services.runtime.contract import check, limits, read
+from services.runtime.server import Runtime
+from tests.mesh import Mesh
 
 CLIP = pb.Clip(url="https://example.com/a.mp4", focus=pb.Point(x=0.5, y=0.25))
 
@@ -40,6 +46,18 @@ def test_the_times_of_the_longest_script_are_taken() -> None:
     # Others had their turns meanwhile.
     assert scanned(request.SerializeToString(), writing.CreateCaptionsRequest) >= 10
     check(request)
+
+
+async def test_a_compressed_message_is_refused_by_every_service(mesh: Mesh) -> None:
+    @asynccontextmanager
+    async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
+        yield
+
+    await mesh.start("encoder", None, wire)
+    stub: Any = health_pb2_grpc.HealthStub(mesh.channel("encoder", "moneyprinter.encoder.v1.EncoderService"))
+    assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(Error, match="'gzip' is disabled"):
+        await stub.Check(health_pb2.HealthCheckRequest(), compression=grpc.Compression.Gzip)
 
 
 def test_a_list_is_no_longer_than_the_contract_allows() -> None:

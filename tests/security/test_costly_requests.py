@@ -39,6 +39,7 @@ UNARY = [method for method in methods() if method.public and not method.client_s
 ASKING = [method for method in UNARY if not method.asks_nothing]
 WITH_BODY = [method for method in ASKING if any(binding.body for binding in method.rest)]
 STREAMS = [method for method in methods() if method.public and method.client_streaming]
+EVENTS = [method for method in methods() if method.public and method.events]
 
 
 def name(method: Method) -> str:
@@ -140,7 +141,7 @@ def kind(method: Method) -> Any:
     return described.input_type
 
 
-@pytest.mark.parametrize("method", ASKING, ids=name)
+@pytest.mark.parametrize("method", [*ASKING, *EVENTS], ids=name)
 async def test_a_request_of_very_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
     async def attack() -> None:
         for what, data in requests.raw(kind(method)):
@@ -150,7 +151,7 @@ async def test_a_request_of_very_many_elements_is_refused_at_once(platform: Plat
     await platform.attacked(attack())
 
 
-@pytest.mark.parametrize("method", [*UNARY, *STREAMS], ids=name)
+@pytest.mark.parametrize("method", [*UNARY, *STREAMS, *EVENTS], ids=name)
 async def test_a_compressed_request_is_refused(platform: Platform, method: Method) -> None:
     data = b"\x12\x00" * 2_000_000
     code, reason = await platform.attacked(platform.raw(method, data, compression=grpc.Compression.Gzip))
