@@ -23,7 +23,7 @@ from services.orchestrator.config import Config
 from services.orchestrator.jobs import Failure, Result, Tally
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.quotas import Quotas, reserved
+from services.orchestrator.quotas import UNLIMITED, Quotas, reserved
 from services.runtime import db
 from services.storage.config import Config as StorageConfig
 from tests.databases import Databases
@@ -200,6 +200,36 @@ async def test_minutes_of_video_in_a_day(platform: Mesh) -> None:
     # What is made of it does not matter, nor that it is deleted.
     await mallory.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=first), metadata=mallory.bearer)
     assert await outcomes(mallory.create(**five), mallory.create(**five)) == {"OK": 1, "QUOTA_EXCEEDED": 1}
+
+
+async def test_what_was_there_before_is_counted(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, every = await postgres.fresh("orchestrator"), db.migrations("orchestrator")
+    earlier = {name: text for name, text in every.items() if name < "0015"}
+    with monkeypatch.context() as patched:
+        patched.setattr(db, "migrations", lambda _: earlier)
+        async with db.open_pool("orchestrator", database) as pool, pool.connection() as connection:
+            for asset_id in ("ast_1", "ast_2"):
+                await connection.execute(
+                    "INSERT INTO assets (id, user_id, filename, object) VALUES (%s, 'user_1', 'a',"
+                    ' \'{"key": "a", "sha256": "", "size_bytes": 1000}\')',
+                    (asset_id,),
+                )
+            for job_id, gone in (("vid_1", None), ("vid_2", datetime.now(UTC))):
+                await connection.execute(
+                    "INSERT INTO jobs (id, user_id, title, request, status, stages, heartbeat_time, create_time,"
+                    " estimated_completion, delete_time, result) VALUES (%s, 'user_1', '', '{}', 'completed', '{}',"
+                    ' now(), now(), now(), %s, \'{"files": [{"object": {"size_bytes": 50}},'
+                    ' {"object": {"size_bytes": 7}}]}\')',
+                    (job_id, gone),
+                )
+    async with db.open_pool("orchestrator", database) as pool:
+        used = await PostgresUsage(pool, UNLIMITED).usage("user_1")
+        assert (used.bytes, used.files) == (2057, 3)
+        async with pool.connection() as connection:
+            await connection.execute("DELETE FROM jobs")
+            await connection.execute("DELETE FROM assets WHERE id = 'ast_1'")
+        used = await PostgresUsage(pool, UNLIMITED).usage("user_1")
+        assert (used.bytes, used.files) == (1000, 1)
 
 
 async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Databases) -> None:
