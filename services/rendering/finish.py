@@ -146,8 +146,8 @@ async def encode(command: Any, folder: Path, program: Path, seconds: float, repo
             async for fraction in running:
                 report(fraction)
     except children.ChildFailed as failure:
-        words = f"the video cannot be finished: {failure.last_words(folder)}"
-        raise FailedPrecondition(words, reason="RENDER_FAILED") from failure
+        what = "the video cannot be finished"
+        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
 
 
 async def run(command: Any, folder: Path, program: Path) -> bytes:
