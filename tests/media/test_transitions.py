@@ -93,7 +93,7 @@ async def test_a_zoom_comes_nearer_until_the_second_shows(tool: Tool, tmp_path: 
     white = [int((frame.min(axis=2) > 200).sum()) for frame in frames]
     assert 1600 < white[0] < white[1] < white[2], white
     blue = [float((frame[..., 2] > frame[..., 1] + 9.0).mean()) for frame in frames]
-    assert blue[0] == 0 and blue[-1] == 1
+    assert blue[0] < 0.001 and blue[-1] == 1
 
 
 @pytest.mark.parametrize("kind", list(Transition))
