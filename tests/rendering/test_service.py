@@ -129,8 +129,8 @@ async def test_a_poster_is_taken_from_a_frame(mesh: Mesh, stub: Any, tmp_path: P
     assert 0 <= last.video.poster_time.ToTimedelta().total_seconds() <= 2
     blue = media.clip(tmp_path / "blue.mp4", "color=blue:s=320x180:r={rate}", seconds=1 / 30)
     frame = await mesh.objects().put_file("cache/processing/1.mp4", blue)
-    taken = (await stub.TakePoster(pb.TakePosterRequest(video=frame, folder="jobs/vid_1"))).poster
-    assert (taken.name, taken.object.key) == ("poster.jpg", "jobs/vid_1/poster.jpg")
+    taken = (await stub.TakePoster(pb.TakePosterRequest(video=frame, folder="jobs/vid_1/2"))).poster
+    assert (taken.name, taken.object.key) == ("poster.jpg", "jobs/vid_1/2/poster.jpg")
     (poster,) = media.pictures(await fetch(mesh, taken.object, tmp_path / "poster.jpg"))
     assert media.is_near(poster[90, 160], "blue")
     assert scratch(mesh) == []

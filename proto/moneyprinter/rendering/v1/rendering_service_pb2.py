@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1moneyprinter/rendering/v1/rendering_service.proto\x12\x19moneyprinter.rendering.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"x\n\x11TakePosterRequest\x12\x34\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06\x66older\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^jobs/[a-z0-9_]{1,64}$\"E\n\x12TakePosterResponse\x12/\n\x06poster\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.rendering.v1.File\"\xce\x03\n\x12\x46inishVideoRequest\x12\x34\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x05title\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12;\n\x06\x66older\x18\x05 \x01(\tB+\xbaH(r&2$^jobs/[a-z0-9_]{1,64}(/[0-9]{1,9})?$\x12\x43\n\tcontainer\x18\x06 \x01(\x0e\x32$.moneyprinter.rendering.v1.ContainerB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x42\n\nrenditions\x18\x07 \x03(\x0b\x32$.moneyprinter.rendering.v1.RenditionB\x08\xbaH\x05\x92\x01\x02\x10\x04\x12\x0b\n\x03gif\x18\x08 \x01(\x08\x12\x14\n\x0cmay_be_black\x18\t \x01(\x08\x12\x15\n\rmay_be_silent\x18\n \x01(\x08\"e\n\tRendition\x12\"\n\x04name\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{3,4}p$\x12\x34\n\x05video\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"\x96\x01\n\x13\x46inishVideoResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12\x39\n\x05video\x18\x02 \x01(\x0b\x32(.moneyprinter.rendering.v1.FinishedVideoH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xcb\x01\n\rFinishedVideo\x12.\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1f.moneyprinter.rendering.v1.File\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rloudness_lufs\x18\x03 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x04 \x01(\x01\x12.\n\x0bposter_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object*M\n\tContainer\x12\x19\n\x15\x43ONTAINER_UNSPECIFIED\x10\x00\x12\x11\n\rCONTAINER_MP4\x10\x01\x12\x12\n\x0e\x43ONTAINER_WEBM\x10\x02\x32\xa4\x02\n\x10RenderingService\x12\x89\x01\n\x0b\x46inishVideo\x12-.moneyprinter.rendering.v1.FinishVideoRequest\x1a..moneyprinter.rendering.v1.FinishVideoResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x83\x01\n\nTakePoster\x12,.moneyprinter.rendering.v1.TakePosterRequest\x1a-.moneyprinter.rendering.v1.TakePosterResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1moneyprinter/rendering/v1/rendering_service.proto\x12\x19moneyprinter.rendering.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\x86\x01\n\x11TakePosterRequest\x12\x34\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12;\n\x06\x66older\x18\x02 \x01(\tB+\xbaH(r&2$^jobs/[a-z0-9_]{1,64}(/[0-9]{1,9})?$\"E\n\x12TakePosterResponse\x12/\n\x06poster\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.rendering.v1.File\"\xce\x03\n\x12\x46inishVideoRequest\x12\x34\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x05title\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12;\n\x06\x66older\x18\x05 \x01(\tB+\xbaH(r&2$^jobs/[a-z0-9_]{1,64}(/[0-9]{1,9})?$\x12\x43\n\tcontainer\x18\x06 \x01(\x0e\x32$.moneyprinter.rendering.v1.ContainerB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x42\n\nrenditions\x18\x07 \x03(\x0b\x32$.moneyprinter.rendering.v1.RenditionB\x08\xbaH\x05\x92\x01\x02\x10\x04\x12\x0b\n\x03gif\x18\x08 \x01(\x08\x12\x14\n\x0cmay_be_black\x18\t \x01(\x08\x12\x15\n\rmay_be_silent\x18\n \x01(\x08\"e\n\tRendition\x12\"\n\x04name\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{3,4}p$\x12\x34\n\x05video\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"\x96\x01\n\x13\x46inishVideoResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12\x39\n\x05video\x18\x02 \x01(\x0b\x32(.moneyprinter.rendering.v1.FinishedVideoH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xcb\x01\n\rFinishedVideo\x12.\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1f.moneyprinter.rendering.v1.File\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rloudness_lufs\x18\x03 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x04 \x01(\x01\x12.\n\x0bposter_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object*M\n\tContainer\x12\x19\n\x15\x43ONTAINER_UNSPECIFIED\x10\x00\x12\x11\n\rCONTAINER_MP4\x10\x01\x12\x12\n\x0e\x43ONTAINER_WEBM\x10\x02\x32\xa4\x02\n\x10RenderingService\x12\x89\x01\n\x0b\x46inishVideo\x12-.moneyprinter.rendering.v1.FinishVideoRequest\x1a..moneyprinter.rendering.v1.FinishVideoResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x83\x01\n\nTakePoster\x12,.moneyprinter.rendering.v1.TakePosterRequest\x1a-.moneyprinter.rendering.v1.TakePosterResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAKEPOSTERREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_TAKEPOSTERREQUEST'].fields_by_name['video']._serialized_options = b'\272H\003\310\001\001'
   _globals['_TAKEPOSTERREQUEST'].fields_by_name['folder']._loaded_options = None
-  _globals['_TAKEPOSTERREQUEST'].fields_by_name['folder']._serialized_options = b'\272H\032r\0302\026^jobs/[a-z0-9_]{1,64}$'
+  _globals['_TAKEPOSTERREQUEST'].fields_by_name['folder']._serialized_options = b'\272H(r&2$^jobs/[a-z0-9_]{1,64}(/[0-9]{1,9})?$'
   _globals['_FINISHVIDEOREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_FINISHVIDEOREQUEST'].fields_by_name['video']._serialized_options = b'\272H\003\310\001\001'
   _globals['_FINISHVIDEOREQUEST'].fields_by_name['audio']._loaded_options = None
@@ -63,22 +63,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERINGSERVICE'].methods_by_name['FinishVideo']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\330\004'
   _globals['_RENDERINGSERVICE'].methods_by_name['TakePoster']._loaded_options = None
   _globals['_RENDERINGSERVICE'].methods_by_name['TakePoster']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010<'
-  _globals['_CONTAINER']._serialized_start=1402
-  _globals['_CONTAINER']._serialized_end=1479
-  _globals['_TAKEPOSTERREQUEST']._serialized_start=213
-  _globals['_TAKEPOSTERREQUEST']._serialized_end=333
-  _globals['_TAKEPOSTERRESPONSE']._serialized_start=335
-  _globals['_TAKEPOSTERRESPONSE']._serialized_end=404
-  _globals['_FINISHVIDEOREQUEST']._serialized_start=407
-  _globals['_FINISHVIDEOREQUEST']._serialized_end=869
-  _globals['_RENDITION']._serialized_start=871
-  _globals['_RENDITION']._serialized_end=972
-  _globals['_FINISHVIDEORESPONSE']._serialized_start=975
-  _globals['_FINISHVIDEORESPONSE']._serialized_end=1125
-  _globals['_FINISHEDVIDEO']._serialized_start=1128
-  _globals['_FINISHEDVIDEO']._serialized_end=1331
-  _globals['_FILE']._serialized_start=1333
-  _globals['_FILE']._serialized_end=1400
-  _globals['_RENDERINGSERVICE']._serialized_start=1482
-  _globals['_RENDERINGSERVICE']._serialized_end=1774
+  _globals['_CONTAINER']._serialized_start=1417
+  _globals['_CONTAINER']._serialized_end=1494
+  _globals['_TAKEPOSTERREQUEST']._serialized_start=214
+  _globals['_TAKEPOSTERREQUEST']._serialized_end=348
+  _globals['_TAKEPOSTERRESPONSE']._serialized_start=350
+  _globals['_TAKEPOSTERRESPONSE']._serialized_end=419
+  _globals['_FINISHVIDEOREQUEST']._serialized_start=422
+  _globals['_FINISHVIDEOREQUEST']._serialized_end=884
+  _globals['_RENDITION']._serialized_start=886
+  _globals['_RENDITION']._serialized_end=987
+  _globals['_FINISHVIDEORESPONSE']._serialized_start=990
+  _globals['_FINISHVIDEORESPONSE']._serialized_end=1140
+  _globals['_FINISHEDVIDEO']._serialized_start=1143
+  _globals['_FINISHEDVIDEO']._serialized_end=1346
+  _globals['_FILE']._serialized_start=1348
+  _globals['_FILE']._serialized_end=1415
+  _globals['_RENDERINGSERVICE']._serialized_start=1497
+  _globals['_RENDERINGSERVICE']._serialized_end=1789
 # @@protoc_insertion_point(module_scope)
