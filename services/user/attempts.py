@@ -141,7 +141,7 @@ class Guard:
 
     @asynccontextmanager
     async def counted_at_home(self, proof: str, now: Callable[[], datetime]) -> AsyncIterator[None]:
-        """The same from a network that the account's owner uses, whatever others there have done."""
+        """The same from a network that the account's owner uses, whatever other clients there have done."""
         async with self._turn(proof, 1):
             await self._begin(proof, self._limits.name, now())
             yield
@@ -150,7 +150,7 @@ class Guard:
     async def guessed(self, what: str, address: str, now: datetime) -> None:
         """Count a token or key that is none. Raises ResourceExhausted when there were too many from an address.
 
-        Those that are right are let through all the same: they cannot be guessed, and nobody is to lock others out.
+        A right one is accepted all the same: it cannot be guessed, and a client that fails must not lock out others.
         """
         await self._begin(_address_key(what, address), self._limits.token, now)
 

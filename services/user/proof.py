@@ -1,4 +1,4 @@
-"""Proof: those who are signed in prove again who they are, before what a stolen token must not be enough for.
+"""Proof: a session proves again whose it is, before what a stolen token must not be enough for.
 
 A session is proven by signing in and, later, by the account's password or, where it asks for codes, by a code. What
 needs a proof is refused (STEP_UP_REQUIRED) when the last one is older than `PROOF_LIFE`.
@@ -77,10 +77,10 @@ async def acting_proven(desk: Desk, actor: Actor, *, role: str = "") -> Account:
 async def administering(
     desk: Desk, actor: Actor, action: str, target: str = "", *, roles: Sequence[str] = (), **details: str
 ) -> AsyncIterator[Entry]:
-    """What an administrator does in this context, to the account `target` or with `roles`, is told; refused to others.
+    """Record what is done in this context to the account `target`, or with `roles`; let administrators only do it.
 
-    A person needs a proof of late. A machine has none: it does not touch its owner's account, nor other administrators,
-    and makes none. Raises PermissionDenied, Unauthenticated.
+    A person needs a session that was proven lately. A machine has none: it may act neither on its owner's account nor
+    on administrators, and may make none. Raises PermissionDenied, Unauthenticated.
     """
     async with desk.audited_by(actor, action, target) as entry:
         entry.details.update(details)
