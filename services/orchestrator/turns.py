@@ -1,8 +1,10 @@
 """Turns: whose segment is rendered next, of all that the jobs of this instance wait for.
 
 One of the highest priority; of several users' the one of whom the fewest are being rendered, and of those the one
-whose last turn is longest ago; of a user's jobs the oldest, and of a job the segment that was asked for first. Other
-instances have turns of their own, and the rendering service takes segments as they come from all of them.
+whose last turn is longest ago; of a user's jobs the oldest, and of a job the segment that was asked for first.
+
+Other instances have turns of their own. Of what they all send, the processing service renders that of a higher
+priority first; users share only within an instance.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation
 from services.orchestrator import timeline
 from services.orchestrator.deliveries import Answer
 from services.orchestrator.jobs import (
+    PRIORITIES,
     Captions,
     CaptionStyle,
     ClipRequest,
@@ -284,6 +285,8 @@ class MeshWorkers:
                 renditions=[media.Size(width=size.width, height=size.height) for size in request.renditions],
             )
         )
+        if self._job:
+            message.priority = PRIORITIES.index(self._job.priority) - PRIORITIES.index("normal")
         async with self._turns.taken(self._job) if self._job else nullcontext():
             rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
         return Picture(

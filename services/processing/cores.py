@@ -32,8 +32,9 @@ def need(spec: Spec, sources: Sequence[Source]) -> int:
 class Cores:
     """At most `slots` segments are rendered at once, by `threads` each; together they need at most `memory_bytes`.
 
-    One that needs more than that is rendered alone. As many more wait for their turn, first come, first
-    served; what comes then is refused.
+    One that needs more than that is rendered alone. As many more wait for their turn, those of a higher priority
+    first, then first come, first served; what comes then is refused. Of a priority above 0, as many again may wait:
+    several callers who always have others ready would keep them out.
     """
 
     def __init__(self, slots: int, threads: int, memory_bytes: int) -> None:
@@ -43,6 +44,8 @@ class Cores:
         self._taken: list[tuple[int, int]] = []
         """The slots and bytes of those that are at work."""
         self._line: list[asyncio.Event] = []
+        self._ranks: dict[asyncio.Event, tuple[int, bool]] = {}
+        """Of those in the line: the priority, and whether it is a video's first segment."""
         self._here = 0
 
     def threads(self, need_bytes: int, *, is_first: bool = False) -> int:
@@ -56,9 +59,9 @@ class Cores:
         return self._threads * self._slots // max(1, min(self._slots, self._memory_bytes // need_bytes))
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def admitted(self, priority: int = 0) -> Iterator[None]:
         """Be here, at work or waiting. Raises ResourceExhausted when there are too many already."""
-        if self._here >= 2 * self._slots:
+        if self._here >= (3 if priority > 0 else 2) * self._slots:
             raise ResourceExhausted(
                 f"{self._slots} segments are being rendered and as many wait; try again in a second",
                 reason="BUSY",
@@ -71,16 +74,21 @@ class Cores:
             self._here -= 1
 
     @contextmanager
-    def in_line(self, *, is_first: bool = False) -> Iterator[asyncio.Event]:
+    def in_line(self, *, is_first: bool = False, priority: int = 0) -> Iterator[asyncio.Event]:
         """Stand in the line until one is at work, or the context ends.
 
-        A video's first stands in front, and may do so before it can begin: then nobody else does.
+        A video's first stands in front of its priority, and may do so before it can begin: then nobody else does.
         """
         turn = asyncio.Event()
-        self._line.insert(0 if is_first else len(self._line), turn)
+        rank = priority, is_first
+        # Of several firsts, the last that came stands in front.
+        ranks = [self._ranks[other] for other in self._line]
+        self._line.insert(sum(other > rank or (other == rank and not is_first) for other in ranks), turn)
+        self._ranks[turn] = rank
         try:
             yield turn
         finally:
+            del self._ranks[turn]
             if turn in self._line:
                 self._line.remove(turn)
                 self._next()

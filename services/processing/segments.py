@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -53,6 +53,8 @@ class Order(Generic[T]):
     spec: Spec
     identity: bytes
     """All that the segment's bytes depend on, its sources' hashes among it, and nothing else."""
+    priority: int = 0
+    """Before which others it is rendered: before those with lower numbers."""
     is_first: bool = False
     """Whether the video begins with it: who watches while it renders waits for this one."""
 
@@ -90,18 +92,18 @@ class Studio(Generic[T]):
         tool = replace(self.tool, threads=self.cores.threads(need_bytes, is_first=order.is_first), niceness=niceness)
         with ExitStack() as standing:
             # Not behind those that happen to have their sources sooner.
-            turn = standing.enter_context(self.cores.in_line(is_first=True)) if order.is_first else None
+            turn = standing.enter_context(self._in_line(order)) if order.is_first else None
             keys = await asyncio.to_thread(_keys, order, tool)
             if found := await self._found(keys):
                 yield found
                 return
-            standing.enter_context(self.cores.admitted())
+            standing.enter_context(self.cores.admitted(order.priority))
             yield 0.0
             async with self.scratch() as folder:
                 for place, (stored, _) in enumerate(order.sources):
                     await self.sources.link(stored, folder / graph.source_name(place))
                 made: Fragment | None = None
-                turn = turn or standing.enter_context(self.cores.in_line())
+                turn = turn or standing.enter_context(self._in_line(order))
                 async with (
                     self.cores.taken(need_bytes, turn, is_first=order.is_first),
                     aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
@@ -116,6 +118,9 @@ class Studio(Generic[T]):
                 files = list(zip(keys, picture.files(order.spec), strict=True))
                 videos = [await self.objects.put_file(key, folder / name) for key, name in reversed(files)]
         yield Segment(tuple(reversed(videos)), made, reused=False)
+
+    def _in_line(self, order: Order[T]) -> AbstractContextManager[asyncio.Event]:
+        return self.cores.in_line(is_first=order.is_first, priority=order.priority)
 
     async def _rendered(
         self, spec: Spec, looks: Sequence[Source], folder: Path, tool: Tool

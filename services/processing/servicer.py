@@ -65,12 +65,12 @@ class ProcessingServicer(pb_grpc.ProcessingServiceServicer):
     async def RenderSegment(
         self, request: pb.RenderSegmentRequest, context: Any
     ) -> AsyncIterator[pb.RenderSegmentResponse]:
-        async with aclosing(self._studio.render(_order(request.segment))) as updates:
+        async with aclosing(self._studio.render(_order(request.segment, request.priority))) as updates:
             async for update in updates:
                 yield _response(update)
 
 
-def _order(segment: media_pb2.Segment) -> Order[media_pb2.Object]:
+def _order(segment: media_pb2.Segment, priority: int) -> Order[media_pb2.Object]:
     sources = {source.object.sha256: source for source in _sources(segment)}
     places = {sha256: place for place, sha256 in enumerate(sources)}
     wanted = spec.Spec(
@@ -85,7 +85,7 @@ def _order(segment: media_pb2.Segment) -> Order[media_pb2.Object]:
         renditions=tuple(spec.Size(size.width, size.height) for size in segment.renditions),
     )
     looks = tuple((each.object, _look(each)) for each in sources.values())
-    return Order(looks, wanted, _identity(segment), is_first=segment.index == 0)
+    return Order(looks, wanted, _identity(segment), priority, is_first=segment.index == 0)
 
 
 def _look(source: media_pb2.Source) -> Source:

@@ -280,6 +280,36 @@ def test_where_few_fit_each_has_more_threads() -> None:
     assert Cores(slots=16, threads=1, memory_bytes=1000).threads(10, is_first=True) == 8
 
 
+async def test_those_of_a_higher_priority_go_first() -> None:
+    cores, begun = Cores(slots=1, threads=1, memory_bytes=100), []
+
+    async def work(name: str, priority: int, *, is_first: bool = False) -> None:
+        with cores.in_line(priority=priority, is_first=is_first) as turn:
+            async with cores.taken(10, turn):
+                begun.append(name)
+                for _ in range(9):
+                    await asyncio.sleep(0)
+
+    coming = [("at work", 0), ("low", -1), ("a", 0), ("b", 0), ("high", 1), ("c", 0), ("high too", 1)]
+    tasks = []
+    for name, priority in coming:
+        tasks.append(asyncio.create_task(work(name, priority)))
+        await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(work("first", 0, is_first=True)))
+    await asyncio.gather(*tasks)
+    assert begun == ["at work", "high", "high too", "first", "a", "b", "c", "low"]
+
+
+def test_others_do_not_keep_out_those_of_a_high_priority() -> None:
+    cores = Cores(slots=1, threads=1, memory_bytes=100)
+    with cores.admitted(), cores.admitted():
+        for priority in (0, -1):
+            with pytest.raises(ResourceExhausted), cores.admitted(priority):
+                pass
+        with cores.admitted(1), pytest.raises(ResourceExhausted), cores.admitted(1):
+            pass
+
+
 def test_as_many_as_are_at_work_may_wait() -> None:
     cores = Cores(slots=1, threads=1, memory_bytes=100)
     with cores.admitted(), cores.admitted(), pytest.raises(ResourceExhausted, match="as many wait"), cores.admitted():

@@ -27,7 +27,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/processing/v1/processing_service.proto\x12\x1amoneyprinter.processing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"O\n\x14RenderSegmentRequest\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.media.v1.SegmentB\x06\xbaH\x03\xc8\x01\x01\"\x9d\x01\n\x15RenderSegmentResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12>\n\x07segment\x18\x02 \x01(\x0b\x32+.moneyprinter.processing.v1.RenderedSegmentH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xdc\x01\n\x0fRenderedSegment\x12,\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x13\n\x0b\x66rame_count\x18\x02 \x01(\x05\x12\x0e\n\x06reused\x18\x03 \x01(\x08\x12\x14\n\x0cheader_bytes\x18\x04 \x01(\x05\x12\x13\n\x0btime_offset\x18\x05 \x01(\x05\x12\x18\n\x10ticks_per_second\x18\x06 \x01(\x05\x12\x31\n\nrenditions\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Object2\xa7\x01\n\x11ProcessingService\x12\x91\x01\n\rRenderSegment\x12\x30.moneyprinter.processing.v1.RenderSegmentRequest\x1a\x31.moneyprinter.processing.v1.RenderSegmentResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x90\x1c\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/processing/v1/processing_service.proto\x12\x1amoneyprinter.processing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"u\n\x14RenderSegmentRequest\x12\x37\n\x07segment\x18\x01 \x01(\x0b\x32\x1e.moneyprinter.media.v1.SegmentB\x06\xbaH\x03\xc8\x01\x01\x12$\n\x08priority\x18\x02 \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x01(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\"\x9d\x01\n\x15RenderSegmentResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12>\n\x07segment\x18\x02 \x01(\x0b\x32+.moneyprinter.processing.v1.RenderedSegmentH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xdc\x01\n\x0fRenderedSegment\x12,\n\x05video\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x13\n\x0b\x66rame_count\x18\x02 \x01(\x05\x12\x0e\n\x06reused\x18\x03 \x01(\x08\x12\x14\n\x0cheader_bytes\x18\x04 \x01(\x05\x12\x13\n\x0btime_offset\x18\x05 \x01(\x05\x12\x18\n\x10ticks_per_second\x18\x06 \x01(\x05\x12\x31\n\nrenditions\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Object2\xa7\x01\n\x11ProcessingService\x12\x91\x01\n\rRenderSegment\x12\x30.moneyprinter.processing.v1.RenderSegmentRequest\x1a\x31.moneyprinter.processing.v1.RenderSegmentResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x90\x1c\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RENDERSEGMENTREQUEST'].fields_by_name['segment']._loaded_options = None
   _globals['_RENDERSEGMENTREQUEST'].fields_by_name['segment']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RENDERSEGMENTREQUEST'].fields_by_name['priority']._loaded_options = None
+  _globals['_RENDERSEGMENTREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\017\032\r\030\001(\377\377\377\377\377\377\377\377\377\001'
   _globals['_RENDERSEGMENTRESPONSE'].oneofs_by_name['update']._loaded_options = None
   _globals['_RENDERSEGMENTRESPONSE'].oneofs_by_name['update']._serialized_options = b'\272H\002\010\001'
   _globals['_PROCESSINGSERVICE'].methods_by_name['RenderSegment']._loaded_options = None
   _globals['_PROCESSINGSERVICE'].methods_by_name['RenderSegment']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\220\034'
   _globals['_RENDERSEGMENTREQUEST']._serialized_start=184
-  _globals['_RENDERSEGMENTREQUEST']._serialized_end=263
-  _globals['_RENDERSEGMENTRESPONSE']._serialized_start=266
-  _globals['_RENDERSEGMENTRESPONSE']._serialized_end=423
-  _globals['_RENDEREDSEGMENT']._serialized_start=426
-  _globals['_RENDEREDSEGMENT']._serialized_end=646
-  _globals['_PROCESSINGSERVICE']._serialized_start=649
-  _globals['_PROCESSINGSERVICE']._serialized_end=816
+  _globals['_RENDERSEGMENTREQUEST']._serialized_end=301
+  _globals['_RENDERSEGMENTRESPONSE']._serialized_start=304
+  _globals['_RENDERSEGMENTRESPONSE']._serialized_end=461
+  _globals['_RENDEREDSEGMENT']._serialized_start=464
+  _globals['_RENDEREDSEGMENT']._serialized_end=684
+  _globals['_PROCESSINGSERVICE']._serialized_start=687
+  _globals['_PROCESSINGSERVICE']._serialized_end=854
 # @@protoc_insertion_point(module_scope)

@@ -26,6 +26,11 @@ class RenderSegmentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    priority: _builtins.int
+    """Of the segments that wait, those with a higher number are rendered first: 1 high, 0 normal, -1 low. More of the high
+    ones may wait, so that callers with others do not keep them out.
+    """
     @_builtins.property
     def segment(self) -> _media_pb2.Segment:
         """What to render."""
@@ -34,10 +39,11 @@ class RenderSegmentRequest(_message.Message):
         self,
         *,
         segment: _media_pb2.Segment | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
