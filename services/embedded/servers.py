@@ -32,6 +32,8 @@ OLD = ".old.log"
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
+# How often a server that is killed while it starts is started again.
+KILLED_STARTS = 2
 
 UNLIMITED = children.Limits(memory_bytes=0, cpu_seconds=0, file_bytes=0, open_files=0, wall_seconds=0)
 
@@ -93,7 +95,7 @@ async def in_time(ready: Awaitable[object], failed: asyncio.Future[None], late: 
 
 
 async def _keep(server: Server, steady: asyncio.Event) -> None:
-    pause = FIRST_PAUSE_SECONDS
+    pause, starts = FIRST_PAUSE_SECONDS, 0
     while True:
         began = time.monotonic()
         with open_log(server.log) as output:
@@ -112,14 +114,24 @@ async def _keep(server: Server, steady: asyncio.Event) -> None:
                     await _stop(server, child.process)
                     raise
         if not steady.is_set():
-            raise PlatformError(
-                f"{server.name} cannot start: {last_words(server.log, start)} (its log is {server.log})"
-            )
+            # What a signal ended, such as for want of memory, may start the next time.
+            starts += 1
+            if code > 0 or starts > KILLED_STARTS:
+                raise PlatformError(
+                    f"{server.name} cannot start: {_words(server, start, code)} (its log is {server.log})"
+                )
         if time.monotonic() - began > STEADY_SECONDS:
             pause = FIRST_PAUSE_SECONDS
         log.error("server died and is started again", server=server.name, code=code, pause_seconds=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _words(server: Server, start: int, code: int) -> str:
+    """Why a server did not start: its last words, or the signal that killed it."""
+    if code < 0 and -code in set(signal.Signals):
+        return f"it was killed ({signal.Signals(-code).name}) {KILLED_STARTS + 1} times"
+    return last_words(server.log, start)
 
 
 async def _ended(server: Server, process: asyncio.subprocess.Process, steady: asyncio.Event) -> int:

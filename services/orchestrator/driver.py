@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from moneyprinter.errors import DeadlineExceeded, Error, ResourceExhausted, Unavailable
+from moneyprinter.errors import DeadlineExceeded, Error, Internal, ResourceExhausted, Unavailable
 from services.orchestrator import recovery
 from services.orchestrator.jobs import PRIORITIES, Failure, Job, News, Result, StoredObject, Tally
 from services.orchestrator.store import Away, Store, Superseded
@@ -184,14 +184,18 @@ class Journal:
 async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
     """Do `work`, and again after a growing pause while it fails with what may succeed later.
 
-    Who is busy has not failed: it is asked again for as long as it takes.
+    Who is busy has not failed: it is asked again for as long as it takes. A program that was killed was run again by
+    its service already; it is tried once more later, perhaps by another instance, which may have more memory free.
     """
     attempt = 1
     while attempt < STEP_ATTEMPTS:
         try:
             return await work()
-        except TRANSIENT as failure:
-            attempt += failure.reason != "BUSY"
+        except (*TRANSIENT, Internal) as failure:
+            killed = failure.reason == "CHILD_KILLED"
+            if isinstance(failure, Internal) and not killed:
+                raise
+            attempt += STEP_ATTEMPTS if killed else failure.reason != "BUSY"
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** max(0, attempt - 2))
             pause = max(failure.retry_after_seconds or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311
             log.warning("step failed, trying again", job_id=job.id, step=name, reason=failure.reason, seconds=pause)

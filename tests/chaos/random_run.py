@@ -76,7 +76,8 @@ class Platform:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await self.process.wait()
-                    await self.start()
+            if self.process.returncode is not None and not until.is_set():
+                await self.start()
 
     async def stop(self) -> int:
         assert self.process is not None

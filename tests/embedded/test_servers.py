@@ -73,6 +73,19 @@ async def test_a_server_that_cannot_start_leaves_its_last_words(tmp_path: Path) 
     assert not those_of(tmp_path)
 
 
+async def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    [port] = ports.pick()
+    once = str(tmp_path / "once")
+    kill_once = f"os.path.exists({once!r}) or (open({once!r}, 'w'), os.kill(os.getpid(), 9))"
+    async with servers.running(program(tmp_path, port, f"import os; {kill_once}"), lambda: servers.until_open(port)):
+        assert (tmp_path / "once").exists()
+    doomed = program(tmp_path, port, "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(PlatformError, match=r"^listener cannot start: it was killed \(SIGKILL\) 3 times"):
+        async with servers.running(doomed, lambda: servers.until_open(port)):
+            pass
+    assert not those_of(tmp_path)
+
+
 async def test_what_is_not_ready_in_time_is_told_and_a_failure_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     given_up = asyncio.Event()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moneyprinter.errors import Error, InvalidArgument, ResourceExhausted, Unavailable
+from moneyprinter.errors import Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from services.orchestrator import driver, workflow
 from services.orchestrator.driver import Driver
 from services.orchestrator.jobs import STAGES, Job, Tally
@@ -102,6 +102,19 @@ async def test_a_fault_that_passes_is_waited_out() -> None:
     await bench.store.create(made)
     await bench.driver.drive(alive)
     assert (await bench.found(made)).status == "completed"
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "completed"), (2, "failed")])
+async def test_a_step_whose_program_was_killed_is_tried_once_more(times: int, status: str) -> None:
+    killed = [Internal("ffmpeg was killed", reason="CHILD_KILLED") for _ in range(times)]
+    workers = StraightWorkers(fail={"mix": list(killed)})
+    bench = Bench(workers)
+    made = job()
+    await bench.store.create(made)
+    await bench.driver.drive(alive)
+    found = await bench.found(made)
+    assert found.status == status
+    assert found.failure is None or found.failure.reason == "CHILD_KILLED"
 
 
 async def test_who_is_busy_is_asked_for_as_long_as_it_takes() -> None:
