@@ -32,8 +32,14 @@ from tests.up import READY
 
 PASSWORD = "a long phrase that is not easily guessed"
 USERS = ("ada", "bob")
+SETTINGS = {
+    "MONEYPRINTER_USER_REGISTRATION": "open",
+    # An upload that was cut leaves a file, which is removed after a day by default.
+    "MONEYPRINTER_ORCHESTRATOR_FILES_CHECK_SECONDS": "10",
+    "MONEYPRINTER_ORCHESTRATOR_ORPHAN_SECONDS": "40",
+}
 ENDED_SECONDS = 300.0
-SWEPT_SECONDS = 90.0
+SWEPT_SECONDS = 150.0
 SILENCE_SECONDS = 6.0
 ENDS = {f"video.processing.{end}" for end in ("completed", "failed", "cancelled")}
 
@@ -58,7 +64,7 @@ class Platform:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "services.cli", "up", "--data", str(self.data)),
                 *("--port", str(self.port), "--processes", "--replicas", "processing=2,orchestrator=2"),
-                env={"PATH": os.environ["PATH"], "MONEYPRINTER_USER_REGISTRATION": "open"},
+                env={"PATH": os.environ["PATH"], **SETTINGS},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
