@@ -3,8 +3,8 @@
 What is counted can be read as Prometheus reads it, where a port is set for that. Log events, not prose:
 `log.info("stage done", job_id=job, seconds=3.2)`. Never a secret, a script or a token.
 
-Logging never raises and never waits: a thread writes the lines. An exception out of a log call once ended the platform:
-gRPC calls Python from where an exception has no way out, and asyncio reports what a callback raised by logging again.
+Logging never raises and never waits: a thread writes the lines. grpc.aio logs what a handler raised before it ends the
+call, and asyncio what a callback raised: where that raised in turn, on a full disk, calls never ended, and `up` did.
 """
 
 from __future__ import annotations
