@@ -147,7 +147,7 @@ def configure(config: RuntimeConfig, output: TextIO | None = None) -> LogWriter 
     try:
         writer = LogWriter((output or sys.stderr).fileno())
         atexit.register(writer.close)
-    except io.UnsupportedOperation:
+    except (io.UnsupportedOperation, AttributeError, ValueError):  # No file, none at all, or one that is closed.
         pass
     structlog.configure(
         processors=[
