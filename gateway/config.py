@@ -39,8 +39,10 @@ class Gateway(Settings):
 
     None: plain HTTP, for a laptop, or behind a balancer that ends TLS.
     """
-    admin_port: int = 9901
-    """The port of Envoy's administration, on 127.0.0.1 only; 0 is any free one."""
+    admin: Path | None = None
+    """The Unix socket of Envoy's administration, which its owner alone may open; None: one in the configuration's folder."""
+    stats_port: int | None = Field(None, ge=0, le=65535)
+    """The port, on `bind`, where `GET /stats/prometheus` and `GET /ready` are served; None: nowhere."""
     internal_port: int = 9902
     """A port, on 127.0.0.1 only, where the gateway asks itself for the keys of tokens."""
     trust_domain: str = "cluster.local"

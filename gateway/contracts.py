@@ -49,6 +49,11 @@ class Binding:
     """The field of the answer that the body is; empty: the whole answer."""
 
     @property
+    def varies(self) -> bool:
+        """Whether the path has segments that vary."""
+        return "{" in self.path
+
+    @property
     def expression(self) -> str:
         """The regular expression of the whole path. Raises ValueError for forms that no contract of ours uses."""
         if re.search(r"[*=:]", self.path):
@@ -84,6 +89,8 @@ class Method:
     """Whether its answer is a stream of messages, which REST sends as server-sent events, and not of bytes."""
     deadline_seconds: float
     """The longest time that its server gives a call."""
+    request: str
+    """The full name of the message that it takes, with a dot before it."""
 
     @property
     def contract(self) -> str:
@@ -116,9 +123,9 @@ class Method:
         return f"{self.service}-streams" if self.streams else self.service
 
     @property
-    def ways(self) -> tuple[tuple[str, str], ...]:
-        """How it is reached, over gRPC and over REST: verbs, and regular expressions of whole paths."""
-        return (("POST", re.escape(self.path)), *((binding.verb, binding.expression) for binding in self.rest))
+    def native(self) -> Binding:
+        """The way in which it is reached over gRPC."""
+        return Binding("POST", self.path, "", "")
 
 
 @cache
@@ -163,6 +170,7 @@ def _method(
         server_streaming=method.server_streaming,
         events=method.server_streaming and bool(rest) and not of_bytes,
         deadline_seconds=rule.deadline.ToTimedelta().total_seconds() or contract.DEFAULT_DEADLINE_SECONDS,
+        request=method.input_type,
     )
 
 

@@ -7,19 +7,24 @@ write the same files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import stat
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from gateway import fields, lua
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, methods
-from gateway.replies import STOPPING, pause, replies
+from gateway.replies import BY_THE_SCRIPT, STOPPING, pause, replies
+from gateway.routes import Route, paths, routes
 from gateway.sizes import largest
 from services.runtime.config import ConfigError, load
 
@@ -46,6 +51,13 @@ CLIENT_WINDOW_BYTES = 256 * 1024
 # How many streams share a connection.
 CLIENT_STREAMS = 100
 SERVICE_STREAMS = 256
+MAX_SOCKET_BYTES = 100
+"""The longest path of a Unix socket."""
+
+MAX_PATH_BYTES = 8 << 10
+"""The longest path, with its query."""
+MAX_HEADERS_BYTES = 32 << 10
+"""The largest headers, with the path. Envoy itself takes more, so that a path that is too long is seen as such."""
 
 
 def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> dict[str, str]:
@@ -55,6 +67,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
     """
     every = methods(descriptors)
     public = [method for method in every if method.public]
+    served = routes(public, descriptors)
     keys = next(method for method in every if method.path == KEYS_METHOD)
     services = sorted({method.service for method in (*public, keys)})
     if missing := [name for name in services if name not in gateway.addresses]:
@@ -77,10 +90,12 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             gateway=gateway,
             folder=folder,
             descriptors=descriptors,
-            script=FOLDER / "edge.lua",
             docs={path: (FOLDER / file, kind) for path, (file, kind) in DOCS.items()},
             public=public,
             sizes={method.path: largest(method.path, descriptors) for method in public},
+            admin=admin_socket(gateway, folder),
+            routes=served,
+            paths=paths(served, DOCS),
             keys=keys,
             rate_limits=RATE_LIMITS,
             per_user=_bucket(gateway.user_per_minute, gateway.user_burst),
@@ -100,6 +115,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             service_window_bytes=SERVICE_WINDOW_BYTES,
             service_streams=SERVICE_STREAMS,
         ),
+        **_scripts(served, descriptors),
         **_secrets(gateway),
     }
     if gateway.rate_limit_service:
@@ -120,6 +136,24 @@ def write(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> Pa
         with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
     return folder / "envoy.yaml"
+
+
+def admin_socket(gateway: Gateway, folder: Path) -> Path:
+    """The Unix socket of the administration of a gateway whose configuration is in `folder`.
+
+    The path of a socket is short (`sockaddr_un`): beside a folder with a long name it is in a private one of the
+    temporary folder. Raises ConfigError when that one is somebody else's.
+    """
+    socket = gateway.admin or folder / "admin.sock"
+    if len(os.fsencode(socket)) <= MAX_SOCKET_BYTES:
+        return socket
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    private = Path(tempfile.gettempdir()) / f"moneyprinter-{os.getuid()}-{name}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigError(f"{private} is no private folder of this user; remove it")
+    return private / "admin.sock"
 
 
 def limits(gateway: Gateway) -> dict[str, Any]:
@@ -151,6 +185,27 @@ def limits(gateway: Gateway) -> dict[str, Any]:
             ),
         ],
     }
+
+
+def _scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:
+    """The scripts that Envoy runs, with the constants that they need before them."""
+    replied = {
+        name: {
+            "status": reply.status,
+            "code": reply.native_code,
+            "message": reply.message,
+            "body": reply.body,
+            "trailer": reply.trailer,
+        }
+        for name, reply in BY_THE_SCRIPT.items()
+    }
+    limits = {"path_bytes": MAX_PATH_BYTES, "headers_bytes": MAX_HEADERS_BYTES}
+    shapes = fields.shapes({route.body for route in served if route.body is not None}, descriptors)
+    constants: dict[str, dict[str, object]] = {
+        "edge.lua": {"REPLIES": replied, "LIMITS": limits},
+        "fields.lua": {"REPLIES": {"large": replied["large"]}, "SHAPES": shapes},
+    }
+    return {name: lua.constants(values) + (FOLDER / name).read_text() for name, values in constants.items()}
 
 
 def _json(value: object) -> Markup:

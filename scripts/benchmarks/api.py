@@ -97,12 +97,11 @@ async def filters(
 
     Its p50 in milliseconds, and the milliseconds on the CPU that each spent on a request, by name.
     """
-    port, admin_port, internal_port = ports.pick(3)
+    port, internal_port = ports.pick(2)
     gateway = Gateway(
         addresses={name: ",".join(here.config.addresses(name)) for name in SERVICES},
         certificates=here.config.certificates,
         port=port,
-        admin_port=admin_port,
         internal_port=internal_port,
         access_log=folder / "bare-requests.log",
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.config import Gateway
-from gateway.render import write
+from gateway.render import admin_socket, write
 from services.embedded import servers, wheels
-from services.embedded.ports import BIND
 
 LOOK_SECONDS = 0.05
 ANSWER_SECONDS = 2.0
@@ -36,22 +36,37 @@ async def running(
         yield
 
 
-async def answer(gateway: Gateway) -> None:
-    """Return when the gateway answers. Raises OSError or http.client.HTTPException when it does not."""
-    await asyncio.to_thread(_ask, gateway.admin_port, "/ready")
+async def answer(gateway: Gateway, folder: Path) -> None:
+    """Return when the gateway, whose configuration is in `folder`, answers. Raises OSError or
+    http.client.HTTPException when it does not."""
+    await asyncio.to_thread(_ask, admin_socket(gateway, folder), "/ready")
 
 
-async def all_in_use(gateway: Gateway, services: Collection[str]) -> None:
-    """Wait until the gateway has found every instance of some services healthy: until then it sends one nothing, should
-    others die."""
-    while await asyncio.to_thread(_leaves_out, gateway.admin_port, services):  # noqa: ASYNC110  nothing tells us when
+async def all_in_use(gateway: Gateway, folder: Path, services: Collection[str]) -> None:
+    """Wait until the gateway, whose configuration is in `folder`, has found every instance of some services healthy:
+    until then it sends one nothing, should others die."""
+    path = admin_socket(gateway, folder)
+    while await asyncio.to_thread(_leaves_out, path, services):  # noqa: ASYNC110  nothing tells us when
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
+class _Administration(http.client.HTTPConnection):
+    """A connection to Envoy's administration, over its Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("admin", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _leaves_out(path: Path, services: Collection[str]) -> bool:
     """Whether the gateway leaves out an instance; so it does when it does not say."""
     try:
-        clusters = json.loads(_ask(admin_port, "/clusters?format=json"))["cluster_statuses"]
+        clusters = json.loads(_ask(path, "/clusters?format=json"))["cluster_statuses"]
     except (OSError, http.client.HTTPException):
         return True
     states = [
@@ -64,9 +79,9 @@ def _leaves_out(admin_port: int, services: Collection[str]) -> bool:
     return any(state.get("failed_active_health_check") or state.get("failed_outlier_check") for state in states)
 
 
-def _ask(admin_port: int, path: str) -> bytes:
+def _ask(administration: Path, path: str) -> bytes:
     """What the gateway's own interface says."""
-    connection = http.client.HTTPConnection(BIND, admin_port, timeout=ANSWER_SECONDS)
+    connection = _Administration(administration)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()

@@ -90,7 +90,7 @@ async def platform(
         )
         # Reading the services' code takes as long as starting the servers that they need.
         reading = asyncio.create_task(asyncio.to_thread(_read_code, () if processes else SERVICES))
-        database_port, nats_port, admin_port, internal_port = ports.pick(4)
+        database_port, nats_port, internal_port = ports.pick(3)
         database, nats_url = await _together(
             stack,
             _database(data, logs / "postgres.log", database_port),
@@ -112,7 +112,6 @@ async def platform(
             bind=ports.BIND,
             port=numbers["gateway"],
             tls=authority.issue_public(config.certificates) if tls else None,
-            admin_port=admin_port,
             internal_port=internal_port,
             trust_domain=config.trust_domain,
             namespace=config.namespace,
@@ -134,13 +133,13 @@ async def platform(
                 gateway,
                 data / "gateway",
                 log_file=logs / "envoy.log",
-                until_hung=lambda pid: health.until_hung(pid, lambda: envoy.answer(gateway)),
+                until_hung=lambda pid: health.until_hung(pid, lambda: envoy.answer(gateway, data / "gateway")),
             ),
         )
         await servers.in_time(healthy(url, data), failed, f"{url}/health does not say healthy", f"see {logs}")
         if instances:
             late = "the gateway does not use every instance"
-            await servers.in_time(envoy.all_in_use(gateway, instances), failed, late, f"see {logs}")
+            await servers.in_time(envoy.all_in_use(gateway, data / "gateway", instances), failed, late, f"see {logs}")
         log.info("platform ready", url=url)
         yield Platform(url, data, account if new_account and account.exists() else None, failed)
 

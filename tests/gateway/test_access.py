@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -52,13 +54,27 @@ async def call(gateway: Proxy, path: str, metadata: Any = ()) -> grpc.StatusCode
 async def test_what_is_not_public_cannot_be_reached(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], method: Method
 ) -> None:
-    assert await call(gateway, method.path, platform.mesh.bearer()) is grpc.StatusCode.PERMISSION_DENIED
+    for metadata in (platform.mesh.bearer(), ()):
+        assert await call(gateway, method.path, metadata) is grpc.StatusCode.UNIMPLEMENTED
     for verb, path in (*addresses(method), ("POST", method.path)):
         answer = await gateway.http.request(verb, path, json={}, headers=bearer)
-        assert answer.status_code in (403, 404)
+        assert answer.status_code == 404
     web = {**bearer, "content-type": "application/grpc-web+proto"}
     answer = await gateway.http.post(method.path, content=bytes(5), headers=web)
-    assert (answer.status_code, answer.headers["grpc-status"]) == (403, "7")
+    assert (answer.status_code, answer.headers["grpc-status"]) == (200, "12")
+
+
+async def test_an_open_stream_to_what_is_not_public_is_answered_at_once(platform: Platform, gateway: Proxy) -> None:
+    """Before any message, and while the client may still send."""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    for path in ("/moneyprinter.storage.v1.StorageService/PutObject", "/a.b.C/D", "/grpc.reflection.v1.Server/X"):
+        async with gateway.channel() as channel, asyncio.timeout(5):
+            start: Any = channel.stream_stream(path)
+            assert await start(nothing(), metadata=platform.mesh.bearer()).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_table_covers_every_service_but_the_public_ones() -> None:
@@ -68,11 +84,9 @@ def test_the_table_covers_every_service_but_the_public_ones() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "path", ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/X", "/a/b"]
-)
+@pytest.mark.parametrize("path", ["/grpc.health.v1.Health/List", "/grpc.reflection.v1alpha.ServerReflection/X", "/a/b"])
 async def test_services_beside_the_contracts_cannot_be_reached(platform: Platform, gateway: Proxy, path: str) -> None:
-    assert await call(gateway, path, platform.mesh.bearer()) is grpc.StatusCode.PERMISSION_DENIED
+    assert await call(gateway, path, platform.mesh.bearer()) is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("method", WITH_TOKEN, ids=lambda method: method.path)

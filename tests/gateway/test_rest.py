@@ -9,7 +9,6 @@ import httpx
 import pytest
 from google.protobuf import json_format
 
-from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from tests.gateway.platform import Platform, fixture
 from tests.gateway.proxy import Proxy
 
@@ -136,15 +135,6 @@ async def test_a_broken_rule_of_the_contract_names_its_fields(gateway: Proxy, be
     assert bad["@type"] == "type.googleapis.com/google.rpc.BadRequest"
     assert [violation["field"] for violation in bad["field_violations"]] == ["title", "settings.resolution"]
     assert all(violation["description"] for violation in bad["field_violations"])
-
-
-async def test_a_field_that_is_not_in_the_contract_is_left_out(
-    platform: Platform, gateway: Proxy, bearer: dict[str, str]
-) -> None:
-    """Envoy's transcoder cannot refuse it; what is known arrives."""
-    body = {**json.loads(VIDEO), "colour": "red"}
-    assert (await gateway.http.post("/v1/videos", json=body, headers=bearer)).status_code == 202
-    assert platform.videos.created[-1] == json_format.Parse(VIDEO, video_pb.CreateVideoRequest())
 
 
 async def test_the_log_says_who_did_what_and_no_secrets(gateway: Proxy, bearer: dict[str, str]) -> None:

@@ -1,0 +1,95 @@
+"""Routes: the one list of what the gateway serves, from which its routes are made.
+
+A request is matched once. Whether it needs a token, which rate limit counts it, what its body may hold and which
+service gets it are properties of the route that was found, so that no two filters can disagree about a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway import fields
+from gateway.contracts import DESCRIPTORS, Binding, Method
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path and a verb of a method."""
+
+    method: Method
+    binding: Binding
+    native: bool
+    """Whether it is gRPC's own, and not REST."""
+    body: str | None
+    """The kind of the JSON that it takes, a kind of `gateway.fields`; None: bytes."""
+
+    @property
+    def match(self) -> dict[str, Any]:
+        """Envoy's match of the path and the verb."""
+        return {**_path(self.binding), "headers": [{"name": ":method", "string_match": {"exact": self.binding.verb}}]}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the scripts must know of it."""
+        return {
+            "served": True,
+            "native": self.native,
+            "token": self.method.needs_token,
+            "limited": self.method.trades_secrets,
+            "events": self.method.events,
+            "upload": self.method.client_streaming and not self.native,
+            "statuses": {str(status): True for status in self.method.http_statuses},
+        }
+
+    @property
+    def content(self) -> dict[str, str]:
+        """What its JSON may hold; `wrapped` is the field of the request that it may also be sent in."""
+        if self.body is None:
+            return {}
+        wrapped = self.binding.body if self.binding.body != "*" else ""
+        return {"body": self.body, **({"wrapped": wrapped} if wrapped else {})}
+
+
+def routes(methods: Iterable[Method], descriptors: Path = DESCRIPTORS) -> list[Route]:
+    """The routes of some methods. Paths without parts that vary come first, as the transcoder reads them."""
+    found = [
+        route
+        for method in methods
+        for route in (
+            Route(method, method.native, native=True, body=None),
+            *(
+                Route(method, binding, native=False, body=fields.kind_of_body(method, binding, descriptors))
+                for binding in method.rest
+            ),
+        )
+    ]
+    return sorted(found, key=lambda route: (_places_that_vary(route.binding), route.binding.path))
+
+
+def paths(found: Iterable[Route], served: Iterable[str] = ()) -> list[tuple[dict[str, Any], str]]:
+    """Every path, whatever the verb, with the verbs that it takes, as in the header `allow`.
+
+    `served` are paths that the gateway serves by itself, to GET.
+    """
+    bindings = [route.binding for route in found] + [Binding("GET", path, "", "") for path in served]
+    every = sorted({binding.path: binding for binding in bindings}.values(), key=_places_that_vary)
+    return [(_path(one), ", ".join(_verbs(one, bindings))) for one in every]
+
+
+def _verbs(path: Binding, bindings: Iterable[Binding]) -> list[str]:
+    """The verbs of all bindings whose path may be this one too: `/v1/accounts/me` is an account's as well."""
+    example = path.path
+    verbs = {binding.verb for binding in bindings if re.fullmatch(binding.expression, example)}
+    return sorted(verbs | ({"HEAD"} if "GET" in verbs else set()))
+
+
+def _places_that_vary(binding: Binding) -> tuple[bool, ...]:
+    return tuple(part.startswith("{") for part in binding.path.split("/"))
+
+
+def _path(binding: Binding) -> dict[str, Any]:
+    return {"safe_regex": {"regex": binding.expression}} if binding.varies else {"path": binding.path}
