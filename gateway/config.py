@@ -40,7 +40,7 @@ class Gateway(Settings):
     None: plain HTTP, for a laptop, or behind a balancer that ends TLS.
     """
     admin: Path | None = None
-    """The Unix socket of Envoy's administration, which its owner alone may open; None: one in the configuration's folder."""
+    """The Unix socket of Envoy's administration, for its owner alone; None: one in the configuration's folder."""
     stats_port: int | None = Field(None, ge=0, le=65535)
     """The port, on `bind`, where `GET /stats/prometheus` and `GET /ready` are served; None: nowhere."""
     internal_port: int = 9902

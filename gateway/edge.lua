@@ -135,8 +135,14 @@ local function refuse(handle, name, allow)
   end
 end
 
+-- Headers that Envoy adds.
+local function added(name)
+  return name:find("^x%-forwarded%-") or name:find("^x%-envoy%-") or name == "x-request-id" or name == "x-wire-bytes"
+    or name == ":scheme"
+end
+
 -- What is wrong with a request whatever is at its path: the name of a reply, or nil.
-local function malformed(headers)
+local function malformed(headers, is_http1)
   local path, host = headers:get(":path"), headers:get(":authority")
   if path == nil or headers:get(":method") == "CONNECT" then
     return "path"
@@ -145,12 +151,21 @@ local function malformed(headers)
   elseif #path > LIMITS.path_bytes then
     return "path_length"
   end
-  local size = 0
+  -- Over HTTP/1.1, at least a colon and the end of the line belong to each; to the first line `METHOD path HTTP/1.1`.
+  local size, least = 0, 0
   for name, value in pairs(headers) do
     size = size + #name + #value
+    if name == ":path" or name == ":method" then
+      least = least + #value
+    elseif not added(name) then
+      least = least + #(name == ":authority" and "host" or name) + #value + 3
+    end
   end
   if size > LIMITS.headers_bytes then
     return "headers"
+  elseif is_http1 and tonumber(headers:get("x-wire-bytes")) < least + 14 then
+    -- Envoy takes lines that end without CR, which others read as part of a header.
+    return "lines"
   end
   return not canonical(path:match("^[^?]*")) and "path" or nil
 end
@@ -180,7 +195,7 @@ function envoy_on_request(handle)
   if kind:find("^application/grpc%-web") then
     noted:set("moneyprinter", "web", kind)
   end
-  local wrong = malformed(headers)
+  local wrong = malformed(headers, handle:streamInfo():protocol() == "HTTP/1.1")
   if wrong ~= nil then
     refuse(handle, wrong)
     return

@@ -29,8 +29,8 @@ _OPEN = {".google.protobuf.Struct", ".google.protobuf.Value", ".google.protobuf.
 _SHAPED = {".moneyprinter.video.v1.ReviseVideoRequest.changes": ".moneyprinter.video.v1.CreateVideoRequest"}
 
 Shape = list[tuple[str, str, str, int]]
-"""The fields of a message: the name of each, its lowerCamelCase name, its kind, which may be a message's name, and how many
-items it may hold as a list; 0: any number."""
+"""The fields of a message: the name of each, its lowerCamelCase name, its kind, which may be a message's name, and how
+many items it may hold as a list; 0: any number."""
 
 
 @cache

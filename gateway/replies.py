@@ -96,8 +96,8 @@ def pause(per_minute: int) -> int:
 
 
 IN_ITS_FORM = InvalidArgument(
-    "the path is not in its one form: write each part as /openapi.json does, without `;`, `.`, `..`, `#`, empty parts and"
-    " escapes of what needs none",
+    "the path is not in its one form: write each part as /openapi.json does, without `;`, `.`, `..`, `#`, empty parts"
+    " and escapes of what needs none",
     reason="REQUEST_INVALID",
 )
 ONE_HOST = InvalidArgument("send one `host` header, of a host and a port", reason="REQUEST_INVALID")
@@ -118,6 +118,7 @@ BY_THE_SCRIPT = {
     ),
     "path": Reply(400, IN_ITS_FORM),
     "host": Reply(400, ONE_HOST),
+    "lines": Reply(400, InvalidArgument("each line of the headers must end with CR and LF", reason="REQUEST_INVALID")),
     "path_length": Reply(414, InvalidArgument("the path is too long", reason="REQUEST_TOO_LARGE")),
     "headers": TOO_LARGE,
     "native": Reply(

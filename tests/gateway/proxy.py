@@ -54,11 +54,12 @@ class Proxy:
         that comes until the connection is closed."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         try:
-            writer.write(request.encode() if isinstance(request, str) else request)
+            sent = request.encode() if isinstance(request, str) else request
+            writer.write(sent)
             async with asyncio.timeout(20):
                 if to_the_end:
                     return (await reader.read()).decode(errors="replace")
-                return await _first_answer(reader)
+                return await _first_answer(reader, has_body=not sent.startswith(b"HEAD "))
         finally:
             writer.transport.abort()
 
@@ -90,11 +91,13 @@ class Proxy:
         await self.reached("jwks_fetch_success", 1)
 
 
-async def _first_answer(reader: asyncio.StreamReader) -> str:
+async def _first_answer(reader: asyncio.StreamReader, *, has_body: bool) -> str:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode(errors="replace")
     except asyncio.IncompleteReadError as ended:
         return ended.partial.decode(errors="replace")
+    if not has_body:
+        return head
     length = re.search(r"(?im)^content-length: (\d+)", head)
     body = await (reader.readexactly(int(length[1])) if length else reader.read())
     return head + body.decode(errors="replace")
