@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +65,11 @@ class Gateway(Settings):
     """How long keys are kept before they are fetched again; a new one is known after that time."""
 
     user_per_minute: int = Field(100, ge=1, le=6000)
-    """How many calls of a user a minute are let through in the long run, by each gateway."""
+    """How many calls of a user a minute are let through in the long run, by each gateway.
+
+    On one's own machine, that is over plain HTTP on a loopback address, users are limited only if this or `user_burst`
+    is set.
+    """
     user_burst: int = Field(1000, ge=1)
     """How many of them may come at once."""
     address_per_minute: int = Field(30, ge=1, le=6000)
@@ -92,3 +97,16 @@ class Gateway(Settings):
     """How long a body may take to arrive, if it is not an upload; over REST and gRPC alike."""
     access_log: Path | None = None
     """The file that requests are logged to as JSON lines; None is standard output."""
+
+    @property
+    def limits_users(self) -> bool:
+        """Whether the calls of each user are counted."""
+        own_machine = self.tls is None and not self.trusted_proxies and _is_loopback(self.bind)
+        return not own_machine or bool({"user_per_minute", "user_burst"} & self.model_fields_set)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -214,8 +214,31 @@ def test_only_the_public_listener_can_be_reached_from_elsewhere(told: Gateway) -
 
 
 def test_figures_of_the_specification_are_the_default(told: Gateway) -> None:
-    [limit] = filters(bootstrap(told))["users"]["descriptors"]
+    deployed = told.model_copy(update={"bind": "0.0.0.0"})  # noqa: S104
+    [limit] = filters(bootstrap(deployed))["users"]["descriptors"]
     assert limit["token_bucket"] == {"max_tokens": 1000, "tokens_per_fill": 100, "fill_interval": "60s"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "limited"),
+    [
+        ({}, False),
+        ({"bind": "::1"}, False),
+        ({"user_per_minute": 100}, True),
+        ({"user_burst": 1000}, True),
+        ({"trusted_proxies": 1}, True),
+        ({"tls": Path("/tls")}, True),
+        ({"bind": "0.0.0.0"}, True),  # noqa: S104
+        ({"bind": "192.0.2.1"}, True),
+    ],
+    ids=str,
+)
+def test_users_are_not_limited_on_their_own_machine_unless_that_is_set(
+    told: Gateway, settings: dict[str, Any], limited: bool
+) -> None:
+    """What guesses passwords is limited everywhere."""
+    found = filters(bootstrap(told.model_copy(update=settings)))
+    assert ("users" in found, "addresses" in found) == (limited, True)
 
 
 def test_nothing_is_let_in_from_other_pages_unless_they_are_named(told: Gateway) -> None:
