@@ -303,6 +303,8 @@ local function refuse(handle, message, violations)
   handle:respond({ [":status"] = "400", ["content-type"] = "application/json", ["grpc-status"] = "3" }, body)
 end
 
+local NAMES_NOTHING = "the body names no field; give the whole of what shall hold from now on"
+
 -- Line and column of a byte, from 1.
 local function line_and_column(text, at)
   local line, began = 1, 1
@@ -316,8 +318,12 @@ function envoy_on_request(handle)
   local route = handle:metadata()
   -- What is one field of a message may also be sent as answers print it, in that field.
   local kind, wrapped, at_most = route:get("body"), route:get("wrapped"), route:get("at_most")
+  local whole = route:get("whole")
   local body = kind and handle:body()
   if not body or body:length() == 0 then
+    if whole then
+      refuse(handle, NAMES_NOTHING, {})
+    end
     return
   end
   local text = body:getBytes(0, body:length())
@@ -342,6 +348,8 @@ function envoy_on_request(handle)
   elseif #violations > 0 then
     local more = #violations > 1 and (" (and %d more)"):format(#violations - 1) or ""
     refuse(handle, violations[1].field .. ": " .. violations[1].description .. more, violations)
+  elseif whole and walk.first == nil then
+    refuse(handle, NAMES_NOTHING, {})
   elseif is_wrapped and walk.first then
     body:setBytes(sub(text, walk.first[1], walk.first[2]))
   end

@@ -46,12 +46,19 @@ class Route:
         }
 
     @property
-    def content(self) -> dict[str, str]:
-        """What its JSON may hold; `wrapped` is the field of the request that it may also be sent in."""
+    def content(self) -> dict[str, str | bool]:
+        """What its JSON may hold; `wrapped` is the field of the request that it may also be sent in.
+
+        What replaces everything, `whole`, must name something: an empty list and none at all are the same to gRPC.
+        """
         if self.body is None:
             return {}
         wrapped = self.binding.body if self.binding.body != "*" else ""
-        return {"body": self.body, **({"wrapped": wrapped} if wrapped else {})}
+        return {
+            "body": self.body,
+            **({"wrapped": wrapped} if wrapped else {}),
+            **({"whole": True} if self.binding.verb == "PUT" and self.binding.body == "*" else {}),
+        }
 
 
 def routes(methods: Iterable[Method], descriptors: Path = DESCRIPTORS) -> list[Route]:

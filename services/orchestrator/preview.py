@@ -11,12 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from services.orchestrator import timeline
+from services.orchestrator import codecs, timeline
 from services.orchestrator.jobs import Picture, PreviewSound, StoredObject, VideoRequest
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 VIDEO, AUDIO = "video.m3u8", "audio.m3u8"
 VIDEO_HEADER, AUDIO_HEADER, AUDIO_FRAGMENT = "video-init.mp4", "audio-init.mp4", "audio.m4s"
+
+START = "#EXT-X-START:TIME-OFFSET=0"
+"""Players start a stream that still grows at its end, unless this is in it."""
+SOUND_CODEC = "mp4a.40.2"
+RETRY_SECONDS = 1.0
+"""When to ask again while nothing can be seen yet."""
 
 _SEGMENT = re.compile(r"(0|[1-9][0-9]{0,5})\.m4s")
 
@@ -43,17 +49,24 @@ def ready(rendered: Mapping[str, Picture]) -> list[Picture]:
     return found
 
 
-def playlist(pictures: Sequence[Picture], request: VideoRequest) -> str:
-    """The playlist that names the others."""
+def codec_names(header: bytes) -> str:
+    """The codecs of a preview, whose pictures begin with a header, as a playlist names them; empty: not known."""
+    found = codecs.names(header)
+    return ",".join([*found, SOUND_CODEC]) if found else ""
+
+
+def playlist(pictures: Sequence[Picture], request: VideoRequest, codec_list: str = "") -> str:
+    """The playlist that names the others, and the codecs that a player needs."""
     seconds = sum(picture.frame_count for picture in pictures) / request.frames_per_second
     bits = ceil(8 * sum(picture.video.size_bytes for picture in pictures) / seconds) + 200_000
     lines = (
         "#EXTM3U",
         "#EXT-X-VERSION:7",
         "#EXT-X-INDEPENDENT-SEGMENTS",
+        START,
         f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="sound",DEFAULT=YES,AUTOSELECT=YES,URI="preview/{AUDIO}"',
         f"#EXT-X-STREAM-INF:BANDWIDTH={bits},RESOLUTION={request.width}x{request.height},"
-        f'FRAME-RATE={request.frames_per_second}.000,AUDIO="sound"',
+        f'FRAME-RATE={request.frames_per_second}.000,AUDIO="sound"' + (f',CODECS="{codec_list}"' if codec_list else ""),
         f"preview/{VIDEO}",
     )
     return "\n".join(lines) + "\n"
@@ -68,6 +81,7 @@ def video_playlist(pictures: Sequence[Picture], frames_per_second: int, *, ended
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
         "#EXT-X-INDEPENDENT-SEGMENTS",
+        START,
         f'#EXT-X-MAP:URI="{VIDEO_HEADER}"',
     ]
     for number, picture in enumerate(pictures):

@@ -1,4 +1,4 @@
-"""Ranges: which part of a file an HTTP client asks for (RFC 9110, 14)."""
+"""Ranges: which part of a file an HTTP client asks for, and whether it has the file already (RFC 9110, 13 and 14)."""
 
 from __future__ import annotations
 
@@ -34,3 +34,54 @@ def read(header: str, size_bytes: int) -> Part | None:
         return Part(size_bytes - length, length, size_bytes) if length else None
     first, last = int(found[1]), min(int(found[2] or size_bytes), size_bytes - 1)
     return Part(first, last - first + 1, size_bytes) if first <= last else None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What an HTTP client asks of a file, in its headers."""
+
+    range: str = ""
+    if_range: str = ""
+    if_none_match: str = ""
+
+
+ALL = Conditions()
+"""No conditions: the whole file."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is sent of a file."""
+
+    status: int
+    """200: all of it; 206: a part; 304: nothing, the client has it; 416: nothing, it has no such part."""
+    part: Part | None = None
+
+
+def etag(sha256: str) -> str:
+    """The entity tag of a file: the same bytes have the same one."""
+    return f'"{sha256}"'
+
+
+def select(asked: Conditions, sha256: str, size_bytes: int) -> Selection:
+    """What a client gets that asks under some conditions for a file."""
+    known = [tag.strip().removeprefix("W/") for tag in asked.if_none_match.split(",")]
+    if etag(sha256) in known or known == ["*"]:
+        return Selection(304)
+    # A part of another file would be joined to what the client has of the old one. Dates are not compared.
+    if asked.if_range and asked.if_range.strip() != etag(sha256):
+        return Selection(200)
+    part = read(asked.range, size_bytes)
+    if part is not None:
+        return Selection(206, part)
+    return Selection(416 if _is_beyond(asked.range, size_bytes) else 200)
+
+
+def _is_beyond(header: str, size_bytes: int) -> bool:
+    """Whether a header asks for one part, in the right form, that the file does not have."""
+    found = _ONE.fullmatch(header.strip())
+    if found is None or not (found[1] or found[2]):
+        return False
+    if not found[1]:
+        return int(found[2]) == 0 or not size_bytes
+    return int(found[1]) >= size_bytes and (not found[2] or int(found[2]) >= int(found[1]))

@@ -9,7 +9,7 @@ from typing import Any
 from google.api import httpbody_pb2
 from google.protobuf import json_format, struct_pb2
 
-from moneyprinter.errors import InvalidArgument
+from moneyprinter.errors import FailedPrecondition, InvalidArgument
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
@@ -19,12 +19,13 @@ from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.orchestrator import deadletters
+from services.orchestrator import deadletters, digests
 from services.orchestrator.clips import Clips, Facts
 from services.orchestrator.deadletters import DeadLetter
 from services.orchestrator.events import timestamp
 from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
 from services.orchestrator.library import Library, Settings
+from services.orchestrator.ranges import Conditions, etag
 from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.store import JobFilter
 from services.orchestrator.videos import Download, Videos, content_type
@@ -102,16 +103,27 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
     ) -> AsyncIterator[pb.DownloadVideoResponse]:
-        wanted = dict(context.invocation_metadata()).get("range", "")
-        file = await self._videos.download(access.user().id, request.job_id, request.name, wanted)
+        headers = dict(context.invocation_metadata())
+        asked = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
+        file = await self._videos.download(access.user().id, request.job_id, request.name, asked)
         await context.send_initial_metadata(_file_headers(file))
+        if file.selection.status == 416:
+            raise InvalidArgument(
+                f"the file has {file.object.size_bytes} bytes, and none in this range", reason="REQUEST_INVALID"
+            )
         async for chunk in file.chunks:
             yield pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
 
     async def DownloadPreview(
         self, request: pb.DownloadPreviewRequest, context: Any
     ) -> AsyncIterator[pb.DownloadPreviewResponse]:
-        file = await self._videos.preview(access.user().id, request.job_id, request.name)
+        try:
+            file = await self._videos.preview(access.user().id, request.job_id, request.name)
+        except FailedPrecondition as early:
+            if early.retry_after_seconds is not None:
+                # To a player, a status that it asks again after. For gRPC, the service is well.
+                await context.send_initial_metadata((("x-http-code", "503"), ("retry-after", "1")))
+            raise
         await context.send_initial_metadata((("x-content-length", str(file.size_bytes)),))
         async for chunk in file.chunks:
             yield pb.DownloadPreviewResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
@@ -131,7 +143,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         asset = await self._videos.upload(
             access.user().id,
             lambda: names[0] if names else "",
-            chunks(),
+            digests.checked(chunks(), dict(context.invocation_metadata())),
             int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None,
         )
         await context.send_initial_metadata((("x-http-code", "201"),))
@@ -164,8 +176,13 @@ class LibraryServicer(library_grpc.LibraryServiceServicer):
     async def UpdateSettings(
         self, request: library_pb.UpdateSettingsRequest, context: Any
     ) -> library_pb.UpdateSettingsResponse:
-        await self._library.shelf.choose(access.user().id, Settings(request.settings.retention_days))
-        return library_pb.UpdateSettingsResponse(settings=request.settings)
+        chosen = await self._library.shelf.settings(access.user().id)
+        if request.settings.HasField("retention_days"):
+            chosen = Settings(request.settings.retention_days)
+            await self._library.shelf.choose(access.user().id, chosen)
+        return library_pb.UpdateSettingsResponse(
+            settings=library_pb.LibrarySettings(retention_days=chosen.retention_days)
+        )
 
     async def GetUsage(self, request: library_pb.GetUsageRequest, context: Any) -> library_pb.GetUsageResponse:
         usage, quotas = await self._library.usage.usage(access.user().id), self._library.quotas
@@ -441,17 +458,20 @@ def _facts(facts: Facts) -> clip_pb.ClipFacts:
 
 
 def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:
-    named = ("content-disposition", f'attachment; filename="{file.file_name}"')
-    if file.part:
-        return (
-            named,
-            ("x-http-code", "206"),
-            ("x-content-length", str(file.part.length)),
-            ("content-range", file.part.content_range),
-        )
-    return (
-        named,
-        ("x-content-length", str(file.object.size_bytes)),
-        ("x-content-sha256", file.object.sha256),
-        ("accept-ranges", "bytes"),
-    )
+    size, code = file.object.size_bytes, str(file.selection.status)
+    headers = {
+        "content-disposition": f'attachment; filename="{file.file_name}"',
+        "accept-ranges": "bytes",
+        "etag": etag(file.object.sha256),
+        "x-content-length": str(size),
+    }
+    match file.selection.status:
+        case 206 if part := file.selection.part:
+            changed = {"x-http-code": code, "x-content-length": str(part.length), "content-range": part.content_range}
+        case 304:
+            changed = {"x-http-code": code}
+        case 416:
+            changed = {"x-http-code": code, "content-range": f"bytes */{size}"}
+        case _:
+            changed = {"x-content-sha256": file.object.sha256}
+    return tuple((headers | changed).items())

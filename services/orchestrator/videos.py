@@ -67,8 +67,8 @@ class Download:
     content_type: str
     file_name: str
     """What it is called where it is kept."""
-    part: ranges.Part | None
-    """The part of it that comes; None: all of it."""
+    selection: ranges.Selection
+    """What of it comes."""
     chunks: AsyncIterator[bytes]
 
 
@@ -304,8 +304,8 @@ class Videos:
             silence = shown_at + LONGEST_SILENCE - self.now()
             await woken(changed, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
-    async def download(self, user_id: str, job_id: str, name: str, wanted: str = "") -> Download:
-        """A file of a finished video; without a name, the video itself. `wanted` is a part as HTTP asks for it."""
+    async def download(self, user_id: str, job_id: str, name: str, asked: ranges.Conditions = ranges.ALL) -> Download:
+        """A file of a finished video; without a name, the video itself."""
         job = await self.find(user_id, job_id)
         if job.failure is not None:
             raise FailedPrecondition(f"there is no file: the job failed. {job.failure.message}", reason="VIDEO_FAILED")
@@ -320,12 +320,15 @@ class Videos:
         if file is None:
             known = ", ".join(each.name for each in job.result.files)
             raise NotFound(f"the video has no file {name}; it has {known}", reason="FILE_NOT_FOUND")
-        part = ranges.read(wanted, file.object.size_bytes)
-        whole = self._bytes(file.object, *((part.offset, part.length) if part else (0, file.object.size_bytes)))
-        chunks = await stored_bytes.opened(whole, stored_bytes.lost_file(file.name))
+        selection = ranges.select(asked, file.object.sha256, file.object.size_bytes)
+        part = selection.part
+        chunks = nothing()
+        if selection.status < 300:
+            whole = self._bytes(file.object, *((part.offset, part.length) if part else (0, file.object.size_bytes)))
+            chunks = await stored_bytes.opened(whole, stored_bytes.lost_file(file.name))
         is_video = file is job.result.files[0]
         file_name = f"{job.id}.{file.name.rpartition('.')[2]}" if is_video else f"{job.id}-{file.name}"
-        return Download(file.object, content_type(file.name), file_name, part, chunks)
+        return Download(file.object, content_type(file.name), file_name, selection, chunks)
 
     async def preview(self, user_id: str, job_id: str, name: str) -> Preview:
         """A file of a video's preview; without a name, the playlist that names the others."""
@@ -334,12 +337,19 @@ class Videos:
         pictures = preview.ready(await self.store.steps(job.id, "render ", Picture))
         mixed = await self.store.steps(job.id, "mix", SoundTrack)
         if not pictures or not mixed:
+            is_coming = job.status == "processing"
             raise FailedPrecondition(
-                f"there is nothing to see yet ({job.progress} %); ask again in a second", reason="VIDEO_NOT_READY"
+                f"there is nothing to see yet ({job.progress} %); ask again in a second"
+                if is_coming
+                else f"there is no preview: the job ended as {job.status}",
+                reason="VIDEO_NOT_READY",
+                retry_after_seconds=preview.RETRY_SECONDS if is_coming else None,
             )
         match name:
             case "":
-                return _playlist(preview.playlist(pictures, job.request))
+                header = self._bytes(pictures[0].video, 0, pictures[0].header_bytes)
+                codecs = preview.codec_names(b"".join([chunk async for chunk in header]))
+                return _playlist(preview.playlist(pictures, job.request, codecs))
             case preview.VIDEO:
                 return _playlist(preview.video_playlist(pictures, rate, ended=job.status != "processing"))
             case preview.AUDIO:
@@ -423,6 +433,12 @@ def content_type(name: str) -> str:
 
 def _no_video(job_id: str) -> NotFound:
     return NotFound(f"there is no video {job_id}", reason="VIDEO_NOT_FOUND")
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """No bytes at all."""
+    return
+    yield b""
 
 
 def _playlist(text: str) -> Preview:

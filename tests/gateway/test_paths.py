@@ -1,4 +1,4 @@
-"""Paths: for every public path, one table of its verbs and spellings. A path is served as it is written, or not at all."""
+"""Paths: for every public path, one table of its verbs and spellings. One is served as it is written, or not at all."""
 
 from __future__ import annotations
 
@@ -58,7 +58,12 @@ class Answer:
 
 async def ask(front: Proxy, verb: str, path: str, token: str = "") -> Answer:
     """Send a request byte by byte as it is written here: clients tidy paths up."""
-    lines = [f"{verb} {path} HTTP/1.1", "host: here", "connection: close", *([f"authorization: {token}"] if token else [])]
+    lines = [
+        f"{verb} {path} HTTP/1.1",
+        "host: here",
+        "connection: close",
+        *([f"authorization: {token}"] if token else []),
+    ]
     answer = await front.raw("\r\n".join([*lines, "", ""]).encode("latin-1"))
     head, _, body = answer.partition("\r\n\r\n")
     first, *rest = head.split("\r\n")
@@ -75,9 +80,7 @@ def refused(answer: Answer, *statuses: int) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_path_takes_its_verbs_and_names_them_to_others(
-    front: Proxy, bearer: dict[str, str], path: str
-) -> None:
+async def test_a_path_takes_its_verbs_and_names_them_to_others(front: Proxy, bearer: dict[str, str], path: str) -> None:
     token = bearer["authorization"]
     taken = {verb for pattern, verbs in BY_PATH.items() for verb in verbs if matches(pattern, path)}
     taken |= {"HEAD"} if "GET" in taken else set()
@@ -131,11 +134,36 @@ def others(path: str) -> Iterator[str]:
     yield from (f"{path}/", f"{path}//", f"/{path}", f"{first}//{last}", f"{first}/./{last}", f"{first}/x/../{last}")
     yield from (f"{path}/.", f"{path}/..", f"{path}/%2e", f"{path}/%2E%2e", f"{path}/..;/audit", f"{path}/;/..")
     yield from (f"{path};", f"{path};x=1", f"{first};x/{last}", f"{path}%3b", f"{path}%3B")
-    yield from (f"{path}%2f", f"{path}%2F", f"{first}%2f{last}", f"{path}%5c", f"{path}%5C", f"{path}\\", f"{first}\\{last}")
+    yield from (
+        f"{path}%2f",
+        f"{path}%2F",
+        f"{first}%2f{last}",
+        f"{path}%5c",
+        f"{path}%5C",
+        f"{path}\\",
+        f"{first}\\{last}",
+    )
     yield from (f"{path}%00", f"{path}%0a", f"{path}%0d%0a", f"{path}%7f", f"{path}%23", f"{path}%3f", f"{path}%252f")
-    yield from (f"{path}#", f"{path}#x", f"{path}%", f"{path}%2", f"{path}%zz", f"{path}%c0%af", f"{path}\xe9", f"{path}|")
+    yield from (
+        f"{path}#",
+        f"{path}#x",
+        f"{path}%",
+        f"{path}%2",
+        f"{path}%zz",
+        f"{path}%c0%af",
+        f"{path}\xe9",
+        f"{path}|",
+    )
     yield from (f"{first}/%{ord(last[0]):02x}{last[1:]}", f"{first}/%{ord(last[0]):02X}{last[1:]}")
-    yield from (f"http://here{path}", f"https://here{path}", f"here{path}", path[1:], "*", f"/api/api{path}", f"/API{path}")
+    yield from (
+        f"http://here{path}",
+        f"https://here{path}",
+        f"here{path}",
+        path[1:],
+        "*",
+        f"/api/api{path}",
+        f"/API{path}",
+    )
     if path.startswith("/v1/"):
         yield from (f"/V1{path[3:]}", f"/v1/v1{path[3:]}", f"//api{path}", f"/api/{path}", f"/api%2f{path[1:]}")
 

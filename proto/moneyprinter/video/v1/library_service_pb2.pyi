@@ -199,7 +199,7 @@ class UpdateSettingsRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings(self) -> Global___LibrarySettings:
-        """What holds from now on, in place of what held before."""
+        """What holds from now on. Fields that are not given stay as they are."""
 
     def __init__(
         self,
@@ -246,17 +246,21 @@ class LibrarySettings(_message.Message):
 
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     retention_days: _builtins.int
-    """How many days videos are kept after they ended, and uploads that no kept video is made of; 0: until they are deleted."""
+    """How many days videos are kept after they ended, and uploads that no kept video is made of; 0: until they are deleted.
+    An update without it leaves it as it is.
+    """
     def __init__(
         self,
         *,
-        retention_days: _builtins.int = ...,
+        retention_days: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "retention_days", b"retention_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "retention_days", b"retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
+    _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
 
 Global___LibrarySettings: _TypeAlias = LibrarySettings  # noqa: Y015
 

@@ -204,7 +204,8 @@ class VideoServiceServicer:
 
     def DownloadPreview(self, request, context):
         """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
-        first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
+        first finished segment on; before, FAILED_PRECONDITION with VIDEO_NOT_READY: over REST
+        503 with `retry-after`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

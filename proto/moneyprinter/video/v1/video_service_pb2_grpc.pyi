@@ -75,7 +75,8 @@ class VideoServiceStub:
     """
     DownloadPreview: _grpc.UnaryStreamMultiCallable[_video_service_pb2.DownloadPreviewRequest, _video_service_pb2.DownloadPreviewResponse]
     """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
-    first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
+    first finished segment on; before, FAILED_PRECONDITION with VIDEO_NOT_READY: over REST
+    503 with `retry-after`.
     """
     UploadAsset: _grpc.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]
     """Takes a file that clips can refer to. Over REST the body is the file itself; over gRPC the first
@@ -125,7 +126,8 @@ class VideoServiceAsyncStub(VideoServiceStub):
     """
     DownloadPreview: _aio.UnaryStreamMultiCallable[_video_service_pb2.DownloadPreviewRequest, _video_service_pb2.DownloadPreviewResponse]  # type: ignore[assignment]
     """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
-    first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
+    first finished segment on; before, FAILED_PRECONDITION with VIDEO_NOT_READY: over REST
+    503 with `retry-after`.
     """
     UploadAsset: _aio.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]  # type: ignore[assignment]
     """Takes a file that clips can refer to. Over REST the body is the file itself; over gRPC the first
@@ -250,7 +252,8 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_video_service_pb2.DownloadPreviewResponse], _abc.AsyncIterator[_video_service_pb2.DownloadPreviewResponse]]:
         """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
-        first finished segment on; FAILED_PRECONDITION with VIDEO_NOT_READY before.
+        first finished segment on; before, FAILED_PRECONDITION with VIDEO_NOT_READY: over REST
+        503 with `retry-after`.
         """
 
     @_abc_1.abstractmethod
