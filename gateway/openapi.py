@@ -30,6 +30,9 @@ ERRORS = {
     408: "The request did not arrive in time.",
     409: "It exists already, or was changed meanwhile.",
     413: "The request is larger than is taken.",
+    414: "The path is too long.",
+    415: "The body is a form or compressed, and is not taken so.",
+    416: "The file has no such part: `content-range` says how long it is.",
     429: "Too many requests, or the platform is full: `retry-after` says when to come back.",
     431: "The headers are too large or too many.",
     500: "The platform met a defect.",
@@ -37,15 +40,19 @@ ERRORS = {
     504: "A part of the platform did not answer in time.",
 }
 """What every error means, by its status."""
-OF_EVERY_METHOD = (400, 431, 500, 503, 504)
+OF_EVERY_METHOD = (400, 414, 415, 431, 500, 503, 504)
+OF_FILES = 416
+
+_DESCRIPTIONS = {206: "The part that was asked for.", 503: ERRORS[503]}
 
 MADE = {201, 202}
 """The statuses that an answer has in the place of 200, and not beside it."""
 
 _INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
-# JSON of protobuf writes those of 64 bits as strings, and reads both.
-_INT64: Schema = {"type": ["string", "integer"]}
+# JSON of protobuf writes those of 64 bits as strings.
+_INT64: Schema = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
+_BINARY: Schema = {"type": "string", "format": "binary"}
 _NUMBER: Schema = {"type": "number"}
 _SCALARS: dict[int, Schema] = {
     Field.TYPE_INT32: _INT32,
@@ -68,7 +75,7 @@ _WELL_KNOWN: dict[str, Schema] = {
     ".google.protobuf.Duration": {"type": "string", "pattern": "^-?[0-9]+([.][0-9]+)?s$"},
     ".google.protobuf.FieldMask": {"type": "string"},
     ".google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
-    HTTP_BODY: {},
+    HTTP_BODY: _BINARY,
 }
 
 _LIMITS = {
@@ -122,10 +129,15 @@ class Interface:
                 "title": "MoneyPrinter",
                 "version": "1",
                 "description": "A request in, a finished, narrated, captioned video out. Every path is served below"
-                " `/api` too. Errors are `google.rpc.Status`; `reason` in their details is for programs.",
+                " `/api` too, and every GET also answers HEAD. Errors are `google.rpc.Status`; `reason` in their details"
+                " is for programs.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
+            "tags": [
+                {"name": _tag(contract), "description": self._comments.get(contract, "")}
+                for contract in sorted({method.contract for method in self._methods if method.rest})
+            ],
             "paths": dict(sorted(paths.items())),
             "components": {
                 "schemas": dict(sorted(self._schemas.items())),
@@ -140,7 +152,7 @@ class Interface:
         summary, _, _ = comment.partition(". ")
         found: Schema = {
             "operationId": method.path.rpartition("/")[2] + suffix,
-            "tags": [method.contract.rpartition(".")[2].removesuffix("Service")],
+            "tags": [_tag(method.contract)],
             "summary": summary.removesuffix("."),
             "description": comment + (f" Needs the role `{method.role}`." if method.role else ""),
         }
@@ -150,13 +162,15 @@ class Interface:
             found["parameters"] = parameters
         if binding.body:
             found["requestBody"] = {"required": True, "content": self._content(call.input_type, binding.body)}
-        content = self._content(call.output_type, binding.response_body, events=method.events)
+        content = self._content(call.output_type, binding.response_body, events=method.events, is_answer=True)
         found["responses"] = {
             **{str(code): {"$ref": f"#/components/responses/Error{code}"} for code in _errors(method)},
             **{
-                str(code): {"description": "The answer." if code < 500 else ERRORS[code], "content": content}
+                str(code): {"description": _DESCRIPTIONS.get(code, "The answer."), "content": content}
                 for code in {*method.http_statuses, *(() if MADE & {*method.http_statuses} else (200,))}
+                if code < 300 or (code >= 500 and not method.server_streaming)
             },
+            **({"304": {"description": "The client has it already."}} if 304 in method.http_statuses else {}),
         }
         found["responses"] = dict(sorted(found["responses"].items()))
         return found
@@ -179,13 +193,15 @@ class Interface:
                 needed = place == "path" or field.name in self._required(message)
                 yield {"name": field.name, "in": place, "required": needed, "description": words, "schema": schema}
 
-    def _content(self, message: str, name: str, *, events: bool = False) -> Schema:
+    def _content(self, message: str, name: str, *, events: bool = False, is_answer: bool = False) -> Schema:
         """A body: the whole message, or one of its fields; that of bytes has any type."""
         if name in ("", "*"):
             return {"text/event-stream" if events else "application/json": {"schema": self._reference(message)}}
         field = next(field for field in self._messages[message].field if field.name == name)
         if field.type_name == HTTP_BODY:
-            return {"application/octet-stream": {}, "*/*": {}}
+            # Of any type; an answer says its own.
+            types = ("application/octet-stream", *(("*/*",) if is_answer else ()))
+            return {kind: {"schema": dict(_BINARY)} for kind in types}
         return {"application/json": {"schema": self._field(message, field)}}
 
     def _reference(self, message: str) -> Schema:
@@ -271,10 +287,16 @@ class Interface:
             message(found, f".{file.package}.{found.name}", (4, number))
         self._enums.update({f".{file.package}.{found.name}": found for found in file.enum_type})
         for number, service in enumerate(file.service):
+            self._comments[f"{file.package}.{service.name}"] = comments.get((6, number), "")
             for place, call in enumerate(service.method):
                 path = f"/{file.package}.{service.name}/{call.name}"
                 self._calls[path] = call
                 self._comments[path] = comments.get((6, number, 2, place), "")
+
+
+def _tag(contract: str) -> str:
+    """The subject that the calls of a gRPC service are listed under."""
+    return contract.rpartition(".")[2].removesuffix("Service")
 
 
 def _limits(rules: Any) -> Schema:
@@ -290,7 +312,7 @@ def _errors(method: Method) -> tuple[int, ...]:
     """The statuses of errors that a method's answers may have. What asks nothing of anybody can fail in few ways."""
     if method.asks_nothing and not method.needs_token:
         return OF_EVERY_METHOD
-    return tuple(ERRORS)
+    return tuple(code for code in ERRORS if code != OF_FILES or code in method.http_statuses)
 
 
 def main() -> None:

@@ -41,6 +41,9 @@ DOCS = {
 }
 """What the gateway serves by itself: paths to files of this folder, and their types."""
 
+ROOT = ("docs/root.html", "text/html; charset=utf-8")
+"""What browsers get at `/`; for programs there is nothing."""
+
 MINUTES_PER_HOUR = 60
 
 # What is held for one stream, at most. Small, so that a client that reads slowly is seen to read, and to stop.
@@ -90,7 +93,10 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             gateway=gateway,
             folder=folder,
             descriptors=descriptors,
-            docs={path: (FOLDER / file, kind) for path, (file, kind) in DOCS.items()},
+            docs=[
+                *((path, FOLDER / file, kind, False) for path, (file, kind) in DOCS.items()),
+                ("/", FOLDER / ROOT[0], ROOT[1], True),
+            ],
             public=public,
             sizes={method.path: largest(method.path, descriptors) for method in public},
             admin=admin_socket(gateway, folder),

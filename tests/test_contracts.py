@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc_tools
+import pytest
+from google.protobuf import descriptor_pb2
+
+from buf.validate import validate_pb2
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,6 +24,23 @@ def test_the_stubs_are_not_stale() -> None:
     assert run(sys.executable, "scripts/generate", "--check") == ""
 
 
-def test_buf_finds_nothing() -> None:
+@pytest.mark.parametrize("source", ["gateway/api.binpb", "."])
+def test_buf_finds_nothing(source: str) -> None:
+    """In the descriptor set, and in the texts, as in a fresh clone."""
     buf = Path(sys.executable).parent / "buf"
-    assert run(str(buf), "lint", "gateway/api.binpb") == ""
+    assert run(str(buf), "lint", source) == ""
+
+
+def test_the_rules_that_buf_reads_are_those_that_are_kept(tmp_path: Path) -> None:
+    """The text of validate.proto has the fields of the module that protovalidate ships."""
+    target = tmp_path / "validate.binpb"
+    include = Path(grpc_tools.__file__).parent / "_proto"
+    assert run(sys.executable, "-m", "grpc_tools.protoc", "-Ithird_party", f"-I{include}",
+               f"--descriptor_set_out={target}", "buf/validate/validate.proto") == ""  # fmt: skip
+    [text] = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file
+    kept = descriptor_pb2.FileDescriptorProto.FromString(validate_pb2.DESCRIPTOR.serialized_pb)
+
+    def fields(file: descriptor_pb2.FileDescriptorProto) -> dict[str, dict[str, int]]:
+        return {kind.name: {field.name: field.number for field in kind.field} for kind in file.message_type}
+
+    assert fields(text) == fields(kept)

@@ -12,6 +12,12 @@ function node(name, attributes, ...children) {
 
 const code = (text, kind = "") => node("code", { class: kind }, text);
 
+// Words of the contracts: what stands between backticks is code.
+function words(text) {
+  const parts = (text ?? "").split("`");
+  return parts.length % 2 ? parts.map((part, index) => (index % 2 ? code(part) : part)) : [text];
+}
+
 function resolved(schema) {
   return schema.$ref ? schema.$ref.slice(2).split("/").reduce((found, name) => found[name], api) : schema;
 }
@@ -35,8 +41,46 @@ function limits(schema) {
   return found.length ? ` (${found.join(", ")})` : "";
 }
 
-function row(name, needed, schema, words) {
-  return node("tr", {}, node("td", {}, code(name, needed ? "needed" : "")), node("td", {}, code(kind(schema))), node("td", {}, words ?? ""));
+function row(name, needed, schema, text) {
+  return node("tr", {}, node("td", {}, code(name, needed ? "needed" : "")), node("td", {}, code(kind(schema))), node("td", {}, ...words(text)));
+}
+
+// A value that a schema takes: of a message what it needs, or its first field.
+function sample(schema) {
+  if (schema.$ref) return sample(resolved(schema));
+  if (schema.anyOf) return sample(schema.anyOf.at(-1));
+  if ("const" in schema) return schema.const;
+  if (schema.enum) return schema.enum.find((value) => value !== "") ?? "";
+  if (schema.type === "array") return [sample(schema.items)];
+  if (schema.type === "object") {
+    const names = schema.required ?? Object.keys(schema.properties ?? {}).slice(0, 1);
+    return Object.fromEntries(names.map((name) => [name, sample(schema.properties[name])]));
+  }
+  if (schema.type === "boolean") return true;
+  if (schema.type === "string") return "...";
+  return Math.max(schema.minimum ?? 1, 1);
+}
+
+const inShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+// The call as a command. What varies in it are variables of the shell.
+function curl(path, verb, operation) {
+  const parts = ["curl"];
+  if (verb !== "get") parts.push("-X", verb.toUpperCase());
+  if (operation.security) parts.push("-H", '"authorization: Bearer $TOKEN"');
+  const [type, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+  if (type === "application/json") {
+    parts.push("-H", inShell(`content-type: ${type}`), "-d", inShell(JSON.stringify(sample(content.schema))));
+  } else if (type) {
+    parts.push("-H", inShell(`content-type: ${type}`), "--data-binary", "@walk.mp4");
+  }
+  const answer = Object.entries(operation.responses).find(([status]) => status < 300)?.[1].content ?? {};
+  if ("text/event-stream" in answer) parts.push("-N");
+  if ("application/octet-stream" in answer) parts.push("-o", "file");
+  const query = (operation.parameters ?? []).filter((one) => one.in === "query" && one.required).map((one) => `${one.name}=$${one.name.toUpperCase()}`);
+  const address = location.origin + path.replaceAll(/{(\w+)}/g, (_, name) => `$${name.toUpperCase()}`);
+  parts.push(`"${address}${query.length ? `?${query.join("&")}` : ""}"`);
+  return parts.join(" ");
 }
 
 // A message's fields, and below them those of the messages in it.
@@ -65,7 +109,8 @@ function method(path, verb, operation) {
   const good = answers.find(([status]) => status < 300)?.[1];
   return node("article", { id: operation.operationId },
     node("h2", {}, code(verb.toUpperCase(), "verb"), code(path)),
-    node("p", {}, operation.description),
+    node("p", {}, ...words(operation.description)),
+    node("pre", {}, code(curl(path, verb, operation))),
     operation.parameters
       ? node("section", {}, node("h3", {}, "Parameters"),
         node("table", {}, ...operation.parameters.map((one) => row(`${one.name} (${one.in})`, one.required, one.schema, one.description))))
@@ -73,7 +118,7 @@ function method(path, verb, operation) {
     body("Request", operation.requestBody?.content),
     body("Answer", good?.content),
     node("details", {}, node("summary", {}, "Statuses"),
-      node("table", {}, ...answers.map(([status, answer]) => node("tr", {}, node("td", {}, code(status)), node("td", {}, resolved(answer).description))))));
+      node("table", {}, ...answers.map(([status, answer]) => node("tr", {}, node("td", {}, code(status)), node("td", {}, ...words(resolved(answer).description)))))));
 }
 
 async function show() {
@@ -84,15 +129,20 @@ async function show() {
     about.textContent = `/openapi.json cannot be read: ${failure.message}`;
     return;
   }
-  about.textContent = api.info.description;
-  const list = node("ul", {});
+  about.replaceChildren(...words(api.info.description));
+  const subjects = new Map(api.tags.map((tag) => [tag.name, { tag, list: node("ul", {}), methods: [] }]));
   for (const [path, verbs] of Object.entries(api.paths)) {
     for (const [verb, operation] of Object.entries(verbs)) {
+      const { list, methods } = subjects.get(operation.tags[0]);
       list.append(node("li", {}, node("a", { href: `#${operation.operationId}` }, code(verb.toUpperCase(), "verb"), code(path))));
-      document.getElementById("methods").append(method(path, verb, operation));
+      methods.push(method(path, verb, operation));
     }
   }
-  document.getElementById("contents").append(list);
+  for (const { tag, list, methods } of subjects.values()) {
+    document.getElementById("contents").append(node("h2", {}, node("a", { href: `#${tag.name}` }, tag.name)), list);
+    document.getElementById("methods").append(
+      node("section", { id: tag.name }, node("h1", {}, tag.name), node("p", {}, ...words(tag.description)), ...methods));
+  }
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 

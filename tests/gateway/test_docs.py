@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from openapi_spec_validator import validate
@@ -51,6 +56,43 @@ def test_it_says_the_rules_of_the_contract() -> None:
     assert (size["name"], size["in"], size["schema"]["maximum"]) == ("page_size", "query", 100)
 
 
+def test_bytes_and_large_numbers_have_schemas() -> None:
+    """Without them, generators leave out the calls, or give up."""
+    upload = API["paths"]["/v1/assets"]["post"]["requestBody"]["content"]
+    file = API["paths"]["/v1/videos/{job_id}/file"]["get"]["responses"]
+    binary = {"type": "string", "format": "binary"}
+    assert upload == {"application/octet-stream": {"schema": binary}}
+    assert file["200"]["content"]["*/*"] == {"schema": binary}
+    assert {"206", "304", "416"} <= set(file)
+    assert "content" not in file["304"]
+
+    def untyped(schema: object) -> bool:
+        if isinstance(schema, dict):
+            return isinstance(schema.get("type"), list) or any(map(untyped, schema.values()))
+        return isinstance(schema, list) and any(map(untyped, schema))
+
+    assert not untyped(API)
+
+
+def test_a_generator_makes_a_client_of_it(tmp_path: Path) -> None:
+    """Its models compile, and know the fields and the rules."""
+    target = tmp_path / "models.py"
+    command = (sys.executable, "-W", "ignore", "-m", "datamodel_code_generator", "--input", FOLDER / "openapi.json")
+    options = ("--input-file-type", "openapi", "--output", target, "--output-model-type", "pydantic_v2.BaseModel")
+    done = subprocess.run((*command, *options), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    spec = importlib.util.spec_from_file_location("models", target)
+    assert spec is not None
+    assert spec.loader is not None
+    models = importlib.util.module_from_spec(spec)
+    sys.modules["models"] = models
+    spec.loader.exec_module(models)
+    request = models.CreateVideoRequest.model_validate({"title": "A walk", "clips": [{"asset_id": "ast_1"}]})
+    assert request.clips[0].asset_id == "ast_1"
+    with pytest.raises(ValueError, match="titel"):
+        models.CreateVideoRequest.model_validate({"titel": "A walk", "clips": [{"asset_id": "ast_1"}]})
+
+
 async def test_anybody_may_read_it(gateway: Proxy) -> None:
     told = await gateway.http.get("/openapi.json")
     assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
@@ -70,3 +112,65 @@ async def test_the_page_needs_no_other_host(gateway: Proxy, path: str, kind: str
     # What it asks for, the gateway has.
     for asked in re.findall(r'(?:href|src)="(/[^"]+)"|fetch\("([^"]+)"\)', page.text):
         assert (await gateway.http.get("".join(asked))).status_code == 200
+
+
+def test_every_call_has_its_subject_and_every_subject_its_words() -> None:
+    subjects = {tag["name"]: tag["description"] for tag in API["tags"]}
+    assert all(subjects.values())
+    used = {found["tags"][0] for verbs in API["paths"].values() for found in verbs.values()}
+    assert used == set(subjects)
+
+
+async def test_a_browser_gets_a_page_at_the_root_and_a_program_an_error(gateway: Proxy) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = await gateway.http.get("/", headers=browser)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    for link in ("/docs", "/openapi.json", "/health"):
+        assert f'href="{link}"' in page.text
+    assert "/v1/auth/sign-in" in page.text
+    assert (await gateway.http.head("/", headers=browser)).status_code == 200
+    for accept in ("application/json", "*/*"):
+        answer = await gateway.http.get("/", headers={"accept": accept})
+        assert (answer.status_code, answer.json()["details"][0]["reason"]) == (404, "METHOD_UNKNOWN")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node to run the page's script")
+def test_the_page_groups_its_calls_shows_commands_and_no_backticks(tmp_path: Path) -> None:
+    """The script runs on a stand-in of a browser's document, on the interface as it is."""
+    run = tmp_path / "run.js"
+    run.write_text(STAND_IN % (json.dumps(API), (FOLDER / "docs" / "docs.js").read_text()))
+    node = shutil.which("node")
+    assert node is not None
+    done = subprocess.run((node, run), capture_output=True, text=True, check=True)
+    shown = done.stdout
+    assert "`" not in shown
+    for tag in API["tags"]:
+        assert f"[h1]{tag['name']}" in shown
+    calls = [found["operationId"] for verbs in API["paths"].values() for found in verbs.values()]
+    commands = re.findall(r"\[code\](curl .*)", shown)
+    assert len(commands) == len(calls)
+    create = next(line for line in commands if line.endswith('"http://here/v1/videos"') and "-X POST" in line)
+    assert "authorization: Bearer $TOKEN" in create
+    body = re.search(r"-d '(.*)' ", create)
+    assert body is not None
+    assert set(json.loads(body[1])) == set(API["components"]["schemas"]["CreateVideoRequest"]["required"])
+    assert any("--data-binary @walk.mp4" in line for line in commands)
+
+
+STAND_IN = """
+class Node {
+  constructor(name) { this.name = name; this.children = []; }
+  setAttribute() {}
+  append(...children) { this.children.push(...children); }
+  replaceChildren(...children) { this.children = children; }
+  print() {
+    return `\\n[${this.name}]` + this.children.map((child) => (child instanceof Node ? child.print() : child)).join("");
+  }
+}
+const parts = { about: new Node("p"), contents: new Node("nav"), methods: new Node("main") };
+globalThis.document = { createElement: (name) => new Node(name), getElementById: (id) => parts[id] };
+globalThis.location = { origin: "http://here", hash: "" };
+globalThis.fetch = async () => ({ json: async () => (%s) });
+%s
+setTimeout(() => { for (const part of Object.values(parts)) console.log(part.print()); }, 0);
+"""

@@ -1,0 +1,35 @@
+"""Codecs: the names in a playlist are those of RFC 6381 for what the header of a stream declares."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from services.orchestrator import codecs, preview
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (box(b"avcC", bytes.fromhex("0164001fffe1")), ["avc1.64001f"]),
+        # Main, level 3.1, progressive and frames only.
+        (box(b"hvcC", bytes.fromhex("01 01 60000000 900000000000 5d f000")), ["hvc1.1.6.L93.90"]),
+        (box(b"vpcC", bytes.fromhex("01000000 00 1f 82 02 02 02 0000")), ["vp09.00.31.08"]),
+        (box(b"av1C", bytes.fromhex("81 08 0c 00")), ["av01.0.08M.08"]),
+        (box(b"av1C", bytes.fromhex("81 0d 4c 00")), ["av01.0.13M.10"]),
+        (box(b"avcC", bytes.fromhex("014d401e")) + box(b"esds", b""), ["avc1.4d401e", "mp4a.40.2"]),
+        (b"nothing that is known", []),
+    ],
+)
+def test_codecs_are_named(header: bytes, names: list[str]) -> None:
+    assert codecs.names(header) == names
+
+
+def test_a_playlist_names_pictures_and_sound_or_nothing() -> None:
+    assert preview.codec_names(box(b"avcC", bytes.fromhex("0164001f"))) == "avc1.64001f,mp4a.40.2"
+    assert preview.codec_names(b"") == ""
