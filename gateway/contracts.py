@@ -27,6 +27,11 @@ WORKLOAD = "gateway"
 KEYS_METHOD = "/moneyprinter.user.v1.UserService/ListSigningKeys"
 """Where the keys come from that user tokens are verified with."""
 
+HEALTH = "moneyprinter.monitoring.v1.PublicHealthService"
+"""What answers the calls of gRPC's own health service."""
+HEALTH_PATH = "/grpc.health.v1.Health/"
+"""How the paths of those calls begin."""
+
 HTTP_BODY = ".google.api.HttpBody"
 
 # Packages are named for their services, except that the public one is served by the orchestrator.
@@ -105,7 +110,7 @@ class Method:
     @property
     def trades_secrets(self) -> bool:
         """Whether strangers call it with what they know, as sign-in: such calls are limited by their address."""
-        return self.public and not self.needs_token and not self.asks_nothing
+        return self.public and not self.needs_token and not self.asks_nothing and self.contract != HEALTH
 
     @property
     def streams(self) -> bool:

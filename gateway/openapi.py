@@ -129,8 +129,8 @@ class Interface:
                 "title": "MoneyPrinter",
                 "version": "1",
                 "description": "A request in, a finished, narrated, captioned video out. Every path is served below"
-                " `/api` too, and every GET also answers HEAD. Errors are `google.rpc.Status`; `reason` in their details"
-                " is for programs.",
+                " `/api` too, and every GET answers HEAD. Errors are `google.rpc.Status`; `reason` in their details is"
+                " for programs.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],

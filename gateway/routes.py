@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import fields
-from gateway.contracts import DESCRIPTORS, Binding, Method
+from gateway.contracts import DESCRIPTORS, HEALTH, HEALTH_PATH, Binding, Method
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Route:
     def match(self) -> dict[str, Any]:
         """Envoy's match of the path and the verb."""
         return {**_path(self.binding), "headers": [{"name": ":method", "string_match": {"exact": self.binding.verb}}]}
+
+    @property
+    def rewrite(self) -> str | None:
+        """The path that the service knows it by, where that is another one."""
+        return self.method.path if self.native and self.binding.path != self.method.path else None
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -68,6 +73,10 @@ def routes(methods: Iterable[Method], descriptors: Path = DESCRIPTORS) -> list[R
         for method in methods
         for route in (
             Route(method, method.native, native=True, body=None),
+            *(
+                Route(method, Binding("POST", HEALTH_PATH + method.path.rpartition("/")[2], "", ""), True, None)
+                for _ in range(method.contract == HEALTH)
+            ),
             *(
                 Route(method, binding, native=False, body=fields.kind_of_body(method, binding, descriptors))
                 for binding in method.rest

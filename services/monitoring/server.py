@@ -12,7 +12,8 @@ from services.monitoring.config import Config
 from services.monitoring.health import Lookout, Scope
 from services.monitoring.machine import ThisMachine
 from services.monitoring.mesh import HEALTH, MeshServices
-from services.monitoring.servicer import MonitoringServicer
+from services.monitoring.public_health import PublicHealth
+from services.monitoring.servicer import MonitoringServicer, PublicHealthServicer
 from services.runtime.config import SERVICES
 from services.runtime.server import Runtime
 
@@ -30,5 +31,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         question_seconds=config.question_seconds,
     )
     lookout = Lookout(scope, config.fresh_seconds, time.monotonic)
+
+    async def is_well() -> bool:
+        return (await lookout.health()).status != "unhealthy"
+
+    public = PublicHealth(is_well, services.serving, config.fresh_seconds, time.monotonic)
     runtime.add(pb_grpc.add_MonitoringServiceServicer_to_server, MonitoringServicer(lookout))
+    runtime.add(pb_grpc.add_PublicHealthServiceServicer_to_server, PublicHealthServicer(public, runtime.stopping))
     yield

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as pb_grpc
 from services.monitoring.health import Lookout
+from services.monitoring.public_health import PublicHealth, Serving
 
 # What the gateway makes the status of its HTTP answer, where it is not 200.
 HTTP_CODES = {"unhealthy": (("x-http-code", "503"),)}
@@ -29,3 +33,23 @@ class MonitoringServicer(pb_grpc.MonitoringServiceServicer):
                 cpu_usage=found.cpu_percent, memory_usage=found.memory_percent, active_jobs=found.active_jobs
             ),
         )
+
+
+class PublicHealthServicer(pb_grpc.PublicHealthServiceServicer):
+    """The health of public services."""
+
+    def __init__(self, health: PublicHealth, stopping: asyncio.Event) -> None:
+        self._health = health
+        self._stopping = stopping
+
+    async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
+        return pb.CheckResponse(status=_status(await self._health.check(request.service)))
+
+    async def Watch(self, request: pb.WatchRequest, context: Any) -> AsyncIterator[pb.WatchResponse]:
+        async with aclosing(self._health.watch(request.service, self._stopping)) as found:
+            async for serving in found:
+                yield pb.WatchResponse(status=_status(serving))
+
+
+def _status(serving: Serving) -> pb.ServingStatus.ValueType:
+    return pb.ServingStatus.Value(f"SERVING_STATUS_{serving.name}")

@@ -25,6 +25,8 @@ PUBLIC = {
     "/moneyprinter.content.v1.WritingService/CreateCaptions",
     "/moneyprinter.content.v1.WritingService/CreateScript",
     "/moneyprinter.monitoring.v1.MonitoringService/GetHealth",
+    "/moneyprinter.monitoring.v1.PublicHealthService/Check",
+    "/moneyprinter.monitoring.v1.PublicHealthService/Watch",
     "/moneyprinter.user.v1.AccountService/ChangePassword",
     "/moneyprinter.user.v1.AccountService/CloseAccount",
     "/moneyprinter.user.v1.AccountService/ConfirmTotp",

@@ -100,3 +100,126 @@ class MonitoringService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PublicHealthServiceStub:
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Check = channel.unary_unary(
+                '/moneyprinter.monitoring.v1.PublicHealthService/Check',
+                request_serializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/moneyprinter.monitoring.v1.PublicHealthService/Watch',
+                request_serializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchResponse.FromString,
+                _registered_method=True)
+
+
+class PublicHealthServiceServicer:
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    def Check(self, request, context):
+        """Says whether a public service works. NOT_FOUND for a name that is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Says whether a public service works, and again whenever that changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PublicHealthServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Check': grpc.unary_unary_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckRequest.FromString,
+                    response_serializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchRequest.FromString,
+                    response_serializer=moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'moneyprinter.monitoring.v1.PublicHealthService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('moneyprinter.monitoring.v1.PublicHealthService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class PublicHealthService:
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.monitoring.v1.PublicHealthService/Check',
+            moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckRequest.SerializeToString,
+            moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.monitoring.v1.PublicHealthService/Watch',
+            moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchRequest.SerializeToString,
+            moneyprinter_dot_monitoring_dot_v1_dot_monitoring__service__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -62,3 +62,52 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class PublicHealthServiceStub:
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PublicHealthServiceAsyncStub: ...
+    Check: _grpc.UnaryUnaryMultiCallable[_monitoring_service_pb2.CheckRequest, _monitoring_service_pb2.CheckResponse]
+    """Says whether a public service works. NOT_FOUND for a name that is none."""
+    Watch: _grpc.UnaryStreamMultiCallable[_monitoring_service_pb2.WatchRequest, _monitoring_service_pb2.WatchResponse]
+    """Says whether a public service works, and again whenever that changes."""
+
+@_typing.type_check_only
+class PublicHealthServiceAsyncStub(PublicHealthServiceStub):
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Check: _aio.UnaryUnaryMultiCallable[_monitoring_service_pb2.CheckRequest, _monitoring_service_pb2.CheckResponse]  # type: ignore[assignment]
+    """Says whether a public service works. NOT_FOUND for a name that is none."""
+    Watch: _aio.UnaryStreamMultiCallable[_monitoring_service_pb2.WatchRequest, _monitoring_service_pb2.WatchResponse]  # type: ignore[assignment]
+    """Says whether a public service works, and again whenever that changes."""
+
+class PublicHealthServiceServicer(metaclass=_abc_1.ABCMeta):
+    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
+    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """
+
+    @_abc_1.abstractmethod
+    def Check(
+        self,
+        request: _monitoring_service_pb2.CheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_monitoring_service_pb2.CheckResponse, _abc.Awaitable[_monitoring_service_pb2.CheckResponse]]:
+        """Says whether a public service works. NOT_FOUND for a name that is none."""
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _monitoring_service_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_monitoring_service_pb2.WatchResponse], _abc.AsyncIterator[_monitoring_service_pb2.WatchResponse]]:
+        """Says whether a public service works, and again whenever that changes."""
+
+def add_PublicHealthServiceServicer_to_server(servicer: PublicHealthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
