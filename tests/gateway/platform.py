@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,14 @@ from google.protobuf import json_format
 
 from gateway.config import Gateway
 from gateway.contracts import methods
-from moneyprinter.errors import DataLoss, DeadlineExceeded, NotFound, ResourceExhausted
+from moneyprinter.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user_pb
@@ -26,6 +34,8 @@ from moneyprinter.video.v1 import event_service_pb2 as event_pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
+from services.monitoring.public_health import PublicHealth
+from services.monitoring.servicer import PublicHealthServicer
 from services.runtime import access, server
 from services.runtime.server import Runtime
 from tests.gateway import proxy
@@ -38,6 +48,7 @@ FILE = bytes(range(256)) * 4096
 PART = FILE[:1000]
 """What is downloaded of it by whoever asks for its first 1000 bytes."""
 PUBLIC_SERVICES = tuple(sorted({method.service for method in methods() if method.public}))
+ETAG = f'"{hashlib.sha256(FILE).hexdigest()}"'
 CHUNK_BYTES = 64 * 1024
 LARGE_BYTES = 32 * len(FILE)
 """The size of a large video: clients do not take it in without reading."""
@@ -105,6 +116,14 @@ class Videos(video_grpc.VideoServiceServicer):
         if request.job_id == "vid_none":
             raise NotFound("there is no video vid_none", reason="VIDEO_NOT_FOUND")
         self.metadata = dict(context.invocation_metadata())
+        if self.metadata.get("if-none-match") == ETAG:
+            await context.send_initial_metadata(
+                (("x-http-code", "304"), ("etag", ETAG), ("x-content-length", str(len(FILE))))
+            )
+            return
+        if self.metadata.get("range") == f"bytes={len(FILE)}-":
+            await context.send_initial_metadata((("x-http-code", "416"), ("content-range", f"bytes */{len(FILE)}")))
+            raise InvalidArgument("the file has no such part", reason="REQUEST_INVALID")
         if self.metadata.get("range") == f"bytes=0-{len(PART) - 1}":
             part = (("x-content-length", str(len(PART))), ("content-range", f"bytes 0-{len(PART) - 1}/{len(FILE)}"))
             await context.send_initial_metadata((("x-http-code", "206"), *part))
@@ -114,6 +133,7 @@ class Videos(video_grpc.VideoServiceServicer):
             (
                 ("x-content-length", str(len(FILE))),
                 ("x-content-sha256", hashlib.sha256(FILE).hexdigest()),
+                ("etag", ETAG),
                 ("content-disposition", f'attachment; filename="{request.name or "video.mp4"}"'),
             )
         )
@@ -130,6 +150,9 @@ class Videos(video_grpc.VideoServiceServicer):
     async def DownloadPreview(
         self, request: video_pb.DownloadPreviewRequest, context: Any
     ) -> AsyncIterator[video_pb.DownloadPreviewResponse]:
+        if request.job_id == "vid_early":
+            await context.send_initial_metadata((("x-http-code", "503"), ("retry-after", "1")))
+            raise FailedPrecondition("nothing to see yet", reason="VIDEO_NOT_READY", retry_after_seconds=1.0)
         name = request.name or "playlist"
         await context.send_initial_metadata((("x-content-length", str(len(name))),))
         kind = "video/mp4" if request.name else "application/vnd.apple.mpegurl"
@@ -138,6 +161,7 @@ class Videos(video_grpc.VideoServiceServicer):
     async def UploadAsset(
         self, request_iterator: AsyncIterator[video_pb.UploadAssetRequest], context: Any
     ) -> video_pb.UploadAssetResponse:
+        self.metadata = dict(context.invocation_metadata())
         names, size, digest = [], 0, hashlib.sha256()
         async for request in request_iterator:
             names.append(request.filename)
@@ -174,6 +198,8 @@ class Events(event_grpc.EventServiceServicer):
             )
             event.payload.update({"progress": number})
             yield event
+        # The stream is alive.
+        yield event_pb.WatchEventsResponse()
         await asyncio.Event().wait()
 
     async def AcknowledgeEvents(
@@ -205,6 +231,15 @@ class Monitoring(monitoring_grpc.MonitoringServiceServicer):
 
     def __init__(self) -> None:
         self.status = "healthy"
+        self.down: set[str] = set()
+
+    async def is_well(self) -> bool:
+        """Whether the platform works."""
+        return self.status != "unhealthy"
+
+    async def is_serving(self, service: str, check: str) -> bool:
+        """Whether a service works."""
+        return service not in self.down
 
     async def GetHealth(self, request: monitoring_pb.GetHealthRequest, context: Any) -> monitoring_pb.GetHealthResponse:
         answer = monitoring_pb.GetHealthResponse()
@@ -235,6 +270,9 @@ class Platform:
                     runtime.add(user_grpc.add_UserServiceServicer_to_server, self.users)
                 case "monitoring":
                     runtime.add(monitoring_grpc.add_MonitoringServiceServicer_to_server, self.monitoring)
+                    public = PublicHealth(self.monitoring.is_well, self.monitoring.is_serving, 0.0, time.monotonic)
+                    health = PublicHealthServicer(public, runtime.stopping)
+                    runtime.add(monitoring_grpc.add_PublicHealthServiceServicer_to_server, health)
             yield
 
         return wire

@@ -41,6 +41,8 @@ async def test_events_are_told_as_they_happen_and_have_ids(
                 *("position", "event_id", "sequence", "event_type", "job_id", "user_id", "timestamp", "payload"),
             ]
             assert event["job_id"] == 'data: {"position":"1"', "what looks like an event inside of one is none"
+        # What shows that the stream is alive is a comment, and no event.
+        assert (await anext(lines), await anext(lines)) == (": keep-alive", "")
     assert platform.events.asked[-1].consumer == "billing"
     assert platform.events.metadata["last-event-id"] == "5"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from services.runtime import children
-from tests.gateway.platform import FILE, PART
+from tests.gateway.platform import ETAG, FILE, PART, Platform
 from tests.gateway.proxy import Proxy
 
 MIB = 1 << 20
@@ -55,6 +56,100 @@ async def test_a_preview_is_a_playlist_and_what_it_names(
 ) -> None:
     answer = await gateway.http.get(f"{base}/{path}", headers=bearer)
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, kind, held)
+
+
+async def test_the_connection_outlives_a_download(gateway: Proxy, bearer: dict[str, str]) -> None:
+    """Also one of which nothing is sent, which must leave no byte behind."""
+    head = f"host: here\r\nauthorization: {bearer['authorization']}\r\n"
+    path = "/v1/videos/vid_1/file"
+    requests = [
+        f"GET {path} HTTP/1.1\r\n{head}\r\n",
+        f"HEAD {path} HTTP/1.1\r\n{head}\r\n",
+        f"GET {path} HTTP/1.1\r\n{head}if-none-match: {ETAG}\r\n\r\n",
+        f"GET {path} HTTP/1.1\r\n{head}range: bytes={len(FILE)}-\r\n\r\n",
+        f"HEAD /v1/videos HTTP/1.1\r\n{head}\r\n",
+        f"GET /v1/videos HTTP/1.1\r\n{head}\r\n",
+    ]
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
+    found = []
+    try:
+        async with asyncio.timeout(20):
+            for request in requests:
+                writer.write(request.encode())
+                answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                assert "connection: close" not in answer
+                status, length = int(answer.split()[1]), re.search(r"content-length: (\d+)", answer)
+                if not request.startswith("HEAD") and status != 304:
+                    assert length is not None
+                    await reader.readexactly(int(length[1]))
+                found.append((status, int(length[1]) if length else None))
+    finally:
+        writer.transport.abort()
+    assert [status for status, _ in found] == [200, 200, 304, 416, 200, 200]
+    assert found[0][1] == found[1][1] == len(FILE)
+
+
+async def test_head_is_get_without_its_body(gateway: Proxy, bearer: dict[str, str]) -> None:
+    own = ("x-request-id", "date", "x-ratelimit-remaining")
+    files = ("/v1/videos/vid_1/file", "/v1/videos/vid_1/preview.m3u8")
+    for path in ("/health", "/v1/videos", *files, "/docs", "/v1/nothing", "/v1/videos/vid_none/status"):
+        get, head = [await gateway.http.request(verb, path, headers=bearer) for verb in ("GET", "HEAD")]
+        assert head.status_code == get.status_code
+        assert head.content == b""
+        names = set(get.headers) - {"transfer-encoding"}
+        assert {name: head.headers.get(name) for name in names if name not in own} == {
+            name: get.headers[name] for name in names if name not in own
+        }, path
+    for path in ("/v1/events", "/v1/videos/vid_1/watch"):
+        head = await gateway.http.head(path, headers=bearer, timeout=5)
+        assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
+    assert (await gateway.http.head("/v1/videos")).status_code == 401
+
+
+async def test_a_file_that_is_known_is_not_sent_again(gateway: Proxy, bearer: dict[str, str]) -> None:
+    path = "/v1/videos/vid_1/file"
+    first = await gateway.http.get(path, headers=bearer)
+    assert first.headers["etag"] == ETAG
+    again = await gateway.http.get(path, headers={**bearer, "if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", ETAG)
+
+
+async def test_a_part_that_is_not_there_is_416_and_says_how_long_the_file_is(
+    gateway: Proxy, bearer: dict[str, str]
+) -> None:
+    answer = await gateway.http.get("/v1/videos/vid_1/file", headers={**bearer, "range": f"bytes={len(FILE)}-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(FILE)}")
+    assert answer.json()["details"][0]["reason"] == "REQUEST_INVALID"
+
+
+async def test_conditions_and_digests_reach_the_service(
+    platform: Platform, gateway: Proxy, bearer: dict[str, str]
+) -> None:
+    await gateway.http.get("/v1/videos/vid_1/file", headers={**bearer, "if-range": '"x"', "if-none-match": '"y"'})
+    assert (platform.videos.metadata["if-range"], platform.videos.metadata["if-none-match"]) == ('"x"', '"y"')
+    digests = {"content-md5": "x", "content-digest": "x", "repr-digest": "x", "x-content-sha256": "x"}
+    await gateway.http.post("/v1/assets?filename=a.mp4", content=b"x", headers={**bearer, **digests})
+    assert {name: platform.videos.metadata.get(name) for name in digests} == digests
+
+
+async def test_a_preview_that_is_too_early_is_to_be_asked_for_again(gateway: Proxy, bearer: dict[str, str]) -> None:
+    answer = await gateway.http.get("/v1/videos/vid_early/preview.m3u8", headers=bearer)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["details"][0]["reason"] == "VIDEO_NOT_READY"
+
+
+@pytest.mark.parametrize("path", ["/v1/assets?filename=a.mp4", "/v1/clips/probe-file", "/v1/videos"])
+async def test_a_form_is_refused_with_what_to_do(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
+    answer = await gateway.http.post(path, files={"file": b"x"}, headers=bearer)
+    assert answer.status_code == 415
+    assert "--data-binary" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "x"])
+async def test_a_compressed_body_is_refused(gateway: Proxy, bearer: dict[str, str], encoding: str) -> None:
+    for path in ("/v1/assets?filename=a.mp4", "/v1/videos"):
+        answer = await gateway.http.post(path, content=b"x", headers={**bearer, "content-encoding": encoding})
+        assert answer.status_code == 415
 
 
 async def test_a_file_that_is_cut_is_seen_to_be_cut_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:

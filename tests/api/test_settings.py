@@ -1,0 +1,46 @@
+"""Settings: what was read can be sent back, and what is not named stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.conftest import Running
+
+
+@pytest.fixture
+async def headers(api: Running) -> dict[str, str]:
+    return {"authorization": f"Bearer {api.token}"}
+
+
+async def kept(api: Running, headers: dict[str, str]) -> int:
+    answer = await api.http.get("/v1/settings", headers=headers)
+    days: int = answer.json()["settings"]["retention_days"]
+    return days
+
+
+async def test_what_was_read_can_be_sent_back(api: Running, headers: dict[str, str]) -> None:
+    for body in ({"retention_days": 7}, {"settings": {"retention_days": 8}}, {"retentionDays": 9}):
+        answer = await api.http.put("/v1/settings", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        days = await kept(api, headers)
+        assert days == next(iter((body.get("settings") or body).values()))  # type: ignore[attr-defined]
+        read = (await api.http.get("/v1/settings", headers=headers)).json()
+        assert (await api.http.put("/v1/settings", json=read, headers=headers)).json() == read
+        assert await kept(api, headers) == days
+
+
+async def test_what_is_not_named_stays(api: Running, headers: dict[str, str]) -> None:
+    assert (await api.http.put("/v1/settings", json={"retention_days": 5}, headers=headers)).status_code == 200
+    for body, status in (
+        ({}, 200),
+        ({"settings": {}}, 200),
+        ({"retentiondays": 7}, 400),
+        ({"settings": {"retentiondays": 7}}, 400),
+        ({"settings": {"retention_days": 7}, "retention_days": 8}, 400),
+        ({"retention_days": -1}, 400),
+    ):
+        answer = await api.http.put("/v1/settings", json=body, headers=headers)
+        assert answer.status_code == status, (body, answer.text)
+        assert await kept(api, headers) == 5
+    assert (await api.http.put("/v1/settings", json={"retention_days": 0}, headers=headers)).status_code == 200
+    assert await kept(api, headers) == 0

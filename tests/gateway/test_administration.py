@@ -1,0 +1,98 @@
+"""Administration: nobody but the owner reaches Envoy's own interface, and nothing there changes anything."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gateway.render import admin_socket
+from services.embedded import ports
+from tests.gateway import proxy
+from tests.gateway.platform import Platform
+from tests.gateway.proxy import Proxy
+
+CHANGES = (
+    "/quitquitquit",
+    "/drain_listeners",
+    "/logging?level=trace",
+    "/reset_counters",
+    "/healthcheck/fail",
+    "/cpuprofiler",
+)
+TELLS = ("/config_dump", "/certs", "/memory", "/runtime", "/help", "/", "/contention", "/stats/recentlookups")
+
+
+async def test_only_the_public_ports_are_open(gateway: Proxy) -> None:
+    """The administration is a socket in the file system, for its owner alone."""
+    listening = {one.laddr.port for one in gateway.process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+    assert listening == {gateway.gateway.port, gateway.gateway.internal_port}
+    log = gateway.gateway.access_log
+    assert log is not None
+    mode = admin_socket(gateway.gateway, log.parent).stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+@pytest.mark.parametrize("path", [*CHANGES, *TELLS])
+async def test_its_owner_too_can_only_read_figures(gateway: Proxy, path: str) -> None:
+    for verb in ("GET", "POST"):
+        assert (await gateway.admin.request(verb, path)).status_code in (403, 404, 405)
+    assert (await gateway.admin.get("/ready")).status_code == 200
+
+
+async def test_figures_can_be_served_for_others_to_read(platform: Platform, tmp_path: Path) -> None:
+    [port] = ports.pick()
+    told = platform.gateway().model_copy(update={"stats_port": port})
+    async with proxy.running(told, tmp_path / "stats"), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        assert (await http.get("/ready")).status_code == 200
+        figures = await http.get("/stats/prometheus?filter=nonsense")
+        assert "envoy_http_downstream_rq_total" in figures.text
+        for path in ("/stats", "/clusters", *CHANGES, *TELLS, "/stats/prometheus/../../config_dump", "//quitquitquit"):
+            assert (await http.get(path)).status_code == 404
+        for path in ("/ready", "/stats/prometheus", "/quitquitquit"):
+            assert (await http.post(path)).status_code == 404
+
+
+def test_a_long_folder_has_its_socket_elsewhere(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / ("ü" * 100)
+    path = admin_socket(platform.gateway(), folder)
+    assert len(str(path).encode()) <= 107
+    assert path.parent.stat().st_mode & 0o077 == 0
+    assert admin_socket(platform.gateway(), folder) == path
+    path.parent.chmod(0o755)
+    with pytest.raises(ValueError, match="no private folder"):
+        admin_socket(platform.gateway(), folder)
+
+
+async def test_no_log_holds_a_token(gateway: Proxy, bearer: dict[str, str]) -> None:
+    """Whatever a client puts it into, and however the request ends."""
+    secret = bearer["authorization"].removeprefix("Bearer ")
+    for path in (
+        "/v1/videos",
+        f"/v1/videos?token={secret}",
+        f"/v1/videos?access_token={secret}",
+        "/nothing",
+        "/v1/videos;x",
+    ):
+        for headers in (
+            bearer,
+            {"authorization": secret},
+            {"cookie": f"token={secret}"},
+            {**bearer, "x-token": secret},
+        ):
+            answer = await gateway.http.get(path, headers=headers)
+            assert secret not in answer.text
+    last = await gateway.http.get("/v1/videos", headers=bearer)
+    await gateway.logged(last.headers["x-request-id"])
+    log = gateway.gateway.access_log
+    assert log is not None
+    for file in (log, log.parent / "envoy.log"):
+        assert secret not in file.read_text()
+        assert secret.split(".")[2] not in file.read_text()

@@ -1,0 +1,137 @@
+"""Smuggling: requests that some server reads in another way are refused at once, and tell nothing of the inside."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+import pytest
+
+from tests.gateway.proxy import Proxy
+
+SECONDS = 2.0
+"""How soon an answer must come; a busy machine is slow, but what hangs takes 30 s."""
+HEAD = "host: here\r\nconnection: close\r\n"
+POST = f"POST /v1/auth/sign-in HTTP/1.1\r\n{HEAD}"
+
+SHAPES = {
+    "two hosts": "GET /health HTTP/1.1\r\nhost: here\r\nhost: there\r\n\r\n",
+    "two equal hosts": "GET /health HTTP/1.1\r\nhost: here\r\nhost: here\r\n\r\n",
+    "no host": "GET /health HTTP/1.1\r\n\r\n",
+    "an empty host": "GET /health HTTP/1.1\r\nhost:\r\n\r\n",
+    "a host with a path": "GET /health HTTP/1.1\r\nhost: here/there\r\n\r\n",
+    "a host with a user": "GET /health HTTP/1.1\r\nhost: me@here\r\n\r\n",
+    "a host and a blank": "GET /health HTTP/1.1\r\nhost: here there\r\n\r\n",
+    "lines without CR": "GET /health HTTP/1.1\nhost: here\n\n",
+    "lines without CR, with a token": "GET /v1/videos HTTP/1.1\nhost: h\nauthorization: Bearer a.b.c\n\n",
+    "CONNECT": "CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n\r\n",
+    "CONNECT to a path": "CONNECT /health HTTP/1.1\r\nhost: here\r\n\r\n",
+    "an absolute address": "GET http://there/health HTTP/1.1\r\nhost: here\r\n\r\n",
+    "an absolute address of us": "GET http://here/health HTTP/1.1\r\nhost: here\r\n\r\n",
+    "an asterisk": f"OPTIONS * HTTP/1.1\r\n{HEAD}\r\n",
+    "a blank before a colon": f"GET /health HTTP/1.1\r\n{HEAD}x : y\r\n\r\n",
+    "a folded line": f"GET /health HTTP/1.1\r\n{HEAD}x: y\r\n z\r\n\r\n",
+    "a line without colon": f"GET /health HTTP/1.1\r\n{HEAD}nonsense\r\n\r\n",
+    "a NUL in a header": f"GET /health HTTP/1.1\r\n{HEAD}x: a\0b\r\n\r\n",
+    "a CR in a header": f"GET /health HTTP/1.1\r\n{HEAD}x: a\rb: c\r\n\r\n",
+    "an underscore in a name": f"GET /health HTTP/1.1\r\n{HEAD}content_length: 1\r\n\r\n",
+    "two lengths": f"{POST}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}",
+    "a length and chunks": f"{POST}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
+    "chunks without CR": f"{POST}transfer-encoding: chunked\r\n\r\n2\n{{}}\n0\n\n",
+    "two encodings": f"{POST}transfer-encoding: gzip, chunked\r\n\r\n",
+    "HTTP/0.9": "GET /health\r\n\r\n",
+    "HTTP/1.0": "GET /health HTTP/1.0\r\n\r\n",
+    "HTTP/3": "GET /health HTTP/3.0\r\nhost: here\r\n\r\n",
+    "a websocket": "GET /health HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+
+# What an error may not hold: names of the gateway's parts, of its headers, of clusters, addresses.
+INSIDE = re.compile(
+    r"envoy|upstream|cluster|filter|lua|rbac|jwt|transcod|codec|127\.0\.0\.1|localhost|errno|x-http|x-wire|:authority|"
+    r"orchestrator|delayed connect",
+    re.IGNORECASE,
+)
+
+
+def told_nothing(answer: str) -> None:
+    head, _, body = answer.partition("\r\n\r\n")
+    assert not INSIDE.search(body), body
+    names = [line.partition(":")[0].lower() for line in head.split("\r\n")[1:]]
+    assert not [name for name in names if name.startswith(("x-envoy", "x-http", "x-wire", "grpc-"))]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_it_is_refused_at_once(gateway: Proxy, shape: str) -> None:
+    began = time.monotonic()
+    answer = await gateway.raw(SHAPES[shape].encode("latin-1"))
+    assert time.monotonic() - began < SECONDS
+    assert int(answer.split()[1]) in (400, 403, 426, 501), answer
+    told_nothing(answer)
+
+
+async def test_requests_in_one_go_are_each_whole(gateway: Proxy, bearer: dict[str, str]) -> None:
+    """However they are cut on the way: what is counted of one is never missed at another."""
+    one = f"GET /v1/videos HTTP/1.1\r\nhost: h\r\nauthorization: {bearer['authorization']}\r\n\r\n"
+    two = "POST /v1/auth/sign-in HTTP/1.1\r\nhost:h\r\ncontent-length:2\r\n\r\n{}"
+    whole = (one + two + one + two + one).encode()
+    for cuts in (
+        [],
+        [10],
+        [len(one)],
+        [len(one) + 5],
+        [len(one) + len(two) - 1],
+        [7, len(one) - 2, len(one) + 20, 400],
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
+        try:
+            last = 0
+            for cut in (*cuts, len(whole)):
+                writer.write(whole[last:cut])
+                await writer.drain()
+                last = cut
+            found = []
+            async with asyncio.timeout(20):
+                for _ in range(5):
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                    length = re.search(r"(?i)content-length: (\d+)", head)
+                    assert length is not None
+                    body = (await reader.readexactly(int(length[1]))).decode()
+                    found.append((int(head.split()[1]), "CR and LF" in body))
+            assert [status for status, _ in found] == [200, 400, 200, 400, 200]
+            assert not any(lines for _, lines in found)
+        finally:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("GET", "/nothing", ""),
+        ("DELETE", "/v1/videos", ""),
+        ("GET", "/v1/videos", ""),
+        ("GET", "/v1/videos?nonsense=1", ""),
+        ("POST", "/v1/auth/sign-in", '{"x":1}'),
+        ("POST", "/v1/auth/sign-in", "nonsense"),
+        ("POST", "/v1/auth/sign-in", '{"username": 1, "password": []}'),
+        ("POST", "/v1/auth/sign-in", '{"username": {"a": 1}}'),
+        # The media services do not run here.
+        ("GET", "/v1/voices", ""),
+        ("POST", "/v1/scripts", '{"topic":"x"}'),
+        ("POST", "/moneyprinter.video.v1.VideoService/ListVideos", ""),
+    ],
+)
+async def test_no_error_tells_of_the_inside(
+    gateway: Proxy, bearer: dict[str, str], verb: str, path: str, body: str
+) -> None:
+    for token in (
+        "",
+        f"authorization: {bearer['authorization']}\r\n",
+        "authorization: Bearer a.b.c\r\n",
+        "authorization: x\r\n",
+    ):
+        request = f"{verb} {path} HTTP/1.1\r\n{HEAD}{token}content-length: {len(body)}\r\n\r\n{body}"
+        answer = await gateway.raw(request)
+        if int(answer.split()[1]) >= 400:
+            told_nothing(answer)
