@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 from gateway.contracts import HTTP_BODY, Binding, Method, methods
 from moneyprinter import contract
@@ -48,7 +48,7 @@ def with_nonsense(message: Descriptor, depth: int = 3) -> Iterator[tuple[dict[st
         if inner is None or inner.full_name.startswith("google.") or inner.GetOptions().map_entry:
             continue
         for body, place in with_nonsense(inner, depth - 1):
-            if field.label == FieldDescriptor.LABEL_REPEATED:
+            if field.is_repeated:
                 yield {field.name: [{}, body]}, f"{field.name}[1].{place}"
             else:
                 yield {field.name: body}, f"{field.name}.{place}"
