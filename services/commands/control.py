@@ -122,6 +122,11 @@ async def show_usage(target: Target, console: Console) -> None:
         ("uploads and videos", f"{usage.files}", f"{usage.max_files}"),
         ("their size", f"{usage.bytes / 1e6:,.1f} MB", f"{usage.max_bytes / 1e6:,.0f} MB"),
         ("jobs that have not ended", f"{usage.jobs}", f"{usage.max_jobs}"),
+        (
+            "fetched for them in 24 hours",
+            f"{usage.fetched_bytes / 1e6:,.1f} MB",
+            f"{usage.max_fetched_bytes / 1e6:,.0f} MB",
+        ),
         ("minutes of video in 24 hours", f"{usage.minutes:.1f}", f"{usage.max_minutes:.0f}"),
     ):
         table.add_row(name, used, "none" if limit.split()[0] == "0" else limit)

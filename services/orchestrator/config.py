@@ -54,3 +54,5 @@ class Config(Settings):
     """How many jobs of one account may be unfinished at once, those that wait included; 0: any number."""
     quota_minutes: int = Field(10_000, ge=0)
     """How many minutes of video one account may ask for within 24 hours, retries aside; 0: any number."""
+    quota_fetched_bytes: int = Field(500_000_000_000, ge=0)
+    """How many bytes of clips are fetched from other hosts for one account within 24 hours; 0: any number."""

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from moneyprinter.errors import ResourceExhausted
+from moneyprinter.errors import FailedPrecondition, ResourceExhausted
+from services.orchestrator.jobs import SourceClip
 
 # Uploads whose length is not known reserve room in steps.
 STEP_BYTES = 16 * 1024 * 1024
 
+FETCHED = "cache/"
+"""The first part of the keys of clips that were fetched; uploads have another."""
 _MEGA = 1_000_000
 
 
@@ -26,6 +29,8 @@ class Quotas:
     """Jobs that have not ended."""
     minutes: int = 0
     """Minutes of video that are asked for within 24 hours."""
+    fetched_bytes: int = 0
+    """Bytes of clips that are fetched from other hosts within 24 hours."""
 
 
 UNLIMITED = Quotas()
@@ -39,6 +44,7 @@ class Usage:
     files: int
     jobs: int
     minutes: float
+    fetched_bytes: int = 0
 
 
 class UsageStore(Protocol):
@@ -76,12 +82,35 @@ def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
             f"you asked for {usage.minutes:.1f} minutes of video within 24 hours, and this one has about"
             f" {more_minutes:.1f}; an account may have {quotas.minutes}; try again later"
         )
+    if quotas.fetched_bytes and usage.fetched_bytes >= quotas.fetched_bytes:
+        raise _exceeded(_fetched(quotas, usage.fetched_bytes))
     if quotas.bytes and usage.bytes >= quotas.bytes:
         raise _exceeded(
             f"your uploads and videos take {_megabytes(usage.bytes)} of the {_megabytes(quotas.bytes)} that an account"
             " has; delete videos or uploads"
         )
     _check_files(quotas, usage.files)
+
+
+def fetched_bytes(result: object) -> int:
+    """How many bytes were fetched from another host for a step that gave `result`."""
+    if isinstance(result, SourceClip) and result.source is not None:
+        stored = result.source.object
+        return stored.size_bytes if stored.key.startswith(FETCHED) else 0
+    return 0
+
+
+def check_fetched(quotas: Quotas, used_bytes: int) -> None:
+    """Raise FailedPrecondition, which ends the job, when more than allowed was fetched for an account."""
+    if quotas.fetched_bytes and used_bytes > quotas.fetched_bytes:
+        raise FailedPrecondition(f"quota exceeded: {_fetched(quotas, used_bytes)}", reason="QUOTA_EXCEEDED")
+
+
+def _fetched(quotas: Quotas, used_bytes: int) -> str:
+    return (
+        f"{_megabytes(used_bytes)} were fetched for your videos within 24 hours, and an account may have"
+        f" {_megabytes(quotas.fetched_bytes)} fetched; try again later, or upload the clips"
+    )
 
 
 def _check_files(quotas: Quotas, used_files: int) -> None:

@@ -81,7 +81,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             written.set()
             unplaced.set()
 
-        limits = Quotas(config.quota_bytes, config.quota_files, config.quota_jobs, config.quota_minutes)
+        limits = Quotas(
+            bytes=config.quota_bytes,
+            files=config.quota_files,
+            jobs=config.quota_jobs,
+            minutes=config.quota_minutes,
+            fetched_bytes=config.quota_fetched_bytes,
+        )
         usage = PostgresUsage(pool, limits)
         store = failpoints.armed(PostgresStore(pool, committed, left.set, limits=limits))
         changes = jetstream.Changes(client)

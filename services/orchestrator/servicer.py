@@ -195,6 +195,8 @@ class LibraryServicer(library_grpc.LibraryServiceServicer):
             max_jobs=quotas.jobs,
             minutes=round(usage.minutes, 2),
             max_minutes=quotas.minutes,
+            fetched_bytes=usage.fetched_bytes,
+            max_fetched_bytes=quotas.fetched_bytes,
         )
 
 

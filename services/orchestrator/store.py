@@ -113,7 +113,10 @@ class Store(Protocol):
         """What the steps of a job gave whose names begin with `prefix`, by the rest of their names."""
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        """Record what a step gave."""
+        """Record what a step gave.
+
+        Raises FailedPrecondition when more was fetched from other hosts than the account may have fetched in a day.
+        """
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
         """What the steps of these names gave, as JSON."""

@@ -20,7 +20,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.orchestrator.config import Config
-from services.orchestrator.jobs import Failure, Result, Tally
+from services.orchestrator.jobs import Failure, Result, Source, SourceClip, StoredObject, Tally
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.quotas import UNLIMITED, Quotas, reserved
@@ -200,6 +200,34 @@ async def test_minutes_of_video_in_a_day(platform: Mesh) -> None:
     # What is made of it does not matter, nor that it is deleted.
     await mallory.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=first), metadata=mallory.bearer)
     assert await outcomes(mallory.create(**five), mallory.create(**five)) == {"OK": 1, "QUOTA_EXCEEDED": 1}
+
+
+async def test_what_is_fetched_for_an_account_in_a_day(postgres: Databases) -> None:
+    """A request of a kilobyte names a hundred clips of half a gigabyte."""
+    now = [datetime.now(UTC)]
+    limits = Quotas(fetched_bytes=1000)
+    fetched = SourceClip(Source(StoredObject("cache/validation/a.bin", "a" * 64, 400)))
+    uploaded = SourceClip(Source(StoredObject("assets/ast_1", "a" * 64, 4000)))
+    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
+        usage = PostgresUsage(pool, limits, lambda: now[0])
+        await store.create(job())
+        taken = await store.take(timedelta(seconds=10))
+        assert taken is not None
+        await store.record(taken, "validate 0", SourceClip, uploaded)
+        for number in (1, 2):
+            await store.record(taken, f"validate {number}", SourceClip, fetched)
+        with pytest.raises(errors.FailedPrecondition, match="fetched for your videos") as refused:
+            await store.record(taken, "validate 3", SourceClip, fetched)
+        assert refused.value.reason == "QUOTA_EXCEEDED"
+        assert (await usage.usage("user_1")).fetched_bytes == 1200
+        # Nor does it help to delete the job.
+        await store.delete(taken.id, "user_1")
+        with pytest.raises(errors.ResourceExhausted, match="fetched for your videos"):
+            await store.create(job())
+        await store.create(job("user_2"))
+        now[0] += timedelta(days=1)
+        await store.create(job())
 
 
 async def test_what_was_there_before_is_counted(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,9 @@ _USED = """
         coalesce((SELECT files FROM usage WHERE user_id = %(user_id)s), 0) AS files,
         (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs,
         (SELECT coalesce(sum(seconds), 0) FROM asked_videos
-         WHERE user_id = %(user_id)s AND create_time > %(day)s) / 60 AS minutes
+         WHERE user_id = %(user_id)s AND create_time > %(day)s) / 60 AS minutes,
+        (SELECT coalesce(sum(fetched_bytes), 0) FROM asked_videos
+         WHERE user_id = %(user_id)s AND create_time > %(day)s)::bigint AS fetched_bytes
 """
 _LOCK = """
     INSERT INTO usage (user_id) VALUES (%s) ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
@@ -85,6 +87,13 @@ async def admit(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, 
 async def admit_again(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
     """Let a job begin again, whose minutes were counted before. Raises ResourceExhausted when a quota is used up."""
     await _check(connection, job, limits, now, 0.0)
+
+
+async def fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
+    """Record that bytes were fetched from another host for a job."""
+    await connection.execute(
+        "UPDATE asked_videos SET fetched_bytes = fetched_bytes + %s WHERE job_id = %s", (size_bytes, job.id)
+    )
 
 
 async def measured(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:

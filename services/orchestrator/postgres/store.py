@@ -30,7 +30,8 @@ from services.orchestrator.postgres import attempts, quotas, rows
 from services.orchestrator.postgres.ended import known
 from services.orchestrator.postgres.outbox import publish_events, queue
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
-from services.orchestrator.quotas import UNLIMITED, Quotas
+from services.orchestrator.quotas import UNLIMITED, Quotas, check_fetched
+from services.orchestrator.quotas import fetched_bytes as fetched_for
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 
@@ -243,7 +244,8 @@ class PostgresStore:
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        async with Transaction(self._pool, single=True) as connection:
+        fetched_bytes = fetched_for(result)
+        async with Transaction(self._pool, single=not fetched_bytes) as connection:
             cursor = await connection.execute(
                 "INSERT INTO steps (job_id, name, result)"
                 " SELECT id, %s, %s FROM jobs WHERE id = %s AND attempt = %s AND status = 'processing' FOR UPDATE"
@@ -252,6 +254,12 @@ class PostgresStore:
             )
             if cursor.rowcount != 1:
                 raise Superseded(job.id)
+            if fetched_bytes:
+                await quotas.fetch(connection, job, fetched_bytes)
+        if fetched_bytes:
+            # What was fetched is counted, whether or not there may be more of it.
+            used = await quotas.PostgresUsage(self._pool, self._limits, self._now).usage(job.user_id)
+            check_fetched(self._limits, used.fetched_bytes)
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
         found = await fetched(

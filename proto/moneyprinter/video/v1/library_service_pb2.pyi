@@ -295,6 +295,8 @@ class GetUsageResponse(_message.Message):
     MAX_JOBS_FIELD_NUMBER: _builtins.int
     MINUTES_FIELD_NUMBER: _builtins.int
     MAX_MINUTES_FIELD_NUMBER: _builtins.int
+    FETCHED_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_FETCHED_BYTES_FIELD_NUMBER: _builtins.int
     bytes: _builtins.float
     """The bytes of its uploads, and of the files of its finished videos."""
     max_bytes: _builtins.float
@@ -311,6 +313,10 @@ class GetUsageResponse(_message.Message):
     """The minutes of video that it asked for within the last 24 hours, revisions included, retries not counted again."""
     max_minutes: _builtins.float
     """The limit of `minutes`."""
+    fetched_bytes: _builtins.float
+    """The bytes of clips that were fetched from other hosts for its videos within the last 24 hours."""
+    max_fetched_bytes: _builtins.float
+    """The limit of `fetched_bytes`."""
     def __init__(
         self,
         *,
@@ -322,10 +328,12 @@ class GetUsageResponse(_message.Message):
         max_jobs: _builtins.int = ...,
         minutes: _builtins.float = ...,
         max_minutes: _builtins.float = ...,
+        fetched_bytes: _builtins.float = ...,
+        max_fetched_bytes: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files", "jobs", b"jobs", "max_bytes", b"max_bytes", "max_files", b"max_files", "max_jobs", b"max_jobs", "max_minutes", b"max_minutes", "minutes", b"minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "fetched_bytes", b"fetched_bytes", "files", b"files", "jobs", b"jobs", "max_bytes", b"max_bytes", "max_fetched_bytes", b"max_fetched_bytes", "max_files", b"max_files", "max_jobs", b"max_jobs", "max_minutes", b"max_minutes", "minutes", b"minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
