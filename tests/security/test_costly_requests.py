@@ -20,6 +20,7 @@ import grpc
 import httpx
 import psutil
 import pytest
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -199,6 +200,10 @@ async def test_the_times_of_the_most_words_are_answered(platform: Platform) -> N
     request = requests.timed_captions().SerializeToString()
     code, _ = await platform.attacked(platform.raw(calls.method("WritingService/CreateCaptions"), request))
     assert code is grpc.StatusCode.OK
+    # The gateway takes it as JSON, too, whose elements it counts.
+    body = json_format.MessageToDict(requests.timed_captions(), preserving_proto_field_name=True)
+    answer = await platform.attacked(platform.http.post("/v1/captions", json=body, headers=platform.mallory))
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("method", WITH_BODY, ids=name)
