@@ -23,8 +23,8 @@ class Config(Settings):
     """The pace of speech."""
     longest_mix_seconds: float = Field(3600.0, gt=0)
     """A longer mix is refused."""
-    max_calls: int = Field(16, ge=1)
-    """How many calls are served at once; a mix keeps one CPU core busy."""
+    max_calls: int = Field(32, ge=1)
+    """How many calls are served at once, a quarter of them for one user; a mix keeps one CPU core busy."""
     speeches: int = Field(8, ge=1)
     """How many texts are spoken at once for the public, beside what jobs need, a quarter of them for one user; more are
     refused."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ def share(most: int) -> int:
     return max(1, most // SHARE)
 
 
-@dataclass
+@dataclass(eq=False)
 class ConcurrencyLimit:
     """So many calls at once, and so many of them for one client."""
 
@@ -72,28 +72,26 @@ class ConcurrencyLimit:
 class Places:
     """The places that one call holds."""
 
-    def __init__(self, client: str) -> None:
-        self._client = client
-        self._held: list[ConcurrencyLimit] = []
+    def __init__(self) -> None:
+        self._held: list[tuple[ConcurrencyLimit, str]] = []
 
-    def take(self, limit: ConcurrencyLimit) -> None:
-        """Take a place under a limit. Raises ResourceExhausted."""
-        limit.take(self._client)
-        self._held.append(limit)
+    def take(self, limit: ConcurrencyLimit, client: str) -> None:
+        """Take a place under a limit for a client. Raises ResourceExhausted."""
+        limit.take(client)
+        self._held.append((limit, client))
 
     def answering(self) -> None:
         """The work is done, and its answer is sent: leave the places that are for work."""
-        for limit in [limit for limit in self._held if limit.while_working]:
-            self._leave(limit)
+        self._leave([held for held in self._held if held[0].while_working])
 
     def leave(self) -> None:
         """Leave all of them."""
-        for limit in list(self._held):
-            self._leave(limit)
+        self._leave(list(self._held))
 
-    def _leave(self, limit: ConcurrencyLimit) -> None:
-        self._held.remove(limit)
-        limit.leave(self._client)
+    def _leave(self, places: Sequence[tuple[ConcurrencyLimit, str]]) -> None:
+        for limit, client in places:
+            self._held.remove((limit, client))
+            limit.leave(client)
 
 
 class Admission:
@@ -105,16 +103,17 @@ class Admission:
         self.methods: dict[str, ConcurrencyLimit] = {}
 
     @contextmanager
-    def admitted(self, method: str, client: str, *, streams: bool) -> Iterator[Places]:
-        """Hold the places of a call while the context is open; `streams` when it streams to or from a client.
+    def admitted(self, method: str, client: str, *, directly: bool, streams: bool) -> Iterator[Places]:
+        """Hold the places of a call while the context is open.
 
-        Raises ResourceExhausted when there is no place.
+        `directly` when the client itself makes it, and no other service for the client, whose calls are bounded there;
+        `streams` when it streams. Raises ResourceExhausted when there is no place.
         """
-        places = Places(client)
+        places = Places()
         try:
-            places.take(self.streams if streams else self.calls)
+            places.take(self.streams if streams and directly else self.calls, client if directly else "")
             if limit := self.methods.get(method):
-                places.take(limit)
+                places.take(limit, client)
             yield places
         finally:
             places.leave()

@@ -303,12 +303,12 @@ class Chain(grpc.aio.ServerInterceptor):
         assert self.runtime is not None
         if method.startswith(access.FOR_EVERY_WORKLOAD):
             # Whether a server is well is answered however much it has to do.
-            yield Flow(Places(""), None)
+            yield Flow(Places(), None)
             return
         from_client = access.caller() == "gateway"
         admission, config = self.runtime.admission, self.runtime.config
         patience = Patience(config.client_grace_seconds, config.client_bytes_per_second) if from_client else None
-        with admission.admitted(method, access.client(), streams=streams and from_client) as places:
+        with admission.admitted(method, access.client(), directly=from_client, streams=streams) as places:
             yield Flow(places, patience)
 
 
