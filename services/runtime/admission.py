@@ -15,7 +15,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from moneyprinter.errors import ResourceExhausted
+import grpc
+
+from moneyprinter.errors import ResourceExhausted, Unavailable
 
 # The part of a limit that one client can take.
 SHARE = 4
@@ -176,12 +178,16 @@ class Flow:
     async def send(self, message: Any, context: Any) -> None:
         """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
         self._places.answering()
-        if self._patience is None:
-            await context.write(message)
-            return
-        async with self._patience.waiting():
-            await context.write(message)
-        self._patience.moved(_size(message))
+        try:
+            if self._patience is None:
+                await context.write(message)
+                return
+            async with self._patience.waiting():
+                await context.write(message)
+            self._patience.moved(_size(message))
+        except grpc.aio.InternalError:
+            # gRPC's word for it that comes before it cancels the call.
+            raise Unavailable("the client left before its answer ended", reason="SERVICE_UNAVAILABLE") from None
 
 
 def _size(message: Any) -> int:

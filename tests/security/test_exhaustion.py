@@ -33,6 +33,9 @@ async def test_another_user_hardly_notices(attacked: Scene, name: str) -> None:
             await attacked.bystander.round(times)
     longest = {call: round(max(seconds), 3) for call, seconds in times.seconds.items()}
     print(name, answers, longest)
+    # What is refused is refused in words, and no defect.
+    assert '"500"' not in answers
+    assert "INTERNAL" not in answers
     assert times.failures == [], (answers, longest)
     quick = {call: longest[call] for call in attacked.bystander.quick}
     assert max(quick.values()) < QUICK_SECONDS, (answers, longest)
