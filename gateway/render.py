@@ -49,6 +49,8 @@ MINUTES_PER_HOUR = 60
 # What is held for one stream, at most. Small, so that a client that reads slowly is seen to read, and to stop.
 BUFFER_BYTES = 128 * 1024
 SERVICE_WINDOW_BYTES = 128 * 1024
+# The most that a service takes of a message, as JSON.
+ANSWER_BYTES = 8 * 1024 * 1024
 # What a client sends ahead: an upload over a line of 100 ms has 20 Mbit/s.
 CLIENT_WINDOW_BYTES = 256 * 1024
 # How many streams share a connection.
@@ -116,6 +118,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
                 ),
             ],
             buffer_bytes=BUFFER_BYTES,
+            answer_bytes=ANSWER_BYTES,
             client_window_bytes=CLIENT_WINDOW_BYTES,
             client_streams=CLIENT_STREAMS,
             service_window_bytes=SERVICE_WINDOW_BYTES,

@@ -108,7 +108,8 @@ class Videos(video_grpc.VideoServiceServicer):
         )
 
     async def ListVideos(self, request: video_pb.ListVideosRequest, context: Any) -> video_pb.ListVideosResponse:
-        return video_pb.ListVideosResponse(next_page_token=f"{request.page_size} {request.page_token}")
+        found = [video_pb.Video(title="x" * 1000)] * 2000 if request.page_token == "large" else []
+        return video_pb.ListVideosResponse(videos=found, next_page_token=f"{request.page_size} {request.page_token}")
 
     async def DownloadVideo(
         self, request: video_pb.DownloadVideoRequest, context: Any

@@ -161,3 +161,10 @@ async def test_an_upload_of_which_nothing_comes_is_refused_with_its_reason(front
     assert b"CLIENT_TOO_SLOW" in received
     assert b"retry-after: 1" in received
     await left(gateway)
+
+
+async def test_an_answer_may_be_larger_than_what_is_held_of_a_stream(front: tuple[Platform, Proxy]) -> None:
+    platform, gateway = front
+    answer = await gateway.http.get("/v1/videos?page_token=large", headers=dict(platform.mesh.bearer()))
+    assert answer.status_code == httpx.codes.OK, answer.text[:300]
+    assert len(answer.json()["videos"]) == 2000
