@@ -36,7 +36,7 @@ _BOLD, _LIGHTER = 600, 150
 _ROUND = 0.5523
 
 # How opaque the rim and the shadow are by themselves, 0 to 255 as ASS counts it: from opaque to not seen.
-_RIM_ALPHA, _SHADOW_ALPHA = 24, 130
+_RIM_ALPHA, _SHADOW_ALPHA = 0, 90
 
 _BOXES, _TEXTS, _TITLE_BOXES, _TITLES = range(4)
 

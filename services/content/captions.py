@@ -49,6 +49,8 @@ class Layout:
     max_lines: int = 2
     measure: Callable[[str], float] = _columns
     """How wide a text is."""
+    language: str = ""
+    """The language of the text, ISO 639; empty: not known."""
 
 
 def line_width(width: int, height: int) -> int:
@@ -105,7 +107,7 @@ class _Sentence:
 
     @classmethod
     def of(cls, words: Sequence[Word], layout: Layout) -> _Sentence:
-        found = pieces(words, layout.columns, layout.measure)
+        found = pieces(words, layout.columns, layout.measure, layout.language)
         blank, at = layout.measure(" "), 0.0
         starts, ends = [], []
         for piece in found:

@@ -118,6 +118,8 @@ def _faces(path: Path) -> Iterator[FileFace]:
             names, kind = _names(face), hb.OTNameIdPredefined
             name = names.get(kind.FULL_NAME if "glyf" in tags else kind.POSTSCRIPT_NAME)
             name = name or names.get(kind.FONT_FAMILY, "")
+            if "emoji" in name.lower():
+                continue  # of the pictures of emoji it has the outlines alone
             if name.strip() and name == name.strip() and name[0] != "@" and not _FORBIDDEN & set(name):
                 yield FileFace(path, face, name)
     except (hb.HarfBuzzError, OSError, ValueError, struct.error) as failure:

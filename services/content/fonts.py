@@ -120,6 +120,8 @@ class Chain:
         return [(self._first(character), character) for character in cluster]
 
     def _first(self, text: str) -> Face | None:
+        if any(map(is_emoji, text)):
+            return None
         if self.main.shows(text):
             return self.main
         for number, shelf in enumerate(self._shelves):
@@ -201,6 +203,19 @@ def needs_glyph(character: str) -> bool:
         return ord(character) in _DRAWN
     return category not in ("Cc", "Zs", "Zl", "Zp") and not (
         "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+    )
+
+
+@lru_cache(_REMEMBERED)
+def is_emoji(character: str) -> bool:
+    """Whether a character is a picture in colours by itself (Emoji_Presentation): a wide symbol, or half a flag.
+
+    The renderer draws no colours of fonts: a grey outline would be seen.
+    """
+    return "\U0001f1e6" <= character <= "\U0001f1ff" or (
+        unicodedata.category(character) in ("So", "Sk")
+        and unicodedata.east_asian_width(character) == "W"
+        and not "\u2e80" <= character <= "\u4dff"
     )
 
 

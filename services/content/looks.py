@@ -17,14 +17,16 @@ WHITE, NEARLY_BLACK, YELLOW = "#ffffff", "#101010", "#ffd400"
 # The height of a line in ems, and how much of it is above the line that letters stand on: as in Manrope.
 LINE, ASCENT = 1.366, 1.066
 
-# The size of letters is lowered until words so long fit a line; only longer ones are cut.
+# The size of letters is lowered until words so long fit a line; only longer ones are hyphenated.
 _WHOLE_WORD = 20
 _SIDE, _FOOT, _UPRIGHT_FOOT = 0.06, 0.07, 0.22
 GROWN = 1.05
 """How much larger than it stays a caption that pops up is for a moment."""
 
 # What is chosen for the rim and, beside and above the lines, for the box, as a part of the size of the letters.
-_RIM, _PADDING, _ABOVE = 0.05, 0.35, 0.12 / 0.35
+# The rim keeps white letters apart from what is as bright: lit windows, snow.
+_RIM, _PADDING, _ABOVE = 0.085, 0.35, 0.12 / 0.35
+_SHADOW = 0.045
 
 
 class Position(Enum):
@@ -94,6 +96,8 @@ class Look:
     """The name of the font."""
     chain: Chain | None
     """That font and what stands in for it; without it, widths are estimated and nothing is known to be missing."""
+    language: str = ""
+    """The language of the text, ISO 639; empty: not known."""
 
     @classmethod
     def of(cls, style: Style, canvas: Canvas, font: str | Chain) -> Look:
@@ -116,7 +120,7 @@ class Look:
             (
                 self.measure(piece.text)
                 for words in sentences
-                for piece in pieces(words, _WHOLE_WORD + 1, lambda text: sum(map(fonts.columns, text)))
+                for piece in pieces(words, _WHOLE_WORD, lambda text: sum(map(fonts.columns, text)), self.language)
                 if piece.width <= _WHOLE_WORD
             ),
             default=0.0,
@@ -168,7 +172,10 @@ class Look:
         tall = self.tall if self.style.margin else self.canvas.height - 2 * self.foot
         most = max(1, int(tall / self.size))
         return Layout(
-            self.columns, min(self.style.max_lines or 2, most), lambda text: self.measure(text) / fonts.COLUMN
+            self.columns,
+            min(self.style.max_lines or 2, most),
+            lambda text: self.measure(text) / fonts.COLUMN,
+            self.language,
         )
 
     def measure(self, text: str) -> float:
@@ -185,7 +192,7 @@ class Look:
     @property
     def shadow(self) -> float:
         """How far the shadow is from the letters. In a box there is none."""
-        return 0.0 if self.style.box_colour else round(self.size * 0.035, 2)
+        return 0.0 if self.style.box_colour else round(self.size * _SHADOW, 2)
 
     @property
     def padding(self) -> tuple[float, float]:

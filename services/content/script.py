@@ -52,7 +52,7 @@ def write(title: str, text: str | None, language: str = "", script_format: str =
             return compose(title, language)
         # Sentences of another language would be read as if they were of this one.
         return Script((_opening(title, STOPS.get(language, ".")),), PLAIN_TEMPLATE, unwritten=language)
-    found = sentences.split(text if script_format == PLAIN else markdown.plain(text))
+    found = sentences.split(text if script_format == PLAIN else markdown.plain(text), language)
     if not found:
         raise InvalidArgument(
             "the script holds nothing that can be spoken; write some words, or leave the script out",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pysubs2 import SSAEvent, SSAFile
 
@@ -13,6 +13,9 @@ from services.content.captions import Cue
 from services.content.looks import Look, Position
 from services.content.pieces import Word
 from services.content.titles import Card, Reach
+
+# Languages in which some characters are drawn in a way of their own.
+_DRAWN_OTHERWISE = ("ja", "ko", "zh")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Subtitles:
 
 def make(sentences: Sequence[Sequence[Word]], look: Look, cards: Sequence[Card] = (), language: str = "") -> Subtitles:
     """The captions of spoken sentences. Raises InvalidArgument when a word does not follow the one before it."""
+    written = " ".join(word.text for words in sentences for word in words)
+    look = replace(look, language=language or guessed(written))
+    cards = [replace(card, look=replace(card.look, language=look.language)) for card in cards]
     fitted = look.fitted(sentences)
     cues = captions.make(sentences, fitted.layout)
     drawn = [] if look.style.position is Position.NONE else ass.captions(cues, fitted)
@@ -42,7 +48,7 @@ def make(sentences: Sequence[Sequence[Word]], look: Look, cards: Sequence[Card] 
         cues=tuple(cues),
         srt=srt(cues),
         vtt=vtt(cues),
-        ass=ass.ass(drawn, placed, fitted, language or guessed(text)),
+        ass=ass.ass(drawn, placed, fitted, language if language in _DRAWN_OTHERWISE else guessed(text) or language),
         missing_glyphs=look.chain.missing(shown) if look.chain else "",
     )
 

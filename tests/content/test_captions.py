@@ -140,7 +140,7 @@ def test_no_more_lines_than_there_may_be(max_lines: int) -> None:
 
 def test_lines_are_balanced_in_chinese_too() -> None:
     cues = captions.make([spoken("今天天气很好我们去公园散步吧", each=4)], Layout(20))
-    assert lines(cues) == [("今天天气很好我", "们去公园散步吧")]
+    assert lines(cues) == [("今天天气很好", "我们去公园散步吧")]
 
 
 EAST_ASIAN = [
@@ -247,4 +247,5 @@ def test_no_caption_overlaps_loses_or_overflows(
         assert 1 <= len(cue.lines) <= most and all(cue.lines)
     kept = [c for words in sentences for w in words for c in w.text if unicodedata.category(c) not in ("Cc", "Cs")]
     shown = "".join(line for cue in cues for line in cue.lines)
-    assert "".join(shown.split()) == "".join("".join(kept).split())
+    # Words that are wider than a line have hyphens.
+    assert "".join(shown.split()).replace("-", "") == "".join("".join(kept).split()).replace("-", "")

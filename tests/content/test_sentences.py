@@ -104,3 +104,26 @@ def test_decorated_letters_can_be_spoken(text: str) -> None:
 @pytest.mark.parametrize("text", ["🎉", "🔤", "👍🏽", "***", "—"])
 def test_symbols_cannot(text: str) -> None:
     assert sentences.split(text) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("fr", ["« Où vas-tu ? » demanda-t-elle.", "« Loin ! »", "Il partit."]),
+        ("", ["« Où vas-tu ? » demanda-t-elle, « et quand ? »", "Il se tut."]),
+        ("", ["„Wirklich?“", "»Ja!«", "Sie ging."]),
+        ("de", ["Der 3. Oktober ist ein Feiertag.", "Am 24. Dezember nicht.", "Im 19. Jahrhundert war das so."]),
+        ("", ["Der 3. Oktober ist ein Feiertag.", "Wir trafen uns am 3. Oktober.", "Im 2. Weltkrieg auch."]),
+        ("de", ["Er wurde der 1. Sieger.", "Sie gewann 3.", "Dann gingen wir."]),
+        ("cs", ["Dne 28. října je svátek.", "Je jich 5.", "Konec."]),
+        ("en", ["I have 3.", "Then I left.", "Chapter 2.", "October came."]),
+        ("", ["She is 3.", "The other one is 5."]),
+        ("ko", ["하나.", "둘.", "셋.", "시작합니다."]),
+        ("zh", ["一.", "二.", "三."]),
+        ("", ["We love it! 🎉", "What a party 😀 it was.", "The end. 👨‍👩‍👧 ❤️"]),
+        ("", ["🔥 Hot deals!", "Go."]),
+        ("", ["J. R. R. Tolkien wrote it."]),
+    ],
+)
+def test_a_sentence_ends_where_a_reader_of_the_language_ends_it(language: str, expected: list[str]) -> None:
+    assert sentences.split(" ".join(expected), language) == expected
