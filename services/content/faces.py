@@ -26,6 +26,7 @@ _NEEDED = ("head", "hhea", "hmtx", "maxp", "cmap", "name")
 # In a script they would end the name.
 _FORBIDDEN = frozenset(",{}\\\r\n")
 _REMEMBERED = 1 << 14
+_BOLD = 600
 # As the script asks of the renderer.
 _FEATURES = {"kern": False}
 
@@ -33,16 +34,19 @@ _FEATURES = {"kern": False}
 class FileFace:
     """A face of a font file."""
 
-    def __init__(self, path: Path, face: hb.Face, name: str) -> None:
+    def __init__(self, path: Path, face: hb.Face, name: str, bold: bool = False) -> None:
         self.path = path
         self.name = name
-        self.names = frozenset(text.lower() for text in _names(face).values())
+        self.names = frozenset(() if bold else (text.lower() for text in _names(face).values())) | {name.lower()}
         os2 = bytes(face.reference_table("OS/2").data)
         self.weight = struct.unpack_from(">H", os2, 4)[0] if os2 else 400
         self.slanted = bool(struct.unpack_from(">H", os2, 62)[0] & 1) if len(os2) >= 64 else False
         self.ascent, self.descent = (length / face.upem for length in _height(face, os2))
         self._upem = face.upem
         self._font = hb.Font(face)
+        if bold:
+            self.weight = round(_bold_weight(face))
+            self._font.set_variations({"wght": _bold_weight(face)})
         self.measure = lru_cache(_REMEMBERED)(self._measure)
 
     def shows(self, text: str) -> bool:
@@ -122,8 +126,21 @@ def _faces(path: Path) -> Iterator[FileFace]:
                 continue  # of the pictures of emoji it has the outlines alone
             if name.strip() and name == name.strip() and name[0] != "@" and not _FORBIDDEN & set(name):
                 yield FileFace(path, face, name)
+                if (family := names.get(kind.FONT_FAMILY, "")) and _bold_weight(face):
+                    yield FileFace(path, face, f"{family} Bold", bold=True)
     except (hb.HarfBuzzError, OSError, ValueError, struct.error) as failure:
         log.warning("font skipped", path=str(path), problem=str(failure))
+
+
+def _bold_weight(face: hb.Face) -> float:
+    """The bold weight of a face that is variable in weight and not bold by itself; 0: it has none.
+
+    The renderer is given it as a file of its own, which the processing service makes under the same name.
+    """
+    for axis in face.axis_infos or ():
+        if axis.tag == "wght" and axis.default_value < _BOLD <= axis.max_value:
+            return float(min(axis.max_value, 700.0))
+    return 0.0
 
 
 def _names(face: hb.Face) -> dict[int, str]:

@@ -1,7 +1,8 @@
 """Fonts: the files of the fonts that an ASS script names, so that it is drawn with these and with no others.
 
 Of two fonts with one name it is that of the first folder, and in a folder that whose file comes first by its path: as
-the content service chose it, which has the same folders.
+the content service chose it, which has the same folders. Of a font that is variable in weight, the bold one is a file
+that is made here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import uharfbuzz as hb
 
+from services.processing.bold_fonts import BoldFonts, bold_name
+
 _SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
 _OUTLINES = {"glyf", "CFF ", "CFF2"}
 _COLOURED = {"COLR", "CBDT", "sbix", "SVG "}
@@ -26,32 +29,42 @@ _OVERRIDE = re.compile(r"\\fn([^\\}\n]*)")
 class Folder:
     """The font files in a folder and those below it. It is read when it is first asked for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bold: BoldFonts) -> None:
         self._path = path
+        self._bold = bold
 
     def named(self, name: str) -> Sequence[Path]:
         """The file of the font of that name, or the files of the family."""
-        fonts, families = self._files
-        return fonts.get(name.lower(), [])[:1] or families.get(name.lower(), [])
+        fonts, families, bold = self._files
+        if found := fonts.get(name.lower(), [])[:1]:
+            return found
+        if variable := bold.get(name.lower()):
+            return [self._bold.file(*variable)]
+        return families.get(name.lower(), [])
 
     @cached_property
-    def _files(self) -> tuple[Mapping[str, list[Path]], Mapping[str, list[Path]]]:
+    def _files(self) -> tuple[Mapping[str, list[Path]], Mapping[str, list[Path]], Mapping[str, tuple[Path, int, str]]]:
         fonts: dict[str, list[Path]] = {}
         families: dict[str, list[Path]] = {}
+        bold: dict[str, tuple[Path, int, str]] = {}
         for place, folders, files in os.walk(self._path):
             folders.sort()
             for path in (Path(place, file) for file in sorted(files) if file.lower().endswith(_SUFFIXES)):
-                for name, family in _names(path):
+                for index, name, family, bolder in _names(path):
                     fonts.setdefault(name.lower(), []).append(path)
                     families.setdefault(family.lower(), []).append(path)
-        return fonts, families
+                    if bolder:
+                        bold.setdefault(bolder.lower(), (path, index, bolder))
+        return fonts, families, bold
 
 
 class Fonts:
     """The fonts of some folders."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._folders = [Folder(folder) for folder in folders]
+    def __init__(self, folders: Sequence[Path], made: Path | None = None) -> None:
+        """`made` is the folder for fonts that are made here; None: one that goes with the process."""
+        bold = BoldFonts(made)
+        self._folders = [Folder(folder, bold) for folder in folders]
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
     def files(self, script: str) -> tuple[Path, ...]:
@@ -85,8 +98,9 @@ def _named(script: str) -> set[str]:
     return {name.strip() for name in names if name.strip()}
 
 
-def _names(path: Path) -> Iterator[tuple[str, str]]:
-    """The names under which the renderer finds the faces of a file that it can draw with, and their families."""
+def _names(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """The faces of a file that the renderer can draw with: their places, the names under which it finds them, their
+    families, and the names of the bold weights of those that are variable."""
     try:
         blob = hb.Blob.from_file_path(path)
     except (hb.HarfBuzzError, OSError):
@@ -99,4 +113,4 @@ def _names(path: Path) -> Iterator[tuple[str, str]]:
             family = face.get_name(kinds.FONT_FAMILY, "en") or ""
             # That of a font with TrueType outlines is its full name, that of others their PostScript name.
             name = face.get_name(kinds.FULL_NAME if "glyf" in tags else kinds.POSTSCRIPT_NAME, "en")
-            yield name or family, family
+            yield index, name or family, family, bold_name(face, family)

@@ -26,20 +26,20 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     for folder in config.fonts:
         if not folder.is_dir():
             raise ConfigError(f"MONEYPRINTER_PROCESSING_FONTS: {folder} is no folder")
-    tool = Tool(
-        ffmpeg=runtime.config.ffmpeg,
-        version=await children.ffmpeg_version(runtime.config.ffmpeg),
-        threads=config.threads_per_render,
-        max_pixels=config.max_pixels,
-        limits=children.Limits(memory_bytes=config.address_bytes),
-        fonts=Fonts([folder.resolve() for folder in config.fonts]),
-    )
-    objects = runtime.objects()
-    encoder = None
-    if config.encoders != "none":
-        channel = runtime.connect("encoder", "moneyprinter.encoder.v1.EncoderService")
-        encoder = MeshEncoder(encoder_grpc.EncoderServiceStub(channel), hardware=config.encoders == "hardware")
-    async with runtime.scratch() as folder:
+    async with runtime.scratch() as made, runtime.scratch() as folder:
+        tool = Tool(
+            ffmpeg=runtime.config.ffmpeg,
+            version=await children.ffmpeg_version(runtime.config.ffmpeg),
+            threads=config.threads_per_render,
+            max_pixels=config.max_pixels,
+            limits=children.Limits(memory_bytes=config.address_bytes),
+            fonts=Fonts([path.resolve() for path in config.fonts], made),
+        )
+        objects = runtime.objects()
+        encoder = None
+        if config.encoders != "none":
+            channel = runtime.connect("encoder", "moneyprinter.encoder.v1.EncoderService")
+            encoder = MeshEncoder(encoder_grpc.EncoderServiceStub(channel), hardware=config.encoders == "hardware")
         studio = Studio(
             objects=objects,
             sources=Sources(objects, folder, config.source_bytes, config.source_seconds),
