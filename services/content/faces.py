@@ -37,6 +37,7 @@ class FileFace:
     def __init__(self, path: Path, face: hb.Face, name: str, bold: bool = False) -> None:
         self.path = path
         self.name = name
+        self.made = bold
         self.names = frozenset(() if bold else (text.lower() for text in _names(face).values())) | {name.lower()}
         os2 = bytes(face.reference_table("OS/2").data)
         self.weight = struct.unpack_from(">H", os2, 4)[0] if os2 else 400
@@ -79,9 +80,9 @@ class Folder:
     def faces(self) -> tuple[FileFace, ...]:
         """Each name once: of two faces with one name, the renderer is given the first, by the path of its file."""
         found: dict[str, FileFace] = {}
-        for path in files(self.path):
-            for face in _faces(path):
-                found.setdefault(face.name.lower(), face)
+        # What is made of a font gives way to one that is there.
+        for face in sorted((face for path in files(self.path) for face in _faces(path)), key=lambda face: face.made):
+            found.setdefault(face.name.lower(), face)
         return tuple(found.values())
 
     @cached_property
@@ -126,7 +127,9 @@ def _faces(path: Path) -> Iterator[FileFace]:
                 continue  # of the pictures of emoji it has the outlines alone
             if name.strip() and name == name.strip() and name[0] != "@" and not _FORBIDDEN & set(name):
                 yield FileFace(path, face, name)
-                if (family := names.get(kind.FONT_FAMILY, "")) and _bold_weight(face):
+                family = names.get(kind.TYPOGRAPHIC_FAMILY) or names.get(kind.FONT_FAMILY, "")
+                italic = "italic" in names.get(kind.FULL_NAME, "").lower()
+                if family and not italic and _bold_weight(face):
                     yield FileFace(path, face, f"{family} Bold", bold=True)
     except (hb.HarfBuzzError, OSError, ValueError, struct.error) as failure:
         log.warning("font skipped", path=str(path), problem=str(failure))

@@ -7,8 +7,10 @@ font is offered twice: under its own name, and as `<family> Bold`, which is made
 from __future__ import annotations
 
 import hashlib
+import shutil
 import struct
 import tempfile
+import weakref
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -33,20 +35,26 @@ class BoldFonts:
         """The file of the bold weight of a face of a font file; it is made when it is first asked for."""
         with self._lock:
             if name not in self._made:
-                path = (self._folder or Path(self._own.name)) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.ttf"
+                path = (self._folder or self._own) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.ttf"
                 _write(source, index, name, path)
                 self._made[name] = path
             return self._made[name]
 
     @cached_property
-    def _own(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="moneyprinter-fonts-")
+    def _own(self) -> Path:
+        folder = tempfile.mkdtemp(prefix="moneyprinter-fonts-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
 
-def bold_name(face: hb.Face, family: str) -> str:
-    """The name of the bold weight of a face; empty when it is not variable in weight, or bold by itself."""
+def bold_name(face: hb.Face) -> str:
+    """The name of the bold weight of a face; empty when it is not variable in weight, bold by itself, or an italic."""
+    kinds = hb.OTNameIdPredefined
+    family = face.get_name(kinds.TYPOGRAPHIC_FAMILY, "en") or face.get_name(kinds.FONT_FAMILY, "en")
+    if not family or "italic" in (face.get_name(kinds.FULL_NAME, "en") or "").lower():
+        return ""
     for axis in face.axis_infos or ():
-        if axis.tag == "wght" and axis.default_value < _LEAST <= axis.max_value and family:
+        if axis.tag == "wght" and axis.default_value < _LEAST <= axis.max_value:
             return f"{family} Bold"
     return ""
 

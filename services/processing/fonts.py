@@ -113,4 +113,4 @@ def _names(path: Path) -> Iterator[tuple[int, str, str, str]]:
             family = face.get_name(kinds.FONT_FAMILY, "en") or ""
             # That of a font with TrueType outlines is its full name, that of others their PostScript name.
             name = face.get_name(kinds.FULL_NAME if "glyf" in tags else kinds.POSTSCRIPT_NAME, "en")
-            yield index, name or family, family, bold_name(face, family)
+            yield index, name or family, family, bold_name(face)

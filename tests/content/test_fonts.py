@@ -163,7 +163,6 @@ WRITTEN = {
     "Georgian": "გამარჯობა მსოფლიო",
     "Armenian": "Բարեւ աշխարհ",
     "Amharic": "ሰላም ልዑል",
-    "Emoji": "😀🎉❤️👩\u200d👧👍🏽",
     "Signs": "→ ★ ✓ © € ₹ … “quoted”",
 }
 
@@ -184,7 +183,15 @@ def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
     assert len(faces) > 30
     for face in faces:
         assert isinstance(face, FileFace)
-        assert files.files(f"[Events]\nDialogue: {{\\fn{face.name}}}x") == (face.path,)
+        (path,) = files.files(f"[Events]\nDialogue: {{\\fn{face.name}}}x")
+        if face.made:
+            # The bold weight of a variable font, which the renderer gets as a file of its own.
+            (made,) = (each for each in Folder(path.parent).faces if each.name == face.name)
+            letters = "".join(map(chr, itertools.islice(face._font.face.unicodes, 40, 80)))
+            assert made.measure(letters).advance == pytest.approx(face.measure(letters).advance, abs=0.01)
+            assert made.weight == face.weight == 700
+        else:
+            assert path == face.path
 
 
 def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> None:
@@ -196,7 +203,7 @@ def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> 
     chain = Chain(named(FONT, at_hand), at_hand)
     assert chain.missing("Hello") == "" and "faces" not in vars(system)
     assert chain.missing("สวัสดี你") == "你"
-    assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Manrope Bold"}
+    assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Noto Sans Thai Bold", "Manrope Bold"}
     # Of two fonts with one name the first folder's is taken, by both.
     assert isinstance(bold := named("Manrope Bold", at_hand), FileFace)
     assert bold.path.parent == FOLDERS[0]
@@ -233,7 +240,7 @@ def test_hundreds_of_system_fonts_are_read_in_no_time(tmp_path: Path) -> None:
             (tmp_path / str(number) / file.name).hardlink_to(file)
     began = time.process_time()
     system = Folder(tmp_path)
-    assert len(system.faces) == 23
+    assert len(system.faces) > 40
     assert not system.may_show("\U0001ffff")
     assert time.process_time() - began < 2
 

@@ -91,7 +91,7 @@ async def test_another_font_is_drawn_as_large(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 async def test_every_script_is_drawn_in_its_box_on_lines_of_its_own(name: str, tmp_path: Path) -> None:
-    text = f"{WRITTEN[name]} {WRITTEN[name]}".rstrip("。")  # whose room is blank
+    text = f"{WRITTEN[name]} {WRITTEN[name]}".replace("。", "")  # which ends a line with a blank
     style = Style(Position.MIDDLE, 0.16, box_colour=BLUE, max_lines=2)
     picture = await still(style, text, tmp_path, (480, 270))
     box, ink = bounds(like(picture, BLUE)), bounds(like(picture, WHITE))
