@@ -124,8 +124,9 @@ def _software(name: str, preset: str, format: Format, threads: int) -> dict[str,
             return {"preset": preset, "profile:v": "high", "sc_threshold": 0, "x264-params": told}
         case "libx265":
             groups = f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
-            silent = "info=0:log-level=error"
-            return {"preset": preset, "x265-params": f"{groups}:{silent}:pools={threads}:frame-threads=1"}
+            # No level allows for the small blocks that a side under 32 pixels needs when the other one is over 4200.
+            more = "info=0:log-level=error:allow-non-conformance=1"
+            return {"preset": preset, "x265-params": f"{groups}:{more}:pools={threads}:frame-threads=1"}
         case "libsvtav1":
             return {"preset": preset, "svtav1-params": f"keyint={gop}:scd=0:lp={threads}"}
         case _:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 
 from moneyprinter.event.v1 import event_pb2
-from services.orchestrator.jobs import STAGES, Failure, Job, Result
+from services.orchestrator.jobs import Failure, Job, Result
+from services.orchestrator.stages import STAGES
 
 
 class Event(NamedTuple):

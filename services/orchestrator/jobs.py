@@ -7,15 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# The specification's stages, in order, and the part of the whole work that each is.
-STAGES = {
-    "validation": 0.05,
-    "audio_generation": 0.10,
-    "video_processing": 0.70,
-    "concatenation": 0.05,
-    "rendering": 0.10,
-}
-
+from services.orchestrator.stages import STAGES
 
 # From what waits for all others to what is made before them.
 PRIORITIES = ("low", "normal", "high")
@@ -492,13 +484,3 @@ class Job:
             return self.attempt
         numbers = {file.object.key.removeprefix(f"{self.folder}/").partition("/")[0] for file in self.result.files}
         return min((int(number) for number in numbers if number.isdigit()), default=0) - 1
-
-
-def begun_again(stages: Mapping[str, str]) -> dict[str, str]:
-    """The stages of a job that goes on after it ended: what was not completed is pending."""
-    return {stage: state if state == "completed" else "pending" for stage, state in stages.items()}
-
-
-def stopped(stages: Mapping[str, str]) -> dict[str, str]:
-    """The stages of a job that is stopped: what was in progress is cancelled."""
-    return {stage: "cancelled" if state == "in_progress" else state for stage, state in stages.items()}

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from services.orchestrator import events, once
-from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, News, Result, Tally, begun_again, stopped
+from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, News, Result, Tally
 from services.orchestrator.once import RequestKey
+from services.orchestrator.stages import reset_stages, stop_stages
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ class MemoryStore:
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         job = await self.find(job_id, user_id)
         if job is not None and job.status == "processing":
-            self._jobs[job_id] = job = replace(job, status="cancelled", stages=stopped(job.stages))
+            self._jobs[job_id] = job = replace(job, status="cancelled", stages=stop_stages(job.stages))
             self._publish(job, events.cancelled(job, datetime.now(UTC)))
         return copy.deepcopy(job)
 
@@ -170,7 +171,7 @@ class MemoryStore:
                 "estimated_completion": estimate,
             }
             self._jobs[job_id] = job = replace(
-                job, status="processing", stages=begun_again(job.stages), failure=None, **again
+                job, status="processing", stages=reset_stages(job.stages), failure=None, **again
             )
             self.published.append(("jobs.video", job_id))
         return copy.deepcopy(job)

@@ -11,7 +11,8 @@ import pytest
 from moneyprinter.errors import Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from services.orchestrator import driver, workflow
 from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import STAGES, Job, Tally
+from services.orchestrator.jobs import Job, Tally
+from services.orchestrator.stages import STAGES
 from services.orchestrator.store import Held, Superseded
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job

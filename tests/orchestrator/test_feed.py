@@ -16,9 +16,10 @@ import pytest
 from services.orchestrator import feed as feeding
 from services.orchestrator.driver import Journal
 from services.orchestrator.feed import Arrived, Feed, Placed
-from services.orchestrator.jobs import STAGES, Failure, Job, News, Tally
+from services.orchestrator.jobs import Failure, Job, News, Tally
 from services.orchestrator.postgres.positions import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.stages import STAGES
 from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.server import cancel

@@ -22,8 +22,6 @@ from services.orchestrator.jobs import (
     StoredObject,
     Tally,
     VideoRequest,
-    begun_again,
-    stopped,
 )
 from services.orchestrator.once import RequestKey
 from services.orchestrator.postgres import attempts, quotas, rows
@@ -32,6 +30,7 @@ from services.orchestrator.postgres.outbox import publish_events, queue
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
 from services.orchestrator.quotas import UNLIMITED, Quotas, check_fetched
 from services.orchestrator.quotas import fetched_bytes as fetched_for
+from services.orchestrator.stages import reset_stages, stop_stages
 from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 from services.runtime.db import Pool
 
@@ -346,7 +345,7 @@ class PostgresStore:
                 "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
                 " estimated_completion = %s, heartbeat_time = %s, attempt = attempt + 1, base_attempt = attempt + 1"
                 " WHERE id = %s RETURNING *",
-                (Jsonb(begun_again(job.stages)), estimate, self._now(), job_id),
+                (Jsonb(reset_stages(job.stages)), estimate, self._now(), job_id),
             )
             (row,) = await cursor.fetchall()
             await attempts.unbury(connection, job_id, self._now())
@@ -362,7 +361,7 @@ class PostgresStore:
         cursor = await connection.execute(
             "UPDATE jobs SET status = 'cancelled', stages = %s, end_time = %s, estimated_completion = %s,"
             " sweep_time = %s WHERE id = %s RETURNING *",
-            (Jsonb(stopped(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
+            (Jsonb(stop_stages(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
         )
         (row,) = await cursor.fetchall()
         await attempts.end(connection, job, "cancelled", now)
