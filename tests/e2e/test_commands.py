@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -216,3 +217,35 @@ async def test_what_cannot_be_made_is_refused_before_anything_starts(
     assert complaint in output
     assert output.count("\n") == 1, output
     assert not (tmp_path / "data").exists(), "no platform was started"
+
+
+async def test_events_are_shown_by_a_receiver_on_this_machine(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", "MONEYPRINTER_PLATFORM": str(tmp_path / "data")}
+    command = (sys.executable, "-P", "-m", "services.cli", "webhooks", "listen")
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
+    async with up(tmp_path / "data"):
+        process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
+        async with asyncio.timeout(60):
+            output = (await process.communicate())[0].decode()
+        assert (process.returncode, "moneyprinter up --allow-local" in output) == (1, True), output
+    async with up(tmp_path / "data", "--allow-local") as platform, httpx.AsyncClient(base_url=platform.url) as http:
+        account = json.loads((tmp_path / "data" / "first-account").read_text())
+        signed_in = (await http.post("/v1/auth/sign-in", json=account)).json()
+        http.headers["authorization"] = f"Bearer {signed_in['access_token']}"
+        process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(60):
+                assert b"Events are posted to http://127.0.0.1:" in await process.stdout.readline()
+                clip = {"url": "https://clips.invalid/a.mp4"}
+                made = (await http.post("/v1/videos", json={"title": "A", "clips": [clip]})).json()
+                while b"video.processing.failed" not in (line := await process.stdout.readline()):
+                    assert line, "it ended"
+                assert made["job_id"].encode() in line
+                process.send_signal(signal.SIGINT)
+                await process.wait()
+            assert (await http.get("/v1/webhooks")).json()["webhooks"] == []
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

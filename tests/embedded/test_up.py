@@ -117,3 +117,19 @@ async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             assert await running.process.wait() in (0, 130)
     await insist_on_end(children)
+
+
+async def test_a_platform_runs_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    data = tmp_path / f'mü ller\'s "dätä" \\ 你好 #%$HOME{{x}} {"x" * 120}' / "p"
+    data.parent.mkdir()
+    async with up(data) as running:
+        assert (await health(running.url)).json()["status"] == "healthy"
+        account = json.loads((data / "first-account").read_text())
+        async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+            token = (await client.post("/v1/auth/sign-in", json=account)).json()["access_token"]
+            client.headers["authorization"] = f"Bearer {token}"
+            spoken = await client.post("/v1/speech", json={"text": "Hello."})
+            assert (spoken.status_code, spoken.content[:4]) == (200, b"RIFF")
+            body = {"script": "Hello.", "duration": 1.0, "format": "ass", "width": 640, "height": 360}
+            captions = await client.post("/v1/captions", json=body)
+            assert "Dialogue:" in captions.text
