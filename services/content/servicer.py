@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from google.api import httpbody_pb2
 from google.protobuf.duration_pb2 import Duration
@@ -23,6 +25,17 @@ from services.content.looks import Canvas, Highlight, Look, Position, Style
 from services.content.phrases import PHRASES
 from services.content.titles import SIZE, Card
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Captions of a long script take seconds of a processor. They have threads of their own, or they would keep the services
+# that run in the same process from theirs, such as for passwords and files.
+_WORKERS = ThreadPoolExecutor(2, "content")
+
+
+async def _work(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_WORKERS, partial(function, *args, **kwargs))
+
 
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions."""
@@ -32,12 +45,12 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         text = request.script if request.HasField("script") else None
-        written = await asyncio.to_thread(script.write, request.title, text, request.language, request.script_format)
+        written = await _work(script.write, request.title, text, request.language, request.script_format)
         notices = [_not_written(written.unwritten)] if written.unwritten else []
         return pb.WriteScriptResponse(sentences=written.sentences, writer=written.writer, notices=notices)
 
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
-        return await asyncio.to_thread(self._made, request)
+        return await _work(self._made, request)
 
     def _made(self, request: pb.MakeCaptionsRequest) -> pb.MakeCaptionsResponse:
         canvas = Canvas(request.canvas.width, request.canvas.height, request.canvas.frames_per_second)
@@ -81,7 +94,7 @@ class WritingServicer(writing_grpc.WritingServiceServicer):
         self, request: writing_pb.CreateCaptionsRequest, context: Any
     ) -> AsyncIterator[writing_pb.CreateCaptionsResponse]:
         form = request.format or "srt"
-        file = (await asyncio.to_thread(self._file, request, form)).encode()
+        file = (await _work(self._file, request, form)).encode()
         await context.send_initial_metadata(
             (
                 ("content-disposition", f'attachment; filename="captions.{form}"'),

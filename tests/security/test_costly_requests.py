@@ -189,11 +189,13 @@ WORDS = ["word ", "x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627",
 @pytest.mark.parametrize("words", WORDS, ids=ascii)
 @pytest.mark.parametrize("called", LONG_TEXTS)
 async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, called: str, words: str) -> None:
-    _, reason = await platform.attacked(
-        platform.raw(calls.method(called), LONG_TEXTS[called](words).SerializeToString())
-    )
-    assert reason != "INTERNAL"
-    await platform.clear()
+    async def attack() -> str:
+        _, reason = await platform.raw(calls.method(called), LONG_TEXTS[called](words).SerializeToString())
+        # The work on what was accepted is another matter, and takes its share of the machine.
+        await platform.clear()
+        return reason
+
+    assert await platform.attacked(attack()) != "INTERNAL"
 
 
 async def test_the_times_of_the_most_words_are_answered(platform: Platform) -> None:
@@ -234,8 +236,9 @@ async def test_a_stream_of_very_many_elements_is_refused_at_once(platform: Platf
 
 
 async def test_many_large_jobs_are_listed_without_a_pause(platform: Platform) -> None:
-    clips = [{"colour": "#203040", "script": "word " * 190, "title": "t" * 200} for _ in range(100)]
-    body = {"title": "A long one", "clips": clips, "settings": {"resolution": "480p", "quality": "draft"}}
+    # From where no clip may come: it is found out at once, and the jobs stay on the list.
+    clips = [{"url": f"https://10.0.0.1/{number:02}/{'x' * 2000}"} for number in range(100)]
+    body = {"title": "A long one", "clips": clips, "audio": {"script": "word " * 3000}}
 
     async def attack() -> None:
         made = [
@@ -283,7 +286,6 @@ async def test_a_hundred_at_once(platform: Platform, is_full: bool) -> None:
 
     async def attack() -> None:
         await asyncio.gather(*(platform.raw(method, data) for _ in range(100)))
+        await platform.clear()
 
     await platform.attacked(attack())
-    for _ in range(2):
-        await platform.clear()
