@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as pb_grpc
+from moneyprinter.monitoring.v1 import public_health_service_pb2_grpc as public_grpc
 from services.monitoring.config import Config
 from services.monitoring.health import Lookout, Scope
 from services.monitoring.machine import ThisMachine
@@ -37,5 +38,5 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
 
     public = PublicHealth(is_well, services.serving, config.fresh_seconds, time.monotonic)
     runtime.add(pb_grpc.add_MonitoringServiceServicer_to_server, MonitoringServicer(lookout))
-    runtime.add(pb_grpc.add_PublicHealthServiceServicer_to_server, PublicHealthServicer(public, runtime.stopping))
+    runtime.add(public_grpc.add_PublicHealthServiceServicer_to_server, PublicHealthServicer(public, runtime.stopping))
     yield

@@ -9,6 +9,8 @@ from typing import Any
 
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as pb_grpc
+from moneyprinter.monitoring.v1 import public_health_service_pb2 as public_pb
+from moneyprinter.monitoring.v1 import public_health_service_pb2_grpc as public_grpc
 from services.monitoring.health import Lookout
 from services.monitoring.public_health import PublicHealth, Serving
 
@@ -35,21 +37,21 @@ class MonitoringServicer(pb_grpc.MonitoringServiceServicer):
         )
 
 
-class PublicHealthServicer(pb_grpc.PublicHealthServiceServicer):
+class PublicHealthServicer(public_grpc.PublicHealthServiceServicer):
     """The health of public services."""
 
     def __init__(self, health: PublicHealth, stopping: asyncio.Event) -> None:
         self._health = health
         self._stopping = stopping
 
-    async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
-        return pb.CheckResponse(status=_status(await self._health.check(request.service)))
+    async def Check(self, request: public_pb.CheckRequest, context: Any) -> public_pb.CheckResponse:
+        return public_pb.CheckResponse(status=_status(await self._health.check(request.service)))
 
-    async def Watch(self, request: pb.WatchRequest, context: Any) -> AsyncIterator[pb.WatchResponse]:
+    async def Watch(self, request: public_pb.WatchRequest, context: Any) -> AsyncIterator[public_pb.WatchResponse]:
         async with aclosing(self._health.watch(request.service, self._stopping)) as found:
             async for serving in found:
-                yield pb.WatchResponse(status=_status(serving))
+                yield public_pb.WatchResponse(status=_status(serving))
 
 
-def _status(serving: Serving) -> pb.ServingStatus.ValueType:
-    return pb.ServingStatus.Value(f"SERVING_STATUS_{serving.name}")
+def _status(serving: Serving) -> public_pb.ServingStatus.ValueType:
+    return public_pb.ServingStatus.Value(f"SERVING_STATUS_{serving.name}")

@@ -28,6 +28,7 @@ from moneyprinter.errors import (
 )
 from moneyprinter.monitoring.v1 import monitoring_service_pb2 as monitoring_pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring_grpc
+from moneyprinter.monitoring.v1 import public_health_service_pb2_grpc as public_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as user_grpc
 from moneyprinter.video.v1 import event_service_pb2 as event_pb
@@ -273,7 +274,7 @@ class Platform:
                     runtime.add(monitoring_grpc.add_MonitoringServiceServicer_to_server, self.monitoring)
                     public = PublicHealth(self.monitoring.is_well, self.monitoring.is_serving, 0.0, time.monotonic)
                     health = PublicHealthServicer(public, runtime.stopping)
-                    runtime.add(monitoring_grpc.add_PublicHealthServiceServicer_to_server, health)
+                    runtime.add(public_grpc.add_PublicHealthServiceServicer_to_server, health)
             yield
 
         return wire

@@ -22,48 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/monitoring/v1/monitoring_service.proto\x12\x1amoneyprinter.monitoring.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\")\n\x0c\x43heckRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"J\n\rCheckResponse\x12\x39\n\x06status\x18\x01 \x01(\x0e\x32).moneyprinter.monitoring.v1.ServingStatus\")\n\x0cWatchRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"J\n\rWatchResponse\x12\x39\n\x06status\x18\x01 \x01(\x0e\x32).moneyprinter.monitoring.v1.ServingStatus\"\x12\n\x10GetHealthRequest\"\xa4\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12\x36\n\x08services\x18\x03 \x01(\x0b\x32$.moneyprinter.monitoring.v1.Services\x12\x34\n\x07metrics\x18\x04 \x01(\x0b\x32#.moneyprinter.monitoring.v1.Metrics\"I\n\x08Services\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05redis\x18\x02 \x01(\t\x12\x0f\n\x07storage\x18\x03 \x01(\t\x12\x0b\n\x03gpu\x18\x04 \x01(\t\"G\n\x07Metrics\x12\x11\n\tcpu_usage\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_usage\x18\x02 \x01(\x01\x12\x13\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x05*\x8f\x01\n\rServingStatus\x12\x1e\n\x1aSERVING_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVING_STATUS_SERVING\x10\x01\x12\x1e\n\x1aSERVING_STATUS_NOT_SERVING\x10\x02\x12\"\n\x1eSERVING_STATUS_SERVICE_UNKNOWN\x10\x03\x32\xa6\x01\n\x11MonitoringService\x12\x90\x01\n\tGetHealth\x12,.moneyprinter.monitoring.v1.GetHealthRequest\x1a-.moneyprinter.monitoring.v1.GetHealthResponse\"&\xb2\xe1\x18\x13\n\x07gateway\x18\x01\"\x02\x08\x05R\x02\xf7\x03\x82\xd3\xe4\x93\x02\t\x12\x07/health2\xfe\x01\n\x13PublicHealthService\x12q\n\x05\x43heck\x12(.moneyprinter.monitoring.v1.CheckRequest\x1a).moneyprinter.monitoring.v1.CheckResponse\"\x13\xb2\xe1\x18\x0f\n\x07gateway\x18\x01\"\x02\x08\x05\x12t\n\x05Watch\x12(.moneyprinter.monitoring.v1.WatchRequest\x1a).moneyprinter.monitoring.v1.WatchResponse\"\x14\xb2\xe1\x18\x10\n\x07gateway\x18\x01\"\x03\x08\x90\x1c\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/monitoring/v1/monitoring_service.proto\x12\x1amoneyprinter.monitoring.v1\x1a\x1cgoogle/api/annotations.proto\x1a#moneyprinter/access/v1/access.proto\"\x12\n\x10GetHealthRequest\"\xa4\x01\n\x11GetHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\t\x12\x36\n\x08services\x18\x03 \x01(\x0b\x32$.moneyprinter.monitoring.v1.Services\x12\x34\n\x07metrics\x18\x04 \x01(\x0b\x32#.moneyprinter.monitoring.v1.Metrics\"I\n\x08Services\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05redis\x18\x02 \x01(\t\x12\x0f\n\x07storage\x18\x03 \x01(\t\x12\x0b\n\x03gpu\x18\x04 \x01(\t\"G\n\x07Metrics\x12\x11\n\tcpu_usage\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_usage\x18\x02 \x01(\x01\x12\x13\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x05\x32\xa6\x01\n\x11MonitoringService\x12\x90\x01\n\tGetHealth\x12,.moneyprinter.monitoring.v1.GetHealthRequest\x1a-.moneyprinter.monitoring.v1.GetHealthResponse\"&\xb2\xe1\x18\x13\n\x07gateway\x18\x01\"\x02\x08\x05R\x02\xf7\x03\x82\xd3\xe4\x93\x02\t\x12\x07/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.monitoring.v1.monitoring_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKREQUEST'].fields_by_name['service']._loaded_options = None
-  _globals['_CHECKREQUEST'].fields_by_name['service']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_WATCHREQUEST'].fields_by_name['service']._loaded_options = None
-  _globals['_WATCHREQUEST'].fields_by_name['service']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_MONITORINGSERVICE'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_MONITORINGSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\262\341\030\023\n\007gateway\030\001\"\002\010\005R\002\367\003\202\323\344\223\002\t\022\007/health'
-  _globals['_PUBLICHEALTHSERVICE'].methods_by_name['Check']._loaded_options = None
-  _globals['_PUBLICHEALTHSERVICE'].methods_by_name['Check']._serialized_options = b'\262\341\030\017\n\007gateway\030\001\"\002\010\005'
-  _globals['_PUBLICHEALTHSERVICE'].methods_by_name['Watch']._loaded_options = None
-  _globals['_PUBLICHEALTHSERVICE'].methods_by_name['Watch']._serialized_options = b'\262\341\030\020\n\007gateway\030\001\"\003\010\220\034'
-  _globals['_SERVINGSTATUS']._serialized_start=753
-  _globals['_SERVINGSTATUS']._serialized_end=896
-  _globals['_CHECKREQUEST']._serialized_start=179
-  _globals['_CHECKREQUEST']._serialized_end=220
-  _globals['_CHECKRESPONSE']._serialized_start=222
-  _globals['_CHECKRESPONSE']._serialized_end=296
-  _globals['_WATCHREQUEST']._serialized_start=298
-  _globals['_WATCHREQUEST']._serialized_end=339
-  _globals['_WATCHRESPONSE']._serialized_start=341
-  _globals['_WATCHRESPONSE']._serialized_end=415
-  _globals['_GETHEALTHREQUEST']._serialized_start=417
-  _globals['_GETHEALTHREQUEST']._serialized_end=435
-  _globals['_GETHEALTHRESPONSE']._serialized_start=438
-  _globals['_GETHEALTHRESPONSE']._serialized_end=602
-  _globals['_SERVICES']._serialized_start=604
-  _globals['_SERVICES']._serialized_end=677
-  _globals['_METRICS']._serialized_start=679
-  _globals['_METRICS']._serialized_end=750
-  _globals['_MONITORINGSERVICE']._serialized_start=899
-  _globals['_MONITORINGSERVICE']._serialized_end=1065
-  _globals['_PUBLICHEALTHSERVICE']._serialized_start=1068
-  _globals['_PUBLICHEALTHSERVICE']._serialized_end=1322
+  _globals['_GETHEALTHREQUEST']._serialized_start=150
+  _globals['_GETHEALTHREQUEST']._serialized_end=168
+  _globals['_GETHEALTHRESPONSE']._serialized_start=171
+  _globals['_GETHEALTHRESPONSE']._serialized_end=335
+  _globals['_SERVICES']._serialized_start=337
+  _globals['_SERVICES']._serialized_end=410
+  _globals['_METRICS']._serialized_start=412
+  _globals['_METRICS']._serialized_end=483
+  _globals['_MONITORINGSERVICE']._serialized_start=486
+  _globals['_MONITORINGSERVICE']._serialized_end=652
 # @@protoc_insertion_point(module_scope)

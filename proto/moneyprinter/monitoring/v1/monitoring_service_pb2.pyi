@@ -5,7 +5,6 @@ The health of the whole."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,122 +15,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _ServingStatus:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ServingStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingStatus.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    SERVING_STATUS_UNSPECIFIED: _ServingStatus.ValueType  # 0
-    """It is not known."""
-    SERVING_STATUS_SERVING: _ServingStatus.ValueType  # 1
-    """It works."""
-    SERVING_STATUS_NOT_SERVING: _ServingStatus.ValueType  # 2
-    """It does not."""
-    SERVING_STATUS_SERVICE_UNKNOWN: _ServingStatus.ValueType  # 3
-    """There is no service of this name; for streams only."""
-
-class ServingStatus(_ServingStatus, metaclass=_ServingStatusEnumTypeWrapper):
-    """Whether a service works, in the numbers of grpc.health.v1."""
-
-SERVING_STATUS_UNSPECIFIED: ServingStatus.ValueType  # 0
-"""It is not known."""
-SERVING_STATUS_SERVING: ServingStatus.ValueType  # 1
-"""It works."""
-SERVING_STATUS_NOT_SERVING: ServingStatus.ValueType  # 2
-"""It does not."""
-SERVING_STATUS_SERVICE_UNKNOWN: ServingStatus.ValueType  # 3
-"""There is no service of this name; for streams only."""
-Global___ServingStatus: _TypeAlias = ServingStatus  # noqa: Y015
-
-@_typing.final
-class CheckRequest(_message.Message):
-    """Asks for the health of a service."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SERVICE_FIELD_NUMBER: _builtins.int
-    service: _builtins.str
-    """The full name of a public gRPC service; empty: the platform."""
-    def __init__(
-        self,
-        *,
-        service: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CheckRequest: _TypeAlias = CheckRequest  # noqa: Y015
-
-@_typing.final
-class CheckResponse(_message.Message):
-    """The health of a service."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STATUS_FIELD_NUMBER: _builtins.int
-    status: Global___ServingStatus.ValueType
-    """It."""
-    def __init__(
-        self,
-        *,
-        status: Global___ServingStatus.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CheckResponse: _TypeAlias = CheckResponse  # noqa: Y015
-
-@_typing.final
-class WatchRequest(_message.Message):
-    """Asks for the health of a service, and its changes."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SERVICE_FIELD_NUMBER: _builtins.int
-    service: _builtins.str
-    """The full name of a public gRPC service; empty: the platform."""
-    def __init__(
-        self,
-        *,
-        service: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
-
-@_typing.final
-class WatchResponse(_message.Message):
-    """The health of a service."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STATUS_FIELD_NUMBER: _builtins.int
-    status: Global___ServingStatus.ValueType
-    """It."""
-    def __init__(
-        self,
-        *,
-        status: Global___ServingStatus.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
 
 @_typing.final
 class GetHealthRequest(_message.Message):
