@@ -30,6 +30,8 @@ _CODES: dict[type[errors.Error], grpc.StatusCode] = {
 }
 _ERRORS = {code: error for error, code in _CODES.items()} | {
     grpc.StatusCode.ABORTED: errors.Conflict,
+    # The gateway's reply to a path that nothing public has.
+    grpc.StatusCode.UNIMPLEMENTED: errors.NotFound,
     # A server that stops says so, by gRPC itself, to calls that it has not begun (grpc/grpc#41785). Who cancels a call
     # does not hear of it this way.
     grpc.StatusCode.CANCELLED: errors.Unavailable,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from google.api import httpbody_pb2
 from google.protobuf import json_format, struct_pb2
 
-from moneyprinter.errors import FailedPrecondition, InvalidArgument
+from moneyprinter.errors import FailedPrecondition, InvalidArgument, Violation
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
@@ -34,6 +35,9 @@ from services.runtime.contract import check, moment
 
 # A length in bytes has fewer.
 MAX_DIGITS = 19
+# How protobuf says that JSON is no message of a contract.
+_UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)" at "\w+\.?([^"]*)"')
+_WRONG_KIND = re.compile(r"Failed to parse (\w+) field")
 
 
 class VideoServicer(pb_grpc.VideoServiceServicer):
@@ -256,7 +260,15 @@ def _read(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
     try:
         request: pb.CreateVideoRequest = json_format.ParseDict(dict(written), pb.CreateVideoRequest())
     except json_format.ParseError as failure:
-        raise InvalidArgument(f"changes: {failure}", reason="REQUEST_INVALID") from None
+        unknown, kind = _UNKNOWN_FIELD.search(str(failure)), _WRONG_KIND.search(str(failure))
+        place = (unknown[2], unknown[1]) if unknown else (kind[1],) if kind else ()
+        field, words = (
+            ".".join(filter(None, ("changes", *place))),
+            "is no field" if unknown else "has a wrong kind of value",
+        )
+        raise InvalidArgument(
+            f"{field}: {words}", reason="REQUEST_INVALID", violations=[Violation(field, words)]
+        ) from None
     check(request)
     return request
 
