@@ -35,8 +35,10 @@ class Line:
             async with self.turns.taken(of):
                 self.order.append(name)
                 self.running[name] = asyncio.Event()
-                await self.running[name].wait()
-                del self.running[name]
+                try:
+                    await self.running[name].wait()
+                finally:
+                    del self.running[name]
 
         self.tasks.append(asyncio.create_task(work()))
         await asyncio.sleep(0)
@@ -84,7 +86,11 @@ async def test_users_share_whoever_has_more_and_older_segments() -> None:
 async def test_a_user_with_two_jobs_has_one_share_and_the_older_job_first() -> None:
     line = Line()
     await line.wait("x", made("user_3"))
-    for name, of in (("a2", made("user_1", minute=2)), ("a1", made("user_1", minute=1)), ("b", made("user_2"))):
+    for name, of in (
+        ("a2", made("user_1", minute=2)),
+        ("a1", made("user_1", minute=1)),
+        ("b", made("user_2", minute=3)),
+    ):
         for number in range(2):
             await line.wait(f"{name}.{number}", of)
     order = await line.finish()
