@@ -50,7 +50,7 @@ class Line:
             next(iter(self.running.values())).set()
             for _ in range(4):
                 await asyncio.sleep(0)
-        await asyncio.gather(*self.tasks)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         return self.order
 
 
