@@ -11,6 +11,7 @@ one place that decides what a failed child becomes for a user: its output never 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -95,6 +96,8 @@ _SHELL_CODES = {
     128 + number for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
 }
 _FFMPEG_INTERRUPTED = (255, 123)
+# The one error of its own that ffmpeg ends with 255 for.
+_EPERM = os.strerror(errno.EPERM)
 # What programs print whose memory limit is reached: the C library, Python, numpy, C++.
 _NO_MEMORY = ("Cannot allocate memory", "MemoryError", "Unable to allocate", "std::bad_alloc")
 # What ffmpeg and its libraries print, and what it means for the user; everything else is in the log only.
@@ -160,7 +163,7 @@ class ChildFailed(Exception):
         """Whether it was killed or stopped from outside, by no fault of its own and of its input."""
         if self.limit or self.stalled:
             return self.stalled
-        interrupted = self.program == "ffmpeg" and self.code in _FFMPEG_INTERRUPTED and not self.stderr.strip()
+        interrupted = self.program == "ffmpeg" and self.code in _FFMPEG_INTERRUPTED and _EPERM not in self.stderr
         return self.code < 0 or self.code in _SHELL_CODES or interrupted
 
     @property

@@ -185,7 +185,9 @@ async def test_the_end_of_a_child_becomes_one_error(name: str, monkeypatch: pyte
 async def test_ffmpeg_that_a_signal_interrupts_is_run_again(tmp_path: Path) -> None:
     """It ends by itself then, with a file that is cut."""
     wrapper = tmp_path / "ffmpeg"
-    wrapper.write_text(f"#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; exit 255; }}\nexit 0\n")
+    wrapper.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; echo a warning >&2; exit 255; }}\nexit 0\n"
+    )
     wrapper.chmod(0o700)
     fractions = [part async for part in children.ffmpeg(wrapper, (), seconds=1.0, folder=tmp_path)]
     assert fractions == []
