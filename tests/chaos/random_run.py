@@ -73,6 +73,7 @@ class Platform:
             while line := (await self.process.stdout.readline()).decode():
                 if READY.fullmatch(line):
                     return
+        await self.process.wait()
         raise AssertionError(f"up did not start (see {self.data.parent / 'up.log'})")
 
     async def keep(self, until: asyncio.Event) -> None:
@@ -82,8 +83,13 @@ class Platform:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await self.process.wait()
-            if self.process.returncode is not None and not until.is_set():
+            if self.process.returncode is None or until.is_set():
+                continue
+            try:
                 await self.start()
+            except AssertionError:
+                # One that was killed in the midst of its start is started again.
+                assert self.process.returncode == -signal.SIGKILL, "up did not start"
 
     async def stop(self) -> int:
         assert self.process is not None
