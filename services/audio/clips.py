@@ -60,6 +60,8 @@ class ClipSound:
     """2 is twice as fast, at the same pitch."""
     track: int = 0
     """Which of the clip's sound tracks it is, from 0."""
+    track_start: float = 0.0
+    """When the track begins, in seconds from the clip's start, where ffmpeg counts from the track's beginning on."""
 
     @property
     def first_sample(self) -> int:
@@ -73,7 +75,16 @@ class ClipSound:
     def identity(self) -> tuple[object, ...]:
         """All of it that the result depends on."""
         begin = self.source_start // timedelta(microseconds=1)
-        return self.clip_sha256, begin, self.first_sample, self.samples, self.volume, self.speed, self.track
+        return (
+            self.clip_sha256,
+            begin,
+            self.first_sample,
+            self.samples,
+            self.volume,
+            self.speed,
+            self.track,
+            self.track_start,
+        )
 
 
 class Objects(Protocol):
@@ -149,6 +160,7 @@ def _arguments(source: str, file: str, sound: ClipSound, heard: float, run_up: f
         source,
         ss=f"{begin - run_up:.6f}",
         t=f"{run_up + taken + 1:.6f}",
+        itsoffset=f"{sound.track_start:.6f}",
         format_whitelist=_FORMATS,
         protocol_whitelist=_PROTOCOLS,
     )

@@ -206,6 +206,7 @@ def _clip_sound(asked: pb.ClipSound) -> ClipSound:
         volume=asked.volume,
         speed=asked.speed or 1.0,
         track=asked.track,
+        track_start=asked.track_start,
     )
 
 

@@ -217,6 +217,8 @@ class SourceClip:
     second_colour: str = ""
     sound_track: int = 0
     """Which of its sound tracks is heard, from 0."""
+    sound_start: float = 0.0
+    """When that track begins, where it must be said."""
 
     @property
     def is_dark(self) -> bool:

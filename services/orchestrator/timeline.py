@@ -91,6 +91,7 @@ class ClipSound:
     volume: float
     speed: float
     track: int = 0
+    track_start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,7 @@ def sounds(spans: Sequence[Span], frame: Frame) -> list[ClipSound]:
             volume=span.clip.look.sound_volume,
             speed=span.clip.look.speed,
             track=span.clip.sound_track,
+            track_start=span.clip.sound_start,
         )
         for span in spans
         if span.clip.source and span.clip.has_audio and span.clip.look.sound_volume > 0

@@ -192,6 +192,7 @@ class MeshWorkers:
             still_seconds=clip.still_seconds,
             key_seconds=tuple(map(_seconds, found.key_frames)),
             sound_track=found.sound_track,
+            sound_start=found.sound_start,
         )
 
     async def validate_picture(self, image: StoredObject, name: str) -> Source:
@@ -257,6 +258,7 @@ class MeshWorkers:
                     volume=sound.volume,
                     speed=sound.speed,
                     track=sound.track,
+                    track_start=sound.track_start,
                 )
                 for sound in kept
             ],

@@ -17,7 +17,7 @@ from typing import Any
 import ffmpeg
 
 from services.processing import motion, transitions
-from services.processing.preparation import opening, prepare, settle, steady, upright
+from services.processing.preparation import delayed, opening, prepare, settle, steady, upright
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Size, Spec, Still
 
@@ -157,7 +157,8 @@ def captioned(picture: Any) -> Any:
 def _read(source: int, use: str, stage: Stage, start: timedelta = timedelta(0), *, again: bool = False) -> Any:
     options = opening(stage.sources[source], start, stage.max_pixels, again=again)
     track = f"v:{stage.sources[source].track}"
-    return _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)[track], use)
+    picture = _named(ffmpeg.input(source_name(source), threads=stage.threads, **options)[track], use)
+    return delayed(picture, stage.sources[source], start, again=again)
 
 
 def _named(picture: Any, use: str) -> Any:

@@ -19,7 +19,7 @@ from services.processing.spec import Spec
 SEGMENT = "segment.mp4"
 
 # Raise it whenever the same order gives other pixels than before: stored segments have it in their names.
-VERSION = 6
+VERSION = 7
 
 # The ticks of a frame in the file's time base, so that every frame begins on one at any frame rate.
 FRAME_TICKS = 512

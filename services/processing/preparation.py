@@ -18,6 +18,8 @@ from services.processing.source import FORMATS, MAX_STILL_PIXELS, PROTOCOLS, Sou
 
 # Deinterlacing needs the fields before the first frame that is shown.
 FIELDS_BEFORE = timedelta(seconds=0.2)
+# In a stream without an index, a place is found only about; so far before it, and a whole group of pictures.
+STREAM_BEFORE = 0.5
 
 # HDR's white of 203 nits (BT.2408) is the 1 of linear light here; what is brighter, up to 1000 nits, is
 # pressed into the little that is left below SDR's white. Mobius leaves what is darker than a third of it as it was.
@@ -49,19 +51,35 @@ def opening(source: Source, start: timedelta, max_pixels: int, *, again: bool = 
         options["format_whitelist"] = FORMATS
     if source.decoder:
         options["c:v"] = source.decoder
-    return options | _seek(source, start, again or source.is_animation)
+    seek, offset = _seek(source, start, again or source.is_animation)
+    # What is far from where a stream is expected to begin is taken for a fault of it, and corrected (`delayed`).
+    return options | seek | ({"itsoffset": f"{offset:.6f}"} if offset and not source.stream else {})
 
 
-def _seek(source: Source, start: timedelta, again: bool) -> dict[str, Any]:
+def delayed(picture: Any, source: Source, start: timedelta, *, again: bool = False) -> Any:
+    """The frames of a source that was opened with the same arguments, at their times."""
+    _, offset = _seek(source, start, again)
+    return picture.filter("setpts", f"PTS+({offset:.6f})/TB") if source.stream and offset else picture
+
+
+def _seek(source: Source, start: timedelta, again: bool) -> tuple[dict[str, Any], float]:
+    """The options with which a source is read from before `start` on, and by how much it is delayed, in seconds."""
+    # ffmpeg counts the time of a stream from its first picture on.
+    offset = source.picture_start if source.stream else 0.0
+    seek: dict[str, Any] = {}
     if again:
         # What is read again and again cannot begin in its midst; it is short.
-        return {"stream_loop": -1} | ({"itsoffset": f"{-start.total_seconds():.6f}"} if start else {})
-    if start <= timedelta(0):
-        return {}
-    before = min(start, FIELDS_BEFORE) if source.interlaced else timedelta(0)
-    # Decodes from the key frame before.
-    seek: dict[str, Any] = {"ss": f"{(start - before).total_seconds():.6f}", "noaccurate_seek": None}
-    return seek | ({"itsoffset": f"{-before.total_seconds():.6f}"} if before else {})
+        seek, offset = {"stream_loop": -1}, offset - start.total_seconds()
+    elif start > timedelta(0):
+        margin = FIELDS_BEFORE if source.interlaced else timedelta(0)
+        if source.stream:
+            margin += timedelta(seconds=source.key_gap + STREAM_BEFORE)
+        before = min(start, margin)
+        offset -= before.total_seconds()
+        if start > before or not source.stream:
+            # Decodes from the key frame before.
+            seek = {"ss": f"{(start - before).total_seconds():.6f}", "noaccurate_seek": None}
+    return seek, offset
 
 
 def steady(picture: Any, source: Source) -> Any:

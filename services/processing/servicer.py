@@ -106,6 +106,9 @@ def _look(source: media_pb2.Source) -> Source:
         mirrored=source.mirrored,
         picture_end=source.picture_end,
         seconds=source.seconds,
+        stream=source.stream,
+        picture_start=source.picture_start,
+        key_gap=source.key_gap,
         pixel_shape=source.pixel_shape or 1.0,
     )
 

@@ -54,6 +54,12 @@ class Source:
     """Where the eye goes in its pictures as they are shown, a part of their width; 0: not known."""
     focus_y: float = 0.0
     """The same of their height."""
+    stream: bool = False
+    """Whether it is a stream without an index."""
+    picture_start: float = 0.0
+    """When its first picture is shown, in seconds from its start."""
+    key_gap: float = 0.0
+    """In a stream: the longest time between two of its key frames, in seconds."""
 
     @property
     def is_animation(self) -> bool:

@@ -21,6 +21,8 @@ import av.error
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
+# Places where decoding can begin are told no more finely than this.
+KEY_SECONDS = 0.5
 # A picture that stands alone for so long at most is a still picture, whatever file it is in.
 _GLANCE_SECONDS = 0.5
 
@@ -37,6 +39,14 @@ class Length:
     """When the last packet ends, shown or not."""
     single: bool
     """Whether it is a single picture, with no sound that goes on."""
+    picture_start: float
+    """When its first picture is shown."""
+    sound_start: float
+    """When its sound begins; 0 when it has none."""
+    keys: tuple[float, ...] = ()
+    """Where decoding can begin, as far as it was read, none closer than half a second to the one before."""
+    key_gap: float = 0.0
+    """The longest time from one of its key frames to the next, or to its last picture."""
 
 
 def measure(
@@ -48,16 +58,20 @@ def measure(
     first: float,
     promised: float,
     rate: Fraction,
+    whole: bool = False,
 ) -> Length:
     """Read how long a clip is.
 
     `origin` is when it begins in the file's own time, `first` when its first picture is shown; the last packets are
-    looked for near `promised` seconds from the beginning, and all are read when they are not there. A picture without
-    a length of its own is shown for one of `rate`.
+    looked for near `promised` seconds from the beginning, and all are read when they are not there, or for `whole`. A
+    picture without a length of its own is shown for one of `rate`.
     """
-    for start in (promised + origin, min(0.0, origin)):
+    keys: list[float] = []
+    key_gap = 0.0
+    for start in [min(0.0, origin)] if whole else [promised + origin, min(0.0, origin)]:
         earliest, latest = math.inf, -math.inf
         picture_end = sound_end = last = -1.0
+        key = 0.0
         seek(container, picture, start)
         for packet in _packets(container):
             time = packet.pts if packet.pts is not None else packet.dts
@@ -70,6 +84,11 @@ def measure(
                 continue
             if packet.stream_index == picture.index:
                 earliest, latest = min(earliest, begin), max(latest, begin)
+                if packet.is_keyframe:
+                    key_gap = max(key_gap, begin - key)
+                    key = begin
+                    if not keys or begin - keys[-1] >= KEY_SECONDS:
+                        keys.append(begin)
                 picture_end = max(picture_end, end if end > begin else begin + 1 / float(rate))
             elif sound is not None and packet.stream_index == sound.index:
                 sound_end = max(sound_end, end)
@@ -78,7 +97,11 @@ def measure(
     length = max(picture_end, sound_end)
     # Read from near its end, a clip may show its last key frame only, which then is not its first picture.
     single = earliest == latest and abs(earliest - (first - origin)) < 1e-3 and length <= _GLANCE_SECONDS
-    return Length(length, picture_end, max(last, length), single)
+    begins = sound.start_time if sound is not None else None
+    sound_start = float(begins * sound.time_base) - origin if begins and sound and sound.time_base else 0.0
+    key_gap = max(key_gap, picture_end - key)
+    begun = max(0.0, first - origin)
+    return Length(length, picture_end, max(last, length), single, begun, max(0.0, sound_start), tuple(keys), key_gap)
 
 
 def measure_animation(container: av.container.InputContainer, picture: VideoStream) -> float:

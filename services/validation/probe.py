@@ -60,6 +60,8 @@ class Facts:
     audio_codec: str = ""
     sound_track: int = 0
     """Which of its sound tracks is played, from 0."""
+    sound_start: float = 0.0
+    """In a stream without an index: when its sound begins."""
     mirrored: bool = False
     """Whether its picture is mirrored left to right, before it is turned."""
 
@@ -124,5 +126,6 @@ def _facts(answer: dict[str, Any]) -> Facts:
         rotation=int(answer.get("rotation", 0)),
         audio_codec=str(answer.get("audio_codec", "")),
         sound_track=int(answer.get("sound_track", 0)),
+        sound_start=float(answer.get("sound_start", 0.0)),
         mirrored=answer.get("mirrored") is True,
     )

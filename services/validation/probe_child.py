@@ -52,6 +52,8 @@ PNG_ANIMATION = "apng"
 # What may move, and is played again and again.
 ANIMATIONS = ("gif", PNG_ANIMATION)
 MAX_FRAMES_PER_SECOND = 1000
+# Formats without an index.
+STREAMS = {"mpegts", "mpeg"}
 # How far the last packet may be from the end that the file's header promises.
 PROMISE_SECONDS = 0.5
 # Formats whose header tells a length that was written when the file was whole.
@@ -212,7 +214,10 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
     sound = tracks.sound_track(container, stream)
 
     promised = max(duration, float(stream.frames / rate)) if container.format.name == "avi" else duration
-    length = lengths.measure(container, stream, sound, origin=origin, first=first, promised=promised, rate=rate)
+    is_stream = container.format.name in STREAMS
+    length = lengths.measure(
+        container, stream, sound, origin=origin, first=first, promised=promised, rate=rate, whole=is_stream
+    )
     if container.format.name in PROMISING and length.last_packet < promised - PROMISE_SECONDS:
         raise Refused(
             "CLIP_NOT_PLAYABLE",
@@ -233,13 +238,18 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
     samples = _samples(container, stream, origin, (wanted.start_seconds, seen_end), wanted)
     seen = [found for found in (begin, *samples) if found]
     return {
-        **_facts(container, stream, frames, "", length.seconds, length.picture_end, seen),
+        **_facts(container, stream, frames, "", length, seen),
+        "sound_start": round(length.sound_start, 6) if container.format.name in STREAMS else 0.0,
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
         "has_audio": sound is not None,
         "audio_codec": sound.codec_context.codec.canonical_name if sound is not None else "",
         "sound_track": tracks.place(sound, container.streams.audio) if sound is not None else 0,
-        "key_seconds": _key_frames(stream, origin, (wanted.start_seconds, end), rate),
+        "key_seconds": (
+            [round(key, 6) for key in length.keys if wanted.start_seconds <= key < end][:MAX_KEY_FRAMES]
+            if is_stream
+            else _key_frames(stream, origin, (wanted.start_seconds, end), rate)
+        ),
     }
 
 
@@ -259,7 +269,7 @@ def _animation(container: av.container.InputContainer, path: str, form: str, wan
     check_duration(seconds, wanted)
     check_range(seconds, wanted)
     return {
-        **_facts(container, stream, frames, form, seconds, seconds),
+        **_facts(container, stream, frames, form, lengths.Length(seconds, seconds, seconds, False, 0.0, 0.0)),
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
     }
@@ -270,15 +280,14 @@ def _facts(
     stream: av.video.stream.VideoStream,
     frames: Sequence[av.VideoFrame],
     form: str,
-    seconds: float = 0.0,
-    picture_end: float = 0.0,
+    length: lengths.Length = lengths.Length(0.0, 0.0, 0.0, True, 0.0, 0.0),  # noqa: B008
     shown: Sequence[av.VideoFrame] = (),
 ) -> dict[str, Any]:
     """The facts that all kinds of clips have."""
     turned = orientation.read(frames[0])
     width, height = _displayed(frames[0], stream, turned)
     return {
-        "duration_seconds": round(seconds, 6),
+        "duration_seconds": round(length.seconds, 6),
         "width": width,
         "height": height,
         "video_codec": stream.codec_context.codec.canonical_name,
@@ -290,11 +299,14 @@ def _facts(
             "track": tracks.place(stream, container.streams.video),
             "rotation": turned.rotation,
             "mirrored": turned.mirrored,
-            "seconds": round(seconds, 6),
+            "seconds": round(length.seconds, 6),
             "dark": is_dark((shown or frames)[0]),
             **dict(zip(("focus_x", "focus_y"), _focus(shown or frames, turned), strict=True)),
             "pixel_shape": round(float(stream.sample_aspect_ratio or 1), 6),
-            "picture_end": round(picture_end, 6),
+            "picture_end": round(length.picture_end, 6),
+            "picture_start": round(length.picture_start, 6),
+            "stream": container.format.name in STREAMS,
+            "key_gap": round(length.key_gap, 6) if container.format.name in STREAMS else 0.0,
         },
     }
 
@@ -411,7 +423,12 @@ def _picture_before(
         lengths.seek(container, stream, origin + max(0.0, seconds - back))
         if found := decode(container, stream, wanted, 1):
             return found[0]
-    return None
+    if seconds > LOOK_BACK_SECONDS[-1]:
+        return None
+    # Where seeking leads nowhere, all is read from the beginning on.
+    with _opened(container.name, "", wanted) as fresh:
+        found = decode(fresh, fresh.streams.video[tracks.place(stream, container.streams.video)], wanted, 1)
+    return found[0] if found else None
 
 
 def _leave_network() -> None:

@@ -109,6 +109,7 @@ def _clip(facts: Facts, kept: media_pb2.Object | None) -> media_pb2.Clip:
         video_codec=facts.video_codec,
         has_audio=facts.has_audio,
         sound_track=facts.sound_track,
+        sound_start=facts.sound_start,
         key_frames=[_duration(seconds) for seconds in facts.key_seconds],
     )
 

@@ -31,14 +31,11 @@ VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
 
 def decoded_seconds(path: Path) -> float:
     """When the last frame or sample of what ffmpeg decodes of a file ends."""
-    ends = []
-    for track in ("v:0", "a:0"):
-        command = (ffmpeg_program(), "-nostdin", "-i", path, "-map", f"0:{track}", "-f", "null", "-fps_mode")
-        done = subprocess.run([*map(str, command), "passthrough", "-"], capture_output=True, text=True, check=False)
-        if times := re.findall(r"time=(\d+):(\d+):([\d.]+)", done.stderr):
-            hours, minutes, seconds = times[-1]
-            ends.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
-    return max(ends)
+    tracks = ("-map", "0:v:0", "-map", "0:a:0?", "-fps_mode", "passthrough", "-f", "null", "-")
+    command = [str(word) for word in (ffmpeg_program(), "-nostdin", "-i", path, *tracks)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    hours, minutes, seconds = re.findall(r"time=(\d+):(\d+):([\d.]+)", done.stderr)[-1]
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def _made(*arguments: str) -> Callable[[Path], None]:
@@ -105,6 +102,22 @@ async def test_a_last_picture_stands_while_the_sound_goes_on(
         assert len(frames) == 24
     spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
     assert media.probe(await rendered(tool, tmp_path / "all", [FILES / name], spec)).frames == spec.frame_count
+
+
+@pytest.mark.parametrize("start", [0.5, 8.0, 13.6])
+async def test_a_stream_without_an_index_is_shown_from_anywhere(tool: Tool, tmp_path: Path, start: float) -> None:
+    """Its key frames may be ten seconds apart, as ffmpeg puts them when it is told nothing else."""
+    path = tmp_path / "long.ts"
+    sound = ("-f", "lavfi", "-i", "sine=d=14", *AAC)
+    chain = "color=black:s=64x36:r=25:d=14,format=yuv420p,geq=lum='16+mod(N,70)*3':cb=128:cr=128"
+    media.ffmpeg("-f", "lavfi", "-i", chain, *sound[:4], "-c:v", "libx264", "-preset", "ultrafast", *AAC, path)
+    spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 5, CANVAS, Quality.NEAR_LOSSLESS)
+    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [path], spec)))
+    shown = [float(frame[45, 80].mean()) * 219 / 255 / 3 for frame in frames]
+    # The picture begins a little after the sound.
+    first = (start - (await probe(path, Part(), BOUNDS)).picture["picture_start"]) * 25
+    for number, value in enumerate(shown):
+        assert value == pytest.approx((first + number) % 70, abs=1.2), number
 
 
 async def test_a_video_of_one_picture_is_a_still_picture(tool: Tool, tmp_path: Path) -> None:

@@ -301,12 +301,15 @@ class ClipSound(_message.Message):
     VOLUME_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     TRACK_FIELD_NUMBER: _builtins.int
+    TRACK_START_FIELD_NUMBER: _builtins.int
     volume: _builtins.float
     """How loud it is, against the clip: 1 is as it was."""
     speed: _builtins.float
     """How fast it runs: 2 is twice as fast, at the same pitch. 0 means 1."""
     track: _builtins.int
     """Which of the clip's sound tracks it is, from 0."""
+    track_start: _builtins.float
+    """When the track begins, in seconds from the clip's start, where ffmpeg counts from the track's beginning on."""
     @_builtins.property
     def clip(self) -> _media_pb2.Object:
         """The clip, which has sound."""
@@ -333,10 +336,11 @@ class ClipSound(_message.Message):
         volume: _builtins.float = ...,
         speed: _builtins.float = ...,
         track: _builtins.int = ...,
+        track_start: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "speed", b"speed", "start", b"start", "track", b"track", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "duration", b"duration", "source_start", b"source_start", "speed", b"speed", "start", b"start", "track", b"track", "track_start", b"track_start", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

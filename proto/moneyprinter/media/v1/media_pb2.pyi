@@ -317,6 +317,9 @@ class Source(_message.Message):
     DARK_FIELD_NUMBER: _builtins.int
     FOCUS_X_FIELD_NUMBER: _builtins.int
     FOCUS_Y_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    PICTURE_START_FIELD_NUMBER: _builtins.int
+    KEY_GAP_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """The width of its picture in pixels, as it is coded."""
     height: _builtins.int
@@ -359,6 +362,14 @@ class Source(_message.Message):
     """Where the eye goes in its pictures, from the left edge (0) to the right one (1) as they are shown. 0: not known."""
     focus_y: _builtins.float
     """The same from the top edge to the bottom one."""
+    stream: _builtins.bool
+    """Whether it is a stream without an index (MPEG), in which a place is found only about, and in which ffmpeg counts time
+    from the first picture on.
+    """
+    picture_start: _builtins.float
+    """When its first picture is shown, in seconds from its start."""
+    key_gap: _builtins.float
+    """In a stream: the longest time between two of its key frames, in seconds."""
     @_builtins.property
     def object(self) -> Global___Object:
         """Its bytes, as they were handed in."""
@@ -387,10 +398,13 @@ class Source(_message.Message):
         dark: _builtins.bool = ...,
         focus_x: _builtins.float = ...,
         focus_y: _builtins.float = ...,
+        stream: _builtins.bool = ...,
+        picture_start: _builtins.float = ...,
+        key_gap: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dark", b"dark", "decoder", b"decoder", "focus_x", b"focus_x", "focus_y", b"focus_y", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dark", b"dark", "decoder", b"decoder", "focus_x", b"focus_x", "focus_y", b"focus_y", "format", b"format", "has_alpha", b"has_alpha", "has_matrix", b"has_matrix", "has_primaries", b"has_primaries", "hdr_transfer", b"hdr_transfer", "height", b"height", "interlaced", b"interlaced", "key_gap", b"key_gap", "mirrored", b"mirrored", "object", b"object", "picture_end", b"picture_end", "picture_start", b"picture_start", "pixel_shape", b"pixel_shape", "rotation", b"rotation", "seconds", b"seconds", "still", b"still", "stream", b"stream", "track", b"track", "wide_gamut", b"wide_gamut", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,6 +424,7 @@ class Clip(_message.Message):
     VIDEO_CODEC_FIELD_NUMBER: _builtins.int
     HAS_AUDIO_FIELD_NUMBER: _builtins.int
     SOUND_TRACK_FIELD_NUMBER: _builtins.int
+    SOUND_START_FIELD_NUMBER: _builtins.int
     KEY_FRAMES_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Its displayed width in pixels, rotation applied."""
@@ -421,6 +436,8 @@ class Clip(_message.Message):
     """Whether it has sound of its own."""
     sound_track: _builtins.int
     """Which of its sound tracks is played, from 0."""
+    sound_start: _builtins.float
+    """In a stream without an index (`Source.stream`): when its sound begins, in seconds from its start."""
     @_builtins.property
     def source(self) -> Global___Source:
         """Its bytes and its picture."""
@@ -450,11 +467,12 @@ class Clip(_message.Message):
         video_codec: _builtins.str = ...,
         has_audio: _builtins.bool = ...,
         sound_track: _builtins.int = ...,
+        sound_start: _builtins.float = ...,
         key_frames: _abc.Iterable[_duration_pb2.Duration] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "key_frames", b"key_frames", "sound_track", b"sound_track", "source", b"source", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "frame_rate", b"frame_rate", "has_audio", b"has_audio", "height", b"height", "key_frames", b"key_frames", "sound_start", b"sound_start", "sound_track", b"sound_track", "source", b"source", "video_codec", b"video_codec", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
