@@ -90,6 +90,7 @@ _WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("vi", "và là của có không một những được các cho người trong này"),
     ),
 }
+_LATIN_WORDS = tuple((language, frozenset(words.split())) for language, words in _WORDS[LATIN])
 # A text is taken for one in another language than English if so many of its words are known of it, so large a part, and
 # so many more than of any other language.
 _LEAST_WORDS, _LEAST_PART, _LEAST_LEAD = 3, 0.2, 1.5
@@ -173,7 +174,7 @@ def language_of(text: str) -> str:
 
 def _latin(lowered: str) -> str:
     words = _words(lowered)
-    met = {language: sum(word in known.split() for word in words) for language, known in _WORDS[LATIN]}
+    met = {language: sum(map(known.__contains__, words)) for language, known in _LATIN_WORDS}
     best, second = sorted(met.values(), reverse=True)[:2]
     if best < max(_LEAST_WORDS, _LEAST_PART * len(words)) or best < _LEAST_LEAD * second:
         return "en"

@@ -45,6 +45,8 @@ async def save_files(
             console.print(f"Saved {escape(str(path))}")
     if video.missing_glyphs:
         console.print(f"[yellow]No font has[/] {escape(video.missing_glyphs)}: left out of the picture")
+    for notice in video.notices:
+        console.print(f"[yellow]Note:[/] {escape(notice.message)}")
     return SavedVideo(video, size)
 
 

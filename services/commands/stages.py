@@ -66,6 +66,8 @@ async def say(text: str, voice: str, out: Path, timings: Path | None, target: Ta
     console.print(
         f"[bold green]Said[/] [bold]{escape(str(out))}[/]: {times.duration:.1f} s, {words} words, {size / 1e3:.0f} kB"
     )
+    for notice in times.notices:
+        console.print(f"[yellow]Note:[/] {escape(notice.message)}")
 
 
 async def show_voices(language: str, target: Target, console: Console) -> None:
