@@ -42,6 +42,8 @@ _EXAMPLES = ("en-US", "en-GB", "de-DE", "es-ES", "fr-FR", "pt-BR", "zh-CN")
 _POINT = re.compile(
     r"(?:(?<=\b[A-Z])|(?<=\b(?:Dr|Mr|Ms|St|Mt|Lt|vs|No))|(?<=\b(?:Mrs|Gen|Col|Sgt|Rev|Hon|Fig))|(?<=\bProf))\.(?=\s)"
 )
+# Before a capital it takes the point of an ordinal number, `3. Oktober`, for the end of a sentence: a pause, and "three".
+_ORDINAL = re.compile(r"(?<=\S\s)(\d{1,3}\.\s)(\w)")
 # It would name these signs, as in "asterisk asterisk".
 _MUTE = str.maketrans(dict.fromkeys("*_`~|^\\{}<>#", " "))
 
@@ -158,7 +160,12 @@ def open_espeak(library: Path, data: Path, words_per_minute: int, ffmpeg_program
 
 def _told(reading: normalization.Reading) -> str:
     """What espeak-ng is given, with as many characters: what is not meant to be read out is blank."""
-    return _POINT.sub(" ", reading.text.translate(_MUTE))
+    text = _ORDINAL.sub(lambda found: found[1] + _small(found[2]), reading.text)
+    return _POINT.sub(" ", text.translate(_MUTE))
+
+
+def _small(letter: str) -> str:
+    return letter.lower() if len(letter.lower()) == 1 else letter
 
 
 def _resample(program: Path, raw: Path, rate: int, target: Path) -> list[str]:

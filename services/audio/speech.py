@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import normalization, silence
 
-_VERSION = 3
+_VERSION = 4
 """Counts up when the same request would sound otherwise."""
 _RATE = 48_000
 

@@ -83,6 +83,21 @@ async def test_sentences_are_parted_by_a_pause_and_the_pace_is_natural(speaker: 
     assert 145 <= sum(map(len, said.sentences)) / (said.duration / timedelta(minutes=1)) <= 180
 
 
+@pytest.mark.parametrize(
+    ("voice", "sentence", "number", "word"),
+    [("de-DE", "Der 3. Oktober ist da.", "3.", "Oktober"), ("nb", "Den 3. Oktober er her.", "3.", "Oktober")],
+)
+async def test_an_ordinal_number_is_no_pause(
+    speaker: Espeak, tmp_path: Path, voice: str, sentence: str, number: str, word: str
+) -> None:
+    said, _ = await spoken(speaker, [sentence], voice, tmp_path)
+    words = {each.text: each for each in said.sentences[0]}
+    assert words[word].start - words[number].end < timedelta(seconds=0.1)
+    # As an ordinal it has a syllable more.
+    cardinal, _ = await spoken(speaker, [sentence.replace("3.", "3")], voice, tmp_path)
+    assert said.duration < cardinal.duration + timedelta(seconds=0.15)
+
+
 async def test_a_comma_is_a_pause_that_belongs_to_no_word(speaker: Espeak, tmp_path: Path) -> None:
     said, _ = await spoken(speaker, ["Take in the light, the movement."], "en-US", tmp_path)
     words = {word.text: word for word in said.sentences[0]}
