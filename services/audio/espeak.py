@@ -42,7 +42,7 @@ _EXAMPLES = ("en-US", "en-GB", "de-DE", "es-ES", "fr-FR", "pt-BR", "zh-CN")
 _POINT = re.compile(
     r"(?:(?<=\b[A-Z])|(?<=\b(?:Dr|Mr|Ms|St|Mt|Lt|vs|No))|(?<=\b(?:Mrs|Gen|Col|Sgt|Rev|Hon|Fig))|(?<=\bProf))\.(?=\s)"
 )
-# Before a capital it takes the point of an ordinal number, `3. Oktober`, for the end of a sentence: a pause, and "three".
+# Before a capital it takes the point of an ordinal number, `3. Oktober`, for the end of a sentence, and pauses.
 _ORDINAL = re.compile(r"(?<=\S\s)(\d{1,3}\.\s)(\w)")
 # It would name these signs, as in "asterisk asterisk".
 _MUTE = str.maketrans(dict.fromkeys("*_`~|^\\{}<>#", " "))
