@@ -26,6 +26,9 @@ from moneyprinter.errors import (
 )
 
 SIGN_IN = "sign in, and send the header `authorization: Bearer <access token>`"
+NO_TOKEN = (
+    f"the call carries no access token, or not a whole one; {SIGN_IN}; an API key is traded for one at /v1/auth/token"
+)
 LATER = "try again in a moment"
 
 
@@ -170,7 +173,7 @@ def replies(gateway: Gateway) -> list[Reply]:
     def limited(message: str, per_minute: int) -> Error:
         return ResourceExhausted(message, reason="RATE_LIMITED", retry_after_seconds=pause(per_minute))
 
-    nobody = Unauthenticated(SIGN_IN, reason="TOKEN_INVALID")
+    nobody = Unauthenticated(NO_TOKEN, reason="TOKEN_INVALID")
     malformed = InvalidArgument("the request is malformed", reason="REQUEST_INVALID")
     per_user, per_address = gateway.user_per_minute, gateway.address_per_minute
     return [

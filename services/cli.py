@@ -76,7 +76,7 @@ def up(
         bool,
         typer.Option(
             "--allow-local",
-            help="Post webhooks to this machine and fetch clips from it, also by http. For development.",
+            help="Post webhooks to this machine, too, also by http. For development.",
         ),
     ] = False,
 ) -> None:

@@ -87,6 +87,8 @@ class ClipRequest:
     """`#rrggbb`."""
     second_colour: str = ""
     """`#rrggbb`, for a slope of both that moves."""
+    name: str = ""
+    """What its file is called, for errors."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class OverlayRequest:
     opacity: float
     start_seconds: float | None
     end_seconds: float | None
+    name: str = ""
+    """What its file is called, for errors."""
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
 from services.orchestrator.jobs import (
     NO_VOICE,
+    Asset,
     CaptionStyle,
     ClipRequest,
     Look,
     OverlayRequest,
     Rendition,
-    StoredObject,
     VideoRequest,
 )
 
@@ -147,7 +148,7 @@ def renditions(names: Sequence[str], width: int, height: int) -> tuple[Rendition
     return tuple(found)
 
 
-def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject], transition: str) -> ClipRequest:
+def clip_request(index: int, wish: ClipWish, assets: Mapping[str, Asset], transition: str) -> ClipRequest:
     """A clip as it is asked for; `assets` are those of the caller by their ids, `transition` is that of the whole."""
     where = f"clips[{index}]"
     if wish.url and not wish.url.lower().startswith("https://"):
@@ -157,7 +158,7 @@ def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject],
     start, end = _part(where, wish.start_time, wish.end_time, "CLIP_RANGE_INVALID")
     return ClipRequest(
         url=wish.url or None,
-        asset=assets.get(wish.asset_id),
+        asset=assets[wish.asset_id].object if wish.asset_id else None,
         start_seconds=start,
         end_seconds=end,
         look=Look(
@@ -172,21 +173,29 @@ def clip_request(index: int, wish: ClipWish, assets: Mapping[str, StoredObject],
         still_seconds=wish.duration or (COLOUR_SECONDS if wish.colour else 0.0),
         colour=wish.colour,
         script=wish.script,
+        name=assets[wish.asset_id].filename if wish.asset_id else _file_name(wish.url),
     )
 
 
-def overlay_request(index: int, wish: OverlayWish, assets: Mapping[str, StoredObject]) -> OverlayRequest:
+def _file_name(url: str) -> str:
+    """The last part of an address's path, or its host."""
+    where = urlsplit(url)
+    return unquote(where.path.rpartition("/")[2]) or where.hostname or ""
+
+
+def overlay_request(index: int, wish: OverlayWish, assets: Mapping[str, Asset]) -> OverlayRequest:
     """An overlay as it is asked for; `assets` are those of the caller by their ids."""
     where = f"overlays[{index}]"
     _insist(wish.asset_id, f"{where}.asset_id", assets)
     start, end = _part(where, wish.start_time, wish.end_time, "REQUEST_INVALID")
     return OverlayRequest(
-        image=assets[wish.asset_id],
+        image=assets[wish.asset_id].object,
         centre=_PLACES[wish.position or "top_right"],
         width=wish.width or OVERLAY_WIDTH,
         opacity=wish.opacity or 1.0,
         start_seconds=start,
         end_seconds=end,
+        name=assets[wish.asset_id].filename,
     )
 
 
@@ -210,7 +219,7 @@ def scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
             raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
 
 
-def _insist(asset_id: str, field: str, assets: Mapping[str, StoredObject]) -> None:
+def _insist(asset_id: str, field: str, assets: Mapping[str, Asset]) -> None:
     if asset_id not in assets:
         raise NotFound(f"{field}: there is no asset {asset_id}; upload it first", reason="ASSET_NOT_FOUND")
 

@@ -169,8 +169,7 @@ class Videos:
     async def _checked(self, user_id: str, wish: VideoWish) -> VideoRequest:
         every = [clip.asset_id for clip in wish.clips] + [overlay.asset_id for overlay in wish.overlays]
         named = [asset_id for asset_id in every if asset_id]
-        owned = await self.store.assets(user_id, named) if named else {}
-        assets = {asset_id: asset.object for asset_id, asset in owned.items()}
+        assets = await self.store.assets(user_id, named) if named else {}
         clips = tuple(
             requests.clip_request(index, clip, assets, wish.transition) for index, clip in enumerate(wish.clips)
         )

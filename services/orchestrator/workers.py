@@ -22,7 +22,7 @@ from moneyprinter.concatenation.v1 import concatenation_service_pb2 as concatena
 from moneyprinter.concatenation.v1 import concatenation_service_pb2_grpc as concatenation_grpc
 from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
-from moneyprinter.errors import Internal, InvalidArgument
+from moneyprinter.errors import Internal
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.objects import Objects
 from moneyprinter.processing.v1 import processing_service_pb2 as processing
@@ -195,13 +195,9 @@ class MeshWorkers:
             sound_start=found.sound_start,
         )
 
-    async def validate_picture(self, image: StoredObject, name: str) -> Source:
+    async def validate_picture(self, image: StoredObject) -> Source:
         request = validation.ValidateClipRequest(object=object_message(image))
-        try:
-            found = (await _result(self._validation.ValidateClip(request), lambda _: None)).clip
-        except InvalidArgument as refused:
-            raise InvalidArgument(f"{name}: {refused.message}", reason=refused.reason) from refused
-        return _found(found.source)
+        return _found((await _result(self._validation.ValidateClip(request), lambda _: None)).clip.source)
 
     async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
         request = content.WriteScriptRequest(

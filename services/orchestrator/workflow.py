@@ -8,11 +8,12 @@ are recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
+from moneyprinter.errors import DataLoss, InvalidArgument
 from services.orchestrator import timeline
 from services.orchestrator.jobs import (
     NO_NARRATION,
@@ -49,7 +50,7 @@ class Workers(Protocol):
 
     async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip: ...
 
-    async def validate_picture(self, image: StoredObject, name: str) -> Source: ...
+    async def validate_picture(self, image: StoredObject) -> Source: ...
 
     async def find_voice(self, request: VideoRequest) -> Narrator: ...
 
@@ -214,14 +215,28 @@ async def _validate(
             )
         async with at_once:
             work = lambda: workers.validate(clip, share.of(index))  # noqa: E731
-            return await journal.step(f"validate {index}", SourceClip, work)
+            with _naming(f"clip {index + 1}", clip.name):
+                return await journal.step(f"validate {index}", SourceClip, work)
 
     clips = await _together([validate(index, clip) for index, clip in enumerate(request.clips)])
     overlays = []
     for index, overlay in enumerate(request.overlays):
-        check = lambda: workers.validate_picture(overlay.image, f"overlays[{index}]")  # noqa: B023, E731
-        overlays.append(await journal.step(f"validate overlay {index}", Source, check))
+        check = lambda: workers.validate_picture(overlay.image)  # noqa: B023, E731
+        with _naming(f"overlay {index + 1}", overlay.name):
+            overlays.append(await journal.step(f"validate overlay {index}", Source, check))
     return clips, overlays
+
+
+@contextmanager
+def _naming(subject: str, name: str) -> Iterator[None]:
+    """Have errors name the clip that they are about: `clip 2 (walk.mp4): ...`."""
+    try:
+        yield
+    except (InvalidArgument, DataLoss) as failure:
+        about = f"{subject} ({name})" if name else subject
+        raise type(failure)(
+            f"{about}: {failure.message}", reason=failure.reason, violations=failure.violations
+        ) from failure
 
 
 async def _speak(

@@ -85,7 +85,7 @@ class StraightWorkers:
         self._do("validate", progress)
         return SourceClip(source("clip"), clip.start_seconds or 0.0, clip.end_seconds or 8.0)
 
-    async def validate_picture(self, image: StoredObject, name: str) -> Source:
+    async def validate_picture(self, image: StoredObject) -> Source:
         self._do("validate picture")
         return Source(image, {"still": True})
 
