@@ -148,6 +148,7 @@ async def test_a_fault_that_stays_ends_the_job_with_its_stage_and_reason(step: s
     assert found.failure is not None
     assert (found.failure.stage, found.failure.reason) == (stage, "CLIP_NOT_PLAYABLE")
     assert found.stages[stage] == "failed"
+    assert found.failure.message.startswith("clip 1") == (step == "validate"), "which clip it is"
     assert [subject for subject, _ in bench.store.published][-1] == "video.processing.failed"
 
 
