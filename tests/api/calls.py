@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 from urllib.parse import quote
 
@@ -37,9 +38,10 @@ class Answer:
 
 
 # What is called must be known here, whatever other tests have imported.
-for _service in {found.path.rpartition("/")[0].removeprefix("/") for found in methods() if found.public}:
-    _package, _, _name = _service.rpartition(".")
-    import_module(f"{_package}.{re.sub('(?<!^)(?=[A-Z])', '_', _name).lower()}_pb2")
+for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")[0] for found in methods()}:
+    for _module in iter_modules(import_module(_package).__path__, f"{_package}."):
+        if _module.name.endswith("_pb2"):
+            import_module(_module.name)
 
 
 def method(name: str) -> Method:
