@@ -21,7 +21,8 @@ QUICK_SECONDS = 2.0
 async def watched(here: World, user: str, stack: AsyncExitStack) -> int:
     """Open a stream of a user's events; returns the status of its answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", here.config.ports["gateway"])
-    stack.callback(writer.transport.abort)
+    # Which holds the writer, too: one that is let go closes its connection.
+    stack.callback(lambda: writer.transport.abort())
     head = f"GET /v1/events HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {here.token(user)}\r\n\r\n"
     writer.write(head.encode())
     return int((await reader.readline()).split()[1])
