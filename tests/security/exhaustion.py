@@ -79,26 +79,36 @@ async def hold(target: Target, first: bytes, counted: Counted, drip: bytes = b""
     """Send the beginning of a request, again and again, and then a drop now and then; read its first line only."""
     loop = asyncio.get_running_loop()
     while True:
-        sock = socket.socket()
-        # The less this side takes in, the more the other one has to keep.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.setblocking(False)
-        with sock, suppress(ConnectionError, TimeoutError):
-            await loop.sock_connect(sock, ("127.0.0.1", target.port))
-            await loop.sock_sendall(sock, first)
-            answer = asyncio.create_task(loop.sock_recv(sock, 12))
+        with socket.socket() as sock, suppress(OSError, TimeoutError):
+            # The less this side takes in, the more the other one has to keep.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            async with asyncio.timeout(AGAIN_SECONDS):
+                await loop.sock_connect(sock, ("127.0.0.1", target.port))
+                await loop.sock_sendall(sock, first)
             if drip:
                 counted.begun("sent")
-            async with asyncio.timeout(AGAIN_SECONDS):
-                while not answer.done():
-                    await asyncio.wait([answer], timeout=every)
-                    if drip and not answer.done():
-                        await loop.sock_sendall(sock, drip)
-                counted.begun(answer.result().decode()[9:] or "closed")
-                # What was refused is tried again later, what was accepted is kept and not read.
-                await asyncio.sleep(AGAIN_SECONDS)
-            answer.cancel()
+            counted.begun(await answered(sock, drip, every))
+            # What was refused is tried again later, what was accepted is kept and not read.
+            await asyncio.sleep(AGAIN_SECONDS)
         await asyncio.sleep(0.5)
+
+
+async def answered(sock: socket.socket, drip: bytes, every: float) -> str:
+    """Send a drop now and then until there is an answer; returns its status."""
+    loop = asyncio.get_running_loop()
+    answer = asyncio.ensure_future(loop.sock_recv(sock, 12))
+    try:
+        async with asyncio.timeout(AGAIN_SECONDS):
+            while not answer.done():
+                await asyncio.wait([answer], timeout=every)
+                if drip and not answer.done():
+                    await loop.sock_sendall(sock, drip)
+            return answer.result().decode()[9:] or "closed"
+    finally:
+        # Before the socket is closed, whose number the next one gets.
+        answer.cancel()
+        await asyncio.wait([answer])
 
 
 async def many(target: Target, first: bytes, count: int, drip: bytes = b"") -> None:
@@ -145,7 +155,8 @@ async def watch_unread(target: Target, count: int, path: str, message: bytes) ->
         await stream.initial_metadata()
         await asyncio.wait([ended], timeout=1)
         counted.begun(ended.result().name if ended.done() else "open")
-        await asyncio.wait([ended], timeout=AGAIN_SECONDS)
+        if not ended.done():
+            await asyncio.wait([ended], timeout=AGAIN_SECONDS)
         stream.cancel()
 
     await call_again(target, count, one)
