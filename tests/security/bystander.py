@@ -218,9 +218,11 @@ async def scene(folder: Path, certificates: Path, *options: str) -> AsyncIterato
 
 
 async def _interim(writer: asyncio.StreamWriter) -> None:
-    while True:
+    while not writer.transport.is_closing():
         writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 100)
         await writer.drain()
+        # This process is the bystander's, too.
+        await asyncio.sleep(0.01)
 
 
 def _from(address: str) -> httpx.AsyncHTTPTransport:
