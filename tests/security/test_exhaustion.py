@@ -15,6 +15,7 @@ ROUNDS = 3
 QUICK_SECONDS = 2.0
 # The same where a program is started, such as one that speaks or reads a clip.
 WORK_SECONDS = 8.0
+SLOWER = 5
 
 
 @pytest.fixture(scope="module", params=[(), ("--processes",)], ids=["one process", "processes"])
@@ -27,16 +28,19 @@ async def attacked(
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_another_user_hardly_notices(attacked: Scene, name: str) -> None:
-    times = Times()
+    calm, times = Times(), Times()
+    await attacked.bystander.round(calm)
     async with attacked.attacked(name) as answers:
         for _ in range(ROUNDS):
             await attacked.bystander.round(times)
     longest = {call: round(max(seconds), 3) for call, seconds in times.seconds.items()}
-    print(name, answers, longest)
+    told = (name, answers, longest)
+    print(*told)
     # What is refused is refused in words, and no defect.
-    assert '"500"' not in answers
-    assert "INTERNAL" not in answers
-    assert times.failures == [], (answers, longest)
-    quick = {call: longest[call] for call in attacked.bystander.quick}
-    assert max(quick.values()) < QUICK_SECONDS, (answers, longest)
-    assert max(longest.values()) < WORK_SECONDS, (answers, longest)
+    assert '"500"' not in answers, told
+    assert "INTERNAL" not in answers, told
+    assert times.failures == [], told
+    for calls, seconds in ((attacked.bystander.quick, QUICK_SECONDS), (attacked.bystander.works, WORK_SECONDS)):
+        # A machine that is busy without any attack, too, is given its time.
+        busy = SLOWER * max(calm.seconds[call][0] for call in calls)
+        assert max(longest[call] for call in calls) < max(seconds, busy), told
