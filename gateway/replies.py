@@ -121,7 +121,13 @@ BY_THE_SCRIPT = {
     ),
     "path": Reply(400, IN_ITS_FORM),
     "host": Reply(400, ONE_HOST),
-    "lines": Reply(400, InvalidArgument("each line of the headers must end with CR and LF", reason="REQUEST_INVALID")),
+    "lines": Reply(
+        400,
+        InvalidArgument(
+            "each line of the headers must end with CR and LF",
+            reason="REQUEST_INVALID",
+        ),
+    ),
     "path_length": Reply(414, InvalidArgument("the path is too long", reason="REQUEST_TOO_LARGE")),
     "headers": TOO_LARGE,
     "native": Reply(

@@ -19,6 +19,7 @@ from services.orchestrator.feed import Feed, Placed
 from services.orchestrator.webhooks import Delivery, Webhook, Webhooks
 from services.runtime import access
 from services.runtime.contract import check
+from services.runtime.server import HEAD
 
 
 class EventServicer(pb_grpc.EventServiceServicer):
@@ -33,6 +34,8 @@ class EventServicer(pb_grpc.EventServiceServicer):
         await self._feed.check(access.user().id, after)
         # Whoever waits for the first event is told that it may.
         await context.send_initial_metadata(())
+        if HEAD in dict(context.invocation_metadata()):
+            return
         async with aclosing(self._feed.watch(access.user().id, request.consumer, after, self._stopping)) as events:
             async for event in events:
                 yield _event(event)

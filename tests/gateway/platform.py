@@ -190,6 +190,8 @@ class Events(event_grpc.EventServiceServicer):
         self.asked.append(request)
         self.metadata = dict(context.invocation_metadata())
         await context.send_initial_metadata(())
+        if server.HEAD in self.metadata:
+            return
         for number in (7, 12):
             event = event_pb.WatchEventsResponse(
                 position=str(number),

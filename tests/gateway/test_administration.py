@@ -11,6 +11,7 @@ import pytest
 
 from gateway.render import admin_socket
 from services.embedded import ports
+from services.runtime.config import ConfigError
 from tests.gateway import proxy
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
@@ -49,8 +50,9 @@ async def test_figures_can_be_served_for_others_to_read(platform: Platform, tmp_
     told = platform.gateway().model_copy(update={"stats_port": port})
     async with proxy.running(told, tmp_path / "stats"), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         assert (await http.get("/ready")).status_code == 200
-        figures = await http.get("/stats/prometheus?filter=nonsense")
-        assert "envoy_http_downstream_rq_total" in figures.text
+        for path in ("/stats/prometheus", "/stats/prometheus?usedonly"):
+            assert "envoy_http_downstream_rq_total" in (await http.get(path)).text
+        assert (await http.get("/stats/prometheus?filter=(a*)*")).status_code == 404
         for path in ("/stats", "/clusters", *CHANGES, *TELLS, "/stats/prometheus/../../config_dump", "//quitquitquit"):
             assert (await http.get(path)).status_code == 404
         for path in ("/ready", "/stats/prometheus", "/quitquitquit"):
@@ -67,7 +69,7 @@ def test_a_long_folder_has_its_socket_elsewhere(
     assert path.parent.stat().st_mode & 0o077 == 0
     assert admin_socket(platform.gateway(), folder) == path
     path.parent.chmod(0o755)
-    with pytest.raises(ValueError, match="no private folder"):
+    with pytest.raises(ConfigError, match="no private folder"):
         admin_socket(platform.gateway(), folder)
 
 

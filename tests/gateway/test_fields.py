@@ -158,7 +158,7 @@ async def test_what_is_no_json_is_refused_with_its_place(gateway: Proxy, bearer:
 GOOD = [
     json.dumps(VIDEO),
     json.dumps(VIDEO, indent=2),
-    json.dumps(VIDEO).replace('"', ' "').replace(":", "\t:\r\n"),
+    json.dumps(VIDEO, separators=(" ,\t", " :\r\n")),
     json.dumps({**VIDEO, "requestId": "a-request-of-mine-1"}),
     json.dumps({**VIDEO, "title": 'é "quoted" \\ / \u2028 \U0001f600 \t'}),
     json.dumps({**VIDEO, "title": "é \U0001f600"}, ensure_ascii=False),
@@ -178,7 +178,7 @@ async def test_changes_of_a_video_are_those_of_a_request(gateway: Proxy, bearer:
     for body, place in (
         ({"clips": [{"titel": "x"}]}, "clips[0].titel"),
         ({"changes": {"settings": {"x": 1}}}, "changes.settings.x"),
-        ({"changes": {}, "title": "x"}, "changes"),
+        ({"changes": {}, "title": "x"}, "title"),
     ):
         answer = await gateway.http.post("/v1/videos/part/revise", json=body, headers=bearer)
         assert answer.status_code == 400, answer.text

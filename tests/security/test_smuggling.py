@@ -31,10 +31,9 @@ SHAPES = {
     "an absolute address of us": "GET http://here/health HTTP/1.1\r\nhost: here\r\n\r\n",
     "an asterisk": f"OPTIONS * HTTP/1.1\r\n{HEAD}\r\n",
     "a blank before a colon": f"GET /health HTTP/1.1\r\n{HEAD}x : y\r\n\r\n",
-    "a folded line": f"GET /health HTTP/1.1\r\n{HEAD}x: y\r\n z\r\n\r\n",
+    "a folded line": f"GET /health HTTP/1.1\r\n x: y\r\n{HEAD}\r\n",
     "a line without colon": f"GET /health HTTP/1.1\r\n{HEAD}nonsense\r\n\r\n",
     "a NUL in a header": f"GET /health HTTP/1.1\r\n{HEAD}x: a\0b\r\n\r\n",
-    "a CR in a header": f"GET /health HTTP/1.1\r\n{HEAD}x: a\rb: c\r\n\r\n",
     "an underscore in a name": f"GET /health HTTP/1.1\r\n{HEAD}content_length: 1\r\n\r\n",
     "two lengths": f"{POST}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}",
     "a length and chunks": f"{POST}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -87,7 +86,7 @@ async def test_requests_in_one_go_are_each_whole(gateway: Proxy, bearer: dict[st
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
         try:
             last = 0
-            for cut in (*cuts, len(whole)):
+            for cut in (*sorted(cuts), len(whole)):
                 writer.write(whole[last:cut])
                 await writer.drain()
                 last = cut
