@@ -163,7 +163,7 @@ local function malformed(headers, is_http1)
   end
   if size > LIMITS.headers_bytes then
     return "headers"
-  elseif is_http1 and tonumber(headers:get("x-wire-bytes")) < least + 14 then
+  elseif is_http1 and (tonumber(headers:get("x-wire-bytes")) or math.huge) < least + 14 then
     -- Envoy takes lines that end without CR, which others read as part of a header.
     return "lines"
   end
