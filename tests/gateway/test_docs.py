@@ -51,7 +51,7 @@ def test_it_says_who_may_call_and_what_may_come_back(method: Method) -> None:
 def test_it_says_the_rules_of_the_contract() -> None:
     title = API["components"]["schemas"]["CreateVideoRequest"]["properties"]["title"]
     assert {**title, "description": ""} == {"type": "string", "minLength": 1, "maxLength": 200, "description": ""}
-    assert API["components"]["schemas"]["CreateVideoRequest"]["required"] == ["title", "clips"]
+    assert API["components"]["schemas"]["CreateVideoRequest"]["required"] == ["title"]
     size = API["paths"]["/v1/videos"]["get"]["parameters"][0]
     assert (size["name"], size["in"], size["schema"]["maximum"]) == ("page_size", "query", 100)
 
