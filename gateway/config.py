@@ -83,8 +83,9 @@ class Gateway(Settings):
     """The largest request that is not an upload."""
     max_connections: int = Field(10_000, ge=1)
     """How many connections of clients are open at once; more are closed as they come."""
-    max_heap_bytes: int = Field(1 << 30, ge=64 << 20)
-    """The memory at which no more requests are taken."""
+    max_heap_bytes: int = Field(3 << 30, ge=64 << 20)
+    """The memory at which no more requests are taken: more than one user's `user_burst` requests of `max_body_bytes`
+    can hold, which take half as much again as their bytes."""
     headers_seconds: float = Field(5.0, gt=0)
     """How long the headers of a request may take to arrive, and a TLS handshake."""
     max_calls: int = Field(2000, ge=1)
