@@ -20,6 +20,8 @@ DURATION_TOLERANCE_SECONDS = 0.1
 
 # Quieter than any narration; digital silence is measured as -70.
 SILENT_LUFS = -60.0
+# What digital silence is measured as.
+SILENCE_LUFS, SILENCE_DBTP = -70.0, -120.0
 
 # What was measured of the loudness is in this file; the last of it is at its end.
 _HEARD, _LAST_BYTES = "loudness.txt", 4000
@@ -88,7 +90,9 @@ async def _loudness(folder: Path, program: Path, form: Form, report: Report) -> 
     # It is printed for every 0.1 s, each time for all that was heard so far.
     heard = dict(_values((folder / _HEARD).read_bytes()[-_LAST_BYTES:]))
     peak = heard.get("lavfi.r128.true_peak", 0.0)
-    return heard.get("lavfi.r128.I", -math.inf), 20 * math.log10(peak) if peak > 0 else -math.inf
+    loudness = heard.get("lavfi.r128.I", SILENCE_LUFS)
+    # Infinity is no number of JSON, in which results are recorded.
+    return max(loudness, SILENCE_LUFS), max(20 * math.log10(peak), SILENCE_DBTP) if peak > 0 else SILENCE_DBTP
 
 
 def _values(printed: bytes) -> Iterator[tuple[str, float]]:

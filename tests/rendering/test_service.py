@@ -109,6 +109,7 @@ async def test_what_was_asked_to_be_black_or_silent_is_made(mesh: Mesh, stub: An
     silent = await request(mesh, tmp_path, "anullsrc", may_be_silent=True)
     *_, last = [response async for response in stub.FinishVideo(silent)]
     assert last.HasField("video")
+    assert (last.video.loudness_lufs, last.video.true_peak_dbtp) == (-70, -120), "numbers that JSON has"
 
 
 async def test_a_long_video_tells_how_far_it_is(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
