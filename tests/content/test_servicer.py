@@ -197,7 +197,7 @@ async def test_a_style_has_its_margins_font_and_rim(measured: pb_grpc.ContentSer
         style = pb.CaptionStyle(font="manrope medium", margin=0.25, side_margin=0.1, size=0.1, outline=outline)
         made = await measured.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT, style=style))
         styles[outline] = pysubs2.SSAFile.from_string(made.ass).styles["Default"]
-    assert {outline: style.outline for outline, style in styles.items()} == {None: 1.35, 0.0: 0.0, 0.1: 2.7}
+    assert {outline: style.outline for outline, style in styles.items()} == {None: 2.3, 0.0: 0.0, 0.1: 2.7}
     assert (styles[None].fontname, styles[None].marginv, styles[None].marginl) == ("Manrope Medium", 120, 27)
 
 
