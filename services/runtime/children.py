@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -34,6 +35,9 @@ from services.runtime.config import ConfigError
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+# A Python program of ours, by its file or by its module.
+_SCRIPT = re.compile(r"([a-z_]+)_child(?:\.py)?$")
 
 # Runs in the child, isolated and without site packages (about 10 ms), then becomes the program.
 # argv: parent's pid, signal at the parent's death, user or -1, niceness, address space, CPU seconds, file size, open
@@ -249,10 +253,11 @@ async def retry_killed(work: Callable[[], AsyncGenerator[T, None]]) -> AsyncGene
 
 
 def _name_of(command: Sequence[str | Path]) -> str:
-    """What a program is called: a script by its file, ffmpeg as that, however its file is called."""
-    script = next((Path(part).stem for part in command[1:] if str(part).endswith("_child.py")), None)
+    """What a program is called: a script by its file or module, ffmpeg as that, however its file is called."""
+    found = (_SCRIPT.search(str(part)) for part in command[1:])
+    script = next((match[1] for match in found if match), None)
     name = Path(command[0]).name
-    return script.removesuffix("_child") if script else "ffmpeg" if name.startswith("ffmpeg") else name
+    return script if script else "ffmpeg" if name.startswith("ffmpeg") else name
 
 
 @dataclass

@@ -111,7 +111,7 @@ async def look_for_black(folder: Path) -> None:
 
 
 PROGRAMS: dict[str, tuple[Work, str, str]] = {
-    "clip reader": (read_clip, "probe_child.py", "probe"),
+    "clip reader": (read_clip, "probe_child", "probe"),
     "speech": (speak, "espeak_child.py", "espeak"),
     "speech's rate": (speak, "resampler=soxr", "ffmpeg"),
     "loudness": (measure, "ebur128", "ffmpeg"),
