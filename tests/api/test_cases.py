@@ -186,7 +186,9 @@ CASES = [
         )
         for url in ("https://127.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://2130706433/")
     ),
-    wrong("a webhook without TLS", HOOK, {"url": "http://example.com/"}, "url"),
+    Case("a webhook without TLS", HOOK, {"url": "http://example.com/"},
+         400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED"),
+    wrong("a webhook that is no address", HOOK, {"url": "example.com"}, "url"),
     wrong("a webhook for no event", HOOK, {"event_types": ["video.lost"]}, "event_types[0]"),
     Case("the webhooks", HOOKS, {}, 200, "OK"),
     Case("what was posted", DELIVERIES, {"status": "failed"}, 200, "OK"),
@@ -325,18 +327,26 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ("GET", "/", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/videosx", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/api/v2/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
-    ("DELETE", "/v1/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
-    ("PATCH", "/v1/assets", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
-    ("POST", "/openapi.json", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "not for this verb"),
+    ("DELETE", "/v1/videos", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
+    ("PATCH", "/v1/assets", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
+    ("POST", "/openapi.json", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
     ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "page_sze"'),
     ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'invalid value "three"'),
-    ("GET", "/v1/videos/..%2f..%2fhealth", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("GET", "/v1/videos/..%2f..%2fhealth", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "not in its one form"),
     ("POST", "/v1/assets?title=x", b"bytes", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "title"'),
-    ("POST", "/v1/videos", b"{title", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
-    ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
-    ("POST", "/v1/videos", b"[]", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "malformed"),
+    ("POST", "/v1/videos", b"{title", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "a name must be in quotation marks"),
+    ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "the body is no JSON"),
+    ("POST", "/v1/videos", b"[]", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "it must be an object"),
     ("POST", "/v1/videos", b'{"title": 5}', 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "invalid value 5"),
-    ("POST", "/v1/videos", b"x" * ((1 << 20) + 1), 413, "RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", "1048576 bytes"),
+    (
+        "POST",
+        "/v1/videos",
+        b"x" * ((1 << 20) + 1),
+        413,
+        "RESOURCE_EXHAUSTED",
+        "REQUEST_TOO_LARGE",
+        "larger than a valid one",
+    ),
 ]
 
 
@@ -352,4 +362,4 @@ async def test_what_the_gateway_refuses_is_a_status_too(
     assert (answer.status_code, answer.json()["code"], info["reason"]) == (http, CODES[code], reason)
 
 
-CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8}
+CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8, "UNIMPLEMENTED": 12}

