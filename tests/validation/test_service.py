@@ -55,7 +55,18 @@ async def test_a_clip_by_address(platform: Mesh, site: Site, footage: Footage) -
     digest = hashlib.sha256(body).hexdigest()
     stored = media_pb2.Object(key=f"cache/validation/{digest}.bin", sha256=digest, size_bytes=len(body))
     assert clip == media_pb2.Clip(
-        source=media_pb2.Source(object=stored, width=320, height=180, has_matrix=clip.source.has_matrix),
+        source=media_pb2.Source(
+            object=stored,
+            width=320,
+            height=180,
+            rotation=270,
+            picture_end=2.0,
+            seconds=2.0,
+            pixel_shape=1.0,
+            has_matrix=clip.source.has_matrix,
+            focus_x=clip.source.focus_x,
+            focus_y=clip.source.focus_y,
+        ),
         duration=Duration(seconds=2),
         width=180,
         height=320,
