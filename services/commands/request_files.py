@@ -149,11 +149,11 @@ def check_writable(out: Path) -> None:
     """Raise WrongRequest when a file cannot be written, before anything is made for it."""
     if out.is_dir():
         raise WrongRequest(f"{out} is a folder; name a file in it")
+    if not out.absolute().parent.is_dir():
+        raise WrongRequest(f"there is no folder {out.absolute().parent}")
     try:
         with tempfile.TemporaryFile(dir=out.absolute().parent):
             pass
-    except FileNotFoundError:
-        raise WrongRequest(f"there is no folder {out.absolute().parent}") from None
     except OSError as failure:
         raise WrongRequest(f"cannot write into {out.absolute().parent}: {failure.strerror}") from None
 
