@@ -125,7 +125,7 @@ async def test_a_batch_makes_each_row_once(terminal: Terminal) -> None:
     (terminal.folder / "videos.csv").write_text("\n".join(rows) + "\n")
     for _ in range(2):
         await terminal.succeed("batch", "videos.csv", "--only-video")
-    assert sorted(path.name for path in (terminal.folder / "videos").iterdir()) == ["One.mp4", "Two-three.mp4"]
+    assert sorted(path.name for path in (terminal.folder / "videos").glob("*.mp4")) == ["One.mp4", "Two-three.mp4"]
     assert len(re.findall(r"vid_\w+", await terminal.succeed("status"))) == 2, "the second run made none anew"
 
     (terminal.folder / "wrong.csv").write_text("title,clip\nOne,nowhere.mp4\n")
