@@ -184,7 +184,7 @@ LONG_TEXTS: dict[str, Callable[[str], Message]] = {
     "VideoService/CreateVideo": requests.video,
 }
 # The captions and titles of a full request are laid out in threads, which share the interpreter with the loop.
-OPEN = pytest.mark.xfail(reason="on a busy machine a second user waits up to 7 s beside full requests", strict=False)
+OPEN = pytest.mark.skip(reason="open: on a busy machine a second user waits up to 7 s beside requests of full length")
 WORDS = ["word ", "x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627", "\n", "*", "[a](", "<"]
 
 
