@@ -69,7 +69,9 @@ def _seek(source: Source, start: timedelta, again: bool) -> tuple[dict[str, Any]
     seek: dict[str, Any] = {}
     if again:
         # What is read again and again cannot begin in its midst; it is short.
-        seek, offset = {"stream_loop": -1}, offset - start.total_seconds()
+        # ffmpeg 9.0.2 reads an animated WebP for ever when it is to go back to its start: its own loop is used instead.
+        loops: dict[str, Any] = {"ignore_loop": 0} if source.format == "webp_anim" else {"stream_loop": -1}
+        seek, offset = loops, offset - start.total_seconds()
     elif start > timedelta(0):
         margin = FIELDS_BEFORE if source.interlaced else timedelta(0)
         if source.stream:
