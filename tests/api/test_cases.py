@@ -327,9 +327,9 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ("GET", "/", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/videosx", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/api/v2/videos", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
-    ("DELETE", "/v1/videos", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
-    ("PATCH", "/v1/assets", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
-    ("POST", "/openapi.json", b"", 405, "UNIMPLEMENTED", "METHOD_UNKNOWN", "does not take this verb"),
+    ("DELETE", "/v1/videos", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not take this verb"),
+    ("PATCH", "/v1/assets", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not take this verb"),
+    ("POST", "/openapi.json", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not take this verb"),
     ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "page_sze"'),
     ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'invalid value "three"'),
     ("GET", "/v1/videos/..%2f..%2fhealth", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "not in its one form"),
@@ -362,4 +362,4 @@ async def test_what_the_gateway_refuses_is_a_status_too(
     assert (answer.status_code, answer.json()["code"], info["reason"]) == (http, CODES[code], reason)
 
 
-CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8, "UNIMPLEMENTED": 12}
+CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8}

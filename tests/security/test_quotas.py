@@ -195,7 +195,7 @@ async def test_minutes_of_video_in_a_day(platform: Mesh) -> None:
     five = {"audio": {"script": "word " * 900}}
     first = await mallory.create(**five)
     assert 4.5 < (await mallory.usage()).minutes < 5.5
-    stills = {"clips": [{"colour": "#000000", "duration": 3600.0}]}
+    stills = {"clips": [{"colour": "#000000", "duration": 3600.0}], "audio": {"voice": "none"}}
     assert await outcomes(mallory.create(**stills)) == {"QUOTA_EXCEEDED": 1}
     # What is made of it does not matter, nor that it is deleted.
     await mallory.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=first), metadata=mallory.bearer)
