@@ -19,7 +19,7 @@ VIDEO, AUDIO = "video.m3u8", "audio.m3u8"
 VIDEO_HEADER, AUDIO_HEADER, AUDIO_FRAGMENT = "video-init.mp4", "audio-init.mp4", "audio.m4s"
 
 START = "#EXT-X-START:TIME-OFFSET=0"
-"""Players start a stream that still grows at its end, unless this is in it."""
+"""Players start a stream that still grows at its end, unless this is in it. ffmpeg takes it in media playlists only."""
 SOUND_CODEC = "mp4a.40.2"
 RETRY_SECONDS = 1.0
 """When to ask again while nothing can be seen yet."""
@@ -63,7 +63,6 @@ def playlist(pictures: Sequence[Picture], request: VideoRequest, codec_list: str
         "#EXTM3U",
         "#EXT-X-VERSION:7",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        START,
         f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="sound",DEFAULT=YES,AUTOSELECT=YES,URI="preview/{AUDIO}"',
         f"#EXT-X-STREAM-INF:BANDWIDTH={bits},RESOLUTION={request.width}x{request.height},"
         f'FRAME-RATE={request.frames_per_second}.000,AUDIO="sound"' + (f',CODECS="{codec_list}"' if codec_list else ""),
