@@ -83,8 +83,8 @@ def ffmpegs() -> list[psutil.Process]:
 
 
 def renders(mesh: Mesh) -> int:
-    """How many renders have files in the scratch folder; the sources that are kept have a folder, too."""
-    return sum(path.is_dir() for path in mesh.config.scratch.glob("processing-*/*")) - 1
+    """How many renders have files in the scratch folder; kept sources and made fonts have folders, too."""
+    return sum(path.is_dir() for path in mesh.config.scratch.glob("processing-*/*")) - 2
 
 
 async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path) -> None:
