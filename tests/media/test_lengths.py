@@ -96,7 +96,7 @@ async def test_a_last_picture_stands_while_the_sound_goes_on(
 ) -> None:
     facts = await probe(FILES / name, Part(), BOUNDS)
     assert facts.duration_seconds == pytest.approx(seconds, abs=0.05)
-    for start in (0.0, 3.0, 5.0):
+    for start in (place for place in (0.0, 3.0, 5.0) if place < seconds):
         spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 24, CANVAS, Quality.NEAR_LOSSLESS)
         frames = list(media.pictures(await rendered(tool, tmp_path / f"{start}", [FILES / name], spec)))
         assert len(frames) == 24
