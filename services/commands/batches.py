@@ -21,7 +21,15 @@ from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.errors import WrongRequest
 from services.commands.make import any_platform, check_request, upload_files, with_clips
-from services.commands.request_files import CODECS, Clip, check_writable, parse_clip, read_fields
+from services.commands.request_files import (
+    CODECS,
+    Clip,
+    check_writable,
+    parse_clip,
+    read_fields,
+    read_script,
+    set_fields,
+)
 from services.commands.results import save_files
 from services.commands.sessions import signed_in
 from services.commands.targets import Target
@@ -72,12 +80,8 @@ class Row:
 
 def read_rows(file: Path) -> list[Row]:
     """The rows of a file. Raises WrongRequest, with the line, when one cannot be used."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as failure:
-        raise WrongRequest(f"cannot read {file}: {failure.strerror}") from None
-    except UnicodeDecodeError:
-        raise WrongRequest(f"{file} is not text in UTF-8") from None
+    # Spreadsheets begin a file with the mark of its byte order.
+    text = read_script(file).removeprefix("\ufeff")
     lines = _of_csv(file, text) if file.suffix.lower() == ".csv" else _of_json(file, text)
     rows: list[Row] = []
     for number, fields in lines:
@@ -105,10 +109,7 @@ def _of_csv(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
         if None in row:
             raise WrongRequest(f"{file}, line {reader.line_num}: there are more cells than columns")
         fields: dict[str, Any] = {}
-        for column, path in COLUMNS.items():
-            if value := (row.get(column) or "").strip():
-                group, _, name = path.rpartition(".")
-                (fields.setdefault(group, {}) if group else fields)[name] = value
+        set_fields(fields, {path: (row.get(column) or "").strip() or None for column, path in COLUMNS.items()})
         clips = [parse_clip(each.strip()) for each in (row.get("clip") or "").split("|") if each.strip()]
         fields["clips"] = [
             {"url": clip.source, "start_time": clip.start_time, "end_time": clip.end_time} for clip in clips

@@ -81,14 +81,14 @@ def read_fields(
             'clips must be a list of objects, each with a "url" (an address or a file), an "asset_id" or a "colour"'
         )
     found = [_clip_of(clip) for clip in named]
-    _set_fields(request, settings)
+    set_fields(request, settings)
     return request, [parse_clip(clip) for clip in clips] or found
 
 
 def read_changes(file: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
     """The fields that a revision changes: those of a file, and those given beside it. Raises WrongRequest."""
     changes = _read_object(file)
-    _set_fields(changes, settings)
+    set_fields(changes, settings)
     if not changes:
         raise WrongRequest("there is nothing to change: name a file of changes, or options such as --title")
     return changes
@@ -108,7 +108,8 @@ def _read_object(file: Path | None) -> dict[str, Any]:
     return request
 
 
-def _set_fields(request: dict[str, Any], settings: dict[str, Any]) -> None:
+def set_fields(request: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Set fields of a request by their paths, such as `audio.script`; None leaves one as it is. Raises WrongRequest."""
     for path, value in settings.items():
         if value is not None:
             group, _, name = path.rpartition(".")
