@@ -46,17 +46,17 @@ class ConcurrencyLimit:
     by_client: Counter[str] = field(default_factory=Counter)
 
     def take(self, client: str) -> None:
-        """Take a place. Raises ResourceExhausted when there is none, or the client has as many as it can have."""
-        if self.taken >= self.most:
-            raise ResourceExhausted(
-                f"all places for {self.what} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
-            )
+        """Take a place. Raises ResourceExhausted when the client has as many as it can have, or none is left."""
         if client and self.by_client[client] >= self.each:
             raise ResourceExhausted(
                 f"you have {self.each} {self.what} open at once, the most that one client can have; "
                 "wait until one has ended, or end one",
                 reason=self.reason,
                 retry_after_seconds=1.0,
+            )
+        if self.taken >= self.most:
+            raise ResourceExhausted(
+                f"all places for {self.what} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
             )
         self.taken += 1
         if client:

@@ -75,9 +75,9 @@ def band(sound: Sound, low: float, high: float) -> Sound:
 
 
 def programs() -> list[str]:
-    """The media programs that this process runs now."""
+    """The media programs that this process runs now; not those of platforms that other tests have started."""
     running = []
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process().children():
         try:
             line = " ".join(child.cmdline())
         except psutil.Error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from numpy.typing import NDArray
 
 from moneyprinter.errors import FailedPrecondition
@@ -321,14 +322,15 @@ async def test_what_cannot_be_rendered_is_a_typed_error(
     assert len(refused.value.message) < 400
 
 
-async def test_what_ffmpeg_printed_is_only_in_the_log(
-    tool: Tool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_ffmpeg_output_is_only_in_the_log(tool: Tool, tmp_path: Path) -> None:
     clip = media.clip(tmp_path / "clip.mp4")
-    with pytest.raises(FailedPrecondition, match=r"cannot be rendered: ffmpeg failed \(incident") as refused:
+    with (
+        structlog.testing.capture_logs() as logged,
+        pytest.raises(FailedPrecondition, match=r"cannot be rendered: ffmpeg failed \(incident") as refused,
+    ):
         await segment(tool, clip, spec((321, 180)))
     assert refused.value.reason == "RENDER_FAILED"
-    assert "not divisible by 2" in capsys.readouterr().out
+    assert any("not divisible by 2" in str(event) for event in logged)
     assert str(tmp_path) not in refused.value.message
     assert len(refused.value.message) < 400
 

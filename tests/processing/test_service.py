@@ -73,7 +73,7 @@ async def render(stub: Any, wanted: pb.RenderSegmentRequest) -> tuple[list[float
 def ffmpegs() -> list[psutil.Process]:
     """The children of this process that are ffmpeg."""
     found = []
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process().children():
         try:
             if "ffmpeg" in child.name():
                 found.append(child)

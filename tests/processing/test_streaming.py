@@ -178,7 +178,7 @@ async def test_a_codec_that_is_killed_in_the_middle_is_told(
     (work / graph.source_name(0)).symlink_to(clip)
     rendering = streaming.render(wanted, [await look(clip)], work, tool, encoder)
     await anext(rendering)
-    [codec] = [child for child in psutil.Process().children(recursive=True) if "libx264" in child.cmdline()]
+    [codec] = [child for child in psutil.Process().children() if "libx264" in child.cmdline()]
     codec.kill()
     with pytest.raises(Error):
         async for _ in rendering:

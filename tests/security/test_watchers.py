@@ -38,7 +38,7 @@ async def test_a_hundred_users_may_watch_twenty_streams_each(tmp_path: Path) -> 
 
         # One more is refused, to a user who has the full number, and to one for whom no place is left.
         async with here.user("user_0") as full, here.user("user_late") as late:
-            for http, reason in ((full, "BUSY"), (late, "BUSY")):
+            for http, reason in ((full, "STREAMS_EXHAUSTED"), (late, "BUSY")):
                 refused = await http.get("/v1/events")
                 assert refused.status_code == httpx.codes.TOO_MANY_REQUESTS
                 assert refused.headers["retry-after"] == "1"
