@@ -135,6 +135,16 @@ local function refuse(handle, name, allow)
   end
 end
 
+-- How much memory the body of a request may take until it is whole, in units: what it announces, or the most that its
+-- method takes. gRPC announces nothing.
+local function body_units(length, route)
+  local most = route:get("body_bytes")
+  if most == nil or length == nil and not route:get("takes_body") then
+    return 1
+  end
+  return math.ceil(math.min(tonumber(length) or most, most) / LIMITS.body_unit_bytes)
+end
+
 -- Headers that Envoy adds.
 local function added(name)
   return name:find("^x%-forwarded%-") or name:find("^x%-envoy%-") or name == "x-request-id" or name == "x-wire-bytes"
@@ -248,6 +258,7 @@ function envoy_on_request(handle)
       headers:remove("authorization")
     end
   end
+  noted:set("moneyprinter", "body_units", body_units(length, route))
   noted:set("moneyprinter", "limited", route:get("limited") or false)
   noted:set("moneyprinter", "trace_id", trace(headers))
 end

@@ -56,6 +56,12 @@ CLIENT_WINDOW_BYTES = 256 * 1024
 # How many streams share a connection.
 CLIENT_STREAMS = 100
 SERVICE_STREAMS = 256
+# What the bodies of one user may be together, in units of BODY_UNIT_BYTES: 64 MiB at once, and 8 MiB a second.
+# They have `body_seconds` to arrive, so that one user holds about 300 MiB at most, a tenth of `max_heap_bytes`.
+# A call without a body is one unit, since Envoy refuses a descriptor of no hits.
+BODY_UNIT_BYTES = 8 * 1024
+BODY_BURST = 8 * 1024
+BODY_PER_SECOND = 1024
 MAX_SOCKET_BYTES = 100
 """The longest path of a Unix socket."""
 
@@ -72,7 +78,7 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
     """
     every = methods(descriptors)
     public = [method for method in every if method.public]
-    served = routes(public, descriptors)
+    served = routes(public, gateway.max_body_bytes, descriptors)
     keys = next(method for method in every if method.path == KEYS_METHOD)
     services = sorted({method.service for method in (*public, keys)})
     if missing := [name for name in services if name not in gateway.addresses]:
@@ -108,6 +114,10 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
             rate_limits=RATE_LIMITS,
             per_user=_bucket(gateway.user_per_minute, gateway.user_burst),
             per_address=_bucket(gateway.address_per_minute, gateway.address_burst),
+            per_user_bodies={
+                "bucket": {"max_tokens": BODY_BURST, "tokens_per_fill": BODY_PER_SECOND, "fill_interval": "1s"},
+                "retry_after": "1",
+            },
             replies=replies(gateway),
             stopping=STOPPING,
             clusters=[
@@ -208,7 +218,7 @@ def _scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:
         }
         for name, reply in BY_THE_SCRIPT.items()
     }
-    limits = {"path_bytes": MAX_PATH_BYTES, "headers_bytes": MAX_HEADERS_BYTES}
+    limits = {"path_bytes": MAX_PATH_BYTES, "headers_bytes": MAX_HEADERS_BYTES, "body_unit_bytes": BODY_UNIT_BYTES}
     shapes = fields.shapes({route.body for route in served if route.body is not None}, descriptors)
     constants: dict[str, dict[str, object]] = {
         "edge.lua": {"REPLIES": replied, "LIMITS": limits},

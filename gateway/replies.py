@@ -191,7 +191,7 @@ def replies(gateway: Gateway) -> list[Reply]:
         Reply(
             429, limited(f"too many tries; {per_address} a minute are let through", per_address), trades_secrets=True
         ),
-        Reply(429, limited(f"too many requests; {per_user} a minute are let through", per_user)),
+        Reply(429, limited(f"too many requests, or too large ones; {per_user} a minute are let through", per_user)),
         # The transcoder's words name what is wrong in the query or in the body.
         *(Reply(400, malformed, begins=f"{when}grpc_json_transcode_failure", told=True) for when in ("", "early_")),
         *(Reply(400, IN_ITS_FORM, begins=begins) for begins in ("path_normalization_failed", "absolute_path_rejected")),

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway import fields
+from gateway import fields, sizes
 from gateway.contracts import DESCRIPTORS, HEALTH, HEALTH_PATH, Binding, Method
+
+# What is let through where the contract takes no body: some clients send `{}` with every request.
+NO_BODY_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Route:
     """Whether it is gRPC's own, and not REST."""
     body: str | None
     """The kind of the JSON that it takes, a kind of `gateway.fields`; None: bytes."""
+    body_bytes: int | None
+    """The largest body, which is held in memory until it is whole; None: it is a stream, and not held."""
 
     @property
     def match(self) -> dict[str, Any]:
@@ -47,6 +52,8 @@ class Route:
             "limited": self.method.trades_secrets,
             "events": self.method.events,
             "upload": self.method.client_streaming and not self.native,
+            **({} if self.body_bytes is None else {"body_bytes": self.body_bytes}),
+            "takes_body": self.native or bool(self.binding.body),
             "statuses": {str(status): True for status in self.method.http_statuses},
         }
 
@@ -66,19 +73,38 @@ class Route:
         }
 
 
-def routes(methods: Iterable[Method], descriptors: Path = DESCRIPTORS) -> list[Route]:
-    """The routes of some methods. Paths without parts that vary come first, as the transcoder reads them."""
+def routes(methods: Iterable[Method], max_body_bytes: int, descriptors: Path = DESCRIPTORS) -> list[Route]:
+    """The routes of some methods. Paths without parts that vary come first, as the transcoder reads them.
+
+    `max_body_bytes` is the most that any body has that is no stream; those of many methods are smaller.
+    """
+
+    def body_bytes(method: Method, *, takes_body: bool) -> int | None:
+        if method.client_streaming:
+            return None
+        largest = sizes.largest(method.path, descriptors).bytes if takes_body else NO_BODY_BYTES
+        return min(largest, max_body_bytes)
+
+    def native(method: Method, binding: Binding) -> Route:
+        return Route(method, binding, native=True, body=None, body_bytes=body_bytes(method, takes_body=True))
+
     found = [
         route
         for method in methods
         for route in (
-            Route(method, method.native, native=True, body=None),
+            native(method, method.native),
             *(
-                Route(method, Binding("POST", HEALTH_PATH + method.path.rpartition("/")[2], "", ""), True, None)
+                native(method, Binding("POST", HEALTH_PATH + method.path.rpartition("/")[2], "", ""))
                 for _ in range(method.contract == HEALTH)
             ),
             *(
-                Route(method, binding, native=False, body=fields.kind_of_body(method, binding, descriptors))
+                Route(
+                    method,
+                    binding,
+                    native=False,
+                    body=fields.kind_of_body(method, binding, descriptors),
+                    body_bytes=body_bytes(method, takes_body=bool(binding.body)),
+                )
                 for binding in method.rest
             ),
         )

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from gateway.contracts import methods
+from gateway.render import BODY_BURST, BODY_UNIT_BYTES
 from moneyprinter import errors
 from moneyprinter.calls import TypedChannel
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
@@ -169,3 +170,24 @@ async def test_gateways_that_count_together(platform: Platform, certificates: Pa
             kinds: dict[tuple[str, ...], Any] = {tuple(key for key, _ in entries): None for entries in limits.counts}
             assert set(kinds) == {("user_minute",), ("user_hour",), ("trades_secrets", "masked_remote_address")}
         assert await statuses(one.http, eve, 6) == [200] * 5 + [429]
+
+
+async def test_the_bodies_of_a_user_are_bounded_together(platform: Platform, tmp_path: Path) -> None:
+    """Whatever the number of calls: what is held until it is whole, or read as JSON, is one user's share."""
+    body = b'{"title": ""' + b" " * 1_000_000 + b"}"
+    async with proxy.running(platform.gateway(), tmp_path / "bodies") as gateway:
+        await gateway.keys_known()
+
+        async def sent(user: str) -> httpx.Response:
+            headers = {**dict(platform.mesh.bearer(user)), "content-type": "application/json"}
+            return await gateway.http.post("/v1/videos", content=body, headers=headers)
+
+        answers = [await sent("ann") for _ in range(BODY_BURST * BODY_UNIT_BYTES // len(body) - 2)]
+        assert httpx.codes.TOO_MANY_REQUESTS not in {answer.status_code for answer in answers}
+        # What comes at once cannot wait for the bucket to be filled again.
+        answers = await asyncio.gather(*(sent("ann") for _ in range(60)))
+        refused = [answer for answer in answers if answer.status_code == httpx.codes.TOO_MANY_REQUESTS]
+        assert len(refused) > 10
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        assert refused[0].json()["details"][0]["reason"] == "RATE_LIMITED"
+        assert (await sent("bob")).status_code != httpx.codes.TOO_MANY_REQUESTS

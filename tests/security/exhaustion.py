@@ -263,9 +263,15 @@ async def silent_probes_over_grpc(target: Target) -> None:
 
 
 async def unfinished_bodies(target: Target) -> None:
-    """900 requests of 1 MB whose last byte does not come."""
-    first = head(target, "POST", "/v1/videos", "content-type: application/json", "content-length: 1000001")
+    """900 requests of 1 MB whose last bytes do not come."""
+    first = head(target, "POST", "/v1/videos", "content-type: application/json", "content-length: 1048000")
     await many(target, first + b" " * 1_000_000, 900, drip=b" ")
+
+
+async def large_bodies(target: Target) -> None:
+    """900 requests of 1 MB, again and again, which are read as JSON."""
+    first = head(target, "POST", "/v1/videos", "content-type: application/json", "content-length: 1000000")
+    await many(target, first + b" " * 1_000_000, 900)
 
 
 # Work.
@@ -345,7 +351,8 @@ Attack = Callable[[Target], Awaitable[None]]
 HELD: Sequence[Attack] = (
     *(unread_downloads, unread_downloads_over_grpc, unread_speech, unread_captions),
     *(watched_events, watched_events_over_grpc, watched_video),
-    *(slow_uploads, silent_uploads_over_grpc, slow_probes, silent_probes_over_grpc, unfinished_bodies),
+    *(slow_uploads, silent_uploads_over_grpc, slow_probes, silent_probes_over_grpc),
+    *(unfinished_bodies, large_bodies),
     *(passwords, sign_ins, spoken_texts),
 )
 """What a client holds, at its own pace."""
