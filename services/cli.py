@@ -6,11 +6,9 @@ What a command needs is imported when it runs, so that `--help` is quick and a s
 from __future__ import annotations
 
 import asyncio
-import atexit
 import gc
 import os
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -285,37 +283,20 @@ def _expected() -> tuple[type[Exception], ...]:
     return PlatformError, ConfigError, WrongRequest, Error
 
 
-def _run() -> int | str | None:
-    """Run the command; its exit code."""
+def main() -> None:
+    """Run the command, and end with its code."""
     try:
         app()
-    except SystemExit as ended:
-        return ended.code
+    except SystemExit:
+        raise
     except KeyboardInterrupt:
-        return INTERRUPTED
+        sys.exit(INTERRUPTED)
     except _expected() as failure:
         from services.commands.errors import WrongRequest
         from services.runtime.config import ConfigError
 
         err.print(f"[bold red]error:[/] {escape(str(failure))}")
-        return WRONG_USE if isinstance(failure, ConfigError | WrongRequest) else 1
-    return 0
-
-
-def main() -> None:
-    """Run the command, and end with its code.
-
-    The interpreter is not finalized: a thread of grpc.aio that wakes while it is aborts the process now and then
-    (SIGABRT or SIGSEGV instead of the code, about once in 6,000 tests).
-    """
-    code = _run()
-    if not isinstance(code, int | None):
-        sys.exit(code)
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # Closed, or a pipe that is not read any more.
-            stream.flush()
-    os._exit(code or 0)
+        sys.exit(WRONG_USE if isinstance(failure, ConfigError | WrongRequest) else 1)
 
 
 if __name__ == "__main__":

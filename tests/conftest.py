@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
@@ -21,6 +22,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("moneyprinter", deadline=None)
+hypothesis.settings.load_profile("moneyprinter")
 
 pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchdog"]
 

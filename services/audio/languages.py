@@ -186,8 +186,9 @@ def _words(lowered: str) -> list[str]:
     return re.findall(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])*", lowered)
 
 
-# Addresses, mail addresses and tags are in Latin letters whatever the language is.
-_ADDRESSES = re.compile(r"\]\([^)]*\)|\w+://\S+|\S+@\S+|</?[A-Za-z][^<>]*>")
+# Addresses, mail addresses and tags are in Latin letters whatever the language is. Nothing is searched without a bound:
+# the time would grow with the square of the text, in which nothing else runs.
+_ADDRESSES = re.compile(r"\]\([^)]{0,500}\)|(?<!\w)\w{1,20}://\S+|(?<!\S)\S{1,64}@\S+|</?[A-Za-z][^<>]{0,500}>")
 
 
 @lru_cache(1 << 14)

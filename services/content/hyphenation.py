@@ -11,6 +11,9 @@ import pyphen
 from services.content.fonts import joined
 
 HYPHEN = "-"
+# No line holds more characters, also of those without a width: emoji, and letters that no font has. Without it, the
+# time grows with the square of a text of them: 20,000 took minutes.
+MOST_CHARACTERS = 200
 
 # At least so many letters stay before and after a cut.
 _LEAST = 3
@@ -57,7 +60,7 @@ def _end(
         # A letter may have thousands of marks.
         if joined(word[end - 1], word[end]):
             continue
-        if anywhere and measure(word[begin:end]) > columns:
+        if anywhere and (end - begin > MOST_CHARACTERS or measure(word[begin:end]) > columns):
             break
         anywhere = end
         hyphen = HYPHEN if _takes_hyphen(word[end - 1]) and _takes_hyphen(word[end]) else ""

@@ -36,7 +36,7 @@ _REFERENCE = re.compile(
     r"""(?:[ \t]+(?:"[^"]*"|'[^']*'|\([^)]*\)))?[ \t]*"""
 )
 # Not a link: as in `f[0](x)`.
-_CALL = re.compile(r"\[[^\]]*\]\((?![^)\s]*[/.#:])")
+_CALL = re.compile(r"\[[^\]]{0,500}\]\((?![^)\s]{0,500}[/.#:])")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
 # Names of Python that look like strong emphasis.
 _DUNDER = re.compile(

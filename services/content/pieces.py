@@ -62,11 +62,10 @@ def pieces(words: Sequence[Word], columns: float, measure: Callable[[str], float
     for part, blank in zip(parts, blanks, strict=True):
         at += blank
         piece = Piece((part.word,), part.word.text, measure(part.word.text), blank)
-        if found and not part.cut and _clings(found[-1].text, part.word.text, blank):
-            grown = _grown(found[-1], piece, measure)
-        else:
-            grown = piece
-        if grown is not piece and grown.width <= columns:
+        # What no font shows needs no line of its own, and there may be thousands of it.
+        clings = found and not part.cut and (not piece.width or _clings(found[-1].text, part.word.text, blank))
+        grown = _grown(found[-1], piece, columns, measure) if clings else None
+        if grown is not None:
             found[-1] = grown
         else:
             found.append(piece)
@@ -83,20 +82,23 @@ def _phrases(
     for piece, start in zip(found, starts, strict=True):
         inside = phrases and start not in ends and not piece.blank
         if inside and unspaced(phrases[-1].text[-1]) and unspaced(piece.text[0]):
-            grown = _grown(phrases[-1], piece, measure)
-            if grown.width <= columns:
+            grown = _grown(phrases[-1], piece, columns, measure)
+            if grown is not None:
                 phrases[-1] = grown
                 continue
         phrases.append(piece)
     return phrases
 
 
-def _grown(piece: Piece, following: Piece, measure: Callable[[str], float]) -> Piece:
-    """A piece with the one that follows it."""
+def _grown(piece: Piece, following: Piece, columns: float, measure: Callable[[str], float]) -> Piece | None:
+    """A piece with the one that follows it; None when a line does not hold both."""
+    if len(piece.text) + len(following.text) >= hyphenation.MOST_CHARACTERS:
+        return None
     first, *others = following.words
     words = (replace(first, text=" " * following.blank + first.text), *others)
     text = piece.text + "".join(word.text for word in words)
-    return Piece((*piece.words, *words), text, measure(text), piece.blank)
+    width = measure(text)
+    return Piece((*piece.words, *words), text, width, piece.blank) if width <= columns else None
 
 
 @lru_cache(1 << 16)

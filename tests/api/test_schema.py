@@ -30,6 +30,9 @@ MANY = hypothesis.settings(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
+# The longest texts are spoken.
+PATIENCE_SECONDS = 60
+
 # What has no end cannot be waited for.
 SCHEMA = from_path(FOLDER / "openapi.json").exclude(path="/v1/events", method="GET")
 
@@ -37,4 +40,6 @@ SCHEMA = from_path(FOLDER / "openapi.json").exclude(path="/v1/events", method="G
 @SCHEMA.parametrize()
 @MANY
 def test_nothing_undocumented_comes_back(api: Running, case: Any) -> None:
-    case.call_and_validate(base_url=api.url, headers={"authorization": f"Bearer {api.token}"}, checks=CHECKS)
+    case.call_and_validate(
+        base_url=api.url, timeout=PATIENCE_SECONDS, headers={"authorization": f"Bearer {api.token}"}, checks=CHECKS
+    )

@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moneyprinter.errors import InvalidArgument
@@ -224,7 +224,6 @@ WORDS = st.tuples(
 
 
 # The rules of a language are read when a word is first cut.
-@settings(deadline=None)
 @given(
     st.lists(st.lists(WORDS, min_size=1, max_size=25), min_size=1, max_size=4),
     st.sampled_from([7, 20, 42]),

@@ -145,7 +145,7 @@ STYLES = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=LETTERS, style=STYLES, size=st.sampled_from([(160, 90), (90, 160), (128, 128)]))
 async def test_nothing_is_drawn_off_the_canvas(text: str, style: Style, size: tuple[int, int], tmp_path: Path) -> None:
     words = spoken(text, 0.0, 0.1) or spoken("x", 0.0)
@@ -162,8 +162,13 @@ async def test_nothing_is_drawn_off_the_canvas(text: str, style: Style, size: tu
     [
         *("字" * 40_000, "a" * 40_000, "!" * 40_000, "a" + "\u0301" * 40_000, "สวัสดี" * 3_000, "مرحبا" * 5_000),
         *("👩\u200d" * 20_000, "".join(random.Random(3).choices(" abc.,中。你\u0301ทก", k=20_000))),
+        # No font shows these: they have no width.
+        *("😀" * 20_000, "😀 " * 10_000, "\U00020123" * 20_000, "\U00020123 " * 10_000, "\ue000 " * 10_000),
     ],
-    ids=["han", "letters", "signs", "marks", "thai", "arabic", "emoji", "mixed"],
+    ids=[
+        *("han", "letters", "signs", "marks", "thai", "arabic", "emoji", "mixed"),
+        *("emoji alone", "emoji parted", "rare han", "rare han parted", "private parted"),
+    ],
 )
 def test_an_endless_text_is_drawn_in_time(text: str) -> None:
     parts, each = text.split(), 30_000 / len(text.split())

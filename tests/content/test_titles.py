@@ -181,7 +181,7 @@ TITLES = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(TITLES, min_size=1, max_size=3),
     st.sampled_from([*Position]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -28,18 +27,21 @@ VIDEO = {
 }
 
 
+# Not `preexec_fn`: its fork runs gRPC's handlers in the child, which abort it when this process has gRPC threads.
+LIMITED = """
+import os, resource, sys
+size, *command = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+os.execv(command[0], command)
+"""
+
+
 async def outcome(data: Path, *, file_bytes: int | None = None) -> tuple[int, str]:
-    """How `up` ends, and what it prints."""
-
-    def limit() -> None:
-        if file_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-
+    """How `up` ends, and what it prints; no file may be larger than `file_bytes`."""
+    command = (sys.executable, "-P", "-m", "services.cli", "up", "--data", str(data), "--port", "0")
+    limited = () if file_bytes is None else (sys.executable, "-c", LIMITED, str(file_bytes))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "services.cli", "up", "--data", str(data), "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        preexec_fn=limit,
+        *limited, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     printed, _ = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode is not None

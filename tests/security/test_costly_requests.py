@@ -191,16 +191,27 @@ LONG_TEXTS: dict[str, Callable[[str], Message]] = {
     "WritingService/CreateCaptions": requests.captions,
     "VideoService/CreateVideo": requests.video,
 }
-# The captions and titles of a full request are laid out in threads, which share the interpreter with the loop.
-OPEN = pytest.mark.skip(reason="open: on a busy machine a second user waits up to 7 s beside requests of full length")
-WORDS = ["word ", "x", "\u597d", "\u0301", ".", "a b. ", "\U0001f600", "\u0627", "\n", "*", "[a](", "<"]
+# The last ones have no width: no font shows them.
+WORDS = [
+    "word ",
+    "x",
+    "\u597d",
+    "\u0301",
+    ".",
+    "a b. ",
+    "\u0627",
+    "\n",
+    "*",
+    "[a](",
+    "![",
+    "<",
+    "\U0001f600",
+    "\U00020123",
+]
 
 
 @pytest.mark.parametrize("words", WORDS, ids=ascii)
-@pytest.mark.parametrize(
-    "called",
-    [pytest.param(called, marks=[OPEN] if called == "VideoService/CreateVideo" else []) for called in LONG_TEXTS],
-)
+@pytest.mark.parametrize("called", LONG_TEXTS)
 async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, called: str, words: str) -> None:
     async def attack() -> str:
         _, reason = await platform.raw(calls.method(called), LONG_TEXTS[called](words).SerializeToString())
@@ -208,7 +219,7 @@ async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, 
         await platform.clear()
         return reason
 
-    assert await platform.attacked(attack()) != "INTERNAL"
+    assert await platform.attacked(attack()) not in ("INTERNAL", "DEADLINE_EXCEEDED")
 
 
 async def test_the_times_of_the_most_words_are_answered(platform: Platform) -> None:
@@ -292,9 +303,7 @@ async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str)
     assert (answer.status_code, answer.json()["details"][0]["reason"]) == (415, "COMPRESSION_UNSUPPORTED")
 
 
-@pytest.mark.parametrize(
-    "is_full", [pytest.param(False, id="empty clips"), pytest.param(True, id="full clips", marks=OPEN)]
-)
+@pytest.mark.parametrize("is_full", [False, True], ids=["empty clips", "full clips"])
 async def test_a_hundred_at_once(platform: Platform, is_full: bool) -> None:
     method = calls.method("VideoService/CreateVideo")
     data = requests.video("word ").SerializeToString() if is_full else b"\x12\x00" * 500_000
