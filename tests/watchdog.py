@@ -22,10 +22,8 @@ from typing import Any
 
 import pytest
 
-# What a step may take.
-AIM_SECONDS = 0.05
-# What fails a test: CPU time grows, too, when the caches are shared with many others.
-LONGEST_SECONDS = 0.1
+# What a step may take, in CPU time.
+LONGEST_SECONDS = 0.05
 TESTS = str(Path(__file__).parent)
 long_steps: list[tuple[Any, str]] = []
 """All that were found, and the tests that they were found in."""
@@ -41,7 +39,7 @@ class Step:
     """The function that ran, or the coroutine of its task."""
 
 
-def watch(report: Callable[[Step], None], least_seconds: float = AIM_SECONDS) -> Callable[[], None]:
+def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS) -> Callable[[], None]:
     """Report the steps of all loops of this process that take longer; what is returned ends it."""
     handle_type: Any = asyncio.Handle
     plain = handle_type._run

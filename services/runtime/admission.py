@@ -159,6 +159,8 @@ class Flow:
     def __init__(self, places: Places, patience: Patience | None) -> None:
         self._places = places
         self._patience = patience
+        self.has_begun = False
+        """Whether a part of the answer may have been sent."""
 
     async def received(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """The messages of a request, as they come. Raises ResourceExhausted when the client is too slow."""
@@ -178,6 +180,7 @@ class Flow:
     async def send(self, message: Any, context: Any) -> None:
         """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
         self._places.answering()
+        self.has_begun = True
         try:
             if self._patience is None:
                 await context.write(message)

@@ -245,19 +245,12 @@ class Chain(grpc.aio.ServerInterceptor):
                 if inspect.iscoroutine(responses):
                     await responses  # It writes by itself, as the health service's Watch does.
                     return
-                written = False
-                try:
-                    async with aclosing(responses):
-                        async for response in responses:
-                            call.answered(response)
-                            await flow.send(response, context)
-                            written = True
-                            if HEAD in metadata:
-                                break
-                except Exception:
-                    if written and TRANSCODED in metadata:
-                        await context.write(CUT)
-                    raise
+                async with aclosing(responses):
+                    async for response in responses:
+                        call.answered(response)
+                        await flow.send(response, context)
+                        if HEAD in metadata:
+                            break
 
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
@@ -277,6 +270,7 @@ class Chain(grpc.aio.ServerInterceptor):
         ):
             self._arrivals.known(context.peer())
             call = access.Call(self._outbox, method)
+            flow = None
             try:
                 await self._access.admit(method, context.auth_context(), metadata, context.peer())
                 seconds = min(contract.deadline_seconds(method), context.time_remaining() or float("inf"))
@@ -296,6 +290,10 @@ class Chain(grpc.aio.ServerInterceptor):
                 if notes := getattr(error, "__notes__", None):
                     outcome["note"] = notes[0]
                 call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
+                if flow is not None and flow.has_begun and TRANSCODED in metadata:
+                    # Whatever ended the call: its handler, its deadline, or the end of what allowed it.
+                    with suppress(Exception):
+                        await context.write(CUT)
                 await errors.abort(context, error)
 
     @contextmanager

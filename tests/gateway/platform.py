@@ -64,8 +64,8 @@ def fixture(name: str) -> Any:
 class Videos(video_grpc.VideoServiceServicer):
     """Answers with the specification's examples.
 
-    `vid_cut` breaks in mid-file, `vid_large` is large, `vid_slow` takes a while, and the first two streams on
-    `vid_long` end at a deadline.
+    `vid_cut` breaks in mid-file, `vid_stalls` stands still there, `vid_large` is large, `vid_slow` takes a while, and
+    the first two streams on `vid_long` end at a deadline.
     """
 
     def __init__(self) -> None:
@@ -146,6 +146,8 @@ class Videos(video_grpc.VideoServiceServicer):
             start = at % len(FILE)
             if request.job_id == "vid_cut" and start >= len(FILE) // 2:
                 raise DataLoss("the stored video was altered", reason="DATA_CORRUPT")
+            if request.job_id == "vid_stalls" and start >= len(FILE) // 2:
+                await asyncio.get_running_loop().create_future()
             body = httpbody_pb2.HttpBody(content_type="video/mp4", data=FILE[start : start + CHUNK_BYTES])
             yield video_pb.DownloadVideoResponse(data=body)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,13 @@ async def test_a_compressed_body_is_refused(gateway: Proxy, bearer: dict[str, st
 async def test_a_file_that_is_cut_is_seen_to_be_cut_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match="received 524288 bytes, expected 1048576"):
         await gateway.http.get("/v1/videos/vid_cut/file", headers=bearer, timeout=5)
+
+
+async def test_a_file_whose_call_ends_with_its_token_is_seen_to_be_cut(gateway: Proxy, platform: Platform) -> None:
+    """Also when the handler is cancelled by its server, and raises nothing itself."""
+    token = platform.mesh.token(exp=int(time.time()) + 3)
+    with pytest.raises(httpx.RemoteProtocolError, match="received 524288 bytes, expected 1048576"):
+        await gateway.http.get("/v1/videos/vid_stalls/file", headers={"authorization": f"Bearer {token}"}, timeout=20)
 
 
 @pytest.mark.parametrize(("job", "whole"), [("vid_1", True), ("vid_cut", False)])

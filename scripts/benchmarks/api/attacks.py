@@ -40,6 +40,8 @@ async def measure(folder: Path, rounds: int, names: Sequence[str], *options: str
                 for _ in range(rounds):
                     await here.bystander.round(times)
             table.add_row(name or "none", *_row(here, times), answers)
+            for failure in times.failures:
+                print(f"{name or 'none'}: {failure}")
     return table
 
 
