@@ -135,14 +135,14 @@ local function refuse(handle, name, allow)
   end
 end
 
--- How much memory the body of a request may take until it is whole, in units: what it announces, or the most that its
--- method takes. gRPC announces nothing.
+-- How much memory the body of a request may take until it is whole, in units: what it announces, or a quarter of the
+-- most that its method takes. gRPC announces nothing, and its messages are mostly far smaller.
 local function body_units(length, route)
   local most = route:get("body_bytes")
   if most == nil or length == nil and not route:get("takes_body") then
     return 1
   end
-  return math.ceil(math.min(tonumber(length) or most, most) / LIMITS.body_unit_bytes)
+  return math.max(1, math.ceil(math.min(tonumber(length) or most / 4, most) / LIMITS.body_unit_bytes))
 end
 
 -- Headers that Envoy adds.
