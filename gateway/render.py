@@ -57,8 +57,8 @@ CLIENT_WINDOW_BYTES = 256 * 1024
 CLIENT_STREAMS = 100
 SERVICE_STREAMS = 256
 # What the bodies of one user may be together, in units of BODY_UNIT_BYTES: 64 MiB at once, and 8 MiB a second.
-# They have `body_seconds` to arrive, so that one user holds about 300 MiB at most, a tenth of `max_heap_bytes`; four times
-# as much over gRPC, which announces no length.
+# They have `body_seconds` to arrive, so that one user holds about 300 MiB at most, a tenth of `max_heap_bytes`; and
+# four times as much over gRPC, which announces no length.
 # A call without a body is one unit, since Envoy refuses a descriptor of no hits.
 BODY_UNIT_BYTES = 8 * 1024
 BODY_BURST = 8 * 1024
