@@ -252,7 +252,7 @@ def test_filters_stand_in_their_order(told: Gateway) -> None:
     """Each relies on those before it: what is refused has been read no further than needed, and is guarded."""
     everything = changed(told, cors_origins=["https://a.example"], rate_limit_service="127.0.0.1:1")
     assert list(filters(bootstrap(everything))) == [
-        *("header_mutation", "cors", "lua", "addresses", "jwt_authn", "users", "ratelimit"),
+        *("header_mutation", "cors", "lua", "addresses", "jwt_authn", "users", "bodies", "ratelimit"),
         *("buffer", "fields", "grpc_web", "grpc_json_transcoder", "header_to_metadata", "rbac", "stopping", "router"),
     ]
 
