@@ -8,6 +8,7 @@ event that was written but not acknowledged when the program died comes again, a
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
+from moneyprinter import errors
 from moneyprinter.client import Client
 
 ENDED = {"video.processing.completed", "video.processing.failed", "video.processing.cancelled"}
@@ -41,5 +43,20 @@ async def follow(address: str, ledger: Path) -> None:
                     written.add(event.event_id)
 
 
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="host:port of the platform's gateway")
+    parser.add_argument("ledger", type=Path, help="the file of JSON lines to append to")
+    options = parser.parse_args()
+    if not os.environ.get("MONEYPRINTER_API_KEY"):
+        parser.error("set MONEYPRINTER_API_KEY")
+    return options
+
+
 if __name__ == "__main__":
-    asyncio.run(follow(sys.argv[1], Path(sys.argv[2])))
+    try:
+        options = parse_options()
+        asyncio.run(follow(options.address, options.ledger))
+    except (errors.Error, OSError) as failure:
+        sys.exit(f"error: {failure}")
