@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.api import httpbody_pb2
 
 from moneyprinter.errors import ResourceExhausted, Unavailable
 
@@ -161,6 +162,8 @@ class Flow:
         self._patience = patience
         self.has_begun = False
         """Whether a part of the answer may have been sent."""
+        self.sends_file = False
+        """Whether the answer is the bytes of a file."""
 
     async def received(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """The messages of a request, as they come. Raises ResourceExhausted when the client is too slow."""
@@ -181,6 +184,9 @@ class Flow:
         """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
         self._places.answering()
         self.has_begun = True
+        self.sends_file = any(
+            field.message_type is httpbody_pb2.HttpBody.DESCRIPTOR for field in message.DESCRIPTOR.fields
+        )
         try:
             if self._patience is None:
                 await context.write(message)

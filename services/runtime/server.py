@@ -55,6 +55,8 @@ Over REST, an error after the first bytes of a file would look like its end: HTT
 At this, Envoy's transcoder resets the stream, which breaks the connection.
 """
 
+_EXPECTED_ENDS = ("AUTHORITY_ENDED", "DEADLINE_EXCEEDED")
+
 OPTIONS = (
     # Without this a second process would share the port in silence.
     ("grpc.so_reuseport", 0),
@@ -290,8 +292,9 @@ class Chain(grpc.aio.ServerInterceptor):
                 if notes := getattr(error, "__notes__", None):
                     outcome["note"] = notes[0]
                 call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
-                if flow is not None and flow.has_begun and TRANSCODED in metadata:
-                    # Whatever ended the call: its handler, its deadline, or the end of what allowed it.
+                # Events end with their deadline and with what allowed them: a client reads that as their end, and goes on.
+                breaks = flow is not None and flow.has_begun and (flow.sends_file or error.reason not in _EXPECTED_ENDS)
+                if breaks and TRANSCODED in metadata:
                     with suppress(Exception):
                         await context.write(CUT)
                 await errors.abort(context, error)
