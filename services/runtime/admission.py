@@ -183,10 +183,9 @@ class Flow:
     async def send(self, message: Any, context: Any) -> None:
         """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
         self._places.answering()
-        self.has_begun = True
-        self.sends_file = any(
-            field.message_type is httpbody_pb2.HttpBody.DESCRIPTOR for field in message.DESCRIPTOR.fields
-        )
+        if not self.has_begun:
+            kinds = [field.message_type for field in message.DESCRIPTOR.fields]
+            self.has_begun, self.sends_file = True, httpbody_pb2.HttpBody.DESCRIPTOR in kinds
         try:
             if self._patience is None:
                 await context.write(message)

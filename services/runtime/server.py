@@ -292,7 +292,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 if notes := getattr(error, "__notes__", None):
                     outcome["note"] = notes[0]
                 call.ended(error.reason, refused=isinstance(error, PermissionDenied | Unauthenticated))
-                # Events end with their deadline and with what allowed them: a client reads that as their end, and goes on.
+                # Events end with their deadline and with what allowed them; clients go on.
                 breaks = flow is not None and flow.has_begun and (flow.sends_file or error.reason not in _EXPECTED_ENDS)
                 if breaks and TRANSCODED in metadata:
                     with suppress(Exception):
