@@ -36,6 +36,8 @@ JOBS = 50
 USER = "user_1"
 # Beyond any load here; one user makes all of it.
 UNLIMITED = {f"{PREFIX}GATEWAY_USER_BURST": "10000000"}
+# 0: none.
+NO_QUOTAS = {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
 PARTS = {"orchestrator": "orchestrator-1", "PostgreSQL": "postgres", "NATS": "nats-server", "gateway": "envoy"}
 
 
@@ -124,7 +126,7 @@ async def measure(options: argparse.Namespace) -> Table:
     load = os.getloadavg()[0]
     title = f"The interface (load of the machine at the start: {load:.1f}, cores: {os.cpu_count()})"
     table = Table("load", "p50 ms", "p95 ms", "p99 ms", "max ms", "refused", "aim", "CPU ms a request", title=title)
-    settings = {f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": "8", f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE": "8"}
+    settings = {**NO_QUOTAS, f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": "8", f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE": "8"}
     with tempfile.TemporaryDirectory(prefix="api-") as folder, environment.applied(UNLIMITED):
         async with world(Path(folder), lease_seconds=10.0, settings=settings) as here:
             port, token = here.config.ports["gateway"], here.token(USER)

@@ -141,6 +141,8 @@ async def measure(options: argparse.Namespace) -> Table:
     table = Table("figure", "measured", "aim", title=title)
     settings = {f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": str(options.jobs_at_once)}
     settings[f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE"] = str(options.jobs_at_once)
+    # One user has all jobs here.
+    settings |= {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
     with tempfile.TemporaryDirectory(prefix="control-") as folder:
         async with world(Path(folder), lease_seconds=10.0, settings=settings) as here:
             await one_by_one(here, 5)
