@@ -20,13 +20,12 @@ RESERVED = timedelta(hours=2)
 DAY = timedelta(days=1)
 
 _USED = """
-    SELECT coalesce((SELECT bytes FROM usage WHERE user_id = %(user_id)s), 0) AS bytes,
-        coalesce((SELECT files FROM usage WHERE user_id = %(user_id)s), 0) AS files,
-        (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs,
-        (SELECT coalesce(sum(seconds), 0) FROM asked_videos
-         WHERE user_id = %(user_id)s AND create_time > %(day)s) / 60 AS minutes,
-        (SELECT coalesce(sum(fetched_bytes), 0) FROM asked_videos
-         WHERE user_id = %(user_id)s AND create_time > %(day)s)::bigint AS fetched_bytes
+    SELECT coalesce(usage.bytes, 0) AS bytes, coalesce(usage.files, 0) AS files, asked.minutes, asked.fetched_bytes,
+        (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs
+    FROM (
+        SELECT coalesce(sum(seconds), 0) / 60 AS minutes, coalesce(sum(fetched_bytes), 0)::bigint AS fetched_bytes
+        FROM asked_videos WHERE user_id = %(user_id)s AND create_time > %(day)s
+    ) AS asked LEFT JOIN usage ON usage.user_id = %(user_id)s
 """
 _LOCK = """
     INSERT INTO usage (user_id) VALUES (%s) ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
