@@ -139,7 +139,7 @@ end
 -- most that its method takes. gRPC announces nothing, and its messages are mostly far smaller.
 local function body_units(length, route)
   local most = route:get("body_bytes")
-  if most == nil or length == nil and not route:get("takes_body") then
+  if most == nil then
     return 1
   end
   return math.max(1, math.ceil(math.min(tonumber(length) or most / 4, most) / LIMITS.body_unit_bytes))

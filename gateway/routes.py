@@ -53,7 +53,6 @@ class Route:
             "events": self.method.events,
             "upload": self.method.client_streaming and not self.native,
             **({} if self.body_bytes is None else {"body_bytes": self.body_bytes}),
-            "takes_body": self.native or bool(self.binding.body),
             "statuses": {str(status): True for status in self.method.http_statuses},
         }
 

@@ -30,14 +30,12 @@ from scripts.benchmarks.api import attacks, bare  # noqa: E402
 from scripts.benchmarks.api.load import Answers, Plan, offer  # noqa: E402
 from services.embedded import environment, ports  # noqa: E402
 from services.runtime.config import PREFIX, SERVICES  # noqa: E402
-from tests.chaos.world import REQUEST, World, world  # noqa: E402
+from tests.chaos.world import NO_QUOTAS, REQUEST, World, world  # noqa: E402
 
 JOBS = 50
 USER = "user_1"
 # Beyond any load here; one user makes all of it.
 UNLIMITED = {f"{PREFIX}GATEWAY_USER_BURST": "10000000"}
-# 0: none.
-NO_QUOTAS = {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
 PARTS = {"orchestrator": "orchestrator-1", "PostgreSQL": "postgres", "NATS": "nats-server", "gateway": "envoy"}
 
 

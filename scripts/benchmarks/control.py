@@ -30,7 +30,7 @@ from rich.table import Table  # noqa: E402
 
 from moneyprinter.client import Client  # noqa: E402
 from services.runtime.config import PREFIX  # noqa: E402
-from tests.chaos.world import REQUEST, World, world  # noqa: E402
+from tests.chaos.world import NO_QUOTAS, REQUEST, World, world  # noqa: E402
 
 AT_ONCE = 16
 
@@ -139,10 +139,8 @@ async def measure(options: argparse.Namespace) -> Table:
     load = os.getloadavg()[0]
     title = f"The control plane (load of the machine at the start: {load:.1f}, cores: {os.cpu_count()})"
     table = Table("figure", "measured", "aim", title=title)
-    settings = {f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": str(options.jobs_at_once)}
+    settings = {**NO_QUOTAS, f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": str(options.jobs_at_once)}
     settings[f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE"] = str(options.jobs_at_once)
-    # One user has all jobs here.
-    settings |= {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
     with tempfile.TemporaryDirectory(prefix="control-") as folder:
         async with world(Path(folder), lease_seconds=10.0, settings=settings) as here:
             await one_by_one(here, 5)

@@ -43,6 +43,8 @@ REQUEST = {
     "settings": {"resolution": "480p", "quality": "draft"},
 }
 NOTHING: Mapping[str, str] = {}
+# For one user who makes all jobs.
+NO_QUOTAS = {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
 UNDERWAY = ("video.processing.progress", "video.processing.stage_completed")
 ENDED = ("completed", "failed", "cancelled")
 
