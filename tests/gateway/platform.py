@@ -31,6 +31,8 @@ from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as monitoring
 from moneyprinter.monitoring.v1 import public_health_service_pb2_grpc as public_grpc
 from moneyprinter.user.v1 import user_service_pb2 as user_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as user_grpc
+from moneyprinter.video.v1 import clip_service_pb2 as clip_pb
+from moneyprinter.video.v1 import clip_service_pb2_grpc as clip_grpc
 from moneyprinter.video.v1 import event_service_pb2 as event_pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
@@ -179,6 +181,28 @@ class Videos(video_grpc.VideoServiceServicer):
         )
 
 
+class Clips(clip_grpc.ClipServiceServicer):
+    """Describes every file as a short video of the file's size."""
+
+    async def ProbeFile(
+        self, request_iterator: AsyncIterator[clip_pb.ProbeFileRequest], context: Any
+    ) -> clip_pb.ProbeFileResponse:
+        size, digest = 0, hashlib.sha256()
+        async for request in request_iterator:
+            size += len(request.data.data)
+            digest.update(request.data.data)
+        clip = clip_pb.ClipFacts(
+            duration=1.0,
+            file_size=size,
+            sha256=digest.hexdigest(),
+            width=1920,
+            height=1080,
+            frame_rate=30.0,
+            video_codec="h264",
+        )
+        return clip_pb.ProbeFileResponse(clip=clip)
+
+
 class Events(event_grpc.EventServiceServicer):
     """Tells two events, then no more until the call is left."""
 
@@ -262,6 +286,7 @@ class Platform:
     mesh: Mesh
     users: Users
     videos: Videos = field(default_factory=Videos)
+    clips: Clips = field(default_factory=Clips)
     events: Events = field(default_factory=Events)
     monitoring: Monitoring = field(default_factory=Monitoring)
 
@@ -271,6 +296,7 @@ class Platform:
             match service:
                 case "orchestrator":
                     runtime.add(video_grpc.add_VideoServiceServicer_to_server, self.videos)
+                    runtime.add(clip_grpc.add_ClipServiceServicer_to_server, self.clips)
                     runtime.add(event_grpc.add_EventServiceServicer_to_server, self.events)
                 case "user":
                     runtime.add(user_grpc.add_UserServiceServicer_to_server, self.users)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,10 @@ async def test_a_path_may_be_text(client: Client, clip: Path, tmp_path: Path) ->
     assert saved.read_bytes() == FILE
 
 
+async def test_a_file_is_probed(client: Client, clip: Path) -> None:
+    assert (await client.probe(clip)).file_size == len(FILE)
+
+
 async def test_an_error_of_a_callback_is_raised_and_not_taken_for_a_cancellation(
     client: Client, clip: Path, tmp_path: Path
 ) -> None:
@@ -55,11 +60,15 @@ async def test_an_error_of_a_callback_is_raised_and_not_taken_for_a_cancellation
         raise ZeroDivisionError
 
     saved = tmp_path / "saved.mp4"
-    works = (client.upload(clip, fail), client.probe(clip, fail), client.download("vid_1", saved, told=fail))
-    for work in works:
+    calls: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
+        lambda: client.upload(clip, fail),
+        lambda: client.probe(clip, fail),
+        lambda: client.download("vid_1", saved, told=fail),
+    )
+    for call in calls:
         with pytest.raises(ExceptionGroup) as raised:
             async with asyncio.TaskGroup() as group:
-                group.create_task(work)
+                group.create_task(call())
         assert isinstance(raised.value.exceptions[0], ZeroDivisionError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"], "no part of a file is left"
 
