@@ -19,9 +19,10 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from moneyprinter.errors import Error, Internal, InvalidArgument
+from moneyprinter.errors import Internal, InvalidArgument
 from services.audio import loudness
 from services.runtime import children
+from services.runtime.tasks import run_all
 
 RATE = 48_000
 KEPT = "clips.f32"
@@ -111,12 +112,7 @@ async def lay(program: Path, objects: Objects, sounds: Sequence[ClipSound], samp
             source.unlink()
 
     waiting = iter(clips.values())
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work(waiting))
-    except* Error as failures:
-        raise failures.exceptions[0] from None
+    await run_all(*(work(waiting) for _ in range(_AT_ONCE)))
     await asyncio.to_thread(_add_up, sounds, samples, folder)
 
 

@@ -14,11 +14,11 @@ import json
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
@@ -31,8 +31,7 @@ from services.embedded.errors import PlatformError
 from services.runtime import telemetry
 from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig, load
 from services.runtime.server import serve
-
-T = TypeVar("T")
+from services.runtime.tasks import run_all
 
 log = structlog.get_logger()
 
@@ -172,18 +171,9 @@ def _status(url: str, data: Path, path: str, token: str) -> int:
         connection.close()
 
 
-async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManager[Any]) -> list[Any]:
+async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManager[Any]) -> tuple[Any, ...]:
     """Open contexts at once, which will close in reverse of the order in which they opened. Raises the first error."""
-    return await _at_once(stack.enter_async_context(context) for context in contexts)
-
-
-async def _at_once(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return await run_all(*(stack.enter_async_context(context) for context in contexts))
 
 
 @asynccontextmanager
@@ -244,7 +234,7 @@ async def _in_processes(
     ]
     stacks = [(AsyncExitStack(), _in_process(*each, config, logs, shared)) for each in wanted]
     try:
-        await _at_once(stack.enter_async_context(running) for stack, running in stacks)
+        await run_all(*(stack.enter_async_context(running) for stack, running in stacks))
         yield asyncio.get_running_loop().create_future()
     finally:
         # Those of the user service last: the others have something to tell the audit trail while they stop.

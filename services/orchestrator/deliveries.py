@@ -20,8 +20,8 @@ import structlog
 
 from moneyprinter.errors import Error, InvalidArgument, Unavailable
 from services.orchestrator.breaker import Breaker
-from services.orchestrator.waking import woken
 from services.orchestrator.webhooks import Try
+from services.runtime.tasks import wait_any
 
 AT_ONCE = 16
 AT_ONCE_EACH = 4
@@ -183,7 +183,7 @@ class Courier:
         if next_due is not None:
             seconds = min(seconds, max(0.05, (next_due - self._now()).total_seconds()))
         # It is set when a post that is under way ends, and only then.
-        await woken(due, self._free, seconds=seconds)
+        await wait_any(due, self._free, seconds=seconds)
 
     async def deliver(self, post: Claimed) -> None:
         """Post one, and note what came of it."""

@@ -16,7 +16,7 @@ from moneyprinter.errors import DeadlineExceeded, Error, Internal, ResourceExhau
 from services.orchestrator import recovery
 from services.orchestrator.jobs import PRIORITIES, Failure, Job, News, Result, StoredObject, Tally
 from services.orchestrator.store import Away, Store, Superseded
-from services.orchestrator.waking import woken
+from services.runtime.tasks import wait_any
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ class Journal:
             self._dirty.clear()
             with suppress(Unavailable):
                 await self._write()
-            await woken(self._closed, seconds=BETWEEN_WRITES_SECONDS)
+            await wait_any(self._closed, seconds=BETWEEN_WRITES_SECONDS)
 
     def close(self) -> None:
         """Let `keep` end, after the write that is under way: to cut a statement off costs more than to wait for it."""

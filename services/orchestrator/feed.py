@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import structlog
 
 from moneyprinter.errors import FailedPrecondition, Unavailable
-from services.orchestrator.waking import ChangePoller, woken
+from services.orchestrator.waking import ChangePoller
+from services.runtime.tasks import wait_any
 
 KEEP = timedelta(days=7)
 """How long events are kept."""
@@ -132,7 +133,7 @@ class Feed:
                 # An older copy of the database may have taken the place of the one that the stream began with.
                 position = position if await self._is_known(user_id, position) else 0
                 silence = shown_at + LONGEST_SILENCE - self._now()
-                await woken(came, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
+                await wait_any(came, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def acknowledge(self, user_id: str, consumer: str, position: str) -> int:
         """Remember how far a consumer is; returns how far it is.
@@ -187,7 +188,7 @@ async def place(positions: Positions, written: asyncio.Event, tell: Callable[[Ar
             continue
         # What comes within a moment gets its positions together.
         await asyncio.sleep(BETWEEN_SECONDS)
-        await woken(written, seconds=IDLE_SECONDS)
+        await wait_any(written, seconds=IDLE_SECONDS)
 
 
 async def sweep(positions: Positions) -> None:

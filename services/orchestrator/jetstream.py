@@ -25,8 +25,8 @@ from nats.js.errors import APIError, NotFoundError, ServerError
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator.store import JOBS_SUBJECT, Away, Held, Store, Superseded
-from services.orchestrator.waking import woken
 from services.runtime.events import until_subscribed
+from services.runtime.tasks import wait_any
 
 JOBS = "JOBS"
 EVENTS = "EVENTS"
@@ -257,7 +257,7 @@ async def relay(outbox: Outbox, stream: JetStreamContext, written: asyncio.Event
         # What comes within a moment is published together.
         await asyncio.sleep(BETWEEN_SECONDS)
         # What another instance wrote and could not publish is found without being told of.
-        await woken(written, seconds=IDLE_SECONDS)
+        await wait_any(written, seconds=IDLE_SECONDS)
 
 
 async def reconcile(store: Store, stream: JetStreamContext, *, lease_seconds: float, pause_seconds: float) -> None:

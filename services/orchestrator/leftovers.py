@@ -13,7 +13,7 @@ import structlog
 
 from moneyprinter.errors import Error
 from services.orchestrator.jobs import Job
-from services.orchestrator.waking import woken
+from services.runtime.tasks import wait_any
 
 LOOK_SECONDS = 5.0
 
@@ -65,4 +65,4 @@ async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> 
                 pass
         except Error as failure:
             log.warning("files wait to be removed", reason=failure.reason)
-        await woken(left, seconds=LOOK_SECONDS)
+        await wait_any(left, seconds=LOOK_SECONDS)

@@ -32,7 +32,8 @@ from services.orchestrator.preview import Part
 from services.orchestrator.quotas import UsageStore, reserved
 from services.orchestrator.requests import VideoWish
 from services.orchestrator.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.waking import ChangePoller, woken
+from services.orchestrator.waking import ChangePoller
+from services.runtime.tasks import wait_any
 
 # How often it is looked whether a job has changed that is watched, should nobody have told of it.
 LOOK_SECONDS = 2.0
@@ -301,7 +302,7 @@ class Videos:
             if stopping.is_set():
                 raise Unavailable("the service restarts; watch again", reason="SERVICE_UNAVAILABLE")
             silence = shown_at + LONGEST_SILENCE - self.now()
-            await woken(changed, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
+            await wait_any(changed, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def download(self, user_id: str, job_id: str, name: str, asked: ranges.Conditions = ranges.ALL) -> Download:
         """A file of a finished video; without a name, the video itself."""

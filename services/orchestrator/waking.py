@@ -14,16 +14,6 @@ Versions = Callable[[Sequence[str]], Awaitable[Mapping[str, object]]]
 """The version of each of some keys, which is another one after every change."""
 
 
-async def woken(*events: asyncio.Event, seconds: float) -> None:
-    """Wait until one of some events is set, but no longer than so many seconds."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
-
-
 class ChangePoller:
     """Asks for the versions of all that is watched, every so many seconds, and wakes the watchers of what changed.
 

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from services.rendering import check, finish, pictures
 from services.rendering.check import Measures
 from services.rendering.finish import Form
-from services.rendering.together import all_of, both
+from services.runtime.tasks import run_all
 
 # The parts of the work that are done when the parts are here, and the video is made and checked.
 FETCHED, CHECKED = 0.1, 0.95
@@ -72,7 +72,7 @@ class Finisher(Generic[T]):
         form = order.form
         yield 0.0
         async with self.scratch() as folder:
-            await all_of(
+            await run_all(
                 self.objects.get_file(order.sound, folder / finish.SOUND),
                 *(
                     self.objects.get_file(shown, folder / finish.picture(place))
@@ -90,7 +90,7 @@ class Finisher(Generic[T]):
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
             yield CHECKED
-            previews = await all_of(*(self._stored(order, folder, name) for name in form.previews))
+            previews = await run_all(*(self._stored(order, folder, name) for name in form.previews))
         yield Video((*videos, *previews), measures, poster_seconds)
 
     async def take_poster(self, video: T, folder: str) -> tuple[str, T]:
@@ -109,7 +109,7 @@ class Finisher(Generic[T]):
         # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
         good = asyncio.Barrier(2 + len(form.videos))
         making, seeing = self._made(order, folder, good, progress), self._seen(form, folder, good, progress)
-        made, poster_seconds = await both(making, seeing)
+        made, poster_seconds = await run_all(making, seeing)
         if form.animation:
             await finish.animate(folder, self.ffmpeg, form.seconds, progress.of("animation"))
         return made, poster_seconds
@@ -120,8 +120,9 @@ class Finisher(Generic[T]):
         """Make the videos, measure and store them."""
         form = order.form
         await finish.mux(folder, self.ffmpeg, form, progress.of("mux"))
-        storing = all_of(*(self._stored(order, folder, name, good.wait) for name in form.videos))
-        return await both(self._measured(form, folder, good, progress), storing)
+        storing = run_all(*(self._stored(order, folder, name, good.wait) for name in form.videos))
+        measures, stored = await run_all(self._measured(form, folder, good, progress), storing)
+        return measures, list(stored)
 
     async def _measured(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> Measures:
         measures = await check.measure(folder, self.ffmpeg, form, progress.of("measure"))

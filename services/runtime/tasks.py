@@ -1,0 +1,44 @@
+"""Task groups: run coroutines at once, and wait for the first of several events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@overload
+async def run_all(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B], /) -> tuple[A, B]: ...
+
+
+@overload
+async def run_all(*work: Coroutine[Any, Any, T]) -> tuple[T, ...]: ...
+
+
+async def run_all(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+    """Run all coroutines at once and return their results, in the order of the arguments.
+
+    On the first failure the others are cancelled and awaited, and that exception is raised alone, not in a group.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except ExceptionGroup as failures:
+        first = failures.exceptions[0]
+    else:
+        return tuple(task.result() for task in tasks)
+    raise first
+
+
+async def wait_any(*events: asyncio.Event, seconds: float) -> None:
+    """Wait until one of the events is set, for at most `seconds`."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
