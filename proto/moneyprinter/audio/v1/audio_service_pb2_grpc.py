@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AudioServiceStub:
-    """Speech and music.
+    """Speech and music for the orchestrator.
     """
 
     def __init__(self, channel):
@@ -58,35 +58,37 @@ class AudioServiceStub:
 
 
 class AudioServiceServicer:
-    """Speech and music.
+    """Speech and music for the orchestrator.
     """
 
     def GetVoice(self, request, context):
-        """Finds the voice for a narration: the one of a name, or the one of the texts' language when no name is given.
+        """Selects the voice of a narration: by name, or, without a name, by the language of the texts. Returns
         INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has a voice of that name, with VOICE_LANGUAGE_MISMATCH when
-        the voice cannot read one of the texts, with VOICE_UNINTELLIGIBLE when no voice of the language is understood.
+        the voice cannot read one of the texts, and with VOICE_UNINTELLIGIBLE when no voice of the language is
+        intelligible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Synthesize(self, request, context):
-        """Speaks a script, sentence by sentence. Progress messages, then exactly one result. The same
-        script in the same voice is spoken once and found again afterwards.
+        """Synthesizes a script, sentence by sentence. Returns progress messages, then exactly one result. The same script in
+        the same voice is synthesized once and then served from storage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EncodePreview(self, request, context):
-        """Codes a mix so that it can be streamed while its video is being made. What was coded before is found again.
+        """Encodes a mix for streaming while its video is still being rendered. An existing encoding is reused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Mix(self, request, context):
-        """Lays music under a narration and masters both. Progress messages, then exactly one result.
+        """Mixes narration, music and the clips' own sound, and masters the result. Returns progress messages, then exactly
+        one result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +126,7 @@ def add_AudioServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AudioService:
-    """Speech and music.
+    """Speech and music for the orchestrator.
     """
 
     @staticmethod

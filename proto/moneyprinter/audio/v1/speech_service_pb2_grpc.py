@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class SpeechServiceStub:
-    """Speech and its voices, for the public. A text is spoken here as it is in a video: the same one in the same voice has
-    the same times.
+    """Public speech synthesis. A text in a voice has the same word times here as in a video.
     """
 
     def __init__(self, channel):
@@ -54,29 +53,28 @@ class SpeechServiceStub:
 
 
 class SpeechServiceServicer:
-    """Speech and its voices, for the public. A text is spoken here as it is in a video: the same one in the same voice has
-    the same times.
+    """Public speech synthesis. A text in a voice has the same word times here as in a video.
     """
 
     def ListVoices(self, request, context):
-        """Lists the voices. A voice of Google's or Azure's by its own name, such as `en-US-Standard-A`, is accepted too: the
-        one of its language replaces it, and the result states so.
+        """Lists the voices. CreateSpeech also accepts voice names of Google and Azure, such as `en-US-Standard-A`: a voice of
+        the same language replaces them, and the response reports this as a notice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSpeech(self, request, context):
-        """Speaks a text, and streams the sound. The initial metadata carry `x-content-length` and `x-content-sha256`, the voice
-        that speaks as `x-voice`, its quality as `x-voice-quality`, and the reasons of notices as `x-notices`.
+        """Synthesizes a text and streams the audio. The initial metadata contain `x-content-length`, `x-content-sha256`, the
+        voice (`x-voice`), its quality (`x-voice-quality`) and the reasons of the notices (`x-notices`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TimeSpeech(self, request, context):
-        """Says when each word of a text is spoken, in the sound that CreateSpeech makes of it. CreateCaptions takes the
-        sentences as they are.
+        """Returns the time of each word in the audio that CreateSpeech returns for the same text and voice. CreateCaptions
+        accepts the returned sentences unchanged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +107,7 @@ def add_SpeechServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SpeechService:
-    """Speech and its voices, for the public. A text is spoken here as it is in a video: the same one in the same voice has
-    the same times.
+    """Public speech synthesis. A text in a voice has the same word times here as in a video.
     """
 
     @staticmethod

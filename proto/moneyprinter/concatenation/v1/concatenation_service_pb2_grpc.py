@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ConcatenationServiceStub:
-    """The joiner.
+    """Joins segments.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,12 @@ class ConcatenationServiceStub:
 
 
 class ConcatenationServiceServicer:
-    """The joiner.
+    """Joins segments.
     """
 
     def Concatenate(self, request, context):
-        """Joins segments by stream copy. Segments that differ in codec, size, frame rate or pixel format
-        end the call with FAILED_PRECONDITION. Progress messages, then exactly one result.
+        """Joins segments by stream copy. Returns progress messages, then exactly one result. Returns FAILED_PRECONDITION with
+        SEGMENTS_MISMATCHED when the segments differ in codec, size, frame rate or pixel format.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ def add_ConcatenationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConcatenationService:
-    """The joiner.
+    """Joins segments.
     """
 
     @staticmethod

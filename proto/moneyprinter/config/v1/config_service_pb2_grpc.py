@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ConfigServiceStub:
-    """Secrets by name. A name's first part is the workload that owns it; nobody else reads or writes it.
+    """Secrets by name. The first part of a name is the workload that owns the secret; every other workload is rejected with
+    CALLER_NOT_ALLOWED.
     """
 
     def __init__(self, channel):
@@ -48,18 +49,21 @@ class ConfigServiceStub:
 
 
 class ConfigServiceServicer:
-    """Secrets by name. A name's first part is the workload that owns it; nobody else reads or writes it.
+    """Secrets by name. The first part of a name is the workload that owns the secret; every other workload is rejected with
+    CALLER_NOT_ALLOWED.
     """
 
     def GetSecret(self, request, context):
-        """Reads the newest version of a secret of the caller's.
+        """Returns the newest version of one of the caller's secrets. Returns NOT_FOUND with SECRET_NOT_FOUND when there is
+        none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutSecret(self, request, context):
-        """Writes a new version of a secret of the caller's, if nobody else did since it was read.
+        """Writes a new version of one of the caller's secrets. Returns ALREADY_EXISTS with SECRET_CONFLICT when
+        `replaces_version` is not the newest version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +91,8 @@ def add_ConfigServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConfigService:
-    """Secrets by name. A name's first part is the workload that owns it; nobody else reads or writes it.
+    """Secrets by name. The first part of a name is the workload that owns the secret; every other workload is rejected with
+    CALLER_NOT_ALLOWED.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ContentServiceStub:
-    """Scripts and captions.
+    """Scripts and captions for the orchestrator.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,20 @@ class ContentServiceStub:
 
 
 class ContentServiceServicer:
-    """Scripts and captions.
+    """Scripts and captions for the orchestrator.
     """
 
     def WriteScript(self, request, context):
-        """Takes the caller's script, or writes a plain one from the title, and splits it into sentences.
+        """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
+        SCRIPT_EMPTY when the script has no speakable text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MakeCaptions(self, request, context):
-        """Makes captions from the times of the spoken words.
+        """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
+        font has a requested name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +89,7 @@ def add_ContentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ContentService:
-    """Scripts and captions.
+    """Scripts and captions for the orchestrator.
     """
 
     @staticmethod

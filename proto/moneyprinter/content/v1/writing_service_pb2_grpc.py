@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WritingServiceStub:
-    """Scripts and captions, for the public.
+    """Public script writing and captions.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class WritingServiceStub:
 
 
 class WritingServiceServicer:
-    """Scripts and captions, for the public.
+    """Public script writing and captions.
     """
 
     def CreateScript(self, request, context):
-        """Writes a script on a topic.
+        """Writes a script about a topic.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateCaptions(self, request, context):
-        """Makes the captions of a script, and streams them as a file. The initial metadata carry `x-content-length` and
+        """Creates the captions of a script, and streams them as a file. The initial metadata contain `x-content-length` and
         `x-content-sha256`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -88,7 +88,7 @@ def add_WritingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WritingService:
-    """Scripts and captions, for the public.
+    """Public script writing and captions.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EncoderServiceStub:
-    """The encoder.
+    """Encodes frames.
     """
 
     def __init__(self, channel):
@@ -48,23 +48,25 @@ class EncoderServiceStub:
 
 
 class EncoderServiceServicer:
-    """The encoder.
+    """Encodes frames.
     """
 
     def Encode(self, request_iterator, context):
-        """Encodes a stream of frames. The first request is the format. When it is accepted, the planes of one
-        frame after the other follow, in chunks that need not end where a frame ends; after the last one the
-        caller closes its side. Packets come back as the codec gives them; the last response is the summary.
+        """Encodes a stream of frames. The first request is the format. After `accepted`, the client sends the planes of one
+        frame after the other, in chunks of any size, and closes its side after the last one. The server returns packets in
+        the codec's order, then the summary.
 
-        A refusal that meets frames on their way may lose its reason, so wait for `accepted`. Neither side
-        holds what the other is too slow for: whoever does not read makes the other wait.
+        Wait for `accepted` before sending frames: when the server rejects a stream while frames are on their way, the
+        error reason may be lost. Both directions have flow control; a client that does not read blocks the encoder.
+        Returns RESOURCE_EXHAUSTED with BUSY when all slots are in use, INVALID_ARGUMENT with FRAMES_INVALID when the
+        frames do not match the format, and UNAVAILABLE with ENCODER_UNAVAILABLE when no backend works for the format.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLoad(self, request, context):
-        """Says what this encoder can do, and how much it has to do.
+        """Returns the capabilities and the load of this encoder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +94,7 @@ def add_EncoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EncoderService:
-    """The encoder.
+    """Encodes frames.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MonitoringServiceStub:
-    """Watches the mesh.
+    """Monitors the platform.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,12 @@ class MonitoringServiceStub:
 
 
 class MonitoringServiceServicer:
-    """Watches the mesh.
+    """Monitors the platform.
     """
 
     def GetHealth(self, request, context):
-        """Says whether the platform works, from the services' own health. Over REST the status code is 200,
-        or 503 when the platform is unhealthy.
+        """Returns the health of the platform, from the services' own health checks. Over REST the status code is 200, or 503
+        when the platform is unhealthy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MonitoringService:
-    """Watches the mesh.
+    """Monitors the platform.
     """
 
     @staticmethod

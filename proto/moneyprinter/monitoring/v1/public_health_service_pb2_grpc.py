@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class PublicHealthServiceStub:
-    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
-    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """Health of the public services, for external clients. Its messages are those of grpc.health.v1 on the wire: the
+    gateway routes /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
     """
 
     def __init__(self, channel):
@@ -49,19 +49,19 @@ class PublicHealthServiceStub:
 
 
 class PublicHealthServiceServicer:
-    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
-    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """Health of the public services, for external clients. Its messages are those of grpc.health.v1 on the wire: the
+    gateway routes /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
     """
 
     def Check(self, request, context):
-        """Says whether a public service works. NOT_FOUND for a name that is none.
+        """Returns the status of a public service. Returns NOT_FOUND for an unknown name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Says whether a public service works, and again whenever that changes.
+        """Returns the status of a public service, and then every change of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,8 +89,8 @@ def add_PublicHealthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PublicHealthService:
-    """The health of public services, for clients outside. Its messages are those of grpc.health.v1 on the wire: the gateway
-    sends calls of /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
+    """Health of the public services, for external clients. Its messages are those of grpc.health.v1 on the wire: the
+    gateway routes /grpc.health.v1.Health/Check and /grpc.health.v1.Health/Watch here.
     """
 
     @staticmethod

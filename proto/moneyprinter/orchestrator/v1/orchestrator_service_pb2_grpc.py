@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OrchestratorServiceStub:
-    """The orchestrator, seen from inside.
+    """Load of the orchestrator, for other services.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class OrchestratorServiceStub:
 
 
 class OrchestratorServiceServicer:
-    """The orchestrator, seen from inside.
+    """Load of the orchestrator, for other services.
     """
 
     def GetLoad(self, request, context):
-        """Says how much work there is.
+        """Returns the number of active jobs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OrchestratorService:
-    """The orchestrator, seen from inside.
+    """Load of the orchestrator, for other services.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ProcessingServiceStub:
-    """The renderer.
+    """Renders segments.
     """
 
     def __init__(self, channel):
@@ -43,13 +43,13 @@ class ProcessingServiceStub:
 
 
 class ProcessingServiceServicer:
-    """The renderer.
+    """Renders segments.
     """
 
     def RenderSegment(self, request, context):
-        """Renders a segment: trim, scale, crop or pad, constant frame rate, captions. Progress messages,
-        then exactly one result. Closing the call stops the work. A segment that was rendered before is
-        found again.
+        """Renders a segment: trim, scale, crop or pad, constant frame rate, captions. Returns progress messages, then exactly
+        one result. Closing the call stops the work. An existing rendering of the same segment is reused. Returns
+        FAILED_PRECONDITION with RENDER_FAILED when ffmpeg fails on the input.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,7 @@ def add_ProcessingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProcessingService:
-    """The renderer.
+    """Renders segments.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RenderingServiceStub:
-    """The finisher.
+    """Finishes videos.
     """
 
     def __init__(self, channel):
@@ -48,20 +48,20 @@ class RenderingServiceStub:
 
 
 class RenderingServiceServicer:
-    """The finisher.
+    """Finishes videos.
     """
 
     def FinishVideo(self, request, context):
-        """Muxes picture and sound into a file that plays while it loads, takes a poster frame, and checks the
-        result. A video that fails its check ends the call with FAILED_PRECONDITION. Progress messages, then
-        exactly one result.
+        """Muxes video and audio into a file with fast start, takes a poster frame, and checks the result. Returns progress
+        messages, then exactly one result. Returns FAILED_PRECONDITION with QUALITY_CHECK_FAILED when the video fails its
+        check.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakePoster(self, request, context):
-        """Keeps the first frame of a segment as the poster of a video, in the place of the one that FinishVideo took.
+        """Stores the first frame of a segment as the poster of a video, in place of the one from `FinishVideo`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,7 @@ def add_RenderingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RenderingService:
-    """The finisher.
+    """Finishes videos.
     """
 
     @staticmethod

@@ -72,47 +72,49 @@ class StorageServiceServicer:
     """
 
     def PutObject(self, request_iterator, context):
-        """Stores an object. The first message is the header, then chunks of at most 1 MiB, last the trailer
-        with the checksum. Nothing is seen under the key until the checksum was found right; an object
-        that was there is replaced.
+        """Stores an object. The first message is the header, then follow chunks of at most 1 MiB, and last the trailer with
+        the checksum. The object becomes visible under its key after the checksum has been verified, and replaces an
+        earlier one. Returns INVALID_ARGUMENT with CHECKSUM_MISMATCH for a wrong checksum, RESOURCE_EXHAUSTED with
+        STORAGE_FULL when the disk is full, and FAILED_PRECONDITION with WRITER_FENCED in a fenced folder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetObject(self, request, context):
-        """Reads an object, or a part of it. The first message is the header, then chunks of at most 256 KiB,
-        last the trailer: a stream without trailer was cut.
+        """Returns an object or a part of it. The first message is the header, then follow chunks of at most 256 KiB, and last
+        the trailer: a stream without a trailer is incomplete. Returns NOT_FOUND with OBJECT_NOT_FOUND when there is none,
+        and DATA_LOSS with DATA_CORRUPT when the stored bytes were altered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HeadObject(self, request, context):
-        """Describes an object; NOT_FOUND when there is none.
+        """Describes an object. Returns NOT_FOUND with OBJECT_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListObjects(self, request, context):
-        """Lists the objects below a folder, in no order. What they hold is not read, so it is not in the audit trail.
+        """Lists the objects below a folder, in no order. The call reads no contents, so the audit log does not record it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FenceFolder(self, request, context):
-        """Ends the work of earlier writers in a folder. Writers use folders of their own in it, whose names are numbers that
-        grow: `<folder>/<number>/<name>`. The objects of writers up to a number are deleted, and what such a writer still
-        sends is refused (WRITER_FENCED). Objects that lie in the folder itself are left.
+        """Ends the work of earlier writers in a folder. Each writer has a folder of its own in it, named with an increasing
+        number: `<folder>/<number>/<name>`. The call deletes the objects of all writers up to a number, and later writes of
+        such a writer are rejected with WRITER_FENCED. Objects directly in the folder stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteObject(self, request, context):
-        """Deletes an object; no error when there is none.
+        """Deletes an object. A missing object is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

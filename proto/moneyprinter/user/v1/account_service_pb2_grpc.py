@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AccountServiceStub:
-    """What everybody may do with their own account, whatever their roles.
+    """Self-service for every account, whatever its roles.
     """
 
     def __init__(self, channel):
@@ -113,7 +113,7 @@ class AccountServiceStub:
 
 
 class AccountServiceServicer:
-    """What everybody may do with their own account, whatever their roles.
+    """Self-service for every account, whatever its roles.
     """
 
     def GetProfile(self, request, context):
@@ -124,90 +124,96 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StepUp(self, request, context):
-        """Proves the session of the caller again: with a code where the account asks for codes, with the password otherwise.
+        """Renews the authentication of the caller's session: with a code of the second factor when the account has one,
+        otherwise with the password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSecurityEvents(self, request, context):
-        """Lists what was done with the caller's account, by whom and from where, the newest first: sign-ins, also those that
-        failed, and changes of passwords, codes, API keys and roles.
+        """Lists the security events of the caller's account, the newest first: sign-ins, including failed ones, and changes
+        of password, second factor, API keys and roles, with actor and address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProfile(self, request, context):
-        """Changes what the caller's account says of itself. Fields that are absent stay as they are. Another e-mail address
-        needs a proven session.
+        """Changes the caller's profile. Absent fields stay unchanged. A change of the e-mail address requires recent
+        authentication.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """Replaces the password, and ends every other session. API keys stay. Where the account asks for codes, it needs a
-        proven session.
+        """Replaces the password, and ends all other sessions. API keys stay valid. Requires recent authentication when the
+        account has a second factor. Returns INVALID_ARGUMENT with PASSWORD_WEAK or PASSWORD_UNCHANGED for an unsuitable
+        new password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseAccount(self, request, context):
-        """Disables the caller's own account: its sessions end, its API keys stop. An administrator can enable it again. Where
-        the account asks for codes, it needs a proven session.
+        """Disables the caller's own account: its sessions end, and its API keys stop working. An administrator can enable it
+        again. Requires recent authentication when the account has a second factor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists where the caller is signed in, the newest use first.
+        """Lists the caller's active sessions, the most recently used first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends one session, and within 5 seconds the streams that were begun with it. Its access token is good for other calls
-        until it expires, 15 minutes at most.
+        """Ends one session, and within 5 seconds the streams that were started with it. Its access token stays valid for
+        other calls until it expires, at most 15 minutes later. Returns NOT_FOUND with SESSION_NOT_FOUND when there is no
+        such session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSessions(self, request, context):
-        """Ends all sessions, or all but the one that asks.
+        """Ends all sessions, or all except the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnrollTotp(self, request, context):
-        """Begins to ask for codes: makes a secret for an authenticator app. It counts when it was confirmed.
+        """Starts the enrolment of a second factor: creates a secret for an authenticator app. It takes effect with
+        ConfirmTotp. Returns FAILED_PRECONDITION with MFA_STATE_WRONG when the second factor is enabled already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmTotp(self, request, context):
-        """Confirms the secret with a code of the app; from now on signing in takes one. Answers with recovery codes.
+        """Confirms the secret with a code of the app; from then on signing in requires a code. Returns recovery codes.
+        Returns FAILED_PRECONDITION with MFA_STATE_WRONG when no enrolment has started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DisableTotp(self, request, context):
-        """Asks for no codes any more; the secret and the recovery codes are forgotten.
+        """Disables the second factor, and deletes its secret and its recovery codes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Makes an API key, with which a machine acts for the caller's account. It is shown this once. It needs a proven
-        session.
+        """Creates an API key, with which a program acts for the caller's account. Only this response contains the key.
+        Requires recent authentication. Returns RESOURCE_EXHAUSTED with API_KEYS_EXHAUSTED when the account has the maximum
+        number of keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,8 +227,9 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes an API key, for good, and ends its streams within 5 seconds. Access tokens that it got are good for other
-        calls until they expire, 15 minutes at most.
+        """Revokes an API key permanently, and ends its streams within 5 seconds. Access tokens that it received stay valid
+        for other calls until they expire, at most 15 minutes later. Returns NOT_FOUND with API_KEY_NOT_FOUND when there is
+        no such key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,7 +322,7 @@ def add_AccountServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccountService:
-    """What everybody may do with their own account, whatever their roles.
+    """Self-service for every account, whatever its roles.
     """
 
     @staticmethod

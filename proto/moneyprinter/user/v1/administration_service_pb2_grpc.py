@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdministrationServiceStub:
-    """What needs the role `user.admin`.
+    """Administration of the platform. Requires the role `user.admin`.
     """
 
     def __init__(self, channel):
@@ -98,7 +98,7 @@ class AdministrationServiceStub:
 
 
 class AdministrationServiceServicer:
-    """What needs the role `user.admin`.
+    """Administration of the platform. Requires the role `user.admin`.
     """
 
     def ListAccounts(self, request, context):
@@ -116,17 +116,18 @@ class AdministrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetRoles(self, request, context):
-        """Gives an account its roles, all of them anew. The last account with `user.admin` keeps that role. Access tokens
-        keep the former roles until they expire, 15 minutes at most; the next refresh has the new ones. Streams that need a
-        role that was taken end within 5 seconds.
+        """Replaces the roles of an account. Access tokens keep the former roles until they expire, at most 15 minutes later;
+        the next refresh has the new ones. Streams that require a removed role end within 5 seconds. Returns
+        FAILED_PRECONDITION with LAST_ADMINISTRATOR when the last account with `user.admin` would lose that role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DisableAccount(self, request, context):
-        """Disables an account: it cannot sign in, its sessions end, its API keys stop. Its access tokens are good until
-        they expire, 15 minutes at most. The last account with `user.admin` cannot be disabled.
+        """Disables an account: it cannot sign in, its sessions end, and its API keys stop working. Its access tokens stay
+        valid until they expire, at most 15 minutes later. Returns FAILED_PRECONDITION with LAST_ADMINISTRATOR for the last
+        account with `user.admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,50 +141,50 @@ class AdministrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnlockAccount(self, request, context):
-        """Lets a name be tried again that was refused after too many failures.
+        """Removes the sign-in lock of a username after too many failed attempts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndAccountSessions(self, request, context):
-        """Ends all sessions of an account, and revokes its API keys where that is asked for.
+        """Ends all sessions of an account and, on request, revokes its API keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Takes an account's password from it, ends its sessions, and makes a token with which a new password is set, once.
+        """Removes the password of an account, ends its sessions, and creates a single-use token for setting a new password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvitation(self, request, context):
-        """Makes an invitation to register. Its token is shown this once.
+        """Creates an invitation to register. Only this response contains its token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvitations(self, request, context):
-        """Lists the invitations that can still be used, the newest first.
+        """Lists the usable invitations, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteInvitation(self, request, context):
-        """Takes an invitation back that nobody has used.
+        """Deletes an unused invitation. Returns NOT_FOUND with INVITATION_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RotateSigningKey(self, request, context):
-        """Makes a new key to sign tokens with. It is listed from now on, and signs as soon as everybody knows it. While one
-        is waiting to sign, no other is made.
+        """Creates a new signing key. It is published at once, and begins to sign when every service has had time to load it.
+        While a key waits for that, the call returns that key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,7 +262,7 @@ def add_AdministrationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdministrationService:
-    """What needs the role `user.admin`.
+    """Administration of the platform. Requires the role `user.admin`.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """The audit trail of all services.
+    """The audit log of all services.
     """
 
     def __init__(self, channel):
@@ -53,27 +53,28 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """The audit trail of all services.
+    """The audit log of all services.
     """
 
     def AppendEvents(self, request, context):
-        """Adds events to the end of the trail, in their order; those that it has already, by their ids, are left out. A
-        sender sends events again until this is answered. It may record the calls of methods that it serves, as their
-        contracts name them; a request with any other event is refused as a whole (AUDIT_EVENT_REFUSED), which is recorded.
+        """Appends events in order; events whose ids the log has already are skipped. A sender repeats its events until this
+        call succeeds. A workload may record calls of the methods that it serves, with the actions of their contracts; a
+        request with any other event is rejected as a whole with AUDIT_EVENT_REFUSED, and the rejection is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditRecords(self, request, context):
-        """Lists the trail, the newest record first.
+        """Lists the records of the audit log, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyAuditTrail(self, request, context):
-        """Reads the whole trail, and says whether it is as it was written. One at a time: others are answered BUSY.
+        """Reads the whole audit log, and reports whether it is unchanged. One verification runs at a time; others are rejected with
+        BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +107,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """The audit trail of all services.
+    """The audit log of all services.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuthorityServiceStub:
-    """What services ask about the users of their calls.
+    """Checks of the credentials of running calls, for other services.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class AuthorityServiceStub:
 
 
 class AuthorityServiceServicer:
-    """What services ask about the users of their calls.
+    """Checks of the credentials of running calls, for other services.
     """
 
     def CheckCredentials(self, request, context):
-        """Reports which credentials are valid now, and with which roles.
+        """Returns which credentials are valid now, and their roles.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthorityService:
-    """What services ask about the users of their calls.
+    """Checks of the credentials of running calls, for other services.
     """
 
     @staticmethod

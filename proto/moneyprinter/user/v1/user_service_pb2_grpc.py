@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class UserServiceStub:
-    """Who the users are.
+    """Sign-in and registration.
     """
 
     def __init__(self, channel):
@@ -73,57 +73,63 @@ class UserServiceStub:
 
 
 class UserServiceServicer:
-    """Who the users are.
+    """Sign-in and registration.
     """
 
     def SignIn(self, request, context):
-        """Trades name and password, and a code where the account asks for one, for tokens. A wrong name and a wrong
-        password get the same answer. After 5 failures within 15 minutes the name is refused for 15 minutes.
+        """Exchanges username and password, and a code of the second factor where the account has one, for tokens. A wrong
+        username and a wrong password have the same response: UNAUTHENTICATED with CREDENTIALS_WRONG. MFA_REQUIRED reports
+        a missing code, MFA_CODE_WRONG a wrong one. After 5 failures within 15 minutes the username is locked for 15
+        minutes (SIGN_IN_LOCKED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshToken(self, request, context):
-        """Trades a refresh token for new tokens. A refresh token is good for one use; a second use ends its session,
-        unless it is the same client's, within 10 seconds, and what the first use got was not used yet: then both
-        uses get the same refresh token, since two requests at once are no theft.
+        """Exchanges a refresh token for new tokens. A refresh token is valid once; a second use ends its session and is
+        rejected with REFRESH_TOKEN_INVALID. Exception: concurrent requests of one client. When the same client repeats the
+        exchange within 10 seconds, and has not used the new refresh token, both requests return the same one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SignOut(self, request, context):
-        """Ends the session of a refresh token. One that is not known has no session, which is no error.
+        """Ends the session of a refresh token. An unknown token is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExchangeApiKey(self, request, context):
-        """Trades a machine's API key for an access token, which holds those of the key's roles that its owner has.
+        """Exchanges an API key for an access token with those roles of the key that its owner still holds. Returns
+        UNAUTHENTICATED with API_KEY_INVALID for an invalid key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
-        """Makes an account: by invitation, or, where the platform is open, without one. Not where it is closed.
+        """Creates an account: with an invitation (else INVITATION_INVALID) or, on a platform with open registration, without
+        one. Returns REGISTRATION_CLOSED on a platform with closed registration, USERNAME_TAKEN and PASSWORD_WEAK for
+        unsuitable values.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetPassword(self, request, context):
-        """Sets a new password with the token that an administrator gave; the token is good for one use.
+        """Sets a new password with the single-use token from ResetPassword. Returns RESET_TOKEN_INVALID for an invalid token,
+        and PASSWORD_WEAK for an unsuitable password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSigningKeys(self, request, context):
-        """Lists the public keys that tokens are signed with, as a JSON Web Key Set (RFC 7517). A new key is listed well
-        before it signs, and an old one until what it signed has expired.
+        """Lists the public keys that sign tokens, as a JSON Web Key Set (RFC 7517). A new key is listed well before it signs,
+        and an old one until its last token has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +182,7 @@ def add_UserServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserService:
-    """Who the users are.
+    """Sign-in and registration.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ValidationServiceStub:
-    """Checks what users hand in.
+    """Validates clips and posts webhooks.
     """
 
     def __init__(self, channel):
@@ -63,44 +63,44 @@ class ValidationServiceStub:
 
 
 class ValidationServiceServicer:
-    """Checks what users hand in.
+    """Validates clips and posts webhooks.
     """
 
     def ValidateClip(self, request, context):
-        """Fetches a clip, checks that it is playable video, and keeps it as an object. Progress messages,
-        then exactly one result. A clip that cannot be used ends the call with INVALID_ARGUMENT and a
-        reason that a person understands.
+        """Fetches a clip, checks that it is a playable video, and stores it as an object. Returns progress messages, then
+        exactly one result. Returns INVALID_ARGUMENT with CLIP_ADDRESS_REFUSED, CLIP_UNREACHABLE, CLIP_TOO_LARGE,
+        CLIP_NOT_PLAYABLE or CLIP_RANGE_INVALID for an unusable clip, with a message for people.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProbeClip(self, request, context):
-        """Checks a clip as ValidateClip does, and keeps nothing of it.
+        """Checks a clip as ValidateClip does, without storing it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProbeFile(self, request_iterator, context):
-        """The same with a clip that is sent.
+        """Checks an uploaded clip as ValidateClip does, without storing it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckAddress(self, request, context):
-        """Says whether something may be posted to an address: OK, or INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
-        not on the public internet, or WEBHOOK_UNREACHABLE when no such host is known.
+        """Checks whether an address may receive webhooks. Returns INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
+        not on the public internet, and with WEBHOOK_UNREACHABLE when its host is unknown.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostWebhook(self, request, context):
-        """Posts a body to an address, once, and tells the status that is answered; redirects are not followed.
-        INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED as CheckAddress has it, or WEBHOOK_UNREACHABLE when there is no answer
-        within 10 seconds; the message says why.
+        """Posts a body to an address, once, and returns the HTTP status of the response. Redirects are not followed. Returns
+        INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED as CheckAddress does, and with WEBHOOK_UNREACHABLE when there is no
+        response within 10 seconds; the message has the cause.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +143,7 @@ def add_ValidationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ValidationService:
-    """Checks what users hand in.
+    """Validates clips and posts webhooks.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ClipServiceStub:
-    """What clips are. A clip that cannot be used ends a call as it would end a job: INVALID_ARGUMENT with one of the
-    reasons CLIP_ADDRESS_REFUSED, CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE and CLIP_RANGE_INVALID.
+    """Public clip checks. An unusable clip is rejected as it would be in a job: INVALID_ARGUMENT with CLIP_ADDRESS_REFUSED,
+    CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE or CLIP_RANGE_INVALID.
     """
 
     def __init__(self, channel):
@@ -49,8 +49,8 @@ class ClipServiceStub:
 
 
 class ClipServiceServicer:
-    """What clips are. A clip that cannot be used ends a call as it would end a job: INVALID_ARGUMENT with one of the
-    reasons CLIP_ADDRESS_REFUSED, CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE and CLIP_RANGE_INVALID.
+    """Public clip checks. An unusable clip is rejected as it would be in a job: INVALID_ARGUMENT with CLIP_ADDRESS_REFUSED,
+    CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE or CLIP_RANGE_INVALID.
     """
 
     def ProbeClip(self, request, context):
@@ -61,7 +61,7 @@ class ClipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProbeFile(self, request_iterator, context):
-        """Describes a clip that is sent. Over REST the body is the file itself; over gRPC every message carries a chunk of at
+        """Describes a clip in the request. Over REST the request body is the file; over gRPC every message has a chunk of at
         most 1 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -90,8 +90,8 @@ def add_ClipServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClipService:
-    """What clips are. A clip that cannot be used ends a call as it would end a job: INVALID_ARGUMENT with one of the
-    reasons CLIP_ADDRESS_REFUSED, CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE and CLIP_RANGE_INVALID.
+    """Public clip checks. An unusable clip is rejected as it would be in a job: INVALID_ARGUMENT with CLIP_ADDRESS_REFUSED,
+    CLIP_UNREACHABLE, CLIP_TOO_LARGE, CLIP_NOT_PLAYABLE or CLIP_RANGE_INVALID.
     """
 
     @staticmethod

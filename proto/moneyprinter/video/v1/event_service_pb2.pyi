@@ -19,21 +19,21 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class WatchEventsRequest(_message.Message):
-    """Says from where on events are wanted."""
+    """Request of `WatchEvents`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSUMER_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
-    """A name of the caller's own for the program that follows the events, whose acknowledged position is remembered.
-    Empty: nothing is remembered.
+    """The caller's name for the program that follows the events. The platform stores its acknowledged position. Empty: no
+    position is stored.
     """
     after: _builtins.str
-    """The position after which to begin; `now`: only what happens from now on. The header `last-event-id` (metadata over
-    gRPC) says the same where this is empty. Empty: where the consumer is; without one, or when it has acknowledged
-    nothing, at the oldest event that is kept. A position that no event has, since an older copy of the database was
-    restored, is refused with CURSOR_EXPIRED.
+    """The position after which the stream begins; `now`: only new events. The header `last-event-id` (metadata over gRPC)
+    has the same meaning when this field is empty. When both are empty, the stream begins after the consumer's stored
+    position, or at the oldest stored event when there is none. A position that refers to no event, because an older
+    backup was restored, is rejected with CURSOR_EXPIRED.
     """
     def __init__(
         self,
@@ -51,8 +51,8 @@ Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
 
 @_typing.final
 class WatchEventsResponse(_message.Message):
-    """An event: the envelope that is published, and what a consumer needs to take each once and in order. A message without
-    an `event_type` says only that nothing has happened for a while.
+    """Response of `WatchEvents`: an event as published, with what a consumer needs to process each event once and in order.
+    A message without an `event_type` is a heartbeat during idle periods.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -66,22 +66,22 @@ class WatchEventsResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     position: _builtins.str
-    """Where it stands among the events of the account; it grows from event to event, with gaps."""
+    """The position among the events of the account; positions increase, with gaps."""
     event_id: _builtins.str
-    """Its id, which is the same however often it is delivered."""
+    """The id of the event, the same in every delivery."""
     sequence: _builtins.int
-    """Its place among the events of its job: 1, 2, 3 and so on without gaps."""
+    """The sequence number among the events of the job: 1, 2, 3 and so on without gaps."""
     event_type: _builtins.str
-    """For example `video.processing.started`; `moneyprinter.event.v1` has a message for each."""
+    """The event type, for example `video.processing.started`; `moneyprinter.event.v1` has a message for each."""
     job_id: _builtins.str
-    """The job, for example `vid_12345abc`."""
+    """The id of the job, for example `vid_12345abc`."""
     user_id: _builtins.str
-    """The account that the job belongs to."""
+    """The id of the account that owns the job."""
     timestamp: _builtins.str
-    """When it happened, RFC 3339 in UTC."""
+    """The time of the event, RFC 3339 in UTC."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
-        """The particulars, by the type of the event."""
+        """The data of the event, by event type."""
 
     def __init__(
         self,
@@ -105,16 +105,16 @@ Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
 
 @_typing.final
 class AcknowledgeEventsRequest(_message.Message):
-    """Says how far a consumer is."""
+    """Request of `AcknowledgeEvents`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSUMER_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
-    """Its name."""
+    """The name of the consumer."""
     position: _builtins.str
-    """The position of the last event that it has done with. One that no event has is refused with CURSOR_EXPIRED."""
+    """The position of the last processed event. A position that refers to no event is rejected with CURSOR_EXPIRED."""
     def __init__(
         self,
         *,
@@ -131,13 +131,13 @@ Global___AcknowledgeEventsRequest: _TypeAlias = AcknowledgeEventsRequest  # noqa
 
 @_typing.final
 class AcknowledgeEventsResponse(_message.Message):
-    """It is remembered."""
+    """Response of `AcknowledgeEvents`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POSITION_FIELD_NUMBER: _builtins.int
     position: _builtins.str
-    """Where the consumer is now: what was acknowledged, or more when it was further before."""
+    """The stored position: the acknowledged one, or a later one that was stored before."""
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days.
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days.
     """
 
     def __init__(self, channel):
@@ -48,19 +48,21 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days.
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days.
     """
 
     def WatchEvents(self, request, context):
-        """Tells the events that follow a position, the oldest first, then each as it happens, without an end. Over REST they
-        are server-sent events whose ids are positions, so that a browser goes on where it was (`last-event-id`).
+        """Streams the events after a position, the oldest first, and then each new event, without an end. Over REST the
+        stream consists of server-sent events with positions as ids, so a browser resumes with `last-event-id`. Returns
+        FAILED_PRECONDITION with CURSOR_EXPIRED for a position that refers to no event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeEvents(self, request, context):
-        """Remembers how far a consumer is: WatchEvents with its name goes on after that. It never goes back.
+        """Stores the position of a consumer: WatchEvents with its name continues after it. A stored position never moves
+        back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +90,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days.
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days.
     """
 
     @staticmethod

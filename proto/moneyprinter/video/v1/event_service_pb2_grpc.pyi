@@ -27,33 +27,39 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days."""
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     WatchEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]
-    """Tells the events that follow a position, the oldest first, then each as it happens, without an end. Over REST they
-    are server-sent events whose ids are positions, so that a browser goes on where it was (`last-event-id`).
+    """Streams the events after a position, the oldest first, and then each new event, without an end. Over REST the
+    stream consists of server-sent events with positions as ids, so a browser resumes with `last-event-id`. Returns
+    FAILED_PRECONDITION with CURSOR_EXPIRED for a position that refers to no event.
     """
     AcknowledgeEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.AcknowledgeEventsRequest, _event_service_pb2.AcknowledgeEventsResponse]
-    """Remembers how far a consumer is: WatchEvents with its name goes on after that. It never goes back."""
+    """Stores the position of a consumer: WatchEvents with its name continues after it. A stored position never moves
+    back.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days."""
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
-    """Tells the events that follow a position, the oldest first, then each as it happens, without an end. Over REST they
-    are server-sent events whose ids are positions, so that a browser goes on where it was (`last-event-id`).
+    """Streams the events after a position, the oldest first, and then each new event, without an end. Over REST the
+    stream consists of server-sent events with positions as ids, so a browser resumes with `last-event-id`. Returns
+    FAILED_PRECONDITION with CURSOR_EXPIRED for a position that refers to no event.
     """
     AcknowledgeEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.AcknowledgeEventsRequest, _event_service_pb2.AcknowledgeEventsResponse]  # type: ignore[assignment]
-    """Remembers how far a consumer is: WatchEvents with its name goes on after that. It never goes back."""
+    """Stores the position of a consumer: WatchEvents with its name continues after it. A stored position never moves
+    back.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The lifecycle events of all jobs of the caller's. They are kept for 7 days."""
+    """The lifecycle events of all jobs of the caller. The platform stores them for 7 days."""
 
     @_abc_1.abstractmethod
     def WatchEvents(
@@ -61,8 +67,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.WatchEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_event_service_pb2.WatchEventsResponse]]:
-        """Tells the events that follow a position, the oldest first, then each as it happens, without an end. Over REST they
-        are server-sent events whose ids are positions, so that a browser goes on where it was (`last-event-id`).
+        """Streams the events after a position, the oldest first, and then each new event, without an end. Over REST the
+        stream consists of server-sent events with positions as ids, so a browser resumes with `last-event-id`. Returns
+        FAILED_PRECONDITION with CURSOR_EXPIRED for a position that refers to no event.
         """
 
     @_abc_1.abstractmethod
@@ -71,6 +78,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.AcknowledgeEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.AcknowledgeEventsResponse, _abc.Awaitable[_event_service_pb2.AcknowledgeEventsResponse]]:
-        """Remembers how far a consumer is: WatchEvents with its name goes on after that. It never goes back."""
+        """Stores the position of a consumer: WatchEvents with its name continues after it. A stored position never moves
+        back.
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LibraryServiceStub:
-    """What an account keeps. A caller sees only what is its own.
+    """Uploads, settings and usage of an account. Callers see only what their account owns.
     """
 
     def __init__(self, channel):
@@ -63,41 +63,41 @@ class LibraryServiceStub:
 
 
 class LibraryServiceServicer:
-    """What an account keeps. A caller sees only what is its own.
+    """Uploads, settings and usage of an account. Callers see only what their account owns.
     """
 
     def ListAssets(self, request, context):
-        """Lists the caller's uploads, newest first.
+        """Lists the caller's uploads, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAsset(self, request, context):
-        """Deletes an upload. Videos that were made of it stay, but cannot be made again. FAILED_PRECONDITION with ASSET_IN_USE
-        while a job that needs it has not ended.
+        """Deletes an upload. Videos made of it stay, but cannot be made again. Returns NOT_FOUND with ASSET_NOT_FOUND when
+        there is none, and FAILED_PRECONDITION with ASSET_IN_USE while an unfinished job uses it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSettings(self, request, context):
-        """Says what the caller's account has chosen for all its videos.
+        """Returns the settings of the caller's account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSettings(self, request, context):
-        """Chooses for all videos of the caller's account.
+        """Changes the settings of the caller's account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUsage(self, request, context):
-        """Reports how much of the platform the caller's account uses, and how much it may use. What would pass a limit is
-        answered RESOURCE_EXHAUSTED with QUOTA_EXCEEDED.
+        """Returns the usage and the quotas of the caller's account. Requests beyond a quota are rejected with
+        RESOURCE_EXHAUSTED and QUOTA_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +140,7 @@ def add_LibraryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LibraryService:
-    """What an account keeps. A caller sees only what is its own.
+    """Uploads, settings and usage of an account. Callers see only what their account owns.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class VideoServiceStub:
-    """Videos and the assets they are made of. A caller sees only what is its own.
+    """Videos and the assets that they are made of. Callers see only what their account owns. Methods that name a job return
+    NOT_FOUND with VIDEO_NOT_FOUND when there is none.
     """
 
     def __init__(self, channel):
@@ -108,34 +109,36 @@ class VideoServiceStub:
 
 
 class VideoServiceServicer:
-    """Videos and the assets they are made of. A caller sees only what is its own.
+    """Videos and the assets that they are made of. Callers see only what their account owns. Methods that name a job return
+    NOT_FOUND with VIDEO_NOT_FOUND when there is none.
     """
 
     def CreateVideo(self, request, context):
-        """Accepts a request and starts its job. The answer comes at once (202 over REST); the job goes on
-        whatever dies meanwhile. A request that is sent again with the same `request_id` within 24 hours is given the same
-        answer; another request with it is refused (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
+        """Accepts a request and starts its job. The response is immediate (202 over REST), and the job survives failures of
+        every service. The same request with the same `request_id` within 24 hours gets the same response; another request
+        with that id is rejected (ALREADY_EXISTS with IDEMPOTENCY_KEY_REUSED, 409 over REST).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReviseVideo(self, request, context):
-        """Makes a video again with changes. What the changes do not touch is found, not made anew.
+        """Makes a video again with changes. Unaffected parts are reused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVideoStatus(self, request, context):
-        """Returns how far a job is. Programs poll it, so the audit trail records only calls that are refused.
+        """Returns the progress of a job. Because programs poll it, the audit log records only rejected calls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchVideo(self, request, context):
-        """Says how far a job is now and at every change, until it has ended. Over REST these are server-sent events.
+        """Streams the progress of a job, now and at every change, until the job has ended. Over REST the stream consists of
+        server-sent events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,71 +152,74 @@ class VideoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListVideos(self, request, context):
-        """Lists the caller's videos, newest first.
+        """Lists the caller's videos, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelVideo(self, request, context):
-        """Ends a job that is not finished. Whatever works on it stops, and what it made is removed. FAILED_PRECONDITION with
-        VIDEO_ENDED when it was completed or failed before; a cancelled job stays so.
+        """Cancels an unfinished job. All work on it stops, and its intermediate files are removed. Returns
+        FAILED_PRECONDITION with VIDEO_ENDED when the job has completed or failed. Cancelling a cancelled job is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryVideo(self, request, context):
-        """Goes on with a failed or cancelled job from the step that did not end; what was done is not done again. Answered as
-        CreateVideo is. FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor was cancelled.
+        """Continues a failed or cancelled job from the step that did not finish; completed steps are not repeated. The
+        response is that of CreateVideo. Returns FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor
+        was cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVideo(self, request, context):
-        """Deletes a video: it is not found any more from then on, and its files are removed. A job that is not finished is
-        cancelled first.
+        """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
+        VIDEO_NOT_FOUND for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Lists what failed of the caller's jobs, newest first, until it is retried or deleted.
+        """Lists the dead letters of the caller's jobs, the newest first. A failed job has one until it is retried or deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadLetter(self, request, context):
-        """Describes a job that failed, with all that was tried.
+        """Describes a failed job, with all attempts. Returns NOT_FOUND with DEAD_LETTER_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadVideo(self, request, context):
-        """Streams a file of a finished video. The initial metadata carry `x-content-length` and
-        `x-content-sha256`, so that a client can tell a whole file from a cut one. Over REST a `range` header asks for a
-        part of it, which is answered with 206.
+        """Streams a file of a finished video. The initial metadata contain `x-content-length` and `x-content-sha256`, with
+        which a client detects a truncated file. Over REST a `range` header requests a part of it (206). Returns
+        FAILED_PRECONDITION with VIDEO_NOT_READY, VIDEO_FAILED or VIDEO_CANCELLED when there is no video, and NOT_FOUND
+        with FILE_NOT_FOUND when the video has no such file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadPreview(self, request, context):
-        """Streams the preview of a video that is being made: an HLS playlist, and what it names. It can be played from the
-        first finished segment on; before, FAILED_PRECONDITION with VIDEO_NOT_READY: over REST
-        503 with `retry-after`.
+        """Streams a file of the preview of an unfinished video: an HLS playlist or a media file that it names. Playback is
+        possible from the first finished segment on. Before that, returns FAILED_PRECONDITION with VIDEO_NOT_READY (over
+        REST 503 with `retry-after`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadAsset(self, request_iterator, context):
-        """Takes a file that clips can refer to. Over REST the body is the file itself; over gRPC the first
-        message carries the name, and every message a chunk of at most 1 MiB.
+        """Stores a file that clips can refer to. Over REST the request body is the file; over gRPC the first message has the
+        name, and every message a chunk of at most 1 MiB. Returns INVALID_ARGUMENT with ASSET_EMPTY for a file without
+        bytes, and RESOURCE_EXHAUSTED with ASSET_TOO_LARGE for a file beyond the limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -301,7 +307,8 @@ def add_VideoServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VideoService:
-    """Videos and the assets they are made of. A caller sees only what is its own.
+    """Videos and the assets that they are made of. Callers see only what their account owns. Methods that name a job return
+    NOT_FOUND with VIDEO_NOT_FOUND when there is none.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class WebhookServiceStub:
-    """The webhooks of the caller's account, and what became of each delivery.
+    """The webhooks of the caller's account and their deliveries. Methods that name a webhook return NOT_FOUND with
+    WEBHOOK_NOT_FOUND, and those that name a delivery NOT_FOUND with DELIVERY_NOT_FOUND, when there is none.
     """
 
     def __init__(self, channel):
@@ -78,19 +79,22 @@ class WebhookServiceStub:
 
 
 class WebhookServiceServicer:
-    """The webhooks of the caller's account, and what became of each delivery.
+    """The webhooks of the caller's account and their deliveries. Methods that name a webhook return NOT_FOUND with
+    WEBHOOK_NOT_FOUND, and those that name a delivery NOT_FOUND with DELIVERY_NOT_FOUND, when there is none.
     """
 
     def CreateWebhook(self, request, context):
-        """Registers an address. The secret that its posts are signed with is told here, and by RotateWebhookSecret, and never
-        again. INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is not on the public internet.
+        """Registers a webhook. Only this response and that of RotateWebhookSecret contain the signing secret. Returns
+        INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED for an address that is not on the public internet, RESOURCE_EXHAUSTED
+        with WEBHOOKS_EXHAUSTED beyond the maximum number of webhooks, and ALREADY_EXISTS with WEBHOOK_EXISTS for a second
+        webhook without an address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhooks(self, request, context):
-        """Lists the caller's webhooks, newest first.
+        """Lists the caller's webhooks, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,36 +108,38 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWebhook(self, request, context):
-        """Forgets a webhook, and all its deliveries.
+        """Deletes a webhook and all its deliveries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Makes a new secret. For a day, posts are signed with the old one too, so that no receiver refuses any meanwhile.
-        A webhook that was disabled is used again.
+        """Creates a new signing secret, and enables a disabled webhook again. For one day, deliveries have a signature with
+        the old secret too, so that receivers can change over without rejecting any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhookDeliveries(self, request, context):
-        """Lists what was posted to the caller's webhooks or is to be, newest first. Kept for 7 days, as events are.
+        """Lists the deliveries of the caller's webhooks, pending ones included, the newest first. The platform stores them
+        for 7 days, as it does events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWebhookDelivery(self, request, context):
-        """Describes a delivery, with what was posted and all that was tried.
+        """Describes a delivery, with its body and all attempts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayWebhookDelivery(self, request, context):
-        """Posts an event again, at once, and for another day where that fails.
+        """Repeats a delivery at once, and retries it for another day when that fails. Returns FAILED_PRECONDITION with
+        WEBHOOK_DISABLED for a disabled webhook.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +197,8 @@ def add_WebhookServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WebhookService:
-    """The webhooks of the caller's account, and what became of each delivery.
+    """The webhooks of the caller's account and their deliveries. Methods that name a webhook return NOT_FOUND with
+    WEBHOOK_NOT_FOUND, and those that name a delivery NOT_FOUND with DELIVERY_NOT_FOUND, when there is none.
     """
 
     @staticmethod
