@@ -20,7 +20,8 @@ from services.runtime.config import PORTS, SERVICES
 ROOT = Path(__file__).parent.parent
 RUNTIME = {
     *("config", "tls", "access", "authority", "server", "channels", "errors", "contract"),
-    *("events", "db", "children", "telemetry", "admission", "scratch", "tasks", "wire", "wording", "__init__"),
+    *("events", "db", "children", "telemetry", "admission", "progress", "scratch", "tasks"),
+    *("wire", "wording", "__init__"),
 }
 # The only files of a service that may speak gRPC, a database's or a broker's language.
 EDGES = {"servicer", "server", "config"}

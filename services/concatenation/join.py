@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ import ffmpeg
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation.segments import UNDECODED, Segment
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress
 
 # Raise it whenever the same segments give another file than before: joined videos have it in their names.
 VERSION = 3
@@ -31,10 +32,12 @@ def name(place: int) -> str:
     return f"{place}.mp4"
 
 
-async def join(segments: Sequence[Segment], folder: Path, program: Path) -> AsyncGenerator[float, None]:
-    """Join the segments in `folder`, which are alike, into one file beside them; yields the part that is done.
+async def join(
+    segments: Sequence[Segment], folder: Path, program: Path, on_progress: OnProgress = ignore_progress
+) -> None:
+    """Join the segments in `folder`, which are alike, into one file beside them.
 
-    Raises FailedPrecondition when they cannot be joined.
+    Raises `FailedPrecondition` when they cannot be joined.
     """
     (folder / LIST).write_text(_list(segments), encoding="ascii")
     frames = sum(segment.frames for segment in segments)
@@ -45,7 +48,7 @@ async def join(segments: Sequence[Segment], folder: Path, program: Path) -> Asyn
                 await _carry_parameters(folder, name(place), program)
         async with aclosing(children.ffmpeg(program, _arguments(segments), seconds=seconds, folder=folder)) as running:
             async for fraction in running:
-                yield fraction
+                on_progress(fraction)
     except children.ChildFailed as failure:
         what = "the segments cannot be joined"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure

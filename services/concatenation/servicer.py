@@ -9,7 +9,8 @@ from typing import Any
 from moneyprinter.concatenation.v1 import concatenation_service_pb2 as pb
 from moneyprinter.concatenation.v1 import concatenation_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
-from services.concatenation.videos import Joiner, Video
+from services.concatenation.videos import Joiner
+from services.runtime.progress import OnProgress, stream_progress
 
 
 class ConcatenationServicer(pb_grpc.ConcatenationServiceServicer):
@@ -19,12 +20,14 @@ class ConcatenationServicer(pb_grpc.ConcatenationServiceServicer):
         self._joiner = joiner
 
     async def Concatenate(self, request: pb.ConcatenateRequest, context: Any) -> AsyncIterator[pb.ConcatenateResponse]:
-        async with aclosing(self._joiner.join(request.segments)) as updates:
-            async for update in updates:
-                yield _response(update)
+        async def join(on_progress: OnProgress) -> pb.ConcatenateResponse:
+            video = await self._joiner.join(request.segments, on_progress)
+            return pb.ConcatenateResponse(video=pb.JoinedVideo(video=video.stored, frame_count=video.frame_count))
+
+        async with aclosing(stream_progress(join, _progress)) as responses:
+            async for response in responses:
+                yield response
 
 
-def _response(update: float | Video[media_pb2.Object]) -> pb.ConcatenateResponse:
-    if isinstance(update, float):
-        return pb.ConcatenateResponse(progress=media_pb2.Progress(fraction=update))
-    return pb.ConcatenateResponse(video=pb.JoinedVideo(video=update.stored, frame_count=update.frame_count))
+def _progress(fraction: float) -> pb.ConcatenateResponse:
+    return pb.ConcatenateResponse(progress=media_pb2.Progress(fraction=fraction))

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from moneyprinter.errors import NotFound
 from services.concatenation import join
 from services.concatenation.segments import Formats, Segment, check_alike, inspect
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 # The parts of the work that are done when the segments are here, and when they are joined.
 FETCHED, JOINED = 0.6, 0.9
@@ -64,10 +65,10 @@ class Joiner(Generic[T]):
     version: str
     """What ffmpeg says of itself."""
 
-    async def join(self, segments: Sequence[T]) -> AsyncGenerator[float | Video[T], None]:
-        """Join stored segments: yields the part of the work that is done, then the video.
+    async def join(self, segments: Sequence[T], on_progress: OnProgress = ignore_progress) -> Video[T]:
+        """Join stored segments. Returns the video.
 
-        Raises FailedPrecondition when they cannot be joined without encoding them again.
+        Raises `FailedPrecondition` when they cannot be joined without encoding them again.
         """
         key = f"cache/concatenation/{self._hash(segments)}.mp4"
         async with self.scratch() as folder:
@@ -78,22 +79,17 @@ class Joiner(Generic[T]):
                     # It was damaged, and is joined again.
                     (folder / join.JOINED).unlink()
                 else:
-                    yield Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
-                    return
-            yield 0.0
+                    return Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
+            on_progress(0.0)
             opened: list[Segment] = []
             async with aclosing(self._opened(segments, folder)) as opening:
                 async for segment in opening:
                     opened.append(segment)
-                    yield FETCHED * len(opened) / len(segments)
+                    on_progress(FETCHED * len(opened) / len(segments))
             check_alike(opened)
-            done = FETCHED
-            async with aclosing(join.join(opened, folder, self.ffmpeg)) as joining:
-                async for fraction in joining:
-                    done = max(done, FETCHED + (JOINED - FETCHED) * fraction)
-                    yield done
+            await join.join(opened, folder, self.ffmpeg, part_of(on_progress, FETCHED, JOINED))
             stored = await self.objects.put_file(key, folder / join.JOINED)
-            yield Video(stored, sum(segment.frames for segment in opened))
+            return Video(stored, sum(segment.frames for segment in opened))
 
     async def _opened(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
         """Fetch segments, some at once, and look what each is; in their order."""

@@ -47,7 +47,9 @@ async def joined(folder: Path, count: int) -> list[float]:
     formats: Formats = {}
     segments = [inspect(folder / join.name(place), place, formats) for place in range(1, count + 1)]
     check_alike(segments)
-    return [step async for step in join.join(segments, folder, ffmpeg_program())]
+    progress: list[float] = []
+    await join.join(segments, folder, ffmpeg_program(), progress.append)
+    return progress
 
 
 def decoding_times(path: Path) -> list[int]:

@@ -79,7 +79,7 @@ async def test_a_segment_encoded_here_joins_those_encoded_there(tmp_path: Path, 
     formats: Formats = {}
     segments = [inspect(tmp_path / join.name(place), place, formats) for place in (1, 2, 3)]
     check_alike(segments)
-    assert [step async for step in join.join(segments, tmp_path, ffmpeg_program())]
+    await join.join(segments, tmp_path, ffmpeg_program())
     shown = media.probe(tmp_path / join.JOINED)
     assert shown.times == tuple(Fraction(number, rate) for number in range(40 + 35 + 40))
     here = decoded(codec, encoded.started.extradata, encoded.data)
