@@ -14,9 +14,9 @@ from moneyprinter.video.v1 import event_service_pb2 as pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import webhook_service_pb2 as hooks
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as hooks_grpc
-from services.orchestrator.events import timestamp
-from services.orchestrator.feed import Feed, Placed
-from services.orchestrator.webhooks import Delivery, Webhook, Webhooks
+from services.orchestrator.events.feed import Feed, Placed
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.webhooks.webhooks import Delivery, Webhook, Webhooks
 from services.runtime import access
 from services.runtime.contract import check
 from services.runtime.server import HEAD

@@ -20,38 +20,39 @@ from moneyprinter.video.v1 import (
     video_service_pb2_grpc,
     webhook_service_pb2_grpc,
 )
-from services.orchestrator import failpoints, jetstream, leftovers, root_key
-from services.orchestrator import feed as feeding
-from services.orchestrator.clips import Clips
 from services.orchestrator.config import Config
-from services.orchestrator.deliveries import Claimed, Courier
-from services.orchestrator.driver import Driver, Journal
-from services.orchestrator.estimates import Estimates
 from services.orchestrator.event_servicer import EventServicer, WebhookServicer
-from services.orchestrator.express import drive_express
-from services.orchestrator.feed import Arrived, Feed
-from services.orchestrator.jobs import Job, Result, StoredObject
-from services.orchestrator.library import Library
-from services.orchestrator.postgres.attempts import PostgresDeadLetters
+from services.orchestrator.events import feed as feeding
+from services.orchestrator.events.change_poller import ChangePoller
+from services.orchestrator.events.feed import Arrived, Feed
+from services.orchestrator.jobs import cleanup, failpoints, jetstream
+from services.orchestrator.jobs.driver import Driver, Journal
+from services.orchestrator.jobs.estimates import Estimates
+from services.orchestrator.jobs.express import drive_express
+from services.orchestrator.jobs.model import Job, Result, StoredObject
+from services.orchestrator.jobs.workflow import make_video
+from services.orchestrator.postgres.dead_letters import PostgresDeadLetters
+from services.orchestrator.postgres.deliveries import PostgresPosts
 from services.orchestrator.postgres.ended import PostgresLeftovers, PostgresPast
-from services.orchestrator.postgres.endpoints import PostgresEndpoints
+from services.orchestrator.postgres.feed import PostgresPositions
+from services.orchestrator.postgres.library import PostgresShelf
 from services.orchestrator.postgres.outbox import PostgresOutbox
-from services.orchestrator.postgres.positions import PostgresPositions
-from services.orchestrator.postgres.posts import PostgresPosts
 from services.orchestrator.postgres.quotas import PostgresUsage
-from services.orchestrator.postgres.shelf import PostgresShelf
+from services.orchestrator.postgres.reconciliation import PostgresStoredFiles
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.postgres.stored_files import PostgresStoredFiles
-from services.orchestrator.prober import MeshProber
-from services.orchestrator.quotas import Quotas
-from services.orchestrator.reconciliation import Reconciliation
+from services.orchestrator.postgres.webhooks import PostgresEndpoints
 from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
-from services.orchestrator.signing import Secrets
-from services.orchestrator.videos import LOOK_SECONDS, Videos
-from services.orchestrator.waking import ChangePoller
-from services.orchestrator.webhooks import Webhooks
-from services.orchestrator.workers import MeshWorkers, object_message, stored
-from services.orchestrator.workflow import make_video
+from services.orchestrator.videos.clips import Clips
+from services.orchestrator.videos.library import Library
+from services.orchestrator.videos.quotas import Quotas
+from services.orchestrator.videos.reconciliation import Reconciliation
+from services.orchestrator.videos.videos import LOOK_SECONDS, Videos
+from services.orchestrator.webhooks import root_key
+from services.orchestrator.webhooks.deliveries import Claimed, Courier
+from services.orchestrator.webhooks.signing import Secrets
+from services.orchestrator.webhooks.webhooks import Webhooks
+from services.orchestrator.workers.grpc_workers import MeshWorkers, object_message, stored
+from services.orchestrator.workers.prober import MeshProber
 from services.runtime import db, events, telemetry
 from services.runtime.server import Runtime
 
@@ -188,7 +189,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(feeding.place(positions, unplaced, arrived), "feed"),
                 runtime.background(feeding.sweep(positions), "old events"),
                 runtime.background(courier.run(due), "courier"),
-                runtime.background(leftovers.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
+                runtime.background(cleanup.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
                 runtime.background(library.keep(left.set), "retention"),
                 runtime.background(files.run(timedelta(seconds=config.files_check_seconds)), "files"),
                 runtime.background(consumer, "consumer"),

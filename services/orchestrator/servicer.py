@@ -20,16 +20,17 @@ from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.orchestrator import deadletters, digests
-from services.orchestrator.clips import Clips, Facts
-from services.orchestrator.deadletters import DeadLetter
-from services.orchestrator.events import timestamp
-from services.orchestrator.jobs import Asset, CaptionStyle, Failure, Job, Tally
-from services.orchestrator.library import Library, Settings
-from services.orchestrator.ranges import Conditions, etag
-from services.orchestrator.requests import ClipWish, OverlayWish, VideoWish
-from services.orchestrator.store import JobFilter
-from services.orchestrator.videos import Download, Videos, content_type
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.jobs import dead_letters
+from services.orchestrator.jobs.dead_letters import DeadLetter
+from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, Tally
+from services.orchestrator.jobs.store import JobFilter
+from services.orchestrator.videos import digests
+from services.orchestrator.videos.clips import Clips, Facts
+from services.orchestrator.videos.library import Library, Settings
+from services.orchestrator.videos.ranges import Conditions, etag
+from services.orchestrator.videos.requests import ClipWish, OverlayWish, VideoWish
+from services.orchestrator.videos.videos import Download, Videos, content_type
 from services.runtime import access
 from services.runtime.contract import check, moment
 
@@ -101,7 +102,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.ListDeadLettersResponse(dead_letters=map(_letter, letters), next_page_token=next_page)
 
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
-        letter = await deadletters.find(self._videos.letters, access.user().id, request.job_id)
+        letter = await dead_letters.find(self._videos.letters, access.user().id, request.job_id)
         return pb.GetDeadLetterResponse(dead_letter=_letter(letter))
 
     async def DownloadVideo(

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from services.embedded import servers
-from services.orchestrator import failpoints
+from services.orchestrator.jobs import failpoints
 from tests.chaos.stand_ins import REGISTER
 from tests.chaos.world import World, world
 

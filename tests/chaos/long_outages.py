@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from services.orchestrator import jetstream
+from services.orchestrator.jobs import jetstream
 from services.runtime import events
 from tests import media
 from tests.chaos import world as worlds

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from services.orchestrator import failpoints, jetstream, workflow
-from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import Job
+from services.orchestrator.jobs import failpoints, jetstream, workflow
+from services.orchestrator.jobs.driver import Driver
+from services.orchestrator.jobs.model import Job
+from services.orchestrator.jobs.store import Store
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.store import Store
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig
 from services.runtime.server import cancel

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 
-from services.orchestrator import jetstream
+from services.orchestrator.jobs import jetstream
 from services.runtime import events
 from tests.chaos.world import REQUEST, World
 

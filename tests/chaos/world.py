@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config import Gateway
 from services.embedded import authority, environment, envoy, nats, ports, postgres, servers
-from services.orchestrator import jetstream
+from services.orchestrator.jobs import jetstream
 from services.runtime import events
 from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig
 from tests.chaos import stand_ins

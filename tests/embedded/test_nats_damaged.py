@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from services.embedded import nats, ports, wheels
 from services.embedded.errors import PlatformError
-from services.orchestrator import jetstream
+from services.orchestrator.jobs import jetstream
 from services.runtime import events
 from services.runtime.config import RuntimeConfig
 from tests.up import up

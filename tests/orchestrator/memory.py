@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from services.orchestrator import events, once
-from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, News, Result, Tally
-from services.orchestrator.once import RequestKey
-from services.orchestrator.stages import reset_stages, stop_stages
-from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
+from services.orchestrator.events import messages
+from services.orchestrator.jobs import idempotency
+from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.model import PRIORITIES, Asset, Failure, Job, News, Result, Tally
+from services.orchestrator.jobs.stages import reset_stages, stop_stages
+from services.orchestrator.jobs.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class MemoryStore:
     async def create(self, job: Job, key: RequestKey | None = None) -> Job:
         if key is not None:
             made, sha256 = self._keys.get((job.user_id, key.key), (job, key.request_sha256))
-            if job.create_time - made.create_time < once.KEEP and made is not job:
+            if job.create_time - made.create_time < idempotency.KEEP and made is not job:
                 key.check(sha256)
                 return made
             self._keys[job.user_id, key.key] = job, key.request_sha256
@@ -83,7 +84,7 @@ class MemoryStore:
         self._turns[job.user_id] = datetime.now(UTC)
         self._heartbeats[job_id] = datetime.now(UTC)
         if taken.attempt == taken.base_attempt + 1:
-            self._publish(taken, events.started(taken, datetime.now(UTC)))
+            self._publish(taken, messages.started(taken, datetime.now(UTC)))
         return copy.deepcopy(taken)
 
     async def heartbeat(self, job: Job) -> None:
@@ -111,9 +112,9 @@ class MemoryStore:
         self._change(job, progress=progress, stages=stages, tally=tally, estimated_completion=estimate)
         now = datetime.now(UTC)
         if news.stages:
-            self._publish(job, *events.completed_stages(job, stages, progress, now))
+            self._publish(job, *messages.completed_stages(job, stages, progress, now))
         if news.progress:
-            self._publish(job, events.progress(job, progress, now))
+            self._publish(job, messages.progress(job, progress, now))
 
     async def step_names(self, job: Job) -> Collection[str]:
         return {name for owner, name in self._steps if owner == job.id}
@@ -140,19 +141,19 @@ class MemoryStore:
     async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
         self._change(job, status="completed", progress=100, result=result, stages=stages, tally=tally)
         now = datetime.now(UTC)
-        self._publish(job, *events.completed_stages(job, stages, 100, now), events.completed(job, result, now))
+        self._publish(job, *messages.completed_stages(job, stages, 100, now), messages.completed(job, result, now))
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         self._change(job, status="failed", failure=failure, stages=stages)
         now = datetime.now(UTC)
-        told = events.completed_stages(job, stages, job.progress, now)
-        self._publish(job, *told, events.failed(job, failure, now))
+        told = messages.completed_stages(job, stages, job.progress, now)
+        self._publish(job, *told, messages.failed(job, failure, now))
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         job = await self.find(job_id, user_id)
         if job is not None and job.status == "processing":
             self._jobs[job_id] = job = replace(job, status="cancelled", stages=stop_stages(job.stages))
-            self._publish(job, events.cancelled(job, datetime.now(UTC)))
+            self._publish(job, messages.cancelled(job, datetime.now(UTC)))
         return copy.deepcopy(job)
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:
@@ -197,7 +198,7 @@ class MemoryStore:
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
         return {i: self._assets[i] for i in ids if i in self._assets and self._assets[i].user_id == user_id}
 
-    def _publish(self, job: Job, *told: events.Event) -> None:
+    def _publish(self, job: Job, *told: messages.Event) -> None:
         for event in told:
             fact = (job.id, event.kind, event.of)
             if fact not in self._facts:

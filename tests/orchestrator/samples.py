@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from services.orchestrator import timeline
-from services.orchestrator.jobs import (
+from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.model import (
     Captions,
     ClipRequest,
     File,
@@ -26,7 +26,7 @@ from services.orchestrator.jobs import (
     VideoRequest,
     Word,
 )
-from services.orchestrator.workflow import Plan, Progress
+from services.orchestrator.jobs.workflow import Plan, Progress
 
 _numbers = count(1)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, Source, SourceClip, StoredObject
-from services.orchestrator.timeline import Frame
+from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.timeline import Frame
 
 PLAIN = Frame(30)
 

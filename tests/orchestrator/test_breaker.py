@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.breaker import Breaker
+from services.orchestrator.webhooks.breaker import Breaker
 
 
 class Clock:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from services.orchestrator import codecs, preview
+from services.orchestrator.videos import codecs, hls
 
 
 def box(kind: bytes, content: bytes) -> bytes:
@@ -31,5 +31,5 @@ def test_codecs_are_named(header: bytes, names: list[str]) -> None:
 
 
 def test_a_playlist_names_pictures_and_sound_or_nothing() -> None:
-    assert preview.codec_names(box(b"avcC", bytes.fromhex("0164001f"))) == "avc1.64001f,mp4a.40.2"
-    assert preview.codec_names(b"") == ""
+    assert hls.codec_names(box(b"avcC", bytes.fromhex("0164001f"))) == "avc1.64001f,mp4a.40.2"
+    assert hls.codec_names(b"") == ""

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import InvalidArgument, Unavailable
-from services.orchestrator import deliveries
-from services.orchestrator.deliveries import Answer, Busy, Claimed, Courier
-from services.orchestrator.postgres.endpoints import PostgresEndpoints
-from services.orchestrator.postgres.positions import PostgresPositions
-from services.orchestrator.postgres.posts import PostgresPosts
+from services.orchestrator.postgres.deliveries import PostgresPosts
+from services.orchestrator.postgres.feed import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.webhooks import Delivery, Try, Webhook
+from services.orchestrator.postgres.webhooks import PostgresEndpoints
+from services.orchestrator.webhooks import deliveries
+from services.orchestrator.webhooks.deliveries import Answer, Busy, Claimed, Courier
+from services.orchestrator.webhooks.webhooks import Delivery, Try, Webhook
 from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.server import cancel

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from moneyprinter.errors import InvalidArgument
-from services.orchestrator import digests
+from services.orchestrator.videos import digests
 
 CHUNKS = (b"four tides", b" a day", b"")
 BYTES = b"".join(CHUNKS)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
-from services.orchestrator import driver, workflow
-from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import Job, Tally
-from services.orchestrator.stages import STAGES
-from services.orchestrator.store import Held, Superseded
+from services.orchestrator.jobs import driver, workflow
+from services.orchestrator.jobs.driver import Driver
+from services.orchestrator.jobs.model import Job, Tally
+from services.orchestrator.jobs.stages import STAGES
+from services.orchestrator.jobs.store import Held, Superseded
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator import requests
-from services.orchestrator.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
-from services.orchestrator.jobs import Job, Tally
+from services.orchestrator.jobs.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
+from services.orchestrator.jobs.model import Job, Tally
 from services.orchestrator.postgres.ended import PostgresPast
 from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.videos import requests
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.samples import REQUEST, RESULT, job

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from services.orchestrator import feed as feeding
-from services.orchestrator.driver import Journal
-from services.orchestrator.feed import Arrived, Feed, Placed
-from services.orchestrator.jobs import Failure, Job, News, Tally
-from services.orchestrator.postgres.positions import PostgresPositions
+from services.orchestrator.events import feed as feeding
+from services.orchestrator.events.feed import Arrived, Feed, Placed
+from services.orchestrator.jobs.driver import Journal
+from services.orchestrator.jobs.model import Failure, Job, News, Tally
+from services.orchestrator.jobs.stages import STAGES
+from services.orchestrator.postgres.feed import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.stages import STAGES
 from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.server import cancel

@@ -12,9 +12,9 @@ from psycopg import AsyncConnection, sql
 
 from moneyprinter.errors import FailedPrecondition
 from services.embedded.postgres import SUPERUSER, prepare
-from services.orchestrator import feed as feeding
-from services.orchestrator.feed import Feed, Placed
-from services.orchestrator.postgres.positions import PostgresPositions
+from services.orchestrator.events import feed as feeding
+from services.orchestrator.events.feed import Feed, Placed
+from services.orchestrator.postgres.feed import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from moneyprinter.errors import FailedPrecondition
-from services.orchestrator import leftovers
-from services.orchestrator.jobs import File, Job, Result
+from services.orchestrator.jobs import cleanup
+from services.orchestrator.jobs.model import File, Job, Result
 from services.orchestrator.postgres.ended import PostgresLeftovers
 from services.orchestrator.postgres.rows import fetched
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.workers import stored
+from services.orchestrator.workers.grpc_workers import stored
 from services.runtime import db
 from services.runtime.server import cancel
 from tests.databases import Databases
@@ -41,7 +41,7 @@ class World:
 
     async def sweep(self) -> None:
         """Sweep until nothing is left."""
-        sweeping = asyncio.create_task(leftovers.sweep(self.rows, self.sweeping, asyncio.Event()))
+        sweeping = asyncio.create_task(cleanup.sweep(self.rows, self.sweeping, asyncio.Event()))
         async with asyncio.timeout(20):
             while await fetched(self._pool, "SELECT 1 FROM jobs WHERE sweep_time IS NOT NULL"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

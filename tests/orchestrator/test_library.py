@@ -12,13 +12,13 @@ from moneyprinter import errors
 from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
-from services.orchestrator.jobs import Asset, Job, Picture, Tally
-from services.orchestrator.library import Library, Settings
+from services.orchestrator.jobs.model import Asset, Job, Picture, Tally
 from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.library import PostgresShelf
 from services.orchestrator.postgres.quotas import PostgresUsage
-from services.orchestrator.postgres.shelf import PostgresShelf
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.quotas import UNLIMITED
+from services.orchestrator.videos.library import Library, Settings
+from services.orchestrator.videos.quotas import UNLIMITED
 from services.runtime import db
 from services.runtime.db import Pool
 from tests.databases import Databases

@@ -14,9 +14,9 @@ import pytest
 from nats.aio.client import Client
 
 from moneyprinter.errors import InvalidArgument, Unavailable
-from services.orchestrator import jetstream, leftovers, workflow
-from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import Failure, Job
+from services.orchestrator.jobs import cleanup, jetstream, workflow
+from services.orchestrator.jobs.driver import Driver
+from services.orchestrator.jobs.model import Failure, Job
 from services.orchestrator.postgres.ended import PostgresLeftovers
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
@@ -240,13 +240,13 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
         async def fence(self, folder: str, up_to: int) -> None:
             self.fences.append((folder, up_to))
 
-    monkeypatch.setattr(leftovers, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(cleanup, "LOOK_SECONDS", 0.05)
     made, objects = job(), Objects()
     await platform.store.create(made)
     taken = await platform.store.take(timedelta(seconds=LEASE_SECONDS))
     assert taken is not None
     await platform.store.fail(taken, Failure("rendering", "RENDER_FAILED", "x"), taken.stages)
-    sweeping = asyncio.create_task(leftovers.sweep(PostgresLeftovers(platform.pool), objects, asyncio.Event()))
+    sweeping = asyncio.create_task(cleanup.sweep(PostgresLeftovers(platform.pool), objects, asyncio.Event()))
     try:
         await asyncio.wait_for(objects.done.wait(), 5)
     finally:

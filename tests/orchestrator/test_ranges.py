@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator import ranges
+from services.orchestrator.videos import ranges
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from services.orchestrator import reconciliation
-from services.orchestrator.jobs import Asset, File, Job, Result, StoredObject
+from services.orchestrator.jobs.model import Asset, File, Job, Result, StoredObject
+from services.orchestrator.postgres.reconciliation import PostgresStoredFiles
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.postgres.stored_files import PostgresStoredFiles
-from services.orchestrator.reconciliation import Reconciliation
+from services.orchestrator.videos import reconciliation
+from services.orchestrator.videos.reconciliation import Reconciliation
 from services.runtime import db
 from services.runtime.db import Pool
 from tests.databases import Databases

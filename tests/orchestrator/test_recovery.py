@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import DataLoss, Error, InvalidArgument, NotFound
-from services.orchestrator import driver, recovery, workflow
-from services.orchestrator.driver import Driver
-from services.orchestrator.jobs import ClipRequest, File, Job, Result, StoredObject
-from services.orchestrator.leftovers import LAST_ATTEMPT
+from services.orchestrator.jobs import driver, recovery, workflow
+from services.orchestrator.jobs.cleanup import LAST_ATTEMPT
+from services.orchestrator.jobs.driver import Driver
+from services.orchestrator.jobs.model import ClipRequest, File, Job, Result, StoredObject
+from services.orchestrator.jobs.store import Superseded
 from services.orchestrator.postgres.ended import PostgresLeftovers
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.store import Superseded
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.memory import MemoryStore

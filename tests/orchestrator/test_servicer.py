@@ -18,7 +18,7 @@ from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
-from services.orchestrator.jobs import Failure
+from services.orchestrator.jobs.model import Failure
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases

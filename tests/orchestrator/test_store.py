@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Conflict
-from services.orchestrator.jobs import Asset, Failure, Picture, SourceClip, Tally
-from services.orchestrator.once import RequestKey
+from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.model import Asset, Failure, Picture, SourceClip, Tally
+from services.orchestrator.jobs.store import Held, JobFilter, Store, Superseded
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.store import Held, JobFilter, Store, Superseded
 from services.runtime import db
 from tests.databases import Databases
 from tests.orchestrator.memory import MemoryStore

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moneyprinter.errors import InvalidArgument
-from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, OverlayRequest, Source, SourceClip, StoredObject
-from services.orchestrator.timeline import Frame, Segment
+from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.model import Look, OverlayRequest, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.timeline import Frame, Segment
 
 FPS = 30
 PLAIN = Frame(FPS)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.orchestrator.jobs import Job
-from services.orchestrator.turns import Turns
+from services.orchestrator.jobs.model import Job
+from services.orchestrator.jobs.turns import Turns
 from services.runtime.server import cancel
 from tests.orchestrator.samples import job
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, Source, SourceClip, StoredObject
-from services.orchestrator.timeline import Frame
+from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.timeline import Frame
 from tests.orchestrator.test_timeline import FADE, clip, colour, still
 
 LIMITED = Frame(30, max_shot_seconds=6.0)

@@ -20,10 +20,10 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.orchestrator.config import Config
-from services.orchestrator.jobs import Failure, Result, Source, SourceClip, StoredObject, Tally
+from services.orchestrator.jobs.model import Failure, Result, Source, SourceClip, StoredObject, Tally
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.quotas import UNLIMITED, Quotas, reserved
+from services.orchestrator.videos.quotas import UNLIMITED, Quotas, reserved
 from services.runtime import db
 from services.storage.config import Config as StorageConfig
 from tests.databases import Databases

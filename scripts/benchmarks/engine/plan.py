@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.media.v1 import media_pb2
 from scripts.benchmarks.engine.clips import Clip
-from services.orchestrator import timeline
-from services.orchestrator.jobs import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
 
 RATE = 30
 CAPTION_SECONDS = 2.4

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from services.orchestrator import once
-from services.orchestrator.estimates import Lately, PastJob, Waiting
-from services.orchestrator.jobs import PRIORITIES, Job
-from services.orchestrator.leftovers import Remove
-from services.orchestrator.once import RequestKey
+from services.orchestrator.jobs import idempotency
+from services.orchestrator.jobs.cleanup import Remove
+from services.orchestrator.jobs.estimates import Lately, PastJob, Waiting
+from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.model import PRIORITIES, Job
 from services.orchestrator.postgres import rows
 from services.orchestrator.postgres.rows import Transaction
 from services.runtime.db import Pool
@@ -42,7 +42,9 @@ class PostgresLeftovers:
             )
             row = await cursor.fetchone()
             if row is None:
-                await connection.execute("DELETE FROM request_keys WHERE create_time <= %s", (self._now() - once.KEEP,))
+                await connection.execute(
+                    "DELETE FROM request_keys WHERE create_time <= %s", (self._now() - idempotency.KEEP,)
+                )
                 return False
             job, deleted = rows.job(row), row["delete_time"] is not None
             await remove(job, deleted)
@@ -105,7 +107,7 @@ async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey)
             job.id,
             job.estimated_completion,
             job.create_time,
-            job.create_time - once.KEEP,
+            job.create_time - idempotency.KEEP,
         ),
     )
     if cursor.rowcount == 1:

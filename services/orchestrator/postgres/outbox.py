@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from services.orchestrator.events import Event
-from services.orchestrator.jobs import Job
+from services.orchestrator.events.messages import Event
+from services.orchestrator.jobs.model import Job
+from services.orchestrator.jobs.store import JOBS_SUBJECT
 from services.orchestrator.postgres.rows import Transaction
-from services.orchestrator.store import JOBS_SUBJECT
 from services.runtime.db import Pool
 from services.runtime.events import encode
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from services.orchestrator import quotas
-from services.orchestrator.jobs import Job
+from services.orchestrator.jobs.model import Job
 from services.orchestrator.postgres.rows import Transaction, fetched
-from services.orchestrator.quotas import Quotas, Usage
-from services.orchestrator.requests import expected_length
+from services.orchestrator.videos import quotas
+from services.orchestrator.videos.quotas import Quotas, Usage
+from services.orchestrator.videos.requests import expected_length
 from services.runtime.db import Pool
 
 # Longer than an upload may take.

@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import TypeAdapter
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs import PRIORITIES, Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
+from services.orchestrator.jobs.model import PRIORITIES, Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
 from services.runtime.db import Pool, cut_later
 
 T = TypeVar("T")

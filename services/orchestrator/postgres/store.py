@@ -11,8 +11,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.orchestrator import events
-from services.orchestrator.jobs import (
+from services.orchestrator.events import messages
+from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.model import (
     PRIORITIES,
     Asset,
     Failure,
@@ -23,15 +24,14 @@ from services.orchestrator.jobs import (
     Tally,
     VideoRequest,
 )
-from services.orchestrator.once import RequestKey
-from services.orchestrator.postgres import attempts, quotas, rows
+from services.orchestrator.jobs.stages import reset_stages, stop_stages
+from services.orchestrator.jobs.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
+from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.ended import known
 from services.orchestrator.postgres.outbox import publish_events, queue
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
-from services.orchestrator.quotas import UNLIMITED, Quotas, check_fetched
-from services.orchestrator.quotas import fetched_bytes as fetched_for
-from services.orchestrator.stages import reset_stages, stop_stages
-from services.orchestrator.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
+from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
+from services.orchestrator.videos.quotas import fetched_bytes as fetched_for
 from services.runtime.db import Pool
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class PostgresStore:
                 return None
             job = rows.job(row)
             if job.attempt == job.base_attempt + 1:
-                await publish_events(connection, job, events.started(job, now))
+                await publish_events(connection, job, messages.started(job, now))
         self._committed()
         return job
 
@@ -193,7 +193,7 @@ class PostgresStore:
     async def release(self, job: Job) -> None:
         async with self._transaction() as connection:
             await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
-            await attempts.end(connection, job, "released", self._now())
+            await dead_letters.end(connection, job, "released", self._now())
 
     async def interruptions(self, job: Job) -> int:
         found = await fetched(
@@ -221,9 +221,9 @@ class PostgresStore:
         if not news:
             await self._fenced(job, update, parameters)
             return
-        told = events.completed_stages(job, stages, progress, now) if news.stages else []
+        told = messages.completed_stages(job, stages, progress, now) if news.stages else []
         if news.progress:
-            told.append(events.progress(job, progress, now))
+            told.append(messages.progress(job, progress, now))
         async with self._transaction() as connection:
             await _fenced(connection, job, update, parameters)
             await publish_events(connection, job, *told)
@@ -283,10 +283,10 @@ class PostgresStore:
                 " end_time = %s, estimated_completion = %s, sweep_time = %s",
                 (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now, sweep_time),
             )
-            await attempts.end(connection, job, "completed", now)
+            await dead_letters.end(connection, job, "completed", now)
             await quotas.measured(connection, job, result.seconds)
-            told = events.completed_stages(job, stages, 100, now)
-            await publish_events(connection, job, *told, events.completed(job, result, now))
+            told = messages.completed_stages(job, stages, 100, now)
+            await publish_events(connection, job, *told, messages.completed(job, result, now))
         self._committed()
         if sweep_time:
             self._left()
@@ -301,10 +301,10 @@ class PostgresStore:
                 " sweep_time = %s",
                 (Jsonb(stages), Jsonb(to_json(Failure, failure)), now, now, now),
             )
-            await attempts.end(connection, job, "failed", now)
-            await attempts.bury(connection, job, failure, now)
-            told = events.completed_stages(job, stages, job.progress, now)
-            await publish_events(connection, job, *told, events.failed(job, failure, now))
+            await dead_letters.end(connection, job, "failed", now)
+            await dead_letters.bury(connection, job, failure, now)
+            told = messages.completed_stages(job, stages, job.progress, now)
+            await publish_events(connection, job, *told, messages.failed(job, failure, now))
         self._committed()
         self._left()
 
@@ -329,7 +329,7 @@ class PostgresStore:
                 "UPDATE jobs SET delete_time = %s, sweep_time = greatest(sweep_time, %s) WHERE id = %s",
                 (now, now, job_id),
             )
-            await attempts.unbury(connection, job_id, now)
+            await dead_letters.unbury(connection, job_id, now)
         self._committed()
         self._left()
         return job
@@ -348,7 +348,7 @@ class PostgresStore:
                 (Jsonb(reset_stages(job.stages)), estimate, self._now(), job_id),
             )
             (row,) = await cursor.fetchall()
-            await attempts.unbury(connection, job_id, self._now())
+            await dead_letters.unbury(connection, job_id, self._now())
             await connection.execute(
                 "DELETE FROM steps WHERE job_id = %s AND finish_time < %s", (job_id, self._now() - STEPS_GOOD)
             )
@@ -364,8 +364,8 @@ class PostgresStore:
             (Jsonb(stop_stages(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
         )
         (row,) = await cursor.fetchall()
-        await attempts.end(connection, job, "cancelled", now)
-        await publish_events(connection, job, events.cancelled(job, now))
+        await dead_letters.end(connection, job, "cancelled", now)
+        await publish_events(connection, job, messages.cancelled(job, now))
         return rows.job(row)
 
     async def active_jobs(self) -> int:

@@ -1,0 +1,1 @@
+"""Events: the lifecycle events of jobs, and the feed that clients follow."""

@@ -1,0 +1,99 @@
+"""Events: the lifecycle events of a job as their contract writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from google.protobuf.message import Message
+
+from moneyprinter.event.v1 import event_pb2
+from services.orchestrator.jobs.model import Failure, Job, Result
+from services.orchestrator.jobs.stages import STAGES
+
+
+class Event(NamedTuple):
+    """An event of a job, before it has its place among the others."""
+
+    kind: str
+    """Its type, which is the subject that it is published on."""
+    message: Message
+    of: str
+    """What sets it apart from others of its type of the same job: told once, it is not told again."""
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as the public API writes it: `2025-01-29T10:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, of: str) -> Event:
+    """An event in the envelope that all have."""
+    message = make(event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=timestamp(now), payload=payload)
+    return Event(kind, message, of)
+
+
+def started(job: Job, now: datetime) -> Event:
+    """`video.processing.started`."""
+    spans = [
+        clip.end_seconds - (clip.start_seconds or 0.0) for clip in job.request.clips if clip.end_seconds is not None
+    ]
+    payload = event_pb2.VideoProcessingStarted.Payload(
+        clips_count=len(job.request.clips),
+        total_duration=round(sum(spans), 3),
+        quality_settings=job.request.quality,
+    )
+    return _event(
+        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, of=str(job.base_attempt)
+    )
+
+
+def progress(job: Job, percent: int, now: datetime) -> Event:
+    """`video.processing.progress`."""
+    payload = event_pb2.VideoProcessingProgress.Payload(progress=percent)
+    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, of=str(percent))
+
+
+def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
+    """`video.processing.stage_completed`."""
+    payload = event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent)
+    return _event(
+        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, of=stage
+    )
+
+
+def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
+    """`video.processing.stage_completed` of every stage that is, told before or not."""
+    return [stage_completed(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"]
+
+
+def completed(job: Job, result: Result, now: datetime) -> Event:
+    """`video.processing.completed`."""
+    payload = event_pb2.VideoProcessingCompleted.Payload(
+        output_url=f"/videos/{job.id}/file",
+        duration=round(result.seconds, 3),
+        file_size=result.files[0].object.size_bytes,
+        processing_time=round((now - job.create_time).total_seconds(), 3),
+    )
+    return _event(
+        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, of=str(job.base_attempt)
+    )
+
+
+def failed(job: Job, failure: Failure, now: datetime) -> Event:
+    """`video.processing.failed`."""
+    payload = event_pb2.VideoProcessingFailed.Payload(
+        stage=failure.stage, reason=failure.reason, message=failure.message
+    )
+    return _event(
+        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, of=str(job.base_attempt)
+    )
+
+
+def cancelled(job: Job, now: datetime) -> Event:
+    """`video.processing.cancelled`."""
+    payload = event_pb2.VideoProcessingCancelled.Payload(progress=job.progress)
+    return _event(
+        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, of=str(job.base_attempt)
+    )

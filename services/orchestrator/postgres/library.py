@@ -1,0 +1,106 @@
+"""Shelf: what PostgreSQL knows of the settings and uploads of accounts, and what has been kept for long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from moneyprinter.errors import FailedPrecondition, NotFound
+from services.orchestrator.jobs.model import Asset
+from services.orchestrator.postgres import rows
+from services.orchestrator.postgres.rows import Transaction, fetched
+from services.orchestrator.videos.library import Remove, Settings
+from services.runtime.db import Pool
+
+# Removing the bytes of an upload waits for the store of files as well; nobody waits for it.
+REMOVE_SECONDS = 30.0
+
+# The key of an upload stands in the request of every job that is made of it.
+_DELETED = """
+    SELECT assets.*, EXISTS (
+        SELECT 1 FROM jobs WHERE jobs.user_id = assets.user_id AND jobs.status = 'processing'
+        AND position(assets.object ->> 'key' IN jobs.request::text) > 0
+    ) AS needed
+    FROM assets WHERE user_id = %s AND id = %s FOR UPDATE
+"""
+
+_EXPIRE_VIDEOS = """
+    UPDATE jobs SET delete_time = %(now)s, sweep_time = greatest(sweep_time, %(now)s)
+    FROM (
+        SELECT owners.user_id, coalesce(settings.retention_days, %(default)s) AS days
+        FROM (SELECT DISTINCT user_id FROM jobs) AS owners LEFT JOIN settings USING (user_id)
+    ) AS chosen
+    WHERE chosen.user_id = jobs.user_id AND chosen.days > 0 AND jobs.end_time IS NOT NULL AND jobs.delete_time IS NULL
+    AND jobs.end_time < %(now)s - chosen.days * interval '1 day'
+"""
+
+_EXPIRED_ASSET = """
+    SELECT assets.* FROM assets LEFT JOIN settings USING (user_id)
+    WHERE coalesce(settings.retention_days, %(default)s) > 0
+    AND assets.create_time < %(now)s - coalesce(settings.retention_days, %(default)s) * interval '1 day'
+    AND NOT EXISTS (
+        SELECT 1 FROM jobs WHERE jobs.user_id = assets.user_id AND jobs.delete_time IS NULL
+        AND position(assets.object ->> 'key' IN jobs.request::text) > 0
+    )
+    LIMIT 1 FOR UPDATE OF assets SKIP LOCKED
+"""
+
+
+class PostgresShelf:
+    """The settings and uploads of all accounts. `default_days` holds where an account has chosen nothing."""
+
+    def __init__(self, pool: Pool, default_days: int, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._pool = pool
+        self._default_days = default_days
+        self._now = now
+
+    async def settings(self, user_id: str) -> Settings:
+        found = await fetched(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
+        return Settings(found[0]["retention_days"] if found else self._default_days)
+
+    async def choose(self, user_id: str, settings: Settings) -> None:
+        async with Transaction(self._pool, single=True) as connection:
+            await connection.execute(
+                "INSERT INTO settings (user_id, retention_days) VALUES (%s, %s)"
+                " ON CONFLICT (user_id) DO UPDATE SET retention_days = excluded.retention_days",
+                (user_id, settings.retention_days),
+            )
+
+    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:
+        create_time, asset_id = after or (None, None)
+        found = await fetched(
+            self._pool,
+            "SELECT * FROM assets WHERE user_id = %s"
+            " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
+            " ORDER BY create_time DESC, id DESC LIMIT %s",
+            (user_id, create_time, create_time, asset_id, size),
+        )
+        return [rows.asset(row) for row in found]
+
+    async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:
+        async with Transaction(self._pool, REMOVE_SECONDS) as connection:
+            row = await (await connection.execute(_DELETED, (user_id, asset_id))).fetchone()
+            if row is None:
+                raise NotFound(f"there is no asset {asset_id}", reason="ASSET_NOT_FOUND")
+            if row["needed"]:
+                raise FailedPrecondition(
+                    "a job that is made of it has not ended; cancel that, or wait for it", reason="ASSET_IN_USE"
+                )
+            await remove(rows.asset(row))
+            await connection.execute("DELETE FROM assets WHERE id = %s", (asset_id,))
+
+    async def expire_videos(self) -> int:
+        async with Transaction(self._pool, REMOVE_SECONDS, single=True) as connection:
+            return (await connection.execute(_EXPIRE_VIDEOS, self._limits())).rowcount
+
+    async def expire_asset(self, remove: Remove) -> bool:
+        async with Transaction(self._pool, REMOVE_SECONDS) as connection:
+            row = await (await connection.execute(_EXPIRED_ASSET, self._limits())).fetchone()
+            if row is None:
+                return False
+            await remove(rows.asset(row))
+            await connection.execute("DELETE FROM assets WHERE id = %s", (row["id"],))
+        return True
+
+    def _limits(self) -> dict[str, object]:
+        return {"now": self._now(), "default": self._default_days}

@@ -1,0 +1,1 @@
+"""Videos: requests for videos, uploads, downloads, HLS previews and quotas."""

@@ -1,0 +1,1 @@
+"""Webhooks: where users have events posted, the deliveries, and their signatures."""

@@ -1,0 +1,1 @@
+"""Workers: gRPC clients of the services that work on media."""
