@@ -205,6 +205,90 @@ def test_every_reason_that_is_raised_is_in_the_contract_and_the_other_way_round(
     assert not unused, f"nobody raises {sorted(unused)}"
 
 
+ERRORS = {
+    node.name
+    for node in ast.parse((ROOT / "proto" / "moneyprinter" / "errors.py").read_text()).body
+    if isinstance(node, ast.ClassDef) and any(isinstance(of, ast.Name) and of.id == "Error" for of in node.bases)
+}
+
+
+def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions and methods in a body whose names, and whose classes' names, have no leading underscore."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef):
+                yield from public_functions(node.body)
+            else:
+                yield node
+
+
+def raised_errors(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """The types of `moneyprinter.errors` in the `raise` statements of a function, without those of nested functions."""
+    found: set[str] = set()
+    pending: list[ast.AST] = list(function.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            found.add(ast.unparse(error).rpartition(".")[2])
+    return found & ERRORS
+
+
+@pytest.mark.parametrize("path", list(modules("proto/moneyprinter", "services", "gateway")), ids=name_of)
+def test_docstrings_of_public_functions_name_the_errors_that_they_raise(path: Path) -> None:
+    for function in public_functions(ast.parse(path.read_text()).body):
+        docstring = ast.get_docstring(function) or ""
+        for error in raised_errors(function):
+            assert re.search(rf"\b{error}\b", docstring), f"{path}:{function.lineno}: {function.name} raises {error}"
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
+
+
+def blocks(source: str, lines: int) -> Iterator[tuple[str, int]]:
+    """Every run of statements of at least `lines` lines, at any depth: its normalised text, and its first line.
+
+    The text has no comments, no docstrings and no layout. Imports are not blocks, since modules need the same ones.
+    """
+    for node in ast.walk(_WithoutDocstrings().visit(ast.parse(source))):
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            statements = body if isinstance(body, list) else []
+            for first, statement in enumerate(statements):
+                length, texts = 0, []
+                for following in statements[first:]:
+                    if isinstance(following, ast.Import | ast.ImportFrom):
+                        break
+                    length += following.end_lineno - following.lineno + 1
+                    texts.append(ast.unparse(following))
+                    if length >= lines:
+                        yield "\n".join(texts), statement.lineno
+                        break
+
+
+def test_no_block_of_ten_lines_stands_twice() -> None:
+    places: dict[str, str] = {}
+    for path in modules("services"):
+        for text, line in blocks(path.read_text(), lines=10):
+            place = f"{path.relative_to(ROOT)}:{line}"
+            assert text not in places, f"{place} repeats {places.get(text)}:\n{text}"
+            places[text] = place
+
+
+def test_a_repeated_block_is_found() -> None:
+    """The comparison ignores docstrings, comments and layout, and compares blocks at any depth."""
+    lines = [f"call({number}, 'text')" for number in range(10)]
+    one = "\n".join(["def first():", '    """One."""', *(f"    {line}" for line in lines)])
+    two = "\n".join(["if condition:", *(f"    {line}  # a comment" for line in lines)])
+    found = [text for source in (one, two) for text, _ in blocks(source, lines=10)]
+    assert len(found) == len(set(found)) + 1
+
+
 def test_the_distribution_of_the_contracts_needs_no_service() -> None:
     project = tomllib.loads((ROOT / "proto" / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}

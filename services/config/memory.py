@@ -18,7 +18,7 @@ class MemorySecrets:
         return Secret(values[-1], len(values)) if values else None
 
     async def add(self, name: str, value: bytes, replaces_version: int) -> int:
-        """Keep the next version."""
+        """Keep the next version. Raises Conflict when `replaces_version` is not the newest one."""
         values = self._values.setdefault(name, [])
         if len(values) != replaces_version:
             raise Conflict(

@@ -108,6 +108,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
     ) -> AsyncIterator[pb.DownloadVideoResponse]:
+        """Stream a file. Raises InvalidArgument when the requested range has no bytes."""
         headers = dict(context.invocation_metadata())
         asked = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
         file = await self._videos.download(access.user().id, request.job_id, request.name, asked)

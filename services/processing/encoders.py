@@ -50,6 +50,7 @@ class MeshEncoder:
         return load.free_slots > 0 and any(backend.codec == _CODECS[codec] for backend in good)
 
     async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+        """Encode frames remotely. Raises the encoder's errors, and DataLoss when its stream ends early."""
         accepted = asyncio.Event()
 
         async def requests() -> AsyncIterator[pb.EncodeRequest]:

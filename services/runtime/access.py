@@ -159,7 +159,8 @@ class Access:
     ) -> None:
         """Let a call pass, and remember its caller, user and address; raise when the contract does not allow it.
 
-        `peer` is gRPC's name of the other end of the connection.
+        `peer` is gRPC's name of the other end of the connection. Raises Unauthenticated for an unknown peer or
+        user, and PermissionDenied for a known one that the access rule does not admit.
         """
         _identity.set(_claimed(auth_context))
         _address.set(parse_address(tls.host(peer)))
@@ -186,7 +187,7 @@ class Access:
                 )
 
     def peer(self, auth_context: dict[str, list[bytes]]) -> str:
-        """The workload at the other end."""
+        """The workload at the other end. Raises Unauthenticated when the connection does not identify one."""
         if auth_context.get("ssl_tls_version") != [b"TLSv1.3"]:
             raise Unauthenticated("the connection is not TLS 1.3", reason="PEER_UNIDENTIFIED")
         for identity in auth_context.get("peer_spiffe_id", []):

@@ -181,7 +181,10 @@ class Flow:
             yield message
 
     async def send(self, message: Any, context: Any) -> None:
-        """Send a message of the answer. Raises ResourceExhausted when the client is too slow."""
+        """Send a message of the answer.
+
+        Raises ResourceExhausted when the client is too slow, and Unavailable when it left.
+        """
         self._places.answering()
         if not self.has_begun:
             kinds = [field.message_type for field in message.DESCRIPTOR.fields]

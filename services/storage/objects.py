@@ -283,7 +283,7 @@ async def delete(blobs: Blobs, key: str) -> None:
 
 
 async def probe(blobs: Blobs, boxes: Boxes, nonce: str) -> None:
-    """Write, read and delete a tiny object, whose key no caller can use. Raises when the store does not work."""
+    """Write, read and delete a tiny object, whose key no caller can use. Raises DataLoss, or the error of the store."""
     key = f"probe!/{nonce}"
 
     async def parts() -> AsyncIterator[Header | bytes | Trailer]:

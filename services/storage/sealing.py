@@ -55,7 +55,7 @@ class SealedBoxes:
         return SealedBox(self._master.version, self._cipher, key, secrets.token_bytes(KEY_BYTES))
 
     def reopen(self, key: str, footer: bytes) -> tuple[SealedBox, bytes, int]:
-        """The box, SHA-256 and size of a stored object."""
+        """The box, SHA-256 and size of a stored object. Raises DataLoss when it cannot be decrypted."""
         start, sealed = footer[: _START.size], footer[_START.size :]
         if len(footer) != self.footer_bytes or not footer.startswith(MAGIC):
             raise _corrupt(key)

@@ -91,7 +91,7 @@ async def end_sessions(desk: Desk, actor: Actor, account_id: str, revoke_keys: b
 async def reset_password(desk: Desk, actor: Actor, account_id: str, disable_totp: bool) -> ResetToken:
     """Take an account's password; returns the token to set a new one with, once. Raises NotFound.
 
-    An API key cannot: with it, its holder could sign in as any user.
+    Raises PermissionDenied for an API key: with it, its holder could sign in as any user.
     """
     async with administering(desk, actor, "password.reset", account_id, disable_totp=str(disable_totp).lower()):
         if actor.is_machine:

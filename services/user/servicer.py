@@ -262,6 +262,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self._spiffe_id = spiffe_id
 
     async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
+        """Append events. Raises PermissionDenied when the caller may not record one of them."""
         # A sender reports the calls that it serves itself, in its own name only.
         events = [event_of(event, access.caller()) for event in request.events]
         for event in events:

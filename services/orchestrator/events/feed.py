@@ -114,7 +114,10 @@ class Feed:
     async def watch(
         self, user_id: str, consumer: str, after: str, stopping: asyncio.Event
     ) -> AsyncGenerator[Placed | None, None]:
-        """A user's events after `after`, a position or `now`, then each as it comes. None: nothing came for long."""
+        """A user's events after `after`, a position or `now`, then each as it comes. None: nothing came for long.
+
+        Raises Unavailable when the service shuts down.
+        """
         came = asyncio.Event()
         with self._watchers.watching(user_id, came):
             position = await self._begin(user_id, consumer, after)

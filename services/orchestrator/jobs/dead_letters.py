@@ -48,7 +48,7 @@ class DeadLetters(Protocol):
 
 
 async def find(letters: DeadLetters, user_id: str, job_id: str) -> DeadLetter:
-    """The dead letter of a job."""
+    """The dead letter of a job. Raises NotFound when there is none."""
     letter = await letters.find(user_id, job_id)
     if letter is None:
         raise NotFound(

@@ -34,7 +34,10 @@ class RequestKey:
 
 
 def named(key: str, written: Mapping[str, Any]) -> RequestKey | None:
-    """The key of a request that is `written` as JSON; None when it has none."""
+    """The key of a request that is `written` as JSON; None when it has none.
+
+    Raises InvalidArgument when the key is too long or has control characters.
+    """
     if not key:
         return None
     if len(key) > LONGEST or not key.isprintable():

@@ -78,6 +78,7 @@ class PostgresShelf:
         return [rows.asset(row) for row in found]
 
     async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:
+        """Delete an asset. Raises NotFound, or FailedPrecondition while an unfinished job needs it."""
         async with Transaction(self._pool, REMOVE_SECONDS) as connection:
             row = await (await connection.execute(_DELETED, (user_id, asset_id))).fetchone()
             if row is None:

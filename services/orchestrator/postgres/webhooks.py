@@ -27,6 +27,7 @@ class PostgresEndpoints:
         self._pool = pool
 
     async def add(self, webhook: Webhook, at_most: int) -> None:
+        """Store a webhook. Raises ResourceExhausted beyond `at_most`, Conflict for a second one without an address."""
         async with Transaction(self._pool) as connection:
             # Two at once count each other.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"webhooks {webhook.user_id}",))

@@ -73,7 +73,10 @@ class Clips:
     prober: Prober
 
     async def probe(self, user_id: str, url: str, asset_id: str, times: tuple[str, str]) -> Facts:
-        """What a clip is at an address, or an asset; `times` are those at which the wanted part begins and ends."""
+        """Describe the clip at an address, or an asset; `times` are the start and the end of the requested part.
+
+        Raises InvalidArgument for a clip that cannot be used, and NotFound when there is no such asset.
+        """
         start, end = map(requests.parse_time, times)
         if end is not None and end <= (start or 0.0):
             raise InvalidArgument(f"the wanted part ends at {times[1]}, before it starts", reason="CLIP_RANGE_INVALID")

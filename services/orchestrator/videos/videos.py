@@ -306,7 +306,10 @@ class Videos:
             await wait_any(changed, stopping, seconds=max(0.0, silence.total_seconds()) + 0.1)
 
     async def download(self, user_id: str, job_id: str, name: str, asked: ranges.Conditions = ranges.ALL) -> Download:
-        """A file of a finished video; without a name, the video itself."""
+        """A file of a finished video; without a name, the video itself.
+
+        Raises NotFound when there is no such video or file, and FailedPrecondition when the video is not finished.
+        """
         job = await self.find(user_id, job_id)
         if job.failure is not None:
             raise FailedPrecondition(f"there is no file: the job failed. {job.failure.message}", reason="VIDEO_FAILED")
@@ -332,7 +335,10 @@ class Videos:
         return Download(file.object, content_type(file.name), file_name, selection, chunks)
 
     async def preview(self, user_id: str, job_id: str, name: str) -> Preview:
-        """A file of a video's preview; without a name, the playlist that names the others."""
+        """A file of a video's preview; without a name, the playlist that names the others.
+
+        Raises NotFound when there is no such video or file, and FailedPrecondition before the first finished segment.
+        """
         job = await self.find(user_id, job_id)
         rate = job.request.frames_per_second
         pictures = hls.ready(await self.store.steps(job.id, "render ", Picture))

@@ -13,7 +13,7 @@ NAME = "orchestrator/webhook-key"
 
 
 async def fetch(config: pb_grpc.ConfigServiceAsyncStub) -> bytes:
-    """Read the key; make it when there is none yet."""
+    """Read the key; make it when there is none yet. Raises DataLoss when it has a wrong length."""
     try:
         value = (await config.GetSecret(pb.GetSecretRequest(name=NAME))).value
     except NotFound:

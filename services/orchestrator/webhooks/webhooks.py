@@ -171,14 +171,14 @@ class Webhooks:
         )
 
     async def delivery(self, user_id: str, delivery_id: str) -> Delivery:
-        """A delivery of a user."""
+        """A delivery of a user. Raises NotFound when there is none."""
         delivery = await self.endpoints.delivery(user_id, delivery_id)
         if delivery is None:
             raise NotFound(f"there is no delivery {delivery_id}", reason="DELIVERY_NOT_FOUND")
         return delivery
 
     async def replay(self, user_id: str, delivery_id: str) -> Delivery:
-        """Post an event again."""
+        """Post an event again. Raises NotFound, or FailedPrecondition when the webhook is disabled."""
         webhook = await self.find(user_id, (await self.delivery(user_id, delivery_id)).webhook_id)
         if webhook.disable_time is not None:
             raise FailedPrecondition(
