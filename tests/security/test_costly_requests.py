@@ -97,7 +97,7 @@ class Platform:
         while not running.done():
             began = time.monotonic()
             answer = await self.http.get("/v1/videos", headers=self.good)
-            assert answer.status_code == 200
+            assert answer.status_code == 200, answer.text
             assert time.monotonic() - began < GOOD_SECONDS
         long = [step for step in self.steps() if step["seconds"] > LONGEST_SECONDS]
         assert not long

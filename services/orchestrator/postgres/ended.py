@@ -15,7 +15,7 @@ from services.orchestrator.jobs.cleanup import Remove
 from services.orchestrator.jobs.estimates import Lately, PastJob, Waiting
 from services.orchestrator.jobs.idempotency import RequestKey
 from services.orchestrator.jobs.model import PRIORITIES, Job
-from services.orchestrator.postgres import rows
+from services.orchestrator.postgres import quotas, rows
 from services.orchestrator.postgres.rows import Transaction
 from services.runtime.db import Pool
 
@@ -45,6 +45,7 @@ class PostgresLeftovers:
                 await connection.execute(
                     "DELETE FROM request_keys WHERE create_time <= %s", (self._now() - idempotency.KEEP,)
                 )
+                await quotas.forget(connection, self._now())
                 return False
             job, deleted = rows.job(row), row["delete_time"] is not None
             await remove(job, deleted)

@@ -1,9 +1,10 @@
-"""The use of accounts in PostgreSQL. Checks of one account wait for each other on its row of `usage`."""
+"""The use of accounts in PostgreSQL. Checks of one account run one after another, under an advisory lock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -27,13 +28,13 @@ _USED = """
         FROM asked_videos WHERE user_id = %(user_id)s AND create_time > %(day)s
     ) AS asked LEFT JOIN usage ON usage.user_id = %(user_id)s
 """
-_LOCK = """
-    INSERT INTO usage (user_id) VALUES (%s) ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
-    RETURNING bytes, files
-"""
-_UNDER_WAY = """
-    SELECT coalesce(sum(bytes), 0)::bigint AS bytes, count(*) AS files FROM reservations
-    WHERE user_id = %s AND id <> %s AND expire_time > %s
+# Held until the transaction ends. A lock of its own, since one on the row of `usage` would write that row.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_RESERVED = """
+    SELECT
+        coalesce((SELECT bytes FROM usage WHERE user_id = %(user_id)s), 0) + coalesce(sum(bytes), 0)::bigint AS bytes,
+        coalesce((SELECT files FROM usage WHERE user_id = %(user_id)s), 0) + count(*) AS files
+    FROM reservations WHERE user_id = %(user_id)s AND id <> %(id)s AND expire_time > %(now)s
 """
 _RESERVE = """
     INSERT INTO reservations (id, user_id, bytes, expire_time) VALUES (%s, %s, %s, %s)
@@ -56,11 +57,8 @@ class PostgresUsage:
     async def reserve(self, user_id: str, asset_id: str, size_bytes: int) -> None:
         now = self._now()
         async with Transaction(self._pool) as connection:
-            (used,) = await (await connection.execute(_LOCK, (user_id,))).fetchall()
-            (others,) = await (await connection.execute(_UNDER_WAY, (user_id, asset_id, now))).fetchall()
-            quotas.check_upload(
-                self._limits, used["bytes"] + others["bytes"], used["files"] + others["files"], size_bytes
-            )
+            (used,) = await _locked(connection, user_id, _RESERVED, {"id": asset_id, "now": now})
+            quotas.check_upload(self._limits, used["bytes"], used["files"], size_bytes)
             await connection.execute(_RESERVE, (asset_id, user_id, size_bytes, now + RESERVED))
 
     async def release(self, asset_id: str) -> None:
@@ -70,22 +68,28 @@ class PostgresUsage:
             )
 
 
-async def admit(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
-    """Let a new job begin, in the transaction that records it. Raises ResourceExhausted when a quota is used up."""
-    seconds = expected_length(job.request)
-    await _check(connection, job, limits, now, seconds)
-    await connection.execute(
-        "DELETE FROM asked_videos WHERE user_id = %s AND create_time <= %s", (job.user_id, now - DAY)
-    )
+async def check(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
+    """Check the quotas of a new job's account, in the transaction that records the job.
+
+    Raises ResourceExhausted when a quota is used up.
+    """
+    await _check(connection, job, limits, now, expected_length(job.request))
+
+
+async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
+    """Check the quotas of the account of a job that is retried, whose minutes were counted before.
+
+    Raises ResourceExhausted when a quota is used up.
+    """
+    await _check(connection, job, limits, now, 0.0)
+
+
+async def count(connection: AsyncConnection[DictRow], job: Job, now: datetime) -> None:
+    """Count the expected minutes of a new job's video."""
     await connection.execute(
         "INSERT INTO asked_videos (job_id, user_id, seconds, create_time) VALUES (%s, %s, %s, %s)",
-        (job.id, job.user_id, seconds, now),
+        (job.id, job.user_id, expected_length(job.request), now),
     )
-
-
-async def admit_again(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
-    """Let a job begin again, whose minutes were counted before. Raises ResourceExhausted when a quota is used up."""
-    await _check(connection, job, limits, now, 0.0)
 
 
 async def fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
@@ -93,6 +97,12 @@ async def fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int)
     await connection.execute(
         "UPDATE asked_videos SET fetched_bytes = fetched_bytes + %s WHERE job_id = %s", (size_bytes, job.id)
     )
+
+
+async def forget(connection: AsyncConnection[DictRow], now: datetime) -> None:
+    """Delete what no quota counts any more: videos requested more than a day ago, and reservations that expired."""
+    await connection.execute("DELETE FROM asked_videos WHERE create_time <= %s", (now - DAY,))
+    await connection.execute("DELETE FROM reservations WHERE expire_time <= %s", (now,))
 
 
 async def measured(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:
@@ -103,7 +113,17 @@ async def measured(connection: AsyncConnection[DictRow], job: Job, seconds: floa
 async def _check(
     connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime, more_seconds: float
 ) -> None:
-    await connection.execute(_LOCK, (job.user_id,))
-    cursor = await connection.execute(_USED, {"user_id": job.user_id, "day": now - DAY})
-    (row,) = await cursor.fetchall()
+    if limits == quotas.UNLIMITED:
+        return
+    (row,) = await _locked(connection, job.user_id, _USED, {"day": now - DAY})
     quotas.check_job(limits, Usage(**row), more_seconds / 60)
+
+
+async def _locked(
+    connection: AsyncConnection[DictRow], user_id: str, query: str, parameters: Mapping[str, Any]
+) -> list[DictRow]:
+    """Lock an account's use until the transaction ends, and read it; both statements are sent at once."""
+    async with connection.pipeline():
+        await connection.execute(_LOCK, (user_id,))
+        cursor = await connection.execute(query, {"user_id": user_id, **parameters})
+        return await cursor.fetchall()

@@ -126,29 +126,31 @@ class PostgresStore:
         async with self._transaction() as connection:
             if key is not None and (earlier := await known(connection, job, key)) is not None:
                 return earlier
-            await quotas.admit(connection, job, self._limits, self._now())
-            await connection.execute(
-                "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
-                " estimated_completion, promised_time, work_seconds, priority, webhook_url)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                (
-                    job.id,
-                    job.user_id,
-                    job.request.title,
-                    Jsonb(to_json(VideoRequest, job.request)),
-                    Jsonb(job.wish),
-                    job.status,
-                    Jsonb(job.stages),
-                    job.create_time,
-                    job.create_time,
-                    job.estimated_completion,
-                    job.estimated_completion,
-                    job.work_seconds,
-                    PRIORITIES.index(job.priority),
-                    job.webhook_url,
-                ),
-            )
-            await queue(connection, job.id, "0")
+            await quotas.check(connection, job, self._limits, self._now())
+            async with connection.pipeline():  # Sent at once, since none needs another's answer.
+                await quotas.count(connection, job, self._now())
+                await connection.execute(
+                    "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
+                    " estimated_completion, promised_time, work_seconds, priority, webhook_url)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                    (
+                        job.id,
+                        job.user_id,
+                        job.request.title,
+                        Jsonb(to_json(VideoRequest, job.request)),
+                        Jsonb(job.wish),
+                        job.status,
+                        Jsonb(job.stages),
+                        job.create_time,
+                        job.create_time,
+                        job.estimated_completion,
+                        job.estimated_completion,
+                        job.work_seconds,
+                        PRIORITIES.index(job.priority),
+                        job.webhook_url,
+                    ),
+                )
+                await queue(connection, job.id, "0")
         self._committed()
         return job
 
@@ -339,7 +341,7 @@ class PostgresStore:
             job = await _owned(connection, job_id, user_id)
             if job is None or job.status not in ("failed", "cancelled"):
                 return job
-            await quotas.admit_again(connection, job, self._limits, self._now())
+            await quotas.check_retry(connection, job, self._limits, self._now())
             # A new attempt begins, so that whoever still works on the old one writes nothing.
             cursor = await connection.execute(
                 "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
