@@ -23,6 +23,8 @@ RUNTIME = {
     *("events", "db", "children", "telemetry", "admission", "progress", "scratch", "tasks"),
     *("wire", "wording", "__init__"),
 }
+# What media services share, beside `runtime`.
+MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "__init__"}
 # The only files of a service that may speak gRPC, a database's or a broker's language.
 EDGES = {"servicer", "server", "config"}
 VENDORS = {
@@ -75,8 +77,11 @@ def test_a_module_imports_only_what_it_may(path: Path) -> None:
     elif within(name, "services.runtime"):
         others = [m for m in found if within(m, "services") and not within(m, "services.runtime") and m != "services"]
         assert not others
+    elif within(name, "services.media"):
+        libraries = ("services.media", "services.runtime")
+        assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(libraries)]
     elif (service := name.split(".")[1] if "." in name else "") in SERVICES:
-        allowed = (f"services.{service}", "services.runtime")
+        allowed = (f"services.{service}", "services.runtime", "services.media")
         assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(allowed)]
 
 
@@ -98,8 +103,9 @@ def speaks(found: set[str], vendor: str) -> bool:
     return any(within(module, name) for module in found for name in VENDORS[vendor])
 
 
-def test_runtime_is_a_closed_list() -> None:
-    assert {path.stem for path in modules("services/runtime")} == RUNTIME
+@pytest.mark.parametrize(("folder", "modules_of_it"), [("runtime", RUNTIME), ("media", MEDIA)])
+def test_a_library_is_a_closed_list(folder: str, modules_of_it: set[str]) -> None:
+    assert {path.stem for path in modules(f"services/{folder}")} == modules_of_it
 
 
 @pytest.mark.parametrize("service", SERVICES)

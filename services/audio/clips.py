@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 
 from moneyprinter.errors import Internal, InvalidArgument
 from services.audio import loudness
+from services.media.formats import CLIP_FORMATS, CLIP_PROTOCOLS
 from services.runtime import children
 from services.runtime.tasks import run_all
 
 RATE = 48_000
 KEPT = "clips.f32"
 """The file that is made: stereo, 32 bit floats, 48 kHz, without a header."""
-
-# Nothing that could make ffmpeg open another file or an address: no playlists, no scripts.
-_FORMATS = "mov,matroska,mpegts,mpeg,avi,flv,asf,ogg"
-_PROTOCOLS = "file,crypto,data"
 
 _SECOND = timedelta(seconds=1)
 # A decoder that begins in the middle needs some packets to warm up, and some files lead to a place a bit late.
@@ -157,8 +154,8 @@ def _arguments(source: str, file: str, sound: ClipSound, heard: float, run_up: f
         ss=f"{begin - run_up:.6f}",
         t=f"{run_up + taken + 1:.6f}",
         itsoffset=f"{sound.track_start:.6f}",
-        format_whitelist=_FORMATS,
-        protocol_whitelist=_PROTOCOLS,
+        format_whitelist=CLIP_FORMATS,
+        protocol_whitelist=CLIP_PROTOCOLS,
     )
     even = (
         clip[f"a:{sound.track}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import ffmpeg
 
 from moneyprinter.errors import Internal, NotFound
 from services.audio import loudness
+from services.media.boxes import BOX_HEADER_BYTES, iterate_boxes
 
 CODED = "preview.mp4"
 # The header is shorter than this.
@@ -62,11 +62,8 @@ async def encode(program: Path, version: str, objects: Objects, mix: Any, folder
 
 
 def _header_bytes(head: bytes) -> int:
-    """Where the first fragment begins (ISO/IEC 14496-12: boxes begin with their size and kind)."""
-    at = 0
-    while at + 8 <= len(head):
-        size, kind = struct.unpack_from(">I4s", head, at)
+    """Where the first fragment begins."""
+    for kind, content in iterate_boxes(head):
         if kind == b"moof":
-            return at
-        at += max(8, size)
+            return content - BOX_HEADER_BYTES
     raise Internal("a sound that was coded for streaming has no fragment", reason="INTERNAL")

@@ -11,8 +11,9 @@ import av
 import av.error
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.formats import SEGMENT_FORMATS, own_file
 
-OPTIONS = {"format_whitelist": "mov", "protocol_whitelist": "file"}
+OPTIONS = own_file(SEGMENT_FORMATS)
 # To open a file, libav decodes its first picture, which takes longer than all the rest; not so with this.
 UNDECODED = {**OPTIONS, "skip_frame": "all"}
 

@@ -11,11 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.encoder.frames import Codec, Format, Quality
+from services.encoder.frames import Format
+from services.media.encoding import BT709, GOP_SECONDS, SOFTWARE_ENCODERS, Codec, Quality, software_options
 from services.runtime import children
-
-# One key frame in this many seconds, so that a segment can be cut and searched; as processing has it.
-GOP_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -27,31 +25,39 @@ class Backend:
     codec: Codec
     hardware: bool
     """Whether it runs on a GPU or another video engine."""
-    levels: tuple[tuple[str, int], ...] = field(repr=False)
-    """Preset and constant quality of each `Quality`, on scales of its own."""
+    levels: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    """Of hardware: preset and constant quality of each `Quality`, on scales of its own."""
 
 
-# What is worked with, of each codec the best first, with preset and constant quality on scales of its own. Software
-# has what processing has, so that a segment looks alike wherever it is encoded; a test compares the two. The figures
-# of hardware are what its users take for the same; none was at hand to measure.
+# Hardware encoders, with preset and constant quality on scales of their own. The figures are what their users take for
+# the same as those of software (`services.media.encoding.LEVELS`); no such hardware was at hand to measure.
 # fmt: off
-BACKENDS = (
+_HARDWARE = (
     #                                         draft              standard          high              near lossless
     Backend("h264_nvenc", Codec.H264, True, (("p1", 32),         ("p4", 27),       ("p6", 24),       ("p7", 16))),
     Backend("h264_qsv", Codec.H264, True,   (("veryfast", 28),   ("fast", 23),     ("slow", 20),     ("veryslow", 12))),
     Backend("h264_vaapi", Codec.H264, True, (("7", 28),          ("4", 23),        ("2", 20),        ("1", 12))),
-    Backend("libx264", Codec.H264, False,   (("ultrafast", 28),  ("veryfast", 23), ("medium", 20),   ("slow", 12))),
     Backend("hevc_nvenc", Codec.H265, True, (("p1", 32),         ("p4", 28),       ("p6", 25),       ("p7", 17))),
     Backend("hevc_qsv", Codec.H265, True,   (("veryfast", 28),   ("fast", 24),     ("slow", 21),     ("veryslow", 13))),
     Backend("hevc_vaapi", Codec.H265, True, (("7", 28),          ("4", 24),        ("2", 21),        ("1", 13))),
-    Backend("libx265", Codec.H265, False,   (("ultrafast", 30),  ("veryfast", 26), ("medium", 23),   ("slow", 14))),
-    Backend("libvpx-vp9", Codec.VP9, False, (("8", 40),          ("5", 33),        ("3", 28),        ("2", 12))),
     Backend("av1_nvenc", Codec.AV1, True,   (("p1", 38),         ("p4", 33),       ("p6", 29),       ("p7", 19))),
     Backend("av1_qsv", Codec.AV1, True,     (("veryfast", 30),   ("fast", 26),     ("slow", 22),     ("veryslow", 14))),
     Backend("av1_vaapi", Codec.AV1, True,   (("7", 130),         ("4", 110),       ("2", 90),        ("1", 50))),
-    Backend("libsvtav1", Codec.AV1, False,  (("12", 45),         ("10", 35),       ("8", 28),        ("6", 14))),
 )
 # fmt: on
+
+BACKENDS = tuple(
+    backend
+    for codec in Codec
+    for backend in (
+        *(backend for backend in _HARDWARE if backend.codec is codec),
+        Backend(SOFTWARE_ENCODERS[codec], codec, hardware=False),
+    )
+)
+"""All backends, of each codec the best first."""
+
+# The codec whose software encoder has a name.
+_SOFTWARE_CODECS = {name: codec for codec, name in SOFTWARE_ENCODERS.items()}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def command(backend: Backend, format: Format, machine: Machine) -> Sequence[str 
 
 def _filters(backend: Backend) -> str:
     """Say what the frames are, and hand them over as the backend takes them."""
-    described = "setsar=1,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+    described = f"setsar=1,setparams={':'.join(f'{name}={value}' for name, value in BT709.items())}"
     match backend.name.rpartition("_")[2]:
         case "qsv":
             return f"{described},format=nv12"
@@ -99,6 +105,8 @@ def _filters(backend: Backend) -> str:
 
 def options(backend: Backend, format: Format, threads: int) -> dict[str, object]:
     """What ffmpeg is told, by the names of its options, to encode frames of a format at its quality."""
+    if not backend.hardware:
+        return software_options(_SOFTWARE_CODECS[backend.name], format.quality, format.frames_per_second, threads)
     preset, factor = backend.levels[list(Quality).index(format.quality)]
     gop = GOP_SECONDS * format.frames_per_second
     common: dict[str, object] = {"g": gop, "flags:v": "+cgop+bitexact"}
@@ -109,26 +117,5 @@ def options(backend: Backend, format: Format, threads: int) -> dict[str, object]
             return {**common, "preset": preset, **constant, "forced-idr": 1, "no-scenecut": 1}
         case "qsv":
             return {**common, "preset": preset, "global_quality:v": factor, "forced_idr": 1}
-        case "vaapi":
+        case _:  # VA-API.
             return {**common, "compression_level:v": preset, "rc_mode": "CQP", "global_quality:v": factor}
-    software = _software(backend.name, preset, format, threads)
-    return {**common, **software, "keyint_min": gop, "crf": factor, "threads:v": threads}
-
-
-def _software(name: str, preset: str, format: Format, threads: int) -> dict[str, object]:
-    """What is told to an encoder on the CPU: word for word as in processing, so that the frames come out the same."""
-    gop, draft = GOP_SECONDS * format.frames_per_second, format.quality is Quality.DRAFT
-    match name:
-        case "libx264":
-            told = "stitchable=1:sync-lookahead=1"
-            return {"preset": preset, "profile:v": "high", "sc_threshold": 0, "x264-params": told}
-        case "libx265":
-            groups = f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
-            # No level allows for the small blocks that a side under 32 pixels needs when the other one is over 4200.
-            more = "info=0:log-level=error:allow-non-conformance=1"
-            return {"preset": preset, "x265-params": f"{groups}:{more}:pools={threads}:frame-threads=1"}
-        case "libsvtav1":
-            return {"preset": preset, "svtav1-params": f"keyint={gop}:scd=0:lp={threads}"}
-        case _:
-            speed = {"b:v": 0, "deadline": "realtime" if draft else "good", "cpu-used": preset, "row-mt": 1}
-            return {**speed, "auto-alt-ref": int(not draft), "lag-in-frames": 0 if draft else 25}

@@ -14,12 +14,12 @@ from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 
 from moneyprinter.errors import DeadlineExceeded, Internal, InvalidArgument
-from services.encoder import flv
 from services.encoder.backends import command
 from services.encoder.frames import Format, check
 from services.encoder.load import Load
 from services.encoder.pipe import Pipe
 from services.encoder.trial import Backends
+from services.media import flv
 from services.runtime import children
 
 
@@ -138,9 +138,9 @@ async def _updates(
 ) -> AsyncGenerator[Update, None]:
     """What the child writes, while it is fed."""
     digest, packet_count = hashlib.sha256(), 0
-    async with aclosing(flv.read(child.stdout, format.frames_per_second)) as written:
+    async with aclosing(flv.read_packets(child.stdout, format.frames_per_second)) as written:
         async for part in written:
-            if isinstance(part, flv.Headers):
+            if isinstance(part, flv.SequenceHeader):
                 yield Started(backend, part.data)
             else:
                 digest.update(part.data)

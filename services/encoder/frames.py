@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from moneyprinter.errors import InvalidArgument, Violation
-
-
-class Codec(StrEnum):
-    """How the picture is coded."""
-
-    H264 = "h264"
-    H265 = "h265"
-    VP9 = "vp9"
-    AV1 = "av1"
-
-
-class Quality(StrEnum):
-    """How well, and at what cost."""
-
-    DRAFT = "draft"
-    STANDARD = "standard"
-    HIGH = "high"
-    NEAR_LOSSLESS = "near lossless"
+from services.media.encoding import Codec, Quality
 
 
 @dataclass(frozen=True)

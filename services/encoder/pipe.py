@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-from contextlib import suppress
 
+from services.media.pipes import enlarge_pipe
 from services.runtime import children
-
-# The largest pipe that a user may ask for: most chunks then pass in one write.
-PIPE_BYTES = 1 << 20
 
 
 class Pipe:
@@ -19,9 +15,7 @@ class Pipe:
     def __init__(self, child: children.Child) -> None:
         self._fd = os.dup(child.stdin.get_extra_info("pipe").fileno())
         child.stdin.close()
-        with suppress(OSError):
-            # Refused where the user has many pipes already; not needed, only quicker.
-            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        enlarge_pipe(self._fd)
 
     async def write(self, data: bytes) -> None:
         """Write all of it. Raises BrokenPipeError when the child reads no more."""

@@ -14,22 +14,13 @@ from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from services.encoder.backends import Backend
 from services.encoder.encoding import Accepted, Encoder, Started, Summary, Update
-from services.encoder.flv import Packet
-from services.encoder.frames import Codec, Format, Quality
+from services.encoder.frames import Format
 from services.encoder.load import Load
+from services.media.encoding import Codec, Quality
+from services.media.flv import Packet
 
-_QUALITIES = {
-    media_pb2.QUALITY_DRAFT: Quality.DRAFT,
-    media_pb2.QUALITY_STANDARD: Quality.STANDARD,
-    media_pb2.QUALITY_HIGH: Quality.HIGH,
-    media_pb2.QUALITY_NEAR_LOSSLESS: Quality.NEAR_LOSSLESS,
-}
-_CODECS = {
-    media_pb2.CODEC_H264: Codec.H264,
-    media_pb2.CODEC_H265: Codec.H265,
-    media_pb2.CODEC_VP9: Codec.VP9,
-    media_pb2.CODEC_AV1: Codec.AV1,
-}
+_QUALITIES = {media_pb2.Quality.Value(f"QUALITY_{quality.name}"): quality for quality in Quality}
+_CODECS = {media_pb2.Codec.Value(f"CODEC_{codec.name}"): codec for codec in Codec}
 _NUMBERS = {codec: number for number, codec in _CODECS.items()}
 
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from moneyprinter.errors import InvalidArgument, Unavailable, Violation
-from services.encoder import flv
 from services.encoder.backends import BACKENDS, Backend, Machine, command
-from services.encoder.frames import Codec, Format, Quality
+from services.encoder.frames import Format
+from services.media import flv
+from services.media.encoding import Codec, Quality
 from services.runtime import children
 
 # The driver of a GPU that nobody has used for a while may take seconds to come up.
@@ -78,7 +79,7 @@ class Backends:
         source = asyncio.StreamReader()
         source.feed_data(written)
         source.feed_eof()
-        return [type(part) async for part in flv.read(source, 25)] == [flv.Headers, flv.Packet]
+        return [type(part) async for part in flv.read_packets(source, 25)] == [flv.SequenceHeader, flv.Packet]
 
 
 def _fits(backend: Backend, codec: Codec) -> Backend:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from moneyprinter.errors import ResourceExhausted
-from services.processing.encoding import LEVELS
+from services.media.encoding import LEVELS
 from services.processing.source import Source
 from services.processing.spec import Spec
 

@@ -12,8 +12,9 @@ from moneyprinter.encoder.v1 import encoder_service_pb2 as pb
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from moneyprinter.errors import DataLoss, Error
 from moneyprinter.media.v1 import media_pb2
-from services.processing.spec import Codec, Quality
-from services.processing.streaming import CODECS, Format, Headers, Packet
+from services.media.encoding import Codec, Quality
+from services.media.flv import Encoded, Packet, SequenceHeader
+from services.processing.streaming import CODECS, Format
 
 # How long an encoder that has none, or is not there, is left alone.
 LEFT_ALONE_SECONDS = 30.0
@@ -49,7 +50,7 @@ class MeshEncoder:
             self._ask_again = time.monotonic() + LEFT_ALONE_SECONDS
         return load.free_slots > 0 and any(backend.codec == _CODECS[codec] for backend in good)
 
-    async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+    async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Encoded, None]:
         """Encode frames remotely. Raises the encoder's errors, and DataLoss when its stream ends early."""
         accepted = asyncio.Event()
 
@@ -73,7 +74,7 @@ class MeshEncoder:
                     case "accepted":
                         accepted.set()
                     case "started":
-                        yield Headers(response.started.extradata)
+                        yield SequenceHeader(response.started.extradata)
                     case "packet":
                         packet = response.packet
                         yield Packet(packet.data, packet.pts, packet.dts, packet.keyframe)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+from services.media.boxes import BOX_HEADER_BYTES, iterate_boxes
 
 # The header and what precedes the samples' sizes are in this many first bytes.
 HEAD_BYTES = 16_384
-
-_FOLDERS = (b"moov", b"trak", b"mdia", b"moof", b"traf")
 
 
 @dataclass(frozen=True)
@@ -27,25 +26,12 @@ class Fragment:
 def read(head: bytes) -> Fragment | None:
     """Read the first bytes of a segment; None when they are none of a segment."""
     try:
-        boxes = dict(_boxes(memoryview(head)))
+        boxes = dict(iterate_boxes(head))
         (ticks_per_second,) = struct.unpack_from(">I", head, boxes[b"mdhd"] + 12)
         (frame_count,) = struct.unpack_from(">I", head, boxes[b"trun"] + 4)
         # Boxes begin with their size and kind; this one goes on with its version, which is 1 for 8 bytes of time.
         if head[boxes[b"tfdt"]] != 1:
             return None
-        return Fragment(boxes[b"moof"] - 8, boxes[b"tfdt"] + 4, ticks_per_second, frame_count)
+        return Fragment(boxes[b"moof"] - BOX_HEADER_BYTES, boxes[b"tfdt"] + 4, ticks_per_second, frame_count)
     except (KeyError, struct.error, IndexError):
         return None
-
-
-def _boxes(head: memoryview, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
-    """The boxes, each with where its content begins; what is inside the ones that matter, too."""
-    end = len(head) if end is None else min(end, len(head))
-    while begin + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", head, begin)
-        if size < 8:
-            return
-        yield kind, begin + 8
-        if kind in _FOLDERS:
-            yield from _boxes(head, begin + 8, begin + size)
-        begin += size

@@ -16,6 +16,7 @@ from typing import Any
 
 import ffmpeg
 
+from services.media.encoding import BT709
 from services.processing import motion, transitions
 from services.processing.preparation import delayed, opening, prepare, settle, steady, upright
 from services.processing.source import Source
@@ -280,6 +281,4 @@ def _coded(picture: Any) -> Any:
 
 
 def _described(picture: Any) -> Any:
-    return picture.filter("setsar", 1).filter(
-        "setparams", colorspace="bt709", color_primaries="bt709", color_trc="bt709", range="tv"
-    )
+    return picture.filter("setsar", 1).filter("setparams", **BT709)

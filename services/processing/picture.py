@@ -12,7 +12,9 @@ from typing import Any
 
 import ffmpeg
 
-from services.processing import encoding, graph
+from services.media import encoding
+from services.media.encoding import Codec
+from services.processing import graph
 from services.processing.source import Source
 from services.processing.spec import Spec
 
@@ -45,7 +47,11 @@ def arguments(spec: Spec, sources: Sequence[Source], threads: int, max_pixels: i
     """The arguments of ffmpeg, to be run in a folder with the sources, named as `graph.source_name` says."""
     rate = spec.canvas.frames_per_second
     file = {**_frames(spec, threads), "map_metadata": -1, **file_options(rate)}
-    coded = encoding.options(spec.codec, spec.quality, rate, threads)
+    coded = {
+        "c:v": encoding.SOFTWARE_ENCODERS[spec.codec],
+        **({"tag:v": "hvc1"} if spec.codec is Codec.H265 else {}),
+        **encoding.software_options(spec.codec, spec.quality, rate, threads),
+    }
     stage = graph.Stage(spec.canvas, tuple(sources), threads, max_pixels)
     outputs = [
         ffmpeg.output(picture, name, **coded, **file)

@@ -14,7 +14,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from services.processing.source import FORMATS, MAX_STILL_PIXELS, PROTOCOLS, Source
+from services.media.formats import CLIP_FORMATS, CLIP_PROTOCOLS
+from services.processing.source import MAX_STILL_PIXELS, Source
 
 # Deinterlacing needs the fields before the first frame that is shown.
 FIELDS_BEFORE = timedelta(seconds=0.2)
@@ -39,7 +40,7 @@ def opening(source: Source, start: timedelta, max_pixels: int, *, again: bool = 
     most = max(max_pixels, MAX_STILL_PIXELS) if source.still else max_pixels
     options: dict[str, Any] = {
         "max_pixels": most,
-        "protocol_whitelist": PROTOCOLS,
+        "protocol_whitelist": CLIP_PROTOCOLS,
         "reinit_filter": 0,
         "noautorotate": None,
         "apply_cropping": "codec",
@@ -48,7 +49,7 @@ def opening(source: Source, start: timedelta, max_pixels: int, *, again: bool = 
         # A picture is opened as what it was found to be, and as nothing else.
         options |= {"f": source.format, "format_whitelist": source.format}
     else:
-        options["format_whitelist"] = FORMATS
+        options["format_whitelist"] = CLIP_FORMATS
     if source.decoder:
         options["c:v"] = source.decoder
     seek, offset = _seek(source, start, again or source.is_animation)

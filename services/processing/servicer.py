@@ -9,6 +9,7 @@ from typing import Any
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
+from services.media.encoding import Codec, Quality
 from services.processing import spec
 from services.processing.segments import Order, Segment, Studio
 from services.processing.source import Source
@@ -41,18 +42,9 @@ _TRANSITIONS = {
     media_pb2.TRANSITION_WIPE_DOWN: spec.Transition.WIPE_DOWN,
     media_pb2.TRANSITION_ZOOM: spec.Transition.ZOOM,
 }
-_QUALITIES = {
-    media_pb2.QUALITY_DRAFT: spec.Quality.DRAFT,
-    media_pb2.QUALITY_STANDARD: spec.Quality.STANDARD,
-    media_pb2.QUALITY_HIGH: spec.Quality.HIGH,
-    media_pb2.QUALITY_NEAR_LOSSLESS: spec.Quality.NEAR_LOSSLESS,
-}
-_CODECS = {
-    media_pb2.CODEC_UNSPECIFIED: spec.Codec.H264,
-    media_pb2.CODEC_H264: spec.Codec.H264,
-    media_pb2.CODEC_H265: spec.Codec.H265,
-    media_pb2.CODEC_VP9: spec.Codec.VP9,
-    media_pb2.CODEC_AV1: spec.Codec.AV1,
+_QUALITIES = {media_pb2.Quality.Value(f"QUALITY_{quality.name}"): quality for quality in Quality}
+_CODECS = {media_pb2.CODEC_UNSPECIFIED: Codec.H264} | {
+    media_pb2.Codec.Value(f"CODEC_{codec.name}"): codec for codec in Codec
 }
 
 

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 
 from moneyprinter.errors import FailedPrecondition
 
-# Nothing that could make ffmpeg open another file or an address: no playlists, no scripts.
-FORMATS = "mov,matroska,mpegts,mpeg,avi,flv,asf,ogg"
-PROTOCOLS = "file,crypto,data"
-
 # A picture is decoded once, a video frame by frame: so it may be as large as phones take them.
 MAX_STILL_PIXELS = 8192 * 6144
 

@@ -8,6 +8,7 @@ from enum import Enum
 from fractions import Fraction
 
 from moneyprinter.errors import InvalidArgument
+from services.media.encoding import Codec, Quality
 
 SLOWEST, FASTEST = 0.25, 8.0
 
@@ -70,24 +71,6 @@ class Size:
 
     width: int
     height: int
-
-
-class Quality(Enum):
-    """How well, and at what cost, a picture is encoded; `encoding.LEVELS` says what that means."""
-
-    DRAFT = "draft"
-    STANDARD = "standard"
-    HIGH = "high"
-    NEAR_LOSSLESS = "near lossless"
-
-
-class Codec(Enum):
-    """How a picture is coded."""
-
-    H264 = "H.264"
-    H265 = "H.265"
-    VP9 = "VP9"
-    AV1 = "AV1"
 
 
 @dataclass(frozen=True)

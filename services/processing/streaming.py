@@ -7,28 +7,30 @@ and are written into the segment's files. Nothing is held: whoever is slow makes
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, aclosing, suppress
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from moneyprinter.errors import DataLoss, Internal
-from services.processing import flv, picture
+from services.media import flv
+from services.media.encoding import Codec, Quality
+from services.media.flv import Encoded, Packet, SequenceHeader
+from services.media.pipes import PIPE_BYTES, enlarge_pipe
+from services.processing import picture
 from services.processing.fragment import Fragment
 from services.processing.render import Tool, checked, lay_out
 from services.processing.source import Source
-from services.processing.spec import Codec, Quality, Size, Spec
+from services.processing.spec import Size, Spec
 from services.runtime import children
 from services.runtime.tasks import run_all
 
-# What passes through a pipe at once: the largest that a user may ask for. Over mTLS on loopback it took 4 % less time
-# than a quarter of it, while x264 used the cores (`scripts/bench engine --parts stream`).
-CHUNK_BYTES = 1 << 20
+# One read takes all that a pipe holds.
+CHUNK_BYTES = PIPE_BYTES
 # How MP4 names the codecs. VP9 is not among them: its packets do not say which red, green and blue it means.
 _TAGS = {Codec.H264: "avc1", Codec.H265: "hvc1", Codec.AV1: "av01"}
 CODECS = tuple(_TAGS)
@@ -47,30 +49,13 @@ class Format:
     quality: Quality
 
 
-@dataclass(frozen=True)
-class Headers:
-    """What a decoder must know beforehand; comes first."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Packet:
-    """A coded frame, its times in frames from the first shown."""
-
-    data: bytes
-    pts: int
-    dts: int
-    key: bool
-
-
 class Encoder(Protocol):
     """Encodes a stream of frames."""
 
     async def is_free(self, codec: Codec) -> bool:
         """Whether there is one with a GPU for that codec that has nothing better to do."""
 
-    def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+    def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Encoded, None]:
         """The headers, then the packets in the order in which they are decoded. Raises typed errors."""
 
 
@@ -138,28 +123,25 @@ async def _draw(
 
 async def _write(
     spec: Spec,
-    packets: AsyncGenerator[Headers | Packet, None],
+    packets: AsyncGenerator[Encoded, None],
     folder: Path,
     file: str,
     tell: Callable[[float], None],
 ) -> None:
     """Write packets into a file of the segment."""
     async with aclosing(packets):
-        headers, first = await anext(packets, None), await anext(packets, None)
-        if not isinstance(headers, Headers) or not isinstance(first, Packet):
+        header, first = await anext(packets, None), await anext(packets, None)
+        if not isinstance(header, SequenceHeader) or not isinstance(first, Packet):
             raise DataLoss("the encoder gave no packets", reason="RENDER_FAILED")
         rate = spec.canvas.frames_per_second
         options = json.dumps({name: str(value) for name, value in picture.file_options(rate).items()})
         figures = (_TAGS[spec.codec], str(rate), str(-first.dts))
         command: Sequence[str | Path] = (sys.executable, "-I", _MUX, file, options, *figures)
         async with children.start(command, limits=_MUX_LIMITS, folder=folder, stdin=True) as child:
-            child.stdin.write(flv.FILE_HEAD + flv.headers(spec.codec, headers.data))
+            child.stdin.write(flv.FILE_HEADER + flv.sequence_header_tag(spec.codec, header.data))
             done = 0
             async for packet in _and_then(first, packets):
-                written = flv.packet(
-                    spec.codec, packet.data, dts=packet.dts - first.dts, pts=packet.pts - first.dts, key=packet.key
-                )
-                child.stdin.write(written)
+                child.stdin.write(flv.packet_tag(spec.codec, packet, first.dts))
                 try:
                     await child.stdin.drain()
                 except ConnectionError:  # It is gone; how it ended is why.
@@ -171,7 +153,7 @@ async def _write(
             await child.succeeded()
 
 
-async def _and_then(first: Packet, rest: AsyncIterator[Headers | Packet]) -> AsyncIterator[Packet]:
+async def _and_then(first: Packet, rest: AsyncIterator[Encoded]) -> AsyncIterator[Packet]:
     yield first
     async for packet in rest:
         assert isinstance(packet, Packet)
@@ -188,8 +170,7 @@ class _Pipe:
     def __init__(self) -> None:
         self._read_end, self.write_end = os.pipe()
         os.set_blocking(self._read_end, False)
-        with suppress(OSError):  # Refused where the user has many pipes already; not needed, only quicker.
-            fcntl.fcntl(self._read_end, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
+        enlarge_pipe(self._read_end)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What was written, until the write end is closed."""

@@ -17,15 +17,16 @@ from typing import Any
 import ffmpeg
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.formats import SEGMENT_FORMATS, SOUND_FORMATS, VIDEO_FORMATS, own_file
 from services.runtime import children
 
 PICTURE, SOUND = "picture", "sound"
 POSTER, THUMBNAILS, ANIMATION = "poster.jpg", "thumbnails.jpg", "preview.gif"
 
 # Only what our own services hand over.
-_PICTURES = {"format_whitelist": "mov", "protocol_whitelist": "file"}
-_SOUNDS = {"format_whitelist": "mov,wav,w64,flac,ogg,mp3,matroska", "protocol_whitelist": "file"}
-_VIDEOS = {"format_whitelist": "mov,matroska,webm", "protocol_whitelist": "file"}
+_PICTURES = own_file(SEGMENT_FORMATS)
+_SOUNDS = own_file(SOUND_FORMATS)
+_VIDEOS = own_file(VIDEO_FORMATS)
 
 # An animation shows so many pieces of a video, of a second each, in pictures so large and so many a second.
 ANIMATED_PIECES, ANIMATION_SIDE, ANIMATION_RATE = 6, 320, 12

@@ -21,6 +21,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+# A copy of `services.media.formats`: this process imports nothing of the platform.
+OPTIONS = {"format_whitelist": "mov", "protocol_whitelist": "file"}
 THUMBNAILS = 10
 # A thumbnail fits into this box; ten of the widest still fit into a JPEG, which ends at 65500 pixels.
 THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 640, 160
@@ -45,9 +47,8 @@ def main(picture: str, poster: str, thumbnails: str, black_luma: str) -> None:
     """Write the poster and the thumbnails of a video."""
     best: Look | None = None
     strip, black = [], []
-    options = {"format_whitelist": "mov", "protocol_whitelist": "file"}
     try:
-        with av.open(picture, options=options) as container:
+        with av.open(picture, options=OPTIONS) as container:
             for frame, after in _spread(container):
                 look = Look(frame, *_judged(frame, after, int(black_luma)))
                 strip.append(_rgb(frame, *thumbnail_size(frame.width, frame.height)))

@@ -37,7 +37,8 @@ from services.validation.rules import (
     is_dark,
 )
 
-FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+# A copy of `services.media.formats.CLIP_FORMATS`: this process imports nothing of the platform.
+FORMATS = "mov,matroska,mpegts,mpeg,avi,flv,asf,ogg"
 # Pictures begin like this, and are opened as nothing else; of these, PNG, GIF and WebP may move.
 PICTURE_STARTS = (
     (b"\x89PNG\r\n\x1a\n", "png_pipe"),

@@ -15,9 +15,10 @@ import pytest
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
 from services.concatenation.segments import Formats, check_alike, inspect
+from services.media.encoding import Codec, Quality
 from services.processing import graph, picture, render
 from services.processing.fonts import Fonts
-from services.processing.spec import Canvas, Clip, Codec, Fit, Quality, Shot, Spec
+from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
 from services.runtime import children
 from tests import media
 from tests.mesh import ffmpeg_program

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from services.encoder.frames import Codec
+from services.media.encoding import Codec
 
 Frame = NDArray[np.uint8]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from services.encoder.backends import BACKENDS, Backend, Machine
 from services.encoder.encoding import Accepted, Encoder, Started, Summary
-from services.encoder.flv import Packet
 from services.encoder.frames import Format
 from services.encoder.load import Load
 from services.encoder.trial import Backends
+from services.media.flv import Packet
 from tests.mesh import ffmpeg_program
 
 MACHINE = Machine(ffmpeg_program(), 2, Path("/dev/dri/renderD128"), 6 << 30, {"SVT_LOG": "1"})

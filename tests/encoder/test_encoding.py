@@ -12,8 +12,9 @@ import pytest
 
 from moneyprinter import errors
 from services.encoder.backends import BACKENDS, Backend
-from services.encoder.flv import Packet
-from services.encoder.frames import Codec, Format, Quality
+from services.encoder.frames import Format
+from services.media.encoding import Codec, Quality
+from services.media.flv import Packet
 from tests.encoder.pictures import chunks, decoded, moving, psnr
 from tests.encoder.streams import SOFTWARE, X264, encode, encoder
 

@@ -12,9 +12,10 @@ import pytest
 
 from moneyprinter import errors
 from services.encoder.encoding import Accepted, Encoder, Started
-from services.encoder.flv import Packet
-from services.encoder.frames import Format, Quality
-from services.encoder.pipe import PIPE_BYTES
+from services.encoder.frames import Format
+from services.media.encoding import Quality
+from services.media.flv import Packet
+from services.media.pipes import PIPE_BYTES
 from tests.encoder.pictures import noise
 from tests.encoder.streams import encode, encoder
 

@@ -17,7 +17,7 @@ from moneyprinter.encoder.v1 import encoder_service_pb2 as pb
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from services.encoder.config import Config
-from services.encoder.frames import Codec
+from services.media.encoding import Codec
 from services.runtime import children
 from tests.encoder.pictures import chunks, decoded, moving, noise, psnr
 from tests.encoder.test_interruptions import codecs

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from services.encoder.backends import BACKENDS, Backend, command
-from services.encoder.frames import Format, Quality
+from services.encoder.frames import Format
 from services.encoder.trial import Backends
+from services.media.encoding import Quality
 from tests.encoder.streams import MACHINE, SOFTWARE, X264
 from tests.mesh import ffmpeg_program
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.media.encoding import Quality
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Quality, Shot, Spec, Still
+from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Spec, Still
 from services.validation.probe import Part, probe
 from tests import media
 from tests.media.drawing import rendered, still

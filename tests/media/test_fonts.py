@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.media.encoding import Quality
 from services.processing import graph, render
 from services.processing.fonts import Fonts
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Colour, Fit, Quality, Shot, Spec
+from services.processing.spec import Canvas, Colour, Fit, Shot, Spec
 from tests import media
 from tests.media.drawing import CHINESE, FONTS, SCRIPTS, captions, rendered
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.media.encoding import Quality
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Colour, Overlay, Point, Quality, Shot, Spec
+from services.processing.spec import Canvas, Colour, Overlay, Point, Shot, Spec
 from tests import media
 from tests.media.drawing import rendered
 from tests.media.zoo import Zoo

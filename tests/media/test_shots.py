@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.encoding import Quality
 from services.processing.render import Tool
-from services.processing.spec import MIDDLE, Canvas, Clip, Colour, Fit, Motion, Point, Quality, Shot, Spec, Still
+from services.processing.spec import MIDDLE, Canvas, Clip, Colour, Fit, Motion, Point, Shot, Spec, Still
 from tests import media
 from tests.media.drawing import rendered, still
 

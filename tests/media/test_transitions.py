@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.encoding import Quality
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Clip, Colour, Quality, Shot, Spec, Transition
+from services.processing.spec import Canvas, Clip, Colour, Shot, Spec, Transition
 from tests import media
 from tests.media.drawing import rendered
 

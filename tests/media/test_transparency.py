@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.media.encoding import Quality
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Colour, Fit, Overlay, Point, Quality, Shot, Spec, Still
+from services.processing.spec import Canvas, Colour, Fit, Overlay, Point, Shot, Spec, Still
 from services.validation.probe import Part, probe
 from tests import media
 from tests.media.drawing import rendered, still

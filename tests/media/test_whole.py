@@ -12,24 +12,12 @@ from typing import Any
 
 import ffmpeg
 
+from services.media.encoding import Quality
 from services.processing import graph
 from services.processing.graph import Stage
 from services.processing.render import Tool
 from services.processing.source import Source
-from services.processing.spec import (
-    Canvas,
-    Clip,
-    Colour,
-    Fit,
-    Motion,
-    Overlay,
-    Point,
-    Quality,
-    Shot,
-    Spec,
-    Still,
-    Transition,
-)
+from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Spec, Still, Transition
 from services.processing.transitions import transition
 from tests import media
 from tests.media.drawing import FONTS, captions, still

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.media.encoding import Quality
 from services.processing import graph, picture
 from services.processing.render import render
-from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec, Still
+from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
 from services.validation.probe import Part, probe
 from tests import media
 from tests.media.drawing import renderer

@@ -16,11 +16,12 @@ import structlog
 from numpy.typing import NDArray
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.encoding import Quality
 from services.processing import graph, picture
 from services.processing.fragment import Fragment
 from services.processing.render import NO_FONTS, Tool, render
 from services.processing.source import Source
-from services.processing.spec import Canvas, Clip, Fit, Quality, Shot, Spec
+from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
 from services.runtime import children
 from tests import media
 from tests.media.drawing import FONTS, captions, rendered

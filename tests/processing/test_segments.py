@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from moneyprinter.errors import ResourceExhausted, Unavailable
+from services.media.encoding import Quality
 from services.processing.cores import Cores
 from services.processing.render import Tool
 from services.processing.segments import Order, Segment, Studio
 from services.processing.sources import Sources
-from services.processing.spec import Canvas, Overlay, Point, Quality, Shot, Size, Spec, Still, Transition
+from services.processing.spec import Canvas, Overlay, Point, Shot, Size, Spec, Still, Transition
 from services.processing.streaming import Encoder
 from tests import media
 from tests.media.drawing import still

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.media.encoding import Codec, Quality
 from services.processing.render import Tool
-from services.processing.spec import Canvas, Codec, Colour, Quality, Shot, Size, Spec
+from services.processing.spec import Canvas, Colour, Shot, Size, Spec
 from tests import media
 from tests.media.drawing import captions, rendered
 

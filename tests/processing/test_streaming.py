@@ -15,13 +15,15 @@ from moneyprinter.errors import Error, Unavailable
 from services.concatenation import join
 from services.embedded import ports
 from services.encoder.config import Config as EncoderConfig
+from services.media.encoding import Codec, Quality
+from services.media.flv import Encoded, Packet
 from services.processing import graph, picture, streaming
 from services.processing.encoders import MeshEncoder
 from services.processing.fragment import Fragment
 from services.processing.render import Tool
 from services.processing.segments import Order, Segment
-from services.processing.spec import Canvas, Clip, Codec, Quality, Shot, Size, Spec
-from services.processing.streaming import Encoder, Format, Headers, Packet
+from services.processing.spec import Canvas, Clip, Shot, Size, Spec
+from services.processing.streaming import Encoder, Format
 from tests import media
 from tests.concatenation.test_join import joined
 from tests.killing import armed
@@ -121,7 +123,7 @@ class Dying:
     async def is_free(self, codec: Codec) -> bool:
         return True
 
-    async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Headers | Packet, None]:
+    async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Encoded, None]:
         self.asked += 1
         left = self.packets
         async for each in self.other.encode(format, frames):

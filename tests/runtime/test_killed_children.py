@@ -15,10 +15,11 @@ from moneyprinter.errors import Error, FailedPrecondition, Internal, InvalidArgu
 from services.audio import clips, export, loudness
 from services.audio.espeak import open_espeak
 from services.concatenation import join
+from services.media.encoding import Quality
 from services.processing import render as rendering
 from services.processing.render import Tool
 from services.processing.source import Source
-from services.processing.spec import Canvas, Clip, Quality, Shot, Spec
+from services.processing.spec import Canvas, Clip, Shot, Spec
 from services.rendering import check, finish, pictures
 from services.rendering.finish import Container, Form
 from services.runtime import children
