@@ -20,8 +20,9 @@ from moneyprinter.video.v1 import (
     video_service_pb2_grpc,
     webhook_service_pb2_grpc,
 )
+from services.orchestrator.clip_servicer import ClipServicer
 from services.orchestrator.config import Config
-from services.orchestrator.event_servicer import EventServicer, WebhookServicer
+from services.orchestrator.event_servicer import EventServicer
 from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.events.feed import Arrived, Feed
@@ -31,6 +32,7 @@ from services.orchestrator.jobs.estimates import Estimates
 from services.orchestrator.jobs.express import drive_express
 from services.orchestrator.jobs.model import Job, Result, StoredObject
 from services.orchestrator.jobs.workflow import make_video
+from services.orchestrator.library_servicer import LibraryServicer
 from services.orchestrator.postgres.dead_letters import PostgresDeadLetters
 from services.orchestrator.postgres.deliveries import PostgresPosts
 from services.orchestrator.postgres.ended import PostgresLeftovers, PostgresPast
@@ -41,12 +43,14 @@ from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.reconciliation import PostgresStoredFiles
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.postgres.webhooks import PostgresEndpoints
-from services.orchestrator.servicer import ClipServicer, LibraryServicer, OrchestratorServicer, VideoServicer
+from services.orchestrator.servicer import OrchestratorServicer
+from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
 from services.orchestrator.videos.library import Library
 from services.orchestrator.videos.quotas import Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
 from services.orchestrator.videos.videos import LOOK_SECONDS, Videos
+from services.orchestrator.webhook_servicer import WebhookServicer
 from services.orchestrator.webhooks import root_key
 from services.orchestrator.webhooks.deliveries import Claimed, Courier
 from services.orchestrator.webhooks.signing import Secrets

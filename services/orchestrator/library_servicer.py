@@ -1,0 +1,56 @@
+"""The edge of the orchestrator for what an account keeps: LibraryService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moneyprinter.video.v1 import library_service_pb2 as pb
+from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.video_messages import asset_fields
+from services.orchestrator.videos.library import Library, Settings
+from services.runtime import access
+
+
+class LibraryServicer(pb_grpc.LibraryServiceServicer):
+    """The public service for what an account keeps."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
+        assets, next_page = await self._library.page(access.user().id, request.page_size, request.page_token)
+        return pb.ListAssetsResponse(
+            assets=[pb.Asset(**asset_fields(asset), create_time=timestamp(asset.create_time)) for asset in assets],
+            next_page_token=next_page,
+        )
+
+    async def DeleteAsset(self, request: pb.DeleteAssetRequest, context: Any) -> pb.DeleteAssetResponse:
+        await self._library.delete(access.user().id, request.asset_id)
+        return pb.DeleteAssetResponse()
+
+    async def GetSettings(self, request: pb.GetSettingsRequest, context: Any) -> pb.GetSettingsResponse:
+        settings = await self._library.shelf.settings(access.user().id)
+        return pb.GetSettingsResponse(settings=pb.LibrarySettings(retention_days=settings.retention_days))
+
+    async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Any) -> pb.UpdateSettingsResponse:
+        chosen = await self._library.shelf.settings(access.user().id)
+        if request.settings.HasField("retention_days"):
+            chosen = Settings(request.settings.retention_days)
+            await self._library.shelf.choose(access.user().id, chosen)
+        return pb.UpdateSettingsResponse(settings=pb.LibrarySettings(retention_days=chosen.retention_days))
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
+        usage, quotas = await self._library.usage.usage(access.user().id), self._library.quotas
+        return pb.GetUsageResponse(
+            bytes=usage.bytes,
+            max_bytes=quotas.bytes,
+            files=usage.files,
+            max_files=quotas.files,
+            jobs=usage.jobs,
+            max_jobs=quotas.jobs,
+            minutes=round(usage.minutes, 2),
+            max_minutes=quotas.minutes,
+            fetched_bytes=usage.fetched_bytes,
+            max_fetched_bytes=quotas.fetched_bytes,
+        )

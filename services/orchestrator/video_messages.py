@@ -1,0 +1,225 @@
+"""The messages of VideoService: requests from them, and jobs as them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2
+
+from moneyprinter.errors import InvalidArgument, Violation
+from moneyprinter.media.v1 import media_pb2 as media
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.jobs.dead_letters import DeadLetter
+from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, Tally
+from services.orchestrator.videos.requests import ClipWish, OverlayWish, VideoWish
+from services.orchestrator.videos.videos import content_type
+from services.runtime.contract import check
+
+# How protobuf says that JSON is no message of a contract.
+_UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)" at "\w+\.?([^"]*)"')
+_WRONG_KIND = re.compile(r"Failed to parse (\w+) field")
+
+
+def original_request(request: pb.CreateVideoRequest) -> dict[str, Any]:
+    """A request as JSON, without the name that its caller gave it."""
+    written: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    written.pop("request_id", None)
+    return written
+
+
+def parse_request(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
+    """A request from JSON. Raises InvalidArgument when it is none, or breaks a rule of the contract."""
+    try:
+        request: pb.CreateVideoRequest = json_format.ParseDict(dict(written), pb.CreateVideoRequest())
+    except json_format.ParseError as failure:
+        unknown, kind = _UNKNOWN_FIELD.search(str(failure)), _WRONG_KIND.search(str(failure))
+        place = (unknown[2], unknown[1]) if unknown else (kind[1],) if kind else ()
+        field, words = (
+            ".".join(filter(None, ("changes", *place))),
+            "is no field" if unknown else "has a wrong kind of value",
+        )
+        raise InvalidArgument(
+            f"{field}: {words}", reason="REQUEST_INVALID", violations=[Violation(field, words)]
+        ) from None
+    check(request)
+    return request
+
+
+def video_input(request: pb.CreateVideoRequest) -> VideoWish:
+    return VideoWish(
+        title=request.title,
+        clips=tuple(_clip(clip) for clip in request.clips),
+        script=request.audio.script if request.audio.HasField("script") else None,
+        voice=request.audio.voice,
+        background_music=request.audio.background_music,
+        resolution=request.settings.resolution,
+        aspect_ratio=request.settings.aspect_ratio,
+        quality=request.settings.quality,
+        frame_rate=request.settings.frame_rate,
+        transition=request.settings.transition,
+        transition_duration=request.settings.transition_duration,
+        captions=_captions(request.captions),
+        overlays=tuple(_overlay(overlay) for overlay in request.overlays),
+        width=request.settings.width,
+        height=request.settings.height,
+        codec=request.settings.codec,
+        renditions=tuple(request.settings.renditions),
+        gif=request.settings.gif,
+        loudness=request.audio.loudness,
+        webhook_url=request.webhook_url,
+        duration=request.settings.duration,
+        script_format=request.audio.script_format,
+        max_shot_seconds=request.settings.max_shot_seconds,
+        poster_time=request.settings.poster_time,
+    )
+
+
+def _clip(clip: pb.Clip) -> ClipWish:
+    return ClipWish(
+        url=clip.url,
+        asset_id=clip.asset_id,
+        start_time=clip.start_time,
+        end_time=clip.end_time,
+        fit=clip.fit,
+        focus=(clip.focus.x, clip.focus.y) if clip.HasField("focus") else None,
+        speed=clip.speed,
+        motion=clip.motion,
+        duration=clip.duration,
+        sound_volume=clip.sound_volume,
+        script=clip.script,
+        colour=clip.colour,
+        title=clip.title,
+        transition=clip.transition,
+    )
+
+
+def _captions(style: pb.Captions) -> CaptionStyle:
+    return CaptionStyle(
+        position=style.position,
+        size=style.size,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
+        max_lines=style.max_lines,
+        highlight="" if style.highlight == "none" else style.highlight,
+        highlight_colour=style.highlight_colour,
+        pop=style.pop,
+        margin=style.margin,
+        side_margin=style.side_margin,
+        font=style.font,
+        outline=style.outline if style.HasField("outline") else None,
+        box_padding=style.box_padding,
+    )
+
+
+def _overlay(overlay: pb.Overlay) -> OverlayWish:
+    return OverlayWish(
+        asset_id=overlay.asset_id,
+        position=overlay.position,
+        width=overlay.width,
+        opacity=overlay.opacity,
+        start_time=overlay.start_time,
+        end_time=overlay.end_time,
+    )
+
+
+def status_message(job: Job) -> pb.GetVideoStatusResponse:
+    return pb.GetVideoStatusResponse(
+        job_id=job.id,
+        status=job.status,
+        progress=job.progress,
+        stages=pb.Stages(**job.stages),
+        estimated_completion=timestamp(job.estimated_completion),
+        result_url=_url(job, "file" if job.result else ""),
+        error=_error(job),
+    )
+
+
+def video_message(job: Job) -> pb.Video:
+    result = job.result
+    files = result.files if result else ()
+    watchable = job.stages["audio_generation"] == "completed" and job.tally.rendered
+    return pb.Video(
+        job_id=job.id,
+        title=job.request.title,
+        status=job.status,
+        progress=job.progress,
+        stages=pb.Stages(**job.stages),
+        priority=job.priority,
+        create_time=timestamp(job.create_time),
+        estimated_completion=timestamp(job.estimated_completion),
+        duration=round(result.seconds, 3) if result else 0.0,
+        file_size=files[0].object.size_bytes if files else 0.0,
+        result_url=_url(job, "file" if result else ""),
+        poster_url=_url(job, "files/poster.jpg" if result else ""),
+        captions_url=_url(job, "files/captions.srt" if result else ""),
+        error=_error(job),
+        segments=segments_message(job.tally),
+        files=[
+            pb.VideoFile(
+                name=file.name,
+                url=f"/videos/{job.id}/files/{file.name}",
+                content_type=content_type(file.name),
+                size_bytes=file.object.size_bytes,
+            )
+            for file in files
+        ],
+        loudness=round(result.loudness_lufs, 2) if result else 0.0,
+        true_peak=round(result.true_peak_dbtp, 2) if result else 0.0,
+        preview_url=_url(job, "preview.m3u8" if watchable else ""),
+        missing_glyphs=result.missing_glyphs if result else "",
+        voice=result.voice if result else "",
+        voice_quality=result.voice_quality if result else "",
+        notices=[media.Notice(reason=each.reason, message=each.message) for each in (result.notices if result else ())],
+    )
+
+
+def segments_message(tally: Tally) -> pb.Segments:
+    return pb.Segments(total=tally.segments, done=tally.rendered, reused=tally.reused)
+
+
+def _url(job: Job, path: str) -> struct_pb2.Value:
+    """An address relative to the API's base; null when there is nothing yet."""
+    if not path:
+        return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
+    return struct_pb2.Value(string_value=f"/videos/{job.id}/{path}")
+
+
+def _error(job: Job) -> pb.JobError | None:
+    return _error_message(job.failure) if job.failure else None
+
+
+def _error_message(failure: Failure) -> pb.JobError:
+    return pb.JobError(reason=failure.reason, message=failure.message)
+
+
+def dead_letter_message(letter: DeadLetter) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        job_id=letter.job_id,
+        title=letter.title,
+        stage=letter.failure.stage,
+        error=_error_message(letter.failure),
+        create_time=timestamp(letter.create_time),
+        attempts=[
+            pb.Attempt(
+                number=attempt.number,
+                start_time=timestamp(attempt.start_time),
+                end_time=timestamp(attempt.end_time) if attempt.end_time else "",
+                outcome=attempt.outcome,
+                error=_error_message(attempt.failure) if attempt.failure else None,
+            )
+            for attempt in letter.attempts
+        ],
+    )
+
+
+def asset_fields(asset: Asset) -> dict[str, Any]:
+    return {
+        "asset_id": asset.id,
+        "filename": asset.filename,
+        "size_bytes": asset.object.size_bytes,
+        "sha256": asset.object.sha256,
+    }

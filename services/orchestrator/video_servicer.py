@@ -1,0 +1,189 @@
+"""The edge of the orchestrator for clients that make videos: VideoService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.api import httpbody_pb2
+from google.protobuf import json_format
+
+from moneyprinter.errors import FailedPrecondition, InvalidArgument
+from moneyprinter.video.v1 import video_service_pb2 as pb
+from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.jobs import dead_letters
+from services.orchestrator.jobs.model import Job
+from services.orchestrator.jobs.store import JobFilter
+from services.orchestrator.video_messages import (
+    asset_fields,
+    dead_letter_message,
+    original_request,
+    parse_request,
+    segments_message,
+    status_message,
+    video_input,
+    video_message,
+)
+from services.orchestrator.videos import digests
+from services.orchestrator.videos.ranges import Conditions, etag
+from services.orchestrator.videos.videos import Download, Videos
+from services.runtime import access
+from services.runtime.contract import moment
+
+# A length in bytes has fewer.
+MAX_DIGITS = 19
+
+
+class VideoServicer(pb_grpc.VideoServiceServicer):
+    """The public service."""
+
+    def __init__(self, videos: Videos, stopping: asyncio.Event) -> None:
+        self._videos = videos
+        self._stopping = stopping
+
+    async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
+        job = await self._create(request, context)
+        return pb.CreateVideoResponse(**await _accepted(job, context))
+
+    async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
+        changes = json_format.MessageToDict(request.changes)
+        changed = parse_request(await self._videos.revised(access.user().id, request.job_id, changes))
+        job = await self._create(changed, context)
+        return pb.ReviseVideoResponse(**await _accepted(job, context))
+
+    async def _create(self, request: pb.CreateVideoRequest, context: Any) -> Job:
+        key = _idempotency_key(request, context)
+        return await self._videos.create(
+            access.user().id, video_input(request), original_request(request), key, priority=request.priority
+        )
+
+    async def GetVideoStatus(self, request: pb.GetVideoStatusRequest, context: Any) -> pb.GetVideoStatusResponse:
+        return status_message(await self._videos.find(access.user().id, request.job_id))
+
+    async def WatchVideo(self, request: pb.WatchVideoRequest, context: Any) -> AsyncIterator[pb.WatchVideoResponse]:
+        async for job in self._videos.watch(access.user().id, request.job_id, self._stopping):
+            yield pb.WatchVideoResponse(
+                status=status_message(job), fractions=dict(job.tally.fractions), segments=segments_message(job.tally)
+            )
+
+    async def GetVideo(self, request: pb.GetVideoRequest, context: Any) -> pb.GetVideoResponse:
+        return pb.GetVideoResponse(video=video_message(await self._videos.find(access.user().id, request.job_id)))
+
+    async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
+        fitting = JobFilter(
+            status=request.status,
+            title=request.title,
+            from_time=moment(request.from_time, "from_time"),
+            to_time=moment(request.to_time, "to_time"),
+        )
+        jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token, fitting)
+        return pb.ListVideosResponse(videos=[video_message(job) for job in jobs], next_page_token=next_page)
+
+    async def CancelVideo(self, request: pb.CancelVideoRequest, context: Any) -> pb.CancelVideoResponse:
+        return pb.CancelVideoResponse(
+            status=status_message(await self._videos.cancel(access.user().id, request.job_id))
+        )
+
+    async def RetryVideo(self, request: pb.RetryVideoRequest, context: Any) -> pb.RetryVideoResponse:
+        job = await self._videos.retry(access.user().id, request.job_id)
+        return pb.RetryVideoResponse(**await _accepted(job, context))
+
+    async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
+        await self._videos.delete(access.user().id, request.job_id)
+        return pb.DeleteVideoResponse()
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        letters, next_page = await self._videos.dead_letters(access.user().id, request.page_size, request.page_token)
+        return pb.ListDeadLettersResponse(dead_letters=map(dead_letter_message, letters), next_page_token=next_page)
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
+        letter = await dead_letters.find(self._videos.letters, access.user().id, request.job_id)
+        return pb.GetDeadLetterResponse(dead_letter=dead_letter_message(letter))
+
+    async def DownloadVideo(
+        self, request: pb.DownloadVideoRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadVideoResponse]:
+        """Stream a file. Raises InvalidArgument when the requested range has no bytes."""
+        headers = dict(context.invocation_metadata())
+        asked = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
+        file = await self._videos.download(access.user().id, request.job_id, request.name, asked)
+        await context.send_initial_metadata(_file_headers(file))
+        if file.selection.status == 416:
+            raise InvalidArgument(
+                f"the file has {file.object.size_bytes} bytes, and none in this range", reason="REQUEST_INVALID"
+            )
+        async for chunk in file.chunks:
+            yield pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
+
+    async def DownloadPreview(
+        self, request: pb.DownloadPreviewRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadPreviewResponse]:
+        try:
+            file = await self._videos.preview(access.user().id, request.job_id, request.name)
+        except FailedPrecondition as early:
+            if early.retry_after_seconds is not None:
+                # To a player, a status that it asks again after. For gRPC, the service is well.
+                await context.send_initial_metadata((("x-http-code", "503"), ("retry-after", "1")))
+            raise
+        await context.send_initial_metadata((("x-content-length", str(file.size_bytes)),))
+        async for chunk in file.chunks:
+            yield pb.DownloadPreviewResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
+
+    async def UploadAsset(
+        self, request_iterator: AsyncIterator[pb.UploadAssetRequest], context: Any
+    ) -> pb.UploadAssetResponse:
+        names: list[str] = []
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for request in request_iterator:
+                names.append(request.filename)
+                yield request.data.data
+
+        # The gateway's word for `content-length`, which gRPC has no place for.
+        length = str(dict(context.invocation_metadata()).get("x-upload-length", ""))
+        asset = await self._videos.upload(
+            access.user().id,
+            lambda: names[0] if names else "",
+            digests.checked(chunks(), dict(context.invocation_metadata())),
+            int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None,
+        )
+        await context.send_initial_metadata((("x-http-code", "201"),))
+        return pb.UploadAssetResponse(**asset_fields(asset))
+
+
+async def _accepted(job: Job, context: Any) -> dict[str, str]:
+    progress_url = f"/videos/{job.id}/status"
+    await context.send_initial_metadata((("x-http-code", "202"), ("location", f"/v1{progress_url}")))
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "estimated_completion": timestamp(job.estimated_completion),
+        "progress_url": progress_url,
+    }
+
+
+def _idempotency_key(request: pb.CreateVideoRequest, context: Any) -> str:
+    """The idempotency key of a request, from its body or from the header; empty when it has none."""
+    return request.request_id or str(dict(context.invocation_metadata()).get("idempotency-key", ""))
+
+
+def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:
+    size, code = file.object.size_bytes, str(file.selection.status)
+    headers = {
+        "content-disposition": f'attachment; filename="{file.file_name}"',
+        "accept-ranges": "bytes",
+        "etag": etag(file.object.sha256),
+        "x-content-length": str(size),
+    }
+    match file.selection.status:
+        case 206 if part := file.selection.part:
+            changed = {"x-http-code": code, "x-content-length": str(part.length), "content-range": part.content_range}
+        case 304:
+            changed = {"x-http-code": code}
+        case 416:
+            changed = {"x-http-code": code, "content-range": f"bytes */{size}"}
+        case _:
+            changed = {"x-content-sha256": file.object.sha256}
+    return tuple((headers | changed).items())

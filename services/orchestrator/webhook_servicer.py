@@ -1,0 +1,94 @@
+"""The edge of the orchestrator for webhooks: WebhookService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moneyprinter.video.v1 import webhook_service_pb2 as pb
+from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
+from services.orchestrator.events.messages import timestamp
+from services.orchestrator.webhooks.webhooks import Delivery, Webhook, Webhooks
+from services.runtime import access
+
+
+class WebhookServicer(pb_grpc.WebhookServiceServicer):
+    """The webhooks of a user."""
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
+
+    async def CreateWebhook(self, request: pb.CreateWebhookRequest, context: Any) -> pb.CreateWebhookResponse:
+        webhook, secret = await self._webhooks.create(access.user().id, request.url, request.event_types)
+        await context.send_initial_metadata((("x-http-code", "201"),))
+        return pb.CreateWebhookResponse(webhook=_webhook(webhook), secret=secret)
+
+    async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
+        found, next_page = await self._webhooks.page(access.user().id, request.page_size, request.page_token)
+        return pb.ListWebhooksResponse(webhooks=map(_webhook, found), next_page_token=next_page)
+
+    async def GetWebhook(self, request: pb.GetWebhookRequest, context: Any) -> pb.GetWebhookResponse:
+        webhook = await self._webhooks.find(access.user().id, request.webhook_id)
+        return pb.GetWebhookResponse(webhook=_webhook(webhook))
+
+    async def DeleteWebhook(self, request: pb.DeleteWebhookRequest, context: Any) -> pb.DeleteWebhookResponse:
+        await self._webhooks.delete(access.user().id, request.webhook_id)
+        return pb.DeleteWebhookResponse()
+
+    async def RotateWebhookSecret(
+        self, request: pb.RotateWebhookSecretRequest, context: Any
+    ) -> pb.RotateWebhookSecretResponse:
+        webhook, secret = await self._webhooks.rotate(access.user().id, request.webhook_id)
+        return pb.RotateWebhookSecretResponse(webhook=_webhook(webhook), secret=secret)
+
+    async def ListWebhookDeliveries(
+        self, request: pb.ListWebhookDeliveriesRequest, context: Any
+    ) -> pb.ListWebhookDeliveriesResponse:
+        found, next_page = await self._webhooks.deliveries(
+            access.user().id, request.page_size, request.page_token, request.webhook_id, request.status
+        )
+        listed = [_delivery(delivery, whole=False) for delivery in found]
+        return pb.ListWebhookDeliveriesResponse(deliveries=listed, next_page_token=next_page)
+
+    async def GetWebhookDelivery(
+        self, request: pb.GetWebhookDeliveryRequest, context: Any
+    ) -> pb.GetWebhookDeliveryResponse:
+        delivery = await self._webhooks.delivery(access.user().id, request.delivery_id)
+        return pb.GetWebhookDeliveryResponse(delivery=_delivery(delivery))
+
+    async def ReplayWebhookDelivery(
+        self, request: pb.ReplayWebhookDeliveryRequest, context: Any
+    ) -> pb.ReplayWebhookDeliveryResponse:
+        delivery = await self._webhooks.replay(access.user().id, request.delivery_id)
+        return pb.ReplayWebhookDeliveryResponse(delivery=_delivery(delivery))
+
+
+def _webhook(webhook: Webhook) -> pb.Webhook:
+    return pb.Webhook(
+        webhook_id=webhook.id,
+        url=webhook.url,
+        event_types=webhook.event_types,
+        create_time=timestamp(webhook.create_time),
+        disable_time=timestamp(webhook.disable_time) if webhook.disable_time else "",
+    )
+
+
+def _delivery(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDelivery:
+    return pb.WebhookDelivery(
+        delivery_id=delivery.id,
+        webhook_id=delivery.webhook_id,
+        url=delivery.url,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        job_id=delivery.job_id,
+        status=delivery.status,
+        create_time=timestamp(delivery.create_time),
+        next_time=timestamp(delivery.due_time) if delivery.status == "pending" else "",
+        tries=delivery.tries,
+        history=[
+            pb.WebhookTry(
+                time=timestamp(tried.time), http_status=tried.http_status, error=tried.error, seconds=tried.seconds
+            )
+            for tried in (delivery.history if whole else ())
+        ],
+        body=delivery.body if whole else "",
+    )
