@@ -1,4 +1,4 @@
-"""Calls: one request, sent over REST or over gRPC as the contract says, and what is answered in one form."""
+"""Calls: sends a request over REST or gRPC according to its contract, and returns the response in one common form."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from gateway.contracts import Method, methods
 from moneyprinter import contract
 
 Fields = dict[str, Any]
-"""A request as JSON. A field of bytes that REST sends as its body is given as bytes."""
+"""A request as JSON. The field that REST sends as its body has type `bytes`."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered to a call."""
+    """The response to a call."""
 
     http: int | None
     """The HTTP status; None over gRPC."""
     code: str
     """The name of the google.rpc.Code."""
     reason: str = ""
-    """Why it failed, for programs."""
+    """The error reason; empty for a success."""
     fields: tuple[str, ...] = ()
-    """The fields that break a rule."""
+    """The fields that violate a rule."""
 
 
-# What is called must be known here, whatever other tests have imported.
+# Import all contracts, whatever other tests have imported.
 for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")[0] for found in methods()}:
     for _module in iter_modules(import_module(_package).__path__, f"{_package}."):
         if _module.name.endswith("_pb2"):
@@ -45,12 +45,12 @@ for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")
 
 
 def method(name: str) -> Method:
-    """The method that a name ends with, for example `VideoService/CreateVideo`."""
+    """Find a method by its service and name, for example `VideoService/CreateVideo`."""
     return next(found for found in methods() if found.path.endswith(f".{name}"))
 
 
 async def over_rest(http: httpx.AsyncClient, called: Method, fields: Fields, headers: dict[str, str]) -> Answer:
-    """Call a method by its first binding."""
+    """Call a method with its first HTTP binding."""
     binding, rest = called.rest[0], dict(fields)
     path = re.sub(r"{(\w+)}", lambda part: quote(str(rest.pop(part[1], "")), safe=""), binding.path)
     sent: dict[str, Any] = {}
@@ -81,7 +81,7 @@ async def over_rest(http: httpx.AsyncClient, called: Method, fields: Fields, hea
 
 
 async def over_grpc(channel: grpc.aio.Channel, called: Method, fields: Fields, headers: dict[str, str]) -> Answer:
-    """Call a method natively; of a stream, its end counts."""
+    """Call a method natively. For a stream, return its final status."""
     described = contract.method(called.path)
     assert described is not None
     raw = {name: value for name, value in fields.items() if isinstance(value, bytes)}
@@ -89,13 +89,13 @@ async def over_grpc(channel: grpc.aio.Channel, called: Method, fields: Fields, h
     plain |= {name: {"data": base64.b64encode(value).decode()} for name, value in raw.items()}
     message = json_format.ParseDict(plain, message_factory.GetMessageClass(described.input_type)())
 
-    # A stream of one message is that message, on the wire. grpc.aio's own way with streams of requests now and then
-    # says INTERNAL in place of the status when the server ends the call first.
+    # On the wire a stream of one message equals a unary message. grpc.aio sometimes reports INTERNAL instead of the
+    # status when the server ends a client stream first.
     start: Any = channel.unary_stream if called.server_streaming else channel.unary_unary
     serialize = type(message).SerializeToString
     call = start(called.path, request_serializer=serialize)(message, metadata=tuple(headers.items()), timeout=30)
     if called.server_streaming:
-        # Its end comes after the last of its messages.
+        # The status arrives after the last message.
         with suppress(grpc.aio.AioRpcError):
             async for _ in call:
                 pass

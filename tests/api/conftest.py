@@ -1,4 +1,4 @@
-"""What the tests of the interface share: a platform as people run it, and clients of its first account."""
+"""Shared fixtures of the API tests: a complete platform, and clients of its first account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Running:
 
     url: str
     data: Path
-    """Its folder."""
+    """Its data folder."""
     account: dict[str, str]
     """Name and password of its first account."""
     http: httpx.AsyncClient
@@ -32,20 +32,20 @@ class Running:
     """An access token of the first account; the clients do not send it by themselves."""
 
     async def new_account(self, name: str, *roles: str) -> str:
-        """An access token of a new account with some roles."""
+        """Create an account with some roles; returns an access token."""
         admin = {"authorization": f"Bearer {self.token}"}
         invitation = (await self.http.post("/v1/auth/invitations", json={"roles": roles}, headers=admin)).json()
-        asked = {"username": name, "password": PASSWORD, "invitation_token": invitation["invitation_token"]}
-        assert (await self.http.post("/v1/auth/register", json=asked)).is_success
+        request = {"username": name, "password": PASSWORD, "invitation_token": invitation["invitation_token"]}
+        assert (await self.http.post("/v1/auth/register", json=request)).is_success
         signed_in = await self.http.post("/v1/auth/sign-in", json={"username": name, "password": PASSWORD})
         return str(signed_in.json()["access_token"])
 
 
 @asynccontextmanager
 async def running(data: Path) -> AsyncIterator[Running]:
-    """A whole platform. The gateway's limits are set so high that tests do not meet them."""
-    patient = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
-    async with up(data, environment=patient) as started:
+    """Run a complete platform. The gateway's rate limits are high enough not to affect the tests."""
+    limits = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
+    async with up(data, environment=limits) as started:
         account = json.loads((data / "first-account").read_text())
         async with (
             httpx.AsyncClient(base_url=started.url, timeout=30) as http,
@@ -57,7 +57,7 @@ async def running(data: Path) -> AsyncIterator[Running]:
 
 @pytest.fixture(scope="session")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """A platform for all tests that leave its accounts as they are, and after them for those that may not."""
+    """A platform for all tests. Those that change its accounts run last."""
     async with running(tmp_path_factory.mktemp("api") / "data") as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Cases: what the interface answers, each sent over REST and over gRPC through the gateway of a whole platform."""
+"""Cases: requests with expected responses, each sent over REST and gRPC through the gateway of a complete platform."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ VIDEO: Fields = {
     "audio": {"script": "We walk."},
     "settings": {"quality": "draft"},
 }
-USER, NOBODY, PLAIN = "the first account", "nobody", "an account without roles"
+USER, NOBODY, PLAIN = "the first account", "no user", "an account without roles"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what it is answered."""
+    """A request and the expected response."""
 
     name: str
     method: str
@@ -32,7 +32,7 @@ class Case:
     code: str
     reason: str = ""
     broken: tuple[str, ...] = field(default=())
-    """The fields that break a rule."""
+    """The fields that violate a rule."""
     caller: str = USER
 
 
@@ -41,7 +41,7 @@ def video(**changes: Any) -> Fields:
 
 
 def wrong(name: str, method: str, fields: Fields, *broken: str) -> Case:
-    """A request that breaks a rule of its contract."""
+    """A request that violates a rule of its contract."""
     caller = NOBODY if method.startswith("UserService/") else USER
     return Case(name, method, fields, 400, "INVALID_ARGUMENT", "REQUEST_INVALID", broken, caller)
 
@@ -50,7 +50,11 @@ CREATE, REVISE, UPLOAD = "VideoService/CreateVideo", "VideoService/ReviseVideo",
 GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
-ASSETS, UNUSED, CHOOSE = "LibraryService/ListAssets", "LibraryService/DeleteAsset", "LibraryService/UpdateSettings"
+ASSETS, DELETE_ASSET, SETTINGS = (
+    "LibraryService/ListAssets",
+    "LibraryService/DeleteAsset",
+    "LibraryService/UpdateSettings",
+)
 EVENTS, ACKNOWLEDGE = "EventService/WatchEvents", "EventService/AcknowledgeEvents"
 HOOK, HOOKS, DELIVERIES = (
     f"WebhookService/{name}" for name in ("CreateWebhook", "ListWebhooks", "ListWebhookDeliveries")
@@ -58,7 +62,7 @@ HOOK, HOOKS, DELIVERIES = (
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditTrail"
 NONE = {"job_id": "vid_none"}
-SAY, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
+SPEAK, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
 SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
 PROBE, PROBE_FILE = "ClipService/ProbeClip", "ClipService/ProbeFile"
 HI: Fields = {"text": "Hi."}
@@ -66,9 +70,9 @@ SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
 RUSSIAN, JAPANESE = "Добрый день, друзья.", "今日は天気がいいので海に行きます。"
 SPEAKING = {"title": "A", "clips": [{**ADDRESS, "script": RUSSIAN}], "audio": {"voice": "de"}}
 MISMATCH, UNHEARD = "VOICE_LANGUAGE_MISMATCH", "VOICE_UNINTELLIGIBLE"
-# Good requests of those that make one stage of a video by itself.
+# Valid requests of the methods that run one stage of a video.
 STAGES: dict[str, Fields] = {
-    SAY: {**HI, "format": "mp3"},
+    SPEAK: {**HI, "format": "mp3"},
     TIME: HI,
     SCRIPT: {"topic": "The tides"},
     CAPTION: {"script": "Hi.", "duration": 1},
@@ -78,31 +82,31 @@ STAGES: dict[str, Fields] = {
 
 CASES = [
     Case("a video is accepted", CREATE, video(), 202, "OK"),
-    wrong("nothing is asked for", CREATE, {}, "title"),
+    wrong("an empty request", CREATE, {}, "title"),
     wrong("no title", CREATE, video(title=""), "title"),
     wrong("a title too long", CREATE, video(title="x" * 201), "title"),
-    Case("a title as long as it may be", CREATE, video(title="ü" * 200), 202, "OK"),
+    Case("a title of the maximum length", CREATE, video(title="ü" * 200), 202, "OK"),
     Case("no clips", CREATE, video(clips=[]), 202, "OK"),
     Case("an empty script", CREATE, video(audio={"script": ""}), 202, "OK"),
-    Case("no voice", CREATE, video(audio={"voice": "none", "background_music": "calm"}), 202, "OK"),
-    Case("a length without voice", CREATE, video(audio={"voice": "none"}, settings={"duration": 5}), 202, "OK"),
-    wrong("a length beside a voice", CREATE, video(settings={"duration": 5}), "settings.duration"),
-    wrong("a script without voice", CREATE, video(audio={"voice": "none", "script": "Hi."}), "audio.voice"),
-    wrong("neither voice nor clips", CREATE, video(audio={"voice": "none"}, clips=[]), "settings.duration"),
-    wrong("a poster at no time", CREATE, video(settings={"poster_time": "soon"}), "settings.poster_time"),
+    Case("no narration", CREATE, video(audio={"voice": "none", "background_music": "calm"}), 202, "OK"),
+    Case("a duration without narration", CREATE, video(audio={"voice": "none"}, settings={"duration": 5}), 202, "OK"),
+    wrong("a duration together with a narration", CREATE, video(settings={"duration": 5}), "settings.duration"),
+    wrong("a script without narration", CREATE, video(audio={"voice": "none", "script": "Hi."}), "audio.voice"),
+    wrong("neither narration nor clips", CREATE, video(audio={"voice": "none"}, clips=[]), "settings.duration"),
+    wrong("an invalid poster time", CREATE, video(settings={"poster_time": "soon"}), "settings.poster_time"),
     wrong("shots too short", CREATE, video(settings={"max_shot_seconds": 1}), "settings.max_shot_seconds"),
     wrong("too many clips", CREATE, video(clips=[ADDRESS] * 101), "clips"),
-    wrong("a clip of nothing", CREATE, video(clips=[{}]), "clips[0]"),
-    wrong("a clip of two things", CREATE, video(clips=[{**ADDRESS, "asset_id": "ast_1"}]), "clips[0]"),
-    wrong("a time that is none", CREATE, video(clips=[{**ADDRESS, "start_time": "soon"}]), "clips[0].start_time"),
-    wrong("a speed that is none", CREATE, video(clips=[{**ADDRESS, "speed": 99}]), "clips[0].speed"),
-    wrong("an id that is a path", CREATE, video(clips=[{"asset_id": "../../etc/passwd"}]), "clips[0].asset_id"),
+    wrong("an empty clip", CREATE, video(clips=[{}]), "clips[0]"),
+    wrong("a clip with two sources", CREATE, video(clips=[{**ADDRESS, "asset_id": "ast_1"}]), "clips[0]"),
+    wrong("an invalid start time", CREATE, video(clips=[{**ADDRESS, "start_time": "soon"}]), "clips[0].start_time"),
+    wrong("a speed out of range", CREATE, video(clips=[{**ADDRESS, "speed": 99}]), "clips[0].speed"),
+    wrong("a path as an asset id", CREATE, video(clips=[{"asset_id": "../../etc/passwd"}]), "clips[0].asset_id"),
     wrong("an unknown resolution", CREATE, video(settings={"resolution": "9000p"}), "settings.resolution"),
-    wrong("an unknown shape", CREATE, video(settings={"aspect_ratio": "3:7"}), "settings.aspect_ratio"),
+    wrong("an unknown aspect ratio", CREATE, video(settings={"aspect_ratio": "3:7"}), "settings.aspect_ratio"),
     wrong("unknown music", CREATE, video(audio={"background_music": "polka"}), "audio.background_music"),
     wrong("a script too long", CREATE, video(audio={"script": "x" * 20_001}), "audio.script"),
-    wrong("a colour that is none", CREATE, video(captions={"colour": "red"}), "captions.colour"),
-    wrong("two faults", CREATE, video(title="", settings={"resolution": "9000p"}), "title", "settings.resolution"),
+    wrong("an invalid colour", CREATE, video(captions={"colour": "red"}), "captions.colour"),
+    wrong("two violations", CREATE, video(title="", settings={"resolution": "9000p"}), "title", "settings.resolution"),
     *(
         Case(
             f"the clip's address {url}", CREATE, video(clips=[{"url": url}]),
@@ -122,7 +126,7 @@ CASES = [
             ("a text in Latin letters", CREATE, video(audio={"script": "Good day.", "voice": "ru-RU"}), "audio.script"),
             ("the script of a clip", CREATE, SPEAKING, "clips[0].script"),
             ("a title", CREATE, {"title": RUSSIAN, "clips": [ADDRESS], "audio": {"voice": "de"}}, "title"),
-            ("a text", SAY, {"text": RUSSIAN, "voice": "en-US"}, "text"),
+            ("a text", SPEAK, {"text": RUSSIAN, "voice": "en-US"}, "text"),
             ("a text whose times are asked for", TIME, {"text": RUSSIAN, "voice": "en-US-AriaNeural"}, "text"),
         )
     ),
@@ -131,17 +135,17 @@ CASES = [
         for called, fields in (
             (CREATE, video(audio={"script": JAPANESE})),
             (CREATE, video(audio={"script": JAPANESE, "voice": "ja-JP-NanamiNeural"})),
-            (SAY, {"text": JAPANESE}),
+            (SPEAK, {"text": JAPANESE}),
             (TIME, {"text": JAPANESE}),
         )
     ),
-    Case("that voice by its name", CREATE, video(audio={"script": JAPANESE, "voice": "ja"}), 202, "OK"),
-    Case("a script in other letters, and no voice", CREATE, video(audio={"script": RUSSIAN}), 202, "OK"),
-    Case("a text in other letters, and no voice", TIME, {"text": RUSSIAN}, 200, "OK"),
+    Case("the same voice by its name", CREATE, video(audio={"script": JAPANESE, "voice": "ja"}), 202, "OK"),
+    Case("a script in another writing system without a voice", CREATE, video(audio={"script": RUSSIAN}), 202, "OK"),
+    Case("a text in another writing system without a voice", TIME, {"text": RUSSIAN}, 200, "OK"),
     Case("the voice of another provider", CREATE, video(audio={"voice": "en-US-AriaNeural"}), 202, "OK"),
     Case("a plain script", CREATE, video(audio={"script": "# 1", "script_format": "plain"}), 202, "OK"),
-    wrong("no format of scripts", CREATE, video(audio={"script_format": "html"}), "audio.script_format"),
-    wrong("no format of a text", SAY, {**HI, "script_format": "html"}, "script_format"),
+    wrong("an unknown script format", CREATE, video(audio={"script_format": "html"}), "audio.script_format"),
+    wrong("an unknown text format", SPEAK, {**HI, "script_format": "html"}, "script_format"),
     *(
         Case(f"no such video: {called}", called, NONE, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
@@ -158,28 +162,28 @@ CASES = [
     Case("the videos", LIST, {"page_size": 1}, 200, "OK"),
     wrong("a page too large", LIST, {"page_size": 101}, "page_size"),
     Case("videos by title and time", LIST, {"title": "walk", "from_time": "2025-01-29T10:30:00Z"}, 200, "OK"),
-    wrong("a time that is no time", LIST, {"from_time": "soon"}, "from_time"),
-    wrong("a time of nowhere", LIST, {"to_time": "2025-01-29T10:30:00"}, "to_time"),
-    wrong("a page of less than nothing", LIST, {"page_size": -1}, "page_size"),
+    wrong("an invalid time", LIST, {"from_time": "soon"}, "from_time"),
+    wrong("a time without a time zone", LIST, {"to_time": "2025-01-29T10:30:00"}, "to_time"),
+    wrong("a negative page size", LIST, {"page_size": -1}, "page_size"),
     Case("an upload", UPLOAD, {"filename": "a.mp4", "data": b"bytes"}, 201, "OK"),
-    Case("an upload of nothing", UPLOAD, {"filename": "a.mp4", "data": b""}, 400, "INVALID_ARGUMENT", "ASSET_EMPTY"),
+    Case("an empty upload", UPLOAD, {"filename": "a.mp4", "data": b""}, 400, "INVALID_ARGUMENT", "ASSET_EMPTY"),
     wrong("a name too long", UPLOAD, {"filename": "x" * 256, "data": b"bytes"}, "filename"),
     Case("the uploads", ASSETS, {"page_size": 1}, 200, "OK"),
     wrong("a page of uploads too large", ASSETS, {"page_size": 101}, "page_size"),
-    Case("no such upload", UNUSED, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
-    Case("what the account chose", "LibraryService/GetSettings", {}, 200, "OK"),
-    Case("what the account uses", "LibraryService/GetUsage", {}, 200, "OK"),
-    Case("a choice", CHOOSE, {"settings": {"retention_days": 0}}, 200, "OK"),
-    wrong("a time that never was", CHOOSE, {"settings": {"retention_days": -1}}, "settings.retention_days"),
+    Case("no such upload", DELETE_ASSET, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
+    Case("the settings", "LibraryService/GetSettings", {}, 200, "OK"),
+    Case("the usage", "LibraryService/GetUsage", {}, 200, "OK"),
+    Case("a changed setting", SETTINGS, {"settings": {"retention_days": 0}}, 200, "OK"),
+    wrong("a negative retention period", SETTINGS, {"settings": {"retention_days": -1}}, "settings.retention_days"),
     *(
         Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
-        for called, fields in ((ASSETS, {}), (UNUSED, {"asset_id": "ast_1"}), (CHOOSE, {"settings": {}}))
+        for called, fields in ((ASSETS, {}), (DELETE_ASSET, {"asset_id": "ast_1"}), (SETTINGS, {"settings": {}}))
     ),
-    wrong("events after a position that is none", EVENTS, {"after": "soon"}, "after"),
-    wrong("a consumer with a name that is none", EVENTS, {"consumer": "../x"}, "consumer"),
-    Case("nobody follows events", EVENTS, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    wrong("events after an invalid position", EVENTS, {"after": "soon"}, "after"),
+    wrong("a consumer with an invalid name", EVENTS, {"consumer": "../x"}, "consumer"),
+    Case("events without a token", EVENTS, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
     Case("an acknowledgement", ACKNOWLEDGE, {"consumer": "cases", "position": "0"}, 200, "OK"),
-    wrong("an acknowledgement of nothing", ACKNOWLEDGE, {}, "consumer", "position"),
+    wrong("an empty acknowledgement", ACKNOWLEDGE, {}, "consumer", "position"),
     *(
         Case(
             f"a webhook at {url}", HOOK, {"url": url}, 400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED",
@@ -188,11 +192,11 @@ CASES = [
     ),
     Case("a webhook without TLS", HOOK, {"url": "http://example.com/"},
          400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED"),
-    wrong("a webhook that is no address", HOOK, {"url": "example.com"}, "url"),
-    wrong("a webhook for no event", HOOK, {"event_types": ["video.lost"]}, "event_types[0]"),
+    wrong("a webhook with an invalid address", HOOK, {"url": "example.com"}, "url"),
+    wrong("a webhook for an unknown event type", HOOK, {"event_types": ["video.lost"]}, "event_types[0]"),
     Case("the webhooks", HOOKS, {}, 200, "OK"),
-    Case("what was posted", DELIVERIES, {"status": "failed"}, 200, "OK"),
-    wrong("what was posted in a state that is none", DELIVERIES, {"status": "lost"}, "status"),
+    Case("the deliveries", DELIVERIES, {"status": "failed"}, 200, "OK"),
+    wrong("deliveries with an unknown status", DELIVERIES, {"status": "lost"}, "status"),
     *(
         Case(f"no such webhook: {called}", f"WebhookService/{called}", {"webhook_id": "whk_none"},
              404, "NOT_FOUND", "WEBHOOK_NOT_FOUND")
@@ -203,20 +207,20 @@ CASES = [
              404, "NOT_FOUND", "DELIVERY_NOT_FOUND")
         for called in ("GetWebhookDelivery", "ReplayWebhookDelivery")
     ),
-    Case("a job with a webhook and no secret for it", CREATE, video(webhook_url="https://10.0.0.1/"),
+    Case("a job with a webhook address and no secret", CREATE, video(webhook_url="https://10.0.0.1/"),
          400, "INVALID_ARGUMENT", "WEBHOOK_ADDRESS_REFUSED"),
-    Case("the keys of tokens", "UserService/ListSigningKeys", {}, 200, "OK", caller=NOBODY),
+    Case("the signing keys", "UserService/ListSigningKeys", {}, 200, "OK", caller=NOBODY),
     Case("the health", "MonitoringService/GetHealth", {}, 200, "OK", caller=NOBODY),
-    wrong("sign-in with nothing", SIGN_IN, {}, "username", "password"),
+    wrong("an empty sign-in", SIGN_IN, {}, "username", "password"),
     Case(
         "sign-in with a wrong password", SIGN_IN, {"username": "admin", "password": "wrong"},
         401, "UNAUTHENTICATED", "CREDENTIALS_WRONG", caller=NOBODY,
     ),
     Case(
-        "sign-in as nobody", SIGN_IN, {"username": "nobody", "password": "wrong"},
+        "sign-in with an unknown name", SIGN_IN, {"username": "nobody", "password": "wrong"},
         401, "UNAUTHENTICATED", "CREDENTIALS_WRONG", caller=NOBODY,
     ),
-    wrong("refresh with nothing", REFRESH, {}, "refresh_token"),
+    wrong("an empty refresh", REFRESH, {}, "refresh_token"),
     Case(
         "refresh with garbage", REFRESH, {"refresh_token": "garbage"},
         401, "UNAUTHENTICATED", "REFRESH_TOKEN_INVALID", caller=NOBODY,
@@ -225,22 +229,22 @@ CASES = [
         Case(f"nobody calls {called}", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
     ),
-    Case("the audit trail", AUDIT, {"page_size": 1}, 200, "OK"),
-    Case("a part of it", AUDIT, {"action": "job.", "result": "OK", "from_time": "2025-01-29T10:30:00Z"}, 200, "OK"),
-    wrong("a page of it too large", AUDIT, {"page_size": 501}, "page_size"),
-    wrong("a time that is none", AUDIT, {"to_time": "2025-01-29"}, "to_time"),
-    wrong("an actor that is none", AUDIT, {"actor": "'; --"}, "actor"),
-    wrong("a page that is none", AUDIT, {"page_token": "x"}, "page_token"),
-    Case("the audit trail is intact", VERIFY, {}, 200, "OK"),
-    wrong("a hash that is none", VERIFY, {"known_count": 1, "known_hash": "x"}, "known_hash"),
+    Case("the audit log", AUDIT, {"page_size": 1}, 200, "OK"),
+    Case("audit filters", AUDIT, {"action": "job.", "result": "OK", "from_time": "2025-01-29T10:30:00Z"}, 200, "OK"),
+    wrong("a page of the audit log too large", AUDIT, {"page_size": 501}, "page_size"),
+    wrong("an invalid time filter", AUDIT, {"to_time": "2025-01-29"}, "to_time"),
+    wrong("an invalid actor", AUDIT, {"actor": "'; --"}, "actor"),
+    wrong("an invalid page token", AUDIT, {"page_token": "x"}, "page_token"),
+    Case("the audit log is intact", VERIFY, {}, 200, "OK"),
+    wrong("an invalid hash", VERIFY, {"known_count": 1, "known_hash": "x"}, "known_hash"),
     *(
         Case(f"nobody calls {called}", called, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called in (AUDIT, VERIFY)
     ),
-    Case("nobody makes a video", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    Case("a video without a token", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
     Case("the voices", VOICES, {}, 200, "OK", caller=PLAIN),
-    wrong("the voices of what is no language", VOICES, {"language": "x" * 36}, "language"),
-    *(Case(f"a good {called}", called, STAGES[called], 200, "OK") for called in (SAY, TIME, SCRIPT, CAPTION)),
+    wrong("the voices of an invalid language", VOICES, {"language": "x" * 36}, "language"),
+    *(Case(f"a good {called}", called, STAGES[called], 200, "OK") for called in (SPEAK, TIME, SCRIPT, CAPTION)),
     *(
         Case(f"without roles: {called}", called, fields, 403, "PERMISSION_DENIED", "ROLE_MISSING", caller=PLAIN)
         for called, fields in STAGES.items()
@@ -251,7 +255,7 @@ CASES = [
     ),
     *(
         case
-        for called in (SAY, TIME)
+        for called in (SPEAK, TIME)
         for case in (
             wrong(f"no text: {called}", called, {}, "text"),
             wrong(f"a text too long: {called}", called, {"text": "x" * 20_001}, "text"),
@@ -259,31 +263,31 @@ CASES = [
             Case(f"no voice: {called}", called, {**HI, "voice": "x"}, 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
         )
     ),
-    wrong("an unknown form of sound", SAY, {**HI, "format": "midi"}, "format"),
-    wrong("too loud", SAY, {**HI, "loudness": -3}, "loudness"),
-    wrong("a script on nothing", SCRIPT, {}, "topic"),
+    wrong("an unknown audio format", SPEAK, {**HI, "format": "midi"}, "format"),
+    wrong("too loud", SPEAK, {**HI, "loudness": -3}, "loudness"),
+    wrong("a script without a topic", SCRIPT, {}, "topic"),
     wrong("a script too long to write", SCRIPT, {"topic": "x", "length": 10}, "length"),
     Case(
-        "a script in no language", SCRIPT, {"topic": "x", "language": "xx"},
+        "a script in an unknown language", SCRIPT, {"topic": "x", "language": "xx"},
         400, "INVALID_ARGUMENT", "LANGUAGE_UNKNOWN",
     ),
-    wrong("captions of nothing", CAPTION, {}, "request"),
-    wrong("captions of any length", CAPTION, {"script": "Hi."}, "request"),
-    wrong("captions of two things", CAPTION, {"script": "Hi.", "duration": 1, "sentences": [SPOKEN]}, "request"),
-    wrong("captions as a document", CAPTION, {"script": "Hi.", "duration": 1, "format": "doc"}, "format"),
+    wrong("captions without text", CAPTION, {}, "request"),
+    wrong("captions without a duration", CAPTION, {"script": "Hi."}, "request"),
+    wrong("captions with two sources", CAPTION, {"script": "Hi.", "duration": 1, "sentences": [SPOKEN]}, "request"),
+    wrong("captions in an unknown format", CAPTION, {"script": "Hi.", "duration": 1, "format": "doc"}, "format"),
     Case("captions of timed words", CAPTION, {"sentences": [SPOKEN], "format": "ass"}, 200, "OK"),
     Case(
-        "captions of words at once", CAPTION, {"sentences": [SPOKEN, SPOKEN]},
+        "captions of overlapping words", CAPTION, {"sentences": [SPOKEN, SPOKEN]},
         400, "INVALID_ARGUMENT", "REQUEST_INVALID",
     ),
     Case(
-        "captions in no font", CAPTION, {"script": "Hi.", "duration": 1, "style": {"font": "Nowhere"}},
+        "captions in an unknown font", CAPTION, {"script": "Hi.", "duration": 1, "style": {"font": "Nowhere"}},
         400, "INVALID_ARGUMENT", "FONT_UNKNOWN",
     ),
-    wrong("a probe of nothing", PROBE, {}, "request"),
-    wrong("a probe of two things", PROBE, {**ADDRESS, "asset_id": "ast_1"}, "request"),
+    wrong("an empty probe", PROBE, {}, "request"),
+    wrong("a probe with two sources", PROBE, {**ADDRESS, "asset_id": "ast_1"}, "request"),
     wrong("a probe of a path", PROBE, {"asset_id": "../../etc/passwd"}, "asset_id"),
-    Case("a probe of no asset", PROBE, STAGES[PROBE], 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
+    Case("a probe of an unknown asset", PROBE, STAGES[PROBE], 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
     *(
         Case(f"a probe of {url}", PROBE, {"url": url}, 400, "INVALID_ARGUMENT", "CLIP_ADDRESS_REFUSED")
         for url in ("http://example.com/a.mp4", "file:///etc/passwd", "words", "https://127.0.0.1/", "https://[::1]/a")
@@ -293,9 +297,9 @@ CASES = [
         {**ADDRESS, "start_time": "00:00:05", "end_time": "00:00:02"},
         400, "INVALID_ARGUMENT", "CLIP_RANGE_INVALID",
     ),
-    Case("a probe of words", PROBE_FILE, STAGES[PROBE_FILE], 400, "INVALID_ARGUMENT", "CLIP_NOT_PLAYABLE"),
+    Case("a probe of a text file", PROBE_FILE, STAGES[PROBE_FILE], 400, "INVALID_ARGUMENT", "CLIP_NOT_PLAYABLE"),
     Case("a probe of no bytes", PROBE_FILE, {"data": b""}, 400, "INVALID_ARGUMENT", "CLIP_NOT_PLAYABLE"),
-    Case("nobody uploads", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
+    Case("an unauthorized upload", UPLOAD, {"data": b"bytes"}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
 ]  # fmt: skip
 
 
@@ -321,7 +325,7 @@ async def test_over_grpc(api: Running, tokens: dict[str, str], case: Case) -> No
     assert answer == Answer(None, case.code, case.reason, case.broken)
 
 
-# What only REST can get wrong: verb, path, body, HTTP status, google.rpc.Code, reason, and a part of what is said.
+# Errors that only REST can have: verb, path, body, HTTP status, google.rpc.Code, reason, and a part of the message.
 REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ("GET", "/v1/nothing", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
     ("GET", "/", b"", 404, "NOT_FOUND", "METHOD_UNKNOWN", "nothing at this path"),
@@ -351,7 +355,7 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
 
 
 @pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: f"{refused[0]} {refused[1]} {refused[2][:12]!r}")
-async def test_what_the_gateway_refuses_is_a_status_too(
+async def test_errors_of_the_gateway_have_the_same_form(
     api: Running, refused: tuple[str, str, bytes, int, str, str, str]
 ) -> None:
     verb, path, body, http, code, reason, said = refused

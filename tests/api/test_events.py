@@ -1,4 +1,4 @@
-"""Events through the gateway of a whole platform: who follows them and is killed goes on where it was."""
+"""Events through the gateway of a complete platform: a killed consumer continues where it was."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "follow_e
 
 
 async def cancelled(api: Running) -> str:
-    """Create a video and cancel it; its id."""
+    """Create a video and cancel it; returns the job's id."""
     headers = {"authorization": f"Bearer {api.token}"}
     made = await api.http.post("/v1/videos", json=VIDEO, headers=headers)
     job_id = str(made.json()["job_id"])
@@ -51,7 +51,7 @@ async def events(api: Running, answered: dict[str, str], query: str = "") -> Asy
                 yield {**json.loads(line.removeprefix("data: ")), "id": name}
 
 
-async def test_a_program_that_is_killed_goes_on_where_it_was(api: Running, tmp_path: Path) -> None:
+async def test_a_killed_consumer_continues_where_it_was(api: Running, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     async with signed_in(api) as client:
         request = account_pb.CreateApiKeyRequest(display_name="ledger", roles=["video.process"])
@@ -78,7 +78,7 @@ async def test_a_program_that_is_killed_goes_on_where_it_was(api: Running, tmp_p
     assert len(ids) == len(set(ids)), "each once"
 
 
-async def test_a_consumer_is_acknowledged_as_it_asks_for_more(api: Running) -> None:
+async def test_the_client_acknowledges_an_event_when_the_next_is_requested(api: Running) -> None:
     job_id = await cancelled(api)
     seen = []
     async with signed_in(api) as client, asyncio.timeout(30):
@@ -92,7 +92,7 @@ async def test_a_consumer_is_acknowledged_as_it_asks_for_more(api: Running) -> N
     assert {event.user_id for event in seen} == {seen[0].user_id}
 
 
-async def test_a_browser_comes_back_with_the_last_id(api: Running) -> None:
+async def test_a_browser_resumes_with_the_last_event_id(api: Running) -> None:
     async with asyncio.timeout(30):
         job_id = await cancelled(api)
         seen: list[dict[str, Any]] = []
@@ -112,15 +112,15 @@ async def test_a_browser_comes_back_with_the_last_id(api: Running) -> None:
         assert event["sequence"] == 1
 
 
-async def test_an_id_that_no_event_had_is_refused(api: Running) -> None:
+async def test_an_unknown_event_id_is_refused(api: Running) -> None:
     headers = {"authorization": f"Bearer {api.token}", "last-event-id": "soon"}
     answer = await api.http.get("/v1/events", headers=headers)
     assert answer.status_code == 400
     assert "last-event-id" in answer.json()["message"]
 
 
-async def test_a_position_that_was_lost_with_the_database_is_refused(api: Running) -> None:
-    """A restored copy does not know what came after it, and gives other positions to what follows."""
+async def test_a_position_lost_in_a_database_restore_is_refused(api: Running) -> None:
+    """A restored backup has no later events, and assigns their positions again to new ones."""
     async with asyncio.timeout(30), aclosing(events(api, {})) as found:
         job_id = await cancelled(api)
         async for event in found:
@@ -140,7 +140,7 @@ async def test_a_position_that_was_lost_with_the_database_is_refused(api: Runnin
             await anext(client.events(after=lost))
 
 
-async def test_nobody_follows_without_a_token(api: Running) -> None:
+async def test_following_events_requires_a_token(api: Running) -> None:
     async with Client(api.url.removeprefix("http://")) as client:
         with pytest.raises(errors.Unauthenticated):
             await anext(client.events())

@@ -1,8 +1,8 @@
-"""Injections: whatever stands in a field is the field's text, and nothing else to anybody who handles it.
+"""Injections: every service treats the content of a field as plain text.
 
-Every text is sent in every field that takes one, to a whole platform, over REST and gRPC. What a text would bring about
-if somebody took it for a path, a command, a filter, a script or a query is looked for afterwards. (That such texts are
-drawn as they are written: tests/content; that no key of an object or a secret is one: tests/storage, tests/config.)
+Every text is sent in every text field of a complete platform, over REST and gRPC. Afterwards the tests look for the
+effects that it would have as a path, a command, a filter, a script or a query. (tests/content checks that captions show
+such texts literally; tests/storage and tests/config check the keys of objects and the names of secrets.)
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from tests.api.conftest import Running
 from tests.security.traps import CANARY, Trap
 
-# `SECRET` is a file that may not be told, `MARK` one that may not come into being, `PORT` a port that may not be
-# connected.
+# `SECRET` is a file whose content must not leak, `MARK` a file that must not be created, `PORT` a port that must not
+# receive a connection.
 TEXTS = [
     # Paths.
     "../../../../../../../../etc/passwd",
@@ -86,7 +86,7 @@ TEXTS = [
     "a\r\nset-cookie: injected=1",
     "a\r\n\r\nHTTP/1.1 200 OK\r\nset-cookie: injected=1\r\n\r\n",
     'a"; filename="/etc/passwd',
-    # Letters that are not what they seem.
+    # Characters that look like others.
     "\u202e\u2066gpj.exe\u2069",
     "\ufeff\u200b\u2060",
     "\u0430\u0440\u0440\u04cf\u0435",
@@ -95,7 +95,7 @@ TEXTS = [
 ]
 ADDRESS = {"url": "https://127.0.0.1:1/"}
 
-# The fields that have a few forms, or a few values, and no others.
+# The fields with a fixed format or a fixed set of values.
 CHOSEN = {
     *("clips[0].asset_id", "clips[1].colour", "clips[2].start_time", "clips[2].fit", "clips[2].motion"),
     *("clips[2].transition", "overlays[0].asset_id", "priority", "audio.background_music", "captions.colour"),
@@ -105,7 +105,7 @@ CHOSEN = {
 
 @dataclass(frozen=True)
 class Attacked:
-    """A platform, and what may not be touched."""
+    """A platform, and the traps that an attack would trigger."""
 
     api: Running
     bearer: dict[str, str]
@@ -121,7 +121,7 @@ class Attacked:
         return found
 
     async def ask(self, verb: str, path: str, **more: Any) -> httpx.Response:
-        """Send a request, whose answer is a good one: no failure of ours, no foreign header, nothing secret."""
+        """Send a request; the response must have no server error, no injected header and no secret."""
         answer = await self.api.http.request(verb, path, headers=self.bearer, **more)
         assert answer.status_code < 500, (verb, path, more, answer.text)
         assert "set-cookie" not in answer.headers, (verb, path, more)
@@ -135,7 +135,7 @@ class Attacked:
         assert answer.status_code in statuses, (verb, path, more, answer.text)
 
     async def ended(self, job_id: str) -> dict[str, Any]:
-        """The last status of a job, watched until it has ended."""
+        """Watch a job until it has ended; returns its last status."""
         stub = pb_grpc.VideoServiceStub(self.api.channel)
         async with asyncio.timeout(120):
             async for _ in stub.WatchVideo(pb.WatchVideoRequest(job_id=job_id), metadata=tuple(self.bearer.items())):
@@ -168,7 +168,7 @@ def video(**changes: Any) -> dict[str, Any]:
     return {"title": "x", "clips": [ADDRESS], **changes}
 
 
-async def test_what_takes_no_text_of_ones_own_takes_none_of_these(attacked: Attacked) -> None:
+async def test_fields_with_a_fixed_format_refuse_injections(attacked: Attacked) -> None:
     defects = attacked.defects()
     for text in attacked.texts():
         clips = [
@@ -183,7 +183,7 @@ async def test_what_takes_no_text_of_ones_own_takes_none_of_these(attacked: Atta
         details = {detail["@type"].rpartition(".")[2]: detail for detail in answer.json()["details"]}
         named = {violation["field"] for violation in details["BadRequest"]["field_violations"]}
         if "\0" in text:
-            # It ends the reading of a request at the first field that holds one.
+            # The server stops parsing at the first field that has one.
             assert named and named <= CHOSEN, text
         else:
             assert named >= CHOSEN, (text, CHOSEN - named)
@@ -191,7 +191,7 @@ async def test_what_takes_no_text_of_ones_own_takes_none_of_these(attacked: Atta
             await attacked.refused("POST", "/v1/videos", json=video(**changes))
         part = quote(text, safe="")
         if part in (".", ".."):
-            continue  # In a path they have a meaning, wherever they come from: tests/security/test_claims.py.
+            continue  # In a path they have a meaning of their own: see tests/security/test_claims.py.
         for verb, path in (
             ("GET", f"/v1/videos/{part}"),
             ("GET", f"/v1/videos/{part}/status"),
@@ -201,15 +201,15 @@ async def test_what_takes_no_text_of_ones_own_takes_none_of_these(attacked: Atta
             ("GET", f"/v1/accounts/{part}"),
             ("DELETE", f"/v1/accounts/me/sessions/{part}"),
         ):
-            # What has slashes in it may be another path, or none at all.
+            # A text with slashes may be another path, or an unknown one.
             await attacked.refused(verb, path, (400, 403, 404, 405))
         for query in ({"page_token": text}, {"status": text}):
             await attacked.refused("GET", "/v1/videos", params=query)
     assert attacked.defects() == defects
 
 
-async def test_what_takes_any_text_gives_it_back_as_it_was(attacked: Attacked) -> None:
-    """Titles, file names, names of people and of requests: kept and told to the letter, or refused with a reason."""
+async def test_free_text_fields_return_injections_unchanged(attacked: Attacked) -> None:
+    """Titles, file names, display names and request ids are stored and returned literally, or refused with a reason."""
     defects, made = attacked.defects(), {}
     for place, text in enumerate(attacked.texts()):
         upload = await attacked.ask("POST", "/v1/assets", params={"filename": text}, content=b"bytes")
@@ -223,7 +223,7 @@ async def test_what_takes_any_text_gives_it_back_as_it_was(attacked: Attacked) -
     assert len(made) > len(TEXTS) * 3 // 4
     for job_id, text in made.items():
         assert (await attacked.ask("GET", f"/v1/videos/{job_id}")).json()["video"]["title"] == text
-    # The rows are as many as there were requests, and each is whole.
+    # There are as many rows as requests, and each is complete.
     listed, token = set(), ""
     while True:
         page = (await attacked.ask("GET", "/v1/videos", params={"page_size": 100, "page_token": token})).json()
@@ -237,7 +237,7 @@ async def test_what_takes_any_text_gives_it_back_as_it_was(attacked: Attacked) -
     assert attacked.defects() == defects
 
 
-async def test_grpc_which_carries_what_json_does_not(attacked: Attacked) -> None:
+async def test_grpc_texts_that_json_cannot_carry(attacked: Attacked) -> None:
     defects = attacked.defects()
     stub = pb_grpc.VideoServiceStub(attacked.api.channel)
     metadata = tuple(attacked.bearer.items())
@@ -259,8 +259,8 @@ async def test_grpc_which_carries_what_json_does_not(attacked: Attacked) -> None
 DRAWN = ("movie", "textfile", "\\fn", "\\fs", "Dialogue", "touch", "subtitles", "sendcmd", "%{pts}")
 
 
-async def test_a_video_of_such_texts_is_made_and_shows_them(attacked: Attacked) -> None:
-    """The worst of them, as title, titles of clips, and script, all the way through ffmpeg."""
+async def test_a_video_shows_injections_as_plain_text(attacked: Attacked) -> None:
+    """The most dangerous ones, as title, clip titles and script, all the way through ffmpeg."""
     worst = [text for text in attacked.texts() if any(word in text for word in DRAWN) and "\0" not in text]
     assert len(worst) >= 12
     clips = [{"colour": "#204060", "title": text, "duration": 0.2} for text in worst]
@@ -281,7 +281,7 @@ async def test_a_video_of_such_texts_is_made_and_shows_them(attacked: Attacked) 
         assert CANARY not in log.read_text(errors="replace")
 
 
-# An address, and words that its job ends with.
+# An address, and a part of the error message of its job.
 FETCHES = [
     ("https://127.0.0.1:PORT/", "private or reserved network"),
     ("https://2130706433:PORT/", "private or reserved network"),
@@ -292,8 +292,8 @@ FETCHES = [
 ]
 
 
-async def test_a_clip_at_a_private_address_fails_its_job_and_says_why(attacked: Attacked) -> None:
-    """Of the spellings of tests/security, a few that go all the way."""
+async def test_a_clip_at_a_private_address_fails_its_job_with_the_reason(attacked: Attacked) -> None:
+    """A few of the spellings in tests/security, through the whole platform."""
     for address, words in FETCHES:
         clips = [{"url": address.replace("PORT", str(attacked.trap.port))}]
         job_id = (await attacked.ask("POST", "/v1/videos", json=video(clips=clips))).json()["job_id"]

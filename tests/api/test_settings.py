@@ -1,4 +1,4 @@
-"""Settings: what was read can be sent back, and what is not named stays as it is."""
+"""Settings: a response can be sent back as a request, and absent fields stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ async def headers(api: Running) -> dict[str, str]:
     return {"authorization": f"Bearer {api.token}"}
 
 
-async def kept(api: Running, headers: dict[str, str]) -> int:
+async def retention_days(api: Running, headers: dict[str, str]) -> int:
     answer = await api.http.get("/v1/settings", headers=headers)
     days: int = answer.json()["settings"]["retention_days"]
     return days
 
 
-async def test_what_was_read_can_be_sent_back(api: Running, headers: dict[str, str]) -> None:
+async def test_a_response_can_be_sent_back(api: Running, headers: dict[str, str]) -> None:
     bodies: list[tuple[dict[str, Any], int]] = [
         ({"retention_days": 7}, 7),
         ({"settings": {"retention_days": 8}}, 8),
@@ -29,13 +29,13 @@ async def test_what_was_read_can_be_sent_back(api: Running, headers: dict[str, s
     for body, days in bodies:
         answer = await api.http.put("/v1/settings", json=body, headers=headers)
         assert answer.status_code == 200, answer.text
-        assert await kept(api, headers) == days
+        assert await retention_days(api, headers) == days
         read = (await api.http.get("/v1/settings", headers=headers)).json()
         assert (await api.http.put("/v1/settings", json=read, headers=headers)).json() == read
-        assert await kept(api, headers) == days
+        assert await retention_days(api, headers) == days
 
 
-async def test_what_is_not_named_stays(api: Running, headers: dict[str, str]) -> None:
+async def test_absent_fields_stay_unchanged(api: Running, headers: dict[str, str]) -> None:
     assert (await api.http.put("/v1/settings", json={"retention_days": 5}, headers=headers)).status_code == 200
     for body, status in (
         ({}, 200),
@@ -47,6 +47,6 @@ async def test_what_is_not_named_stays(api: Running, headers: dict[str, str]) ->
     ):
         answer = await api.http.put("/v1/settings", json=body, headers=headers)
         assert answer.status_code == status, (body, answer.text)
-        assert await kept(api, headers) == 5
+        assert await retention_days(api, headers) == 5
     assert (await api.http.put("/v1/settings", json={"retention_days": 0}, headers=headers)).status_code == 200
-    assert await kept(api, headers) == 0
+    assert await retention_days(api, headers) == 0

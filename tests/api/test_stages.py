@@ -1,4 +1,4 @@
-"""Stages: what goes into a video, had by itself through the gateway of a whole platform, and what is left of it."""
+"""Stages: speech, scripts, captions and probes as separate calls through the gateway, and that they leave no files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = "This sentence is spoken again and again, and it takes a while. " * 100
 
 @pytest.fixture(scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """A platform of their own, whose accounts nobody plays with."""
+    """A platform of their own, whose accounts no other test changes."""
     async with running(tmp_path_factory.mktemp("stages") / "data") as started:
         yield started
 
@@ -40,8 +40,8 @@ def headers(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def left(api: Running) -> set[Path]:
-    """What is stored, or being worked on."""
+def stored_files(api: Running) -> set[Path]:
+    """The stored files, and those of work in progress."""
     return {
         path
         for folder in ("objects", "scratch/audio-*", "scratch/validation-*", "scratch/content-*")
@@ -52,14 +52,14 @@ def left(api: Running) -> set[Path]:
 
 
 def seconds(path: Path) -> float:
-    """How long a sound is."""
+    """The duration of a sound file in seconds."""
     with av.open(str(path)) as container:
         assert container.duration is not None
         return container.duration / 1e6
 
 
-def speaking(api: Running) -> list[psutil.Process]:
-    """The programs that speak for the platform."""
+def speech_processes(api: Running) -> list[psutil.Process]:
+    """The speech processes of the platform."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -68,10 +68,10 @@ def speaking(api: Running) -> list[psutil.Process]:
     return found
 
 
-async def until_as_before(api: Running, before: set[Path]) -> None:
+async def wait_for_cleanup(api: Running, before: set[Path]) -> None:
     async with asyncio.timeout(10):
-        while left(api) - before:
-            # An answer may arrive before its folder is removed.
+        while stored_files(api) - before:
+            # A response may arrive before the removal of its folder.
             await api.http.get("/v1/voices", headers=headers(api.token))
 
 
@@ -82,14 +82,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_speech_over_rest(api: Running, tmp_path: Path) -> None:
-    before = left(api)
-    said = await api.http.post("/v1/speech", json={"text": TEXT, "voice": "en-GB"}, headers=headers(api.token))
-    assert (said.status_code, said.headers["content-type"]) == (200, "audio/wav")
-    assert int(said.headers["content-length"]) == len(said.content)
-    assert said.headers["x-content-sha256"] == hashlib.sha256(said.content).hexdigest()
-    assert said.headers["content-disposition"] == 'attachment; filename="speech.wav"'
-    (tmp_path / "said.wav").write_bytes(said.content)
-    sound = read(tmp_path / "said.wav", 1)
+    before = stored_files(api)
+    response = await api.http.post("/v1/speech", json={"text": TEXT, "voice": "en-GB"}, headers=headers(api.token))
+    assert (response.status_code, response.headers["content-type"]) == (200, "audio/wav")
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert response.headers["x-content-sha256"] == hashlib.sha256(response.content).hexdigest()
+    assert response.headers["content-disposition"] == 'attachment; filename="speech.wav"'
+    (tmp_path / "speech.wav").write_bytes(response.content)
+    sound = read(tmp_path / "speech.wav", 1)
     assert lufs(sound) == pytest.approx(-16, abs=0.5)
 
     asked = {"text": TEXT, "voice": "en-GB"}
@@ -99,18 +99,18 @@ async def test_speech_over_rest(api: Running, tmp_path: Path) -> None:
         ["The", "sea", "was", "calm."],
         ["Nobody", "spoke,", "not", "even", "of", "whales."],
     ]
-    # The answer is what captions are asked for with.
+    # CreateCaptions accepts the response unchanged.
     request = {"sentences": times["sentences"], "format": "vtt"}
     captions = await api.http.post("/v1/captions", json=request, headers=headers(api.token))
     assert captions.headers["content-type"] == "text/vtt"
     first, second = pysubs2.SSAFile.from_string(captions.text)
     assert (first.plaintext, second.plaintext) == tuple(TEXT.replace("m. ", "m.|").split("|"))
     assert second.end / 1000 == pytest.approx(times["sentences"][1]["words"][-1]["end"], abs=0.001)
-    await until_as_before(api, before)
+    await wait_for_cleanup(api, before)
 
 
-async def test_a_client_has_methods_for_them(api: Running, clip: Path, tmp_path: Path) -> None:
-    before = left(api)
+async def test_the_client_has_methods_for_the_stages(api: Running, clip: Path, tmp_path: Path) -> None:
+    before = stored_files(api)
     async with Client(api.url.removeprefix("http://"), token=api.token) as client:
         written = await client.write_script("The tides", language="de", length=3)
         assert len(written.sentences) == 3
@@ -133,10 +133,10 @@ async def test_a_client_has_methods_for_them(api: Running, clip: Path, tmp_path:
             await client.say("?!", tmp_path / "nothing.wav")
         assert refused.value.reason == "SCRIPT_EMPTY"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tides.mp3", "tides.srt"]
-    await until_as_before(api, before)
+    await wait_for_cleanup(api, before)
 
 
-async def test_an_asset_is_described_to_its_owner_and_to_nobody_else(api: Running, clip: Path) -> None:
+async def test_an_asset_is_described_to_its_owner_only(api: Running, clip: Path) -> None:
     upload = await api.http.post("/v1/assets", content=clip.read_bytes(), headers=headers(api.token))
     asked = {"asset_id": upload.json()["asset_id"]}
     own = await api.http.post("/v1/clips/probe", json=asked, headers=headers(api.token))
@@ -148,40 +148,40 @@ async def test_an_asset_is_described_to_its_owner_and_to_nobody_else(api: Runnin
     assert (refused.status_code, refused.json()["details"][0]["reason"]) == (404, "ASSET_NOT_FOUND")
 
 
-async def test_each_role_opens_its_own_doors_only(api: Running) -> None:
-    doors = {
+async def test_each_role_allows_its_own_methods_only(api: Running) -> None:
+    methods = {
         "audio.generate": ("/v1/speech/timings", {"text": "Hi."}),
         "content.manage": ("/v1/scripts", {"topic": "Hi"}),
         "video.process": ("/v1/clips/probe-file", None),
     }
-    for number, role in enumerate(doors):
+    for number, role in enumerate(methods):
         token = await api.new_account(f"only{number}", role)
-        for opened_by, (path, body) in doors.items():
+        for opened_by, (path, body) in methods.items():
             sent = {"json": body} if body else {"content": b"words"}
             answer = await api.http.post(path, headers=headers(token), **sent)
             assert (answer.status_code == 403) == (opened_by != role), (role, path, answer.text)
 
 
-async def test_who_leaves_takes_the_work_along(api: Running) -> None:
-    """Over REST: the connection ends, and with it the programs that speak."""
-    before = left(api)
+async def test_the_work_of_a_disconnected_client_stops(api: Running) -> None:
+    """Over REST: the speech processes end with the connection."""
+    before = stored_files(api)
 
     asked = asyncio.create_task(api.http.post("/v1/speech", json={"text": LONG}, headers=headers(api.token)))
     async with asyncio.timeout(20):
-        while not speaking(api):
+        while not speech_processes(api):
             await api.http.get("/v1/voices", headers=headers(api.token))
     asked.cancel()
     await asyncio.wait([asked])
-    # The platform hears of it a little later; to speak all of it takes more than twice as long as this.
+    # The platform notices the disconnection a little later; the whole text takes more than twice as long as this.
     async with asyncio.timeout(3):
-        while speaking(api):
+        while speech_processes(api):
             await api.http.get("/v1/voices", headers=headers(api.token))
-        await until_as_before(api, before)
-    assert not speaking(api)
+        await wait_for_cleanup(api, before)
+    assert not speech_processes(api)
 
 
 async def moneyprinter(*arguments: str | Path, folder: Path) -> tuple[int, str]:
-    """Run the command to its end in a folder: its exit code, and what it printed."""
+    """Run the command in a folder; returns its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
         cwd=folder,
@@ -238,7 +238,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
 
 
-async def test_a_full_service_tells_rest_when_to_come_back(api: Running) -> None:
+async def test_a_full_service_sends_retry_after_over_rest(api: Running) -> None:
     async def asked() -> httpx.Response:
         return await api.http.post("/v1/speech/timings", json={"text": LONG}, headers=headers(api.token))
 
