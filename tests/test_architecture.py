@@ -24,7 +24,7 @@ RUNTIME = {
     *("wire", "wording", "__init__"),
 }
 # What media services share, beside `runtime`.
-MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "__init__"}
+MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "__init__"}
 # The only files of a service that may speak gRPC, a database's or a broker's language.
 EDGES = {"servicer", "server", "config"}
 VENDORS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ffmpeg
 
-from services.audio.loudness import Loudness
+from services.media.loudness import Loudness
 
 TARGET_DBTP = -1.0
 RATE = 48_000

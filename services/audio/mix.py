@@ -21,7 +21,7 @@ import ffmpeg
 from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import clips, loudness, mastering, music
 from services.audio.clips import ClipSound
-from services.audio.loudness import Loudness
+from services.media.loudness import Loudness
 from services.runtime import children
 
 TARGET_LUFS = -14.0

@@ -6,7 +6,6 @@ coloured pictures, counts for nothing: the renderer does not draw it.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -16,17 +15,21 @@ import structlog
 import uharfbuzz as hb
 
 from services.content.fonts import Extent, needs_glyph
+from services.media.fonts import (
+    bold_name,
+    bold_weight,
+    english_name,
+    has_outlines,
+    list_font_files,
+    lookup_name,
+    missing_tables,
+)
 
 log = structlog.get_logger()
 
-_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-_OUTLINES = {"glyf", "CFF ", "CFF2"}
-_COLOURED = {"COLR", "CBDT", "sbix", "SVG "}
-_NEEDED = ("head", "hhea", "hmtx", "maxp", "cmap", "name")
 # In a script they would end the name.
 _FORBIDDEN = frozenset(",{}\\\r\n")
 _REMEMBERED = 1 << 14
-_BOLD = 600
 # As the script asks of the renderer.
 _FEATURES = {"kern": False}
 
@@ -46,8 +49,8 @@ class FileFace:
         self._upem = face.upem
         self._font = hb.Font(face)
         if bold:
-            self.weight = round(_bold_weight(face))
-            self._font.set_variations({"wght": _bold_weight(face)})
+            self.weight = round(bold_weight(face))
+            self._font.set_variations({"wght": bold_weight(face)})
         self.measure = lru_cache(_REMEMBERED)(self._measure)
 
     def shows(self, text: str) -> bool:
@@ -81,7 +84,8 @@ class Folder:
         """Each name once: of two faces with one name, the renderer is given the first, by the path of its file."""
         found: dict[str, FileFace] = {}
         # What is made of a font gives way to one that is there.
-        for face in sorted((face for path in files(self.path) for face in _faces(path)), key=lambda face: face.made):
+        faces = (face for path in list_font_files(self.path) for face in _faces(path))
+        for face in sorted(faces, key=lambda face: face.made):
             found.setdefault(face.name.lower(), face)
         return tuple(found.values())
 
@@ -97,60 +101,34 @@ class Folder:
         return ord(character) in self._characters
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """The font files in a folder and those below it, by their path."""
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if name.lower().endswith(_SUFFIXES):
-                yield Path(place, name)
-
-
 def _faces(path: Path) -> Iterator[FileFace]:
     """The faces in a file that the renderer can draw with."""
     try:
         blob = hb.Blob.from_file_path(path)
         for index in range(hb.Face(blob).count or 1):
             face = hb.Face(blob, index)
-            tags = set(face.table_tags)
-            if not tags & _OUTLINES or tags & _COLOURED:
-                if not tags:
+            if not has_outlines(face):
+                if not face.table_tags:
                     raise ValueError("no font")
                 continue
-            if lost := [tag for tag in (*_NEEDED, *(tags & _OUTLINES)) if not len(face.reference_table(tag))]:
+            if lost := missing_tables(face):
                 raise ValueError(f"its tables {lost} are missing or cut off")
-            # The renderer finds fonts with TrueType outlines by their full name, others by their PostScript name.
-            names, kind = _names(face), hb.OTNameIdPredefined
-            name = names.get(kind.FULL_NAME if "glyf" in tags else kind.POSTSCRIPT_NAME)
-            name = name or names.get(kind.FONT_FAMILY, "")
+            name = lookup_name(face)
             if "emoji" in name.lower():
                 continue  # of the pictures of emoji it has the outlines alone
             if name.strip() and name == name.strip() and name[0] != "@" and not _FORBIDDEN & set(name):
                 yield FileFace(path, face, name)
-                family = names.get(kind.TYPOGRAPHIC_FAMILY) or names.get(kind.FONT_FAMILY, "")
-                italic = "italic" in names.get(kind.FULL_NAME, "").lower()
-                if family and not italic and _bold_weight(face):
-                    yield FileFace(path, face, f"{family} Bold", bold=True)
+                if bold := bold_name(face):
+                    yield FileFace(path, face, bold, bold=True)
     except (hb.HarfBuzzError, OSError, ValueError, struct.error) as failure:
         log.warning("font skipped", path=str(path), problem=str(failure))
-
-
-def _bold_weight(face: hb.Face) -> float:
-    """The bold weight of a face that is variable in weight and not bold by itself; 0: it has none.
-
-    The renderer is given it as a file of its own, which the processing service makes under the same name.
-    """
-    for axis in face.axis_infos or ():
-        if axis.tag == "wght" and axis.default_value < _BOLD <= axis.max_value:
-            return float(min(axis.max_value, 700.0))
-    return 0.0
 
 
 def _names(face: hb.Face) -> dict[int, str]:
     """The English names of a face and its family, by their number."""
     kinds = hb.OTNameIdPredefined
     wanted = (kinds.FONT_FAMILY, kinds.FULL_NAME, kinds.POSTSCRIPT_NAME, kinds.TYPOGRAPHIC_FAMILY)
-    return {kind: name for kind in wanted if (name := face.get_name(kind, "en"))}
+    return {kind: name for kind in wanted if (name := english_name(face, kind))}
 
 
 def _height(face: hb.Face, os2: bytes) -> tuple[int, int]:

@@ -17,9 +17,8 @@ from threading import Lock
 
 import uharfbuzz as hb
 
-WEIGHT = 700.0
-# Below this, a default weight is not bold.
-_LEAST = 600.0
+from services.media.fonts import bold_weight
+
 _UNICODE, _ENGLISH = (3, 1), 0x409
 
 
@@ -47,29 +46,12 @@ class BoldFonts:
         return Path(folder)
 
 
-def bold_name(face: hb.Face) -> str:
-    """The name of the bold weight of a face; empty when it is not variable in weight, bold by itself, or an italic."""
-    kinds = hb.OTNameIdPredefined
-    family = face.get_name(kinds.TYPOGRAPHIC_FAMILY, "en") or face.get_name(kinds.FONT_FAMILY, "en")
-    if not family or "italic" in (face.get_name(kinds.FULL_NAME, "en") or "").lower():
-        return ""
-    for axis in face.axis_infos or ():
-        if axis.tag == "wght" and axis.default_value < _LEAST <= axis.max_value:
-            return f"{family} Bold"
-    return ""
-
-
-def _weight_of(face: hb.Face) -> float:
-    """The weight that its bold one has."""
-    return float(min(WEIGHT, next(axis.max_value for axis in face.axis_infos if axis.tag == "wght")))
-
-
 def _write(source: Path, index: int, name: str, target: Path) -> None:
     """Write the bold weight of a face of a font file, under a name that no other font has."""
     face = hb.Face(hb.Blob.from_file_path(source), index)
     wanted = hb.SubsetInput()
     wanted.keep_everything()
-    wanted.pin_axis_location(face, "wght", _weight_of(face))
+    wanted.pin_axis_location(face, "wght", bold_weight(face))
     font = bytes(hb.subset(face, wanted).blob.data)
     part = target.with_suffix(".part")
     part.write_bytes(_with_table(font, b"name", _names(name)))

@@ -8,7 +8,6 @@ that is made here.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,12 +15,9 @@ from pathlib import Path
 
 import uharfbuzz as hb
 
-from services.processing.bold_fonts import BoldFonts, bold_name
+from services.media.fonts import bold_name, english_name, has_outlines, list_font_files, lookup_name, missing_tables
+from services.processing.bold_fonts import BoldFonts
 
-_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-_OUTLINES = {"glyf", "CFF ", "CFF2"}
-_COLOURED = {"COLR", "CBDT", "sbix", "SVG "}
-_NEEDED = ("head", "hhea", "hmtx", "maxp", "cmap", "name")
 _STYLE = re.compile(r"^Style:[^,\n]*,([^,\n]*)", re.MULTILINE)
 _OVERRIDE = re.compile(r"\\fn([^\\}\n]*)")
 
@@ -47,14 +43,12 @@ class Folder:
         fonts: dict[str, list[Path]] = {}
         families: dict[str, list[Path]] = {}
         bold: dict[str, tuple[Path, int, str]] = {}
-        for place, folders, files in os.walk(self._path):
-            folders.sort()
-            for path in (Path(place, file) for file in sorted(files) if file.lower().endswith(_SUFFIXES)):
-                for index, name, family, bolder in _names(path):
-                    fonts.setdefault(name.lower(), []).append(path)
-                    families.setdefault(family.lower(), []).append(path)
-                    if bolder:
-                        bold.setdefault(bolder.lower(), (path, index, bolder))
+        for path in list_font_files(self._path):
+            for index, name, family, bolder in _names(path):
+                fonts.setdefault(name.lower(), []).append(path)
+                families.setdefault(family.lower(), []).append(path)
+                if bolder:
+                    bold.setdefault(bolder.lower(), (path, index, bolder))
         return fonts, families, bold
 
 
@@ -105,12 +99,7 @@ def _names(path: Path) -> Iterator[tuple[int, str, str, str]]:
         blob = hb.Blob.from_file_path(path)
     except (hb.HarfBuzzError, OSError):
         return
-    kinds = hb.OTNameIdPredefined
     for index in range(hb.Face(blob).count):
         face = hb.Face(blob, index)
-        outlines = _OUTLINES & (tags := set(face.table_tags))
-        if outlines and not tags & _COLOURED and all(len(face.reference_table(tag)) for tag in (*_NEEDED, *outlines)):
-            family = face.get_name(kinds.FONT_FAMILY, "en") or ""
-            # That of a font with TrueType outlines is its full name, that of others their PostScript name.
-            name = face.get_name(kinds.FULL_NAME if "glyf" in tags else kinds.POSTSCRIPT_NAME, "en")
-            yield index, name or family, family, bold_name(face)
+        if has_outlines(face) and not missing_tables(face):
+            yield index, lookup_name(face), english_name(face, hb.OTNameIdPredefined.FONT_FAMILY), bold_name(face)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import ffmpeg
 from av.stream import Stream
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.loudness import meter, read_report
 from services.rendering.finish import PICTURE, Form, Report, encode, ignore, run
 from services.rendering.pictures import BLACK_LUMA, BLACK_PART
 
@@ -20,11 +20,10 @@ DURATION_TOLERANCE_SECONDS = 0.1
 
 # Quieter than any narration; digital silence is measured as -70.
 SILENT_LUFS = -60.0
-# What digital silence is measured as.
-SILENCE_LUFS, SILENCE_DBTP = -70.0, -120.0
+# The true peak that is reported for digital silence.
+SILENCE_DBTP = -120.0
 
-# What was measured of the loudness is in this file; the last of it is at its end.
-_HEARD, _LAST_BYTES = "loudness.txt", 4000
+_REPORT = "loudness.txt"
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,11 @@ async def is_black(folder: Path, program: Path) -> bool:
 
 async def _loudness(folder: Path, program: Path, form: Form, report: Report) -> tuple[float, float]:
     """The integrated loudness in LUFS, and the true peak in dBTP, by EBU R 128."""
-    sound = (
-        ffmpeg.input(form.video)["a:0"]
-        .filter("ebur128", peak="true", metadata=1, framelog="quiet")
-        .filter("ametadata", "print", file=_HEARD)
-    )
+    sound = meter(ffmpeg.input(form.video)["a:0"], _REPORT)
     await encode(ffmpeg.output(sound, "-", f="null"), folder, program, form.seconds, report)
-    # It is printed for every 0.1 s, each time for all that was heard so far.
-    heard = dict(_values((folder / _HEARD).read_bytes()[-_LAST_BYTES:]))
-    peak = heard.get("lavfi.r128.true_peak", 0.0)
-    loudness = heard.get("lavfi.r128.I", SILENCE_LUFS)
-    # Infinity is no number of JSON, in which results are recorded.
-    return max(loudness, SILENCE_LUFS), max(20 * math.log10(peak), SILENCE_DBTP) if peak > 0 else SILENCE_DBTP
+    measured = read_report(folder / _REPORT)
+    # JSON, in which results are recorded, has no infinity.
+    return measured.integrated_lufs, max(measured.true_peak_dbtp, SILENCE_DBTP)
 
 
 def _values(printed: bytes) -> Iterator[tuple[str, float]]:
