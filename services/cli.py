@@ -81,14 +81,19 @@ def up(
     ] = False,
 ) -> None:
     """Run the whole platform on this machine, in the foreground. Ctrl-C stops it; a second one at once."""
-    from services.embedded import folder
+    from services.embedded import data_folder
     from services.embedded import replicas as instances
     from services.runtime.config import ConfigError
 
     if replicas and not processes:
         raise ConfigError("--replicas needs --processes: instances are processes")
-    options = {"processes": processes, "instances": instances.parse(replicas), "tls": tls, "allow_local": allow_local}
-    raise typer.Exit(asyncio.run(_up(data or folder.default(), port=port, **options)))
+    options = {
+        "processes": processes,
+        "instances": instances.parse_replicas(replicas),
+        "tls": tls,
+        "allow_local": allow_local,
+    }
+    raise typer.Exit(asyncio.run(_up(data or data_folder.default_folder(), port=port, **options)))
 
 
 async def _up(data: Path, **options: Any) -> int:
@@ -106,12 +111,12 @@ async def _up(data: Path, **options: Any) -> int:
     on_signals(interrupted)
     import structlog
 
-    from services.embedded.platform import platform
+    from services.embedded.platform import run_platform
 
     # The platform logs to its folder; what libraries say once it has stopped is for nobody.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with platform(data, **options) as running:
+        async with run_platform(data, **options) as running:
             starting = None
             _print_first_account(running.new_account)
             where = escape(str(running.data))
@@ -254,13 +259,13 @@ def doctor(
     brief: Annotated[bool, typer.Option("--brief", help="Print only what is wrong, and a summary.")] = False,
 ) -> None:
     """Check whether all that a platform needs on this machine is here and runs; ends with 1 when something is not."""
-    from services.embedded import checks, folder
+    from services.embedded import checks, data_folder
 
-    found = list(checks.run_checks(data or folder.default()))
+    found = list(checks.run_checks(data or data_folder.default_folder()))
     for check in found:
         if not (brief and check.passed):
             mark = "[green]ok[/]   " if check.passed else "[bold red]wrong[/]"
-            out.print(f"{mark} {check.name:12} {escape(check.found)}")
+            out.print(f"{mark} {check.name:12} {escape(check.detail)}")
     failed = [check for check in found if not check.passed]
     out.print(f"{len(found) - len(failed)} of {len(found)} checks passed")
     raise typer.Exit(1 if failed else 0)

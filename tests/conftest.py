@@ -35,7 +35,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority and a certificate for every workload."""
     folder = tmp_path_factory.mktemp("certificates")
     workloads = (*PORTS, "nats", "postgres")
-    authority.issue(folder, workloads, trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(folder, workloads, trust_domain="cluster.local", namespace="moneyprinter")
     return folder
 
 
@@ -69,6 +69,6 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Da
 @pytest.fixture
 async def nats_url(config: RuntimeConfig, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a real NATS server with JetStream, empty, for this test alone."""
-    [port] = ports.pick()
-    async with nats.running(config, tmp_path / "nats", log_file=tmp_path / "nats.log", port=port) as url:
+    [port] = ports.pick_ports()
+    async with nats.run_server(config, tmp_path / "nats", log_file=tmp_path / "nats.log", port=port) as url:
         yield url

@@ -21,8 +21,8 @@ class Databases:
     @asynccontextmanager
     async def running(cls, folder: Path) -> AsyncIterator[Databases]:
         """Run a server on `folder` while the context is open."""
-        [port] = ports.pick()
-        async with postgres.running(
+        [port] = ports.pick_ports()
+        async with postgres.run_server(
             folder / "postgres",
             passwords=folder / "passwords",
             log_file=folder / "postgres.log",
@@ -35,5 +35,5 @@ class Databases:
     async def fresh(self, service: str) -> str:
         """How libpq connects as `service` to a new, empty database in which it may make its schema."""
         database = f"{service}_{next(self._numbers)}"
-        await postgres.prepare(self.server, [service], database)
+        await postgres.create_schemas(self.server, [service], database)
         return self.server.conninfo(service, database)

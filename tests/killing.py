@@ -1,4 +1,4 @@
-"""Killing: have children killed, at their start or in the middle of their work."""
+"""Fault injection: kills child processes at their start or in the middle of their work."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from services.runtime import children
 
 @dataclass(frozen=True)
 class Killer:
-    """Kills the children whose command line holds `pattern`: SIGKILL at once, or SIGPROF after some time on the CPU."""
+    """Counts the children that match the pattern of `kill_children`."""
 
     runs: Path
 
     @property
     def count(self) -> int:
-        """How many such children were started."""
+        """The number of matching children started so far."""
         return len(self.runs.read_text()) if self.runs.exists() else 0
 
 
-def armed(monkeypatch: pytest.MonkeyPatch, folder: Path, pattern: str, times: int, cpu_seconds: float) -> Killer:
-    """A killer of the first `times` children that match; a timer outlives the start of the program."""
+def kill_children(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, pattern: str, times: int, cpu_seconds: float
+) -> Killer:
+    """Kill the first `times` children whose command line holds `pattern`.
+
+    With `cpu_seconds` 0, SIGKILL ends a child at once; otherwise SIGPROF does so after that much time on the CPU, since
+    a timer stays set across `exec`.
+    """
     runs = folder / "runs"
     aim = (
         f"if {pattern!r} in ' '.join(sys.argv[9:]):\n"

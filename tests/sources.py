@@ -1,4 +1,4 @@
-"""Sources: clips and pictures as the renderer is told of them: by the probe of the validation service."""
+"""Sources for the renderer, described by the probe of the validation service."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BOUNDS = Bounds(
 )
 
 
-async def look(file: Path) -> Source:
-    """What must be known of a file before it is drawn."""
+async def probe_source(file: Path) -> Source:
+    """Probe a file and return it as a source of the renderer."""
     return Source(**(await probe(file, Part(), BOUNDS)).picture)
 
 
-async def source(stored: media_pb2.Object, file: Path) -> media_pb2.Source:
-    """A file that is stored, as a segment names it."""
+async def stored_source(stored: media_pb2.Object, file: Path) -> media_pb2.Source:
+    """Probe a stored file and return it as a source in a segment's contract."""
     return media_pb2.Source(object=stored, **(await probe(file, Part(), BOUNDS)).picture)

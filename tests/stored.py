@@ -1,4 +1,4 @@
-"""Stored: a storage service as the platform runs it, for the tests of services that keep objects."""
+"""A storage service as the platform runs it, for tests of services that store objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.mesh import Mesh
 
 
 async def start_storage(mesh: Mesh, folder: Path) -> Mesh:
-    """Start storage, and what it needs, in a mesh; its blobs are in `folder / "objects"`."""
+    """Start storage and the config service in a mesh. Its blobs are in `folder / "objects"`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=folder / "secrets", master_key_file=folder / "master-key"))
@@ -31,16 +31,16 @@ async def fetch(mesh: Mesh, stored: media_pb2.Object, path: Path) -> Path:
     return path
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return once a condition holds. Raises TimeoutError when it does not within `seconds`."""
+async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds. Raises `TimeoutError` when it does not within `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 @contextmanager
-def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Let the system refuse larger files, to this process and its children, as a full disk does."""
+def limit_file_size(size_bytes: int) -> Iterator[None]:
+    """Make the system refuse larger files to this process and its children, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:

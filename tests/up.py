@@ -1,4 +1,4 @@
-"""Up: the command `moneyprinter up` in a process of its own, as people run it."""
+"""The command `moneyprinter up` in a process of its own, as users run it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ READY = re.compile(r"MoneyPrinter is ready at (https?://127\.0\.0\.1:\d+) \(data
 
 
 class Up:
-    """A command that runs, and what it has printed."""
+    """A running command and its output so far."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
 
-    async def until_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
         while line := (await self.process.stdout.readline()).decode():
             self.lines.append(line)
@@ -59,7 +59,7 @@ async def up(
     )
     running = Up(process)
     try:
-        await running.until_ready()
+        await running.wait_until_ready()
         yield running
     finally:
         if process.returncode is None:
@@ -67,6 +67,6 @@ async def up(
         await process.wait()
 
 
-async def insist_on_end(processes: list[psutil.Process]) -> None:
+async def assert_all_end(processes: list[psutil.Process]) -> None:
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 15)
     assert not alive

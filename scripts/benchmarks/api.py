@@ -97,7 +97,7 @@ async def filters(
 
     Its p50 in milliseconds, and the milliseconds on the CPU that each spent on a request, by name.
     """
-    port, internal_port = ports.pick(2)
+    port, internal_port = ports.pick_ports(2)
     gateway = Gateway(
         addresses={name: ",".join(here.config.addresses(name)) for name in SERVICES},
         certificates=here.config.certificates,
@@ -125,7 +125,7 @@ async def measure(options: argparse.Namespace) -> Table:
     title = f"The interface (load of the machine at the start: {load:.1f}, cores: {os.cpu_count()})"
     table = Table("load", "p50 ms", "p95 ms", "p99 ms", "max ms", "refused", "aim", "CPU ms a request", title=title)
     settings = {**NO_QUOTAS, f"{PREFIX}ORCHESTRATOR_JOBS_AT_ONCE": "8", f"{PREFIX}ORCHESTRATOR_SEGMENTS_AT_ONCE": "8"}
-    with tempfile.TemporaryDirectory(prefix="api-") as folder, environment.applied(UNLIMITED):
+    with tempfile.TemporaryDirectory(prefix="api-") as folder, environment.set_variables(UNLIMITED):
         async with world(Path(folder), lease_seconds=10.0, settings=settings) as here:
             port, token = here.config.ports["gateway"], here.token(USER)
             reads = [http("GET", f"/v1/videos/{job}/status", token) for job in await jobs(here)]

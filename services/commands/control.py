@@ -17,7 +17,7 @@ from moneyprinter.video.v1 import webhook_service_pb2 as hooks
 from services.commands.errors import WrongRequest
 from services.commands.sessions import signed_in
 from services.commands.targets import Target
-from services.embedded import folder
+from services.embedded import data_folder
 
 # What the last verification of a folder's trail told.
 VERIFIED = "audit-verified"
@@ -181,7 +181,7 @@ async def verify_audit(target: Target, known: str, console: Console) -> bool:
     console.print(f"The audit trail is intact: [bold]{found.record_count}:{found.head_hash}[/]")
     if request.known_count:
         console.print(f"It holds what it held when {request.known_count} records were verified.")
-    folder.write_private(file, f"{found.record_count}:{found.head_hash}\n".encode())
+    data_folder.write_private(file, f"{found.record_count}:{found.head_hash}\n".encode())
     return True
 
 

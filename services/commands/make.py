@@ -21,7 +21,7 @@ from services.commands.request_files import Clip, to_message
 from services.commands.results import save_files
 from services.commands.sessions import signed_in
 from services.commands.targets import Target
-from services.embedded import folder
+from services.embedded import data_folder
 from services.embedded.errors import AlreadyRunning, PlatformError
 from services.runtime.contract import check
 
@@ -46,18 +46,18 @@ async def any_platform(target: Target, console: Console) -> AsyncIterator[bool]:
     if target.folder is None:
         yield True
         return
-    from services.embedded.platform import healthy, platform
+    from services.embedded.platform import run_platform, wait_until_healthy
 
     async with AsyncExitStack() as stack:
         with console.status("Starting the platform ..."):
-            while (running := folder.find(target.folder)) is None:
+            while (running := data_folder.find_platform(target.folder)) is None:
                 # Another one that starts at the same moment is used as soon as it has its address.
                 with suppress(AlreadyRunning):
-                    await stack.enter_async_context(platform(target.folder, port=0))
+                    await stack.enter_async_context(run_platform(target.folder, port=0))
                     break
                 await asyncio.sleep(STARTING_PAUSE_SECONDS)
             else:
-                await healthy(running.url, target.folder)
+                await wait_until_healthy(running.url, target.folder)
         yield running is not None
 
 

@@ -25,7 +25,7 @@ from moneyprinter.client import RENEW_SECONDS, Client
 from moneyprinter.user.v1 import user_service_pb2 as pb
 from services.commands.errors import WrongRequest
 from services.commands.targets import Target
-from services.embedded import folder
+from services.embedded import data_folder
 from services.embedded.errors import PlatformError
 
 FILE = "session"
@@ -123,7 +123,7 @@ def load(target: Target) -> Session | None:
 def save(target: Target, session: Session) -> None:
     """Keep a session with a platform, readable by its owner only."""
     target.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.write_private(target.state / FILE, json.dumps(asdict(session)).encode() + b"\n")
+    data_folder.write_private(target.state / FILE, json.dumps(asdict(session)).encode() + b"\n")
 
 
 @asynccontextmanager
@@ -185,7 +185,13 @@ def _first_account(target: Target) -> dict[str, str]:
 
 
 def _signed_out(target: Target) -> errors.Unauthenticated:
-    where = f" {target.url}" if target.url else "" if target.folder == folder.default() else f" --data {target.folder}"
+    where = (
+        f" {target.url}"
+        if target.url
+        else ""
+        if target.folder == data_folder.default_folder()
+        else f" --data {target.folder}"
+    )
     return errors.Unauthenticated(
         f"you are not signed in to {target}; sign in with: moneyprinter login{where}", reason="TOKEN_INVALID"
     )
@@ -196,7 +202,7 @@ def _address(target: Target) -> str:
     if target.url:
         return urlsplit(target.url).netloc
     assert target.folder is not None
-    running = folder.find(target.folder)
+    running = data_folder.find_platform(target.folder)
     if running is None:
         raise PlatformError(f"no platform runs on {target.folder}; start one with: moneyprinter up")
     return urlsplit(running.url).netloc
@@ -209,10 +215,10 @@ def _credentials(target: Target, session: Session) -> grpc.ChannelCredentials | 
             return None
         return grpc.ssl_channel_credentials(session.authority.encode() or None)
     assert target.folder is not None
-    running = folder.find(target.folder)
+    running = data_folder.find_platform(target.folder)
     if running is None or not running.url.startswith("https:"):
         return None
-    return grpc.ssl_channel_credentials(folder.trusted(target.folder).read_bytes())
+    return grpc.ssl_channel_credentials(data_folder.authority_file(target.folder).read_bytes())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from services.commands.errors import WrongRequest
-from services.embedded import folder
+from services.embedded import data_folder
 
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -42,7 +42,7 @@ def parse_target(text: str | None) -> Target:
     Raises WrongRequest when an address cannot be used.
     """
     if text is None or "://" not in text:
-        return Target((Path(text).expanduser() if text else folder.default()).resolve())
+        return Target((Path(text).expanduser() if text else data_folder.default_folder()).resolve())
     where = urlsplit(text.strip().lower())
     try:
         port = where.port or _PORTS.get(where.scheme)

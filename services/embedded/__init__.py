@@ -1,1 +1,1 @@
-"""The laptop platform: PostgreSQL, NATS, Envoy and a certificate authority, from wheels, in one folder."""
+"""The laptop platform: PostgreSQL, NATS, Envoy and a certificate authority, from wheels, in one data folder."""

@@ -1,4 +1,4 @@
-"""Checks of an installation: whether all that the laptop platform needs is here and runs."""
+"""Checks of an installation: whether this machine has what the laptop platform needs, and each program runs."""
 
 from __future__ import annotations
 
@@ -12,82 +12,82 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedded import wheels
+from services.embedded import binaries
 from services.embedded.errors import PlatformError
 
-LEAST_DISK_BYTES = 2_000_000_000
-LEAST_MEMORY_BYTES = 2_000_000_000
+MIN_DISK_BYTES = 2_000_000_000
+MIN_MEMORY_BYTES = 2_000_000_000
 RUN_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, and what was found."""
+    """The result of one check."""
 
     name: str
     passed: bool
-    found: str
-    """What is there, or what is wrong and what to do."""
+    detail: str
+    """The version or amount found; for a failed check, what is wrong and what to do."""
 
 
 def run_checks(data: Path) -> Iterator[Check]:
-    """Check this machine and the installation, for a platform whose folder is `data`."""
-    yield _check("Python", _python)
-    yield _check("PostgreSQL", lambda: _version(wheels.postgres("postgres")))
-    yield _check("NATS", lambda: _version(wheels.nats()))
-    yield _check("Envoy", lambda: _version(wheels.envoy()))
-    yield _check("ffmpeg", lambda: _version(wheels.ffmpeg(), "-version"))
-    yield _check("espeak-ng", _espeak)
-    yield _check("fonts", _fonts)
-    yield _check("disk", lambda: _disk(data))
-    yield _check("memory", _memory)
+    """Check this machine and the installation for a platform on the folder `data`. Yields one result at a time."""
+    yield _check("Python", _check_python)
+    yield _check("PostgreSQL", lambda: _read_version(binaries.postgres_program("postgres")))
+    yield _check("NATS", lambda: _read_version(binaries.nats_program()))
+    yield _check("Envoy", lambda: _read_version(binaries.envoy_program()))
+    yield _check("ffmpeg", lambda: _read_version(binaries.ffmpeg_program(), "-version"))
+    yield _check("espeak-ng", _check_espeak)
+    yield _check("fonts", _count_fonts)
+    yield _check("disk", lambda: _check_disk(data))
+    yield _check("memory", _check_memory)
 
 
-def _check(name: str, find: Callable[[], str]) -> Check:
+def _check(name: str, inspect: Callable[[], str]) -> Check:
     try:
-        return Check(name, True, find())
+        return Check(name, True, inspect())
     except (PlatformError, OSError, subprocess.SubprocessError) as failure:
         return Check(name, False, " ".join(str(failure).split()))
 
 
-def _python() -> str:
+def _check_python() -> str:
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise PlatformError(f"{platform.system()} on {platform.machine()}: the laptop platform needs Linux on x86_64")
     return f"{platform.python_version()} ({sys.executable})"
 
 
-def _version(program: Path, option: str = "--version") -> str:
-    """The first line of what a program prints of its version."""
-    done = subprocess.run([program, option], capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-    if done.returncode:
-        raise PlatformError(f"{program} does not run: {(done.stderr or done.stdout).strip()[-200:]}")
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+def _read_version(program: Path, option: str = "--version") -> str:
+    """Run a program with its version option and return the first line of its output."""
+    result = subprocess.run([program, option], capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+    if result.returncode:
+        raise PlatformError(f"{program} does not run: {(result.stderr or result.stdout).strip()[-200:]}")
+    lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
     return lines[0][:70] if lines else str(program)
 
 
-def _espeak() -> str:
-    library = wheels.espeak_library()
+def _check_espeak() -> str:
+    library = binaries.espeak_library()
     ctypes.CDLL(str(library))
-    wheels.espeak_data()
+    binaries.espeak_data()
     return library.name
 
 
-def _fonts() -> str:
-    return f"{len([font for folder in wheels.fonts() for font in folder.rglob('*.?tf')])} files"
+def _count_fonts() -> str:
+    return f"{len([font for folder in binaries.font_folders() for font in folder.rglob('*.?tf')])} files"
 
 
-def _disk(data: Path) -> str:
-    there = next(path for path in (data, *data.parents) if path.exists())
-    if not os.access(there, os.W_OK):
-        raise PlatformError(f"{there} cannot be written; choose another --data")
-    free = shutil.disk_usage(there).free
-    if free < LEAST_DISK_BYTES:
-        raise PlatformError(f"{free / 1e9:.1f} GB are free at {there}; videos need at least 2 GB: make room")
-    return f"{free / 1e9:.0f} GB free at {there}"
+def _check_disk(data: Path) -> str:
+    existing = next(path for path in (data, *data.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise PlatformError(f"{existing} is not writable; choose another --data")
+    free = shutil.disk_usage(existing).free
+    if free < MIN_DISK_BYTES:
+        raise PlatformError(f"{existing} has {free / 1e9:.1f} GB free, and videos need at least 2 GB: free some space")
+    return f"{free / 1e9:.0f} GB free at {existing}"
 
 
-def _memory() -> str:
+def _check_memory() -> str:
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size < LEAST_MEMORY_BYTES:
-        raise PlatformError(f"{size / 1e9:.1f} GB of memory; rendering at 1080p takes 2 GB")
+    if size < MIN_MEMORY_BYTES:
+        raise PlatformError(f"{size / 1e9:.1f} GB of memory; rendering at 1080p needs 2 GB")
     return f"{size / 1e9:.0f} GB, {os.cpu_count()} cores"

@@ -1,4 +1,4 @@
-"""Environment: what the services of the laptop platform are told, as a cluster would tell them."""
+"""The environment variables that configure the services of the laptop platform, as a cluster's manifests do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.embedded import wheels
-from services.embedded.folder import write_private
+from services.embedded import binaries
+from services.embedded.data_folder import write_private
 from services.embedded.postgres import Postgres
 from services.runtime.config import PREFIX
 
@@ -18,20 +18,20 @@ MASTER_KEY_BYTES = 32
 GRACE_SECONDS = 5.0
 
 
-def of_runtime(data: Path, ports: Mapping[str, int], further: Mapping[str, list[int]]) -> dict[str, str]:
-    """The settings of the runtime, for a platform on a data folder."""
+def runtime_variables(data: Path, ports: Mapping[str, int], further: Mapping[str, list[int]]) -> dict[str, str]:
+    """Return the settings of the runtime: `ports` of the first instances, `further` of the others."""
     return {
         f"{PREFIX}RUNTIME_CERTIFICATES": str(data / "certificates"),
         f"{PREFIX}RUNTIME_PORTS": json.dumps(dict(ports)),
         f"{PREFIX}RUNTIME_FURTHER_PORTS": json.dumps(dict(further)),
         f"{PREFIX}RUNTIME_SCRATCH": str(data / "scratch"),
-        f"{PREFIX}RUNTIME_FFMPEG": str(wheels.ffmpeg()),
+        f"{PREFIX}RUNTIME_FFMPEG": str(binaries.ffmpeg_program()),
         f"{PREFIX}RUNTIME_GRACE_SECONDS": str(GRACE_SECONDS),
     }
 
 
-def of_services(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]:
-    """The settings of the services. A master key is made when there is none."""
+def service_variables(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]:
+    """Return the settings of the services. Creates the master key when the folder has none."""
     fonts = os.pathsep.join(map(str, font_folders()))
     master_key = data / "master-key"
     if not master_key.exists():
@@ -44,16 +44,16 @@ def of_services(data: Path, postgres: Postgres, nats_url: str) -> dict[str, str]
         f"{PREFIX}USER_FIRST_ACCOUNT_FILE": str(data / "first-account"),
         f"{PREFIX}ORCHESTRATOR_DATABASE": postgres.conninfo("orchestrator"),
         f"{PREFIX}ORCHESTRATOR_NATS": nats_url,
-        f"{PREFIX}AUDIO_ESPEAK_LIBRARY": str(wheels.espeak_library()),
-        f"{PREFIX}AUDIO_ESPEAK_DATA": str(wheels.espeak_data()),
-        # The same for both: what the one measures and names, the other draws.
+        f"{PREFIX}AUDIO_ESPEAK_LIBRARY": str(binaries.espeak_library()),
+        f"{PREFIX}AUDIO_ESPEAK_DATA": str(binaries.espeak_data()),
+        # Content measures text with these fonts, and processing draws it: both need the same.
         f"{PREFIX}CONTENT_FONTS": fonts,
         f"{PREFIX}PROCESSING_FONTS": fonts,
     }
 
 
-def of_local_addresses() -> dict[str, str]:
-    """The settings with which clips may come from this machine, and webhooks be posted to it, without TLS."""
+def local_address_variables() -> dict[str, str]:
+    """Return the settings that allow clips from, and webhooks to, this machine, also without TLS."""
     return {
         f"{PREFIX}VALIDATION_ALLOW_HTTP": "true",
         f"{PREFIX}VALIDATION_ALLOWED_NETWORKS": json.dumps(["127.0.0.0/8", "::1/128"]),
@@ -61,16 +61,18 @@ def of_local_addresses() -> dict[str, str]:
 
 
 def font_folders() -> list[Path]:
-    """The folders with fonts: ours first, so that captions look alike everywhere, then this user's and the system's."""
+    """Return the folders with fonts: the platform's first, so that captions look alike on every machine."""
     own = [Path.home() / folder for folder in (".local/share/fonts", ".fonts")]
     system = [Path(folder) for folder in ("/usr/local/share/fonts", "/usr/share/fonts")]
-    # A folder whose name has a colon cannot be named in a list that colons part.
-    return wheels.fonts() + [folder for folder in own + system if folder.is_dir() and os.pathsep not in str(folder)]
+    # The setting is a list separated by colons, so it cannot hold a folder whose name has one.
+    return binaries.font_folders() + [
+        folder for folder in own + system if folder.is_dir() and os.pathsep not in str(folder)
+    ]
 
 
 @contextmanager
-def applied(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have variables in this process's environment while the context is open."""
+def set_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables in this process's environment while the context is open, and restore them afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

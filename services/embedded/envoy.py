@@ -1,4 +1,4 @@
-"""Envoy: the gateway of the laptop platform."""
+"""Envoy: runs the gateway of the laptop platform, and reads its state from its admin interface."""
 
 from __future__ import annotations
 
@@ -12,49 +12,63 @@ from pathlib import Path
 
 from gateway.config import Gateway
 from gateway.render import admin_socket, write
-from services.embedded import servers, wheels
+from services.embedded import binaries, supervisor
 
-LOOK_SECONDS = 0.05
-ANSWER_SECONDS = 2.0
+POLL_SECONDS = 0.05
+RESPONSE_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def running(
-    gateway: Gateway, folder: Path, *, log_file: Path, until_hung: Callable[[int], Awaitable[None]] | None = None
+async def run_gateway(
+    gateway: Gateway, folder: Path, *, log_file: Path, wait_until_hung: Callable[[int], Awaitable[None]] | None = None
 ) -> AsyncIterator[None]:
-    """Run a gateway, whose configuration is written into `folder`, while the context is open.
+    """Write the gateway's configuration into `folder`, and run the gateway while the context is open.
 
-    Raises PlatformError when it does not start.
+    `wait_until_hung` receives Envoy's process id and returns when Envoy hangs; the supervisor then restarts it.
+    Raises `PlatformError` when Envoy does not start.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     file = write(gateway, folder)
     if gateway.access_log is not None:
-        servers.open_log(gateway.access_log).close()
-    command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
-    server = servers.Server("Envoy", command, log_file, until_hung=until_hung)
-    async with servers.running(server, lambda: servers.until_open(gateway.port)):
+        supervisor.open_log(gateway.access_log).close()
+    command = (
+        binaries.envoy_program(),
+        "-c",
+        file,
+        "--concurrency",
+        "2",
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    )
+    server = supervisor.Server("Envoy", command, log_file, wait_until_hung=wait_until_hung)
+    async with supervisor.run_server(server, lambda: supervisor.wait_until_open(gateway.port)):
         yield
 
 
-async def answer(gateway: Gateway, folder: Path) -> None:
-    """Return when the gateway, whose configuration is in `folder`, answers. Raises OSError or
-    http.client.HTTPException when it does not."""
-    await asyncio.to_thread(_ask, admin_socket(gateway, folder), "/ready")
+async def check_ready(gateway: Gateway, folder: Path) -> None:
+    """Query the admin interface of the gateway whose configuration is in `folder`.
+
+    Raises `OSError` or `http.client.HTTPException` when Envoy does not answer within `RESPONSE_SECONDS`.
+    """
+    await asyncio.to_thread(_get, admin_socket(gateway, folder), "/ready")
 
 
-async def all_in_use(gateway: Gateway, folder: Path, services: Collection[str]) -> None:
-    """Wait until the gateway, whose configuration is in `folder`, has found every instance of some services healthy:
-    until then it sends one nothing, should others die."""
+async def wait_until_all_healthy(gateway: Gateway, folder: Path, services: Collection[str]) -> None:
+    """Wait until the gateway whose configuration is in `folder` reports every instance of `services` as healthy.
+
+    Envoy sends no calls to an instance before, not even when the others die.
+    """
     path = admin_socket(gateway, folder)
-    while await asyncio.to_thread(_leaves_out, path, services):  # noqa: ASYNC110  nothing tells us when
-        await asyncio.sleep(LOOK_SECONDS)
+    while await asyncio.to_thread(_has_unhealthy_instance, path, services):  # noqa: ASYNC110  Envoy notifies nobody
+        await asyncio.sleep(POLL_SECONDS)
 
 
-class _Administration(http.client.HTTPConnection):
-    """A connection to Envoy's administration, over its Unix socket."""
+class _AdminConnection(http.client.HTTPConnection):
+    """A connection to Envoy's admin interface, over its Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("admin", timeout=ANSWER_SECONDS)
+        super().__init__("admin", timeout=RESPONSE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -63,10 +77,10 @@ class _Administration(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _leaves_out(path: Path, services: Collection[str]) -> bool:
-    """Whether the gateway leaves out an instance; so it does when it does not say."""
+def _has_unhealthy_instance(path: Path, services: Collection[str]) -> bool:
+    """Report whether Envoy excludes an instance from load balancing; True also when Envoy does not answer."""
     try:
-        clusters = json.loads(_ask(path, "/clusters?format=json"))["cluster_statuses"]
+        clusters = json.loads(_get(path, "/clusters?format=json"))["cluster_statuses"]
     except (OSError, http.client.HTTPException):
         return True
     states = [
@@ -79,9 +93,9 @@ def _leaves_out(path: Path, services: Collection[str]) -> bool:
     return any(state.get("failed_active_health_check") or state.get("failed_outlier_check") for state in states)
 
 
-def _ask(administration: Path, path: str) -> bytes:
-    """What the gateway's own interface says."""
-    connection = _Administration(administration)
+def _get(socket_path: Path, path: str) -> bytes:
+    """Return the body of a GET on the admin interface."""
+    connection = _AdminConnection(socket_path)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()

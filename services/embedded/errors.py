@@ -1,11 +1,11 @@
-"""Errors of the laptop platform: why it cannot start or go on."""
+"""Errors of the laptop platform."""
 
 from __future__ import annotations
 
 
 class PlatformError(Exception):
-    """The platform cannot start or go on; the message says why and what to do, in one line."""
+    """The platform cannot start or continue. The message states the cause and the remedy, in one line."""
 
 
 class AlreadyRunning(PlatformError):
-    """Another platform runs on the data folder."""
+    """Another platform already runs on the data folder."""

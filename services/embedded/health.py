@@ -1,7 +1,7 @@
-"""Health: whether a server still answers, asked by the supervisor that starts a hung one again.
+"""Health probes with which the supervisor detects a hung server and restarts it.
 
-A server that works but is slow, on a busy machine, is no hung one: the system reports how long its threads ran and how
-long they waited for a core. One that did neither is given up after HUNG_CHECKS questions, a busy one much later.
+A slow server on a busy machine is not hung: the kernel reports how long its threads ran and how long they waited for a
+core. A server whose threads did neither counts as hung after `HUNG_CHECKS` failed probes, a busy one much later.
 """
 
 from __future__ import annotations
@@ -25,58 +25,58 @@ from services.runtime.config import RuntimeConfig
 
 log = structlog.get_logger()
 
-Ask = Callable[[], Awaitable[object]]
-"""Asks a server for a sign of life. Raises, or does not end in time, when there is none."""
+Probe = Callable[[], Awaitable[object]]
+"""Calls a server. Raises, or does not return in time, when the server does not answer."""
 
 HEALTH = "grpc.health.v1.Health"
 
 PAUSE_SECONDS = 5.0
-ANSWER_SECONDS = 5.0
+RESPONSE_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
-# A server that does nothing is hung after so many questions, about 30 s; one that is busy, or waits for a core, later.
+# Failed probes after which an idle server counts as hung (about 30 s), and one that runs or waits for a core.
 HUNG_CHECKS, BUSY_HUNG_CHECKS = 3, 18
-# A server whose threads ran, or waited to run, for less than this part of the time does nothing.
-IDLE_PART = 0.02
-# How long a server may take to answer for the first time after it was started again.
+# A server is idle when its threads ran, or waited for a core, for less than this fraction of the time.
+IDLE_FRACTION = 0.02
+# How long a restarted server may take until its first answer.
 START_SECONDS = 60.0
 
 
-async def until_hung(pid: int, ask: Ask) -> None:
-    """Ask a server again and again; return when it hangs."""
-    started, failures, answered = time.monotonic(), 0, False
-    worked = _worked_seconds(pid)
+async def wait_until_hung(pid: int, probe: Probe) -> None:
+    """Probe the server with process id `pid` every `PAUSE_SECONDS`. Returns when it hangs."""
+    started, failures, has_answered = time.monotonic(), 0, False
+    scheduled = _scheduled_seconds(pid)
     while True:
         began = time.monotonic()
         await asyncio.sleep(PAUSE_SECONDS)
         asleep = time.monotonic() - began
-        well = await _answers(ask)
+        passed = await _passes(probe)
         now = time.monotonic()
-        if well or asleep > PAUSE_SECONDS + ANSWER_SECONDS:
-            # Who asks too late was stopped itself, such as with the whole machine, and may judge nobody.
-            answered = answered or well
-            failures, worked = 0, _worked_seconds(pid)
+        if passed or asleep > PAUSE_SECONDS + RESPONSE_SECONDS:
+            # After a late probe, this process was itself suspended, as with the whole machine: it proves nothing.
+            has_answered = has_answered or passed
+            failures, scheduled = 0, _scheduled_seconds(pid)
             continue
-        if not answered and now - started < START_SECONDS:
+        if not has_answered and now - started < START_SECONDS:
             continue
         failures += 1
-        window = failures * (PAUSE_SECONDS + ANSWER_SECONDS)
-        is_idle = _worked_seconds(pid) - worked < IDLE_PART * window
-        log.warning("server does not answer", pid=pid, times=failures, idle=is_idle)
+        window = failures * (PAUSE_SECONDS + RESPONSE_SECONDS)
+        is_idle = _scheduled_seconds(pid) - scheduled < IDLE_FRACTION * window
+        log.warning("server does not answer", pid=pid, failures=failures, idle=is_idle)
         if failures >= (HUNG_CHECKS if is_idle else BUSY_HUNG_CHECKS):
             return
 
 
-async def _answers(ask: Ask) -> bool:
+async def _passes(probe: Probe) -> bool:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await ask()
+        async with asyncio.timeout(RESPONSE_SECONDS):
+            await probe()
     except Exception:
         return False
     return True
 
 
-def _worked_seconds(pid: int) -> float:
-    """How long the threads of a process ran and waited for a core, so far (Documentation/scheduler/sched-stats)."""
+def _scheduled_seconds(pid: int) -> float:
+    """Return how long the threads of a process ran and waited for a core (Documentation/scheduler/sched-stats)."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").glob("*"):
         with suppress(OSError, ValueError):
@@ -85,23 +85,23 @@ def _worked_seconds(pid: int) -> float:
     return total / 1e9
 
 
-async def until_service_hung(pid: int, config: RuntimeConfig, service: str, port: int) -> None:
-    """Ask an instance of a service on one connection; any answer is a sign of life. Returns when it hangs."""
+async def wait_until_service_hung(pid: int, config: RuntimeConfig, service: str, port: int) -> None:
+    """Probe an instance of a service over one connection. Any answer counts. Returns when the instance hangs."""
     own = config.model_copy(update={"ports": {**config.ports, service: port}, "further_ports": {}})
     async with channels.connect(own, "monitoring", service, HEALTH) as channel:
-        # The stubs of grpc_health have no types for their calls.
+        # The stubs of grpc_health do not type their calls.
         stub: Any = health_pb2_grpc.HealthStub(channel)
 
-        async def ask() -> None:
-            await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
+        async def probe() -> None:
+            await stub.Check(health_pb2.HealthCheckRequest(), timeout=RESPONSE_SECONDS)
 
-        await until_hung(pid, ask)
+        await wait_until_hung(pid, probe)
 
 
-def of_postgres(postgres: Postgres) -> Ask:
-    """Ask PostgreSQL: whatever it says is a sign of life, also that it has too many connections or is not ready yet."""
+def postgres_probe(postgres: Postgres) -> Probe:
+    """Return a probe of PostgreSQL. A refusal counts as an answer: too many connections, or still recovering."""
 
-    async def ask() -> None:
+    async def probe() -> None:
         try:
             conninfo = postgres.conninfo(SUPERUSER, SUPERUSER)
             async with await psycopg.AsyncConnection.connect(conninfo, connect_timeout=5) as connection:
@@ -110,29 +110,29 @@ def of_postgres(postgres: Postgres) -> Ask:
             if "FATAL:" not in str(failure):
                 raise
 
-    return ask
+    return probe
 
 
-async def until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> None:
-    """Ask NATS for its JetStream, which it switches off when the disk was full, until it is started again.
+async def wait_until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> None:
+    """Probe the JetStream of NATS, which stays off after a full disk until NATS restarts. Returns when NATS hangs.
 
-    Returns when it hangs. One connection is kept: closing one that has TLS makes asyncio log a warning.
+    All probes share one connection: closing a TLS connection makes asyncio log a warning.
     """
     client: Client | None = None
 
-    async def unheard(_: Exception) -> None:
-        """What fails is raised."""
+    async def ignore(_: Exception) -> None:
+        """Do not log an error that the failing call also raises."""
 
     async def close() -> None:
         nonlocal client
         closing, client = client, None
         if closing is not None:
-            # A server that hangs does not end its side of TLS.
+            # A hung server does not close its side of the TLS connection.
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await closing.close()
 
-    async def ask() -> None:
+    async def probe() -> None:
         nonlocal client
         try:
             if client is None:
@@ -145,7 +145,7 @@ async def until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> None:
                     inbox_prefix=b"_INBOX.orchestrator",
                     allow_reconnect=False,
                     connect_timeout=4,
-                    error_cb=unheard,
+                    error_cb=ignore,
                 )
             await client.jetstream(timeout=4).account_info()
         except BaseException:
@@ -153,6 +153,6 @@ async def until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> None:
             raise
 
     try:
-        await until_hung(pid, ask)
+        await wait_until_hung(pid, probe)
     finally:
         await close()

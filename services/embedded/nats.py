@@ -1,7 +1,7 @@
-"""Nats: a NATS server with JetStream, whose clients are the workloads of the mesh, known by their certificates.
+"""NATS: runs a server with JetStream, whose clients are the workloads of the mesh.
 
-A message that was acknowledged is on disk. TLS 1.3 comes first on every connection; the SPIFFE id of
-the client's certificate is its user, and each user may use the subjects of its work only.
+An acknowledged message is on disk. Every connection begins with a TLS 1.3 handshake. The SPIFFE id of the client's
+certificate is its NATS user, and each user may use only the subjects of its own work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from services.embedded import servers, wheels
+from services.embedded import binaries, supervisor
 from services.embedded.errors import PlatformError
 from services.embedded.ports import BIND
 from services.runtime import tls
@@ -31,7 +31,7 @@ _DAMAGE = re.compile(r"metafile|checksum file|Error (recreat|recover)|(create|re
 
 _WORK = ["jobs.>", "video.processing.>", "status.>"]
 
-# What each workload may publish and subscribe to; who is not here is refused.
+# The subjects that each workload may publish and subscribe to. The server refuses all other workloads.
 PERMISSIONS: dict[str, dict[str, Any]] = {
     "orchestrator": {
         "publish": ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", *_WORK],
@@ -41,8 +41,8 @@ PERMISSIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def render(config: RuntimeConfig, port: int, folder: Path) -> str:
-    """The server's configuration; NATS reads JSON."""
+def render_config(config: RuntimeConfig, port: int, folder: Path) -> str:
+    """Return the server's configuration as JSON, with its store in `folder`."""
     ours = tls.certificates(config, "nats")
     users = [
         {"user": tls.spiffe_id(config, workload), "permissions": permissions}
@@ -67,53 +67,56 @@ def render(config: RuntimeConfig, port: int, folder: Path) -> str:
             "min_version": "1.3",
         },
     }
-    # NATS reads no escapes of JSON but those of quotation marks and backslashes.
+    # Of JSON's escapes, NATS reads only those of quotation marks and backslashes.
     return json.dumps(settings, indent=1, ensure_ascii=False)
 
 
 @asynccontextmanager
-async def running(
+async def run_server(
     config: RuntimeConfig,
     folder: Path,
     *,
     log_file: Path,
     port: int,
-    until_hung: Callable[[int], Awaitable[None]] | None = None,
+    wait_until_hung: Callable[[int], Awaitable[None]] | None = None,
 ) -> AsyncIterator[str]:
-    """Run a server on the data in `folder` while the context is open; yield its URL.
+    """Run a server on the store in `folder` while the context is open. Yields its URL.
 
-    A store with which the server does not start is set aside: all that matters in it is in PostgreSQL, too, and the
-    orchestrator fills the new one from there. Raises PlatformError when the server does not start with an empty one.
+    A store that keeps the server from starting is moved aside: PostgreSQL holds everything of value in it, and the
+    orchestrator fills the new store from there. Raises `PlatformError` when the server does not start with an empty
+    store either.
     """
     async with AsyncExitStack() as stack:
         existed = folder.exists()
         try:
             server = await stack.enter_async_context(AsyncExitStack())
             start = log_file.stat().st_size if log_file.exists() else 0
-            await server.enter_async_context(_running(config, folder, log_file, port, until_hung))
-            if damage := existed and _damage(log_file, start):
+            await server.enter_async_context(_run_on_store(config, folder, log_file, port, wait_until_hung))
+            if damage := existed and _find_damage(log_file, start):
                 await server.aclose()
                 raise PlatformError(f"NATS reports a damaged store: {damage}")
         except (PlatformError, OSError) as failure:
             if not existed:
                 raise
-            aside = _set_aside(folder)
+            aside = _move_aside(folder)
             try:
-                await stack.enter_async_context(_running(config, folder, log_file, port, until_hung))
+                await stack.enter_async_context(_run_on_store(config, folder, log_file, port, wait_until_hung))
             except (PlatformError, OSError):
-                # It was not the store's fault.
+                # The cause was not the store.
                 shutil.rmtree(folder, ignore_errors=True)
                 aside.rename(folder)
                 raise failure from None
-            log.error("NATS store damaged, set aside and made anew from PostgreSQL", kept=str(aside), why=str(failure))
+            log.error(
+                "NATS store damaged, moved aside and rebuilt from PostgreSQL", moved_to=str(aside), cause=str(failure)
+            )
         yield f"tls://{BIND}:{port}"
 
 
-def _damage(log_file: Path, start: int) -> str:
-    """What the server has logged of damaged streams and consumers, from byte `start` of its log on; empty: nothing.
+def _find_damage(log_file: Path, start: int) -> str:
+    """Return the first log line about a damaged stream or consumer, from byte `start` on; empty when there is none.
 
-    It goes on without them, and cannot make a stream anew of which it cannot read the files. What it says after it
-    was killed, of messages that it reads again, is no damage.
+    The server starts without them, and cannot create a stream whose files it cannot read. The lines about recovered
+    messages that it writes after a SIGKILL report no damage.
     """
     with log_file.open("rb") as file:
         file.seek(start if start <= log_file.stat().st_size else 0)
@@ -123,29 +126,29 @@ def _damage(log_file: Path, start: int) -> str:
     return ""
 
 
-def _set_aside(folder: Path) -> Path:
-    """Rename the folder of a store that cannot be used; returns where it is now."""
+def _move_aside(folder: Path) -> Path:
+    """Rename the folder of an unusable store. Returns the new path."""
     base = folder.with_name(f"{folder.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     aside = next(path for number in count() if not (path := base.with_name(f"{base.name}-{number}")).exists())
     return folder.rename(aside)
 
 
 @asynccontextmanager
-async def _running(
+async def _run_on_store(
     config: RuntimeConfig,
     folder: Path,
     log_file: Path,
     port: int,
-    until_hung: Callable[[int], Awaitable[None]] | None,
+    wait_until_hung: Callable[[int], Awaitable[None]] | None,
 ) -> AsyncIterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "nats.conf"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as new:
-        new.write(render(config, port, folder))
-    server = servers.Server("NATS", (wheels.nats(), "-c", file), log_file, until_hung=until_hung)
+        new.write(render_config(config, port, folder))
+    server = supervisor.Server("NATS", (binaries.nats_program(), "-c", file), log_file, wait_until_hung=wait_until_hung)
 
     async def ready() -> None:
-        await servers.until_open(port)
+        await supervisor.wait_until_open(port)
 
-    async with servers.running(server, ready):
+    async with supervisor.run_server(server, ready):
         yield

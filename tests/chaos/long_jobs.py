@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-from services.embedded import servers
+from services.embedded import supervisor
 from services.orchestrator.jobs import failpoints
 from tests.chaos.stand_ins import REGISTER
 from tests.chaos.world import World, world
@@ -86,7 +86,7 @@ async def processing_killed(folder: Path, times: int) -> str:
         jobs, lost, again = [], [], []
         for number in range(times):
             # One instance is killed at a time; the one before is back.
-            await asyncio.gather(*(servers.until_open(here.port(name)) for name in PROCESSING))
+            await asyncio.gather(*(supervisor.wait_until_open(here.port(name)) for name in PROCESSING))
             before = rendered(here)
             job = await create(here, request(number))
             await until_progress(here, job, (10, 50, 90)[number % 3])

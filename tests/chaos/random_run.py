@@ -100,7 +100,7 @@ class Platform:
 
 async def run(seed: int, minutes: float, folder: Path, console: Console) -> list[str]:
     """Run a platform for so many minutes under the faults of a seed; returns what did not hold, in words."""
-    numbers = ports.pick(len(PORTS) + 50)
+    numbers = ports.pick_ports(len(PORTS) + 50)
     port = next(n for n in numbers if all(n + step in numbers for step in range(len(PORTS))))
     platform, notes = Platform(folder / "data", port), Notes()
     await platform.start()

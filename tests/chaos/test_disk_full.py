@@ -14,8 +14,8 @@ from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.processing.config import Config
 from tests import media
 from tests.mesh import Mesh
-from tests.sources import source
-from tests.stored import fetch, files_of_at_most, start_storage
+from tests.sources import stored_source
+from tests.stored import fetch, limit_file_size, start_storage
 
 
 def segment(clip: media_pb2.Source, frame_count: int = 10) -> pb.RenderSegmentRequest:
@@ -48,7 +48,7 @@ async def test_a_full_disk_ends_a_render_and_the_next_one_works(mesh: Mesh, tmp_
     sizes: dict[int, int] = {}
     for number, seconds in enumerate((0.5, 0.54, 0.58, 0.62)):
         file = media.clip(tmp_path / f"{number}.mp4", noise, size=(320, 180), seconds=seconds, encode=small)
-        clip = await source(await mesh.objects().put_file(f"assets/{number}.mp4", file), file)
+        clip = await stored_source(await mesh.objects().put_file(f"assets/{number}.mp4", file), file)
         if not sizes:
             whole = (await render(stub, segment(clip))).video.size_bytes
             assert 300_000 < file.stat().st_size < whole / 2, (file.stat(), whole)
@@ -60,7 +60,7 @@ async def test_a_full_disk_ends_a_render_and_the_next_one_works(mesh: Mesh, tmp_
             found = (await render(stub, segment(clip))).video
             await mesh.objects().delete(found.key)
             limit = found.size_bytes
-        with files_of_at_most(limit), pytest.raises(ResourceExhausted) as refused:
+        with limit_file_size(limit), pytest.raises(ResourceExhausted) as refused:
             await render(stub, segment(clip))
         assert refused.value.reason == "STORAGE_FULL", f"{number}: of fetching, rendering, storing"
         assert left_in(mesh.config.scratch) == []

@@ -145,10 +145,10 @@ async def test_a_server_that_works_is_given_more_time(program: str, checks: int)
 
     try:
         async with asyncio.timeout(60):
-            while health._worked_seconds(process.pid) < 0.005:  # noqa: ASYNC110
+            while health._scheduled_seconds(process.pid) < 0.005:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
-            await health.until_hung(process.pid, ask)
+            await health.wait_until_hung(process.pid, ask)
         assert asked == checks
     finally:
         process.kill()
@@ -166,7 +166,7 @@ async def test_a_server_that_answers_now_and_then_is_left_alone() -> None:
         if asked % 3:
             raise ConnectionError
 
-    watching = asyncio.create_task(health.until_hung(process.pid, ask))
+    watching = asyncio.create_task(health.wait_until_hung(process.pid, ask))
     try:
         async with asyncio.timeout(60):
             while asked < 20:

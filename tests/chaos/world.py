@@ -28,7 +28,7 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config import Gateway
-from services.embedded import authority, environment, envoy, nats, ports, postgres, servers
+from services.embedded import authority, environment, envoy, nats, ports, postgres, supervisor
 from services.orchestrator.jobs import jetstream
 from services.runtime import events
 from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig
@@ -96,14 +96,14 @@ class World:
         name = f"{service}-{number}"
         port = [self.config.ports[service], *self.config.further_ports.get(service, [])][number - 1]
         ports_of = json.dumps({**self.config.ports, service: port})
-        server = servers.Server(
+        server = supervisor.Server(
             name,
             (sys.executable, "-P", "-m", "services.cli", "serve", service),
             self.folder / f"{name}.log",
             environment={**self.settings, f"{PREFIX}RUNTIME_PORTS": ports_of, **environment},
             stop_seconds=3.0,
         )
-        self.instances[name] = Part(lambda: servers.running(server, lambda: servers.until_open(port)))
+        self.instances[name] = Part(lambda: supervisor.run_server(server, lambda: supervisor.wait_until_open(port)))
         await self.instances[name].start()
         self._stack.push_async_callback(self.instances[name].stop)
 
@@ -164,8 +164,8 @@ class World:
         process.terminate()
         await asyncio.to_thread(select.select, [ended], [], [], 30)
         os.close(ended)
-        await servers.until_open(self.port(name))
-        await envoy.all_in_use(self.gateway, self.folder / "envoy.yaml", [name.rpartition("-")[0]])
+        await supervisor.wait_until_open(self.port(name))
+        await envoy.wait_until_all_healthy(self.gateway, self.folder / "envoy.yaml", [name.rpartition("-")[0]])
 
     def log(self, name: str) -> str:
         """What an instance has logged."""
@@ -256,9 +256,11 @@ async def world(
 ) -> AsyncIterator[World]:
     """Run a world in a folder. `real` are the services that are not stand-ins; `instances` are of which several run."""
     counts = {"orchestrator": 1, **dict.fromkeys(real, 1), **(instances or {})}
-    authority.issue(folder / "certificates", (*PORTS, "nats"), trust_domain="cluster.local", namespace="moneyprinter")
-    further = {service: ports.pick(count - 1) for service, count in counts.items() if count > 1}
-    numbers = ports.of_platform(0)
+    authority.issue_certificates(
+        folder / "certificates", (*PORTS, "nats"), trust_domain="cluster.local", namespace="moneyprinter"
+    )
+    further = {service: ports.pick_ports(count - 1) for service, count in counts.items() if count > 1}
+    numbers = ports.platform_ports(0)
     config = RuntimeConfig(
         certificates=folder / "certificates",
         ports=numbers,
@@ -267,18 +269,18 @@ async def world(
         ffmpeg=ffmpeg_program(),
         grace_seconds=1.0,
     )
-    database_port, nats_port, internal_port = ports.pick(3)
+    database_port, nats_port, internal_port = ports.pick_ports(3)
     here = World(folder, config, {})
 
     @asynccontextmanager
     async def database() -> AsyncIterator[None]:
-        async with postgres.running(
+        async with postgres.run_server(
             folder / "postgres", passwords=folder / "passwords", log_file=folder / "postgres.log", port=database_port
         ) as found:
-            await postgres.prepare(found)
+            await postgres.create_schemas(found)
             here.settings = {
-                **environment.of_runtime(folder, numbers, further),
-                **environment.of_services(folder, found, f"tls://127.0.0.1:{nats_port}"),
+                **environment.runtime_variables(folder, numbers, further),
+                **environment.service_variables(folder, found, f"tls://127.0.0.1:{nats_port}"),
                 f"{PREFIX}ORCHESTRATOR_LEASE_SECONDS": str(lease_seconds),
                 f"{PREFIX}ORCHESTRATOR_RECONCILE_SECONDS": str(lease_seconds),
                 **settings,
@@ -288,7 +290,7 @@ async def world(
 
     @asynccontextmanager
     async def queue() -> AsyncIterator[None]:
-        async with nats.running(config, folder / "nats", log_file=folder / "nats.log", port=nats_port) as url:
+        async with nats.run_server(config, folder / "nats", log_file=folder / "nats.log", port=nats_port) as url:
             here.nats_url = url
             yield
 
@@ -311,7 +313,9 @@ async def world(
             access_log=folder / "requests.log",
         )
         here.gateway = gateway
-        await stack.enter_async_context(envoy.running(gateway, folder / "envoy.yaml", log_file=folder / "envoy.log"))
+        await stack.enter_async_context(
+            envoy.run_gateway(gateway, folder / "envoy.yaml", log_file=folder / "envoy.log")
+        )
         here.url = f"http://127.0.0.1:{numbers['gateway']}"
         await _until_served(here)
         yield here

@@ -22,7 +22,7 @@ from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
 from services.runtime import children
 from tests import media
 from tests.mesh import ffmpeg_program
-from tests.sources import look
+from tests.sources import probe_source
 
 DRAFT, STANDARD, HIGH = Quality.DRAFT, Quality.STANDARD, Quality.HIGH
 TOOL = render.Tool(ffmpeg_program(), "test", 1, 4096 * 2304, children.Limits(), Fonts([]))
@@ -37,7 +37,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     shot = Shot(Clip(0, options.pop("start", timedelta())), options.pop("fit", Fit.COVER))
     options = {"quality": STANDARD, **options}
     spec = Spec((shot,), frames, Canvas(width, height, rate), **options)
-    found = await look(work / graph.source_name(0))
+    found = await probe_source(work / graph.source_name(0))
     async for _ in render.render(spec, [found], work, TOOL):
         pass
     return (work / picture.SEGMENT).rename(folder / join.name(place))

@@ -16,7 +16,7 @@ from services.concatenation.config import Config
 from tests import media
 from tests.concatenation.test_join import segment
 from tests.mesh import Mesh
-from tests.stored import fetch, start_storage, until
+from tests.stored import fetch, start_storage, wait_until
 
 
 @pytest.fixture
@@ -95,4 +95,4 @@ async def test_a_call_that_is_left_leaves_no_file(mesh: Mesh, stub: Any, segment
     await anext(call)
     assert len(scratch(mesh)) == 1
     call.cancel()
-    await until(lambda: scratch(mesh) == [])
+    await wait_until(lambda: scratch(mesh) == [])

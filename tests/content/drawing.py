@@ -15,7 +15,7 @@ from services.content.faces import Folder
 from services.content.fonts import Chain, Shelf, named
 from services.content.looks import Canvas, Look, Style
 from services.content.pieces import Word
-from services.embedded import wheels
+from services.embedded import binaries
 from services.processing.fonts import Fonts
 from services.runtime import children
 from tests.mesh import ffmpeg_program
@@ -24,7 +24,7 @@ Frames = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 FONT = "Manrope ExtraBold"
-FOLDERS = wheels.fonts()
+FOLDERS = binaries.font_folders()
 """The fonts that come with the laptop platform."""
 FOLDER = FOLDERS[0]
 FILES = Fonts(FOLDERS)

@@ -20,7 +20,7 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from services.content import script, sentences, spread
 from services.content.config import Config
 from services.content.phrases import PHRASES
-from services.embedded import wheels
+from services.embedded import binaries
 from tests.mesh import Mesh
 
 ROLE = ("content.manage",)
@@ -36,7 +36,7 @@ def timed(words: list[list[tuple[str, float, float]]]) -> list[media_pb2.TimedSe
 
 @pytest.fixture
 async def writing(mesh: Mesh) -> pb_grpc.WritingServiceAsyncStub:
-    await mesh.start("content", Config(captions=1, fonts=tuple(wheels.fonts())))
+    await mesh.start("content", Config(captions=1, fonts=tuple(binaries.font_folders())))
     return mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
 
 

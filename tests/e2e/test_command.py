@@ -20,7 +20,7 @@ import pytest
 from services.commands import make
 from services.commands.request_files import Clip, parse_clip
 from tests import media
-from tests.up import Up, insist_on_end, up
+from tests.up import Up, assert_all_end, up
 
 SCRIPT = "One short sentence is enough."
 LONG_SCRIPT = "This sentence is spoken again and again, so that the video is long. " * 8
@@ -194,7 +194,7 @@ async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_
             await first.process.wait()
         else:
             assert await first.stop(how) == 0
-    await insist_on_end(children)
+    await assert_all_end(children)
     async with up(data) as second, signed_in(second, data) as client:
         async with asyncio.timeout(90):
             status = await ended(client, job_id)
@@ -215,7 +215,7 @@ async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path,
         output, _ = await process.communicate()
         assert process.returncode == 130, output.decode()
         assert "goes on as soon as the platform runs" in output.decode()
-    await insist_on_end(children)
+    await assert_all_end(children)
     assert list(tmp_path.glob("*.mp4")) == []
 
 

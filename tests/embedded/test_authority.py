@@ -1,4 +1,4 @@
-"""The authority's certificates: made once, renewed in time, readable by their owner only."""
+"""The authority issues certificates once, renews them in time, and keeps them readable by their owner only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from services.embedded import authority
 
 
 def issue(folder: Path, now: datetime | None = None) -> x509.Certificate:
-    """The certificate of a workload after issuing."""
-    authority.issue(folder, ["audio"], trust_domain="cluster.local", namespace="moneyprinter", now=now)
+    """Issue, and return the certificate of the workload."""
+    authority.issue_certificates(folder, ["audio"], trust_domain="cluster.local", namespace="moneyprinter", now=now)
     return x509.load_pem_x509_certificate((folder / "audio" / "cert.pem").read_bytes())
 
 
@@ -36,15 +36,15 @@ def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("days", [10, -1], ids=["about to expire", "expired"])
 def test_a_certificate_is_renewed(tmp_path: Path, days: int) -> None:
     now = datetime.now(UTC)
-    old = issue(tmp_path, now - authority.LEAF_LIFE + timedelta(days=days))
+    old = issue(tmp_path, now - authority.LEAF_LIFETIME + timedelta(days=days))
     ca = (tmp_path / "ca.pem").read_bytes()
     renewed = issue(tmp_path, now)
     assert renewed != old
-    assert renewed.not_valid_after_utc - now > authority.LEAF_LIFE - timedelta(days=1)
+    assert renewed.not_valid_after_utc - now > authority.LEAF_LIFETIME - timedelta(days=1)
     assert (tmp_path / "ca.pem").read_bytes() == ca
 
 
-def test_a_new_authority_issues_all_certificates_anew(tmp_path: Path) -> None:
+def test_a_new_authority_replaces_all_certificates(tmp_path: Path) -> None:
     old = issue(tmp_path)
     (tmp_path / "ca.key").unlink()
     renewed = issue(tmp_path)
@@ -54,14 +54,14 @@ def test_a_new_authority_issues_all_certificates_anew(tmp_path: Path) -> None:
 
 def test_an_authority_is_renewed_before_its_certificates_outlive_it(tmp_path: Path) -> None:
     now = datetime.now(UTC)
-    issue(tmp_path, now - authority.AUTHORITY_LIFE + timedelta(days=1))
+    issue(tmp_path, now - authority.AUTHORITY_LIFETIME + timedelta(days=1))
     issue(tmp_path, now)
     ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())
-    assert ca.not_valid_after_utc > now + authority.LEAF_LIFE
+    assert ca.not_valid_after_utc > now + authority.LEAF_LIFETIME
 
 
 @pytest.mark.parametrize("name", ["cert.pem", "key.pem"])
-def test_a_damaged_certificate_is_made_anew(tmp_path: Path, name: str) -> None:
+def test_a_damaged_certificate_is_replaced(tmp_path: Path, name: str) -> None:
     issue(tmp_path)
     (tmp_path / "audio" / name).write_text("damaged")
     issue(tmp_path)

@@ -1,4 +1,4 @@
-"""The command says what it can do, and what is wrong, without a traceback."""
+"""The command explains itself, and reports errors in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded import folder, ports
+from services.embedded import data_folder, ports
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -24,8 +24,8 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def refused(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
-    """Assert that a command ended with one line that has these words in it."""
+def assert_refused(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
+    """Assert that a command ended with `code` and one line of error that holds `words`."""
     assert done.returncode == code, done
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
@@ -37,22 +37,24 @@ def refused(done: subprocess.CompletedProcess[str], code: int, words: str) -> No
     ("arguments", "words"),
     [(["--help"], "serve"), (["up", "--help"], "moneyprinter up --port 9000"), (["--version"], "moneyprinter 0.")],
 )
-def test_it_explains_itself(arguments: list[str], words: str) -> None:
+def test_the_command_explains_itself(arguments: list[str], words: str) -> None:
     done = run(*arguments)
     assert done.returncode == 0
     assert words in done.stdout
 
 
 def test_an_unknown_service_is_refused() -> None:
-    refused(run("serve", "kitchen"), 2, "there is no service kitchen; there are: orchestrator")
+    assert_refused(run("serve", "kitchen"), 2, "there is no service kitchen; there are: orchestrator")
 
 
 def test_a_misspelt_setting_is_refused() -> None:
-    refused(run("serve", "content", MONEYPRINTER_RUNTIME_PROTS="{}"), 2, "MONEYPRINTER_RUNTIME_PROTS is no setting")
+    assert_refused(
+        run("serve", "content", MONEYPRINTER_RUNTIME_PROTS="{}"), 2, "MONEYPRINTER_RUNTIME_PROTS is no setting"
+    )
 
 
 def test_a_service_without_certificate_is_refused(tmp_path: Path) -> None:
-    refused(run("serve", "content", MONEYPRINTER_RUNTIME_CERTIFICATES=str(tmp_path)), 2, "content has no")
+    assert_refused(run("serve", "content", MONEYPRINTER_RUNTIME_CERTIFICATES=str(tmp_path)), 2, "content has no")
 
 
 def test_a_service_loads_its_own_libraries_only() -> None:
@@ -63,30 +65,30 @@ def test_a_service_loads_its_own_libraries_only() -> None:
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
     import socket
 
-    [gateway] = ports.pick()
+    [gateway] = ports.pick_ports()
     with socket.create_server(("127.0.0.1", gateway + 3)):
         done = run("up", "--data", tmp_path / "data", "--port", str(gateway))
-    refused(done, 1, f"port {gateway + 3} (of content) is in use")
+    assert_refused(done, 1, f"port {gateway + 3} (of content) is in use")
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["lock"]
 
 
 def test_a_second_platform_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    with folder.locked(tmp_path):
-        refused(run("up", "--data", tmp_path, "--port", "0"), 1, f"(process {os.getpid()})")
+    with data_folder.lock_folder(tmp_path):
+        assert_refused(run("up", "--data", tmp_path, "--port", "0"), 1, f"(process {os.getpid()})")
 
 
 def test_a_newer_data_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "platform.json").write_text('{"version": 99}')
-    refused(run("up", "--data", tmp_path, "--port", "0"), 1, "its format is 99")
+    assert_refused(run("up", "--data", tmp_path, "--port", "0"), 1, "its format is 99")
 
 
 def test_a_broken_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "platform.json").write_text(f'{{"version": {folder.VERSION}}}')
+    (tmp_path / "platform.json").write_text(f'{{"version": {data_folder.LAYOUT_VERSION}}}')
     (tmp_path / "postgres").mkdir()
-    refused(run("up", "--data", tmp_path, "--port", "0"), 1, "no PG_VERSION")
+    assert_refused(run("up", "--data", tmp_path, "--port", "0"), 1, "no PG_VERSION")
 
 
-def test_an_installation_is_checked(tmp_path: Path) -> None:
+def test_doctor_checks_the_installation(tmp_path: Path) -> None:
     done = run("doctor", "--data", tmp_path)
     assert done.returncode == 0, done
     assert re.search(r"ok +PostgreSQL +postgres \(PostgreSQL\) 18", done.stdout)
@@ -94,7 +96,7 @@ def test_an_installation_is_checked(tmp_path: Path) -> None:
     assert "9 of 9 checks passed" in done.stdout
     done = run("doctor", "--brief", "--data", "/proc/moneyprinter")
     assert done.returncode == 1
-    assert re.match(r"wrong +disk +/proc cannot be written", done.stdout) or "wrong" in done.stdout
+    assert re.match(r"wrong +disk +/proc is not writable", done.stdout) or "wrong" in done.stdout
 
 
 def test_an_old_python_is_refused() -> None:

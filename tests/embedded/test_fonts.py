@@ -1,4 +1,4 @@
-"""Fonts: those that come with the platform are found before this machine's, by who chooses them and who draws."""
+"""The services find the platform's fonts before the machine's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.content.config import Config as ContentConfig
-from services.embedded import wheels
+from services.embedded import binaries
 from services.embedded.environment import font_folders
 from services.processing.config import Config as ProcessingConfig
 
@@ -19,7 +19,7 @@ def test_the_fonts_of_the_platform_come_before_those_of_the_machine(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".fonts").mkdir()
     found = font_folders()
-    ours = wheels.fonts()
+    ours = binaries.font_folders()
     assert found[: len(ours)] == ours and tmp_path / ".fonts" in found[len(ours) :]
     assert all(folder.is_dir() for folder in found)
     assert tmp_path / ".local/share/fonts" not in found
@@ -29,7 +29,7 @@ def test_the_fonts_of_the_platform_come_before_those_of_the_machine(
     assert all(os.pathsep not in str(folder) for folder in font_folders())
 
 
-def test_both_services_read_the_same_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_and_processing_read_the_same_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     folders = font_folders()
     for service in ("CONTENT", "PROCESSING"):
         monkeypatch.setenv(f"MONEYPRINTER_{service}_FONTS", os.pathsep.join(map(str, folders)))

@@ -1,4 +1,4 @@
-"""A full disk: `up` says so in one line and leaves nothing running; one that fills later degrades, and recovers."""
+"""On a full disk `up` reports it in one line and leaves no process; a disk that fills later degrades the platform."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from services.embedded import servers
+from services.embedded import supervisor
 from services.runtime.children import run
-from tests.stored import until
-from tests.up import insist_on_end, up
+from tests.stored import wait_until
+from tests.up import assert_all_end, up
 
 VIDEO = {
     "title": "A video",
@@ -36,8 +36,8 @@ os.execv(command[0], command)
 """
 
 
-async def outcome(data: Path, *, file_bytes: int | None = None) -> tuple[int, str]:
-    """How `up` ends, and what it prints; no file may be larger than `file_bytes`."""
+async def run_up(data: Path, *, file_bytes: int | None = None) -> tuple[int, str]:
+    """Run `up` with a limit on the size of a file; return its exit code and its output."""
     command = (sys.executable, "-P", "-m", "services.cli", "up", "--data", str(data), "--port", "0")
     limited = () if file_bytes is None else (sys.executable, "-c", LIMITED, str(file_bytes))
     process = await asyncio.create_subprocess_exec(
@@ -49,19 +49,19 @@ async def outcome(data: Path, *, file_bytes: int | None = None) -> tuple[int, st
 
 
 @pytest.mark.parametrize("file_bytes", [0, 100, 20_000, 2_000_000])
-async def test_up_on_a_full_disk_is_one_line(tmp_path: Path, file_bytes: int) -> None:
-    """As far as the start gets: the lock, what it writes itself, the database."""
-    code, printed = await outcome(tmp_path / "data", file_bytes=file_bytes)
+async def test_up_on_a_full_disk_prints_one_line(tmp_path: Path, file_bytes: int) -> None:
+    """The start fails at the lock, at its own files, or at the database."""
+    code, printed = await run_up(tmp_path / "data", file_bytes=file_bytes)
     assert code == 1
     [line] = printed.strip().splitlines()
     assert line.startswith("error:") and "is full" in line
-    code, printed = await outcome(tmp_path / "data", file_bytes=file_bytes)
+    code, printed = await run_up(tmp_path / "data", file_bytes=file_bytes)
     assert code == 1 and "Traceback" not in printed
 
 
 @asynccontextmanager
 async def small_disk(folder: Path, size: str) -> AsyncIterator[Path]:
-    """A disk of a size, mounted in a folder."""
+    """Mount a disk of a size in a folder while the context is open."""
     small = folder / "small"
     small.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
@@ -75,14 +75,14 @@ async def small_disk(folder: Path, size: str) -> AsyncIterator[Path]:
         await (await asyncio.create_subprocess_exec("umount", "--lazy", str(small))).wait()
 
 
-async def test_up_on_a_disk_without_room_says_how_much_it_needs(tmp_path: Path) -> None:
+async def test_up_on_a_small_disk_reports_how_much_it_needs(tmp_path: Path) -> None:
     async with small_disk(tmp_path, "1m") as small:
-        code, printed = await outcome(small / "data")
+        code, printed = await run_up(small / "data")
         assert code == 1 and len(printed.strip().splitlines()) == 1
         assert "MB are free" in printed
 
 
-async def test_a_disk_that_fills_later_refuses_work_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+async def test_a_platform_refuses_work_while_its_disk_is_full_and_continues_afterwards(tmp_path: Path) -> None:
     async with small_disk(tmp_path, "400m") as small, up(small / "data") as running:
         command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(small / "data")]
         token = (await run(command)).decode().strip()
@@ -107,7 +107,7 @@ async def test_a_disk_that_fills_later_refuses_work_and_goes_on_when_there_is_ro
                         reasons.add(answer.json()["details"][0]["reason"])
             assert "STORAGE_FULL" in reasons
             fill.unlink()
-            # NATS has given its store up meanwhile, and is started again.
+            # NATS has switched off JetStream meanwhile, and the supervisor restarts it.
             async with asyncio.timeout(180):
                 while (made := await client.post("/v1/videos", json=VIDEO)).status_code != 202:  # noqa: ASYNC110
                     await asyncio.sleep(1)
@@ -120,8 +120,8 @@ async def test_a_disk_that_fills_later_refuses_work_and_goes_on_when_there_is_ro
         assert await running.stop() == 0
 
 
-async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    """Not the process with all services, whose log grows with every call."""
+async def test_the_services_go_on_when_their_log_cannot_be_written(tmp_path: Path) -> None:
+    """All services run in one process, whose log grows with every call."""
     async with up(tmp_path) as running:
         command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(tmp_path)]
         token = (await run(command)).decode().strip()
@@ -130,28 +130,28 @@ async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> Non
         before = process.rlimit(psutil.RLIMIT_FSIZE)
         process.rlimit(psutil.RLIMIT_FSIZE, (log.stat().st_size + 10, before[1]))
         async with httpx.AsyncClient(base_url=running.url, headers={"authorization": f"Bearer {token}"}) as client:
-            # Refused, which is logged.
+            # Each refusal is logged.
             answers = await asyncio.gather(*(client.get(f"/v1/videos/vid_{number}") for number in range(60)))
             assert {answer.status_code for answer in answers} == {404}
             process.rlimit(psutil.RLIMIT_FSIZE, before)
             assert (await client.get("/v1/videos/vid_1")).status_code == 404
-        await until(lambda: '"log lines lost"' in log.read_text())
+        await wait_until(lambda: '"log lines lost"' in log.read_text())
         children = running.children()
         assert await running.stop() == 0
-    await insist_on_end(children)
+    await assert_all_end(children)
 
 
-async def test_logs_of_servers_that_go_on_writing_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "LOG_BYTES", 1000)
-    monkeypatch.setattr(servers, "LOG_PAUSE_SECONDS", 0.01)
+async def test_the_logs_of_running_servers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LOG_BYTES", 1000)
+    monkeypatch.setattr(supervisor, "LOG_PAUSE_SECONDS", 0.01)
     path = tmp_path / "server.log"
-    bounding = asyncio.create_task(servers.bound_logs(tmp_path))
-    with servers.open_log(path) as file:
+    bounding = asyncio.create_task(supervisor.bound_logs(tmp_path))
+    with supervisor.open_log(path) as file:
         for _ in range(50):
             file.write(b"x" * 99 + b"\n")
             file.flush()
             await asyncio.sleep(0.005)
-        await until(lambda: path.stat().st_size <= 1000)
+        await wait_until(lambda: path.stat().st_size <= 1000)
         file.write(b"the end\n")
         file.flush()
     bounding.cancel()

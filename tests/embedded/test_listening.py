@@ -1,4 +1,4 @@
-"""What listens on a laptop: loopback only, and without a key nothing but the gateway answers programs and web pages."""
+"""The platform listens on loopback only, and without a certificate only the gateway answers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ REQUEST = b"GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 PATHS = (b"", b"metrics", b"varz", b"connz", b"jsz", b"healthz", b"stats", b"debug/pprof/")
 
 
-def listening(running: Up) -> dict[int, tuple[str, str]]:
-    """The address and the program of every port that a platform listens on."""
+def listening_ports(running: Up) -> dict[int, tuple[str, str]]:
+    """Return the address and the program of every port that a platform listens on."""
     found = {}
     for process in [psutil.Process(running.process.pid), *running.children()]:
         with suppress(psutil.NoSuchProcess):
@@ -27,8 +27,8 @@ def listening(running: Up) -> dict[int, tuple[str, str]]:
     return found
 
 
-async def answers(port: int, path: bytes) -> bytes:
-    """What a port says to a request that shows no key and no certificate."""
+async def send_request(port: int, path: bytes) -> bytes:
+    """Return the response of a port to a request without a key or certificate."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(REQUEST % path)
@@ -43,12 +43,12 @@ async def answers(port: int, path: bytes) -> bytes:
 @pytest.mark.parametrize("processes", [False, True], ids=["one process", "processes"])
 async def test_only_the_gateway_answers(tmp_path: Path, processes: bool) -> None:
     async with up(tmp_path, *(["--processes"] if processes else [])) as running:
-        found = listening(running)
+        found = listening_ports(running)
         assert len(found) >= 15
         assert {address.removeprefix("::ffff:") for address, _ in found.values()} == {"127.0.0.1"}
         # Envoy has tests of its own.
         others = [port for port, (_, program) in found.items() if program != "envoy"]
         for port in others:
-            for said in await asyncio.gather(*(answers(port, path) for path in PATHS)):
-                assert not said.startswith(b"HTTP/"), (found[port], said)
+            for response in await asyncio.gather(*(send_request(port, path) for path in PATHS)):
+                assert not response.startswith(b"HTTP/"), (found[port], response)
         assert await running.stop() == 0

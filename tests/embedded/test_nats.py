@@ -1,4 +1,4 @@
-"""NATS lets in the workloads of the mesh only, each to the subjects of its work."""
+"""NATS admits only the workloads of the mesh, each to the subjects of its own work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.runtime.config import RuntimeConfig
 
 
 async def connect_once(url: str, context: ssl.SSLContext) -> Client:
-    """Connect, or raise what the first try ended with."""
+    """Connect, or raise the error of the first attempt."""
 
     async def ignored(failure: Exception) -> None:
         pass
@@ -41,7 +41,7 @@ def context_of(folder: Path, ca: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_message_passes_from_stream_to_worker(config: RuntimeConfig, nats_url: str) -> None:
+async def test_a_message_reaches_a_worker_through_a_stream(config: RuntimeConfig, nats_url: str) -> None:
     async with events.connect(config, "orchestrator", nats_url) as client:
         stream = client.jetstream()
         await stream.add_stream(name="jobs", subjects=["jobs.>"])
@@ -54,7 +54,7 @@ async def test_a_message_passes_from_stream_to_worker(config: RuntimeConfig, nat
             await stream.stream_info("other")
 
 
-async def test_monitoring_hears_of_videos(config: RuntimeConfig, nats_url: str) -> None:
+async def test_monitoring_receives_video_events(config: RuntimeConfig, nats_url: str) -> None:
     async with (
         events.connect(config, "orchestrator", nats_url) as orchestrator,
         events.connect(config, "monitoring", nats_url) as monitoring,
@@ -77,7 +77,7 @@ async def test_monitoring_hears_of_videos(config: RuntimeConfig, nats_url: str) 
         ("orchestrator", "subscribe", ">"),
     ],
 )
-async def test_a_workload_may_use_its_own_subjects_only(
+async def test_a_workload_may_use_only_its_own_subjects(
     config: RuntimeConfig, nats_url: str, workload: str, act: str, subject: str
 ) -> None:
     refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -105,7 +105,7 @@ async def test_a_workload_may_use_its_own_subjects_only(
 
 
 @pytest.mark.parametrize("workload", ["audio", "gateway", "nats"])
-async def test_a_workload_without_work_on_nats_is_refused(config: RuntimeConfig, nats_url: str, workload: str) -> None:
+async def test_a_workload_without_permissions_is_refused(config: RuntimeConfig, nats_url: str, workload: str) -> None:
     with pytest.raises(Error, match=r"(?i)authorization"):
         await connect_once(nats_url, tls.certificates(config, workload).context())
 
@@ -114,7 +114,7 @@ async def test_a_certificate_of_another_authority_is_refused(
     config: RuntimeConfig, nats_url: str, tmp_path: Path
 ) -> None:
     foreign = tmp_path / "foreign"
-    authority.issue(foreign, ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(foreign, ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter")
     with pytest.raises((NoServersError, ssl.SSLError, OSError)):
         await connect_once(nats_url, context_of(foreign / "orchestrator", config.certificates / "ca.pem"))
 

@@ -1,4 +1,4 @@
-"""A damaged store of NATS is set aside, or its streams are made anew: jobs go on, since PostgreSQL has them all."""
+"""A damaged store of NATS is moved aside, or its streams are created anew: jobs continue, since PostgreSQL has them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nats.errors import Error
 from nats.js.errors import APIError
 from structlog.testing import capture_logs
 
-from services.embedded import nats, ports, wheels
+from services.embedded import binaries, nats, ports
 from services.embedded.errors import PlatformError
 from services.orchestrator.jobs import jetstream
 from services.runtime import events
@@ -25,17 +25,17 @@ from services.runtime.config import RuntimeConfig
 from tests.up import up
 
 
-def _cut(path: Path) -> None:
+def _truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def _flip(path: Path) -> None:
+def _flip_bits(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 :: 37] = bytes(byte ^ 0x40 for byte in data[len(data) // 2 :: 37])
     path.write_bytes(data)
 
 
-def _each(folder: Path, damage: Callable[[Path], None]) -> None:
+def _damage_all(folder: Path, damage: Callable[[Path], None]) -> None:
     for path in list(folder.rglob("*")):
         if path.is_file() and path.stat().st_size and path.name != "nats.conf":
             damage(path)
@@ -46,7 +46,7 @@ def _replace(folder: Path) -> None:
     folder.write_text("no folder")
 
 
-def _noise(path: Path) -> None:
+def _randomize(path: Path) -> None:
     path.write_bytes(os.urandom(200))
 
 
@@ -57,19 +57,23 @@ def _make_folder(path: Path) -> None:
 
 STREAMS = "jetstream/mesh/streams"
 DAMAGE: dict[str, Callable[[Path], None]] = {
-    "all files changed": lambda folder: _each(folder, _flip),
-    "all files cut": lambda folder: _each(folder, _cut),
-    "all files emptied": lambda folder: _each(folder, lambda path: os.truncate(path, 0)),
-    "all files noise": lambda folder: _each(folder, _noise),
-    "no meta": lambda folder: _each(folder, lambda path: path.unlink() if path.name.startswith("meta") else None),
-    "consumer's state cut": lambda folder: _each(folder, lambda path: _cut(path) if path.name == "o.dat" else None),
-    "messages changed": lambda folder: _each(folder, lambda path: _flip(path) if path.suffix == ".blk" else None),
-    "no messages": lambda folder: _each(folder, lambda path: path.unlink() if path.suffix == ".blk" else None),
+    "all files changed": lambda folder: _damage_all(folder, _flip_bits),
+    "all files cut": lambda folder: _damage_all(folder, _truncate),
+    "all files emptied": lambda folder: _damage_all(folder, lambda path: os.truncate(path, 0)),
+    "all files noise": lambda folder: _damage_all(folder, _randomize),
+    "no meta": lambda folder: _damage_all(folder, lambda path: path.unlink() if path.name.startswith("meta") else None),
+    "consumer's state cut": lambda folder: _damage_all(
+        folder, lambda path: _truncate(path) if path.name == "o.dat" else None
+    ),
+    "messages changed": lambda folder: _damage_all(
+        folder, lambda path: _flip_bits(path) if path.suffix == ".blk" else None
+    ),
+    "no messages": lambda folder: _damage_all(folder, lambda path: path.unlink() if path.suffix == ".blk" else None),
     "no streams": lambda folder: shutil.rmtree(folder / STREAMS),
     "a file for the store": lambda folder: _replace(folder / "jetstream"),
     "a file for the folder": _replace,
     "a file for the streams": lambda folder: _replace(folder / STREAMS),
-    "a folder for a file": lambda folder: _each(
+    "a folder for a file": lambda folder: _damage_all(
         folder, lambda path: _make_folder(path) if path.name in ("meta.inf", "1.blk") else None
     ),
 }
@@ -77,11 +81,11 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture(scope="module")
 async def filled(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a server that had both streams, messages in them and a consumer."""
+    """Return the folder of a stopped server with both streams, messages in them, and a consumer."""
     config, base = RuntimeConfig(certificates=certificates), tmp_path_factory.mktemp("filled")
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     async with (
-        nats.running(config, base / "nats", log_file=base / "log", port=port) as url,
+        nats.run_server(config, base / "nats", log_file=base / "log", port=port) as url,
         events.connect(config, "orchestrator", url) as client,
     ):
         stream = client.jetstream()
@@ -94,12 +98,12 @@ async def filled(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_a_queue_on_a_damaged_store_takes_and_gives_work(
+async def test_a_queue_on_a_damaged_store_delivers_work(
     config: RuntimeConfig, tmp_path: Path, filled: Path, damage: str
 ) -> None:
     folder = Path(shutil.copytree(filled, tmp_path / "nats"))
     DAMAGE[damage](folder)
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     driven = asyncio.Event()
 
     async def drive(_: object) -> None:
@@ -107,7 +111,7 @@ async def test_a_queue_on_a_damaged_store_takes_and_gives_work(
 
     with capture_logs() as logs:
         async with (
-            nats.running(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
+            nats.run_server(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
             events.connect(config, "orchestrator", url) as client,
         ):
             stream = client.jetstream()
@@ -127,30 +131,30 @@ async def test_a_queue_on_a_damaged_store_takes_and_gives_work(
                 consuming.cancel()
                 await asyncio.gather(consuming, return_exceptions=True)
     kept = list(tmp_path.glob("nats.damaged-*"))
-    told = [each for each in logs if "set aside" in each["event"]]
-    assert len(kept) == len(told) <= 1
+    reported = [each for each in logs if "moved aside" in each["event"]]
+    assert len(kept) == len(reported) <= 1
     if damage in ("a file for the store", "a file for the folder"):
         assert kept
 
 
-async def test_a_store_is_left_when_it_is_not_to_blame(
+async def test_an_intact_store_stays_when_nats_cannot_start(
     config: RuntimeConfig, tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wheels, "nats", lambda: "/bin/false")
+    monkeypatch.setattr(binaries, "nats_program", lambda: "/bin/false")
     folder = Path(shutil.copytree(filled, tmp_path / "nats"))
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     with pytest.raises(PlatformError):
-        async with nats.running(config, folder, log_file=tmp_path / "nats.log", port=port):
+        async with nats.run_server(config, folder, log_file=tmp_path / "nats.log", port=port):
             pass
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
     assert not list(tmp_path.glob("nats.damaged-*"))
 
 
-async def test_a_stream_that_takes_nothing_any_more_is_made_anew(
+async def test_a_stream_that_fails_for_good_is_created_anew(
     config: RuntimeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its files go while the server runs: it fails for good with its next block."""
+    """Without its files, a stream fails for good at its next block."""
     for name, value in (("PUBLISH_SECONDS", 0.5), ("RETRY_SECONDS", 0.05), ("REBUILT", timedelta(0))):
         monkeypatch.setattr(jetstream, name, value)
     published = asyncio.Event()
@@ -167,9 +171,9 @@ async def test_a_stream_that_takes_nothing_any_more_is_made_anew(
             return False
 
     folder = tmp_path / "nats"
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     async with (
-        nats.running(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
+        nats.run_server(config, folder, log_file=tmp_path / "nats.log", port=port) as url,
         events.connect(config, "orchestrator", url) as client,
     ):
         stream = client.jetstream()
@@ -183,7 +187,7 @@ async def test_a_stream_that_takes_nothing_any_more_is_made_anew(
             await asyncio.gather(relaying, return_exceptions=True)
 
 
-async def test_a_platform_on_a_damaged_store_starts_and_finishes_its_jobs(tmp_path: Path) -> None:
+async def test_a_platform_on_a_damaged_store_finishes_its_jobs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     request = {"title": "A walk", "clips": [{"colour": "#336699"}], "audio": {"script": "One."}}
     settings = {"settings": {"resolution": "480p", "quality": "draft"}}
@@ -203,4 +207,4 @@ async def test_a_platform_on_a_damaged_store_starts_and_finishes_its_jobs(tmp_pa
             await asyncio.sleep(0.2)
         assert status["status"] == "completed", status
     assert len(list(data.glob("nats.damaged-*"))) == 1
-    assert "NATS store damaged, set aside" in (data / "logs" / "services.log").read_text()
+    assert "NATS store damaged, moved aside" in (data / "logs" / "services.log").read_text()

@@ -16,23 +16,24 @@ from services.runtime.config import PORTS
 
 
 def test_the_services_follow_the_gateway() -> None:
-    assert ports.of_platform(8080) == PORTS
-    shifted = ports.of_platform(9000)
+    assert ports.platform_ports(8080) == PORTS
+    shifted = ports.platform_ports(9000)
     assert shifted["gateway"] == 9000
     assert [shifted[name] - 9000 for name in PORTS] == list(range(len(PORTS)))
 
 
 def test_free_ports_are_picked() -> None:
-    picked = ports.of_platform(0)
+    picked = ports.platform_ports(0)
     assert list(picked) == list(PORTS)
     assert len(set(picked.values())) == len(PORTS)
-    ports.check(picked)
+    ports.check_free(picked)
 
 
-async def test_a_port_is_found_by_one_platform_only() -> None:
-    """However long it takes until somebody listens there."""
-    code = "import json; from services.embedded import ports; print(json.dumps(ports.pick(1500)), flush=True); input()"
-    found = [ports.pick(100), ports.pick(100)]
+async def test_two_platforms_never_pick_the_same_port() -> None:
+    """The claim holds although no server listens on the port yet."""
+    pick = "json.dumps(ports.pick_ports(1500))"
+    code = f"import json; from services.embedded import ports; print({pick}, flush=True); input()"
+    found = [ports.pick_ports(100), ports.pick_ports(100)]
     async with AsyncExitStack() as stack:
         for _ in range(4):
             child = await stack.enter_async_context(children.start((sys.executable, "-P", "-c", code), stdin=True))
@@ -43,13 +44,13 @@ async def test_a_port_is_found_by_one_platform_only() -> None:
 
 
 @pytest.mark.parametrize("gateway", [65_524, 70_000, -1])
-def test_a_port_that_leaves_no_room_is_refused(gateway: int) -> None:
+def test_a_gateway_port_without_room_for_the_services_is_refused(gateway: int) -> None:
     with pytest.raises(PlatformError, match="--port"):
-        ports.of_platform(gateway)
+        ports.platform_ports(gateway)
 
 
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(PlatformError, match=rf"port {port} \(of audio\) is in use; .*--port"):
-            ports.check({"audio": port})
+            ports.check_free({"audio": port})

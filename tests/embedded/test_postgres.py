@@ -1,4 +1,4 @@
-"""PostgreSQL lets each service into its own schema only, keeps what it has acknowledged, and recovers."""
+"""PostgreSQL admits each service to its own schema only, keeps acknowledged data, and recovers."""
 
 from __future__ import annotations
 
@@ -15,68 +15,68 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
-from services.embedded import ports, servers
+from services.embedded import ports, supervisor
 from services.embedded import postgres as embedded
 from services.embedded.errors import PlatformError
 from tests.databases import Databases
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[embedded.Postgres]:
-    [port] = ports.pick()
-    async with embedded.running(
+async def run_server(folder: Path) -> AsyncIterator[embedded.Postgres]:
+    [port] = ports.pick_ports()
+    async with embedded.run_server(
         folder / "postgres", passwords=folder / "passwords", log_file=folder / "postgres.log", port=port
     ) as server:
         yield server
 
 
-async def ask(conninfo: str, statement: str) -> list[Any]:
+async def query(conninfo: str, statement: str) -> list[Any]:
     async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
         cursor = await connection.execute(statement)
         return await cursor.fetchall() if cursor.description else []
 
 
-async def test_a_service_makes_its_schema(postgres: Databases) -> None:
+async def test_a_service_uses_its_own_schema(postgres: Databases) -> None:
     conninfo = await postgres.fresh("user")
-    await ask(conninfo, 'CREATE SCHEMA IF NOT EXISTS "user"')
-    await ask(conninfo, 'CREATE TABLE "user".accounts (id text)')
+    await query(conninfo, 'CREATE SCHEMA IF NOT EXISTS "user"')
+    await query(conninfo, 'CREATE TABLE "user".accounts (id text)')
 
 
-async def test_services_do_not_see_each_other(postgres: Databases) -> None:
+async def test_a_service_cannot_read_the_schema_of_another(postgres: Databases) -> None:
     server, database = postgres.server, "shared"
-    await embedded.prepare(server, embedded.ROLES, database)
+    await embedded.create_schemas(server, embedded.ROLES, database)
     user, orchestrator = server.conninfo("user", database), server.conninfo("orchestrator", database)
-    await ask(user, 'CREATE TABLE "user".accounts (id text)')
+    await query(user, 'CREATE TABLE "user".accounts (id text)')
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await ask(orchestrator, 'SELECT * FROM "user".accounts')
+        await query(orchestrator, 'SELECT * FROM "user".accounts')
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await ask(orchestrator, 'CREATE TABLE "user".mine (id text)')
+        await query(orchestrator, 'CREATE TABLE "user".mine (id text)')
     for statement in ("CREATE TABLE public.t ()", "CREATE ROLE other", "CREATE DATABASE other", "SET ROLE postgres"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            await ask(user, statement)
+            await query(user, statement)
 
 
-async def test_a_service_gets_into_no_other_database(postgres: Databases) -> None:
+async def test_a_service_cannot_open_another_database(postgres: Databases) -> None:
     users = conninfo_to_dict(await postgres.fresh("user"))["dbname"]
     conninfo = await postgres.fresh("orchestrator")
-    await ask(conninfo, "SELECT 1")
+    await query(conninfo, "SELECT 1")
     for database in ("postgres", "template1", str(users)):
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
-            await ask(postgres.server.conninfo("orchestrator", database), "SELECT 1")
+            await query(postgres.server.conninfo("orchestrator", database), "SELECT 1")
 
 
 @pytest.mark.parametrize("given", ["", "password=wrong"])
-async def test_nobody_gets_in_without_the_password(postgres: Databases, given: str) -> None:
+async def test_a_wrong_password_is_refused(postgres: Databases, given: str) -> None:
     await postgres.fresh("user")
     conninfo = f"host=127.0.0.1 port={postgres.server.port} dbname=postgres user=postgres passfile=/dev/null {given}"
     with pytest.raises(psycopg.OperationalError, match="password"):
-        await ask(conninfo, "SELECT 1")
+        await query(conninfo, "SELECT 1")
 
 
-async def test_it_can_be_reached_over_loopback_only(postgres: Databases) -> None:
+async def test_the_server_listens_on_loopback_only(postgres: Databases) -> None:
     superuser = postgres.server.conninfo("postgres", "postgres")
-    assert await ask(superuser, "SHOW listen_addresses") == [("127.0.0.1",)]
-    assert await ask(superuser, "SHOW unix_socket_directories") == [("",)]
+    assert await query(superuser, "SHOW listen_addresses") == [("127.0.0.1",)]
+    assert await query(superuser, "SHOW unix_socket_directories") == [("",)]
 
 
 async def test_passwords_and_data_are_readable_by_their_owner_only(postgres: Databases) -> None:
@@ -89,50 +89,50 @@ async def test_passwords_and_data_are_readable_by_their_owner_only(postgres: Dat
 
 
 async def test_data_outlives_the_server(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        await embedded.prepare(server)
-        await ask(server.conninfo("user"), 'CREATE TABLE "user".accounts AS SELECT 7 AS id')
-        assert await ask(server.conninfo("user"), "SHOW fsync") == [("on",)]
-    async with running(tmp_path) as server:
-        await embedded.prepare(server)
-        assert await ask(server.conninfo("user"), 'SELECT id FROM "user".accounts') == [(7,)]
+    async with run_server(tmp_path) as server:
+        await embedded.create_schemas(server)
+        await query(server.conninfo("user"), 'CREATE TABLE "user".accounts AS SELECT 7 AS id')
+        assert await query(server.conninfo("user"), "SHOW fsync") == [("on",)]
+    async with run_server(tmp_path) as server:
+        await embedded.create_schemas(server)
+        assert await query(server.conninfo("user"), 'SELECT id FROM "user".accounts') == [(7,)]
 
 
 async def test_a_lost_password_of_a_service_is_replaced(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        await embedded.prepare(server)
+    async with run_server(tmp_path) as server:
+        await embedded.create_schemas(server)
         (tmp_path / "passwords" / "user").unlink()
-        await embedded.prepare(server)
-        assert await ask(server.conninfo("user"), "SELECT 1") == [(1,)]
+        await embedded.create_schemas(server)
+        assert await query(server.conninfo("user"), "SELECT 1") == [(1,)]
 
 
-async def test_a_lost_password_of_the_superuser_is_told(tmp_path: Path) -> None:
-    async with running(tmp_path):
+async def test_a_lost_password_of_the_superuser_is_reported(tmp_path: Path) -> None:
+    async with run_server(tmp_path):
         pass
     file = tmp_path / "passwords" / "postgres"
     kept = file.read_text()
     file.unlink()
-    with pytest.raises(PlatformError, match="put it back"):
-        async with running(tmp_path):
+    with pytest.raises(PlatformError, match="restore it"):
+        async with run_server(tmp_path):
             pass
     file.write_text(kept.replace(kept[-5:], "wrong"))
-    async with running(tmp_path) as server:
-        with pytest.raises(PlatformError, match=r"does not let us in: .*password"):
-            await embedded.prepare(server)
+    async with run_server(tmp_path) as server:
+        with pytest.raises(PlatformError, match=r"refuses the superuser: .*password"):
+            await embedded.create_schemas(server)
 
 
-async def test_the_lock_file_of_a_dead_server_does_not_hinder(tmp_path: Path) -> None:
-    async with running(tmp_path):
+async def test_a_dead_servers_lock_file_does_not_stop_the_next_start(tmp_path: Path) -> None:
+    async with run_server(tmp_path):
         pass
     # The process id of the dead server belongs to another program by now.
     stale = f"{os.getppid()}\n{tmp_path / 'postgres'}\n1\n5432\n\n127.0.0.1\n       1         1\nready   \n"
     (tmp_path / "postgres" / "postmaster.pid").write_text(stale)
-    async with running(tmp_path) as server:
-        assert await ask(server.conninfo("postgres", "postgres"), "SELECT 1") == [(1,)]
+    async with run_server(tmp_path) as server:
+        assert await query(server.conninfo("postgres", "postgres"), "SELECT 1") == [(1,)]
 
 
-async def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
+async def test_a_dead_server_is_restarted(tmp_path: Path) -> None:
+    async with run_server(tmp_path) as server:
         pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
         first = psutil.Process(pid)
         first.kill()
@@ -140,14 +140,14 @@ async def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
         answer: list[Any] = []
         async with asyncio.timeout(30):
             while not answer:
-                await servers.until_open(server.port)
+                await supervisor.wait_until_open(server.port)
                 with suppress(psycopg.OperationalError):
-                    answer = await ask(server.conninfo("postgres", "postgres"), "SELECT 1")
+                    answer = await query(server.conninfo("postgres", "postgres"), "SELECT 1")
 
 
-async def test_a_server_that_is_asked_to_stop_when_its_sessions_end_does_not_wait_for_them(tmp_path: Path) -> None:
-    """SIGTERM asks for that: it would refuse every new session, and wait for those of pools, which last."""
-    async with running(tmp_path) as server:
+async def test_sigterm_does_not_wait_for_sessions(tmp_path: Path) -> None:
+    """PostgreSQL's own SIGTERM refuses new sessions and waits for the open ones, and those of pools last."""
+    async with run_server(tmp_path) as server:
         pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
         async with await psycopg.AsyncConnection.connect(server.conninfo("postgres", "postgres")):
             former = psutil.Process(pid)
@@ -157,24 +157,24 @@ async def test_a_server_that_is_asked_to_stop_when_its_sessions_end_does_not_wai
         answer: list[Any] = []
         async with asyncio.timeout(30):
             while not answer:
-                await servers.until_open(server.port)
+                await supervisor.wait_until_open(server.port)
                 with suppress(psycopg.OperationalError):
-                    answer = await ask(server.conninfo("postgres", "postgres"), "SELECT 1")
+                    answer = await query(server.conninfo("postgres", "postgres"), "SELECT 1")
 
 
-async def test_an_interrupted_first_start_is_begun_anew(tmp_path: Path) -> None:
+async def test_an_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "postgres.part").mkdir()
     (tmp_path / "postgres.part" / "half").touch()
-    async with running(tmp_path) as server:
-        assert await ask(server.conninfo("postgres", "postgres"), "SELECT 1") == [(1,)]
+    async with run_server(tmp_path) as server:
+        assert await query(server.conninfo("postgres", "postgres"), "SELECT 1") == [(1,)]
     assert not (tmp_path / "postgres.part").exists()
 
 
-async def test_a_folder_that_is_not_postgresql_s_is_left_as_it_is(tmp_path: Path) -> None:
+async def test_a_folder_with_other_files_stays_unchanged(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "mine").touch()
     with pytest.raises(PlatformError, match="no PG_VERSION"):
-        async with running(tmp_path):
+        async with run_server(tmp_path):
             pass
     assert (tmp_path / "postgres" / "mine").exists()
 
@@ -183,15 +183,15 @@ async def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("19\n")
     with pytest.raises(PlatformError, match="made by PostgreSQL 19"):
-        async with running(tmp_path):
+        async with run_server(tmp_path):
             pass
 
 
-async def test_a_broken_folder_is_told_with_the_server_s_own_words(tmp_path: Path) -> None:
-    async with running(tmp_path):
+async def test_a_broken_folder_is_reported_with_the_servers_message(tmp_path: Path) -> None:
+    async with run_server(tmp_path):
         pass
     (tmp_path / "postgres" / "global" / "pg_control").unlink()
     with pytest.raises(PlatformError, match=r"PostgreSQL cannot start: .*pg_control") as refused:
-        async with running(tmp_path):
+        async with run_server(tmp_path):
             pass
     assert "\n" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""`scripts/setup` does its work once, repairs what was interrupted, and says in one line what is missing."""
+"""`scripts/setup` installs once, repairs an interrupted run, and reports in one line what is missing."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def setup(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def calls(checkout: Path) -> list[str]:
-    """What was done since the last look."""
+def take_calls(checkout: Path) -> list[str]:
+    """Return and clear the record of calls."""
     file = checkout / "calls"
     done = file.read_text().splitlines() if file.exists() else []
     file.unlink(missing_ok=True)
@@ -59,7 +59,7 @@ def calls(checkout: Path) -> list[str]:
 
 def test_packages_are_wheels_checked_by_their_hashes(checkout: Path) -> None:
     assert setup(checkout).returncode == 0
-    venv, locked, demo, ours = calls(checkout)
+    venv, locked, demo, ours = take_calls(checkout)
     assert venv == "venv"
     for call in (locked, demo):
         assert "--require-hashes --only-binary :all:" in call
@@ -69,50 +69,50 @@ def test_packages_are_wheels_checked_by_their_hashes(checkout: Path) -> None:
 
 def test_a_second_run_does_nothing(checkout: Path) -> None:
     setup(checkout, "test")
-    calls(checkout)
+    take_calls(checkout)
     for kind in ("test", "laptop"):
         again = setup(checkout, kind)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert calls(checkout) == []
+    assert take_calls(checkout) == []
 
 
-def test_what_the_tests_need_is_added_to_the_laptop_s(checkout: Path) -> None:
+def test_the_tests_packages_are_added_to_the_laptops(checkout: Path) -> None:
     setup(checkout, "laptop")
-    calls(checkout)
+    take_calls(checkout)
     setup(checkout, "test")
-    assert "venv" not in (done := calls(checkout))
+    assert "venv" not in (done := take_calls(checkout))
     assert "requirements/test.lock" in done[0]
 
 
 def test_a_changed_lock_is_installed(checkout: Path) -> None:
     setup(checkout)
-    calls(checkout)
+    take_calls(checkout)
     with (checkout / "requirements" / "laptop.lock").open("a") as lock:
         lock.write("# changed\n")
     setup(checkout)
-    assert len(calls(checkout)) == 3
+    assert len(take_calls(checkout)) == 3
 
 
-def test_an_interrupted_set_up_is_begun_anew(checkout: Path) -> None:
+def test_an_interrupted_set_up_is_repeated(checkout: Path) -> None:
     (checkout / "no-packages").touch()
     interrupted = setup(checkout)
     assert interrupted.returncode == 1
     assert "could not be installed" in interrupted.stderr
     (checkout / "no-packages").unlink()
-    calls(checkout)
+    take_calls(checkout)
     (checkout / ".venv" / "half-a-package").touch()
     assert setup(checkout).returncode == 0
-    assert calls(checkout)[0] == "venv"
+    assert take_calls(checkout)[0] == "venv"
     assert not (checkout / ".venv" / "half-a-package").exists()
 
 
 def test_another_python_gets_a_new_venv(checkout: Path) -> None:
     setup(checkout)
-    calls(checkout)
+    take_calls(checkout)
     python(checkout / ".venv" / "bin", "3.12.2")
     python(checkout, "3.12.2")
     setup(checkout)
-    assert calls(checkout)[0] == "venv"
+    assert take_calls(checkout)[0] == "venv"
 
 
 def test_an_old_python_is_refused_in_one_line(checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""`moneyprinter up` runs the whole platform, says so in one line, and takes all of it with it when it ends."""
+"""`moneyprinter up` runs the whole platform, reports that in one line, and leaves no process when it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.embedded import folder
+from services.embedded import data_folder
 from services.runtime.children import run
-from tests.up import insist_on_end, up
+from tests.up import assert_all_end, up
 
 ACCOUNT = re.compile(r"First account: (\S+), password: (\S+) \(kept in (.+)\)\n")
 
@@ -35,12 +35,12 @@ async def test_the_platform_starts_stops_and_starts_again(tmp_path: Path) -> Non
         assert json.loads((data / "first-account").read_text()) == {"username": found[1], "password": found[2]}
         assert found[3] == str(data / "first-account")
         assert (await health(first.url)).status_code == 200
-        assert folder.find(data) == folder.Running(first.process.pid, first.url)
+        assert data_folder.find_platform(data) == data_folder.RunningPlatform(first.process.pid, first.url)
         children = first.children()
         assert {"postgres", "nats-server", "envoy"} <= {child.name() for child in children}
         assert await first.stop() == 0
-    await insist_on_end(children)
-    assert folder.find(data) is None
+    await assert_all_end(children)
+    assert data_folder.find_platform(data) is None
     readable = [path for path in data.iterdir() if path.stat().st_mode & 0o077]
     assert not readable, "the owner alone reads what is in the folder"
     async with up(data) as second:
@@ -51,10 +51,10 @@ async def test_the_platform_starts_stops_and_starts_again(tmp_path: Path) -> Non
         # At once, while what was killed may still be stopping.
         async with up(data) as third:
             assert await third.stop(signal.SIGTERM) == 0
-    await insist_on_end(children)
+    await assert_all_end(children)
 
 
-async def test_of_several_that_start_together_one_runs_and_the_others_say_so(tmp_path: Path) -> None:
+async def test_of_several_simultaneous_starts_one_runs_and_the_others_are_refused(tmp_path: Path) -> None:
     command = (sys.executable, "-P", "-m", "services.cli", "up", "--data", str(tmp_path / "data"), "--port", "0")
     pipe = asyncio.subprocess.PIPE
     started = [
@@ -70,7 +70,7 @@ async def test_of_several_that_start_together_one_runs_and_the_others_say_so(tmp
                     [line] = task.result()[0].decode().splitlines()
                     assert re.match(r"error: a platform (runs|is starting) on .+ already", line)
                     assert printed[task].returncode == 1
-            while folder.find(tmp_path / "data") is None:  # noqa: ASYNC110
+            while data_folder.find_platform(tmp_path / "data") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             [last] = waiting
             printed[last].send_signal(signal.SIGINT)
@@ -83,21 +83,21 @@ async def test_of_several_that_start_together_one_runs_and_the_others_say_so(tmp
             await task
 
 
-async def test_each_service_in_its_own_process(tmp_path: Path) -> None:
+async def test_each_service_runs_in_its_own_process(tmp_path: Path) -> None:
     async with up(tmp_path, "--processes") as running:
         children = running.children()
         [content] = [child for child in children if child.cmdline()[-2:] == ["serve", "content"]]
         content.kill()
-        await insist_on_end([content])
+        await assert_all_end([content])
         assert (await health(running.url)).status_code == 200
         assert await running.stop() == 0
-    await insist_on_end(children)
+    await assert_all_end(children)
 
 
-async def test_with_tls_clients_and_commands_speak_it(tmp_path: Path) -> None:
+async def test_clients_and_commands_use_tls(tmp_path: Path) -> None:
     async with up(tmp_path, "--tls") as running:
         assert running.url.startswith("https://")
-        assert folder.find(tmp_path) == folder.Running(running.process.pid, running.url)
+        assert data_folder.find_platform(tmp_path) == data_folder.RunningPlatform(running.process.pid, running.url)
         trusting = ssl.create_default_context(cafile=str(tmp_path / "certificates" / "ca.pem"))
         async with httpx.AsyncClient(base_url=running.url, verify=trusting) as client:
             command = [sys.executable, "-P", "-m", "services.cli", "token", "--data", str(tmp_path)]
@@ -109,14 +109,14 @@ async def test_with_tls_clients_and_commands_speak_it(tmp_path: Path) -> None:
         assert await running.stop() == 0
 
 
-async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+async def test_a_second_ctrl_c_ends_the_platform_at_once(tmp_path: Path) -> None:
     async with up(tmp_path) as running:
         children = running.children()
         running.process.send_signal(signal.SIGINT)
         running.process.send_signal(signal.SIGINT)
         async with asyncio.timeout(20):
             assert await running.process.wait() in (0, 130)
-    await insist_on_end(children)
+    await assert_all_end(children)
 
 
 async def test_a_platform_runs_in_a_folder_of_any_name(tmp_path: Path) -> None:

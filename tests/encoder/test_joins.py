@@ -24,7 +24,7 @@ from tests import media
 from tests.encoder.pictures import Frame, chunks, decoded, moving
 from tests.encoder.streams import MACHINE, SOFTWARE, Encoded, encode, encoder
 from tests.mesh import ffmpeg_program
-from tests.sources import look
+from tests.sources import probe_source
 
 TOOL = render.Tool(ffmpeg_program(), "test", MACHINE.threads, 4096 * 2304, children.Limits(), Fonts([]))
 BACKENDS = {backend.codec: backend for backend in SOFTWARE.values()}
@@ -98,7 +98,7 @@ async def rendered(folder: Path, format: Format, frames: Sequence[Frame]) -> Pat
     canvas = processing.Canvas(format.width, format.height, format.frames_per_second)
     shots = (processing.Shot(processing.Clip(0)),)
     wanted = processing.Spec(shots, len(frames), canvas, format.quality, codec=format.codec)
-    async for _ in render.render(wanted, [await look(work / graph.source_name(0))], work, TOOL):
+    async for _ in render.render(wanted, [await probe_source(work / graph.source_name(0))], work, TOOL):
         pass
     return work / picture.SEGMENT
 

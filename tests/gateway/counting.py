@@ -82,7 +82,7 @@ class Limits:
 @asynccontextmanager
 async def counting(certificates: Path, config: Path, port: int) -> AsyncIterator[Limits]:
     """Run the service, over mTLS as in a cluster, while the context is open. It reads its configuration at start."""
-    authority.issue(certificates, [RATE_LIMITS], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(certificates, [RATE_LIMITS], trust_domain="cluster.local", namespace="moneyprinter")
     kinds = messages()
     limits = Limits(yaml.safe_load(config.read_text()), kinds["RateLimitResponse"])
 

@@ -116,7 +116,7 @@ def command(program: Path, config: Path, folder: Path) -> tuple[str | Path, ...]
 async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> AsyncIterator[Proxy]:
     """Run Envoy while the context is open, on free ports; it answers when the body begins."""
     folder.mkdir(exist_ok=True)
-    free = {"port": 0, "internal_port": ports.pick()[0], "access_log": folder / "access.log"}
+    free = {"port": 0, "internal_port": ports.pick_ports()[0], "access_log": folder / "access.log"}
     gateway = gateway.model_copy(update=free)
     config = write(gateway, folder, descriptors)
     limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)

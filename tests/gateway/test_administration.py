@@ -47,7 +47,7 @@ async def test_its_owner_too_can_only_read_figures(gateway: Proxy, path: str) ->
 
 
 async def test_figures_can_be_served_for_others_to_read(platform: Platform, tmp_path: Path) -> None:
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     told = platform.gateway().model_copy(update={"stats_port": port})
     async with proxy.running(told, tmp_path / "stats"), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         assert (await http.get("/ready")).status_code == 200

@@ -141,7 +141,7 @@ async def test_the_figures_of_the_specification(platform: Platform, tmp_path: Pa
 
 async def test_gateways_that_count_together(platform: Platform, certificates: Path, tmp_path: Path) -> None:
     """A user's calls through two gateways are counted as one user's; without the service each counts alone again."""
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     told = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
     ann, bob, eve = (dict(platform.mesh.bearer(name)) for name in ("ann", "bob", "eve"))
     async with proxy.running(told, tmp_path / "one") as one, proxy.running(told, tmp_path / "two") as two:

@@ -28,7 +28,7 @@ async def secure(platform: Platform, folder: Path) -> AsyncIterator[Proxy]:
     """A gateway with TLS, and certificates of its own that a test may replace."""
     certificates = folder / "certificates"
     shutil.copytree(platform.mesh.config.certificates, certificates)
-    told = {"certificates": certificates, "tls": authority.issue_public(certificates)}
+    told = {"certificates": certificates, "tls": authority.issue_gateway_certificate(certificates)}
     async with proxy.running(platform.gateway().model_copy(update=told), folder / "gateway") as gateway:
         await gateway.keys_known()
         yield gateway
@@ -108,8 +108,8 @@ def replaced(folder: Path, name: str) -> None:
     fresh.mkdir(exist_ok=True)
     for file in ("ca.pem", "ca.key"):
         shutil.copy(folder / file, fresh / file)
-    authority.issue(fresh, ["gateway"], trust_domain="cluster.local", namespace="moneyprinter")
-    authority.issue_public(fresh)
+    authority.issue_certificates(fresh, ["gateway"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_gateway_certificate(fresh)
     for file in ("key.pem", "cert.pem"):
         (fresh / name / file).replace(folder / name / file)
 

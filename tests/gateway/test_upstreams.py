@@ -37,7 +37,7 @@ async def fetched_again(gateway: Proxy) -> None:
 async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_kept_when_they_cannot(
     certificates: Path, tmp_path: Path
 ) -> None:
-    later = dict(zip(("user", "monitoring"), ports.pick(2), strict=True))
+    later = dict(zip(("user", "monitoring"), ports.pick_ports(2), strict=True))
     own = {**dict.fromkeys(PORTS, 0), **later}
     config = RuntimeConfig(certificates=certificates, ports=own, scratch=tmp_path / "scratch", grace_seconds=0.1)
     async with Mesh(config) as mesh:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded import wheels
+from services.embedded import binaries
 from services.processing import graph, picture
 from services.processing.fonts import Fonts
 from services.processing.render import Tool, render
@@ -15,9 +15,9 @@ from services.processing.spec import Spec
 from services.runtime import children
 from tests import media
 from tests.mesh import ffmpeg_program
-from tests.sources import look
+from tests.sources import probe_source
 
-FONTS, SCRIPTS, CHINESE = wheels.fonts()
+FONTS, SCRIPTS, CHINESE = binaries.font_folders()
 """The folders with the platform's fonts: the one of captions, those for other scripts, that for East Asia."""
 
 
@@ -58,7 +58,7 @@ async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Sp
     for place, source in enumerate(sources):
         file = folder / graph.source_name(place)
         file.symlink_to(source)
-        looks.append(await look(file))
+        looks.append(await probe_source(file))
     async for _ in render(wanted, looks, folder, tool):
         pass
     return folder / picture.SEGMENT

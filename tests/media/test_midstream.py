@@ -14,7 +14,7 @@ from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, 
 from services.validation.probe import Part, probe
 from tests import media
 from tests.media.drawing import rendered
-from tests.sources import BOUNDS, look
+from tests.sources import BOUNDS, probe_source
 
 CANVAS = Canvas(160, 90, 25)
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-pix_fmt", "yuv420p")
@@ -143,4 +143,4 @@ async def test_seeking_behind_a_change_shows_what_is_there(tool: Tool, tmp_path:
     frames = list(media.pictures(await rendered(tool, tmp_path / "work", [clip], spec)))
     assert len(frames) == 20 and quarters(frames[0]) == ("red", "lime", "blue", "white")
     assert np.abs(frames[0].astype(int) - frames[19]).mean() < 3
-    assert (await look(clip)).width == 160
+    assert (await probe_source(clip)).width == 160

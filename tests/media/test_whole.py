@@ -21,7 +21,7 @@ from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay,
 from services.processing.transitions import transition
 from tests import media
 from tests.media.drawing import FONTS, captions, still
-from tests.sources import look
+from tests.sources import probe_source
 
 # Four hundredths of a second a frame, so that captions, whose times are in hundredths, can begin on any frame.
 CANVAS = Canvas(160, 90, 25)
@@ -122,7 +122,7 @@ async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
     found = []
     for place, name in enumerate(("street.mp4", "portrait.png", "fast.mp4", "logo.png")):
         (folder / name).rename(folder / graph.source_name(place))
-        found.append(await look(folder / graph.source_name(place)))
+        found.append(await probe_source(folder / graph.source_name(place)))
     (folder / graph.FONTS).symlink_to(FONTS)
     return tuple(found)
 

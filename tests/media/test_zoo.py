@@ -18,7 +18,7 @@ from services.validation.probe import Part, probe
 from tests import media
 from tests.media.drawing import renderer
 from tests.media.zoo import MEMBERS, SECONDS, Zoo
-from tests.sources import BOUNDS, look
+from tests.sources import BOUNDS, probe_source
 
 # Closer than what other tests allow.
 CLOSE = replace(BOUNDS, max_duration_seconds=60.0, memory_bytes=512 << 20, seconds=10)
@@ -33,7 +33,7 @@ async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[m
     source.symlink_to(zoo[name])
     shows = Still(0) if MEMBERS[name].still else Clip(0, timedelta(seconds=start))
     spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality.NEAR_LOSSLESS)
-    async for _ in render(spec, [await look(source)], folder, TOOL):
+    async for _ in render(spec, [await probe_source(source)], folder, TOOL):
         pass
     video = media.probe(folder / picture.SEGMENT)
     assert (video.width, video.height, video.frames) == (WIDTH, HEIGHT, FRAMES)

@@ -11,7 +11,7 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from moneyprinter.errors import FailedPrecondition
-from services.embedded.postgres import SUPERUSER, prepare
+from services.embedded.postgres import SUPERUSER, create_schemas
 from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.feed import Feed, Placed
 from services.orchestrator.postgres.feed import PostgresPositions
@@ -69,7 +69,7 @@ async def restored(postgres: Databases) -> AsyncIterator[tuple[Copy, Sequence[Pl
     async with await AsyncConnection.connect(superuser, autocommit=True) as connection:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         await connection.execute(statement.format(sql.Identifier(f"{name}_copy"), sql.Identifier(name)))
-    await prepare(postgres.server, ["orchestrator"], f"{name}_copy")
+    await create_schemas(postgres.server, ["orchestrator"], f"{name}_copy")
     async with opened(lost) as first:
         before = await first.happen(5)
     async with opened(postgres.server.conninfo("orchestrator", f"{name}_copy")) as copy:

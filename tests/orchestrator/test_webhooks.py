@@ -89,7 +89,7 @@ async def platform(
         ValidationConfig(allowed_networks=(ip_network("127.0.0.1/32"),), extra_authority=certificates / "ca.pem"),
     )
     database = await postgres.fresh("orchestrator")
-    [metrics] = ports.pick()
+    [metrics] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"orchestrator": metrics}})
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
     yield Platform(mesh, database)

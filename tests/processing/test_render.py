@@ -26,7 +26,7 @@ from services.runtime import children
 from tests import media
 from tests.media.drawing import FONTS, captions, rendered
 from tests.mesh import ffmpeg_program
-from tests.sources import look
+from tests.sources import probe_source
 
 STANDARD = Quality.STANDARD
 WIDE, TALL = (320, 180), (180, 320)
@@ -268,7 +268,7 @@ async def test_a_segment_may_be_as_short_as_a_frame(tool: Tool, tmp_path: Path, 
 async def test_progress_goes_from_nothing_to_all_and_never_back(tool: Tool, tmp_path: Path) -> None:
     clip = media.clip(tmp_path / "clip.mp4")
     (tmp_path / SOURCE).symlink_to(clip)
-    source = await look(tmp_path / SOURCE)
+    source = await probe_source(tmp_path / SOURCE)
     *steps, made = [step async for step in render(spec((960, 540), frames=30), [source], tmp_path, tool)]
     fractions = [step for step in steps if isinstance(step, float)]
     assert fractions == steps == sorted(fractions)
@@ -339,7 +339,7 @@ async def test_ffmpeg_output_is_only_in_the_log(tool: Tool, tmp_path: Path) -> N
 async def test_a_render_that_is_left_ends_ffmpeg(tool: Tool, tmp_path: Path) -> None:
     clip = media.clip(tmp_path / "clip.mp4")
     (tmp_path / SOURCE).symlink_to(clip)
-    rendering = render(spec((1280, 720), frames=60), [await look(tmp_path / SOURCE)], tmp_path, tool)
+    rendering = render(spec((1280, 720), frames=60), [await probe_source(tmp_path / SOURCE)], tmp_path, tool)
     assert await anext(rendering) != 1
     await asyncio.wait_for(rendering.aclose(), 5)
     with pytest.raises(StopAsyncIteration):

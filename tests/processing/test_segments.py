@@ -21,7 +21,7 @@ from services.processing.spec import Canvas, Overlay, Point, Shot, Size, Spec, S
 from services.processing.streaming import Encoder
 from tests import media
 from tests.media.drawing import still
-from tests.sources import look
+from tests.sources import probe_source
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tm
         shots, 5, Canvas(64, 36, 30), Quality.DRAFT, Transition.CROSSFADE, (logo, logo), renditions=(Size(32, 18),)
     )
     one = studio(folder, tool)
-    order = Order(((image, await look(image.path)),), spec, b"all")
+    order = Order(((image, await probe_source(image.path)),), spec, b"all")
     *_, made = [step async for step in one.render(order)]
     assert isinstance(made, Segment) and not made.reused
     shown = [media.probe(video.path) for video in made.videos]

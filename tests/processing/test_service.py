@@ -22,8 +22,8 @@ from services.runtime.config import ConfigError
 from tests import media
 from tests.media.drawing import CHINESE, FONTS, captions, still
 from tests.mesh import Mesh
-from tests.sources import source
-from tests.stored import fetch, start_storage, until
+from tests.sources import stored_source
+from tests.stored import fetch, start_storage, wait_until
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def stub(mesh: Mesh, tmp_path: Path) -> pb_grpc.ProcessingServiceAsyncStub
 async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Source:
     """A numbered clip of two seconds in storage."""
     file = media.numbered(tmp_path / "clip.mp4", seconds=2)
-    return await source(await mesh.objects().put_file("assets/clip.mp4", file), file)
+    return await stored_source(await mesh.objects().put_file("assets/clip.mp4", file), file)
 
 
 def request(clip: media_pb2.Source, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
@@ -101,7 +101,9 @@ async def test_the_same_segment_is_found_again_wherever_it_stands(
     mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     _, first = await render(stub, request(clip))
-    same = await source(await mesh.objects().put_file("assets/copy.mp4", tmp_path / "clip.mp4"), tmp_path / "clip.mp4")
+    same = await stored_source(
+        await mesh.objects().put_file("assets/copy.mp4", tmp_path / "clip.mp4"), tmp_path / "clip.mp4"
+    )
     progress, again = await render(stub, request(same, index=7))
     assert again.reused and not first.reused
     again.reused = False
@@ -134,9 +136,9 @@ async def test_the_first_of_a_video_goes_before_others(
     wanted = long_request(clip)
     wanted.segment.index = index
     call = stub.RenderSegment(wanted)
-    await until(lambda: any(child.nice() == (0 if goes_first else children.BEHIND) for child in ffmpegs()))
+    await wait_until(lambda: any(child.nice() == (0 if goes_first else children.BEHIND) for child in ffmpegs()))
     call.cancel()
-    await until(lambda: not ffmpegs())
+    await wait_until(lambda: not ffmpegs())
 
 
 def whole_request(clip: media_pb2.Source, image: media_pb2.Source) -> pb.RenderSegmentRequest:
@@ -157,11 +159,11 @@ async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_othe
     mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     file = still(tmp_path / "image.png", media.CORNERS, size=(64, 36))
-    image = await source(await mesh.objects().put_file("assets/image.png", file), file)
+    image = await stored_source(await mesh.objects().put_file("assets/image.png", file), file)
     _, first = await render(stub, whole_request(clip, image))
     assert (first.frame_count, first.reused) == (20, False)
     assert media.probe(await fetch(mesh, first.video, tmp_path / "segment.mp4")).frames == 20
-    copy = await source(await mesh.objects().put_file("assets/copy.png", file), file)
+    copy = await stored_source(await mesh.objects().put_file("assets/copy.png", file), file)
     _, again = await render(stub, whole_request(clip, copy))
     assert again.reused and again.video == first.video
     wanted = [whole_request(clip, image).segment for _ in range(9)]
@@ -229,7 +231,7 @@ async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(
     assert (await render(stub, request(clip)))[1].video == known.video, "what is stored needs no slot"
     long.cancel()
     assert [response async for response in waiting][-1].segment.frame_count == 6, "its turn has come"
-    await until(lambda: renders(mesh) == 0)
+    await wait_until(lambda: renders(mesh) == 0)
     assert (await render(stub, request(clip, frame_count=5)))[1].frame_count == 5
 
 
@@ -239,7 +241,7 @@ async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
 ) -> None:
     call = stub.RenderSegment(long_request(clip), timeout=20 if how == "cancel" else 1.5)
     await anext(call)
-    await until(lambda: bool(ffmpegs()))
+    await wait_until(lambda: bool(ffmpegs()))
     processes = ffmpegs()
     assert renders(mesh) == 1
     if how == "cancel":
@@ -248,18 +250,18 @@ async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
         with pytest.raises(errors.DeadlineExceeded):
             async for _ in call:
                 pass
-    await until(lambda: not any(process.is_running() for process in processes))
-    await until(lambda: renders(mesh) == 0)
+    await wait_until(lambda: not any(process.is_running() for process in processes))
+    await wait_until(lambda: renders(mesh) == 0)
 
 
 async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
     call = stub.RenderSegment(long_request(clip))
     await anext(call)
-    await until(lambda: bool(ffmpegs()))
+    await wait_until(lambda: bool(ffmpegs()))
     processes = ffmpegs()
     await mesh.__aexit__()
     # Its calls are cancelled when it has stopped, and take a moment to end.
-    await until(lambda: not any(process.is_running() for process in processes))
+    await wait_until(lambda: not any(process.is_running() for process in processes))
     with pytest.raises((errors.Unavailable, asyncio.CancelledError)):
         async for _ in call:
             pass

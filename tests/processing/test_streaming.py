@@ -26,11 +26,11 @@ from services.processing.spec import Canvas, Clip, Shot, Size, Spec
 from services.processing.streaming import Encoder, Format
 from tests import media
 from tests.concatenation.test_join import joined
-from tests.killing import armed
+from tests.killing import kill_children
 from tests.media.drawing import captions, rendered
 from tests.mesh import Mesh
 from tests.processing.test_segments import Folder, Kept, studio
-from tests.sources import look
+from tests.sources import probe_source
 
 WIDE = Canvas(320, 180, 30)
 
@@ -55,7 +55,7 @@ async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: En
     """Render with an encoder, in a new folder."""
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
-    *steps, made = [step async for step in streaming.render(wanted, [await look(clip)], work, tool, encoder)]
+    *steps, made = [step async for step in streaming.render(wanted, [await probe_source(clip)], work, tool, encoder)]
     assert isinstance(made, Fragment)
     return [step for step in steps if isinstance(step, float)], made
 
@@ -105,7 +105,7 @@ async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: MeshEncoder) ->
 
 
 async def test_who_is_not_there_is_not_asked_again_soon(mesh: Mesh) -> None:
-    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": ports.pick()[0]}})
+    mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": ports.pick_ports()[0]}})
     nobody = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
     assert not await nobody.is_free(Codec.H264)
     async with asyncio.timeout(0.1):
@@ -140,7 +140,7 @@ async def test_a_segment_is_finished_here_when_the_encoder_dies(
 ) -> None:
     dying, objects = Dying(encoder, packets), Folder(tmp_path)
     objects.open.set()
-    order = Order(((Kept(clip), await look(clip)),), spec(), b"all")
+    order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
     *steps, made = [step async for step in studio(objects, tool, dying).render(order)]
     assert isinstance(made, Segment) and dying.asked == 1
     fractions = [step for step in steps if isinstance(step, float)]
@@ -163,8 +163,8 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
     assert await encoder.is_free(Codec.H264)
     objects = Folder(tmp_path)
     objects.open.set()
-    killer = armed(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
-    order = Order(((Kept(clip), await look(clip)),), spec(), b"all")
+    killer = kill_children(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
+    order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
     *_, made = [step async for step in studio(objects, tool, encoder).render(order)]
     assert isinstance(made, Segment) and killer.count
     here = await rendered(tool, tmp_path / "here", [clip], spec())
@@ -178,7 +178,7 @@ async def test_a_codec_that_is_killed_in_the_middle_is_told(
     work = tmp_path / "there"
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
-    rendering = streaming.render(wanted, [await look(clip)], work, tool, encoder)
+    rendering = streaming.render(wanted, [await probe_source(clip)], work, tool, encoder)
     await anext(rendering)
     [codec] = [child for child in psutil.Process().children() if "libx264" in child.cmdline()]
     codec.kill()

@@ -19,7 +19,7 @@ from services.rendering.config import Config
 from tests import media
 from tests.media.parts import picture, sound
 from tests.mesh import Mesh
-from tests.stored import fetch, start_storage, until
+from tests.stored import fetch, start_storage, wait_until
 
 
 @pytest.fixture
@@ -181,8 +181,8 @@ async def test_a_call_that_is_left_leaves_no_process_and_no_file(mesh: Mesh, stu
         return any("ffmpeg" in child.name() for child in psutil.Process().children() if child.is_running())
 
     await anext(call)
-    await until(is_encoding)
+    await wait_until(is_encoding)
     assert len(scratch(mesh)) == 1
     call.cancel()
-    await until(lambda: scratch(mesh) == [])
+    await wait_until(lambda: scratch(mesh) == [])
     assert not is_encoding()

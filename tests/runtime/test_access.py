@@ -89,7 +89,9 @@ async def test_a_peer_without_certificate_is_refused(mesh: Mesh, certificates: P
 
 async def test_a_certificate_of_another_authority_is_refused(mesh: Mesh, certificates: Path, tmp_path: Path) -> None:
     await mesh.start("content", None, wire_scripts)
-    authority.issue(tmp_path / "foreign", ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(
+        tmp_path / "foreign", ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter"
+    )
     leaf = tmp_path / "foreign" / "orchestrator"
     ours = (certificates / "ca.pem").read_bytes()
     foreign = grpc.ssl_channel_credentials(ours, (leaf / "key.pem").read_bytes(), (leaf / "cert.pem").read_bytes())

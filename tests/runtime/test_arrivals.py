@@ -52,7 +52,9 @@ async def test_a_peer_that_does_not_get_through_the_handshake_is_told_of(
     await stub.WriteScript(content_pb.WriteScriptRequest(title="A walk"))
     context = None
     if peer:
-        authority.issue(tmp_path / "foreign", ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter")
+        authority.issue_certificates(
+            tmp_path / "foreign", ["orchestrator"], trust_domain="cluster.local", namespace="moneyprinter"
+        )
         context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
         context.set_alpn_protocols(["h2"])
         peer(context, tmp_path / "foreign")

@@ -77,7 +77,7 @@ async def test_a_certificate_of_ours_that_names_no_workload_is_refused_and_told(
     folder.mkdir()
     for name in ("ca.pem", "ca.key"):
         (folder / name).write_bytes((certificates / name).read_bytes())
-    authority.issue(folder, ["audio"], trust_domain="cluster.local", namespace="elsewhere")
+    authority.issue_certificates(folder, ["audio"], trust_domain="cluster.local", namespace="elsewhere")
     leaf = folder / "audio"
     credentials = grpc.ssl_channel_credentials(
         (certificates / "ca.pem").read_bytes(), (leaf / "key.pem").read_bytes(), (leaf / "cert.pem").read_bytes()

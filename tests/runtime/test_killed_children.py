@@ -27,7 +27,7 @@ from services.validation import probe
 from tests import media
 from tests.audio.conftest import Folder, settings
 from tests.concatenation.test_join import joined
-from tests.killing import armed
+from tests.killing import kill_children
 from tests.media import parts
 from tests.mesh import ffmpeg_program
 
@@ -133,7 +133,7 @@ async def test_work_whose_child_is_killed_twice_is_done(
     name: str, cpu_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, pattern, _ = PROGRAMS[name]
-    killer = armed(monkeypatch, tmp_path, pattern, 2, cpu_seconds)
+    killer = kill_children(monkeypatch, tmp_path, pattern, 2, cpu_seconds)
     await work(tmp_path)
     assert killer.count >= 3
 
@@ -143,7 +143,7 @@ async def test_a_child_that_is_killed_every_time_is_named_with_its_limits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, pattern, program = PROGRAMS[name]
-    killer = armed(monkeypatch, tmp_path, pattern, 1000, 0.0)
+    killer = kill_children(monkeypatch, tmp_path, pattern, 1000, 0.0)
     with pytest.raises(Internal) as failed:
         await work(tmp_path)
     assert killer.count == children.ATTEMPTS

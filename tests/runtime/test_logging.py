@@ -15,7 +15,7 @@ import structlog
 
 from services.runtime import telemetry
 from services.runtime.config import RuntimeConfig
-from tests.stored import files_of_at_most
+from tests.stored import limit_file_size
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ def test_what_was_lost_is_reported_when_there_is_room_again(config: RuntimeConfi
     with file.open("a") as output, logging_to(config, output) as writer:
         log.info("before")
         until(lambda: file.stat().st_size)
-        with files_of_at_most(file.stat().st_size + 30):
+        with limit_file_size(file.stat().st_size + 30):
             for _ in range(7):
                 log.info("lost")
             until(lambda: writer.lost == 7)

@@ -77,7 +77,7 @@ async def test_what_is_away_answers_when_to_try_again_and_no_address_of_the_mesh
     mesh: Mesh, config: RuntimeConfig
 ) -> None:
     """A service that calls another one which is not there, such as the user service just after a restart."""
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     nobody = config.model_copy(update={"ports": {**config.ports, "validation": port}})
 
     async def handler() -> pb.WriteScriptResponse:

@@ -53,7 +53,7 @@ async def read(port: int) -> dict[tuple[str, ...], float]:
 
 
 async def test_calls_are_counted_by_what_they_ended_with(mesh: Mesh) -> None:
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"audio": port}})
     await mesh.start("audio", None, wire)
     before = await read(port)
@@ -76,7 +76,7 @@ async def test_calls_are_counted_by_what_they_ended_with(mesh: Mesh) -> None:
 
 
 async def test_figures_of_services_are_read_when_somebody_asks(mesh: Mesh) -> None:
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"audio": port}})
     await mesh.start("audio", None, wire)
     rooms = {"kitchen": 1.0}

@@ -34,7 +34,7 @@ WRITE = content_pb.WriteScriptRequest(title="A walk")
 
 def issued(folder: Path, now: datetime | None = None) -> None:
     workloads = (*PORTS, "nats")
-    authority.issue(folder, workloads, trust_domain="cluster.local", namespace="moneyprinter", now=now)
+    authority.issue_certificates(folder, workloads, trust_domain="cluster.local", namespace="moneyprinter", now=now)
 
 
 def renew(folder: Path, *names: str, now: datetime | None = None) -> None:
@@ -234,7 +234,7 @@ async def test_a_certificate_that_has_expired_opens_nothing(renewable: RuntimeCo
     async with Mesh(renewable) as mesh:
         await mesh.start("content", None, content(seen))
         await mesh.stub(content_grpc.ContentServiceStub).WriteScript(WRITE)
-        long_ago = datetime.now(UTC) - authority.LEAF_LIFE - timedelta(minutes=10)
+        long_ago = datetime.now(UTC) - authority.LEAF_LIFETIME - timedelta(minutes=10)
         renew(renewable.certificates, "orchestrator", now=long_ago)
         with pytest.raises(errors.Unavailable):
             await mesh.stub(content_grpc.ContentServiceStub).WriteScript(WRITE, timeout=5)
@@ -244,9 +244,9 @@ async def test_who_loses_the_queue_comes_back_with_the_newest_certificate(
     renewable: RuntimeConfig, tmp_path: Path
 ) -> None:
     """Meanwhile there is another authority: the old certificate would be refused."""
-    [port] = ports.pick()
+    [port] = ports.pick_ports()
     log = tmp_path / "nats.log"
-    async with nats.running(renewable, tmp_path / "nats", log_file=log, port=port) as url:
+    async with nats.run_server(renewable, tmp_path / "nats", log_file=log, port=port) as url:
         connecting = events.connect(renewable, "orchestrator", url)
         client = await connecting.__aenter__()
         await client.flush()
@@ -254,7 +254,7 @@ async def test_who_loses_the_queue_comes_back_with_the_newest_certificate(
         shutil.rmtree(renewable.certificates)
         issued(renewable.certificates)
         await until(lambda: not client.is_connected)
-        async with nats.running(renewable, tmp_path / "nats", log_file=log, port=port):
+        async with nats.run_server(renewable, tmp_path / "nats", log_file=log, port=port):
             await until(lambda: client.is_connected)
             await client.flush()
     finally:

@@ -16,7 +16,7 @@ from services.storage import objects
 from services.storage.blobs import StoreBlobs, expire, sweep
 from services.storage.objects import CHUNK_BYTES, Header, Object, Trailer
 from services.storage.sealing import MasterKey, SealedBoxes
-from tests.stored import files_of_at_most
+from tests.stored import limit_file_size
 
 BOXES = SealedBoxes(MasterKey(bytes(range(32)), 1))
 KEY = "jobs/vid_1/video.mp4"
@@ -228,7 +228,7 @@ async def until(true: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("size", [2 << 20, 30 << 20])
 async def test_a_full_disk_is_said_and_leaves_nothing(local: StoreBlobs, root: Path, size: int) -> None:
     await put(local, b"before")
-    with files_of_at_most(1 << 20), pytest.raises(errors.ResourceExhausted) as refused:
+    with limit_file_size(1 << 20), pytest.raises(errors.ResourceExhausted) as refused:
         await put(local, content(size))
     assert refused.value.reason == "STORAGE_FULL"
     assert await read(local) == b"before"

@@ -20,7 +20,7 @@ from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_new
 from services.user.argon import HASHER, ArgonPasswords
 from services.user.first_account import PrivateFile
 from services.user.store import Invitation, Reset, Store
-from tests.stored import until
+from tests.stored import wait_until
 from tests.user.conftest import START, Clock
 
 ADA = Account("user_ada", "ada", "a hash", ("video.process",), START)
@@ -337,7 +337,7 @@ async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_o
     passwords = ArgonPasswords(Turns(2, str).acquire, hasher)
     hasher.let_go.clear()
     tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
-    await until(lambda: hasher.now == 2)
+    await wait_until(lambda: hasher.now == 2)
     for task in tasks[:4]:
         task.cancel()
     await asyncio.wait(tasks[:4])

@@ -231,7 +231,7 @@ async def test_a_certificate_of_another_name_is_refused(site: Site, trusted: ssl
 async def test_the_authorities_of_the_platform_itself_are_not_those_of_the_web(
     certificates: Path, tmp_path: Path
 ) -> None:
-    authority.issue(tmp_path, ["gateway"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(tmp_path, ["gateway"], trust_domain="cluster.local", namespace="moneyprinter")
     foreign = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     foreign.load_cert_chain(tmp_path / "gateway" / "cert.pem", tmp_path / "gateway" / "key.pem")
     async with Site(foreign) as site:

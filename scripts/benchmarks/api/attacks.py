@@ -20,7 +20,7 @@ from tests.security.exhaustion import ATTACKS
 async def measure(folder: Path, rounds: int, names: Sequence[str], *options: str) -> Table:
     """The second user's times on a platform (`moneyprinter up` with options), calm and in each attack; ms."""
     certificates = folder / "certificates"
-    authority.issue(certificates, PORTS, trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(certificates, PORTS, trust_domain="cluster.local", namespace="moneyprinter")
     title = f"A second user's calls, moneyprinter up {' '.join(options)}"
     columns = (
         "attack",

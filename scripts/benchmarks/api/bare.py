@@ -10,7 +10,7 @@ import yaml
 
 from gateway.config import Gateway
 from gateway.render import write
-from services.embedded import servers, wheels
+from services.embedded import binaries, supervisor
 
 LEFT = ("envoy.filters.http.grpc_json_transcoder", "envoy.filters.http.router")
 
@@ -27,7 +27,16 @@ async def running(gateway: Gateway, folder: Path) -> AsyncIterator[None]:
     for route in http["route_config"]["virtual_hosts"][0]["routes"]:
         route.pop("typed_per_filter_config", None)
     file.write_text(yaml.safe_dump(config))
-    command = (wheels.envoy(), "-c", file, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning")
-    server = servers.Server("bare Envoy", command, folder / "envoy.log")
-    async with servers.running(server, lambda: servers.until_open(gateway.port)):
+    command = (
+        binaries.envoy_program(),
+        "-c",
+        file,
+        "--concurrency",
+        "2",
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    )
+    server = supervisor.Server("bare Envoy", command, folder / "envoy.log")
+    async with supervisor.run_server(server, lambda: supervisor.wait_until_open(gateway.port)):
         yield

@@ -55,7 +55,7 @@ def own_child(raw: Path, quality: str) -> float:
 async def service(raw: Path, quality: str, runs: int) -> list[tuple[float, float]]:
     """Seconds that the encoder service takes, and a child of one's own, in turns."""
     folder = raw.parent
-    authority.issue(folder / "certificates", PORTS, trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(folder / "certificates", PORTS, trust_domain="cluster.local", namespace="moneyprinter")
     config = RuntimeConfig(
         certificates=folder / "certificates",
         ports=dict.fromkeys(PORTS, 0),

@@ -1,4 +1,4 @@
-"""Nothing that a platform starts outlives it, however it ends, and the next one starts on what it left."""
+"""No server outlives the process that started it, however that ends, and the next start works on the same data."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @asynccontextmanager
 async def supervisor(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A supervisor whose servers are ready, and how libpq connects."""
+    """Run a supervising process; yields it once its servers are ready, with the connection string of PostgreSQL."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.embedded.supervisor", str(data)),
+        *(sys.executable, "-m", "tests.embedded.servers_child", str(data)),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -38,7 +38,7 @@ async def supervisor(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
 
 
 def servers_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
-    """All that runs below it now; the workers that PostgreSQL starts and ends as it likes may be gone at any moment."""
+    """Return its descendants; PostgreSQL's workers among them may end at any moment."""
     found = psutil.Process(process.pid).children(recursive=True)
     names = set()
     for child in found:
@@ -48,7 +48,7 @@ def servers_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
     return found
 
 
-async def insist_on_end(processes: list[psutil.Process]) -> None:
+async def assert_all_end(processes: list[psutil.Process]) -> None:
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 15)
     assert not alive
 
@@ -65,17 +65,17 @@ async def read(conninfo: str) -> int:
     return int(row[0])
 
 
-async def test_everything_stops_with_the_supervisor(tmp_path: Path) -> None:
+async def test_servers_stop_with_the_supervisor(tmp_path: Path) -> None:
     async with supervisor(tmp_path) as (process, _):
         servers = servers_of(process)
         process.terminate()
         assert await process.wait() == 0
-    await insist_on_end(servers)
+    await assert_all_end(servers)
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
-async def test_a_killed_supervisor_leaves_nobody_and_loses_nothing(tmp_path: Path, group: bool) -> None:
+async def test_a_killed_supervisor_leaves_no_process_and_loses_no_data(tmp_path: Path, group: bool) -> None:
     async with supervisor(tmp_path) as (process, conninfo):
         await write(conninfo)
         servers = servers_of(process)
@@ -84,10 +84,10 @@ async def test_a_killed_supervisor_leaves_nobody_and_loses_nothing(tmp_path: Pat
         else:
             process.kill()
         await process.wait()
-        # The next one starts at once, while the former servers may still be stopping.
-        async with supervisor(tmp_path) as (_, again):
-            assert await read(again) == 7
-    await insist_on_end(servers)
+        # The next supervisor starts at once, while the previous servers may still be stopping.
+        async with supervisor(tmp_path) as (_, next_conninfo):
+            assert await read(next_conninfo) == 7
+    await assert_all_end(servers)
 
 
 async def test_the_next_start_works_when_everything_was_killed(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_the_next_start_works_when_everything_was_killed(tmp_path: Path) -
                 server.kill()
         process.kill()
         await process.wait()
-    await insist_on_end(servers)
+    await assert_all_end(servers)
     assert (tmp_path / "postgres" / "postmaster.pid").exists()
-    async with supervisor(tmp_path) as (_, again):
-        assert await read(again) == 7
+    async with supervisor(tmp_path) as (_, next_conninfo):
+        assert await read(next_conninfo) == 7

@@ -1,4 +1,4 @@
-"""Supervisor: a process of its own that runs PostgreSQL and NATS on a folder until it is stopped or killed."""
+"""A process that runs PostgreSQL and NATS on a folder until it is stopped or killed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from services.runtime.config import RuntimeConfig
 
 async def main(data: Path) -> None:
     certificates = data / "certificates"
-    authority.issue(certificates, ["nats"], trust_domain="cluster.local", namespace="moneyprinter")
+    authority.issue_certificates(certificates, ["nats"], trust_domain="cluster.local", namespace="moneyprinter")
     config = RuntimeConfig(certificates=certificates)
     telemetry.configure(config)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    first, second = ports.pick(2)
+    first, second = ports.pick_ports(2)
     async with (
-        postgres.running(
+        postgres.run_server(
             data / "postgres", passwords=data / "passwords", log_file=data / "postgres.log", port=first
         ) as database,
-        nats.running(config, data / "nats", log_file=data / "nats.log", port=second),
+        nats.run_server(config, data / "nats", log_file=data / "nats.log", port=second),
     ):
-        await postgres.prepare(database)
+        await postgres.create_schemas(database)
         print(database.conninfo("user"), flush=True)
         await stop.wait()
 
