@@ -13,7 +13,7 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
-from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, Tally
+from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, JobProgress
 from services.orchestrator.videos.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.videos.videos import content_type
 from services.runtime.contract import check
@@ -141,7 +141,7 @@ def status_message(job: Job) -> pb.GetVideoStatusResponse:
 def video_message(job: Job) -> pb.Video:
     result = job.result
     files = result.files if result else ()
-    watchable = job.stages["audio_generation"] == "completed" and job.tally.rendered
+    watchable = job.stages["audio_generation"] == "completed" and job.progress_details.rendered
     return pb.Video(
         job_id=job.id,
         title=job.request.title,
@@ -157,7 +157,7 @@ def video_message(job: Job) -> pb.Video:
         poster_url=_url(job, "files/poster.jpg" if result else ""),
         captions_url=_url(job, "files/captions.srt" if result else ""),
         error=_error(job),
-        segments=segments_message(job.tally),
+        segments=segments_message(job.progress_details),
         files=[
             pb.VideoFile(
                 name=file.name,
@@ -177,8 +177,8 @@ def video_message(job: Job) -> pb.Video:
     )
 
 
-def segments_message(tally: Tally) -> pb.Segments:
-    return pb.Segments(total=tally.segments, done=tally.rendered, reused=tally.reused)
+def segments_message(progress_details: JobProgress) -> pb.Segments:
+    return pb.Segments(total=progress_details.segments, done=progress_details.rendered, reused=progress_details.reused)
 
 
 def _url(job: Job, path: str) -> struct_pb2.Value:

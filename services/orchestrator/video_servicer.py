@@ -65,7 +65,9 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     async def WatchVideo(self, request: pb.WatchVideoRequest, context: Any) -> AsyncIterator[pb.WatchVideoResponse]:
         async for job in self._videos.watch(access.user().id, request.job_id, self._stopping):
             yield pb.WatchVideoResponse(
-                status=status_message(job), fractions=dict(job.tally.fractions), segments=segments_message(job.tally)
+                status=status_message(job),
+                fractions=dict(job.progress_details.fractions),
+                segments=segments_message(job.progress_details),
             )
 
     async def GetVideo(self, request: pb.GetVideoRequest, context: Any) -> pb.GetVideoResponse:

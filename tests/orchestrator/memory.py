@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from services.orchestrator.events import messages
 from services.orchestrator.jobs import idempotency
-from services.orchestrator.jobs.idempotency import RequestKey
-from services.orchestrator.jobs.model import PRIORITIES, Asset, Failure, Job, News, Result, Tally
+from services.orchestrator.jobs.idempotency import IdempotencyKey
+from services.orchestrator.jobs.model import PRIORITIES, Asset, DueEvents, Failure, Job, JobProgress, Result
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
-from services.orchestrator.jobs.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
+from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class MemoryStore:
         self._released: set[tuple[str, int]] = set()
         self._keys: dict[tuple[str, str], tuple[Job, str]] = {}
 
-    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
+    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
         if key is not None:
             made, sha256 = self._keys.get((job.user_id, key.key), (job, key.request_sha256))
             if job.create_time - made.create_time < idempotency.KEEP and made is not job:
@@ -58,9 +58,9 @@ class MemoryStore:
         owned = [job for job in self._jobs.values() if job.user_id == user_id and _fits(job, fitting)]
         owned.sort(key=lambda job: (job.create_time, job.id), reverse=True)
         page = copy.deepcopy([j for j in owned if after is None or (j.create_time, j.id) < after][:size])
-        return [replace(job, request=replace(job.request, clips=()), wish={}) for job in page]
+        return [replace(job, request=replace(job.request, clips=()), original_request={}) for job in page]
 
-    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
+    async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
         active = [job for job in self._jobs.values() if job.status == "processing"]
         held = [
             job
@@ -70,7 +70,7 @@ class MemoryStore:
         waiting = [j for j in active if j not in held and PRIORITIES.index(j.priority) >= at_least]
         if not waiting:
             if held:
-                raise Held
+                raise AllJobsHeld
             return None
 
         def place(job: Job) -> tuple[int, int, datetime, datetime, str]:
@@ -80,12 +80,12 @@ class MemoryStore:
 
         job = min(waiting, key=place)
         job_id = job.id
-        self._jobs[job_id] = taken = replace(job, attempt=job.attempt + 1)
+        self._jobs[job_id] = claimed = replace(job, attempt=job.attempt + 1)
         self._turns[job.user_id] = datetime.now(UTC)
         self._heartbeats[job_id] = datetime.now(UTC)
-        if taken.attempt == taken.base_attempt + 1:
-            self._publish(taken, messages.started(taken, datetime.now(UTC)))
-        return copy.deepcopy(taken)
+        if claimed.attempt == claimed.base_attempt + 1:
+            self._publish(claimed, messages.started(claimed, datetime.now(UTC)))
+        return copy.deepcopy(claimed)
 
     async def heartbeat(self, job: Job) -> None:
         self._mine(job)
@@ -105,15 +105,17 @@ class MemoryStore:
         job: Job,
         progress: int,
         stages: dict[str, str],
-        tally: Tally,
+        progress_details: JobProgress,
         estimate: datetime,
-        news: News = NO_NEWS,
+        due: DueEvents = NO_DUE_EVENTS,
     ) -> None:
-        self._change(job, progress=progress, stages=stages, tally=tally, estimated_completion=estimate)
+        self._change(
+            job, progress=progress, stages=stages, progress_details=progress_details, estimated_completion=estimate
+        )
         now = datetime.now(UTC)
-        if news.stages:
+        if due.stages:
             self._publish(job, *messages.completed_stages(job, stages, progress, now))
-        if news.progress:
+        if due.progress:
             self._publish(job, messages.progress(job, progress, now))
 
     async def step_names(self, job: Job) -> Collection[str]:
@@ -138,8 +140,10 @@ class MemoryStore:
         for name in names:
             self._steps.pop((job.id, name), None)
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
-        self._change(job, status="completed", progress=100, result=result, stages=stages, tally=tally)
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
+        self._change(
+            job, status="completed", progress=100, result=result, stages=stages, progress_details=progress_details
+        )
         now = datetime.now(UTC)
         self._publish(job, *messages.completed_stages(job, stages, 100, now), messages.completed(job, result, now))
 

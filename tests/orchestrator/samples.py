@@ -16,7 +16,7 @@ from services.orchestrator.jobs.model import (
     Job,
     Narration,
     Narrator,
-    Picture,
+    RenderedVideo,
     Result,
     Script,
     SoundTrack,
@@ -119,16 +119,16 @@ class StraightWorkers:
         self._do("mix", progress)
         return SoundTrack(stored("mix"))
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
+    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo:
         self._do(f"render {segment.index}", progress)
-        return Picture(stored(f"segment-{segment.index}"), segment.frame_count)
+        return RenderedVideo(stored(f"segment-{segment.index}"), segment.frame_count)
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
+    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo:
         self._do("join", progress)
-        return Picture(stored("joined"), 300)
+        return RenderedVideo(stored("joined"), 300)
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo:
         self._do("finish", progress)
         files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.model import ClipStyle, Source, SourceClip, StoredObject
 from services.orchestrator.jobs.timeline import Frame
 
 PLAIN = Frame(30)
 
 
-def animation(seconds: float, look: Look = Look(), start: float = 0.0, end: float | None = None) -> SourceClip:  # noqa: B008
+def animation(
+    seconds: float,
+    look: ClipStyle = ClipStyle(),  # noqa: B008
+    start: float = 0.0,
+    end: float | None = None,
+) -> SourceClip:
     picture = {"format": "gif", "seconds": seconds}
     return SourceClip(
         Source(StoredObject("a", "a" * 64, 1), picture), start, seconds if end is None else end, look=look
@@ -35,7 +40,7 @@ def test_each_segment_begins_in_its_place_of_a_round() -> None:
 
 
 def test_a_fast_animation_is_shown_as_long() -> None:
-    [first] = timeline.spread([animation(1.0, Look(speed=2.0))], 90, PLAIN)
+    [first] = timeline.spread([animation(1.0, ClipStyle(speed=2.0))], 90, PLAIN)
     assert first.frame_count == 90
 
 

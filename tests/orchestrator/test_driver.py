@@ -11,9 +11,9 @@ import pytest
 from moneyprinter.errors import Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from services.orchestrator.jobs import driver, workflow
 from services.orchestrator.jobs.driver import Driver
-from services.orchestrator.jobs.model import Job, Tally
+from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.jobs.stages import STAGES
-from services.orchestrator.jobs.store import Held, Superseded
+from services.orchestrator.jobs.store import AllJobsHeld, Superseded
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job
 
@@ -157,8 +157,8 @@ async def test_a_job_that_is_interrupted_too_often_is_given_up() -> None:
     made = job()
     await bench.store.create(made)
     for _ in range(3):
-        taken = await bench.store.take(timedelta(seconds=-1))
-        assert taken is not None
+        claimed = await bench.store.claim(timedelta(seconds=-1))
+        assert claimed is not None
     await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(alive)
     found = await bench.found(made)
     assert found.status == "failed"
@@ -171,9 +171,9 @@ async def test_a_job_is_not_given_up_because_instances_are_stopped() -> None:
     made = job()
     await bench.store.create(made)
     for _ in range(5):
-        taken = await bench.store.take(timedelta(seconds=10))
-        assert taken is not None
-        await bench.store.release(taken)
+        claimed = await bench.store.claim(timedelta(seconds=10))
+        assert claimed is not None
+        await bench.store.release(claimed)
     await bench.another(StraightWorkers(), max_attempts=1).drive(alive)
     assert (await bench.found(made)).status == "completed"
 
@@ -182,8 +182,8 @@ async def test_a_job_of_another_instance_is_left_alone() -> None:
     bench = Bench(StraightWorkers())
     made = job()
     await bench.store.create(made)
-    await bench.store.take(timedelta(seconds=10))
-    with pytest.raises(Held):
+    await bench.store.claim(timedelta(seconds=10))
+    with pytest.raises(AllJobsHeld):
         await bench.driver.drive(alive)
 
 
@@ -213,7 +213,7 @@ async def test_a_cancelled_drive_lets_the_job_go() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await bench.store.take(timedelta(hours=1)) is not None
+    assert await bench.store.claim(timedelta(hours=1)) is not None
 
 
 async def test_a_cancelled_job_is_stopped_at_once_and_does_not_end_again() -> None:
@@ -253,7 +253,7 @@ async def test_a_superseded_instance_stops() -> None:
     slow = bench.another(workers, lease_seconds=0.03)
     task = asyncio.create_task(slow.drive(alive))
     await workers.joining.wait()
-    await bench.store.take(timedelta(seconds=-1))
+    await bench.store.claim(timedelta(seconds=-1))
     with pytest.raises(Superseded):
         await task
 
@@ -262,7 +262,7 @@ def test_progress_grows_from_stage_to_stage() -> None:
     names, reached = list(STAGES), []
     for place, name in enumerate(names):
         done = dict.fromkeys(names[:place], 1.0)
-        reached += [Tally({**done, name: fraction}).percent for fraction in (0.0, 0.5, 1.0)]
+        reached += [JobProgress({**done, name: fraction}).percent for fraction in (0.0, 0.5, 1.0)]
     assert reached == sorted(reached)
     assert (reached[0], reached[-1]) == (0, 99)
-    assert Tally({"validation": 1.0, "audio_generation": 0.5, "video_processing": 0.5}).percent == 45
+    assert JobProgress({"validation": 1.0, "audio_generation": 0.5, "video_processing": 0.5}).percent == 45

@@ -9,7 +9,7 @@ import pytest
 
 from moneyprinter.errors import Unavailable
 from services.orchestrator.jobs.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
-from services.orchestrator.jobs.model import Job, Tally
+from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.postgres.ended import PostgresPast
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos import requests
@@ -98,14 +98,14 @@ async def test_the_database_knows_the_past(postgres: Databases, running: int) ->
         now = [began]
         store = PostgresStore(pool, lambda: None, now=lambda: now[0])
         await store.create(_job(40.0))
-        taken = await store.take(timedelta(seconds=10))
-        assert taken is not None
+        claimed = await store.claim(timedelta(seconds=10))
+        assert claimed is not None
         now[0] += timedelta(seconds=30)
-        await store.complete(taken, RESULT, taken.stages, Tally())
+        await store.complete(claimed, RESULT, claimed.stages, JobProgress())
         for _ in range(2):
             await store.create(_job(15.0))
         if running:
-            await store.take(timedelta(seconds=10))
+            await store.claim(timedelta(seconds=10))
         lately = await PostgresPast(pool).lately()
     left = Waiting(2 - running, 15.0 * (2 - running))
     assert lately == Lately([PastJob("draft", 40.0, 30.0)], {"user_1": left}, running)
@@ -118,7 +118,7 @@ def _job(work_seconds: float) -> Job:
 def test_short_jobs_say_little_of_a_long_one() -> None:
     short = [PastJob("draft", 6.0, 1.0)] * 20
     assert pace(short, 6.0, "draft") == pytest.approx(1 / 6)
-    assert 0.6 < pace(short, 600.0, "draft") < 1, "a long job is not taken for six times as fast as it was ever seen"
+    assert 0.6 < pace(short, 600.0, "draft") < 1, "a long job is not estimated at six times the speed that was measured"
 
 
 def test_a_long_script_takes_its_time_however_small_the_picture_is() -> None:

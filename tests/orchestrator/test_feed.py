@@ -16,7 +16,7 @@ import pytest
 from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.feed import Arrived, Feed, Placed
 from services.orchestrator.jobs.driver import Journal
-from services.orchestrator.jobs.model import Failure, Job, News, Tally
+from services.orchestrator.jobs.model import DueEvents, Failure, Job, JobProgress
 from services.orchestrator.jobs.stages import STAGES
 from services.orchestrator.postgres.feed import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
@@ -64,13 +64,13 @@ class World:
             pass
         return list(await self.positions.after(user_id, position, 1000))
 
-    async def take(self, user_id: str = "user_1") -> Job:
+    async def claim(self, user_id: str = "user_1") -> Job:
         made = job(user_id)
         await self.store.create(made)
-        taken = await self.store.take(LEASE)
-        assert taken is not None
-        assert taken.id == made.id
-        return taken
+        claimed = await self.store.claim(LEASE)
+        assert claimed is not None
+        assert claimed.id == made.id
+        return claimed
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def done(number: int) -> dict[str, str]:
     return {name: "completed" if place < number else "pending" for place, name in enumerate(STAGES)}
 
 
-async def advance(world: World, taken: Job, percent: int, stages: int) -> None:
-    news = News(progress=True, stages=True)
-    await world.store.advance(taken, percent, done(stages), Tally(), SOON, news)
+async def advance(world: World, claimed: Job, percent: int, stages: int) -> None:
+    due = DueEvents(progress=True, stages=True)
+    await world.store.advance(claimed, percent, done(stages), JobProgress(), SOON, due)
 
 
 def told(events: list[Placed]) -> list[tuple[int, str]]:
@@ -94,23 +94,23 @@ def told(events: list[Placed]) -> list[tuple[int, str]]:
 
 
 async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_without_gaps(world: World) -> None:
-    taken = await world.take()
-    await advance(world, taken, 10, 1)
+    claimed = await world.claim()
+    await advance(world, claimed, 10, 1)
     # The answer was lost, and it is written again; then another instance goes on, and does the stage again.
-    await advance(world, taken, 10, 1)
-    again = await world.store.take(timedelta(seconds=-1))
+    await advance(world, claimed, 10, 1)
+    again = await world.store.claim(timedelta(seconds=-1))
     assert again is not None
     await advance(world, again, 10, 1)
     await advance(world, again, 30, 2)
-    await world.store.cancel(taken.id, "user_1")
-    await world.store.retry(taken.id, "user_1", SOON)
-    third = await world.store.take(LEASE)
+    await world.store.cancel(claimed.id, "user_1")
+    await world.store.retry(claimed.id, "user_1", SOON)
+    third = await world.store.claim(LEASE)
     assert third is not None
     await world.store.fail(third, Failure("rendering", "RENDER_FAILED", "x"), done(3))
-    await world.store.retry(taken.id, "user_1", SOON)
-    fourth = await world.store.take(LEASE)
+    await world.store.retry(claimed.id, "user_1", SOON)
+    fourth = await world.store.claim(LEASE)
     assert fourth is not None
-    await world.store.complete(fourth, RESULT, done(5), Tally())
+    await world.store.complete(fourth, RESULT, done(5), JobProgress())
     events = await world.placed()
     assert told(events) == list(
         enumerate(
@@ -124,7 +124,7 @@ async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_
     )
     stages = [event.envelope["payload"]["stage"] for event in events if "stage" in event.envelope["event_type"]]
     assert stages == list(STAGES)
-    assert [event.id for event in events] == [f"{taken.id}-event-{event.sequence}" for event in events]
+    assert [event.id for event in events] == [f"{claimed.id}-event-{event.sequence}" for event in events]
     payloads = [event.envelope["payload"] for event in events if event.envelope["event_type"].endswith("progress")]
     assert payloads == [{"progress": 10}, {"progress": 30}]
 
@@ -132,12 +132,12 @@ async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_
 async def test_who_follows_misses_nothing_that_many_instances_write_at_once(world: World) -> None:
     """Each reader goes on from the last position that it has seen, while positions are given by two at once."""
     users = ["user_1", "user_2"]
-    taken = [await world.take(user) for user in users for _ in range(4)]
+    claimed = [await world.claim(user) for user in users for _ in range(4)]
 
     async def work(each: Job) -> None:
         for percent in range(1, 16):
             await advance(world, each, percent, percent // 4)
-        await world.store.complete(each, RESULT, done(5), Tally())
+        await world.store.complete(each, RESULT, done(5), JobProgress())
 
     async def follow(user: str) -> list[Placed]:
         found: list[Placed] = []
@@ -157,7 +157,7 @@ async def test_who_follows_misses_nothing_that_many_instances_write_at_once(worl
     ]
     try:
         async with asyncio.timeout(60):
-            followed = await asyncio.gather(*(follow(user) for user in users), *(work(each) for each in taken))
+            followed = await asyncio.gather(*(follow(user) for user in users), *(work(each) for each in claimed))
     finally:
         for task in placing:
             await cancel(task)
@@ -174,11 +174,11 @@ async def test_who_follows_misses_nothing_that_many_instances_write_at_once(worl
 
 async def test_events_that_come_three_times_and_shuffled_give_the_same_state(world: World) -> None:
     """A consumer that heeds ids and numbers: what it has seen, and what came before its time, changes nothing."""
-    jobs = [await world.take() for _ in range(3)]
+    jobs = [await world.claim() for _ in range(3)]
     for percent in (5, 20, 40, 60):
         for each in jobs:
             await advance(world, each, percent, percent // 20)
-    await world.store.complete(jobs[0], RESULT, done(5), Tally())
+    await world.store.complete(jobs[0], RESULT, done(5), JobProgress())
     await world.store.fail(jobs[1], Failure("rendering", "RENDER_FAILED", "x"), jobs[1].stages)
     await world.store.cancel(jobs[2].id, "user_1")
     events = await world.placed()
@@ -209,8 +209,8 @@ async def test_events_that_come_three_times_and_shuffled_give_the_same_state(wor
 
 
 async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
-    taken = await world.take()
-    await advance(world, taken, 10, 1)
+    claimed = await world.claim()
+    await advance(world, claimed, 10, 1)
     events = await world.placed()
     stopping = asyncio.Event()
 
@@ -229,7 +229,7 @@ async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
     newest = asyncio.create_task(first("", "now"))
     nobody = asyncio.create_task(first("billing", user="user_2"))
     await world.positions.looked.wait()
-    await advance(world, taken, 20, 1)
+    await advance(world, claimed, 20, 1)
     (latest,) = await world.placed(position=events[-1].position)
     world.feed.arrived(["user_1", "user_2"])
     assert await newest == latest
@@ -238,15 +238,15 @@ async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
 
 
 async def test_old_events_are_swept(world: World) -> None:
-    taken = await world.take()
-    await advance(world, taken, 10, 1)
+    claimed = await world.claim()
+    await advance(world, claimed, 10, 1)
     await world.placed()
     async with world.pool.connection() as connection:
         await connection.execute("UPDATE outbox SET create_time = now() - interval '8 days' WHERE sequence = 1")
         await connection.execute("UPDATE outbox SET publish_time = now() WHERE sequence <> 2")
     assert not await world.positions.sweep(feeding.KEEP)
     assert [event.sequence for event in await world.placed()] == [2, 3]
-    await advance(world, taken, 20, 1)
+    await advance(world, claimed, 20, 1)
     assert [event.sequence for event in await world.placed()] == [2, 3, 4]
 
 
@@ -254,14 +254,14 @@ async def test_progress_is_told_when_it_grows_and_about_once_a_second() -> None:
     store = MemoryStore()
     made = replace(job())
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
     written = asyncio.Event()
 
     async def changed() -> None:
         written.set()
 
-    journal = Journal(store, taken, (), changed)
+    journal = Journal(store, claimed, (), changed)
     keeping = asyncio.create_task(journal.keep())
     clock = asyncio.get_running_loop().time
     began = clock()

@@ -36,7 +36,7 @@ class Copy:
         """Let some events happen; returns all that there are."""
         for _ in range(events):
             await self.store.create(job(USER))
-            await self.store.take(timedelta(hours=1))
+            await self.store.claim(timedelta(hours=1))
         while await self.positions.place():
             pass
         return list(await self.positions.after(USER, 0, 1000))

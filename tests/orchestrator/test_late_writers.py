@@ -34,10 +34,10 @@ class World:
         self.sweeping = mesh.objects()
         self.rows = PostgresLeftovers(pool, lambda: job().create_time + timedelta(hours=1))
 
-    async def take(self) -> Job:
-        taken = await self.store.take(timedelta(seconds=-1))
-        assert taken is not None
-        return taken
+    async def claim(self) -> Job:
+        claimed = await self.store.claim(timedelta(seconds=-1))
+        assert claimed is not None
+        return claimed
 
     async def sweep(self) -> None:
         """Sweep until nothing is left."""
@@ -82,46 +82,46 @@ async def world(postgres: Databases, mesh: Mesh, tmp_path: Path) -> AsyncIterato
 @pytest.mark.parametrize("end", ["cancel", "delete"])
 async def test_files_of_a_job_that_was_cancelled_or_deleted_do_not_come_back(world: World, end: str) -> None:
     made = await world.store.create(job())
-    taken = await world.take()
-    await world.objects.put_bytes(f"{taken.attempt_folder}/poster.jpg", b"x")
-    worker = Stopped(world, f"{taken.attempt_folder}/video.mp4")
+    claimed = await world.claim()
+    await world.objects.put_bytes(f"{claimed.attempt_folder}/poster.jpg", b"x")
+    worker = Stopped(world, f"{claimed.attempt_folder}/video.mp4")
     await worker.begun.wait()
     await getattr(world.store, end)(made.id, made.user_id)
     await world.sweep()
     assert await world.keys() == set()
     assert await worker.go_on() == "WRITER_FENCED"
     with pytest.raises(FailedPrecondition):
-        await world.objects.put_bytes(f"{taken.attempt_folder}/captions.srt", b"later still")
+        await world.objects.put_bytes(f"{claimed.attempt_folder}/captions.srt", b"later still")
     assert await world.keys() == set()
 
 
 async def test_a_job_that_is_retried_writes_and_its_late_worker_does_not(world: World) -> None:
     made = await world.store.create(job())
-    first = await world.take()
+    first = await world.claim()
     worker = Stopped(world, f"{first.attempt_folder}/video.mp4")
     await worker.begun.wait()
     await world.store.cancel(made.id, made.user_id)
     await world.sweep()
     await world.store.retry(made.id, made.user_id, made.create_time)
-    second = await world.take()
+    second = await world.claim()
     file = await world.objects.put_bytes(f"{second.attempt_folder}/video.mp4", b"good")
     assert await worker.go_on() == "WRITER_FENCED"
     assert await world.keys() == {f"{second.attempt_folder}/video.mp4"}
     result = Result((File("video.mp4", stored(file)),), 1.0)
-    await world.store.complete(second, result, second.stages, second.tally)
+    await world.store.complete(second, result, second.stages, second.progress_details)
     await world.sweep()
     assert await world.objects.get_bytes(file.key) == b"good"
 
 
 async def test_a_worker_of_an_attempt_that_was_overtaken_changes_no_file_of_the_result(world: World) -> None:
     await world.store.create(job())
-    first = await world.take()
+    first = await world.claim()
     worker = Stopped(world, f"{first.attempt_folder}/video.mp4")
     await worker.begun.wait()
-    second = await world.take()
+    second = await world.claim()
     file = await world.objects.put_bytes(f"{second.attempt_folder}/video.mp4", b"good")
     result = Result((File("video.mp4", stored(file)),), 1.0)
-    await world.store.complete(second, result, second.stages, second.tally)
+    await world.store.complete(second, result, second.stages, second.progress_details)
     await world.sweep()
     assert await worker.go_on() == "WRITER_FENCED"
     assert await world.keys() == {file.key}

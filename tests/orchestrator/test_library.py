@@ -12,7 +12,7 @@ from moneyprinter import errors
 from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
-from services.orchestrator.jobs.model import Asset, Job, Picture, Tally
+from services.orchestrator.jobs.model import Asset, Job, JobProgress, RenderedVideo
 from services.orchestrator.postgres.ended import PostgresLeftovers
 from services.orchestrator.postgres.library import PostgresShelf
 from services.orchestrator.postgres.quotas import PostgresUsage
@@ -54,9 +54,9 @@ async def ended(pool: Pool, user_id: str, end_time: datetime, asset: Asset | Non
         clips = (replace(REQUEST.clips[0], url=None, asset=asset.object),)
         made = replace(made, request=replace(REQUEST, clips=clips))
     await store.create(made)
-    taken = await store.take(timedelta(seconds=10))
-    assert taken is not None
-    await store.complete(taken, RESULT, taken.stages, Tally())
+    claimed = await store.claim(timedelta(seconds=10))
+    assert claimed is not None
+    await store.complete(claimed, RESULT, claimed.stages, JobProgress())
     return made
 
 
@@ -147,9 +147,9 @@ async def test_what_was_made_long_ago_is_made_again_when_a_job_is_retried(pool: 
     for days, kept in ((13, {"mix"}), (15, set[str]())):
         made = job()
         await store.create(made)
-        taken = await store.take(timedelta(seconds=10))
-        assert taken is not None
-        await store.record(taken, "mix", Picture, Picture(stored("cache/mix"), 1))
+        claimed = await store.claim(timedelta(seconds=10))
+        assert claimed is not None
+        await store.record(claimed, "mix", RenderedVideo, RenderedVideo(stored("cache/mix"), 1))
         await store.cancel(made.id, "user_1")
         now[0] += timedelta(days=days)
         retried = await store.retry(made.id, "user_1", now[0])

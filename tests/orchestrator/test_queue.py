@@ -173,7 +173,7 @@ async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: 
 
     async def hang(*_: Any) -> None:
         taken.set()
-        await platform.store.take(timedelta(seconds=LEASE_SECONDS))
+        await platform.store.claim(timedelta(seconds=LEASE_SECONDS))
         await asyncio.Event().wait()
 
     taken = asyncio.Event()
@@ -243,7 +243,7 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
     monkeypatch.setattr(cleanup, "LOOK_SECONDS", 0.05)
     made, objects = job(), Objects()
     await platform.store.create(made)
-    taken = await platform.store.take(timedelta(seconds=LEASE_SECONDS))
+    taken = await platform.store.claim(timedelta(seconds=LEASE_SECONDS))
     assert taken is not None
     await platform.store.fail(taken, Failure("rendering", "RENDER_FAILED", "x"), taken.stages)
     sweeping = asyncio.create_task(cleanup.sweep(PostgresLeftovers(platform.pool), objects, asyncio.Event()))

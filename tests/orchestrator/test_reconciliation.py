@@ -55,11 +55,11 @@ def comparison(pool: Pool, objects: Objects) -> Reconciliation:
 async def finished(pool: Pool, *names: str) -> Job:
     store, made = PostgresStore(pool, lambda: None), job()
     await store.create(made)
-    taken = await store.take(timedelta(seconds=-1))
-    assert taken is not None
-    files = tuple(File(name, stored(f"{taken.attempt_folder}/{name}")) for name in names)
-    await store.complete(taken, Result(files, 1.0), taken.stages, taken.tally)
-    return taken
+    claimed = await store.claim(timedelta(seconds=-1))
+    assert claimed is not None
+    files = tuple(File(name, stored(f"{claimed.attempt_folder}/{name}")) for name in names)
+    await store.complete(claimed, Result(files, 1.0), claimed.stages, claimed.progress_details)
+    return claimed
 
 
 async def test_orphans_go_and_all_else_stays(pool: Pool) -> None:

@@ -125,7 +125,7 @@ async def test_a_retry_makes_again_what_is_gone_and_what_is_made_of_it(
     ended = await found(store, made)
     assert ended.status == "completed", ended.failure
     assert set(again) <= set(workers.done)
-    assert ended.tally.rendered == ended.tally.segments, "each segment is counted once"
+    assert ended.progress_details.rendered == ended.progress_details.segments, "each segment is counted once"
     assert set(ended.stages.values()) == {"completed"}
 
 
@@ -235,10 +235,10 @@ async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: 
     async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
-        taken = await store.take(timedelta(seconds=10))
-        assert taken is not None
-        await store.record(taken, "speak", StoredObject, stored("cache/audio/x"))
-        await store.record(taken, "finish", StoredObject, stored(f"{taken.attempt_folder}/video.mp4"))
+        claimed = await store.claim(timedelta(seconds=10))
+        assert claimed is not None
+        await store.record(claimed, "speak", StoredObject, stored("cache/audio/x"))
+        await store.record(claimed, "finish", StoredObject, stored(f"{claimed.attempt_folder}/video.mp4"))
         await store.cancel(made.id, made.user_id)
         later = PostgresLeftovers(pool, lambda: made.create_time + timedelta(minutes=1))
 
@@ -247,13 +247,13 @@ async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: 
 
         with pytest.raises(NotFound):
             await later.sweep(fails)
-        assert set(await store.step_names(taken)) == {"speak", "finish"}
+        assert set(await store.step_names(claimed)) == {"speak", "finish"}
 
         async def removes(gone: Job, deleted: bool) -> None:
             assert not deleted
 
         assert await later.sweep(removes)
-        assert set(await store.step_names(taken)) == {"speak"}
+        assert set(await store.step_names(claimed)) == {"speak"}
 
 
 async def test_files_that_were_lost_before_a_job_resumed_are_made_again() -> None:
@@ -286,12 +286,12 @@ async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(p
     async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
-        await store.take(timedelta(seconds=-1))
-        await store.take(timedelta(seconds=-1))
-        taken = await store.take(timedelta(seconds=-1))
-        assert taken is not None
+        await store.claim(timedelta(seconds=-1))
+        await store.claim(timedelta(seconds=-1))
+        claimed = await store.claim(timedelta(seconds=-1))
+        assert claimed is not None
         result = Result((File("video.mp4", stored(f"{made.folder}/2/video.mp4")),), 1.0)
-        await store.complete(taken, result, taken.stages, taken.tally)
+        await store.complete(claimed, result, claimed.stages, claimed.progress_details)
         fences: list[int] = []
 
         async def remove(gone: Job, deleted: bool) -> None:
@@ -300,4 +300,4 @@ async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(p
         assert await PostgresLeftovers(pool).sweep(remove)
         assert fences == [1], "not those of the attempt that made the result"
         assert (await found(store, made)).result == result
-        assert taken.attempt < LAST_ATTEMPT
+        assert claimed.attempt < LAST_ATTEMPT

@@ -284,11 +284,11 @@ async def test_what_failed_is_told_with_its_attempts_until_it_is_retried(videos:
         store = PostgresStore(pool, lambda: None)
         for each in made:
             await store.create(replace(each, priority="high"))
-            first = await store.take(timedelta(seconds=10))
+            first = await store.claim(timedelta(seconds=10))
             assert first is not None
             await store.release(first)
-            assert await store.take(timedelta(seconds=10)) is not None
-            second = await store.take(timedelta(seconds=-1))
+            assert await store.claim(timedelta(seconds=10)) is not None
+            second = await store.claim(timedelta(seconds=-1))
             assert second is not None
             await store.fail(second, Failure("rendering", "RENDER_FAILED", "the tool died"), second.stages)
     bearer = videos.mesh.bearer()

@@ -1,4 +1,4 @@
-"""One suite over both stores: jobs are taken by one instance at a time, and an old attempt writes nothing."""
+"""One suite over both stores: jobs are claimed by one instance at a time, and an old attempt writes nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Conflict
-from services.orchestrator.jobs.idempotency import RequestKey
-from services.orchestrator.jobs.model import Asset, Failure, Picture, SourceClip, Tally
-from services.orchestrator.jobs.store import Held, JobFilter, Store, Superseded
+from services.orchestrator.jobs.idempotency import IdempotencyKey
+from services.orchestrator.jobs.model import Asset, Failure, JobProgress, RenderedVideo, SourceClip
+from services.orchestrator.jobs.store import AllJobsHeld, JobFilter, Store, Superseded
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
@@ -43,28 +43,28 @@ async def test_a_job_is_found_by_its_owner_alone(store: Store) -> None:
 
 async def test_a_request_that_is_sent_again_under_its_key_makes_one_job(store: Store) -> None:
     made, again, other = job(), job(), job("user_2")
-    assert (await store.create(made, RequestKey("k", "1"))).id == made.id
-    answer = await store.create(again, RequestKey("k", "1"))
+    assert (await store.create(made, IdempotencyKey("k", "1"))).id == made.id
+    answer = await store.create(again, IdempotencyKey("k", "1"))
     assert (answer.id, answer.estimated_completion) == (made.id, made.estimated_completion)
     assert await store.find(again.id, "user_1") is None
     with pytest.raises(Conflict):
-        await store.create(again, RequestKey("k", "2"))
-    assert (await store.create(other, RequestKey("k", "2"))).id == other.id, "keys are the user's own"
-    assert (await store.create(job(), RequestKey("l", "1"))).id != made.id
+        await store.create(again, IdempotencyKey("k", "2"))
+    assert (await store.create(other, IdempotencyKey("k", "2"))).id == other.id, "keys are the user's own"
+    assert (await store.create(job(), IdempotencyKey("l", "1"))).id != made.id
     assert await store.active_jobs() == 3
 
 
 async def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
     made = job()
-    await store.create(made, RequestKey("k", "1"))
+    await store.create(made, IdempotencyKey("k", "1"))
     for hours, known in ((23.9, True), (24.1, False)):
         later = replace(job(), create_time=made.create_time + timedelta(hours=hours))
-        found = await store.create(later, RequestKey("k", "1"))
+        found = await store.create(later, IdempotencyKey("k", "1"))
         assert (found.id == made.id) is known
 
 
 async def test_of_two_requests_at_once_under_one_key_one_makes_a_job(store: Store) -> None:
-    found = await asyncio.gather(*(store.create(job(), RequestKey("k", "1")) for _ in range(5)))
+    found = await asyncio.gather(*(store.create(job(), IdempotencyKey("k", "1")) for _ in range(5)))
     assert len({each.id for each in found}) == 1
     assert await store.active_jobs() == 1
 
@@ -120,12 +120,12 @@ async def test_jobs_are_found_by_title_and_time(store: Store) -> None:
 async def test_a_job_is_taken_by_one_instance_at_a_time(store: Store) -> None:
     made = job()
     await store.create(made)
-    first = await store.take(LEASE)
+    first = await store.claim(LEASE)
     assert first is not None
     assert first.attempt == 1
-    with pytest.raises(Held):
-        await store.take(LEASE)
-    second = await store.take(EXPIRED)
+    with pytest.raises(AllJobsHeld):
+        await store.claim(LEASE)
+    second = await store.claim(EXPIRED)
     assert second is not None
     assert second.attempt == 2
 
@@ -139,14 +139,14 @@ async def test_users_take_turns_within_a_priority(store: Store) -> None:
         made = replace(job(user), priority=priority, create_time=begin + timedelta(seconds=place))
         names[made.id] = f"{user}{place} {priority}"
         await store.create(made)
-    taken = [await store.take(LEASE) for _ in waiting]
-    assert [names[each.id] for each in taken if each] == [
+    claimed = [await store.claim(LEASE) for _ in waiting]
+    assert [names[each.id] for each in claimed if each] == [
         "a7 high",
         *("b4 normal", "c6 normal", "a0 normal", "a1 normal", "a5 normal"),
         *("b3 low", "c8 low", "a2 low"),
     ]
-    with pytest.raises(Held):
-        await store.take(LEASE)
+    with pytest.raises(AllJobsHeld):
+        await store.claim(LEASE)
 
 
 async def test_users_take_turns_however_many_wait(store: Store) -> None:
@@ -155,10 +155,10 @@ async def test_users_take_turns_however_many_wait(store: Store) -> None:
             await store.create(job(f"user_{user}"))
     turns = []
     for _ in range(9):
-        taken = await store.take(LEASE)
-        assert taken is not None
-        turns.append(taken.user_id[-1])
-        await store.complete(taken, RESULT, taken.stages, Tally())
+        claimed = await store.claim(LEASE)
+        assert claimed is not None
+        turns.append(claimed.user_id[-1])
+        await store.complete(claimed, RESULT, claimed.stages, JobProgress())
     assert turns == ["a", "b", "c"] * 3, "nobody waits until all the jobs of another one are done"
 
 
@@ -166,17 +166,17 @@ async def test_instances_that_take_at_once_take_different_jobs(store: Store) -> 
     made = [job(f"user_{number}") for number in range(6)]
     for each in made:
         await store.create(each)
-    taken = await asyncio.gather(*(store.take(LEASE) for _ in made))
-    assert {each.id for each in taken if each} == {each.id for each in made}
+    claimed = await asyncio.gather(*(store.claim(LEASE) for _ in made))
+    assert {each.id for each in claimed if each} == {each.id for each in made}
 
 
 async def test_a_released_job_is_taken_at_once(store: Store) -> None:
     made = job()
     await store.create(made)
-    first = await store.take(LEASE)
+    first = await store.claim(LEASE)
     assert first is not None
     await store.release(first)
-    second = await store.take(LEASE)
+    second = await store.claim(LEASE)
     assert second is not None
     assert (second.attempt, await store.interruptions(second)) == (2, 0)
 
@@ -184,13 +184,13 @@ async def test_a_released_job_is_taken_at_once(store: Store) -> None:
 async def test_only_instances_that_died_interrupted_a_job(store: Store) -> None:
     made = job()
     await store.create(made)
-    given_back = await store.take(LEASE)
+    given_back = await store.claim(LEASE)
     assert given_back is not None
     await store.release(given_back)
     for _ in range(2):
-        died = await store.take(EXPIRED)
+        died = await store.claim(EXPIRED)
         assert died is not None
-    last = await store.take(EXPIRED)
+    last = await store.claim(EXPIRED)
     assert last is not None
     assert (last.attempt, await store.interruptions(last)) == (4, 2)
 
@@ -198,16 +198,16 @@ async def test_only_instances_that_died_interrupted_a_job(store: Store) -> None:
 async def test_an_old_attempt_writes_nothing(store: Store) -> None:
     made = job()
     await store.create(made)
-    old = await store.take(LEASE)
-    new = await store.take(EXPIRED)
+    old = await store.claim(LEASE)
+    new = await store.claim(EXPIRED)
     assert old is not None
     assert new is not None
     for write in (
         store.heartbeat(old),
         store.release(old),
-        store.advance(old, 50, old.stages, Tally(), datetime.now(UTC)),
+        store.advance(old, 50, old.stages, JobProgress(), datetime.now(UTC)),
         store.record(old, "clip", SourceClip, SourceClip(source("c"), 0.0, 1.0)),
-        store.complete(old, RESULT, old.stages, Tally()),
+        store.complete(old, RESULT, old.stages, JobProgress()),
         store.fail(old, Failure("validation", "INTERNAL", "x"), old.stages),
     ):
         with pytest.raises(Superseded):
@@ -221,64 +221,67 @@ async def test_an_old_attempt_writes_nothing(store: Store) -> None:
 async def test_what_a_step_gave_is_found_again(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
     clip = SourceClip(source("clip", width=64, hdr_transfer="smpte2084"), 0.5, 2.25, key_seconds=(0.0, 1.5))
-    assert await store.step(taken, "clip", SourceClip) is None
-    await store.record(taken, "clip", SourceClip, clip)
-    assert await store.step(taken, "clip", SourceClip) == clip
+    assert await store.step(claimed, "clip", SourceClip) is None
+    await store.record(claimed, "clip", SourceClip, clip)
+    assert await store.step(claimed, "clip", SourceClip) == clip
 
 
 async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: Store) -> None:
     made, other = job(), job()
     for each in (made, other):
         await store.create(each)
-        taken = await store.take(LEASE)
-        assert taken is not None
-        await store.record(taken, "render 0", Picture, Picture(stored(each.id), 30))
-        await store.record(taken, "render 12", Picture, Picture(stored("twelve"), 31, header_bytes=700))
-        await store.record(taken, "mix", Picture, Picture(stored("mix"), 1))
-    found = await store.steps(made.id, "render ", Picture)
-    assert found == {"0": Picture(stored(made.id), 30), "12": Picture(stored("twelve"), 31, header_bytes=700)}
+        claimed = await store.claim(LEASE)
+        assert claimed is not None
+        await store.record(claimed, "render 0", RenderedVideo, RenderedVideo(stored(each.id), 30))
+        await store.record(claimed, "render 12", RenderedVideo, RenderedVideo(stored("twelve"), 31, header_bytes=700))
+        await store.record(claimed, "mix", RenderedVideo, RenderedVideo(stored("mix"), 1))
+    found = await store.steps(made.id, "render ", RenderedVideo)
+    assert found == {
+        "0": RenderedVideo(stored(made.id), 30),
+        "12": RenderedVideo(stored("twelve"), 31, header_bytes=700),
+    }
 
 
 async def test_what_an_attempt_tells_is_read_by_others(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
-    tally = Tally({"validation": 1.0, "video_processing": 0.25}, segments=8, rendered=2, reused=1)
-    await store.advance(taken, 30, {**taken.stages, "validation": "completed"}, tally, datetime.now(UTC))
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
+    progress_details = JobProgress({"validation": 1.0, "video_processing": 0.25}, segments=8, rendered=2, reused=1)
+    await store.advance(claimed, 30, {**claimed.stages, "validation": "completed"}, progress_details, datetime.now(UTC))
     found = await store.find(made.id, "user_1")
     assert found is not None
-    assert (found.progress, found.tally, found.stages["validation"]) == (30, tally, "completed")
+    assert (found.progress, found.progress_details, found.stages["validation"]) == (30, progress_details, "completed")
 
 
 async def test_a_job_ends_once(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
-    stages = dict.fromkeys(taken.stages, "completed")
-    tally = Tally({"rendering": 1.0}, segments=4, rendered=4, reused=3)
-    await store.complete(taken, RESULT, stages, tally)
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
+    stages = dict.fromkeys(claimed.stages, "completed")
+    progress_details = JobProgress({"rendering": 1.0}, segments=4, rendered=4, reused=3)
+    await store.complete(claimed, RESULT, stages, progress_details)
     with pytest.raises(Superseded):
-        await store.fail(taken, Failure("rendering", "INTERNAL", "x"), stages)
+        await store.fail(claimed, Failure("rendering", "INTERNAL", "x"), stages)
     found = await store.find(made.id, "user_1")
     assert found is not None
     assert (found.status, found.progress, found.result, found.stages) == ("completed", 100, RESULT, stages)
-    assert found.tally == tally
-    assert await store.take(EXPIRED) is None
+    assert found.progress_details == progress_details
+    assert await store.claim(EXPIRED) is None
     assert await store.active_jobs() == 0
 
 
 async def test_a_failed_job_says_why(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
     failure = Failure("validation", "CLIP_NOT_PLAYABLE", "the file is empty")
-    await store.fail(taken, failure, {**taken.stages, "validation": "failed"})
+    await store.fail(claimed, failure, {**claimed.stages, "validation": "failed"})
     found = await store.find(made.id, "user_1")
     assert found is not None
     assert (found.status, found.failure) == ("failed", failure)
@@ -287,18 +290,18 @@ async def test_a_failed_job_says_why(store: Store) -> None:
 async def test_a_cancelled_job_stays_so_whoever_works_on_it(store: Store) -> None:
     made, waiting = job(), job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
-    await store.advance(taken, 7, {**taken.stages, "validation": "in_progress"}, Tally(), datetime.now(UTC))
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
+    await store.advance(claimed, 7, {**claimed.stages, "validation": "in_progress"}, JobProgress(), datetime.now(UTC))
     await store.create(waiting)
     assert await store.cancel(made.id, "user_2") is None
     for each in (made, waiting, made):
         cancelled = await store.cancel(each.id, "user_1")
         assert cancelled is not None
         assert cancelled.status == "cancelled"
-    assert await store.take(EXPIRED) is None
+    assert await store.claim(EXPIRED) is None
     with pytest.raises(Superseded):
-        await store.complete(taken, RESULT, taken.stages, Tally())
+        await store.complete(claimed, RESULT, claimed.stages, JobProgress())
     found = await store.find(made.id, "user_1")
     assert found is not None
     assert (found.status, found.progress, found.stages["validation"]) == ("cancelled", 7, "cancelled")
@@ -307,9 +310,9 @@ async def test_a_cancelled_job_stays_so_whoever_works_on_it(store: Store) -> Non
 async def test_a_job_that_ended_is_not_cancelled(store: Store) -> None:
     made = job()
     await store.create(made)
-    taken = await store.take(LEASE)
-    assert taken is not None
-    await store.complete(taken, RESULT, taken.stages, Tally())
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
+    await store.complete(claimed, RESULT, claimed.stages, JobProgress())
     found = await store.cancel(made.id, "user_1")
     assert found is not None
     assert found.status == "completed"
@@ -318,36 +321,36 @@ async def test_a_job_that_ended_is_not_cancelled(store: Store) -> None:
 async def test_a_deleted_job_is_gone(store: Store) -> None:
     running, done = job("user_7"), job("user_7")
     await store.create(running)
-    taken = await store.take(LEASE)
-    assert taken is not None
+    claimed = await store.claim(LEASE)
+    assert claimed is not None
     await store.create(done)
-    other = await store.take(LEASE)
+    other = await store.claim(LEASE)
     assert other is not None
-    await store.complete(other, RESULT, other.stages, Tally())
+    await store.complete(other, RESULT, other.stages, JobProgress())
     for each in (running, done):
         assert await store.delete(each.id, "user_1") is None
         assert await store.delete(each.id, "user_7") is not None
         assert await store.delete(each.id, "user_7") is None
         assert await store.find(each.id, "user_7") is None
         assert await store.retry(each.id, "user_7", datetime.now(UTC)) is None
-    assert await store.take(EXPIRED) is None
+    assert await store.claim(EXPIRED) is None
     assert await store.page("user_7", 10, None) == []
     with pytest.raises(Superseded):
-        await store.heartbeat(taken)
+        await store.heartbeat(claimed)
 
 
 async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(store: Store) -> None:
     made = job()
     await store.create(made)
-    given_back = await store.take(LEASE)
+    given_back = await store.claim(LEASE)
     assert given_back is not None
     await store.release(given_back)
-    died = await store.take(LEASE)
+    died = await store.claim(LEASE)
     assert died is not None
-    first = await store.take(EXPIRED)
+    first = await store.claim(EXPIRED)
     assert first is not None
     assert await store.interruptions(first) == 1
-    await store.record(first, "mix", Picture, Picture(stored("mix"), 1))
+    await store.record(first, "mix", RenderedVideo, RenderedVideo(stored("mix"), 1))
     stages = {**first.stages, "validation": "completed", "audio_generation": "failed"}
     await store.fail(first, Failure("audio_generation", "SPEECH_FAILED", "x"), stages)
     soon = datetime.now(UTC) + timedelta(minutes=1)
@@ -361,13 +364,13 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
     assert unchanged == again
     with pytest.raises(Superseded):
         await store.heartbeat(first)
-    second = await store.take(LEASE)
+    second = await store.claim(LEASE)
     assert second is not None
     assert await store.interruptions(second) == 0
-    assert await store.step(second, "mix", Picture) == Picture(stored("mix"), 1)
-    with pytest.raises(Held):
-        await store.take(LEASE)
-    await store.complete(second, RESULT, second.stages, Tally())
+    assert await store.step(second, "mix", RenderedVideo) == RenderedVideo(stored("mix"), 1)
+    with pytest.raises(AllJobsHeld):
+        await store.claim(LEASE)
+    await store.complete(second, RESULT, second.stages, JobProgress())
     ended = await store.retry(made.id, "user_1", soon)
     assert ended is not None
     assert ended.status == "completed"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from moneyprinter.errors import InvalidArgument
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Look, OverlayRequest, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.model import ClipStyle, OverlayRequest, Source, SourceClip, StoredObject
 from services.orchestrator.jobs.timeline import Frame, Segment
 
 FPS = 30
 PLAIN = Frame(FPS)
-FADE = Look(transition="crossfade")
+FADE = ClipStyle(transition="crossfade")
 LEAD = 15
 
 
@@ -24,7 +24,7 @@ def stored(name: str) -> StoredObject:
     return StoredObject(f"clips/{name}", name * 64, 1)
 
 
-def clip(seconds: float, start: float = 0.0, name: str = "a", look: Look = Look()) -> SourceClip:  # noqa: B008
+def clip(seconds: float, start: float = 0.0, name: str = "a", look: ClipStyle = ClipStyle()) -> SourceClip:  # noqa: B008
     return SourceClip(Source(stored(name)), start, start + seconds, has_audio=True, look=look)
 
 
@@ -52,7 +52,7 @@ def keyed(source: SourceClip) -> st.SearchStrategy[SourceClip]:
 
 
 looks = st.builds(
-    Look, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]), transition=st.sampled_from(["", "crossfade", "zoom"])
+    ClipStyle, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]), transition=st.sampled_from(["", "crossfade", "zoom"])
 )
 sources = st.lists(
     st.one_of(
@@ -156,7 +156,12 @@ def test_a_transition_is_a_segment_that_shows_both() -> None:
 
 
 def test_each_clip_comes_in_its_own_way() -> None:
-    looks = (Look(transition="zoom"), Look(), Look(transition="wipe_left"), Look(transition="fade_black"))
+    looks = (
+        ClipStyle(transition="zoom"),
+        ClipStyle(),
+        ClipStyle(transition="wipe_left"),
+        ClipStyle(transition="fade_black"),
+    )
     segments = plan([clip(2.0, name=name, look=look) for name, look in zip("abcd", looks, strict=True)], 200)
     assert [(names(each), each.transition) for each in segments if len(each.shots) == 2] == [
         *(("bc", "wipe_left"), ("cd", "fade_black")),
@@ -189,13 +194,13 @@ def test_a_colour_is_shown_like_a_still() -> None:
 
 
 def test_titles_are_shown_with_their_clip() -> None:
-    clips = [clip(2.0), clip(2.0, name="b", look=Look(title="Part two", transition="crossfade"))]
+    clips = [clip(2.0), clip(2.0, name="b", look=ClipStyle(title="Part two", transition="crossfade"))]
     spans = timeline.spread(clips, 105, PLAIN)
     assert timeline.titles(spans, PLAIN) == [timeline.Title("Part two", 2.0, 3.5)]
 
 
 def test_speed_changes_how_long_a_clip_lasts() -> None:
-    fast = clip(4.0, look=Look(speed=2.0))
+    fast = clip(4.0, look=ClipStyle(speed=2.0))
     assert [span.frame_count for span in timeline.spread([fast, clip(1.0, name="b")], 90, PLAIN)] == [60, 30]
     assert cuts(plan([fast], 60)) == [0.0, 2.0]
     assert timeline.spread([fast], 60, PLAIN)[0].frame_count == 60
@@ -217,7 +222,7 @@ def test_bound_scenes_last_as_long_as_their_words() -> None:
 
 
 def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
-    loud = Look(sound_volume=0.5, transition="crossfade")
+    loud = ClipStyle(sound_volume=0.5, transition="crossfade")
     spans = timeline.spread([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
     [sound] = timeline.sounds(spans, PLAIN)
     assert (sound.clip, sound.volume) == (stored("b"), 0.5)

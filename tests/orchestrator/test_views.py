@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.model import ClipStyle, Source, SourceClip, StoredObject
 from services.orchestrator.jobs.timeline import Frame
 from tests.orchestrator.test_timeline import FADE, clip, colour, still
 
 LIMITED = Frame(30, max_shot_seconds=6.0)
-STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=Look(motion="zoom_in"))
+STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=ClipStyle(motion="zoom_in"))
 
 
 def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
@@ -37,7 +37,7 @@ def test_a_long_still_moves_in_another_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [still(), colour(), clip(30.0, look=Look(fit="contain")), clip(30.0, look=Look(fit="blur"))]
+    "source", [still(), colour(), clip(30.0, look=ClipStyle(fit="contain")), clip(30.0, look=ClipStyle(fit="blur"))]
 )
 def test_what_stands_still_or_is_shown_whole_is_not_cut(source: SourceClip) -> None:
     spans = timeline.spread([source], 540, LIMITED)
@@ -62,9 +62,9 @@ def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, s
 
 
 def test_a_title_leaves_before_its_picture_does() -> None:
-    first = clip(4.0, look=Look(title="Part one"))
+    first = clip(4.0, look=ClipStyle(title="Part one"))
     spans = timeline.spread(
-        [first, clip(4.0, name="b", look=Look(transition="slide_left", title="Two"))], 200, Frame(30)
+        [first, clip(4.0, name="b", look=ClipStyle(transition="slide_left", title="Two"))], 200, Frame(30)
     )
     one, two = timeline.titles(spans, Frame(30))
     lead = spans[1].lead

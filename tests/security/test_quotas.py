@@ -20,7 +20,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.orchestrator.config import Config
-from services.orchestrator.jobs.model import Failure, Result, Source, SourceClip, StoredObject, Tally
+from services.orchestrator.jobs.model import Failure, JobProgress, Result, Source, SourceClip, StoredObject
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, reserved
@@ -140,7 +140,7 @@ async def test_what_has_no_room_is_refused_before_it_is_sent(platform: Mesh) -> 
 
 
 async def test_an_upload_without_end_is_taken_no_further_than_there_is_room(postgres: Databases) -> None:
-    taken = 0
+    sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -150,8 +150,8 @@ async def test_an_upload_without_end_is_taken_no_further_than_there_is_room(post
         usage = PostgresUsage(pool, Quotas(bytes=40 * MEGABYTE))
         with pytest.raises(errors.ResourceExhausted, match="needs 41"):
             async for chunk in reserved(usage, "user_1", "ast_1", endless(), None):
-                taken += len(chunk)
-        assert taken == 40 * MEGABYTE
+                sent += len(chunk)
+        assert sent == 40 * MEGABYTE
 
 
 async def test_deleting_an_upload_makes_room(platform: Mesh) -> None:
@@ -212,17 +212,17 @@ async def test_what_is_fetched_for_an_account_in_a_day(postgres: Databases) -> N
         store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
         usage = PostgresUsage(pool, limits, lambda: now[0])
         await store.create(job())
-        taken = await store.take(timedelta(seconds=10))
-        assert taken is not None
-        await store.record(taken, "validate 0", SourceClip, uploaded)
+        claimed = await store.claim(timedelta(seconds=10))
+        assert claimed is not None
+        await store.record(claimed, "validate 0", SourceClip, uploaded)
         for number in (1, 2):
-            await store.record(taken, f"validate {number}", SourceClip, fetched)
+            await store.record(claimed, f"validate {number}", SourceClip, fetched)
         with pytest.raises(errors.FailedPrecondition, match="fetched for your videos") as refused:
-            await store.record(taken, "validate 3", SourceClip, fetched)
+            await store.record(claimed, "validate 3", SourceClip, fetched)
         assert refused.value.reason == "QUOTA_EXCEEDED"
         assert (await usage.usage("user_1")).fetched_bytes == 1200
         # Nor does it help to delete the job.
-        await store.delete(taken.id, "user_1")
+        await store.delete(claimed.id, "user_1")
         with pytest.raises(errors.ResourceExhausted, match="fetched for your videos"):
             await store.create(job())
         await store.create(job("user_2"))
@@ -267,17 +267,17 @@ async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Data
         store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
         usage = PostgresUsage(pool, limits, lambda: now[0])
         await store.create(job())
-        taken = await store.take(timedelta(seconds=10))
-        assert taken is not None
+        claimed = await store.claim(timedelta(seconds=10))
+        assert claimed is not None
         result: Result = replace(RESULT, seconds=54.0)
-        await store.complete(taken, result, taken.stages, Tally())
+        await store.complete(claimed, result, claimed.stages, JobProgress())
         used = await usage.usage("user_1")
         expected = sum(file.object.size_bytes for file in result.files)
         # How long it is counts from now on, not how long it was expected to be.
         assert (used.bytes, used.files, used.jobs, used.minutes) == (expected, 1, 0, 0.9)
         with pytest.raises(errors.ResourceExhausted, match=r"take 0\.0 MB"):
             await store.create(replace(job(), request=replace(REQUEST, script="")))
-        await store.delete(taken.id, "user_1")
+        await store.delete(claimed.id, "user_1")
         used = await usage.usage("user_1")
         assert (used.bytes, used.files, used.minutes) == (0, 0, 0.9)
         with pytest.raises(errors.ResourceExhausted, match=r"0\.9 minutes"):
@@ -285,7 +285,7 @@ async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Data
         now[0] += timedelta(days=1)
         again = await store.create(replace(job(), request=replace(REQUEST, script="word " * 100)))
         # A job that fails has no files.
-        held = await store.take(timedelta(seconds=10))
+        held = await store.claim(timedelta(seconds=10))
         assert held is not None
         await store.fail(held, Failure("validation", "CLIP_UNREADABLE", "no"), held.stages)
         assert held.id == again.id

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.media.v1 import media_pb2
 from scripts.benchmarks.engine.clips import Clip
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Look, Source, SourceClip, StoredObject
+from services.orchestrator.jobs.model import ClipStyle, Source, SourceClip, StoredObject
 
 RATE = 30
 CAPTION_SECONDS = 2.4
@@ -101,7 +101,7 @@ def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
             source=Source(StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes), clip.picture),
             start_seconds=clip.start_seconds,
             end_seconds=clip.end_seconds,
-            look=Look(fit=task.fit),
+            look=ClipStyle(fit=task.fit),
             key_seconds=tuple(clip.key_seconds),
         )
         for clip in task.clips

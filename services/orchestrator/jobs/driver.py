@@ -14,8 +14,8 @@ import structlog
 
 from moneyprinter.errors import DeadlineExceeded, Error, Internal, ResourceExhausted, Unavailable
 from services.orchestrator.jobs import recovery
-from services.orchestrator.jobs.model import PRIORITIES, Failure, Job, News, Result, StoredObject, Tally
-from services.orchestrator.jobs.store import Away, Store, Superseded
+from services.orchestrator.jobs.model import PRIORITIES, DueEvents, Failure, Job, JobProgress, Result, StoredObject
+from services.orchestrator.jobs.store import Store, StoreUnavailable, Superseded
 from services.runtime.tasks import wait_any
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Journal:
         self._changed = changed
         self._stages = dict(job.stages)
         # What another attempt has done is found again, and counted again.
-        self._tally = replace(job.tally, rendered=0, reused=0)
+        self._progress_details = replace(job.progress_details, rendered=0, reused=0)
         self._progress = job.progress
         self._started = datetime.now(UTC)
         self._begun_at = job.progress
@@ -75,9 +75,9 @@ class Journal:
         return dict(self._stages)
 
     @property
-    def tally(self) -> Tally:
+    def progress_details(self) -> JobProgress:
         """How much of the work is done."""
-        return self._tally
+        return self._progress_details
 
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[None]:
@@ -122,21 +122,21 @@ class Journal:
         self.failed_step = ""
         for name, state in self._stages.items():
             self._stages[name] = "pending" if state in ("failed", "cancelled") else state
-        self._tally = replace(self._tally, rendered=0, reused=0)
+        self._progress_details = replace(self._progress_details, rendered=0, reused=0)
 
     def progress(self, stage: str, fraction: float) -> None:
-        if fraction > self._tally.fractions.get(stage, 0.0):
-            self._tell(fractions={**self._tally.fractions, stage: fraction})
+        if fraction > self._progress_details.fractions.get(stage, 0.0):
+            self._tell(fractions={**self._progress_details.fractions, stage: fraction})
 
     def planned(self, segments: int) -> None:
         self._tell(segments=segments)
 
     def rendered(self, reused: bool) -> None:
-        self._tell(rendered=self._tally.rendered + 1, reused=self._tally.reused + reused)
+        self._tell(rendered=self._progress_details.rendered + 1, reused=self._progress_details.reused + reused)
 
     def _tell(self, **changes: Any) -> None:
-        self._tally = replace(self._tally, **changes)
-        self._progress = max(self._progress, self._tally.percent)
+        self._progress_details = replace(self._progress_details, **changes)
+        self._progress = max(self._progress, self._progress_details.percent)
         self._dirty.set()
 
     async def keep(self) -> None:
@@ -157,18 +157,23 @@ class Journal:
 
     def _enter(self, name: str, state: str, fraction: float) -> None:
         self._stages[name] = state
-        self._tell(fractions={**self._tally.fractions, name: max(fraction, self._tally.fractions.get(name, 0.0))})
+        self._tell(
+            fractions={
+                **self._progress_details.fractions,
+                name: max(fraction, self._progress_details.fractions.get(name, 0.0)),
+            }
+        )
 
     async def _write(self) -> None:
         now, progress, stages = asyncio.get_running_loop().time(), self._progress, self.stages
         completed = frozenset(name for name, state in stages.items() if state == "completed")
-        news = News(
+        due = DueEvents(
             progress=progress > self._told_progress and now - self._told_at >= BETWEEN_NEWS_SECONDS,
             stages=not completed <= self._told_stages,
         )
-        await self._store.advance(self._job, progress, stages, self._tally, self._estimate(), news)
+        await self._store.advance(self._job, progress, stages, self._progress_details, self._estimate(), due)
         self._told_stages |= completed
-        if news.progress:
+        if due.progress:
             self._told_progress, self._told_at = progress, now
         await self._changed()
 
@@ -204,14 +209,17 @@ async def _again(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
 
 
 async def _kept(work: Callable[[], Awaitable[T]], job: Job, name: str) -> T:
-    """Read or write the record of a job, which fails for no outage of the database. Raises Away when that lasts."""
+    """Retry a read or write of the job's record while the database is unavailable.
+
+    Raises StoreUnavailable when that lasts.
+    """
     waited = 0.0
     while True:
         try:
             return await work()
         except Unavailable as failure:
             if waited >= KEPT_SECONDS:
-                raise Away(job.id) from failure
+                raise StoreUnavailable(job.id) from failure
             log.warning("the database is away", job_id=job.id, step=name, seconds=waited)
             await asyncio.sleep(KEPT_PAUSE_SECONDS)
             waited += KEPT_PAUSE_SECONDS
@@ -259,11 +267,12 @@ class Driver:
 
         `at_least` is the lowest priority that is taken, as a place in `PRIORITIES`.
 
-        Returns when the job has ended, or there is none. Raises Held when other instances work on all there are,
-        Superseded when another one took this one up, Unavailable or Away when its record could not be read or written.
+        Returns when the job has ended, or there is none. Raises AllJobsHeld when other instances work on all there are,
+        Superseded when another instance claimed the job, Unavailable or StoreUnavailable when its record could not be
+        read or written.
         """
         lease = timedelta(seconds=self._lease_seconds)
-        job = await (self._store.take(lease, at_least) if at_least else self._store.take(lease))
+        job = await (self._store.claim(lease, at_least) if at_least else self._store.claim(lease))
         if job is None:
             return
         log.info("job taken up", job_id=job.id, attempt=job.attempt)
@@ -350,7 +359,9 @@ class Driver:
     async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
         match outcome:
             case Result() as result:
-                await _kept(lambda: self._store.complete(job, result, journal.stages, journal.tally), job, "complete")
+                await _kept(
+                    lambda: self._store.complete(job, result, journal.stages, journal.progress_details), job, "complete"
+                )
                 log.info("job completed", job_id=job.id, seconds=result.seconds)
             case Failure() as failure:
                 await _kept(lambda: self._store.fail(job, failure, journal.stages), job, "fail")

@@ -14,7 +14,7 @@ import structlog
 from moneyprinter.errors import Unavailable
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import PRIORITIES
-from services.orchestrator.jobs.store import Away, Held, Superseded
+from services.orchestrator.jobs.store import AllJobsHeld, StoreUnavailable, Superseded
 
 LOOK_SECONDS = 1.0
 
@@ -44,10 +44,10 @@ async def _drive(driver: Driver, at_least: int) -> None:
     async def alive() -> None:
         """No message of the queue stands for it: its own one finds it done."""
 
-    with suppress(Held):
+    with suppress(AllJobsHeld):
         try:
             await driver.drive(alive, at_least=at_least)
         except Superseded as failure:
             log.warning("job was taken up by another instance, or ended", job_id=str(failure))
-        except (Away, Unavailable) as failure:
+        except (StoreUnavailable, Unavailable) as failure:
             log.info("no job driven before others", why=type(failure).__name__)

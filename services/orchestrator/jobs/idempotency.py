@@ -16,7 +16,7 @@ LONGEST = 255
 
 
 @dataclass(frozen=True)
-class RequestKey:
+class IdempotencyKey:
     """What a caller names a request by."""
 
     key: str
@@ -33,7 +33,7 @@ class RequestKey:
             )
 
 
-def named(key: str, written: Mapping[str, Any]) -> RequestKey | None:
+def named(key: str, written: Mapping[str, Any]) -> IdempotencyKey | None:
     """The key of a request that is `written` as JSON; None when it has none.
 
     Raises InvalidArgument when the key is too long or has control characters.
@@ -45,4 +45,4 @@ def named(key: str, written: Mapping[str, Any]) -> RequestKey | None:
             f"the idempotency key must be at most {LONGEST} printable characters", reason="REQUEST_INVALID"
         )
     canonical = json.dumps(written, sort_keys=True, separators=(",", ":"))
-    return RequestKey(key, hashlib.sha256(canonical.encode()).hexdigest())
+    return IdempotencyKey(key, hashlib.sha256(canonical.encode()).hexdigest())

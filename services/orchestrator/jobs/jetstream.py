@@ -24,7 +24,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolic
 from nats.js.errors import APIError, NotFoundError, ServerError
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs.store import JOBS_SUBJECT, Away, Held, Store, Superseded
+from services.orchestrator.jobs.store import JOBS_SUBJECT, AllJobsHeld, Store, StoreUnavailable, Superseded
 from services.runtime.events import until_subscribed
 from services.runtime.tasks import wait_any
 
@@ -211,7 +211,7 @@ async def _handle(message: Msg, drive: Drive) -> None:
         raise
     except Superseded as failure:
         log.warning("job was taken up by another instance, or ended", job_id=str(failure))
-    except (Away, Held, Unavailable) as failure:
+    except (StoreUnavailable, AllJobsHeld, Unavailable) as failure:
         # Should an instance that holds a job die, somebody has to look again.
         log.info("message given back", why=type(failure).__name__)
         with suppress(nats.errors.Error):

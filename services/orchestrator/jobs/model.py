@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Look:
+class ClipStyle:
     """How a source is shown and heard."""
 
     fit: str = "cover"
@@ -78,7 +78,7 @@ class ClipRequest:
     asset: StoredObject | None
     start_seconds: float | None
     end_seconds: float | None
-    look: Look = Look()
+    look: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
     """How long a still picture is shown; 0: as the others leave time."""
     script: str = ""
@@ -213,7 +213,7 @@ class SourceClip:
     end_seconds: float = 0.0
     """Both 0 for what does not move."""
     has_audio: bool = False
-    look: Look = Look()
+    look: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
     key_seconds: tuple[float, ...] = ()
     """Where decoding can begin; empty: not known."""
@@ -297,7 +297,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class NarratedScript:
     """The narration, and how many sentences of it belong to each scene."""
 
     narration: Narration
@@ -326,7 +326,7 @@ class SoundTrack:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedVideo:
     """A segment, or all of them joined: frames without sound."""
 
     video: StoredObject
@@ -412,7 +412,7 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Tally:
+class JobProgress:
     """How much of the work is done."""
 
     fractions: Mapping[str, float] = field(default_factory=dict)
@@ -432,7 +432,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class News:
+class DueEvents:
     """What is to be told to everybody of how far a job is, and not only to who looks."""
 
     progress: bool = False
@@ -460,13 +460,13 @@ class Job:
     """One of PRIORITIES."""
     stages: dict[str, str] = field(default_factory=lambda: dict.fromkeys(STAGES, "pending"))
     progress: int = 0
-    tally: Tally = Tally()
+    progress_details: JobProgress = JobProgress()
     attempt: int = 0
     base_attempt: int = 0
     """The attempt after which its owner had it begun again; 0: it was not."""
     result: Result | None = None
     failure: Failure | None = None
-    wish: Mapping[str, Any] = field(default_factory=dict)
+    original_request: Mapping[str, Any] = field(default_factory=dict)
     """The request as the caller wrote it, as JSON."""
     work_seconds: float = 0.0
     """What it is expected to take when nothing else runs, on a machine that nobody has measured."""

@@ -1,4 +1,7 @@
-"""Store: what the orchestrator keeps, as a Protocol; PostgreSQL fills it, and tests have a twin in memory."""
+"""Job store: the interface to the records of jobs, their steps and uploads, and its errors.
+
+`postgres/store.py` implements it; tests also have an implementation in memory.
+"""
 
 from __future__ import annotations
 
@@ -7,156 +10,156 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from services.orchestrator.jobs.idempotency import RequestKey
-from services.orchestrator.jobs.model import Asset, Failure, Job, News, Result, Tally
+from services.orchestrator.jobs.idempotency import IdempotencyKey
+from services.orchestrator.jobs.model import Asset, DueEvents, Failure, Job, JobProgress, Result
 
 T = TypeVar("T")
 
 JOBS_SUBJECT = "jobs.video"
-"""The subject of the messages that say that there is work."""
+"""The NATS subject of the messages that announce a queued job."""
 
 
-NO_NEWS = News()
+NO_DUE_EVENTS = DueEvents()
 
 
 class Superseded(Exception):
-    """Another instance has taken the job up: what this one still does of it counts for nothing."""
+    """Another instance has claimed the job, or the job has ended: the results of this attempt are discarded."""
 
 
-class Held(Exception):
-    """Instances work on all jobs that there are, or did a moment ago."""
+class AllJobsHeld(Exception):
+    """Every active job is held by an instance that sent a heartbeat within the lease."""
 
 
-class Away(Exception):
-    """The store has been away for longer than one waits for it; the job is given back, and has not failed."""
+class StoreUnavailable(Exception):
+    """The store was unavailable for longer than the caller waits; the job is released, and has not failed."""
 
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs are asked for; what is empty leaves none out."""
+    """Which jobs a list contains; an empty field does not filter."""
 
     status: str = ""
     title: str = ""
-    """A part of it, whatever its capitals."""
+    """A substring of the title, case-insensitive."""
     from_time: datetime | None = None
-    """The first moment of creation."""
+    """The earliest time of creation, inclusive."""
     to_time: datetime | None = None
-    """The moment before which they were created."""
+    """The latest time of creation, exclusive."""
 
 
 ALL_JOBS = JobFilter()
 
 
 class Store(Protocol):
-    """Jobs, steps, assets. `attempt` is the fencing token: a write under an old one raises Superseded."""
+    """Jobs, steps and uploads. `Job.attempt` is the fencing token: a write under an old one raises `Superseded`."""
 
-    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
-        """Record a new job, and in the same transaction that it is to be queued, and its key.
+    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
+        """Record a new job, its queue message and its idempotency key in one transaction. Return the job.
 
-        Returns the job; when a request of the user's had that key within the last day, the job as it was created then,
-        and nothing is recorded. Raises Conflict when that was another request, ResourceExhausted when a quota of the
-        account is used up.
+        When a request of the same user had the key within the last 24 hours, nothing is recorded, and the job is
+        returned as it was created then. Raises `Conflict` when that request was a different one, `ResourceExhausted`
+        when a quota of the account is exhausted.
         """
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
-        """A job of a user."""
+        """Return a job of a user, or None when the user has no such job."""
 
     async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
-        """What changes with every change of some jobs."""
+        """Return a version of each job, which differs after every change of the job."""
 
     async def page(
         self, user_id: str, size: int, after: tuple[datetime, str] | None, fitting: JobFilter = ALL_JOBS
     ) -> list[Job]:
-        """A user's jobs that fit, newest first, from the one that follows `after` (its create_time and id) on.
+        """Return a user's jobs that match a filter, newest first, starting behind `after` (create_time and id).
 
-        They come without the clips of their requests, and without the requests as they were written.
+        The jobs have no clips in their requests, and no original requests.
         """
 
-    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
-        """Take the next job up under a new attempt; None when there is none that has not ended.
+    async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
+        """Claim the next job under a new attempt, and return it; None when no job is active.
 
-        Only one whose priority is `at_least` that place in `PRIORITIES`.
+        `at_least` is the lowest priority that is claimed, as an index into `PRIORITIES`.
 
-        The next is one of the highest priority, of the user of whom the fewest are worked on; of several such users, of
-        the one whose last turn is longest ago; the oldest first. Raises
-        Held when instances gave a sign of life for all of them within `lease`. The first attempt also records that
-        `video.processing.started` is to be published.
+        The next job has the highest priority; among those, it belongs to the user with the fewest running jobs; among
+        those users, to the one whose last job started longest ago; among that user's jobs, it is the oldest. The first
+        attempt also publishes `video.processing.started`. Raises `AllJobsHeld` when instances sent a heartbeat for all
+        active jobs within `lease`.
         """
 
     async def heartbeat(self, job: Job) -> None:
-        """Say that the job is being worked on."""
+        """Record that this instance is still working on the job."""
 
     async def release(self, job: Job) -> None:
-        """Let go of a job before its end, so that it can be taken up at once."""
+        """Release a job that has not ended, so that another instance can claim it at once."""
 
     async def interruptions(self, job: Job) -> int:
-        """How many instances died while they worked on the job, since its owner last had it begun again."""
+        """Return how many instances died while they worked on the job, since its owner last retried it."""
 
     async def advance(
         self,
         job: Job,
         progress: int,
         stages: dict[str, str],
-        tally: Tally,
+        progress_details: JobProgress,
         estimate: datetime,
-        news: News = NO_NEWS,
+        due: DueEvents = NO_DUE_EVENTS,
     ) -> None:
-        """Record how far a job is, and that the `news` of that are to be published."""
+        """Record the progress of a job (in percent, and in detail), and publish the events that are due."""
 
     async def step_names(self, job: Job) -> Collection[str]:
-        """The names of the steps that ran."""
+        """Return the names of the completed steps."""
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
-        """What a step gave, if it ran."""
+        """Return the result of a step, or None when it has not run."""
 
     async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
-        """What the steps of a job gave whose names begin with `prefix`, by the rest of their names."""
+        """Return the results of the steps whose names begin with `prefix`, by the rest of their names."""
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        """Record what a step gave.
+        """Record the result of a step.
 
-        Raises FailedPrecondition when more was fetched from other hosts than the account may have fetched in a day.
+        Raises `FailedPrecondition` when the account has exceeded its daily quota of bytes fetched from other hosts.
         """
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
-        """What the steps of these names gave, as JSON."""
+        """Return the results of the named steps as JSON."""
 
     async def forget_steps(self, job: Job, names: Collection[str]) -> None:
-        """Forget what the steps of these names gave, so that they run again."""
+        """Delete the results of the named steps, so that they run again."""
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
-        """End a job well, and record that `video.processing.completed` is to be published, and its completed stages."""
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
+        """End a job as completed; publish `video.processing.completed` and the events of its completed stages."""
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
-        """End a job badly, and record that `video.processing.failed` is to be published, and its completed stages."""
+        """End a job as failed; publish `video.processing.failed` and the events of its completed stages."""
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
-        """End a job before it is finished, and record that `video.processing.cancelled` is to be published.
+        """Cancel an active job, and publish `video.processing.cancelled`.
 
-        Returns the job as it is then, unchanged when it had ended; None when the user has none of that id.
+        Returns the job as it is then, unchanged when it had ended; None when the user has no such job.
         """
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:
-        """Forget a job, one that has not ended is cancelled first; its files are removed soon.
+        """Delete a job, which is cancelled first when it is active. Its files are removed soon afterwards.
 
-        Returns what it was; None when the user has none of that id.
+        Returns the job as it was; None when the user has no such job.
         """
 
     async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
-        """Queue a failed or cancelled job again; its steps that ran are not run again.
+        """Queue a failed or cancelled job again. Completed steps do not run again.
 
-        Returns the job as it is then, unchanged when it had not failed and was not cancelled; None when the user has
-        none of that id. Raises ResourceExhausted when a quota of the account is used up.
+        Returns the job as it is then, unchanged when it was neither failed nor cancelled; None when the user has no
+        such job. Raises `ResourceExhausted` when a quota of the account is exhausted.
         """
 
     async def active_jobs(self) -> int:
-        """How many jobs have not ended."""
+        """Return the number of jobs that have not ended."""
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
-        """Queue the jobs again that gave no sign of life for so long; their ids."""
+        """Queue the active jobs again that had no heartbeat for `silence`, and return their ids."""
 
     async def add_asset(self, asset: Asset) -> None:
         """Record an upload."""
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
-        """Those of a user's uploads that have these ids."""
+        """Return the uploads of a user that have these ids, by their ids."""

@@ -22,15 +22,15 @@ from services.orchestrator.jobs.model import (
     File,
     FinishedVideo,
     Job,
+    NarratedScript,
     Narration,
     Narrator,
-    Picture,
+    RenderedVideo,
     Result,
     Script,
     SoundTrack,
     Source,
     SourceClip,
-    Spoken,
     StoredObject,
     VideoRequest,
 )
@@ -71,12 +71,12 @@ class Workers(Protocol):
         progress: Progress,
     ) -> SoundTrack: ...
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture: ...
+    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo: ...
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture: ...
+    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo: ...
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo: ...
 
     async def take_poster(self, job: Job, segment: timeline.Segment) -> File: ...
@@ -107,7 +107,7 @@ class Journal(Protocol):
 class Plan:
     """What is known once the script is spoken: what is heard, what is shown, and when."""
 
-    spoken: Spoken
+    spoken: NarratedScript
     captions: Captions
     spans: tuple[timeline.Span, ...]
     frame: timeline.Frame
@@ -141,7 +141,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
             work = lambda: workers.mix(plan.narration, request, kept, plan.seconds, share.of(1))  # noqa: E731
             return await journal.step("mix", SoundTrack, work)
 
-    async def picture() -> list[Picture]:
+    async def picture() -> list[RenderedVideo]:
         plan = await spoken
         async with journal.stage("video_processing"):
             segments = await asyncio.to_thread(timeline.plan, plan.spans, plan.frame)
@@ -155,9 +155,9 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
         share = _Shares(journal, "concatenation", 1 + len(request.renditions))
         sizes = zip(*([picture.video, *picture.renditions] for picture in pictures), strict=True)
 
-        async def join(place: int, segments: Sequence[StoredObject]) -> Picture:
+        async def join(place: int, segments: Sequence[StoredObject]) -> RenderedVideo:
             work = lambda: workers.join(segments, share.of(place))  # noqa: E731
-            return await journal.step(f"join {place}", Picture, work)
+            return await journal.step(f"join {place}", RenderedVideo, work)
 
         joined = await _together([join(place, segments) for place, segments in enumerate(sizes)])
 
@@ -249,7 +249,7 @@ async def _speak(
 ) -> Plan:
     """Speak the script, and plan by its times what is shown."""
 
-    async def speak() -> Spoken:
+    async def speak() -> NarratedScript:
         narrator = await workers.find_voice(request)
         texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
         scenes = [
@@ -258,7 +258,7 @@ async def _speak(
         sentences = [sentence for scene in scenes for sentence in scene.sentences]
         narration = await workers.speak(sentences, narrator.name, progress)
         notices = tuple(dict.fromkeys(notice for scene in scenes for notice in scene.notices))
-        return Spoken(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
+        return NarratedScript(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
 
     rate = request.frames_per_second
     frame = timeline.Frame(
@@ -268,10 +268,10 @@ async def _speak(
         max_shot_seconds=request.max_shot_seconds,
     )
     if request.narrated:
-        spoken = await journal.step("speak", Spoken, speak)
+        spoken = await journal.step("speak", NarratedScript, speak)
         frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     else:
-        spoken = Spoken(NO_NARRATION, ())
+        spoken = NarratedScript(NO_NARRATION, ())
         clips, frame_count = timeline.own_length(clips, frame)
         frame_count = timeline.frames(request.seconds, rate) if request.seconds else frame_count
         progress(1.0)
@@ -288,14 +288,14 @@ async def _speak(
 
 async def _draw(
     segments: Sequence[timeline.Segment], request: VideoRequest, workers: Workers, journal: Journal
-) -> list[Picture]:
+) -> list[RenderedVideo]:
     """Render all segments; they are returned in the order in which they are shown."""
     journal.planned(len(segments))
     share = _Shares(journal, "video_processing", len(segments))
 
-    async def render(segment: timeline.Segment) -> Picture:
+    async def render(segment: timeline.Segment) -> RenderedVideo:
         work = lambda: workers.render(segment, request, share.of(segment.index))  # noqa: E731
-        picture = await journal.step(f"render {segment.index}", Picture, work)
+        picture = await journal.step(f"render {segment.index}", RenderedVideo, work)
         journal.rendered(picture.reused)
         return picture
 
@@ -305,7 +305,7 @@ async def _draw(
     return [shown[segment.index] for segment in segments]
 
 
-def scene_frames(spoken: Spoken, frame_count: int, frames_per_second: int) -> list[int]:
+def scene_frames(spoken: NarratedScript, frame_count: int, frames_per_second: int) -> list[int]:
     """How many frames each scene has: it lasts until the first word of the next one."""
     begins, sentence = [0], 0
     for length in spoken.scenes[:-1]:

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.cleanup import Remove
 from services.orchestrator.jobs.estimates import Lately, PastJob, Waiting
-from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import PRIORITIES, Job
 from services.orchestrator.postgres import quotas, rows
 from services.orchestrator.postgres.rows import Transaction
@@ -92,7 +92,7 @@ class PostgresPast:
         return Lately(past, waiting, now["running"], dict(others))
 
 
-async def known(connection: AsyncConnection[DictRow], job: Job, key: RequestKey) -> Job | None:
+async def known(connection: AsyncConnection[DictRow], job: Job, key: IdempotencyKey) -> Job | None:
     """The job that a request with this key was given; None when there was none, and this job is noted to be it."""
     # Of two at once, the second one waits here until the first is committed.
     cursor = await connection.execute(

@@ -15,7 +15,16 @@ from psycopg_pool import PoolTimeout
 from pydantic import TypeAdapter
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs.model import PRIORITIES, Asset, Failure, Job, Result, StoredObject, Tally, VideoRequest
+from services.orchestrator.jobs.model import (
+    PRIORITIES,
+    Asset,
+    Failure,
+    Job,
+    JobProgress,
+    Result,
+    StoredObject,
+    VideoRequest,
+)
 from services.runtime.db import Pool, cut_later
 
 T = TypeVar("T")
@@ -63,12 +72,12 @@ def job(row: DictRow) -> Job:
         priority=PRIORITIES[row["priority"]],
         stages=row["stages"],
         progress=row["progress"],
-        tally=from_json(Tally, row["tally"]),
+        progress_details=from_json(JobProgress, row["tally"]),
         attempt=row["attempt"],
         base_attempt=row["base_attempt"],
         result=from_json(Result, row["result"]) if row["result"] else None,
         failure=from_json(Failure, row["error"]) if row["error"] else None,
-        wish=row["wish"],
+        original_request=row["wish"],
         work_seconds=row["work_seconds"],
         webhook_url=row["webhook_url"],
     )

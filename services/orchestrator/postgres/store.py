@@ -12,20 +12,20 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from services.orchestrator.events import messages
-from services.orchestrator.jobs.idempotency import RequestKey
+from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import (
     PRIORITIES,
     Asset,
+    DueEvents,
     Failure,
     Job,
-    News,
+    JobProgress,
     Result,
     StoredObject,
-    Tally,
     VideoRequest,
 )
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
-from services.orchestrator.jobs.store import ALL_JOBS, NO_NEWS, Held, JobFilter, Superseded
+from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.ended import known
 from services.orchestrator.postgres.outbox import publish_events, queue
@@ -122,7 +122,7 @@ class PostgresStore:
         self._left = left
         self._now = now
 
-    async def create(self, job: Job, key: RequestKey | None = None) -> Job:
+    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
         async with self._transaction() as connection:
             if key is not None and (earlier := await known(connection, job, key)) is not None:
                 return earlier
@@ -138,7 +138,7 @@ class PostgresStore:
                         job.user_id,
                         job.request.title,
                         Jsonb(to_json(VideoRequest, job.request)),
-                        Jsonb(job.wish),
+                        Jsonb(job.original_request),
                         job.status,
                         Jsonb(job.stages),
                         job.create_time,
@@ -172,7 +172,7 @@ class PostgresStore:
         places = {"user_id": user_id, "size": size, "after": create_time, "after_id": job_id, **asdict(fitting)}
         return [rows.job(row) for row in await fetched(self._pool, _PAGE, places)]
 
-    async def take(self, lease: timedelta, at_least: int = 0) -> Job | None:
+    async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
             places = {"now": now, "held_since": now - lease, "at_once": TAKEN_AT_ONCE, "at_least": at_least}
@@ -181,7 +181,7 @@ class PostgresStore:
             if row is None:
                 held = await connection.execute("SELECT 1 FROM jobs WHERE status = 'processing' LIMIT 1")
                 if await held.fetchone():
-                    raise Held
+                    raise AllJobsHeld
                 return None
             job = rows.job(row)
             if job.attempt == job.base_attempt + 1:
@@ -211,20 +211,20 @@ class PostgresStore:
         job: Job,
         progress: int,
         stages: dict[str, str],
-        tally: Tally,
+        progress_details: JobProgress,
         estimate: datetime,
-        news: News = NO_NEWS,
+        due: DueEvents = NO_DUE_EVENTS,
     ) -> None:
         now = self._now()
         update = (
             "UPDATE jobs SET progress = %s, stages = %s, tally = %s, estimated_completion = %s, heartbeat_time = %s"
         )
-        parameters = (progress, Jsonb(stages), Jsonb(to_json(Tally, tally)), estimate, now)
-        if not news:
+        parameters = (progress, Jsonb(stages), Jsonb(to_json(JobProgress, progress_details)), estimate, now)
+        if not due:
             await self._fenced(job, update, parameters)
             return
-        told = messages.completed_stages(job, stages, progress, now) if news.stages else []
-        if news.progress:
+        told = messages.completed_stages(job, stages, progress, now) if due.stages else []
+        if due.progress:
             told.append(messages.progress(job, progress, now))
         async with self._transaction() as connection:
             await _fenced(connection, job, update, parameters)
@@ -273,7 +273,7 @@ class PostgresStore:
             await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
             await connection.execute("DELETE FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names)))
 
-    async def complete(self, job: Job, result: Result, stages: dict[str, str], tally: Tally) -> None:
+    async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
         now = self._now()
         # Another attempt may have left files that are none of the result's.
         sweep_time = now if job.attempt > 1 else None
@@ -283,7 +283,14 @@ class PostgresStore:
                 job,
                 "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
                 " end_time = %s, estimated_completion = %s, sweep_time = %s",
-                (Jsonb(stages), Jsonb(to_json(Tally, tally)), Jsonb(to_json(Result, result)), now, now, sweep_time),
+                (
+                    Jsonb(stages),
+                    Jsonb(to_json(JobProgress, progress_details)),
+                    Jsonb(to_json(Result, result)),
+                    now,
+                    now,
+                    sweep_time,
+                ),
             )
             await dead_letters.end(connection, job, "completed", now)
             await quotas.measured(connection, job, result.seconds)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Picture, PreviewSound, StoredObject, VideoRequest
+from services.orchestrator.jobs.model import PreviewSound, RenderedVideo, StoredObject, VideoRequest
 from services.orchestrator.videos import codecs
 
 PLAYLIST = "application/vnd.apple.mpegurl"
@@ -42,9 +42,9 @@ class Part:
     patch: bytes = b""
 
 
-def ready(rendered: Mapping[str, Picture]) -> list[Picture]:
+def ready(rendered: Mapping[str, RenderedVideo]) -> list[RenderedVideo]:
     """The segments that can be shown: from the first on, without a gap. `rendered` has them by `0`, `1` and so on."""
-    found: list[Picture] = []
+    found: list[RenderedVideo] = []
     while picture := rendered.get(str(len(found))):
         found.append(picture)
     return found
@@ -56,7 +56,7 @@ def codec_names(header: bytes) -> str:
     return ",".join([*found, SOUND_CODEC]) if found else ""
 
 
-def playlist(pictures: Sequence[Picture], request: VideoRequest, codec_list: str = "") -> str:
+def playlist(pictures: Sequence[RenderedVideo], request: VideoRequest, codec_list: str = "") -> str:
     """The playlist that names the others, and the codecs that a player needs."""
     seconds = sum(picture.frame_count for picture in pictures) / request.frames_per_second
     bits = ceil(8 * sum(picture.video.size_bytes for picture in pictures) / seconds) + 200_000
@@ -72,7 +72,7 @@ def playlist(pictures: Sequence[Picture], request: VideoRequest, codec_list: str
     return "\n".join(lines) + "\n"
 
 
-def video_playlist(pictures: Sequence[Picture], frames_per_second: int, *, ended: bool) -> str:
+def video_playlist(pictures: Sequence[RenderedVideo], frames_per_second: int, *, ended: bool) -> str:
     """The playlist of the segments; it grows until the video is finished."""
     lines = [
         "#EXTM3U",
@@ -112,7 +112,7 @@ def sound_part(name: str, sound: PreviewSound) -> Part:
     return Part(sound.audio, "audio/mp4", offset=sound.header_bytes)
 
 
-def part(name: str, pictures: Sequence[Picture], frames_per_second: int) -> Part | None:
+def part(name: str, pictures: Sequence[RenderedVideo], frames_per_second: int) -> Part | None:
     """The bytes of a file that the video's playlist names; None when there is no such file, or not yet."""
     if name == VIDEO_HEADER:
         return Part(pictures[0].video, "video/mp4", length=pictures[0].header_bytes)

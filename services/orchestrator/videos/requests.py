@@ -15,7 +15,7 @@ from services.orchestrator.jobs.model import (
     Asset,
     CaptionStyle,
     ClipRequest,
-    Look,
+    ClipStyle,
     OverlayRequest,
     Rendition,
     VideoRequest,
@@ -161,7 +161,7 @@ def clip_request(index: int, wish: ClipWish, assets: Mapping[str, Asset], transi
         asset=assets[wish.asset_id].object if wish.asset_id else None,
         start_seconds=start,
         end_seconds=end,
-        look=Look(
+        look=ClipStyle(
             fit=wish.fit or "cover",
             focus=wish.focus,
             speed=wish.speed or 1.0,

@@ -23,8 +23,8 @@ from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
 from services.orchestrator.jobs.model import (
     Asset,
     Job,
-    Picture,
     PreviewSound,
+    RenderedVideo,
     SoundTrack,
     StoredObject,
     VideoRequest,
@@ -146,7 +146,7 @@ class Videos:
             estimated_completion=now + await self.estimate(user_id, work, request.quality, priority or "normal"),
             work_seconds=work,
             priority=priority or "normal",
-            wish=written,
+            original_request=written,
             webhook_url=wish.webhook_url,
         )
         return await self.store.create(job, idempotency.named(key, written))
@@ -162,7 +162,7 @@ class Videos:
 
     async def revised(self, user_id: str, job_id: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request of a job with changes, as JSON: groups of settings are merged, all else is replaced."""
-        written = dict((await self.find(user_id, job_id)).wish)
+        written = dict((await self.find(user_id, job_id)).original_request)
         for name, value in changes.items():
             merged = isinstance(value, Mapping) and isinstance(written.get(name), Mapping)
             written[name] = {**written[name], **value} if merged else value
@@ -341,7 +341,7 @@ class Videos:
         """
         job = await self.find(user_id, job_id)
         rate = job.request.frames_per_second
-        pictures = hls.ready(await self.store.steps(job.id, "render ", Picture))
+        pictures = hls.ready(await self.store.steps(job.id, "render ", RenderedVideo))
         mixed = await self.store.steps(job.id, "mix", SoundTrack)
         if not pictures or not mixed:
             is_coming = job.status == "processing"

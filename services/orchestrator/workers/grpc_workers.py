@@ -43,8 +43,8 @@ from services.orchestrator.jobs.model import (
     Narration,
     Narrator,
     Notice,
-    Picture,
     PreviewSound,
+    RenderedVideo,
     Script,
     SoundTrack,
     Source,
@@ -268,7 +268,7 @@ class MeshWorkers:
         made = await self._audio.EncodePreview(audio.EncodePreviewRequest(audio=object_message(track.audio)))
         return PreviewSound(stored(made.audio), made.header_bytes, track.seconds)
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> Picture:
+    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo:
         message = processing.RenderSegmentRequest(
             segment=media.Segment(
                 index=segment.index,
@@ -287,7 +287,7 @@ class MeshWorkers:
             message.priority = PRIORITIES.index(self._job.priority) - PRIORITIES.index("normal")
         async with self._turns.taken(self._job) if self._job else nullcontext():
             rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
-        return Picture(
+        return RenderedVideo(
             video=stored(rendered.video),
             frame_count=rendered.frame_count,
             reused=rendered.reused,
@@ -297,13 +297,13 @@ class MeshWorkers:
             ticks_per_second=rendered.ticks_per_second,
         )
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> Picture:
+    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo:
         request = concatenation.ConcatenateRequest(segments=[object_message(segment) for segment in segments])
         joined = (await _result(self._concatenation.Concatenate(request), progress)).video
-        return Picture(video=stored(joined.video), frame_count=joined.frame_count)
+        return RenderedVideo(video=stored(joined.video), frame_count=joined.frame_count)
 
     async def finish(
-        self, job: Job, joined: Sequence[Picture], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
     ) -> FinishedVideo:
         request = rendering.FinishVideoRequest(
             video=object_message(joined[0].video),
