@@ -1,1 +1,1 @@
-"""Content: the script that is spoken and the captions that are read."""
+"""Content: scripts, and the captions of what is spoken."""

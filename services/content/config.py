@@ -1,4 +1,4 @@
-"""The knobs of the content service."""
+"""The settings of the content service."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from services.runtime.config import PREFIX, Folders, Settings
 
 
 class Config(Settings):
-    """What the content service is told (`MONEYPRINTER_CONTENT_...`)."""
+    """The settings of the content service (`MONEYPRINTER_CONTENT_...`)."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}CONTENT_")
 
     caption_font: str = "Manrope ExtraBold"
-    """The font of captions, by the name that the renderer finds it under."""
+    """The default font of captions, by the name under which libass finds it."""
     fonts: Folders = ()
-    """The folders with the font files that the renderer has, parted by colons: that font, and others for what it
-    cannot show, those of one folder before those of the next. They must be those of the processing service. Without
-    any, widths are estimated, and no character is known to be missing."""
+    """The font folders, separated by colons: they hold the default font, and substitutes for characters that it lacks;
+    earlier folders take precedence. They must be the folders of the processing service. Without any, widths are
+    estimated, and no character counts as missing."""
     captions: int = 4
-    """How many files of captions are made at once for the public, beside what jobs need, a quarter of them for one
-    user; more are refused."""
+    """The most caption files that are made at once for public calls, a quarter of them for one user; further calls are
+    refused. Calls of jobs do not count."""

@@ -9,27 +9,30 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
-from services.content.faces import Folder
-from services.content.fonts import Fonts
-from services.content.servicer import ContentServicer, WritingServicer
+from services.content.fonts.faces import FontFolder
+from services.content.fonts.fallback import FontLibrary
+from services.content.servicer import ContentServicer
+from services.content.writing_servicer import WritingServicer
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
 
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve the contract. Raises ConfigError when there is no font of captions."""
+    """Serve ContentService and WritingService.
+
+    Raises `ConfigError` when a font folder does not exist, or no folder has the font of captions.
+    """
     for folder in config.fonts:
         if not folder.is_dir():
             raise ConfigError(f"MONEYPRINTER_CONTENT_FONTS: {folder} is no folder")
-    at_hand = [Folder(folder) for folder in config.fonts]
-    fonts = Fonts(config.caption_font, at_hand)
+    fonts = FontLibrary(config.caption_font, [FontFolder(folder) for folder in config.fonts])
     try:
-        fonts.chain()
+        fonts.resolve()
     except InvalidArgument as unknown:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts))
-    # Who only wants a file leaves room for the jobs.
+    # The limit leaves capacity for jobs.
     runtime.limit(config.captions, "/moneyprinter.content.v1.WritingService/CreateCaptions", while_working=True)
     yield

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.content import subtitles
-from services.content.faces import Folder
-from services.content.fonts import Chain, Shelf, named
-from services.content.looks import Canvas, Look, Style
-from services.content.pieces import Word
+from services.content.captions.subtitles import make_subtitles
+from services.content.fonts.faces import FontFolder
+from services.content.fonts.fallback import FontFallback, FontSource, find_face
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import Canvas, CaptionStyle, ResolvedStyle
 from services.embedded import binaries
 from services.processing.fonts import Fonts
 from services.runtime import children
@@ -28,12 +28,12 @@ FOLDERS = binaries.font_folders()
 """The fonts that come with the laptop platform."""
 FOLDER = FOLDERS[0]
 FILES = Fonts(FOLDERS)
-AT_HAND: list[Shelf] = [Folder(folder) for folder in FOLDERS]
+AT_HAND: list[FontSource] = [FontFolder(folder) for folder in FOLDERS]
 
 
-def chain(font: str = FONT, at_hand: Sequence[Shelf] = AT_HAND) -> Chain:
+def chain(font: str = FONT, at_hand: Sequence[FontSource] = AT_HAND) -> FontFallback:
     """A font of the laptop platform, with what stands in for it."""
-    return Chain(named(font, at_hand), at_hand)
+    return FontFallback(find_face(font, at_hand), at_hand)
 
 
 MANROPE = chain(at_hand=AT_HAND[:1])
@@ -41,9 +41,11 @@ MANROPE = chain(at_hand=AT_HAND[:1])
 ALL = chain()
 
 
-def look_of(style: Style, size: tuple[int, int], font: str | Chain = ALL, rate: int = 50) -> Look:
+def resolve_style(
+    style: CaptionStyle, size: tuple[int, int], font: str | FontFallback = ALL, rate: int = 50
+) -> ResolvedStyle:
     """A style on a canvas of some pixels."""
-    return Look.of(style, Canvas(*size, rate), font)
+    return ResolvedStyle.resolve(style, Canvas(*size, rate), font)
 
 
 def spoken(text: str, start: float = 0.2, each: float = 0.2, gap: float = 0.0) -> list[Word]:
@@ -83,10 +85,12 @@ async def draw(
     return np.frombuffer(pictures, np.uint8).reshape(-1, size[1], size[0], 3)
 
 
-async def still(style: Style, text: str, folder: Path, size: tuple[int, int], font: str | Chain = ALL) -> Frames:
+async def still(
+    style: CaptionStyle, text: str, folder: Path, size: tuple[int, int], font: str | FontFallback = ALL
+) -> Frames:
     """One picture of a caption that is said in one go."""
     words = [Word(part, timedelta(seconds=n), timedelta(seconds=n + 1)) for n, part in enumerate(text.split())]
-    frames = await draw(subtitles.make([words], look_of(style, size, font, 1)).ass, folder, size, rate=1)
+    frames = await draw(make_subtitles([words], resolve_style(style, size, font, 1)).ass, folder, size, rate=1)
     picture: Frames = frames[0]
     return picture
 

@@ -11,22 +11,22 @@ import numpy as np
 import pysubs2
 import pytest
 
-from services.content import subtitles
-from services.content.looks import Highlight, Position, Style
-from services.content.pieces import Word
-from tests.content.drawing import FONT, MANROPE, Mask, bands, bounds, draw, like, look_of, spoken, still
+from services.content.captions.subtitles import guess_language, make_subtitles
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import CaptionStyle, Highlight, Position
+from tests.content.drawing import FONT, MANROPE, Mask, bands, bounds, draw, like, resolve_style, spoken, still
 
 BLUE, WHITE, YELLOW, GREEN = "#2040c0", "#ffffff", "#ffd400", "#20c040"
 WIDE, TALL = (320, 180), (180, 320)
 
 
-def script(style: Style, words: list[Word] | str, size: tuple[int, int] = WIDE) -> str:
-    look = look_of(style, size, MANROPE)
-    return subtitles.make([spoken(words) if isinstance(words, str) else words], look).ass
+def script(style: CaptionStyle, words: list[Word] | str, size: tuple[int, int] = WIDE) -> str:
+    resolved = resolve_style(style, size, MANROPE)
+    return make_subtitles([spoken(words) if isinstance(words, str) else words], resolved).ass
 
 
 async def test_a_plain_caption_is_text_without_commands() -> None:
-    parsed = pysubs2.SSAFile.from_string(script(Style(), "Hello, world."))
+    parsed = pysubs2.SSAFile.from_string(script(CaptionStyle(), "Hello, world."))
     assert [(event.start, event.end, event.text) for event in parsed] == [(190, 590, "Hello, world.")]
     assert (parsed.info["PlayResX"], parsed.info["PlayResY"]) == ("320", "180")
     assert (parsed.styles["Default"].fontname, parsed.styles["Default"].fontsize) == (FONT, 12.6)
@@ -35,7 +35,7 @@ async def test_a_plain_caption_is_text_without_commands() -> None:
 @pytest.mark.parametrize("size", [WIDE, TALL])
 @pytest.mark.parametrize("text", ["Hello", "gap, jog and say"])
 async def test_a_box_with_round_corners_fits_the_text(size: tuple[int, int], text: str, tmp_path: Path) -> None:
-    picture = await still(Style(size=0.12, box_colour=BLUE), text, tmp_path, size)
+    picture = await still(CaptionStyle(size=0.12, box_colour=BLUE), text, tmp_path, size)
     left, top, right, bottom = bounds(like(picture, BLUE, 8))
     for row, column in ((top, left), (top, right), (bottom, left), (bottom, right)):
         assert picture[row, column].max() < 40, "the corner is not round"
@@ -52,7 +52,7 @@ async def test_a_box_with_round_corners_fits_the_text(size: tuple[int, int], tex
 
 
 async def test_a_box_and_its_text_are_on_screen_just_while_words_are_spoken(tmp_path: Path) -> None:
-    frames = await draw(script(Style(box_colour=BLUE, pop=True), "One two."), tmp_path)
+    frames = await draw(script(CaptionStyle(box_colour=BLUE, pop=True), "One two."), tmp_path)
     for colour in (BLUE, WHITE):
         shown = like(frames, colour).any(axis=(1, 2))
         assert np.flatnonzero(shown).tolist() == list(range(10, 30))
@@ -60,7 +60,7 @@ async def test_a_box_and_its_text_are_on_screen_just_while_words_are_spoken(tmp_
 
 async def test_the_word_that_is_spoken_is_highlighted_alone(tmp_path: Path) -> None:
     words = spoken("One two three", start=0.1, each=0.2, gap=0.1)
-    frames = await draw(script(Style(size=0.2, highlight=Highlight.WORD), words), tmp_path)
+    frames = await draw(script(CaptionStyle(size=0.2, highlight=Highlight.WORD), words), tmp_path)
     lit = like(frames, YELLOW).any(axis=(1, 2))
     spoken_at = [
         any(word.start.total_seconds() <= n / 50 < word.end.total_seconds() for word in words) for n in range(50)
@@ -73,7 +73,7 @@ async def test_the_word_that_is_spoken_is_highlighted_alone(tmp_path: Path) -> N
 
 
 async def test_karaoke_runs_through_the_caption(tmp_path: Path) -> None:
-    style = Style(size=0.2, highlight=Highlight.KARAOKE, highlight_colour=GREEN)
+    style = CaptionStyle(size=0.2, highlight=Highlight.KARAOKE, highlight_colour=GREEN)
     frames = await draw(script(style, spoken("One two three", start=0.0, each=0.3, gap=0.02)), tmp_path)
     reached = [bounds(like(frame, GREEN))[2] for frame in frames[:47]]
     assert reached == sorted(reached)
@@ -84,8 +84,8 @@ async def test_karaoke_runs_through_the_caption(tmp_path: Path) -> None:
 
 
 async def test_a_caption_pops_up(tmp_path: Path) -> None:
-    frames = await draw(script(Style(size=0.2, box_colour=BLUE, pop=True), "Hello"), tmp_path)
-    plain = await draw(script(Style(size=0.2, box_colour=BLUE), "Hello"), tmp_path)
+    frames = await draw(script(CaptionStyle(size=0.2, box_colour=BLUE, pop=True), "Hello"), tmp_path)
+    plain = await draw(script(CaptionStyle(size=0.2, box_colour=BLUE), "Hello"), tmp_path)
     widths = [(lambda b: b[2] - b[0])(bounds(like(frame, BLUE))) for frame in frames[10:20]]
     assert widths[0] < 0.75 * widths[-1]
     assert max(widths) > widths[-1], "it does not go a little too far"
@@ -98,7 +98,9 @@ async def test_a_caption_pops_up(tmp_path: Path) -> None:
 async def test_captions_stand_where_they_are_asked_for(size: tuple[int, int], tmp_path: Path) -> None:
     middles = {}
     for position in set(Position) - {Position.NONE}:
-        picture = await still(Style(position, box_colour=BLUE), "Two small lines, if it is narrow", tmp_path, size)
+        picture = await still(
+            CaptionStyle(position, box_colour=BLUE), "Two small lines, if it is narrow", tmp_path, size
+        )
         left, top, right, bottom = bounds(like(picture, BLUE))
         assert abs((left + right) / 2 - size[0] / 2) <= 1.5
         assert top >= 0.04 * size[1] and bottom <= 0.96 * size[1] and left > 0 and right < size[0] - 1
@@ -107,13 +109,13 @@ async def test_captions_stand_where_they_are_asked_for(size: tuple[int, int], tm
         middles[position] = (top + bottom) / 2 / size[1]
     assert middles[Position.TOP] < 0.2 and middles[Position.BOTTOM] > 0.8
     assert abs(middles[Position.MIDDLE] - 0.5) < 0.01
-    assert 0.6 < middles[Position.CHOSEN] < 0.8 if size == TALL else middles[Position.CHOSEN] > 0.8
+    assert 0.6 < middles[Position.DEFAULT] < 0.8 if size == TALL else middles[Position.DEFAULT] > 0.8
 
 
 async def test_letters_have_the_size_and_the_colours_that_are_asked_for(tmp_path: Path) -> None:
     heights = []
     for size in (0.1, 0.2):
-        style = Style(size=size, colour=GREEN, outline_colour="#c02020")
+        style = CaptionStyle(size=size, colour=GREEN, outline_colour="#c02020")
         picture = await still(style, "HHH", tmp_path, WIDE)
         _, top, _, bottom = bounds(like(picture, GREEN))
         heights.append(bottom - top + 1)
@@ -125,15 +127,17 @@ async def test_letters_have_the_size_and_the_colours_that_are_asked_for(tmp_path
 @pytest.mark.parametrize(("most", "lines"), [(0, 2), (1, 1), (3, 3), (4, 4)])
 async def test_no_more_lines_than_asked_for_are_on_screen(most: int, lines: int, tmp_path: Path) -> None:
     words = " ".join(["hands on deck now"] * 8)
-    frames = await draw(script(Style(size=0.11, max_lines=most), spoken(words, each=0.1), TALL), tmp_path, TALL, 10, 4)
+    frames = await draw(
+        script(CaptionStyle(size=0.11, max_lines=most), spoken(words, each=0.1), TALL), tmp_path, TALL, 10, 4
+    )
     assert max(bands(like(frame, WHITE, 120)) for frame in frames) == lines
 
 
 async def test_large_letters_shrink_until_no_word_is_cut(tmp_path: Path) -> None:
-    made = script(Style(size=0.3, box_colour=BLUE), "Extraordinary circumstances", TALL)
+    made = script(CaptionStyle(size=0.3, box_colour=BLUE), "Extraordinary circumstances", TALL)
     texts = [event.plaintext for event in pysubs2.SSAFile.from_string(made) if event.layer == 1]
     assert " ".join(texts).split() == ["Extraordinary", "circumstances"]
-    picture = await still(Style(size=0.3, box_colour=BLUE), "Extraordinary circumstances", tmp_path, TALL)
+    picture = await still(CaptionStyle(size=0.3, box_colour=BLUE), "Extraordinary circumstances", tmp_path, TALL)
     left, _, right, _ = bounds(like(picture, BLUE))
     assert left >= 1 and right <= 178
     ink = bounds(like(picture, WHITE))
@@ -142,20 +146,20 @@ async def test_large_letters_shrink_until_no_word_is_cut(tmp_path: Path) -> None
 
 def test_an_endless_word_is_drawn_in_time() -> None:
     began = time.process_time()
-    script(Style(), [Word("x" * 20_000, timedelta(0), timedelta(seconds=5000))], TALL)
+    script(CaptionStyle(), [Word("x" * 20_000, timedelta(0), timedelta(seconds=5000))], TALL)
     assert time.process_time() - began < 10
 
 
 async def test_the_widest_lines_stay_inside_the_picture(tmp_path: Path) -> None:
-    look = look_of(Style(), TALL, MANROPE)
-    made = subtitles.make([spoken(f"{'W' * 20} {'M' * 20}")], look)
+    resolved = resolve_style(CaptionStyle(), TALL, MANROPE)
+    made = make_subtitles([spoken(f"{'W' * 20} {'M' * 20}")], resolved)
     left, _, right, _ = bounds((await draw(made.ass, tmp_path, TALL))[12].max(axis=2) > 128)
     assert left >= 1 and right <= TALL[0] - 2
 
 
 @pytest.mark.parametrize("cut", [11, 13, 16, 21, 33])
 async def test_a_cut_anywhere_changes_no_frame(cut: int, tmp_path: Path) -> None:
-    style = Style(size=0.15, box_colour=BLUE, highlight=Highlight.KARAOKE, pop=True)
+    style = CaptionStyle(size=0.15, box_colour=BLUE, highlight=Highlight.KARAOKE, pop=True)
     whole = script(style, "Cut it anywhere")
     frames = await draw(whole, tmp_path)
     later = pysubs2.SSAFile.from_string(whole)
@@ -181,17 +185,17 @@ HOSTILE = [
     "\\N{\\k99}x你\\{",
 ]
 STYLES = {
-    "plain": Style(),
-    "box": Style(box_colour=BLUE),
-    "word": Style(highlight=Highlight.WORD),
-    "karaoke": Style(highlight=Highlight.KARAOKE, position=Position.TOP),
-    "all": Style(Position.MIDDLE, 0.08, GREEN, "", BLUE, 2, Highlight.KARAOKE, YELLOW, True),
+    "plain": CaptionStyle(),
+    "box": CaptionStyle(box_colour=BLUE),
+    "word": CaptionStyle(highlight=Highlight.WORD),
+    "karaoke": CaptionStyle(highlight=Highlight.KARAOKE, position=Position.TOP),
+    "all": CaptionStyle(Position.MIDDLE, 0.08, GREEN, "", BLUE, 2, Highlight.KARAOKE, YELLOW, True),
 }
 
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
 @pytest.mark.parametrize("measured", [True, False])
-async def test_a_hostile_script_is_shown_as_it_is_written(style: Style, measured: bool, tmp_path: Path) -> None:
+async def test_a_hostile_script_is_shown_as_it_is_written(style: CaptionStyle, measured: bool, tmp_path: Path) -> None:
     harmless = [text.replace("\\", "/").replace("{", "(").replace("}", ")").replace("你", "") for text in HOSTILE]
     drawn = []
     for texts in (HOSTILE, harmless):
@@ -199,7 +203,7 @@ async def test_a_hostile_script_is_shown_as_it_is_written(style: Style, measured
             spoken(text.replace("你", "") if not measured else text, start=10 * n, each=9 / len(text.split()))
             for n, text in enumerate(texts)
         ]
-        made = subtitles.make(sentences, look_of(style, (480, 270), MANROPE if measured else FONT))
+        made = make_subtitles(sentences, resolve_style(style, (480, 270), MANROPE if measured else FONT))
         # At the first frame of each, and at the fifth second.
         drawn.append(await draw(made.ass, tmp_path, (480, 270), rate=1, seconds=10 * len(texts)))
     for shown, plain, text in zip(*(frames[5::10] for frames in drawn), HOSTILE, strict=True):
@@ -210,29 +214,29 @@ async def test_a_hostile_script_is_shown_as_it_is_written(style: Style, measured
 
 
 async def test_what_no_font_can_show_is_left_out_and_told(tmp_path: Path) -> None:
-    look = look_of(Style(box_colour=BLUE), WIDE, MANROPE)
-    made = subtitles.make([spoken("Hi 👩\u200d👧 you 你好 Ω\u0301 안 你")], look)
+    resolved = resolve_style(CaptionStyle(box_colour=BLUE), WIDE, MANROPE)
+    made = make_subtitles([spoken("Hi 👩\u200d👧 you 你好 Ω\u0301 안 你")], resolved)
     (box, text) = pysubs2.SSAFile.from_string(made.ass)
     assert text.text == "Hi you Ώ"
     assert made.missing_glyphs == "👩👧你好안"
     assert "你好" in made.srt and "你好" in made.vtt
-    clean = subtitles.make([spoken("Hi you Ώ", each=1.4 / 3)], look)
+    clean = make_subtitles([spoken("Hi you Ώ", each=1.4 / 3)], resolved)
     assert np.array_equal(await draw(made.ass, tmp_path), await draw(clean.ass, tmp_path))
     assert box.text == pysubs2.SSAFile.from_string(clean.ass)[0].text
-    nothing = subtitles.make([spoken("你 好")], look)
+    nothing = make_subtitles([spoken("你 好")], resolved)
     assert len(pysubs2.SSAFile.from_string(nothing.ass)) == 0
     assert len(nothing.cues) == 1
 
 
 async def test_without_fonts_nothing_is_missing() -> None:
-    made = subtitles.make([spoken("Hi 你好")], look_of(Style(box_colour=BLUE), WIDE, FONT))
+    made = make_subtitles([spoken("Hi 你好")], resolve_style(CaptionStyle(box_colour=BLUE), WIDE, FONT))
     assert made.missing_glyphs == "" and "你好" in made.ass
 
 
 async def test_arabic_runs_from_right_to_left_also_around_latin(tmp_path: Path) -> None:
-    look = look_of(Style(highlight=Highlight.WORD), WIDE)
+    resolved = resolve_style(CaptionStyle(highlight=Highlight.WORD), WIDE)
     for text, leftward in (("hello مرحبا بالعالم .", True), ("This is hello مرحبا here", False)):
-        made = subtitles.make([spoken(text)], look)
+        made = make_subtitles([spoken(text)], resolved)
         assert made.missing_glyphs == ""
         frames = await draw(made.ass, tmp_path)
         first, second = (bounds(like(frames[n], YELLOW)) for n in (12, 22))
@@ -246,7 +250,7 @@ def gaps(mask: Mask) -> int:
 
 
 async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Path) -> None:
-    plain = Style(Position.MIDDLE, 0.3, outline=0.0)
+    plain = CaptionStyle(Position.MIDDLE, 0.3, outline=0.0)
     # The same letters, kept apart by what is not seen.
     for joined, apart in (("بيت", "ب‌ي‌ت"), ("سجن", "س‌ج‌ن")):
         one, other = [like(await still(plain, text, tmp_path, WIDE), WHITE, 100) for text in (joined, apart)]
@@ -255,7 +259,9 @@ async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Pat
         first, second = [bounds(like(await still(plain, text, tmp_path, WIDE), WHITE)) for text in (formed, apart)]
         assert first[2] - first[0] < 0.8 * (second[2] - second[0]), formed
     # A vowel that is written before its consonant, although it is spoken after it.
-    picture = await still(Style(Position.MIDDLE, 0.3, highlight=Highlight.NONE, outline=0.0), "कि", tmp_path, WIDE)
+    picture = await still(
+        CaptionStyle(Position.MIDDLE, 0.3, highlight=Highlight.NONE, outline=0.0), "कि", tmp_path, WIDE
+    )
     alone = await still(plain, "क", tmp_path, WIDE)
     assert (
         bounds(like(picture, WHITE))[2] - bounds(like(picture, WHITE))[0]
@@ -268,14 +274,14 @@ async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Pat
     [("Hello", ""), ("你好", "zh"), ("骨を食べる", "ja"), ("안녕 世界", "ko"), ("マ・サ", "ja"), ("马·克・吐温", "zh")],
 )
 def test_the_language_is_taken_from_the_letters(text: str, language: str) -> None:
-    assert subtitles.guessed(text) == language
+    assert guess_language(text) == language
 
 
 async def test_a_character_is_drawn_as_its_country_writes_it(tmp_path: Path) -> None:
     words = [Word("骨直关", timedelta(0), timedelta(seconds=1))]
     pictures = {}
     for language in ("zh", "ja", "ko", ""):
-        script = subtitles.make([words], look_of(Style(size=0.3), WIDE), language=language).ass
+        script = make_subtitles([words], resolve_style(CaptionStyle(size=0.3), WIDE), language=language).ass
         pictures[language] = (await draw(script, tmp_path))[25]
     assert not np.array_equal(pictures["zh"], pictures["ja"])
     assert not np.array_equal(pictures["ko"], pictures["ja"])

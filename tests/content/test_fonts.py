@@ -14,12 +14,13 @@ import pytest
 import structlog
 
 from moneyprinter.errors import InvalidArgument
-from services.content import subtitles
-from services.content.faces import FileFace, Folder
-from services.content.fonts import COLUMN, Chain, Extent, Face, Fonts, Shelf, columns, named, needs_glyph
-from services.content.looks import Style
+from services.content.captions.subtitles import make_subtitles
+from services.content.fonts.characters import count_columns, needs_glyph
+from services.content.fonts.faces import FileFace, FontFolder
+from services.content.fonts.fallback import COLUMN_EMS, Extent, Face, FontFallback, FontLibrary, FontSource, find_face
+from services.content.layout.style import CaptionStyle
 from services.processing import fonts as drawn_with
-from tests.content.drawing import ALL, AT_HAND, FOLDERS, FONT, MANROPE, bounds, draw, like, look_of, spoken
+from tests.content.drawing import ALL, AT_HAND, FOLDERS, FONT, MANROPE, bounds, draw, like, resolve_style, spoken
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Made:
         return all(c in f"{self.characters} " for c in text if c == " " or needs_glyph(c))
 
     def measure(self, text: str) -> Extent:
-        return Extent(0.5 * sum(columns(c) > 0 for c in text), 0.7, 0.2)
+        return Extent(0.5 * sum(count_columns(c) > 0 for c in text), 0.7, 0.2)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Row:
 
 
 LATIN, HAN, ARABIC = Made("Latin", "abc.,é"), Made("Han", "你好。ab."), Made("Arabic", "مرحبا،")
-HANDFUL = Chain(LATIN, [Row([LATIN, HAN, ARABIC])])
+HANDFUL = FontFallback(LATIN, [Row([LATIN, HAN, ARABIC])])
 
 
-async def width_drawn(text: str, folder: Path, chain: Chain = ALL) -> int:
-    look = look_of(Style(size=0.15), (640, 180), chain)
-    picture = (await draw(subtitles.make([spoken(text, 0, 5)], look).ass, folder, (640, 180), 1))[0]
+async def width_drawn(text: str, folder: Path, chain: FontFallback = ALL) -> int:
+    resolved = resolve_style(CaptionStyle(size=0.15), (640, 180), chain)
+    picture = (await draw(make_subtitles([spoken(text, 0, 5)], resolved).ass, folder, (640, 180), 1))[0]
     left, _, right, _ = bounds(like(picture, "#ffffff", 128))
     return right - left + 1
 
@@ -86,28 +87,28 @@ async def test_a_letter_is_as_wide_as_its_advance(tmp_path: Path) -> None:
 
 
 def test_a_font_is_found_by_its_name_or_its_family() -> None:
-    assert (named("manrope bold", AT_HAND).name, named("manrope bold", AT_HAND).weight) == ("Manrope Bold", 700)
+    assert (find_face("manrope bold", AT_HAND).name, find_face("manrope bold", AT_HAND).weight) == ("Manrope Bold", 700)
     # Every face of a family is called so: the regular one is meant.
-    assert named("Manrope", AT_HAND).weight == 400
-    assert named("NotoSansCJKjp-Bold", AT_HAND).weight == 700
-    assert named("Noto Sans CJK JP", AT_HAND).name == "NotoSansCJKjp-Bold"
-    assert not named("Noto Sans", AT_HAND).slanted
+    assert find_face("Manrope", AT_HAND).weight == 400
+    assert find_face("NotoSansCJKjp-Bold", AT_HAND).weight == 700
+    assert find_face("Noto Sans CJK JP", AT_HAND).name == "NotoSansCJKjp-Bold"
+    assert not find_face("Noto Sans", AT_HAND).slanted
 
 
 def test_an_unknown_font_is_answered_with_those_at_hand() -> None:
     with pytest.raises(InvalidArgument, match="no font 'Comic Sans'; there are: Manrope Bold, ") as refused:
-        named("Comic Sans", AT_HAND)
+        find_face("Comic Sans", AT_HAND)
     assert refused.value.reason == "FONT_UNKNOWN"
     many = [Row([Made(f"Number {number}", "a") for number in range(100)])]
     with pytest.raises(InvalidArgument, match=r"Number 39 and 60 more$"):
-        named("Comic Sans", many)
+        find_face("Comic Sans", many)
 
 
 def test_without_fonts_a_font_is_but_a_name() -> None:
-    fonts = Fonts("Chosen", [])
-    assert (fonts.chain(), fonts.chain("Other")) == ("Chosen", "Other")
-    look = look_of(Style(), (320, 180), "Chosen")
-    assert look.measure("ж") == COLUMN and look.measure("你") == 2 * COLUMN
+    fonts = FontLibrary("Chosen", [])
+    assert (fonts.resolve(), fonts.resolve("Other")) == ("Chosen", "Other")
+    resolved = resolve_style(CaptionStyle(), (320, 180), "Chosen")
+    assert resolved.measure("ж") == COLUMN_EMS and resolved.measure("你") == 2 * COLUMN_EMS
 
 
 def test_runs_take_the_first_font_that_has_all_of_a_letter() -> None:
@@ -119,21 +120,21 @@ def test_runs_take_the_first_font_that_has_all_of_a_letter() -> None:
 
 def test_a_letter_in_pieces_is_shown_by_a_font_that_has_the_pieces() -> None:
     pieces = Made("Pieces", "e\u0301")
-    assert Chain(pieces, [Row([pieces])]).runs("é") == ((pieces, "e\u0301"),)
+    assert FontFallback(pieces, [Row([pieces])]).runs("é") == ((pieces, "e\u0301"),)
 
 
 def test_the_most_alike_font_of_the_first_folder_is_taken() -> None:
     main = Made("Main", "a", 800)
     light, bold, slanted = Made("Light", "ж", 300), Made("Bold", "ж", 700), Made("Slanted", "ж", 800, True)
     extra = Made("Extra", "жж", 800)
-    chain = Chain(main, [Row([main]), Row([light, slanted, bold]), Row([extra])])
+    chain = FontFallback(main, [Row([main]), Row([light, slanted, bold]), Row([extra])])
     assert chain.runs("ж") == ((bold, "ж"),)
-    assert Chain(main, [Row([main]), Row([slanted]), Row([extra])]).runs("ж") == ((slanted, "ж"),)
+    assert FontFallback(main, [Row([main]), Row([slanted]), Row([extra])]).runs("ж") == ((slanted, "ж"),)
 
 
 def test_the_script_names_the_font_of_each_run() -> None:
-    look = look_of(Style(), (320, 180), HANDFUL)
-    text = subtitles.make([spoken("ab 你好 ab مرحبا")], look).ass.splitlines()[-1]
+    resolved = resolve_style(CaptionStyle(), (320, 180), HANDFUL)
+    text = make_subtitles([spoken("ab 你好 ab مرحبا")], resolved).ass.splitlines()[-1]
     assert text.endswith(r"}" + "\u200eab {\\fnHan}你好{\\fnLatin} ab {\\fnArabic}مرحبا")
 
 
@@ -184,9 +185,9 @@ def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
     for face in faces:
         assert isinstance(face, FileFace)
         (path,) = files.files(f"[Events]\nDialogue: {{\\fn{face.name}}}x")
-        if face.made:
+        if face.is_instance:
             # The bold weight of a variable font, which the renderer gets as a file of its own.
-            (made,) = (each for each in Folder(path.parent).faces if each.name == face.name)
+            (made,) = (each for each in FontFolder(path.parent).faces if each.name == face.name)
             letters = "".join(map(chr, itertools.islice(face._font.face.unicodes, 40, 80)))
             assert made.measure(letters).advance == pytest.approx(face.measure(letters).advance, abs=0.01)
             assert made.weight == face.weight == 700
@@ -198,14 +199,14 @@ def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> 
     shutil.copy(FOLDERS[1] / "NotoSansThai[wght].ttf", tmp_path / "thai.ttf")
     (tmp_path / "deeper").mkdir()
     shutil.copy(FOLDERS[0] / "Manrope-Bold.ttf", tmp_path / "deeper" / "again.TTF")
-    system = Folder(tmp_path)
-    at_hand: list[Shelf] = [AT_HAND[0], system]
-    chain = Chain(named(FONT, at_hand), at_hand)
+    system = FontFolder(tmp_path)
+    at_hand: list[FontSource] = [AT_HAND[0], system]
+    chain = FontFallback(find_face(FONT, at_hand), at_hand)
     assert chain.missing("Hello") == "" and "faces" not in vars(system)
     assert chain.missing("สวัสดี你") == "你"
     assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Noto Sans Thai Bold", "Manrope Bold"}
     # Of two fonts with one name the first folder's is taken, by both.
-    assert isinstance(bold := named("Manrope Bold", at_hand), FileFace)
+    assert isinstance(bold := find_face("Manrope Bold", at_hand), FileFace)
     assert bold.path.parent == FOLDERS[0]
     both = drawn_with.Fonts([FOLDERS[0], tmp_path])
     assert both.files("Style: Default,Manrope Bold,20") == (bold.path,)
@@ -226,7 +227,7 @@ def test_a_broken_font_is_left_out_and_logged(broken: bytes | str, tmp_path: Pat
             bad.mkdir()
     shutil.copy(FOLDERS[0] / "Manrope-Bold.ttf", tmp_path / "b.ttf")
     with structlog.testing.capture_logs() as logged:
-        assert [face.name for face in Folder(tmp_path).faces] == ["Manrope Bold"]
+        assert [face.name for face in FontFolder(tmp_path).faces] == ["Manrope Bold"]
     assert [line["path"] for line in logged] == ([] if broken == "pipe" else [str(bad)])
     assert drawn_with.Fonts([tmp_path]).files("Style: Default,Manrope Bold,20") == (tmp_path / "b.ttf",)
     logging.getLogger().handlers.clear()
@@ -239,7 +240,7 @@ def test_hundreds_of_system_fonts_are_read_in_no_time(tmp_path: Path) -> None:
         for file in (tmp_path / "0").glob("*.ttf"):
             (tmp_path / str(number) / file.name).hardlink_to(file)
     began = time.process_time()
-    system = Folder(tmp_path)
+    system = FontFolder(tmp_path)
     assert len(system.faces) > 40
     assert not system.may_show("\U0001ffff")
     assert time.process_time() - began < 2

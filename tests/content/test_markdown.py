@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.content import script
-from services.content.markdown import plain
+from services.content.scripts.markdown import strip_markdown
+from services.content.scripts.writing import write_script
 
 DOCUMENT = """---
 title: A walk
@@ -64,11 +64,11 @@ WORDS = [
 
 
 def test_a_document_becomes_the_words_that_are_read_of_it() -> None:
-    assert list(script.write("", DOCUMENT).sentences) == WORDS
+    assert list(write_script("", DOCUMENT).sentences) == WORDS
 
 
 def test_a_plain_script_is_taken_to_the_letter() -> None:
-    assert script.write("", "**Look** at [this](x).", script_format="plain").sentences == ("**Look** at [this](x).",)
+    assert write_script("", "**Look** at [this](x).", script_format="plain").sentences == ("**Look** at [this](x).",)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_plain_script_is_taken_to_the_letter() -> None:
     ],
 )  # fmt: skip
 def test_nothing_else_is_lost(text: str) -> None:
-    assert plain(text).split() == text.split()
+    assert strip_markdown(text).split() == text.split()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_nothing_else_is_lost(text: str) -> None:
     ],
 )
 def test_markup_is_left_out(text: str, kept: str) -> None:
-    assert plain(text).split() == kept.split()
+    assert strip_markdown(text).split() == kept.split()
 
 
 @given(
@@ -128,13 +128,13 @@ def test_markup_is_left_out(text: str, kept: str) -> None:
 )
 def test_a_text_without_signs_stays_as_it_is(text: str) -> None:
     if not text.strip()[:3].rstrip(")").isdigit():
-        assert plain(text).split() == text.split()
+        assert strip_markdown(text).split() == text.split()
 
 
 @given(st.text(alphabet="ab1 *_`~[]()<>#\\&|!-+=.\n", max_size=80))
 def test_no_letter_outside_of_addresses_is_lost(text: str) -> None:
     if "](" not in text and "<" not in text and "]:" not in text:
-        assert [c for c in plain(text) if c in "ab1"] == [c for c in text if c in "ab1"]
+        assert [c for c in strip_markdown(text) if c in "ab1"] == [c for c in text if c in "ab1"]
 
 
 @pytest.mark.parametrize(
@@ -144,5 +144,5 @@ def test_no_letter_outside_of_addresses_is_lost(text: str) -> None:
 )  # fmt: skip
 def test_hostile_text_takes_a_moment(piece: str) -> None:
     begun = time.process_time()
-    plain((piece * 20_000)[:20_000])
+    strip_markdown((piece * 20_000)[:20_000])
     assert time.process_time() - begun < 4

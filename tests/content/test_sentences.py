@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.content import sentences
+from services.content.scripts.sentences import MAX_SENTENCES, is_speakable, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -34,38 +34,38 @@ from services.content import sentences
     ],
 )
 def test_a_text_is_cut_where_sentences_end(expected: list[str]) -> None:
-    assert sentences.split(" ".join(expected)) == expected
+    assert split_sentences(" ".join(expected)) == expected
 
 
 def test_chinese_and_japanese_need_no_blanks() -> None:
-    assert sentences.split("你好。世界！「好吗？」再见") == ["你好。", "世界！", "「好吗？」", "再见"]
-    assert sentences.split("こんにちは。元気ですか？はい") == ["こんにちは。", "元気ですか？", "はい"]
+    assert split_sentences("你好。世界！「好吗？」再见") == ["你好。", "世界！", "「好吗？」", "再见"]
+    assert split_sentences("こんにちは。元気ですか？はい") == ["こんにちは。", "元気ですか？", "はい"]
 
 
 def test_lines_and_paragraphs_end_sentences_unless_they_go_on() -> None:
     text = "Chapter One\nThe sea was\ncalm, and,\nI think,\r\nblue\n\nthe end"
-    assert sentences.split(text) == ["Chapter One", "The sea was calm, and, I think, blue", "the end"]
+    assert split_sentences(text) == ["Chapter One", "The sea was calm, and, I think, blue", "the end"]
 
 
 def test_what_cannot_be_spoken_belongs_to_a_neighbour() -> None:
-    assert sentences.split("*** Hi.\n***\nBye. !!! 🎉") == ["*** Hi. ***", "Bye. !!! 🎉"]
+    assert split_sentences("*** Hi.\n***\nBye. !!! 🎉") == ["*** Hi. ***", "Bye. !!! 🎉"]
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "...", "?! -- *", "。", "🎉🎉", "\u200b", "\x00"])
 def test_a_text_without_words_has_no_sentences(text: str) -> None:
-    assert sentences.split(text) == []
-    assert not sentences.speakable(text)
+    assert split_sentences(text) == []
+    assert not is_speakable(text)
 
 
 def test_a_very_long_sentence_is_left_whole() -> None:
     text = "word " * 3999 + "end."
-    assert sentences.split(text) == [text]
+    assert split_sentences(text) == [text]
 
 
 def test_no_script_makes_more_sentences_than_speech_takes() -> None:
     text = "好。" * 10_000
-    found = sentences.split(text)
-    assert len(found) <= sentences.MAX_SENTENCES
+    found = split_sentences(text)
+    assert len(found) <= MAX_SENTENCES
     assert "".join(found).replace(" ", "") == text
 
 
@@ -80,30 +80,30 @@ def test_a_hostile_script_is_cut_in_no_time() -> None:
         "etc. a " * 2857,
     ):
         began = time.process_time()
-        sentences.split(text)
+        split_sentences(text)
         assert time.process_time() - began < 2.0
 
 
 @given(st.one_of(st.text(), st.text(alphabet="ab.A !?。\"')(\n1।…,-"), st.text(alphabet="Dr. U.S.A etc.5\n")))
 def test_no_character_is_lost_and_no_sentence_is_mute(text: str) -> None:
-    found = sentences.split(text)
+    found = split_sentences(text)
     if found:
         assert "".join("".join(found).split()) == "".join(text.split())
     else:
-        assert not sentences.speakable(text)
+        assert not is_speakable(text)
     for sentence in found:
-        assert sentences.speakable(sentence)
+        assert is_speakable(sentence)
         assert sentence == " ".join(sentence.split())
 
 
 @pytest.mark.parametrize("text", ["Ⓗⓔⓛⓛⓞ", "🅗🅔🅛🅛🅞", "🄷🄸", "𝐇𝐢", "①"])
 def test_decorated_letters_can_be_spoken(text: str) -> None:
-    assert sentences.split(text) == [text]
+    assert split_sentences(text) == [text]
 
 
 @pytest.mark.parametrize("text", ["🎉", "🔤", "👍🏽", "***", "—"])
 def test_symbols_cannot(text: str) -> None:
-    assert sentences.split(text) == []
+    assert split_sentences(text) == []
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_symbols_cannot(text: str) -> None:
     ],
 )
 def test_a_sentence_ends_where_a_reader_of_the_language_ends_it(language: str, expected: list[str]) -> None:
-    assert sentences.split(" ".join(expected), language) == expected
+    assert split_sentences(" ".join(expected), language) == expected

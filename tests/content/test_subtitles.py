@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.content import subtitles
-from services.content.captions import Cue
-from services.content.pieces import Word
+from services.content.captions.cues import Cue
+from services.content.captions.subtitles import write_srt, write_vtt
+from services.content.layout.line_breaking import Word
 
 
 def cue(start: timedelta, end: timedelta, *lines: str) -> Cue:
@@ -20,17 +20,17 @@ CUES = [
 
 
 def test_srt_is_literal() -> None:
-    assert subtitles.srt(CUES) == (
+    assert write_srt(CUES) == (
         "1\n00:00:00,150 --> 00:00:01,234\nHello, world,\nit is me.\n\n"
         "2\n00:00:01,500 --> 01:00:00,000\n{\\b1} C:\\new \\h <i> & --> &lt;\n\n"
     )
-    assert subtitles.srt([]) == ""
+    assert write_srt([]) == ""
 
 
 def test_vtt_escapes_what_players_would_read_as_markup() -> None:
-    assert subtitles.vtt(CUES) == (
+    assert write_vtt(CUES) == (
         "WEBVTT\n\n"
         "1\n00:00:00.150 --> 00:00:01.234\nHello, world,\nit is me.\n\n"
         "2\n00:00:01.500 --> 01:00:00.000\n{\\b1} C:\\new \\h &lt;i&gt; &amp; --&gt; &amp;lt;\n\n"
     )
-    assert subtitles.vtt([]).strip() == "WEBVTT"
+    assert write_vtt([]).strip() == "WEBVTT"

@@ -25,7 +25,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
     """The patterns of the services that read texts, by their names."""
     found = {}
     for package in (services.audio, services.content):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("_child"):
                 for name, value in vars(importlib.import_module(module.name)).items():
                     if isinstance(value, re.Pattern) and name not in FROM_THE_BEGINNING:

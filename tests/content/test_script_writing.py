@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moneyprinter.errors import InvalidArgument
-from services.content import script, sentences
+from services.content.scripts.sentences import split_sentences
+from services.content.scripts.writing import write_script
 
 
 @pytest.mark.parametrize(
@@ -19,16 +20,16 @@ from services.content import script, sentences
     ],
 )
 def test_a_plain_script_opens_with_the_title(title: str, opening: str) -> None:
-    written = script.write(title, None)
+    written = write_script(title, None)
     assert written.writer == "plain-template"
     assert written.sentences[0] == opening
     assert 4 <= len(written.sentences) <= 6
-    assert all(sentences.split(sentence) == [sentence] for sentence in written.sentences)
-    assert script.write(title, None) == written
+    assert all(split_sentences(sentence) == [sentence] for sentence in written.sentences)
+    assert write_script(title, None) == written
 
 
 def test_the_callers_script_is_used_word_for_word() -> None:
-    written = script.write("A title", "First one.  Second\n one! {\\b1}third")
+    written = write_script("A title", "First one.  Second\n one! {\\b1}third")
     assert written.sentences == ("First one.", "Second one!", "{\\b1}third")
     assert written.writer == "caller"
 
@@ -38,5 +39,5 @@ def test_the_callers_script_is_used_word_for_word() -> None:
 )
 def test_nothing_to_speak_is_refused(title: str, text: str | None) -> None:
     with pytest.raises(InvalidArgument, match="nothing that can be spoken") as refused:
-        script.write(title, text)
+        write_script(title, text)
     assert refused.value.reason == "SCRIPT_EMPTY"

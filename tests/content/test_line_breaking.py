@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.content import captions, hyphenation, subtitles
-from services.content.captions import Layout
-from services.content.fonts import columns
-from services.content.looks import Position, Style
-from services.content.pieces import Word
-from tests.content.drawing import ALL, bounds, chain, draw, like, look_of, spoken, still
+from services.content.captions.cues import make_cues
+from services.content.captions.subtitles import make_subtitles
+from services.content.fonts.characters import count_columns
+from services.content.layout.hyphenation import split_word
+from services.content.layout.line_breaking import Layout, Word
+from services.content.layout.style import CaptionStyle, Position
+from tests.content.drawing import ALL, bounds, chain, draw, like, resolve_style, spoken, still
 
 UPRIGHT = (270, 480)
 
@@ -21,12 +22,12 @@ UPRIGHT = (270, 480)
 def lines(text: str, columns: float, language: str = "", *, apart: bool = False) -> list[str]:
     """The lines of a text; `apart`: each character is a word, as the audio service hands over Chinese and Japanese."""
     words = spoken(" ".join(text) if apart else text, each=0.3)
-    cues = captions.make([words], Layout(columns, 4, language=language))
+    cues = make_cues([words], Layout(columns, 4, language=language))
     return [line for cue in cues for line in cue.lines]
 
 
 def width(text: str) -> float:
-    return sum(map(columns, text))
+    return sum(map(count_columns, text))
 
 
 @pytest.mark.parametrize(
@@ -43,12 +44,12 @@ def width(text: str) -> float:
     ],
 )
 def test_a_long_word_is_cut_by_the_rules_of_its_language(word: str, language: str, parts: list[str]) -> None:
-    assert hyphenation.cut(word, 20, width, language) == parts
+    assert split_word(word, 20, width, language) == parts
 
 
 @pytest.mark.parametrize("language", ["", "xx", "de", "en", "mi"])
 def test_without_rules_a_word_is_cut_with_a_hyphen_too(language: str) -> None:
-    parts = hyphenation.cut("Taumatawhakatangihangakoauauotamatea", 14, width, language)
+    parts = split_word("Taumatawhakatangihangakoauauotamatea", 14, width, language)
     assert all(width(part) <= 14 for part in parts) and all(part.endswith("-") for part in parts[:-1])
     assert "".join(parts).replace("-", "") == "Taumatawhakatangihangakoauauotamatea" and len(parts[-1]) > 1
 
@@ -58,24 +59,24 @@ def test_without_rules_a_word_is_cut_with_a_hyphen_too(language: str) -> None:
     ["https://example.com/a/long/address/of/a/page.html", "somebody.with.a.long.name@example.com", "1234567890" * 4],
 )
 def test_an_address_gets_no_hyphen(word: str) -> None:
-    parts = hyphenation.cut(word, 20, width, "en")
+    parts = split_word(word, 20, width, "en")
     assert "".join(parts) == word and all(width(part) <= 20 for part in parts)
 
 
 def test_a_hyphen_is_where_a_line_ends_in_all_files() -> None:
     words = [Word("Nahrungsergänzungsmittel", timedelta(0), timedelta(seconds=2))]
-    made = subtitles.make([words], look_of(Style(), (1080, 1920)), language="de")
+    made = make_subtitles([words], resolve_style(CaptionStyle(), (1080, 1920)), language="de")
     assert "Nahrungsergänzungs-\nmittel" in made.srt and "Nahrungsergänzungs-\nmittel" in made.vtt
 
 
 JAPANESE = "東京の美しい夜景を楽しみながら、ゆっくりと食事をしましょう。"
-PHRASES = ["東京の", "美しい", "夜景を", "楽しみながら、", "ゆっくりと", "食事を", "しま", "しょう。"]
+TEMPLATES = ["東京の", "美しい", "夜景を", "楽しみながら、", "ゆっくりと", "食事を", "しま", "しょう。"]
 
 
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("room", [14, 20, 30, 42])
 def test_japanese_lines_end_between_phrases(apart: bool, room: int) -> None:
-    ends = {sum(map(len, PHRASES[:number])) for number in range(len(PHRASES) + 1)}
+    ends = {sum(map(len, TEMPLATES[:number])) for number in range(len(TEMPLATES) + 1)}
     at = 0
     for line in lines(JAPANESE, room, "ja", apart=apart):
         at += len(line)
@@ -98,11 +99,13 @@ def test_an_emoji_stays_with_the_word_before_it() -> None:
 async def test_emoji_are_left_out_of_the_picture_and_listed(tmp_path: Path) -> None:
     pictures = []
     for text in ("What a party it was", "What a 🎉 party 😀 it was 🇩🇪"):
-        script = subtitles.make([spoken(text, 0.0, 0.3)], look_of(Style(Position.MIDDLE), (640, 180), ALL, 1)).ass
+        script = make_subtitles(
+            [spoken(text, 0.0, 0.3)], resolve_style(CaptionStyle(Position.MIDDLE), (640, 180), ALL, 1)
+        ).ass
         pictures.append((await draw(script, tmp_path, (640, 180), 1))[0].astype(int))
     assert pictures[0].max() > 240 and np.abs(pictures[0] - pictures[1]).max() < 24
     words = spoken("What a 🎉 party 😀 it was 🇩🇪 ❤ ✓")
-    made = subtitles.make([words], look_of(Style(), (640, 180)))
+    made = make_subtitles([words], resolve_style(CaptionStyle(), (640, 180)))
     assert made.missing_glyphs.startswith("🎉😀🇩🇪") and "🎉" in made.srt and "🎉" not in made.ass
     assert "✓" not in made.missing_glyphs
 
@@ -113,7 +116,7 @@ async def test_emoji_are_left_out_of_the_picture_and_listed(tmp_path: Path) -> N
 )
 async def test_letters_of_every_script_are_bold_beside_bold_digits(letters: str, least: float, tmp_path: Path) -> None:
     """Of the room that a text takes, bold letters fill more than regular ones do."""
-    style = Style(Position.MIDDLE, 0.3, outline=0.0)
+    style = CaptionStyle(Position.MIDDLE, 0.3, outline=0.0)
     ink = []
     for font in ("Manrope ExtraBold", "Manrope Regular"):
         seen = like(await still(style, letters, tmp_path, (960, 180), chain(font)), "#ffffff", 90)
@@ -128,10 +131,10 @@ async def test_letters_of_every_script_are_bold_beside_bold_digits(letters: str,
 async def test_captions_are_readable_on_what_is_as_bright_as_they_are(behind: str, tmp_path: Path) -> None:
     """Around the letters there is enough of the dark rim to tell them from a lit window."""
     words = spoken("Readable", 0.0, 1.0)
-    script = subtitles.make([words], look_of(Style(), UPRIGHT, ALL, 1)).ass
+    script = make_subtitles([words], resolve_style(CaptionStyle(), UPRIGHT, ALL, 1)).ass
     (picture, *_) = await draw(script, tmp_path, UPRIGHT, 1, behind=behind)
     left, top, right, bottom = bounds(like(picture, "#101010", 40))
     around = picture[top : bottom + 1, left : right + 1].astype(int).max(axis=2)
     assert (around < 70).mean() > 0.32
     # Its rim is a twelfth of the height of a line, at least two pixels here.
-    assert look_of(Style(), UPRIGHT).outline >= 2
+    assert resolve_style(CaptionStyle(), UPRIGHT).outline >= 2

@@ -1,5 +1,4 @@
-"""Phrases: what a plain script says in each language. They say nothing of their own about the subject, so that they are
-true of any."""
+"""Script templates: the sentences of a template script in each language. They fit every topic."""
 
 from __future__ import annotations
 
@@ -8,19 +7,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Phrases:
-    """The sentences of a language."""
+class ScriptTemplate:
+    """The template of a language."""
 
     body: tuple[str, ...]
-    """In the order in which they are said; fewer are said of a short script."""
+    """The sentences after the topic, in order; a short script has only the first of them."""
     closing: str
-    blank: str = " "
-    """What parts sentences."""
-    stop: str = "."
+    separator: str = " "
+    """The text between two sentences."""
+    full_stop: str = "."
 
 
-PHRASES: Mapping[str, Phrases] = {
-    "en": Phrases(
+TEMPLATES: Mapping[str, ScriptTemplate] = {
+    "en": ScriptTemplate(
         (
             "In the next few moments, we look at it closely, one picture at a time.",
             "Take in the light, the movement and the small things that are easy to miss.",
@@ -32,7 +31,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Thank you for watching, and see you in the next one.",
     ),
-    "de": Phrases(
+    "de": ScriptTemplate(
         (
             "In den nächsten Augenblicken sehen wir es uns genau an, Bild für Bild.",
             "Achte auf das Licht, die Bewegung und die kleinen Dinge, die man leicht übersieht.",
@@ -44,7 +43,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Danke fürs Zuschauen, und bis zum nächsten Mal.",
     ),
-    "es": Phrases(
+    "es": ScriptTemplate(
         (
             "En los próximos instantes lo miramos de cerca, imagen a imagen.",
             "Fíjate en la luz, en el movimiento y en los pequeños detalles que se pasan por alto.",
@@ -56,7 +55,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Gracias por mirar, y hasta la próxima.",
     ),
-    "fr": Phrases(
+    "fr": ScriptTemplate(
         (
             "Dans les instants qui viennent, nous regardons de près, image par image.",
             "Observez la lumière, le mouvement et les petits détails que l'on manque facilement.",
@@ -68,7 +67,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Merci d'avoir regardé, et à la prochaine.",
     ),
-    "it": Phrases(
+    "it": ScriptTemplate(
         (
             "Nei prossimi istanti lo guardiamo da vicino, un'immagine alla volta.",
             "Osserva la luce, il movimento e le piccole cose che sfuggono facilmente.",
@@ -80,7 +79,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Grazie per aver guardato, e alla prossima.",
     ),
-    "pt": Phrases(
+    "pt": ScriptTemplate(
         (
             "Nos próximos instantes, olhamos de perto, uma imagem de cada vez.",
             "Repare na luz, no movimento e nas pequenas coisas que passam despercebidas.",
@@ -92,7 +91,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Obrigado por assistir, e até a próxima.",
     ),
-    "nl": Phrases(
+    "nl": ScriptTemplate(
         (
             "In de komende ogenblikken bekijken we het van dichtbij, beeld voor beeld.",
             "Let op het licht, de beweging en de kleine dingen die je makkelijk over het hoofd ziet.",
@@ -104,7 +103,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Bedankt voor het kijken, en tot de volgende keer.",
     ),
-    "pl": Phrases(
+    "pl": ScriptTemplate(
         (
             "Za chwilę przyjrzymy się temu z bliska, obraz po obrazie.",
             "Zwróć uwagę na światło, ruch i drobiazgi, które łatwo przeoczyć.",
@@ -116,7 +115,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Dziękujemy za uwagę i do zobaczenia następnym razem.",
     ),
-    "cs": Phrases(
+    "cs": ScriptTemplate(
         (
             "V příštích okamžicích se na to podíváme zblízka, obraz po obraze.",
             "Všímejte si světla, pohybu a drobností, které se snadno přehlédnou.",
@@ -128,7 +127,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Děkujeme za pozornost a příště na shledanou.",
     ),
-    "sv": Phrases(
+    "sv": ScriptTemplate(
         (
             "De närmaste ögonblicken tittar vi på det på nära håll, en bild i taget.",
             "Lägg märke till ljuset, rörelsen och de små sakerna som är lätta att missa.",
@@ -140,7 +139,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Tack för att du tittade, och på återseende.",
     ),
-    "tr": Phrases(
+    "tr": ScriptTemplate(
         (
             "Birazdan ona yakından bakacağız, her seferinde bir görüntü.",
             "Işığa, harekete ve kolayca gözden kaçan küçük ayrıntılara dikkat edin.",
@@ -152,7 +151,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "İzlediğiniz için teşekkürler, bir sonrakinde görüşmek üzere.",
     ),
-    "id": Phrases(
+    "id": ScriptTemplate(
         (
             "Sebentar lagi kita melihatnya dari dekat, satu gambar demi satu gambar.",
             "Perhatikan cahaya, gerakan, dan hal-hal kecil yang mudah terlewat.",
@@ -164,7 +163,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Terima kasih sudah menonton, dan sampai jumpa lagi.",
     ),
-    "ru": Phrases(
+    "ru": ScriptTemplate(
         (
             "Сейчас мы рассмотрим это вблизи, кадр за кадром.",
             "Обратите внимание на свет, движение и мелочи, которые легко упустить.",
@@ -176,7 +175,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Спасибо за просмотр, и до новых встреч.",
     ),
-    "uk": Phrases(
+    "uk": ScriptTemplate(
         (
             "Зараз ми роздивимося це зблизька, кадр за кадром.",
             "Зверніть увагу на світло, рух і дрібниці, які легко пропустити.",
@@ -188,7 +187,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Дякуємо за перегляд, і до нових зустрічей.",
     ),
-    "el": Phrases(
+    "el": ScriptTemplate(
         (
             "Στις επόμενες στιγμές το κοιτάζουμε από κοντά, μία εικόνα τη φορά.",
             "Προσέξτε το φως, την κίνηση και τα μικρά πράγματα που εύκολα ξεφεύγουν.",
@@ -200,7 +199,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "Ευχαριστούμε που παρακολουθήσατε, και τα λέμε την επόμενη φορά.",
     ),
-    "ar": Phrases(
+    "ar": ScriptTemplate(
         (
             "في اللحظات القادمة ننظر إليه عن قرب، صورة بعد صورة.",
             "انتبه إلى الضوء والحركة والأشياء الصغيرة التي يسهل أن تفوتك.",
@@ -212,7 +211,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "شكرا على المشاهدة، وإلى اللقاء.",
     ),
-    "hi": Phrases(
+    "hi": ScriptTemplate(
         (
             "अगले कुछ पलों में हम इसे करीब से देखेंगे, एक-एक दृश्य करके।",
             "रोशनी, गति और उन छोटी चीज़ों पर ध्यान दें जो आसानी से छूट जाती हैं।",
@@ -223,9 +222,9 @@ PHRASES: Mapping[str, Phrases] = {
             "विदा लेने से पहले एक और चीज़ देखनी है।",
         ),
         "देखने के लिए धन्यवाद, फिर मिलेंगे।",
-        stop="।",
+        full_stop="।",
     ),
-    "ko": Phrases(
+    "ko": ScriptTemplate(
         (
             "이제 한 장면씩 가까이에서 살펴보겠습니다.",
             "빛과 움직임, 그리고 놓치기 쉬운 작은 것들에 주목해 보세요.",
@@ -237,7 +236,7 @@ PHRASES: Mapping[str, Phrases] = {
         ),
         "시청해 주셔서 감사하고, 다음에 또 만나요.",
     ),
-    "zh": Phrases(
+    "zh": ScriptTemplate(
         (
             "接下来，我们一个画面一个画面地仔细看。",
             "请留意光线、动作，还有那些容易错过的小细节。",
@@ -248,10 +247,10 @@ PHRASES: Mapping[str, Phrases] = {
             "告别之前，还有一样东西要看。",
         ),
         "谢谢观看，我们下次再见。",
-        blank="",
-        stop="。",
+        separator="",
+        full_stop="。",
     ),
-    "ja": Phrases(
+    "ja": ScriptTemplate(
         (
             "これから、一つ一つの場面をじっくり見ていきましょう。",
             "光や動き、そして見落としやすい小さなものに目を向けてください。",
@@ -262,13 +261,13 @@ PHRASES: Mapping[str, Phrases] = {
             "お別れの前に、もう一つ見るものがあります。",
         ),
         "ご覧いただきありがとうございました、また次回お会いしましょう。",
-        blank="",
-        stop="。",
+        separator="",
+        full_stop="。",
     ),
 }
 
-STOPS: Mapping[str, str] = {
-    **{language: phrases.stop for language, phrases in PHRASES.items()},
+FULL_STOPS: Mapping[str, str] = {
+    **{language: template.full_stop for language, template in TEMPLATES.items()},
     **dict.fromkeys(("yue", "hak"), "。"),
     **dict.fromkeys(("mr", "ne", "kok", "bn", "as", "bpy", "or", "pa"), "।"),
     **dict.fromkeys(("ur", "sd"), "۔"),
@@ -276,7 +275,7 @@ STOPS: Mapping[str, str] = {
     "hy": "։",
     "my": "။",
 }
-"""What ends a sentence, where it is not a point."""
+"""The sign that ends a sentence of a language, where it is not a full stop."""
 
-SAME: Mapping[str, str] = {"cmn": "zh", "iw": "he", "in": "id"}
-"""Other codes of languages."""
+LANGUAGE_ALIASES: Mapping[str, str] = {"cmn": "zh", "iw": "he", "in": "id"}
+"""Language codes that mean the same as another one."""

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.content import subtitles, typeset
-from services.content.looks import Highlight, Position, Style
-from services.content.pieces import Word
-from tests.content.drawing import ALL, bands, bounds, chain, draw, like, look_of, spoken, still
+from services.content.captions.subtitles import make_subtitles
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import CaptionStyle, Highlight, Position
+from services.content.layout.typesetting import place_block, typeset_lines
+from tests.content.drawing import ALL, bands, bounds, chain, draw, like, resolve_style, spoken, still
 from tests.content.test_fonts import WRITTEN
 
 BLUE, WHITE, GREEN, RED = "#2040c0", "#ffffff", "#20c040", "#c02020"
@@ -27,13 +28,13 @@ WIDE, TALL = (320, 180), (180, 320)
 async def test_a_caption_is_as_far_from_its_edge_as_asked_for(
     size: tuple[int, int], margin: float, tmp_path: Path
 ) -> None:
-    for position in (Position.BOTTOM, Position.TOP, Position.CHOSEN):
-        style = Style(position, 0.1, box_colour=BLUE, margin=margin)
+    for position in (Position.BOTTOM, Position.TOP, Position.DEFAULT):
+        style = CaptionStyle(position, 0.1, box_colour=BLUE, margin=margin)
         _, top, _, bottom = bounds(like(await still(style, "gÁp", tmp_path, size), BLUE))
         away = top if position is Position.TOP else size[1] - 1 - bottom
         assert abs(away - margin * size[1]) <= 1.5
         # Without a box it is the line that stands there.
-        style = Style(position, 0.1, colour=GREEN, margin=margin)
+        style = CaptionStyle(position, 0.1, colour=GREEN, margin=margin)
         _, top, _, bottom = bounds(like(await still(style, "gÁp", tmp_path, size), GREEN))
         away = top if position is Position.TOP else size[1] - 1 - bottom
         assert -1 <= away - margin * size[1] <= 0.06 * size[1]
@@ -42,7 +43,7 @@ async def test_a_caption_is_as_far_from_its_edge_as_asked_for(
 @pytest.mark.parametrize("side", [0.05, 0.2, 0.35])
 @pytest.mark.parametrize("boxed", [False, True])
 async def test_no_line_comes_nearer_to_the_sides_than_asked_for(side: float, boxed: bool, tmp_path: Path) -> None:
-    style = Style(size=0.09, box_colour=BLUE if boxed else "", side_margin=side, max_lines=4)
+    style = CaptionStyle(size=0.09, box_colour=BLUE if boxed else "", side_margin=side, max_lines=4)
     text = "several words that fill some lines to the brim of it"
     picture = await still(style, text, tmp_path, WIDE)
     left, _, right, _ = bounds(picture.max(axis=2) > 60)
@@ -54,7 +55,7 @@ async def test_no_line_comes_nearer_to_the_sides_than_asked_for(side: float, box
 async def test_the_rim_is_as_wide_as_asked_for(tmp_path: Path) -> None:
     heights = {}
     for outline in (None, 0.0, 0.05, 0.085, 0.2):
-        style = Style(Position.MIDDLE, 0.3, GREEN, RED, outline=outline)
+        style = CaptionStyle(Position.MIDDLE, 0.3, GREEN, RED, outline=outline)
         picture = await still(style, "HH", tmp_path, WIDE)
         _, top, _, bottom = bounds(like(picture, GREEN) | like(picture, RED))
         heights[outline] = bottom - top + 1
@@ -67,7 +68,7 @@ async def test_the_rim_is_as_wide_as_asked_for(tmp_path: Path) -> None:
 async def test_the_room_in_a_box_is_as_asked_for(tmp_path: Path) -> None:
     sizes = {}
     for padding in (0.0, 0.35, 1.0):
-        style = Style(Position.MIDDLE, 0.2, box_colour=BLUE, box_padding=padding)
+        style = CaptionStyle(Position.MIDDLE, 0.2, box_colour=BLUE, box_padding=padding)
         left, top, right, bottom = bounds(like(await still(style, "Hi", tmp_path, WIDE), BLUE, 8))
         sizes[padding] = (right - left, bottom - top)
     assert sizes[0.0] == sizes[0.35]
@@ -78,12 +79,12 @@ async def test_the_room_in_a_box_is_as_asked_for(tmp_path: Path) -> None:
 async def test_another_font_is_drawn_as_large(tmp_path: Path) -> None:
     heights = []
     for font in ("Manrope ExtraBold", "Manrope Light", "Noto Sans Arabic Regular", "NotoSansCJKjp-Bold", "Noto Sans"):
-        picture = await still(Style(size=0.3), "HHH", tmp_path, WIDE, chain(font))
+        picture = await still(CaptionStyle(size=0.3), "HHH", tmp_path, WIDE, chain(font))
         _, top, _, bottom = bounds(like(picture, WHITE))
         heights.append(bottom - top + 1)
     assert max(heights) - min(heights) <= 3
     light, heavy = [
-        like(await still(Style(size=0.3), "HHH", tmp_path, WIDE, chain(font)), WHITE).sum()
+        like(await still(CaptionStyle(size=0.3), "HHH", tmp_path, WIDE, chain(font)), WHITE).sum()
         for font in ("Manrope Light", "Manrope ExtraBold")
     ]
     assert light < 0.7 * heavy
@@ -92,7 +93,7 @@ async def test_another_font_is_drawn_as_large(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 async def test_every_script_is_drawn_in_its_box_on_lines_of_its_own(name: str, tmp_path: Path) -> None:
     text = f"{WRITTEN[name]} {WRITTEN[name]}".replace("。", "")  # which ends a line with a blank
-    style = Style(Position.MIDDLE, 0.16, box_colour=BLUE, max_lines=2)
+    style = CaptionStyle(Position.MIDDLE, 0.16, box_colour=BLUE, max_lines=2)
     picture = await still(style, text, tmp_path, (480, 270))
     box, ink = bounds(like(picture, BLUE)), bounds(like(picture, WHITE))
     assert box[0] < ink[0] and box[1] < ink[1] and ink[2] < box[2] and ink[3] < box[3]
@@ -104,13 +105,15 @@ async def test_every_script_is_drawn_in_its_box_on_lines_of_its_own(name: str, t
 async def test_the_lines_of_tall_letters_do_not_touch(tmp_path: Path) -> None:
     marks = "x\u0301\u0302\u0303\u0301\u0302"
     for text in (f"{marks} " * 3 + "gjpq " * 3, "ប្រ្តី្ល ស្ត្រី ខ្ញុំ " * 2, "ཀྵྨྱྀ " * 4, "ที่ปี่ ญู ฎุ ปู่ " * 2):
-        look = look_of(Style(Position.MIDDLE, 0.15, max_lines=2, side_margin=0.2, outline=0.0), (480, 270), ALL, 1)
+        resolved = resolve_style(
+            CaptionStyle(Position.MIDDLE, 0.15, max_lines=2, side_margin=0.2, outline=0.0), (480, 270), ALL, 1
+        )
         words = [Word(part, timedelta(seconds=n), timedelta(seconds=n + 1)) for n, part in enumerate(text.split())]
-        fitted = look.fitted([words])
-        for cue in subtitles.make([words], look).cues:
-            lines = typeset.lines(cue.spoken, fitted)
+        fitted = resolved.fit_words([words])
+        for cue in make_subtitles([words], resolved).cues:
+            lines = typeset_lines(cue.spoken, fitted)
             if len(lines) > 1:
-                block = typeset.block(lines, fitted)
+                block = place_block(lines, fitted)
                 upper, lower = (
                     baseline + sign * reach * fitted.em * block.scale
                     for baseline, sign, reach in (
@@ -119,7 +122,9 @@ async def test_the_lines_of_tall_letters_do_not_touch(tmp_path: Path) -> None:
                     )
                 )
                 assert upper <= lower + 0.01
-    picture = await still(Style(Position.MIDDLE, 0.15, outline=0.0, side_margin=0.3), "gÇŞ ĄŢŅ", tmp_path, (240, 270))
+    picture = await still(
+        CaptionStyle(Position.MIDDLE, 0.15, outline=0.0, side_margin=0.3), "gÇŞ ĄŢŅ", tmp_path, (240, 270)
+    )
     assert bands(like(picture, WHITE, 120)) >= 2
 
 
@@ -130,7 +135,7 @@ LETTERS = st.one_of(
     st.text(min_size=1, max_size=40),
 )
 STYLES = st.builds(
-    Style,
+    CaptionStyle,
     position=st.sampled_from(sorted(set(Position) - {Position.NONE}, key=lambda position: position.value)),
     size=st.sampled_from([0.0, 0.02, 0.15, 0.3]),
     colour=st.just(GREEN),
@@ -147,10 +152,12 @@ STYLES = st.builds(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=LETTERS, style=STYLES, size=st.sampled_from([(160, 90), (90, 160), (128, 128)]))
-async def test_nothing_is_drawn_off_the_canvas(text: str, style: Style, size: tuple[int, int], tmp_path: Path) -> None:
+async def test_nothing_is_drawn_off_the_canvas(
+    text: str, style: CaptionStyle, size: tuple[int, int], tmp_path: Path
+) -> None:
     words = spoken(text, 0.0, 0.1) or spoken("x", 0.0)
     words[-1] = Word(words[-1].text, words[-1].start, words[-1].start + timedelta(seconds=0.6))
-    script = subtitles.make([words], look_of(style, size, ALL, 20)).ass
+    script = make_subtitles([words], resolve_style(style, size, ALL, 20)).ass
     for frame in await draw(script, tmp_path, size, 20, words[-1].end.total_seconds(), behind="0x808080"):
         edge = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]]).astype(int)
         assert np.abs(edge - frame.astype(int)[0, 0]).max() <= 12, "something reaches the edge"
@@ -174,5 +181,5 @@ def test_an_endless_text_is_drawn_in_time(text: str) -> None:
     parts, each = text.split(), 30_000 / len(text.split())
     words = [Word(part, timedelta(seconds=n * each), timedelta(seconds=(n + 1) * each)) for n, part in enumerate(parts)]
     began = time.process_time()
-    subtitles.make([words], look_of(Style(box_colour=BLUE), TALL))
+    make_subtitles([words], resolve_style(CaptionStyle(box_colour=BLUE), TALL))
     assert time.process_time() - began < 15

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moneyprinter.errors import InvalidArgument
-from services.content import captions
-from services.content.captions import Cue, Layout
-from services.content.pieces import Word
+from services.content.captions.cues import Cue, make_cues
+from services.content.layout.line_breaking import Layout, Word, columns_per_line
 
 TALE = (
     "In the quiet hours before dawn, when the city still sleeps, a baker kneads his dough, "
@@ -40,14 +39,14 @@ def width(text: str) -> int:
 
 
 def test_cues_break_at_clauses_and_their_lines_are_balanced() -> None:
-    assert lines(captions.make([spoken(TALE)], Layout(20))) == [
+    assert lines(make_cues([spoken(TALE)], Layout(20))) == [
         ("In the quiet", "hours before dawn,"),
         ("when the city", "still sleeps,"),
         ("a baker kneads", "his dough,"),
         ("and dreams of", "the sea that he"),
         ("left behind", "many years ago."),
     ]
-    assert lines(captions.make([spoken(TALE)], Layout(42))) == [
+    assert lines(make_cues([spoken(TALE)], Layout(42))) == [
         ("In the quiet hours before dawn,",),
         ("when the city still sleeps,", "a baker kneads his dough,"),
         ("and dreams of the sea that he", "left behind many years ago."),
@@ -59,28 +58,28 @@ def test_cues_break_at_clauses_and_their_lines_are_balanced() -> None:
     [((1080, 1920), 20), ((1920, 1080), 42), ((1080, 1080), 30), ((180, 320), 20), ((864, 1080), 20)],
 )
 def test_lines_are_as_long_as_the_canvas_takes(size: tuple[int, int], columns: int) -> None:
-    assert captions.line_width(*size) == columns
+    assert columns_per_line(*size) == columns
 
 
 def test_a_cue_never_spans_two_sentences() -> None:
-    cues = captions.make([spoken("One two."), spoken("Three four.", start=2.0)], Layout(42))
+    cues = make_cues([spoken("One two."), spoken("Three four.", start=2.0)], Layout(42))
     assert lines(cues) == [("One two.",), ("Three four.",)]
 
 
 def test_a_cue_is_on_screen_while_its_words_are_spoken() -> None:
-    (cue,) = captions.make([spoken("One two three.", start=1.25, each=0.5)], Layout(42))
+    (cue,) = make_cues([spoken("One two three.", start=1.25, each=0.5)], Layout(42))
     assert (cue.start, cue.end) == (timedelta(seconds=1.25), timedelta(seconds=2.75))
 
 
 @pytest.mark.parametrize(("gap", "end"), [(0.0, 0.75), (0.04, 0.79), (0.041, 0.75), (1.0, 0.75)])
 def test_a_small_gap_is_bridged_and_a_pause_is_not(gap: float, end: float) -> None:
-    first, second = captions.make([spoken("One two."), spoken("Three.", start=0.75 + gap)], Layout(42))
+    first, second = make_cues([spoken("One two."), spoken("Three.", start=0.75 + gap)], Layout(42))
     assert first.end == timedelta(seconds=end)
     assert second.start == timedelta(seconds=0.75 + gap)
 
 
 def test_a_word_wider_than_a_line_is_cut() -> None:
-    cues = captions.make([spoken(f"See http://example.com/{'a' * 60} now", each=3.0)], Layout(20))
+    cues = make_cues([spoken(f"See http://example.com/{'a' * 60} now", each=3.0)], Layout(20))
     assert all(len(line) <= 20 for cue in cues for line in cue.lines)
     assert (
         "".join(line for cue in cues for line in cue.lines).replace(" ", "") == f"Seehttp://example.com/{'a' * 60}now"
@@ -94,7 +93,7 @@ def test_chinese_is_broken_by_width_and_joined_without_blanks(split: bool) -> No
     words = spoken(" ".join(text.replace("，", "， ").replace(" ", "")) if split else text, each=0.25 if split else 7)
     if split:  # as the audio service hands them over: punctuation belongs to the character before it
         words = [w for w in words if w.text not in "，。"]
-    cues = captions.make([words], Layout(20))
+    cues = make_cues([words], Layout(20))
     joined = "".join(line for cue in cues for line in cue.lines)
     assert joined == (text.replace("，", "").replace("。", "") if split else text)
     for cue in cues:
@@ -105,7 +104,7 @@ def test_chinese_is_broken_by_width_and_joined_without_blanks(split: bool) -> No
 
 def test_an_emoji_of_several_characters_stays_one() -> None:
     family = "👩\u200d👩\u200d👧\u200d👦"
-    cues = captions.make([spoken(family * 12, each=5)], Layout(20))
+    cues = make_cues([spoken(family * 12, each=5)], Layout(20))
     assert {line.count("👩") / line.count("👧") for cue in cues for line in cue.lines} == {2.0}
 
 
@@ -114,8 +113,8 @@ def test_what_has_no_picture_is_left_out() -> None:
         Word("a\x00b\x07", timedelta(0), timedelta(seconds=1)),
         Word(" \n", timedelta(seconds=1), timedelta(seconds=2)),
     ]
-    assert lines(captions.make([words], Layout(42))) == [("ab",)]
-    assert captions.make([words[1:]], Layout(42)) == []
+    assert lines(make_cues([words], Layout(42))) == [("ab",)]
+    assert make_cues([words[1:]], Layout(42)) == []
 
 
 @pytest.mark.parametrize(
@@ -124,12 +123,12 @@ def test_what_has_no_picture_is_left_out() -> None:
 def test_words_out_of_order_are_refused(times: list[tuple[float, float]]) -> None:
     words = [Word("x", timedelta(seconds=start), timedelta(seconds=end)) for start, end in times]
     with pytest.raises(InvalidArgument, match="must begin when the one before it has ended"):
-        captions.make([words], Layout(42))
+        make_cues([words], Layout(42))
 
 
 @pytest.mark.parametrize("max_lines", [1, 2, 3, 4])
 def test_no_more_lines_than_there_may_be(max_lines: int) -> None:
-    cues = captions.make([spoken(TALE)], Layout(20, max_lines))
+    cues = make_cues([spoken(TALE)], Layout(20, max_lines))
     assert max(len(cue.lines) for cue in cues) == max_lines
     assert " ".join(line for cue in cues for line in cue.lines) == TALE
     for cue in cues:
@@ -139,7 +138,7 @@ def test_no_more_lines_than_there_may_be(max_lines: int) -> None:
 
 
 def test_lines_are_balanced_in_chinese_too() -> None:
-    cues = captions.make([spoken("今天天气很好我们去公园散步吧", each=4)], Layout(20))
+    cues = make_cues([spoken("今天天气很好我们去公园散步吧", each=4)], Layout(20))
     assert lines(cues) == [("今天天气很好", "我们去公园散步吧")]
 
 
@@ -162,7 +161,7 @@ EAST_ASIAN = [
 def test_no_line_begins_with_what_closes_or_ends_with_what_opens(text: str, apart: bool) -> None:
     for columns in range(6, 20):
         words = spoken(" ".join(text * 3) if apart else text * 3, each=0.2 if apart else 9)
-        shown = [line for cue in captions.make([words], Layout(columns)) for line in cue.lines]
+        shown = [line for cue in make_cues([words], Layout(columns)) for line in cue.lines]
         assert "".join(shown) == text * 3
         for line in shown:
             assert line[0] not in "」。！？、）》，ょっーャ々”" and line[-1] not in "「（《￥“"
@@ -181,7 +180,7 @@ def test_scripts_without_blanks_are_broken_between_words(text: str, parts: list[
     ends = {sum(map(len, parts[: n + 1])) for n in range(len(parts))}
     for columns in range(max(map(width, parts)), 20):
         at = 0
-        for cue in captions.make([spoken(text * 2, each=9)], Layout(columns)):
+        for cue in make_cues([spoken(text * 2, each=9)], Layout(columns)):
             for line in cue.lines:
                 at += len(line)
                 assert at % len(text) in ends | {0}
@@ -190,27 +189,27 @@ def test_scripts_without_blanks_are_broken_between_words(text: str, parts: list[
 
 def test_a_sign_after_a_blank_stays_with_its_word() -> None:
     for columns in range(8, 30):
-        for cue in captions.make([spoken("Bonjour tout le monde ! Ça va bien ?")], Layout(columns)):
+        for cue in make_cues([spoken("Bonjour tout le monde ! Ça va bien ?")], Layout(columns)):
             assert all(line[0] not in "!?" for line in cue.lines)
 
 
 def test_each_word_keeps_its_time() -> None:
     words = spoken(TALE)
-    cues = captions.make([words], Layout(20))
+    cues = make_cues([words], Layout(20))
     shown = [word for cue in cues for line in cue.spoken for word in line]
     assert [(word.text.strip(), word.start, word.end) for word in shown] == [(w.text, w.start, w.end) for w in words]
 
 
 def test_arabic_keeps_the_order_in_which_it_is_read() -> None:
     text = "مرحبا بالعالم، this is hello (نص) عربي طويل قليلا."
-    cues = captions.make([spoken(text)], Layout(20))
+    cues = make_cues([spoken(text)], Layout(20))
     assert " ".join(line for cue in cues for line in cue.lines) == text
 
 
 def test_a_very_long_sentence_is_laid_out_in_time() -> None:
     began = time.process_time()
-    captions.make([spoken("字" * 5000, each=5000)], Layout(42, 4))
-    captions.make([spoken("a " * 5000)], Layout(42, 4))
+    make_cues([spoken("字" * 5000, each=5000)], Layout(42, 4))
+    make_cues([spoken("a " * 5000)], Layout(42, 4))
     assert time.process_time() - began < 5
 
 
@@ -240,7 +239,7 @@ def test_no_caption_overlaps_loses_or_overflows(
             words.append(Word(text, now, now + timedelta(microseconds=lasts)))
             now += timedelta(microseconds=lasts)
         sentences.append(words)
-    cues = captions.make(sentences, Layout(columns, most))
+    cues = make_cues(sentences, Layout(columns, most))
     for before, after in pairwise(cues):
         assert before.end <= after.start
     for cue in cues:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.content import subtitles
-from services.content.captions import BRIDGED, Cue
-from services.content.looks import Highlight, Style
-from services.content.pieces import Word
-from services.content.stills import Clock, fade, pop
-from tests.content.drawing import draw, like, look_of
+from services.content.captions.cues import MAX_BRIDGED_GAP, Cue
+from services.content.captions.event_spans import FrameClock, fade_opacities, pop_scales
+from services.content.captions.subtitles import make_subtitles
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import CaptionStyle, Highlight
+from tests.content.drawing import draw, like, resolve_style
 
 SIZE = (128, 72)
 RATES = (24, 25, 30, 50, 60)
@@ -33,11 +33,13 @@ def sentences() -> list[list[Word]]:
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("style", [Style(size=0.3), Style(size=0.3, pop=True, box_colour=GREEN)], ids=["plain", "pop"])
+@pytest.mark.parametrize(
+    "style", [CaptionStyle(size=0.3), CaptionStyle(size=0.3, pop=True, box_colour=GREEN)], ids=["plain", "pop"]
+)
 async def test_a_caption_is_on_screen_exactly_while_its_words_are_spoken(
-    rate: int, style: Style, tmp_path: Path
+    rate: int, style: CaptionStyle, tmp_path: Path
 ) -> None:
-    made = subtitles.make(sentences(), look_of(style, SIZE, rate=rate))
+    made = make_subtitles(sentences(), resolve_style(style, SIZE, rate=rate))
     # Each in a colour of its own, to tell them apart.
     parsed = pysubs2.SSAFile.from_string(made.ass)
     for event in parsed:
@@ -67,7 +69,7 @@ async def test_a_word_is_lit_exactly_while_it_is_spoken(rate: int, tmp_path: Pat
         for text, a, b in (("A", 0.1, 0.333), ("B", 0.333, 0.61), ("C", 0.7, 0.95))
     ]
     frames = await draw(
-        subtitles.make([words], look_of(Style(size=0.3, highlight=Highlight.WORD), SIZE, rate=rate)).ass,
+        make_subtitles([words], resolve_style(CaptionStyle(size=0.3, highlight=Highlight.WORD), SIZE, rate=rate)).ass,
         tmp_path, SIZE, rate, 1.2,
     )  # fmt: skip
     lit = np.any(like(frames, YELLOW), axis=(1, 2))
@@ -81,10 +83,10 @@ async def test_a_word_is_lit_exactly_while_it_is_spoken(rate: int, tmp_path: Pat
 
 @pytest.mark.parametrize("rate", RATES)
 async def test_a_cut_on_any_frame_changes_none(rate: int, tmp_path: Path) -> None:
-    style = Style(size=0.3, highlight=Highlight.KARAOKE, pop=True)
-    whole = subtitles.make(sentences(), look_of(style, SIZE, rate=rate)).ass
+    style = CaptionStyle(size=0.3, highlight=Highlight.KARAOKE, pop=True)
+    whole = make_subtitles(sentences(), resolve_style(style, SIZE, rate=rate)).ass
     frames = await draw(whole, tmp_path, SIZE, rate, 2.0)
-    clock = Clock(rate)
+    clock = FrameClock(rate)
     for cut in (7, 19, rate + 1):
         later = pysubs2.SSAFile.from_string(whole)
         kept = []
@@ -109,20 +111,20 @@ def test_spans_follow_each_other_and_keep_to_the_words(times: list[tuple[int, in
         start, end = timedelta(microseconds=now), timedelta(microseconds=now + lasts)
         cues.append(Cue(start, end, ((Word("x", start, end),),)))
         now += lasts + pause
-    spans = list(Clock(rate).spans(cues))
+    spans = list(FrameClock(rate).spans(cues))
     for (_, before), (after, _) in pairwise(spans):
         assert before <= after
     for cue, (first, last) in zip(cues, spans, strict=True):
         assert abs(first / rate - cue.start.total_seconds()) <= 0.5 / rate + 1e-9
         late = last / rate - cue.end.total_seconds()
-        assert late <= max(BRIDGED.total_seconds(), 1.5 / rate) + 1e-9
+        assert late <= max(MAX_BRIDGED_GAP.total_seconds(), 1.5 / rate) + 1e-9
         # Less than a frame may not be seen at all; more is, to its end.
         assert late >= -0.5 / rate - 1e-9 or last - first <= 1
 
 
 @given(st.integers(0, 100_000), st.sampled_from(RATES))
 def test_a_time_as_ass_writes_it_is_between_the_frames(frame: int, rate: int) -> None:
-    written = Clock(rate).before(frame)
+    written = FrameClock(rate).before(frame)
     # The renderer counts whole milliseconds.
     assert written % 10 == 0 and written <= frame * 1000 // rate
     assert frame == 0 or written > (frame - 1) * 1000 // rate
@@ -130,9 +132,9 @@ def test_a_time_as_ass_writes_it_is_between_the_frames(frame: int, rate: int) ->
 
 @pytest.mark.parametrize("rate", RATES)
 def test_pops_and_fades_end_as_they_stand(rate: int) -> None:
-    clock = Clock(rate)
-    assert list(pop(10, clock).values())[-1] == 100
+    clock = FrameClock(rate)
+    assert list(pop_scales(10, clock).values())[-1] == 100
     for frames in (1, 2, 3, 5, 20, 200):
-        seen = fade(0, frames, clock)
+        seen = fade_opacities(0, frames, clock)
         assert max(seen.values()) == 1 and min(seen.values()) > 0 and max(seen) < frames
         assert list(seen) == sorted(seen)

@@ -1,7 +1,7 @@
-"""Markdown: a script that was pasted with its markup, as the plain text that is spoken and shown.
+"""Markdown: the plain text of a script that was pasted with its markup.
 
-CommonMark is made for documents, where `2*3*4` may as well be emphasis and `[Anna]: Hello` a reference. A script is
-spoken text: where both readings are possible, nothing that could be spoken is taken for markup.
+CommonMark is made for documents, in which `2*3*4` may contain emphasis and `[Anna]: Hello` may be a reference. A
+script is spoken text: where both readings are possible, text that could be spoken is not read as markup.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-# Tags of HTML and of SSML; other text between angle brackets is text.
+# Tags of HTML and SSML; anything else between angle brackets is text.
 _TAGS = (
     "a|abbr|article|aside|audio|b|big|blockquote|body|break|br|button|caption|center|cite|code|col|colgroup|dd|del|details|dfn|"
     "div|dl|dt|emphasis|em|figcaption|figure|font|footer|h[1-6]|head|header|hr|html|iframe|img|input|ins|i|kbd|label|"
@@ -24,7 +24,7 @@ _TAGS = (
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+)"""
 _ATTRIBUTE = rf"(?:[\w:@.-]+\s*=\s*{_VALUE}|open|hidden|disabled|checked|controls|autoplay|loop|muted|allowfullscreen)"
 _TAG = re.compile(rf"</?(?P<name>{_TAGS})(?:\s+{_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
-# What is never shown of a page, and comments.
+# Comments, and the parts of a web page that are never shown.
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>|<!doctype[^>]*>", re.IGNORECASE | re.DOTALL)
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:[\w-]+:.*\n|[ \t]+.*\n|- .*\n)+---[ \t]*(?:\n|\Z)")
 
@@ -35,10 +35,10 @@ _REFERENCE = re.compile(
     r""" {0,3}\[(?P<label>[^\]^][^\]]*)\]:[ \t]+<?(?P<address>(?:\w+://|/|\#|\./|mailto:)\S*|[\w.-]+\.[a-z]{2,}(?:/\S*)?)>?"""
     r"""(?:[ \t]+(?:"[^"]*"|'[^']*'|\([^)]*\)))?[ \t]*"""
 )
-# Not a link: as in `f[0](x)`.
+# Not a link, as in `f[0](x)`.
 _CALL = re.compile(r"\[[^\]]{0,500}\]\((?![^)\s]{0,500}[/.#:])")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
-# Names of Python that look like strong emphasis.
+# Python names that look like strong emphasis.
 _DUNDER = re.compile(
     r"__(?:all|call|class|debug|del|dict|doc|enter|eq|exit|file|future|getitem|hash|init|iter|len|main|name|new|next|"
     r"path|repr|setitem|slots|str|version)__"
@@ -47,39 +47,42 @@ _STRONG = re.compile(r"\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 
-def plain(text: str) -> str:
-    """The text of a script in Markdown, without its markup.
+def strip_markdown(text: str) -> str:
+    """Remove the markup of a script in Markdown.
 
-    Kept: the text of headings, emphasis, links, quotes, table cells and code, and the numbers of numbered lists.
-    Left out: what only marks them, addresses of links, pictures, rules, tags, comments, metadata at the top.
+    Keeps the text of headings, emphasis, links, quotes, table cells and code, and the numbers of numbered lists.
+    Removes the markup itself, link targets, pictures, rules, tags, comments and front matter.
     """
     text = _HIDDEN.sub("", _FRONT_MATTER.sub("", text.replace("\r\n", "\n")))
-    source, references = _prepared(text.split("\n"))
+    source, references = _prepare(text.split("\n"))
     tokens = _PARSER.parse("\n".join(source), {"references": references})
     return "\n\n".join(_blocks(tokens))
 
 
-def _prepared(lines: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The lines without definitions, and with signs escaped that only look like markup; and the references defined."""
-    kept: list[str] = []
+def _prepare(lines: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Remove link definitions and escape signs that only look like markup.
+
+    Returns the remaining lines, and the definitions by their normalized labels.
+    """
+    remaining: list[str] = []
     references: dict[str, dict[str, str]] = {}
     fence = ""
     for number, line in enumerate(lines):
         if mark := _FENCE.match(line):
             fence = "" if fence and mark[1].startswith(fence) else fence or mark[1]
         if fence:
-            kept.append(line)
+            remaining.append(line)
         elif reference := _REFERENCE.fullmatch(line):
             references[normalizeReference(reference["label"])] = {"title": "", "href": reference["address"]}
-        elif _NUMBERED_HEADING.match(line) and not _stands_alone(lines, number):
-            kept.append(line.replace("#", "\\#", 1))  # as in "# 1 hit"
+        elif _NUMBERED_HEADING.match(line) and not _is_own_paragraph(lines, number):
+            remaining.append(line.replace("#", "\\#", 1))  # as in "# 1 hit"
         else:
-            kept.append(line)
-    return kept, references
+            remaining.append(line)
+    return remaining, references
 
 
-def _stands_alone(lines: Sequence[str], number: int) -> bool:
-    """Whether a line is a paragraph of its own, and not the only one."""
+def _is_own_paragraph(lines: Sequence[str], number: int) -> bool:
+    """Whether a line is a paragraph of its own, and there are others."""
     beside = [lines[at] for at in (number - 1, number + 1) if 0 <= at < len(lines)]
     return not any(map(str.strip, beside)) and any(line.strip() for line in lines if line is not lines[number])
 
@@ -117,9 +120,9 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def _number(tokens: Sequence[Token], at: int) -> str:
-    """What is spoken of the mark of a list's item: its number; nothing of a bullet, unless it is none.
+    """The spoken text of a list marker: the number of a numbered item; nothing for a bullet.
 
-    A lone sign, and a sign before a number such as in `+ 5 °C`, are no list.
+    A sign without content, and a single sign before a number as in `+ 5 °C`, are text and not bullets.
     """
     item, following = tokens[at], tokens[at + 1 : at + 3]
     if item.info:
@@ -145,12 +148,12 @@ def _inline(token: Token) -> str:
             case "softbreak" | "hardbreak":
                 parts.append("\n")
     written = "".join(parts)
-    # Emphasis that ends with a bracket is none to CommonMark where no blanks part words.
+    # In text without blanks, CommonMark does not recognize emphasis that ends with a bracket.
     return _STRONG.sub(r"\1", written) if "**" in written and _CJK.search(written) else written
 
 
 def _literal(state: StateInline, silent: bool) -> bool:
-    """Signs that are no markup: between digits or the letters of a formula, in names of programs, as an apostrophe."""
+    """Rule for signs that are text: between digits or letters of a formula, in program names, as an apostrophe."""
     source, begin = state.src, state.pos
     sign = source[begin]
     if sign == "_" and (name := _DUNDER.match(source, begin)):
@@ -176,7 +179,7 @@ def _literal(state: StateInline, silent: bool) -> bool:
 
 
 def _tag(state: StateInline, silent: bool) -> bool:
-    """Tags, and marks of footnotes."""
+    """Rule for tags and footnote marks."""
     source, begin = state.src, state.pos
     if source[begin] not in "<[":
         return False
@@ -196,7 +199,7 @@ def _tag(state: StateInline, silent: bool) -> bool:
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    # Indented lines are paragraphs in a script. Tags, and addresses of links, are looked for by rules of our own.
+    # Indented lines of a script are paragraphs. The rules below read tags, and `_prepare` reads link definitions.
     parser.disable(["code", "html_block", "html_inline", "reference"])
     parser.inline.ruler.before("escape", "literal", _literal)
     parser.inline.ruler.before("escape", "tag", _tag)

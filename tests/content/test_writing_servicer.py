@@ -17,9 +17,11 @@ from moneyprinter.content.v1 import writing_service_pb2 as pb
 from moneyprinter.content.v1 import writing_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
-from services.content import script, sentences, spread
+from services.content.captions.word_timing import estimate_word_times
 from services.content.config import Config
-from services.content.phrases import PHRASES
+from services.content.scripts.script_templates import TEMPLATES
+from services.content.scripts.sentences import split_sentences
+from services.content.scripts.writing import DEFAULT_LENGTH, write_script
 from services.embedded import binaries
 from tests.mesh import Mesh
 
@@ -53,7 +55,7 @@ async def captions(
     return data.decode(), parts[0].content_type
 
 
-@pytest.mark.parametrize("language", PHRASES)
+@pytest.mark.parametrize("language", TEMPLATES)
 @pytest.mark.parametrize("length", [1, 2, 5, 9])
 async def test_a_script_has_as_many_sentences_as_asked_for(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, language: str, length: int
@@ -64,15 +66,15 @@ async def test_a_script_has_as_many_sentences_as_asked_for(
     assert made.sentences[0].startswith("The tides")
     assert (made.language, made.writer) == (language, "plain-template")
     # Who hands the script in again gets the same sentences.
-    assert sentences.split(made.script) == list(made.sentences)
+    assert split_sentences(made.script) == list(made.sentences)
 
 
 async def test_a_script_is_english_and_short_unless_asked_otherwise(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub
 ) -> None:
     made = await writing.CreateScript(pb.CreateScriptRequest(topic="The tides"), metadata=mesh.bearer(roles=ROLE))
-    assert (made.language, len(made.sentences)) == ("en", script.LENGTH)
-    assert tuple(made.sentences) == script.write("The tides", None).sentences
+    assert (made.language, len(made.sentences)) == ("en", DEFAULT_LENGTH)
+    assert tuple(made.sentences) == write_script("The tides", None).sentences
 
 
 async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
@@ -115,7 +117,7 @@ async def test_the_style_and_the_picture_count(mesh: Mesh, writing: pb_grpc.Writ
 
 async def test_no_time_is_lost_and_none_is_used_twice() -> None:
     said = ["你好，世界。", "Hello, world, it is me!", "Ja."]
-    words = [word for timed in spread.spread(said, timedelta(seconds=5)) for word in timed]
+    words = [word for timed in estimate_word_times(said, timedelta(seconds=5)) for word in timed]
     assert [word.text for word in words] == [word for sentence in said for word in sentence.split()]
     assert words[0].start == timedelta(0)
     assert words[-1].end == timedelta(seconds=5)

@@ -12,26 +12,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.content import ass, captions, subtitles, titles, typeset
-from services.content.looks import Highlight, Position, Style
-from services.content.pieces import Word
-from services.content.titles import SIZE, Card, Reach
-from tests.content.drawing import bands, bounds, draw, like, look_of, spoken
+from services.content.captions.ass import place_captions
+from services.content.captions.cues import make_cues
+from services.content.captions.subtitles import make_subtitles
+from services.content.captions.title_cards import DEFAULT_TITLE_SIZE, OccupiedArea, TitleCard, place_titles
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import CaptionStyle, Highlight, Position
+from services.content.layout.typesetting import vertical_extent
+from tests.content.drawing import bands, bounds, draw, like, resolve_style, spoken
 
 BLUE, WHITE, GREEN, RED = "#2040c0", "#ffffff", "#20c040", "#ff2020"
 WIDE, TALL = (320, 180), (180, 320)
-PLAIN = Style()
+PLAIN = CaptionStyle()
 
 
-def card(text: str, start: float = 0.0, end: float = 1.0, canvas: tuple[int, int] = WIDE, **style: object) -> Card:
-    options = {"position": Position.MIDDLE, "size": SIZE, "colour": RED, **style}
-    return Card(text, timedelta(seconds=start), timedelta(seconds=end), look_of(Style(**options), canvas))  # type: ignore[arg-type]
+def card(text: str, start: float = 0.0, end: float = 1.0, canvas: tuple[int, int] = WIDE, **style: object) -> TitleCard:
+    options = {"position": Position.MIDDLE, "size": DEFAULT_TITLE_SIZE, "colour": RED, **style}
+    resolved = resolve_style(CaptionStyle(**options), canvas)  # type: ignore[arg-type]
+    return TitleCard(text, timedelta(seconds=start), timedelta(seconds=end), resolved)
 
 
 def script(
-    cards: list[Card], words: list[Word] | None = None, style: Style = PLAIN, size: tuple[int, int] = WIDE
+    cards: list[TitleCard], words: list[Word] | None = None, style: CaptionStyle = PLAIN, size: tuple[int, int] = WIDE
 ) -> str:
-    return subtitles.make([words] if words else [], look_of(style, size), cards).ass
+    return make_subtitles([words] if words else [], resolve_style(style, size), cards).ass
 
 
 @pytest.mark.parametrize("size", [WIDE, TALL])
@@ -53,7 +57,7 @@ async def test_a_title_stands_large_in_the_middle(size: tuple[int, int], tmp_pat
     ],
 )
 async def test_a_title_is_broken_into_even_lines(text: str, size: tuple[int, int], lines: int, tmp_path: Path) -> None:
-    (placed,) = titles.place([card(text, canvas=size)], [])
+    (placed,) = place_titles([card(text, canvas=size)], [])
     assert len(placed.block.lines) == lines
     widths = [line.extent.advance for line in placed.block.lines]
     if "\n" not in text:
@@ -92,14 +96,14 @@ async def test_a_title_has_the_colours_size_and_place_that_are_asked_for(tmp_pat
     assert heights[1] / heights[0] == pytest.approx(3, abs=0.3)
 
 
-@pytest.mark.parametrize("position", [Position.BOTTOM, Position.MIDDLE, Position.TOP, Position.CHOSEN])
+@pytest.mark.parametrize("position", [Position.BOTTOM, Position.MIDDLE, Position.TOP, Position.DEFAULT])
 @pytest.mark.parametrize("wanted", [Position.BOTTOM, Position.MIDDLE, Position.TOP])
 @pytest.mark.parametrize("size", [WIDE, TALL])
 async def test_a_title_gives_way_to_captions(
     position: Position, wanted: Position, size: tuple[int, int], tmp_path: Path
 ) -> None:
     words = spoken("Some words that are said meanwhile, and some more", 0.0, 0.1)
-    style = Style(position, 0.12, GREEN, pop=True, max_lines=3)
+    style = CaptionStyle(position, 0.12, GREEN, pop=True, max_lines=3)
     alone = await draw(script([], words, style, size), tmp_path, size)
     both = await draw(
         script([card("Title of it all", canvas=size, position=wanted)], words, style, size), tmp_path, size
@@ -117,14 +121,14 @@ async def test_a_title_gives_way_to_captions(
 
 
 def test_a_title_stays_where_it_is_while_captions_are_elsewhere() -> None:
-    (free,) = titles.place([card("Title")], [])
-    (beside,) = titles.place([card("Title")], [Reach(0, 50, 150, 170), Reach(60, 90, 0, 180)])
+    (free,) = place_titles([card("Title")], [])
+    (beside,) = place_titles([card("Title")], [OccupiedArea(0, 50, 150, 170), OccupiedArea(60, 90, 0, 180)])
     assert beside == free
-    (moved,) = titles.place([card("Title")], [Reach(0, 50, 80, 170)])
-    assert typeset.reach(moved.block, moved.look)[1] < 80 and moved.look.size == free.look.size
-    (shrunk,) = titles.place([card("Title")], [Reach(0, 50, 20, 170)])
-    assert typeset.reach(shrunk.block, shrunk.look)[1] < 20 and shrunk.look.size < free.look.size
-    assert list(titles.place([card("Title")], [Reach(0, 50, 0, 180)])) == []
+    (moved,) = place_titles([card("Title")], [OccupiedArea(0, 50, 80, 170)])
+    assert vertical_extent(moved.block, moved.style)[1] < 80 and moved.style.size == free.style.size
+    (shrunk,) = place_titles([card("Title")], [OccupiedArea(0, 50, 20, 170)])
+    assert vertical_extent(shrunk.block, shrunk.style)[1] < 20 and shrunk.style.size < free.style.size
+    assert list(place_titles([card("Title")], [OccupiedArea(0, 50, 0, 180)])) == []
 
 
 async def test_two_titles_at_once_stand_apart(tmp_path: Path) -> None:
@@ -135,11 +139,13 @@ async def test_two_titles_at_once_stand_apart(tmp_path: Path) -> None:
 
 
 def test_a_title_is_in_no_other_file_and_needs_no_captions() -> None:
-    made = subtitles.make([spoken("Spoken.")], look_of(Style(Position.NONE), WIDE), [card("Card 你🜀\U0001ffff")])
+    made = make_subtitles(
+        [spoken("Spoken.")], resolve_style(CaptionStyle(Position.NONE), WIDE), [card("Card 你🜀\U0001ffff")]
+    )
     assert "Card" not in made.srt and "Card" not in made.vtt
     assert "Spoken" in made.srt and "Spoken" not in made.ass and "Card" in made.ass
     assert made.missing_glyphs.endswith("\U0001ffff")
-    nothing = subtitles.make([], look_of(Style(), WIDE), [card(" \n "), card("\U0001ffff")])
+    nothing = make_subtitles([], resolve_style(CaptionStyle(), WIDE), [card(" \n "), card("\U0001ffff")])
     assert "Dialogue" not in nothing.ass and nothing.cues == ()
 
 
@@ -161,7 +167,7 @@ async def test_a_hostile_title_is_shown_as_it_is_written(text: str, tmp_path: Pa
 
 async def test_a_cut_within_a_title_changes_no_frame(tmp_path: Path) -> None:
     whole = script(
-        [card("Cut it", box_colour=BLUE)], spoken("Anywhere at all"), Style(pop=True, highlight=Highlight.WORD)
+        [card("Cut it", box_colour=BLUE)], spoken("Anywhere at all"), CaptionStyle(pop=True, highlight=Highlight.WORD)
     )
     frames = await draw(whole, tmp_path)
     for cut in (3, 25, 44):
@@ -177,7 +183,7 @@ TITLES = st.tuples(
     st.floats(0, 2),
     st.floats(2, 4),
     st.sampled_from([Position.TOP, Position.MIDDLE, Position.BOTTOM]),
-    st.sampled_from([0.02, SIZE, 0.5]),
+    st.sampled_from([0.02, DEFAULT_TITLE_SIZE, 0.5]),
 )
 
 
@@ -196,20 +202,24 @@ def test_titles_and_captions_never_meet(
     canvas: tuple[int, int],
     margin: float,
 ) -> None:
-    look = look_of(Style(position, size, box_colour=BLUE, pop=True, max_lines=4, margin=margin), canvas)
+    resolved = resolve_style(
+        CaptionStyle(position, size, box_colour=BLUE, pop=True, max_lines=4, margin=margin), canvas
+    )
     words = spoken("and so they went on and on until nobody knew where or why", 0.0, 0.3)
-    fitted = look.fitted([words])
-    drawn = ass.captions(captions.make([words], fitted.layout), fitted)
-    taken = [Reach(one.first, one.last, *typeset.reach(one.block, fitted)) for one in drawn]
+    fitted = resolved.fit_words([words])
+    drawn = place_captions(make_cues([words], fitted.layout), fitted)
+    taken = [OccupiedArea(one.first, one.last, *vertical_extent(one.block, fitted)) for one in drawn]
     cards = [
-        Card(text, timedelta(seconds=start), timedelta(seconds=end), look_of(Style(place, part), canvas))
+        TitleCard(
+            text, timedelta(seconds=start), timedelta(seconds=end), resolve_style(CaptionStyle(place, part), canvas)
+        )
         for text, start, end, place, part in wanted
     ]
-    for title in titles.place(cards, taken):
-        top, bottom = typeset.reach(title.block, title.look)
+    for title in place_titles(cards, taken):
+        top, bottom = vertical_extent(title.block, title.style)
         assert top >= 0 and bottom <= canvas[1]
         assert title.block.width <= canvas[0]
         for other in taken:
             if other.first < title.last and title.first < other.last:
                 assert bottom <= other.top or other.bottom <= top
-        taken.append(Reach(title.first, title.last, top, bottom))
+        taken.append(OccupiedArea(title.first, title.last, top, bottom))

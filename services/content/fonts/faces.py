@@ -1,7 +1,7 @@
-"""Faces: the font files of a folder, read with HarfBuzz, which the renderer shapes text with too.
+"""Faces: the font files of a folder, read with HarfBuzz, which libass uses to shape text too.
 
-A file is mapped, not read: what of it is never asked for is never loaded. A face without outlines, such as one of
-coloured pictures, counts for nothing: the renderer does not draw it.
+A file is memory-mapped, so that only the pages in use are loaded. A face without outlines, such as one of colour
+pictures, is ignored: libass does not draw it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 import structlog
 import uharfbuzz as hb
 
-from services.content.fonts import Extent, needs_glyph
+from services.content.fonts.characters import needs_glyph
+from services.content.fonts.fallback import Extent
 from services.media.fonts import (
     bold_name,
     bold_weight,
@@ -27,20 +28,27 @@ from services.media.fonts import (
 
 log = structlog.get_logger()
 
-# In a script they would end the name.
+# In an ASS script these characters end the name of a font.
 _FORBIDDEN = frozenset(",{}\\\r\n")
-_REMEMBERED = 1 << 14
-# As the script asks of the renderer.
+_CACHE_SIZE = 1 << 14
+# The script switches kerning off.
 _FEATURES = {"kern": False}
 
 
 class FileFace:
-    """A face of a font file."""
+    """A face of a font file.
+
+    Args:
+        path: The font file.
+        face: The face as HarfBuzz reads it.
+        name: The name under which libass finds the face.
+        bold: Whether this is the bold instance of a variable font.
+    """
 
     def __init__(self, path: Path, face: hb.Face, name: str, bold: bool = False) -> None:
         self.path = path
         self.name = name
-        self.made = bold
+        self.is_instance = bold
         self.names = frozenset(() if bold else (text.lower() for text in _names(face).values())) | {name.lower()}
         os2 = bytes(face.reference_table("OS/2").data)
         self.weight = struct.unpack_from(">H", os2, 4)[0] if os2 else 400
@@ -51,71 +59,71 @@ class FileFace:
         if bold:
             self.weight = round(bold_weight(face))
             self._font.set_variations({"wght": bold_weight(face)})
-        self.measure = lru_cache(_REMEMBERED)(self._measure)
+        self.measure = lru_cache(_CACHE_SIZE)(self._measure)
 
     def shows(self, text: str) -> bool:
-        """Whether it knows all characters of a text that need a glyph, and its blanks."""
+        """Whether the face has a glyph for every blank and every character of a text that needs one."""
         return all(self._font.get_nominal_glyph(ord(c)) is not None for c in text if c == " " or needs_glyph(c))
 
     def _measure(self, text: str) -> Extent:
-        """What a text takes, laid out as the renderer lays it out."""
+        """The extent of a text in ems, shaped as libass shapes it."""
         buffer = hb.Buffer()
         buffer.add_str(text)
         buffer.guess_segment_properties()
         hb.shape(self._font, buffer, _FEATURES)
         advance, above, below = 0, 0, 0
-        # Of an empty text there are no positions.
-        for glyph, place in zip(buffer.glyph_infos, buffer.glyph_positions or (), strict=True):
-            advance += place.x_advance
+        # An empty text has no positions: None.
+        for glyph, position in zip(buffer.glyph_infos, buffer.glyph_positions or (), strict=True):
+            advance += position.x_advance
             if box := self._font.get_glyph_extents(glyph.codepoint):
-                above = max(above, place.y_offset + box.y_bearing)
-                below = max(below, -(place.y_offset + box.y_bearing + box.height))
+                above = max(above, position.y_offset + box.y_bearing)
+                below = max(below, -(position.y_offset + box.y_bearing + box.height))
         return Extent(advance / self._upem, above / self._upem, below / self._upem)
 
 
-class Folder:
-    """The fonts in a folder and those below it. It is read when it is first asked for; a broken file is left out."""
+class FontFolder:
+    """The fonts of a folder and its subfolders. The folder is read on first use; broken files are skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @cached_property
     def faces(self) -> tuple[FileFace, ...]:
-        """Each name once: of two faces with one name, the renderer is given the first, by the path of its file."""
-        found: dict[str, FileFace] = {}
-        # What is made of a font gives way to one that is there.
-        faces = (face for path in list_font_files(self.path) for face in _faces(path))
-        for face in sorted(faces, key=lambda face: face.made):
-            found.setdefault(face.name.lower(), face)
-        return tuple(found.values())
+        """The faces, each name once: of two faces with one name, libass gets the first by the path of its file."""
+        faces: dict[str, FileFace] = {}
+        # A font file of a name goes before an instance of a variable font with the same name.
+        every = (face for path in list_font_files(self.path) for face in _read_faces(path))
+        for face in sorted(every, key=lambda face: face.is_instance):
+            faces.setdefault(face.name.lower(), face)
+        return tuple(faces.values())
 
     @cached_property
     def _characters(self) -> hb.Set:
-        known = hb.Set()
+        characters = hb.Set()
         for face in self.faces:
-            known |= face._font.face.unicodes
-        return known
+            characters |= face._font.face.unicodes
+        return characters
 
     def may_show(self, character: str) -> bool:
-        """Whether one of them knows a character."""
+        """Whether one of the faces has a character."""
         return ord(character) in self._characters
 
 
-def _faces(path: Path) -> Iterator[FileFace]:
-    """The faces in a file that the renderer can draw with."""
+def _read_faces(path: Path) -> Iterator[FileFace]:
+    """The faces of a file that libass can draw. A broken file is logged and yields none."""
     try:
         blob = hb.Blob.from_file_path(path)
         for index in range(hb.Face(blob).count or 1):
             face = hb.Face(blob, index)
             if not has_outlines(face):
                 if not face.table_tags:
-                    raise ValueError("no font")
+                    raise ValueError("not a font")
                 continue
-            if lost := missing_tables(face):
-                raise ValueError(f"its tables {lost} are missing or cut off")
+            if missing := missing_tables(face):
+                raise ValueError(f"its tables {missing} are missing or cut off")
             name = lookup_name(face)
             if "emoji" in name.lower():
-                continue  # of the pictures of emoji it has the outlines alone
+                continue  # outlines without the colours of the emoji
             if name.strip() and name == name.strip() and name[0] != "@" and not _FORBIDDEN & set(name):
                 yield FileFace(path, face, name)
                 if bold := bold_name(face):
@@ -125,14 +133,14 @@ def _faces(path: Path) -> Iterator[FileFace]:
 
 
 def _names(face: hb.Face) -> dict[int, str]:
-    """The English names of a face and its family, by their number."""
-    kinds = hb.OTNameIdPredefined
-    wanted = (kinds.FONT_FAMILY, kinds.FULL_NAME, kinds.POSTSCRIPT_NAME, kinds.TYPOGRAPHIC_FAMILY)
-    return {kind: name for kind in wanted if (name := english_name(face, kind))}
+    """The English names of a face and its family, by their OpenType name ID."""
+    ids = hb.OTNameIdPredefined
+    relevant = (ids.FONT_FAMILY, ids.FULL_NAME, ids.POSTSCRIPT_NAME, ids.TYPOGRAPHIC_FAMILY)
+    return {name_id: name for name_id in relevant if (name := english_name(face, name_id))}
 
 
 def _height(face: hb.Face, os2: bytes) -> tuple[int, int]:
-    """How far the renderer takes letters to reach above and below their line, in units of the font."""
+    """The ascent and descent of a line as libass computes them, in font units."""
     above, below = struct.unpack_from(">HH", os2, 74) if len(os2) >= 78 else (0, 0)
     if above + below:
         return above, below

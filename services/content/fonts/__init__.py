@@ -1,0 +1,1 @@
+"""Fonts: the font files at hand, and the font that shows each character."""

@@ -1,0 +1,1 @@
+"""Layout: from a requested style and a text to measured lines at their place on a canvas."""

@@ -1,0 +1,113 @@
+"""Messages: conversion between the content service's protobuf messages and its domain."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.content.v1 import content_service_pb2 as pb
+from moneyprinter.media.v1 import media_pb2
+from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from services.content.captions.cues import Cue
+from services.content.captions.title_cards import DEFAULT_TITLE_SIZE
+from services.content.layout.line_breaking import Word
+from services.content.layout.style import CaptionStyle, Highlight, Position
+from services.content.scripts.script_templates import TEMPLATES
+
+LANGUAGE_NOT_WRITTEN = "LANGUAGE_NOT_WRITTEN"
+"""The reason of a notice: there is no template for the language of the script."""
+
+_NAMED_POSITIONS = {
+    "": Position.DEFAULT,
+    "bottom": Position.BOTTOM,
+    "middle": Position.MIDDLE,
+    "top": Position.TOP,
+    "none": Position.NONE,
+}
+_NAMED_HIGHLIGHTS = {
+    "": Highlight.NONE,
+    "none": Highlight.NONE,
+    "word": Highlight.WORD,
+    "karaoke": Highlight.KARAOKE,
+}
+_POSITIONS = {
+    pb.POSITION_UNSPECIFIED: Position.DEFAULT,
+    pb.POSITION_BOTTOM: Position.BOTTOM,
+    pb.POSITION_MIDDLE: Position.MIDDLE,
+    pb.POSITION_TOP: Position.TOP,
+    pb.POSITION_NONE: Position.NONE,
+}
+_HIGHLIGHTS = {
+    pb.HIGHLIGHT_UNSPECIFIED: Highlight.NONE,
+    pb.HIGHLIGHT_WORD: Highlight.WORD,
+    pb.HIGHLIGHT_KARAOKE: Highlight.KARAOKE,
+}
+
+
+def to_notices(unsupported_language: str) -> list[media_pb2.Notice]:
+    """The notice that there is no template for a language, so that the script is its title; none when it is empty."""
+    if not unsupported_language:
+        return []
+    message = (
+        f"no scripts are written in the language {unsupported_language!r}, so that the title is all that is spoken; "
+        f"send a script, or take one of {', '.join(TEMPLATES)}"
+    )
+    return [media_pb2.Notice(reason=LANGUAGE_NOT_WRITTEN, message=message)]
+
+
+def to_style(style: pb.CaptionStyle) -> CaptionStyle:
+    """The style of captions in a job."""
+    return _to_style(style, _POSITIONS[style.position], _HIGHLIGHTS[style.highlight])
+
+
+def to_public_style(style: video_pb.Captions) -> CaptionStyle:
+    """The style of captions in a public request."""
+    return _to_style(style, _NAMED_POSITIONS[style.position], _NAMED_HIGHLIGHTS[style.highlight])
+
+
+def _to_style(style: pb.CaptionStyle | video_pb.Captions, position: Position, highlight: Highlight) -> CaptionStyle:
+    return CaptionStyle(
+        position=position,
+        size=style.size,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
+        max_lines=style.max_lines,
+        highlight=highlight,
+        highlight_colour=style.highlight_colour,
+        pop=style.pop,
+        margin=style.margin,
+        side_margin=style.side_margin,
+        outline=style.outline if style.HasField("outline") else None,
+        box_padding=style.box_padding,
+    )
+
+
+def to_title_style(style: pb.TitleStyle) -> CaptionStyle:
+    """The style of a title card."""
+    return CaptionStyle(
+        position=_POSITIONS[style.position or pb.POSITION_MIDDLE],
+        size=style.size or DEFAULT_TITLE_SIZE,
+        colour=style.colour,
+        outline_colour=style.outline_colour,
+        box_colour=style.box_colour,
+    )
+
+
+def to_word(word: media_pb2.Word) -> Word:
+    """A spoken word of a job."""
+    return Word(word.text, word.start.ToTimedelta(), word.end.ToTimedelta())
+
+
+def to_timed_word(word: media_pb2.TimedWord) -> Word:
+    """A spoken word of a public request."""
+    return Word(word.text, timedelta(seconds=word.start), timedelta(seconds=word.end))
+
+
+def from_cue(cue: Cue) -> media_pb2.Cue:
+    """A cue as a message."""
+    start, end = Duration(), Duration()
+    start.FromTimedelta(cue.start)
+    end.FromTimedelta(cue.end)
+    return media_pb2.Cue(start=start, end=end, text="\n".join(cue.lines))

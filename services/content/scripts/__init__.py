@@ -1,0 +1,1 @@
+"""Scripts: the text of a video, written from a template or read from the caller's own, as sentences."""

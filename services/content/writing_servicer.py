@@ -1,0 +1,81 @@
+"""The edge of WritingService, the public methods: protobuf in, one call of the domain, protobuf out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from google.api import httpbody_pb2
+
+from moneyprinter.content.v1 import writing_service_pb2 as pb
+from moneyprinter.content.v1 import writing_service_pb2_grpc as pb_grpc
+from services.content.captions.subtitles import make_subtitles, subtitle_file
+from services.content.captions.word_timing import estimate_word_times
+from services.content.fonts.fallback import FontLibrary
+from services.content.layout.style import Canvas, ResolvedStyle
+from services.content.messages import to_notices, to_public_style, to_timed_word
+from services.content.scripts.writing import (
+    DEFAULT_LENGTH,
+    UNKNOWN_LANGUAGE,
+    compose_script,
+    detect_language,
+    join_sentences,
+    write_script,
+)
+from services.content.threads import run_in_thread
+
+CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
+# Small, so that a slow client still shows progress between two chunks.
+CHUNK_BYTES = 64 * 1024
+# The frame rate of the canvas: captions change between two of its frames.
+FRAMES_PER_SECOND = 30
+
+
+class WritingServicer(pb_grpc.WritingServiceServicer):
+    """Scripts and captions without a video."""
+
+    def __init__(self, fonts: FontLibrary) -> None:
+        self._fonts = fonts
+
+    async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
+        language = request.language or detect_language(request.topic)
+        if language == UNKNOWN_LANGUAGE:
+            script = write_script(request.topic, None, language)
+        else:
+            script = compose_script(request.topic, language, request.length or DEFAULT_LENGTH)
+        return pb.CreateScriptResponse(
+            script=join_sentences(script.sentences, language),
+            sentences=script.sentences,
+            language=language,
+            writer=script.writer,
+            notices=to_notices(script.unsupported_language),
+        )
+
+    async def CreateCaptions(
+        self, request: pb.CreateCaptionsRequest, context: Any
+    ) -> AsyncIterator[pb.CreateCaptionsResponse]:
+        format_name = request.format or "srt"
+        file = (await run_in_thread(self._make_file, request, format_name)).encode()
+        await context.send_initial_metadata(
+            (
+                ("content-disposition", f'attachment; filename="captions.{format_name}"'),
+                ("x-content-length", str(len(file))),
+                ("x-content-sha256", hashlib.sha256(file).hexdigest()),
+            )
+        )
+        for start in range(0, len(file), CHUNK_BYTES):
+            chunk = file[start : start + CHUNK_BYTES]
+            body = httpbody_pb2.HttpBody(content_type=CONTENT_TYPES[format_name], data=chunk)
+            yield pb.CreateCaptionsResponse(data=body)
+
+    def _make_file(self, request: pb.CreateCaptionsRequest, format_name: str) -> str:
+        canvas = Canvas(request.width or 1920, request.height or 1080, FRAMES_PER_SECOND)
+        style = ResolvedStyle.resolve(to_public_style(request.style), canvas, self._fonts.resolve(request.style.font))
+        if request.script:
+            sentences = write_script("", request.script, request.language, request.script_format).sentences
+            timed = estimate_word_times(sentences, timedelta(seconds=request.duration))
+        else:
+            timed = [[to_timed_word(word) for word in sentence.words] for sentence in request.sentences]
+        return subtitle_file(format_name, make_subtitles(timed, style, language=request.language))
