@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -123,11 +122,8 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
         counts = clip.read(12).endswith(b"AVI ")
     run_up = sound.source_start / _SECOND if counts else _RUN_UP_SECONDS
     arguments = _arguments(source, f"part-{number}", sound, heard, run_up)
-    running = loudness.run(program, arguments, seconds=heard, folder=folder, niceness=children.BEHIND)
     try:
-        async with aclosing(running) as fractions:
-            async for _ in fractions:
-                pass
+        await loudness.run(program, arguments, seconds=heard, folder=folder, niceness=children.BEHIND)
     except Internal as failure:
         if failure.reason == "CHILD_KILLED":
             raise

@@ -8,8 +8,7 @@ import json
 import re
 import sys
 import wave
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from moneyprinter.errors import Internal
 from services.audio import normalization, timings, voices
 from services.audio.speech import Spoken, Voice, Word
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress
 
 SOUND_RATE = 48_000
 LEAD_SECONDS = 0.15
@@ -69,13 +69,13 @@ class Espeak:
     def voices(self) -> Sequence[Voice]:
         return voices.every(self.languages)
 
-    async def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
+    async def speak(
+        self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
+    ) -> Spoken:
         """Speak, with 0.35 s between sentences. Raises Internal, SPEECH_FAILED, when espeak-ng fails."""
         raw, said = target.with_suffix(".raw"), _Said()
         try:
-            async with aclosing(children.retry_killed(lambda: self._synthesize(sentences, voice, raw, said))) as steps:
-                async for step in steps:
-                    yield step
+            await children.retry_killed(lambda: self._synthesize(sentences, voice, raw, said, on_progress))
             command = _resample(self.ffmpeg, raw, said.rate, target)
             await children.run(command, limits=_RESAMPLE_LIMITS, folder=target.parent)
         except children.ChildFailed as failure:
@@ -83,12 +83,12 @@ class Espeak:
             raise children.to_error(failure, what, Internal, reason="SPEECH_FAILED") from failure
         finally:
             raw.unlink(missing_ok=True)
-        yield Spoken(_duration(target), tuple(_words(sentence, said.rate) for sentence in said.sentences))
+        return Spoken(_duration(target), tuple(_words(sentence, said.rate) for sentence in said.sentences))
 
     async def _synthesize(
-        self, sentences: Sequence[str], voice: Voice, raw: Path, said: _Said
-    ) -> AsyncGenerator[float, None]:
-        """Write the samples of the sentences to `raw` and their words to `said`; yield the part that is done."""
+        self, sentences: Sequence[str], voice: Voice, raw: Path, said: _Said, on_progress: OnProgress
+    ) -> None:
+        """Write the samples of the sentences to `raw` and their words to `said`."""
         pace = round(_PACE * self.words_per_minute)
         command = (sys.executable, "-I", "-S", _CHILD, self.library, self.data, voice.setting, str(pace))
         length = 0
@@ -107,7 +107,7 @@ class Espeak:
                     placed, samples = await asyncio.to_thread(_append, file, sentence, reading, spoken)
                     said.sentences.append([(text, start + length, end + length) for text, start, end in placed])
                     length += samples
-                    yield 0.8 * (number + 1) / len(sentences)
+                    on_progress(0.8 * (number + 1) / len(sentences))
                 file.write(bytes(2 * round(TAIL_SECONDS * said.rate)))
             await child.succeeded()
 

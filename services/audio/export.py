@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,5 @@ async def _run(
 ) -> str:
     file = sound.output(target.name, ar=mastering.RATE, **(coding or {"acodec": "pcm_f32le"}), **_BITEXACT)
     seconds = samples / mastering.RATE
-    async with aclosing(loudness.run(program, file, seconds=seconds, folder=target.parent)) as fractions:
-        async for _ in fractions:
-            pass
+    await loudness.run(program, file, seconds=seconds, folder=target.parent)
     return target.name

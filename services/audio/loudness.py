@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from pathlib import Path
 
 import ffmpeg
@@ -11,6 +9,7 @@ import ffmpeg
 from moneyprinter.errors import Internal
 from services.media.loudness import Loudness, meter, read_report
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress
 
 SILENT_LUFS = -69.0
 """Below, a sound is silent, or too short to be measured."""
@@ -22,24 +21,33 @@ async def measure(program: Path, sound: str, folder: Path, niceness: int = 0) ->
     """Measure the WAV file `sound` in `folder`. Raises Internal when ffmpeg cannot read it."""
     report = folder / f"{sound}.loudness"
     measured = meter(ffmpeg.input(sound, f="wav"), report.name).output("-", f="null")
-    async with aclosing(run(program, measured, seconds=1.0, folder=folder, niceness=niceness)) as fractions:
-        async for _ in fractions:
-            pass
+    await run(program, measured, seconds=1.0, folder=folder, niceness=niceness)
     return read_report(report)
 
 
 async def run(
-    program: Path, stream: ffmpeg.Stream | list[str], *, seconds: float, folder: Path, niceness: int = 0
-) -> AsyncGenerator[float, None]:
-    """Run ffmpeg on what ffmpeg-python describes, or with arguments; yield the part of `seconds` that is done.
+    program: Path,
+    stream: ffmpeg.Stream | list[str],
+    *,
+    seconds: float,
+    folder: Path,
+    on_progress: OnProgress = ignore_progress,
+    niceness: int = 0,
+) -> None:
+    """Run ffmpeg on what ffmpeg-python describes, or with arguments; report the part of `seconds` that is done.
 
-    Raises Internal.
+    Raises `Internal` when ffmpeg fails.
     """
     arguments = stream if isinstance(stream, list) else stream.get_args()
-    running = children.ffmpeg(program, arguments, seconds=seconds, folder=folder, limits=LIMITS, niceness=niceness)
     try:
-        async with aclosing(running) as fractions:
-            async for fraction in fractions:
-                yield fraction
+        await children.ffmpeg(
+            program,
+            arguments,
+            seconds=seconds,
+            folder=folder,
+            on_progress=on_progress,
+            limits=LIMITS,
+            niceness=niceness,
+        )
     except children.ChildFailed as failure:
         raise children.to_error(failure, "the sound could not be made", Internal, reason="RENDER_FAILED") from failure

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.audio import clips, loudness, mastering, music
 from services.audio.clips import ClipSound
 from services.media.loudness import Loudness
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 TARGET_LUFS = -14.0
 RATE = clips.RATE
@@ -81,8 +81,10 @@ class Objects(Protocol):
     async def put_file(self, key: str, path: Path) -> Any: ...
 
 
-async def mix(desk: Desk, objects: Objects, order: Order, folder: Path) -> AsyncGenerator[float | Mixed, None]:
-    """Mix and master, or find what was mixed before; yield fractions, at last the sound track.
+async def mix(
+    desk: Desk, objects: Objects, order: Order, folder: Path, on_progress: OnProgress = ignore_progress
+) -> Mixed:
+    """Mix and master, or find what was mixed before. Returns the sound track.
 
     Raises InvalidArgument: MUSIC_UNKNOWN, SPEECH_FAILED when the narration is silent, CLIP_NOT_PLAYABLE
     when a clip has no sound, REQUEST_INVALID when the duration or a place cannot be made.
@@ -97,22 +99,14 @@ async def mix(desk: Desk, objects: Objects, order: Order, folder: Path) -> Async
             # It was damaged, and is mixed again.
             (folder / "master.wav").unlink()
         else:
-            yield Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
-            return
+            return Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
     if order.narration_sha256:
         await objects.get_file(order.narration, folder / "narration.wav")
     if order.clip_sounds:
-        yield 0.01
+        on_progress(0.01)
         await clips.lay(desk.ffmpeg, objects, order.clip_sounds, order.samples, folder)
-    measured: Loudness | None = None
-    async with aclosing(_make(desk.ffmpeg, order, loop, folder)) as updates:
-        async for update in updates:
-            if isinstance(update, Loudness):
-                measured = update
-            else:
-                yield update
-    assert measured is not None
-    yield Mixed(await objects.put_file(key, folder / "master.wav"), measured)
+    measured = await _make(desk.ffmpeg, order, loop, folder, on_progress)
+    return Mixed(await objects.put_file(key, folder / "master.wav"), measured)
 
 
 def _check(order: Order, longest: timedelta) -> None:
@@ -137,9 +131,9 @@ def _digest(desk: Desk, order: Order, loop: music.Loop | None) -> str:
 
 
 async def _make(
-    program: Path, order: Order, loop: music.Loop | None, folder: Path
-) -> AsyncGenerator[float | Loudness, None]:
-    """Make `master.wav`; yield fractions, at last its loudness. Without narration it may be silent."""
+    program: Path, order: Order, loop: music.Loop | None, folder: Path, on_progress: OnProgress
+) -> Loudness:
+    """Make `master.wav`. Returns its loudness. Without narration it may be silent."""
     source, measured = "", Loudness(0.0, 0.0, 0.0)
     if order.narration_sha256:
         source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder, children.BEHIND)
@@ -167,12 +161,10 @@ async def _make(
                 continue
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
         seconds = order.samples / RATE
-        running = loudness.run(program, file, seconds=seconds, folder=folder, niceness=children.BEHIND)
-        async with aclosing(running) as fractions:
-            async for fraction in fractions:
-                yield begin + share * fraction
+        report = part_of(on_progress, begin, begin + share)
+        await loudness.run(program, file, seconds=seconds, folder=folder, on_progress=report, niceness=children.BEHIND)
         source, measured = name, await loudness.measure(program, name, folder, children.BEHIND)
-    yield measured
+    return measured
 
 
 def _blend(voice: ffmpeg.Stream | None, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,9 +53,7 @@ async def encode(program: Path, version: str, objects: Objects, mix: Any, folder
     coded = ffmpeg.input("mix.wav", f="wav")["a:0"].output(
         CODED, acodec="aac", audio_bitrate="160k", movflags="+cmaf+frag_custom+skip_trailer", fflags="+bitexact"
     )
-    async with aclosing(loudness.run(program, coded, seconds=1.0, folder=folder)) as fractions:
-        async for _ in fractions:
-            pass
+    await loudness.run(program, coded, seconds=1.0, folder=folder)
     with (folder / CODED).open("rb") as file:
         header_bytes = _header_bytes(file.read(HEAD_BYTES))
     return Preview(await objects.put_file(key, folder / CODED), header_bytes)

@@ -22,6 +22,7 @@ from moneyprinter.objects import Objects
 from services.audio import choice, export, mastering, mix, preview, speech
 from services.audio.choice import Choice, Text
 from services.audio.clips import ClipSound
+from services.runtime.progress import OnProgress, stream_progress
 from services.runtime.server import Runtime
 
 # Small, so that a client that reads slowly is seen to read.
@@ -54,16 +55,15 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> AsyncIterator[pb.SynthesizeResponse]:
         speaker, voice = speech.find_voice(self._speakers, request.voice)
-        async with (
-            self._runtime.scratch() as folder,
-            aclosing(speech.synthesize(speaker, voice, self._objects, request.sentences, folder)) as updates,
-        ):
-            async for update in updates:
-                yield (
-                    await asyncio.to_thread(_speech, update)
-                    if isinstance(update, speech.Speech)
-                    else pb.SynthesizeResponse(progress=media_pb2.Progress(fraction=update))
-                )
+
+        async def synthesize(on_progress: OnProgress) -> pb.SynthesizeResponse:
+            async with self._runtime.scratch() as folder:
+                made = await speech.synthesize(speaker, voice, self._objects, request.sentences, folder, on_progress)
+                return await asyncio.to_thread(_speech, made)
+
+        async with aclosing(stream_progress(synthesize, _speech_progress)) as responses:
+            async for response in responses:
+                yield response
 
     async def Mix(self, request: pb.MixRequest, context: Any) -> AsyncIterator[pb.MixResponse]:
         order = mix.Order(
@@ -74,16 +74,14 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
             clip_sounds=tuple(map(_clip_sound, request.clip_sounds)),
             target_lufs=request.loudness_lufs or mix.TARGET_LUFS,
         )
-        async with (
-            self._runtime.scratch() as folder,
-            aclosing(mix.mix(self._desk, self._objects, order, folder)) as updates,
-        ):
-            async for update in updates:
-                yield (
-                    _mix(update)
-                    if isinstance(update, mix.Mixed)
-                    else pb.MixResponse(progress=media_pb2.Progress(fraction=update))
-                )
+
+        async def make(on_progress: OnProgress) -> pb.MixResponse:
+            async with self._runtime.scratch() as folder:
+                return _mix(await mix.mix(self._desk, self._objects, order, folder, on_progress))
+
+        async with aclosing(stream_progress(make, _mix_progress)) as responses:
+            async for response in responses:
+                yield response
 
     async def EncodePreview(self, request: pb.EncodePreviewRequest, context: Any) -> pb.EncodePreviewResponse:
         async with self._runtime.scratch() as folder:
@@ -188,6 +186,10 @@ def _timed(word: speech.Word) -> media_pb2.TimedWord:
     return media_pb2.TimedWord(text=word.text, start=word.start / second, end=word.end / second)
 
 
+def _speech_progress(fraction: float) -> pb.SynthesizeResponse:
+    return pb.SynthesizeResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
 def _speech(made: speech.Speech) -> pb.SynthesizeResponse:
     sentences = (pb.Sentence(words=map(_word, words)) for words in made.spoken.sentences)
     said = pb.Speech(
@@ -208,6 +210,10 @@ def _clip_sound(asked: pb.ClipSound) -> ClipSound:
         track=asked.track,
         track_start=asked.track_start,
     )
+
+
+def _mix_progress(fraction: float) -> pb.MixResponse:
+    return pb.MixResponse(progress=media_pb2.Progress(fraction=fraction))
 
 
 def _mix(made: mix.Mixed) -> pb.MixResponse:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import normalization, silence
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 _VERSION = 4
 """Counts up when the same request would sound otherwise."""
@@ -95,8 +95,10 @@ class Speaker(Protocol):
     def voices(self) -> Sequence[Voice]:
         """A voice of each of its languages, in the order of their names."""
 
-    def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
-        """Write the sound (WAV, 48 kHz, mono, 16 bit) to `target`; yield fractions, at last what was said."""
+    async def speak(
+        self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
+    ) -> Spoken:
+        """Write the sound (WAV, 48 kHz, mono, 16 bit) to `target`. Returns the words and their times."""
 
 
 class Objects(Protocol):
@@ -124,9 +126,14 @@ def find_voice(speakers: Sequence[Speaker], name: str) -> tuple[Speaker, Voice]:
 
 
 async def synthesize(
-    speaker: Speaker, voice: Voice, objects: Objects, sentences: Sequence[str], folder: Path
-) -> AsyncGenerator[float | Speech, None]:
-    """Speak sentences, or find them as they were spoken before; yield fractions, at last the speech.
+    speaker: Speaker,
+    voice: Voice,
+    objects: Objects,
+    sentences: Sequence[str],
+    folder: Path,
+    on_progress: OnProgress = ignore_progress,
+) -> Speech:
+    """Speak sentences, or find them as they were spoken before. Returns the speech.
 
     Nothing in it, nor its beginning or end, is silent for longer than 0.5 s.
 
@@ -136,21 +143,13 @@ async def synthesize(
     spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
     if found := await _found(objects, key):
-        yield Speech(*found, speaker.name)
-        return
+        return Speech(*found, speaker.name)
     target = folder / "speech.wav"
-    said: Spoken | None = None
-    async with aclosing(_spoken(speaker, voice, lines, target)) as updates:
-        async for update in updates:
-            if isinstance(update, Spoken):
-                said = update
-            else:
-                yield update
-    assert said is not None
+    said = await _spoken(speaker, voice, lines, target, on_progress)
     audio = await objects.put_file(f"{key}.wav", target)
     # The words come last: who finds them finds the sound.
     await objects.put_bytes(f"{key}.json", _written(said))
-    yield Speech(audio, said, speaker.name)
+    return Speech(audio, said, speaker.name)
 
 
 async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
@@ -167,9 +166,7 @@ async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
 
 async def say(speaker: Speaker, voice: Voice, sentences: Sequence[str], target: Path) -> Spoken:
     """Speak sentences as `synthesize` does, into the file `target` and nowhere else. Raises what it raises."""
-    async with aclosing(_spoken(speaker, voice, _lines(sentences), target)) as updates:
-        [said] = [update async for update in updates if isinstance(update, Spoken)]
-    return said
+    return await _spoken(speaker, voice, _lines(sentences), target)
 
 
 def voices(speakers: Sequence[Speaker], language: str) -> list[tuple[Speaker, Voice]]:
@@ -192,15 +189,11 @@ def _lines(sentences: Sequence[str]) -> list[str]:
 
 
 async def _spoken(
-    speaker: Speaker, voice: Voice, lines: Sequence[str], target: Path
-) -> AsyncGenerator[float | Spoken, None]:
-    """Speak lines into the file `target`; yields fractions, at last what was said."""
-    async with aclosing(speaker.speak(lines, voice, target)) as updates:
-        async for update in updates:
-            if isinstance(update, Spoken):
-                yield await asyncio.to_thread(_without_long_silences, target, update)
-            else:
-                yield update * 0.95
+    speaker: Speaker, voice: Voice, lines: Sequence[str], target: Path, on_progress: OnProgress = ignore_progress
+) -> Spoken:
+    """Speak lines into the file `target`. Returns the words and their times."""
+    said = await speaker.speak(lines, voice, target, part_of(on_progress, 0, 0.95))
+    return await asyncio.to_thread(_without_long_silences, target, said)
 
 
 def _without_long_silences(target: Path, said: Spoken) -> Spoken:

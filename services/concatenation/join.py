@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,7 @@ async def join(
         if _changes(segments) and segments[0].codec == "hevc":
             for place in range(1, len(segments) + 1):
                 await _carry_parameters(folder, name(place), program)
-        async with aclosing(children.ffmpeg(program, _arguments(segments), seconds=seconds, folder=folder)) as running:
-            async for fraction in running:
-                on_progress(fraction)
+        await children.ffmpeg(program, _arguments(segments), seconds=seconds, folder=folder, on_progress=on_progress)
     except children.ChildFailed as failure:
         what = "the segments cannot be joined"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from services.processing.fragment import Fragment
 from services.processing.source import Source, failed
 from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress
 
 NO_FONTS = "fonts.conf"
 
@@ -38,34 +38,30 @@ class Tool:
 
 
 async def render(
-    spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool
-) -> AsyncGenerator[float | Fragment, None]:
+    spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool, on_progress: OnProgress = ignore_progress
+) -> Fragment:
     """Render the sources in `folder` into the files of a segment beside them (`picture.files`).
 
-    Yields the part that is done, never less than before, and at last what the first file says of itself. Raises
-    FailedPrecondition with the reason RENDER_FAILED, and what ffmpeg said.
+    Returns the description of the first file. Raises `FailedPrecondition` with the reason RENDER_FAILED, and what
+    ffmpeg said.
     """
     environment = await asyncio.to_thread(lay_out, spec, folder, tool)
     arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
-    running = children.ffmpeg(
-        tool.ffmpeg,
-        arguments,
-        seconds=spec.seconds,
-        folder=folder,
-        limits=tool.limits,
-        environment=environment,
-        niceness=tool.niceness,
-    )
-    done = 0.0
     try:
-        async with aclosing(running):
-            async for fraction in running:
-                done = max(done, fraction)
-                yield done
+        await children.ffmpeg(
+            tool.ffmpeg,
+            arguments,
+            seconds=spec.seconds,
+            folder=folder,
+            on_progress=on_progress,
+            limits=tool.limits,
+            environment=environment,
+            niceness=tool.niceness,
+        )
     except children.ChildFailed as failure:
         what = "the segment cannot be rendered"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
-    yield await checked(spec, folder)
+    return await checked(spec, folder)
 
 
 def lay_out(spec: Spec, folder: Path, tool: Tool) -> dict[str, str]:

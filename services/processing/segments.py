@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, aclosing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -21,6 +21,7 @@ from services.processing.source import Source
 from services.processing.sources import Sources, Stored
 from services.processing.spec import Spec
 from services.processing.streaming import Encoder
+from services.runtime.progress import OnProgress, ignore_progress, part_of, rising
 
 log = structlog.get_logger()
 
@@ -81,10 +82,10 @@ class Studio(Generic[T]):
     cores: Cores
     encoder: Encoder | None = None
 
-    async def render(self, order: Order[T]) -> AsyncGenerator[float | Segment[T], None]:
-        """Render a segment: yields the part of the work that is done, then the segment.
+    async def render(self, order: Order[T], on_progress: OnProgress = ignore_progress) -> Segment[T]:
+        """Render a segment. Returns it.
 
-        Raises ResourceExhausted when too much is under way, FailedPrecondition when it cannot be rendered.
+        Raises `ResourceExhausted` when too much is under way, `FailedPrecondition` when it cannot be rendered.
         """
         looks = [source for _, source in order.sources]
         need_bytes = need(order.spec, looks)
@@ -95,50 +96,35 @@ class Studio(Generic[T]):
             turn = standing.enter_context(self._in_line(order)) if order.is_first else None
             keys = await asyncio.to_thread(_keys, order, tool)
             if found := await self._found(keys):
-                yield found
-                return
+                return found
             standing.enter_context(self.cores.admitted(order.priority))
-            yield 0.0
+            on_progress(0.0)
             async with self.scratch() as folder:
                 for place, (stored, _) in enumerate(order.sources):
                     await self.sources.link(stored, folder / graph.source_name(place))
-                made: Fragment | None = None
                 turn = turn or standing.enter_context(self._in_line(order))
-                async with (
-                    self.cores.taken(need_bytes, turn, is_first=order.is_first),
-                    aclosing(self._rendered(order.spec, looks, folder, tool)) as rendering,
-                ):
-                    async for step in rendering:
-                        if isinstance(step, Fragment):
-                            made = step
-                        else:
-                            yield step * RENDERED
-                assert made is not None
+                report = part_of(on_progress, 0, RENDERED)
+                async with self.cores.taken(need_bytes, turn, is_first=order.is_first):
+                    made = await self._rendered(order.spec, looks, folder, tool, report)
                 # The first comes last: who finds it finds the others.
                 files = list(zip(keys, picture.files(order.spec), strict=True))
                 videos = [await self.objects.put_file(key, folder / name) for key, name in reversed(files)]
-        yield Segment(tuple(reversed(videos)), made, reused=False)
+        return Segment(tuple(reversed(videos)), made, reused=False)
 
     def _in_line(self, order: Order[T]) -> AbstractContextManager[asyncio.Event]:
         return self.cores.in_line(is_first=order.is_first, priority=order.priority)
 
     async def _rendered(
-        self, spec: Spec, looks: Sequence[Source], folder: Path, tool: Tool
-    ) -> AsyncGenerator[float | Fragment, None]:
+        self, spec: Spec, looks: Sequence[Source], folder: Path, tool: Tool, on_progress: OnProgress
+    ) -> Fragment:
         """Have an encoder with a GPU do its part, if there is one; do without it when there is none, or it fails."""
-        done = 0.0
+        report = rising(on_progress)
         if self.encoder and await self.encoder.is_free(spec.codec):
             try:
-                async with aclosing(streaming.render(spec, looks, folder, tool, self.encoder)) as rendering:
-                    async for step in rendering:
-                        done = step if isinstance(step, float) else done
-                        yield step
-                return
+                return await streaming.render(spec, looks, folder, tool, self.encoder, report)
             except Error as failure:
                 log.warning("encoder failed, encoding here", reason=failure.reason, message=failure.message)
-        async with aclosing(render(spec, looks, folder, tool)) as rendering:
-            async for step in rendering:
-                yield max(done, step) if isinstance(step, float) else step
+        return await render(spec, looks, folder, tool, report)
 
     async def _found(self, keys: Sequence[str]) -> Segment[T] | None:
         first = await self.objects.head(keys[0])

@@ -13,6 +13,7 @@ from services.media.encoding import Codec, Quality
 from services.processing import spec
 from services.processing.segments import Order, Segment, Studio
 from services.processing.source import Source
+from services.runtime.progress import OnProgress, stream_progress
 
 _FITS = {
     media_pb2.FIT_COVER: spec.Fit.COVER,
@@ -57,9 +58,12 @@ class ProcessingServicer(pb_grpc.ProcessingServiceServicer):
     async def RenderSegment(
         self, request: pb.RenderSegmentRequest, context: Any
     ) -> AsyncIterator[pb.RenderSegmentResponse]:
-        async with aclosing(self._studio.render(_order(request.segment, request.priority))) as updates:
-            async for update in updates:
-                yield _response(update)
+        async def render(on_progress: OnProgress) -> pb.RenderSegmentResponse:
+            return _response(await self._studio.render(_order(request.segment, request.priority), on_progress))
+
+        async with aclosing(stream_progress(render, _progress)) as responses:
+            async for response in responses:
+                yield response
 
 
 def _order(segment: media_pb2.Segment, priority: int) -> Order[media_pb2.Object]:
@@ -155,17 +159,19 @@ def _identity(segment: media_pb2.Segment) -> bytes:
     return same.SerializeToString(deterministic=True)
 
 
-def _response(update: float | Segment[media_pb2.Object]) -> pb.RenderSegmentResponse:
-    if isinstance(update, float):
-        return pb.RenderSegmentResponse(progress=media_pb2.Progress(fraction=update))
+def _progress(fraction: float) -> pb.RenderSegmentResponse:
+    return pb.RenderSegmentResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def _response(segment: Segment[media_pb2.Object]) -> pb.RenderSegmentResponse:
     return pb.RenderSegmentResponse(
         segment=pb.RenderedSegment(
-            video=update.videos[0],
-            renditions=update.videos[1:],
-            frame_count=update.fragment.frame_count,
-            reused=update.reused,
-            header_bytes=update.fragment.header_bytes,
-            time_offset=update.fragment.time_offset,
-            ticks_per_second=update.fragment.ticks_per_second,
+            video=segment.videos[0],
+            renditions=segment.videos[1:],
+            frame_count=segment.fragment.frame_count,
+            reused=segment.reused,
+            header_bytes=segment.fragment.header_bytes,
+            time_offset=segment.fragment.time_offset,
+            ticks_per_second=segment.fragment.ticks_per_second,
         )
     )

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from services.processing.render import Tool, checked, lay_out
 from services.processing.source import Source
 from services.processing.spec import Size, Spec
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.tasks import run_all
 
 # One read takes all that a pipe holds.
@@ -60,25 +61,16 @@ class Encoder(Protocol):
 
 
 async def render(
-    spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool, encoder: Encoder
-) -> AsyncGenerator[float | Fragment, None]:
+    spec: Spec,
+    sources: Sequence[Source],
+    folder: Path,
+    tool: Tool,
+    encoder: Encoder,
+    on_progress: OnProgress = ignore_progress,
+) -> Fragment:
     """Render as `render.render` does. Raises an error when the encoder fails, or ffmpeg; what it wrote is worthless."""
-    told: asyncio.Queue[float] = asyncio.Queue()
-    work = asyncio.create_task(_draw(spec, sources, folder, tool, encoder, told.put_nowait))
-    try:
-        while not work.done() or not told.empty():
-            news = asyncio.ensure_future(told.get())
-            try:
-                await asyncio.wait((work, news), return_when=asyncio.FIRST_COMPLETED)
-                if news.done():
-                    yield news.result()
-            finally:
-                news.cancel()
-        await work
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-    yield await checked(spec, folder)
+    await _draw(spec, sources, folder, tool, encoder, on_progress)
+    return await checked(spec, folder)
 
 
 async def _draw(
@@ -87,7 +79,7 @@ async def _draw(
     folder: Path,
     tool: Tool,
     encoder: Encoder,
-    tell: Callable[[float], None],
+    on_progress: OnProgress,
 ) -> None:
     sizes = [Size(spec.canvas.width, spec.canvas.height), *spec.renditions]
     environment = await asyncio.to_thread(lay_out, spec, folder, tool)
@@ -113,8 +105,8 @@ async def _draw(
                 for size, pipe, file in zip(sizes, pipes, picture.files(spec), strict=True):
                     format = Format(size, spec.canvas.frames_per_second, spec.codec, spec.quality)
                     packets = encoder.encode(format, pipe.chunks())
-                    heard = tell if pipe is pipes[0] else _nobody
-                    writing.append(_write(spec, packets, folder, file, heard))
+                    report = on_progress if pipe is pipes[0] else ignore_progress
+                    writing.append(_write(spec, packets, folder, file, report))
                 await run_all(*writing)
                 await child.succeeded()
         except children.ChildFailed as failure:
@@ -126,7 +118,7 @@ async def _write(
     packets: AsyncGenerator[Encoded, None],
     folder: Path,
     file: str,
-    tell: Callable[[float], None],
+    on_progress: OnProgress,
 ) -> None:
     """Write packets into a file of the segment."""
     async with aclosing(packets):
@@ -148,7 +140,7 @@ async def _write(
                     await child.succeeded()
                     raise
                 done += 1
-                tell(done / spec.frame_count)
+                on_progress(done / spec.frame_count)
             child.stdin.close()
             await child.succeeded()
 
@@ -158,10 +150,6 @@ async def _and_then(first: Packet, rest: AsyncIterator[Encoded]) -> AsyncIterato
     async for packet in rest:
         assert isinstance(packet, Packet)
         yield packet
-
-
-def _nobody(done: float) -> None:
-    """Tell nobody."""
 
 
 class _Pipe:

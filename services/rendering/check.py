@@ -13,8 +13,9 @@ from av.stream import Stream
 
 from moneyprinter.errors import FailedPrecondition
 from services.media.loudness import meter, read_report
-from services.rendering.finish import PICTURE, Form, Report, encode, ignore, run
+from services.rendering.finish import PICTURE, Form, encode, run
 from services.rendering.pictures import BLACK_LUMA, BLACK_PART
+from services.runtime.progress import OnProgress, ignore_progress
 
 DURATION_TOLERANCE_SECONDS = 0.1
 
@@ -35,10 +36,10 @@ class Measures:
     true_peak_dbtp: float
 
 
-async def measure(folder: Path, program: Path, form: Form, report: Report = ignore) -> Measures:
+async def measure(folder: Path, program: Path, form: Form, on_progress: OnProgress = ignore_progress) -> Measures:
     """Measure the videos in `folder`. Raises FailedPrecondition, with the figures, when one is not as it should be."""
     seconds, *_ = [await asyncio.to_thread(_check_streams, folder / name, form.seconds) for name in form.videos]
-    loudness, peak = await _loudness(folder, program, form, report)
+    loudness, peak = await _loudness(folder, program, form, on_progress)
     if not loudness > SILENT_LUFS and not form.may_be_silent:
         raise failed(f"it is silent: its loudness is {loudness:.1f} LUFS")
     return Measures(seconds, loudness, peak)
@@ -78,10 +79,10 @@ async def is_black(folder: Path, program: Path) -> bool:
     return all(percent >= 100 * BLACK_PART for _, percent in _values(printed))
 
 
-async def _loudness(folder: Path, program: Path, form: Form, report: Report) -> tuple[float, float]:
+async def _loudness(folder: Path, program: Path, form: Form, on_progress: OnProgress) -> tuple[float, float]:
     """The integrated loudness in LUFS, and the true peak in dBTP, by EBU R 128."""
     sound = meter(ffmpeg.input(form.video)["a:0"], _REPORT)
-    await encode(ffmpeg.output(sound, "-", f="null"), folder, program, form.seconds, report)
+    await encode(ffmpeg.output(sound, "-", f="null"), folder, program, form.seconds, on_progress)
     measured = read_report(folder / _REPORT)
     # JSON, in which results are recorded, has no infinity.
     return measured.integrated_lufs, max(measured.true_peak_dbtp, SILENCE_DBTP)

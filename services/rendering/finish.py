@@ -7,8 +7,7 @@ file. The same parts give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,6 +18,7 @@ import ffmpeg
 from moneyprinter.errors import FailedPrecondition
 from services.media.formats import SEGMENT_FORMATS, SOUND_FORMATS, VIDEO_FORMATS, own_file
 from services.runtime import children
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 PICTURE, SOUND = "picture", "sound"
 POSTER, THUMBNAILS, ANIMATION = "poster.jpg", "thumbnails.jpg", "preview.gif"
@@ -79,15 +79,7 @@ def picture(place: int) -> str:
     return f"{PICTURE}-{place}" if place else PICTURE
 
 
-Report = Callable[[float], None]
-"""Takes the part of a piece of work that is done, 0 to 1."""
-
-
-def ignore(fraction: float) -> None:
-    """Take no notice of how much is done."""
-
-
-async def mux(folder: Path, program: Path, form: Form, report: Report = ignore) -> None:
+async def mux(folder: Path, program: Path, form: Form, on_progress: OnProgress = ignore_progress) -> None:
     """Make the videos from the pictures and the sound in `folder`. Raises FailedPrecondition."""
     files = len(form.videos)
     sound = (
@@ -97,13 +89,14 @@ async def mux(folder: Path, program: Path, form: Form, report: Report = ignore) 
         .filter("apad", whole_dur=form.seconds)
         .filter("atrim", end=form.seconds)
     )
-    await _write(folder, program, form, 0, sound, lambda done: report(done / files))
+    await _write(folder, program, form, 0, sound, part_of(on_progress, 0, 1 / files))
     for place in range(1, files):
         copied = ffmpeg.input(form.video, **_VIDEOS)["a:0"]
-        await _write(folder, program, form, place, copied, lambda done: report((place + done) / files))  # noqa: B023
+        share = part_of(on_progress, place / files, (place + 1) / files)
+        await _write(folder, program, form, place, copied, share)
 
 
-async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any, report: Report) -> None:
+async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any, on_progress: OnProgress) -> None:
     coded = _CODED[form.container]
     if place:
         coded = {**{name: value for name, value in coded.items() if not name.endswith(":a")}, "c:a": "copy"}
@@ -116,10 +109,10 @@ async def _write(folder: Path, program: Path, form: Form, place: int, sound: Any
         "flags:a": "+bitexact",
     }
     shown = ffmpeg.input(picture(place), **_PICTURES)["v:0"]
-    await encode(ffmpeg.output(shown, sound, form.videos[place], **options), folder, program, form.seconds, report)
+    await encode(ffmpeg.output(shown, sound, form.videos[place], **options), folder, program, form.seconds, on_progress)
 
 
-async def animate(folder: Path, program: Path, seconds: float, report: Report = ignore) -> None:
+async def animate(folder: Path, program: Path, seconds: float, on_progress: OnProgress = ignore_progress) -> None:
     """Make a small animation of the picture in `folder`: pieces of it, evenly spread. Raises FailedPrecondition."""
     step = max(1.0, seconds / ANIMATED_PIECES)
     shown = (
@@ -131,7 +124,7 @@ async def animate(folder: Path, program: Path, seconds: float, report: Report = 
         .split()
     )
     drawn = ffmpeg.filter([shown[0], shown[1].filter("palettegen")], "paletteuse", dither="sierra2_4a")
-    await encode(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program, ANIMATED_PIECES, report)
+    await encode(ffmpeg.output(drawn, ANIMATION, f="gif", loop=0), folder, program, ANIMATED_PIECES, on_progress)
 
 
 def _animated(side: str, other: str) -> str:
@@ -139,13 +132,11 @@ def _animated(side: str, other: str) -> str:
     return f"if(gte({side},{other}),{ANIMATION_SIDE},2*max(1,round({ANIMATION_SIDE}*{side}/{other}/2)))"
 
 
-async def encode(command: Any, folder: Path, program: Path, seconds: float, report: Report) -> None:
+async def encode(command: Any, folder: Path, program: Path, seconds: float, on_progress: OnProgress) -> None:
     """Run ffmpeg in `folder`, and report how much is done of so many seconds. Raises FailedPrecondition."""
     arguments: Sequence[str] = [str(argument) for argument in command.get_args()]
     try:
-        async with aclosing(children.ffmpeg(program, arguments, seconds=seconds, folder=folder)) as running:
-            async for fraction in running:
-                report(fraction)
+        await children.ffmpeg(program, arguments, seconds=seconds, folder=folder, on_progress=on_progress)
     except children.ChildFailed as failure:
         what = "the video cannot be finished"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure

@@ -14,6 +14,7 @@ from moneyprinter.rendering.v1 import rendering_service_pb2 as pb
 from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
 from services.rendering.finish import Container, Form
 from services.rendering.videos import Finisher, Order, Video
+from services.runtime.progress import OnProgress, stream_progress
 
 _CONTAINERS = {pb.CONTAINER_MP4: Container.MP4, pb.CONTAINER_WEBM: Container.WEBM}
 
@@ -29,9 +30,12 @@ class RenderingServicer(pb_grpc.RenderingServiceServicer):
         return pb.TakePosterResponse(poster=pb.File(name=name, object=stored))
 
     async def FinishVideo(self, request: pb.FinishVideoRequest, context: Any) -> AsyncIterator[pb.FinishVideoResponse]:
-        async with aclosing(self._finisher.finish(_order(request))) as updates:
-            async for update in updates:
-                yield _response(update)
+        async def finish(on_progress: OnProgress) -> pb.FinishVideoResponse:
+            return _response(await self._finisher.finish(_order(request), on_progress))
+
+        async with aclosing(stream_progress(finish, _progress)) as responses:
+            async for response in responses:
+                yield response
 
 
 def _order(request: pb.FinishVideoRequest) -> Order[media_pb2.Object]:
@@ -51,19 +55,21 @@ def _order(request: pb.FinishVideoRequest) -> Order[media_pb2.Object]:
     )
 
 
-def _response(update: float | Video[media_pb2.Object]) -> pb.FinishVideoResponse:
-    if isinstance(update, float):
-        return pb.FinishVideoResponse(progress=media_pb2.Progress(fraction=update))
+def _progress(fraction: float) -> pb.FinishVideoResponse:
+    return pb.FinishVideoResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def _response(video: Video[media_pb2.Object]) -> pb.FinishVideoResponse:
     duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=update.measures.seconds))
+    duration.FromTimedelta(timedelta(seconds=video.measures.seconds))
     poster_time = Duration()
-    poster_time.FromTimedelta(timedelta(seconds=update.poster_seconds))
+    poster_time.FromTimedelta(timedelta(seconds=video.poster_seconds))
     return pb.FinishVideoResponse(
         video=pb.FinishedVideo(
-            files=[pb.File(name=name, object=stored) for name, stored in update.files],
+            files=[pb.File(name=name, object=stored) for name, stored in video.files],
             duration=duration,
-            loudness_lufs=update.measures.loudness_lufs,
-            true_peak_dbtp=update.measures.true_peak_dbtp,
+            loudness_lufs=video.measures.loudness_lufs,
+            true_peak_dbtp=video.measures.true_peak_dbtp,
             poster_time=poster_time,
         )
     )

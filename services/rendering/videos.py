@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from services.rendering import check, finish, pictures
 from services.rendering.check import Measures
 from services.rendering.finish import Form
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 from services.runtime.tasks import run_all
 
 # The parts of the work that are done when the parts are here, and the video is made and checked.
@@ -64,13 +65,13 @@ class Finisher(Generic[T]):
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
     ffmpeg: Path
 
-    async def finish(self, order: Order[T]) -> AsyncGenerator[float | Video[T], None]:
-        """Finish a video: yields the part of the work that is done, then the video.
+    async def finish(self, order: Order[T], on_progress: OnProgress = ignore_progress) -> Video[T]:
+        """Finish a video. Returns it.
 
-        Raises FailedPrecondition with the reason QUALITY_CHECK_FAILED when the result is not as it should be.
+        Raises `FailedPrecondition` with the reason QUALITY_CHECK_FAILED when the result is not as it should be.
         """
         form = order.form
-        yield 0.0
+        on_progress(0.0)
         async with self.scratch() as folder:
             await run_all(
                 self.objects.get_file(order.sound, folder / finish.SOUND),
@@ -79,19 +80,12 @@ class Finisher(Generic[T]):
                     for place, shown in enumerate(order.pictures)
                 ),
             )
-            yield FETCHED
-            progress = _Progress()
-            working = asyncio.create_task(self._worked(order, folder, progress))
-            try:
-                async for done in progress.until(working):
-                    yield FETCHED + (CHECKED - FETCHED) * done
-                (measures, videos), poster_seconds = await working
-            finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-            yield CHECKED
+            on_progress(FETCHED)
+            progress = _Progress(part_of(on_progress, FETCHED, CHECKED))
+            (measures, videos), poster_seconds = await self._worked(order, folder, progress)
+            on_progress(CHECKED)
             previews = await run_all(*(self._stored(order, folder, name) for name in form.previews))
-        yield Video((*videos, *previews), measures, poster_seconds)
+        return Video((*videos, *previews), measures, poster_seconds)
 
     async def take_poster(self, video: T, folder: str) -> tuple[str, T]:
         """Keep the first frame of a segment as a video's poster: its name and the object. Raises FailedPrecondition."""
@@ -146,25 +140,15 @@ class Finisher(Generic[T]):
 class _Progress:
     """Adds up how much is done of the pieces of work that go on at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_progress: OnProgress) -> None:
         self._done: dict[str, float] = {}
-        self._changed = asyncio.Event()
+        self._on_progress = on_progress
 
-    def of(self, piece: str) -> finish.Report:
+    def of(self, piece: str) -> OnProgress:
         """Takes how much is done of a piece of work, one of `_SHARES`."""
 
         def report(fraction: float) -> None:
             self._done[piece] = max(fraction, self._done.get(piece, 0.0))
-            self._changed.set()
+            self._on_progress(min(1.0, sum(_SHARES[piece] * done for piece, done in self._done.items())))
 
         return report
-
-    async def until(self, work: asyncio.Task[object]) -> AsyncGenerator[float, None]:
-        """How much is done of the whole, 0 to 1, whenever it changes until the work has ended."""
-        while not work.done():
-            waiting = asyncio.ensure_future(self._changed.wait())
-            await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if self._changed.is_set():
-                self._changed.clear()
-                yield min(1.0, sum(_SHARES[piece] * done for piece, done in self._done.items()))

@@ -19,8 +19,8 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar
@@ -31,6 +31,7 @@ import structlog
 from moneyprinter.errors import Error, Internal
 from services.runtime import errors
 from services.runtime.config import ConfigError
+from services.runtime.progress import OnProgress, ignore_progress, rising
 
 log = structlog.get_logger()
 
@@ -233,23 +234,21 @@ def _in_words(limits: Limits) -> str:
     return ", ".join(filter(None, words)) or "all that there is"
 
 
-async def retry_killed(work: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-    """Yield what `work` yields; when a signal kills its child, begin it anew, at most ATTEMPTS times in all.
+async def retry_killed(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` returns; when a signal kills its child, begin it anew, at most ATTEMPTS times in all.
 
-    Raises ChildFailed of the last attempt.
+    Raises `ChildFailed` of the last attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            async with aclosing(work()) as steps:
-                async for step in steps:
-                    yield step
-            return
+            return await work()
         except ChildFailed as failure:
             failure.attempts = attempt
             if not failure.killed or attempt == ATTEMPTS:
                 raise
             log.warning("child killed, running it again", program=failure.program, ending=failure.ending)
         await asyncio.sleep(PAUSES_SECONDS[attempt - 1])
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _name_of(command: Sequence[str | Path]) -> str:
@@ -391,7 +390,7 @@ async def run(
 ) -> bytes:
     """Run `command` to its end and return what it printed; when a signal kills it, run it again. Raises ChildFailed."""
 
-    async def attempt() -> AsyncGenerator[bytes, None]:
+    async def attempt() -> bytes:
         async with start(
             command, limits=limits, folder=folder, environment=environment, stdin=stdin is not None, user_id=user_id
         ) as child:
@@ -400,10 +399,9 @@ async def run(
                 child.stdin.write_eof()
             output = await child.stdout.read()
             await child.succeeded()
-        yield output
+        return output
 
-    async with aclosing(retry_killed(attempt)) as outputs:
-        return await anext(outputs)
+    return await retry_killed(attempt)
 
 
 async def ffmpeg(
@@ -412,29 +410,27 @@ async def ffmpeg(
     *,
     seconds: float,
     folder: Path,
+    on_progress: OnProgress = ignore_progress,
     limits: Limits = Limits(),
     environment: Mapping[str, str] | None = None,
     niceness: int = 0,
-) -> AsyncGenerator[float, None]:
-    """Run ffmpeg in `folder`, and yield the part of `seconds` of output that is done, 0 to 1, never less than before.
+) -> None:
+    """Run ffmpeg in `folder`, and report the part of `seconds` of output that is done, 0 to 1, never less than before.
 
-    When a signal kills it, it is run again, over what it wrote. Raises ChildFailed. Closing the generator kills ffmpeg.
+    When a signal kills it, it is run again, over what it wrote. Raises ChildFailed. Cancelling the call kills ffmpeg.
     """
     command = (program, *QUIET, "-nostats", "-progress", "pipe:1", *arguments)
+    report = rising(on_progress)
 
-    async def attempt() -> AsyncGenerator[float, None]:
+    async def attempt() -> None:
         async with start(command, limits=limits, folder=folder, environment=environment, niceness=niceness) as child:
             while line := await child.stdout.readline():
                 name, _, value = line.decode(errors="replace").strip().partition("=")
                 if name == "out_time_us" and value.lstrip("-").isdigit():
-                    yield min(1.0, max(0.0, int(value) / 1e6 / seconds))
+                    report(min(1.0, max(0.0, int(value) / 1e6 / seconds)))
             await child.succeeded()
 
-    done = 0.0
-    async with aclosing(retry_killed(attempt)) as fractions:
-        async for fraction in fractions:
-            done = max(done, fraction)
-            yield done
+    await retry_killed(attempt)
 
 
 async def ffmpeg_version(program: Path) -> str:

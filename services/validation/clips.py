@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument
+from services.runtime.progress import OnProgress, ignore_progress, part_of
 from services.validation.probe import Bounds, Facts, Part, probe
 
 # The parts of the work that are done when the bytes are here, and when they were read.
@@ -93,31 +94,27 @@ class Desk:
     reading: Callable[[], AbstractAsyncContextManager[None]]
     """Waits for its turn to read a clip, and holds it while the context is open."""
 
-    async def validate(self, source: str | Stored, part: Part) -> AsyncGenerator[float | Clip, None]:
-        """Check a clip at an address, or an uploaded one: yields the part of the work that is done, then the clip.
+    async def validate(self, source: str | Stored, part: Part, on_progress: OnProgress = ignore_progress) -> Clip:
+        """Check a clip at an address, or an uploaded one. Returns the clip.
 
-        Raises InvalidArgument with one of the CLIP reasons, NotFound when there is no such upload.
+        Raises `InvalidArgument` with one of the CLIP reasons, `NotFound` when there is no such upload.
         """
-        async with self.scratch() as folder, aclosing(self._checked(source, part, folder / "clip")) as steps:
-            async for step in steps:
-                if isinstance(step, Probed):
-                    yield PROBED
-                    yield Clip(await self._kept(source, step, folder / "clip"), step.facts)
-                else:
-                    yield step
+        async with self.scratch() as folder:
+            probed = await self._checked(source, part, folder / "clip", on_progress)
+            on_progress(PROBED)
+            return Clip(await self._kept(source, probed, folder / "clip"), probed.facts)
 
     async def probe(self, source: str | Stored | AsyncIterator[bytes], part: Part) -> Probed:
         """Check a clip at an address, an uploaded one, or one whose bytes come, and keep nothing of it.
 
         Raises what `validate` raises.
         """
-        async with self.scratch() as folder, aclosing(self._checked(source, part, folder / "clip")) as steps:
-            found = [step async for step in steps if isinstance(step, Probed)]
-        return found[0]
+        async with self.scratch() as folder:
+            return await self._checked(source, part, folder / "clip", ignore_progress)
 
     async def _checked(
-        self, source: str | Stored | AsyncIterator[bytes], part: Part, path: Path
-    ) -> AsyncGenerator[float | Probed, None]:
+        self, source: str | Stored | AsyncIterator[bytes], part: Part, path: Path, on_progress: OnProgress
+    ) -> Probed:
         """Write a clip to a file, and read it."""
         _check_order(part)
         if isinstance(source, Stored):
@@ -125,21 +122,14 @@ class Desk:
             # A slot for both: some are read while others are on their way.
             async with self.reading():
                 await self.objects.get_file(source, path)
-                yield FETCHED
+                on_progress(FETCHED)
                 facts = await probe(path, part, self.bounds)
-            yield Probed(source.sha256, source.size_bytes, facts)
-            return
-        landed = None
-        async with self._download(source) as download, aclosing(_land(download, path, self.max_bytes)) as landing:
-            async for step in landing:
-                if isinstance(step, Landed):
-                    landed = step
-                else:
-                    yield FETCHED * step
-        assert landed is not None
+            return Probed(source.sha256, source.size_bytes, facts)
+        async with self._download(source) as download:
+            landed = await _land(download, path, self.max_bytes, part_of(on_progress, 0, FETCHED))
         async with self.reading():
             facts = await probe(path, part, self.bounds)
-        yield Probed(landed.sha256, landed.size_bytes, facts)
+        return Probed(landed.sha256, landed.size_bytes, facts)
 
     def _download(self, source: str | AsyncIterator[bytes]) -> AbstractAsyncContextManager[Download]:
         return self.web.open(source) if isinstance(source, str) else nullcontext(Download(None, source))
@@ -162,11 +152,11 @@ def _check_order(part: Part) -> None:
         )
 
 
-async def _land(download: Download, path: Path, max_bytes: int) -> AsyncGenerator[float | Landed, None]:
-    """Write bytes to a file: yields the part that is here, at last what has arrived."""
+async def _land(download: Download, path: Path, max_bytes: int, on_progress: OnProgress) -> Landed:
+    """Write bytes to a file. Returns what has arrived."""
     _check_size(download.size_bytes or 0, max_bytes)
     expected = download.size_bytes or max_bytes
-    digest, size_bytes, told = hashlib.sha256(), 0, 0.0
+    digest, size_bytes, reported = hashlib.sha256(), 0, 0.0
     with path.open("xb") as file:
         async for chunk in download.chunks:
             size_bytes += len(chunk)
@@ -174,10 +164,10 @@ async def _land(download: Download, path: Path, max_bytes: int) -> AsyncGenerato
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
             fraction = min(1.0, size_bytes / expected)
-            if fraction >= told + PROGRESS_STEP:
-                told = fraction
-                yield fraction
-    yield Landed(digest.hexdigest(), size_bytes)
+            if fraction >= reported + PROGRESS_STEP:
+                reported = fraction
+                on_progress(fraction)
+    return Landed(digest.hexdigest(), size_bytes)
 
 
 def _check_size(size_bytes: int, max_bytes: int) -> None:

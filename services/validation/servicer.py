@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.validation.v1 import validation_service_pb2 as pb
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
+from services.runtime.progress import OnProgress, stream_progress
 from services.validation.clips import Clip, Desk, Probed, Stored
 from services.validation.probe import Facts, Part
 
@@ -45,9 +46,12 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
     async def ValidateClip(
         self, request: pb.ValidateClipRequest, context: Any
     ) -> AsyncIterator[pb.ValidateClipResponse]:
-        async with aclosing(self._desk.validate(_source(request), _part(request))) as updates:
-            async for update in updates:
-                yield _response(update)
+        async def validate(on_progress: OnProgress) -> pb.ValidateClipResponse:
+            return _response(await self._desk.validate(_source(request), _part(request), on_progress))
+
+        async with aclosing(stream_progress(validate, _progress)) as responses:
+            async for response in responses:
+                yield response
 
     async def CheckAddress(self, request: pb.CheckAddressRequest, context: Any) -> pb.CheckAddressResponse:
         await self._webhooks.check(request.url)
@@ -80,12 +84,14 @@ def _part(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> Part:
     )
 
 
-def _response(update: float | Clip) -> pb.ValidateClipResponse:
-    if isinstance(update, float):
-        return pb.ValidateClipResponse(progress=media_pb2.Progress(fraction=update))
-    stored = update.stored
+def _progress(fraction: float) -> pb.ValidateClipResponse:
+    return pb.ValidateClipResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def _response(clip: Clip) -> pb.ValidateClipResponse:
+    stored = clip.stored
     kept = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
-    return pb.ValidateClipResponse(clip=_clip(update.facts, kept))
+    return pb.ValidateClipResponse(clip=_clip(clip.facts, kept))
 
 
 def _probed(probed: Probed) -> pb.ProbedClip:

@@ -13,7 +13,7 @@ from moneyprinter.errors import InvalidArgument
 from services.audio import languages
 from services.audio.choice import Choice, Text, choose
 from services.audio.espeak import Espeak
-from services.audio.speech import Quality, Spoken
+from services.audio.speech import Quality
 from services.audio.voices import UNINTELLIGIBLE
 
 # Usual sentences of languages that are not written in Latin letters.
@@ -62,8 +62,7 @@ def refused(speaker: Espeak, name: str, *texts: str, title: str = "") -> Invalid
 
 
 async def seconds(speaker: Espeak, choice: Choice, text: str, folder: Path) -> float:
-    *_, said = [u async for u in choice.speaker.speak([text], choice.voice, folder / "speech.wav")]
-    assert isinstance(said, Spoken)
+    said = await choice.speaker.speak([text], choice.voice, folder / "speech.wav")
     return said.duration / timedelta(seconds=1)
 
 

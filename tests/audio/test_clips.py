@@ -161,9 +161,7 @@ def desk() -> Desk:
 
 
 async def mixed(desk: Desk, objects: Folder, order: Order, folder: Path) -> Mixed:
-    *_, last = [update async for update in mix.mix(desk, objects, order, folder)]
-    assert isinstance(last, Mixed)
-    return last
+    return await mix.mix(desk, objects, order, folder)
 
 
 async def test_clips_are_mixed_under_the_voice_and_mastered_with_it(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from services.runtime import children
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, band, level, lufs, programs, r128, read, write
 from tests.mesh import ffmpeg_program
+from tests.progress import after_first_report
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +41,10 @@ async def mixed(desk: Desk, objects: Folder, narration: Sound, mood: str, second
     write(objects.path("narration"), narration)
     digest = f"{hash(narration.tobytes())}"
     order = Order("narration", digest, mood, timedelta(seconds=seconds))
-    updates = [update async for update in mix.mix(desk, objects, order, folder)]
-    fractions = [update for update in updates if isinstance(update, float)]
+    fractions: list[float] = []
+    made = await mix.mix(desk, objects, order, folder, fractions.append)
     assert fractions == sorted(fractions) and all(0 <= fraction <= 1 for fraction in fractions)
-    assert isinstance(updates[-1], Mixed)
-    return updates[-1]
+    return made
 
 
 @pytest.mark.parametrize("mood", ["", *music.LOOPS])
@@ -55,7 +54,7 @@ async def test_speech_is_mastered_to_the_promised_loudness(
     voice = speaker.voice("en-US")
     assert voice is not None
     sentences = ["The sea was calm, and nobody spoke.", "Then the wind came back!"]
-    _ = [u async for u in speaker.speak(sentences, voice, tmp_path / "speech.wav")]
+    await speaker.speak(sentences, voice, tmp_path / "speech.wav")
     narration = read(tmp_path / "speech.wav", 1)[:, 0]
     made = await mixed(desk, objects, narration, mood, 6.5, tmp_path)
     path = objects.path(made.audio)
@@ -177,7 +176,7 @@ async def test_a_narration_that_is_no_sound_is_told_of(desk: Desk, objects: Fold
     objects.path("narration").write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.wav\n" * 100)
     order = Order("narration", "no sound", "", timedelta(seconds=1))
     with pytest.raises(Internal, match="could not be made") as failed:
-        _ = [update async for update in mix.mix(desk, objects, order, tmp_path)]
+        await mix.mix(desk, objects, order, tmp_path)
     assert failed.value.reason == "RENDER_FAILED"
     assert str(tmp_path) not in failed.value.message
 
@@ -185,8 +184,7 @@ async def test_a_narration_that_is_no_sound_is_told_of(desk: Desk, objects: Fold
 async def test_closing_it_stops_ffmpeg(desk: Desk, objects: Folder, tmp_path: Path) -> None:
     write(objects.path("narration"), babble((2.0, -20)))
     order = Order("narration", "closed", "calm", timedelta(seconds=600))
-    async with aclosing(mix.mix(desk, objects, order, tmp_path)) as updates:
-        assert isinstance(await anext(updates), float)
+    async with after_first_report(lambda on_progress: mix.mix(desk, objects, order, tmp_path, on_progress)):
         assert any("ffmpeg" in line for line in programs())
     assert programs() == []
     assert objects.puts == []

@@ -36,9 +36,7 @@ SMALL = str.maketrans("abdehilmnoprtuwz", "ᴀʙᴅᴇʜɪʟᴍɴᴏᴘʀᴛᴜ�
 async def spoken(speaker: Espeak, sentence: str, voice: str, folder: Path) -> Spoken:
     found = speaker.voice(voice)
     assert found
-    *_, last = [update async for update in speaker.speak([sentence], found, folder / "speech.wav")]
-    assert isinstance(last, Spoken)
-    return last
+    return await speaker.speak([sentence], found, folder / "speech.wav")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -13,7 +13,8 @@ import pytest
 
 from services.audio import silence, speech
 from services.audio.espeak import Espeak
-from services.audio.speech import Speech, Spoken, Voice, Word
+from services.audio.speech import Spoken, Voice, Word
+from services.runtime.progress import OnProgress, ignore_progress
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, read, write
 
@@ -37,7 +38,9 @@ class Slow:
     def voices(self) -> Sequence[Voice]:
         return ()
 
-    async def speak(self, sentences: Sequence[str], voice: Voice, target: Path) -> AsyncGenerator[float | Spoken, None]:
+    async def speak(
+        self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
+    ) -> Spoken:
         tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE // 2) / RATE)
         sound, said, pauses = np.zeros(0), [], list(self.pauses)
         for sentence in sentences:
@@ -47,19 +50,18 @@ class Slow:
                 end = timedelta(seconds=len(sound) / RATE)
                 words.append(Word(text, end - timedelta(seconds=0.5), end))
             said.append(tuple(words))
-            yield 0.5
+            on_progress(0.5)
         sound = np.concatenate([sound, np.zeros(round(pauses.pop(0) * RATE))])
         write(target, sound + self.hiss * np.random.default_rng(3).uniform(-1, 1, len(sound)))
-        yield Spoken(timedelta(seconds=len(sound) / RATE), tuple(said))
+        return Spoken(timedelta(seconds=len(sound) / RATE), tuple(said))
 
 
 async def said(speaker: Slow | Espeak, objects: Folder, folder: Path, *sentences: str) -> tuple[Spoken, Sound]:
     """What was said, and its sound."""
     voice = speaker.voice("en-US")
     assert voice is not None
-    *_, last = [update async for update in speech.synthesize(speaker, voice, objects, sentences, folder)]
-    assert isinstance(last, Speech)
-    return last.spoken, read(objects.path(last.audio), 1)[:, 0]
+    made = await speech.synthesize(speaker, voice, objects, sentences, folder)
+    return made.spoken, read(objects.path(made.audio), 1)[:, 0]
 
 
 def silences(sound: Sound, threshold: float) -> list[float]:

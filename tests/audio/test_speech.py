@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -18,6 +17,7 @@ from services.audio.espeak import Espeak
 from services.audio.speech import Speech, Spoken, Voice
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, level, programs, read
+from tests.progress import after_first_report
 
 TALE = [
     "In the quiet hours before dawn, when the city still sleeps, a baker kneads his dough.",
@@ -30,10 +30,8 @@ async def spoken(speaker: Espeak, sentences: list[str], voice: str, folder: Path
     """What was said, and its sound."""
     found = speaker.voice(voice)
     assert found is not None
-    updates = [update async for update in speaker.speak(sentences, found, folder / "speech.wav")]
-    said = updates[-1]
-    assert isinstance(said, Spoken)
-    fractions = [update for update in updates if isinstance(update, float)]
+    fractions: list[float] = []
+    said = await speaker.speak(sentences, found, folder / "speech.wav", fractions.append)
     assert fractions == sorted(fractions) and len(fractions) == len(sentences) and fractions[-1] <= 1
     return said, read(folder / "speech.wav", 1)[:, 0]
 
@@ -149,9 +147,7 @@ async def test_men_and_women_sound_different(speaker: Espeak, tmp_path: Path) ->
 
 async def test_a_script_is_spoken_once_and_found_again(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
     async def made(sentences: list[str], voice: str = "en-US") -> Speech:
-        *_, last = [u async for u in speech.synthesize(speaker, found(speaker, voice), objects, sentences, tmp_path)]
-        assert isinstance(last, Speech)
-        return last
+        return await speech.synthesize(speaker, found(speaker, voice), objects, sentences, tmp_path)
 
     first = await made(TALE)
     assert (first.provider, len(objects.puts)) == ("espeak", 2)
@@ -167,21 +163,23 @@ async def test_a_script_without_words_is_refused(
     speaker: Espeak, objects: Folder, tmp_path: Path, sentences: list[str]
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await anext(speech.synthesize(speaker, found(speaker), objects, sentences, tmp_path))
+        await speech.synthesize(speaker, found(speaker), objects, sentences, tmp_path)
     assert refused.value.reason == "SCRIPT_EMPTY"
 
 
 async def test_a_broken_engine_is_told_of(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
     broken = replace(speaker, library=tmp_path / "missing.so")
     with pytest.raises(Internal, match="could not be spoken") as failed:
-        await anext(speech.synthesize(broken, found(speaker), objects, TALE, tmp_path))
+        await speech.synthesize(broken, found(speaker), objects, TALE, tmp_path)
     assert failed.value.reason == "SPEECH_FAILED"
     assert objects.puts == []
 
 
 async def test_closing_it_stops_the_child(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
-    async with aclosing(speech.synthesize(speaker, found(speaker), objects, TALE * 400, tmp_path)) as updates:
-        assert isinstance(await anext(updates), float)
+    voice = found(speaker)
+    async with after_first_report(
+        lambda on_progress: speech.synthesize(speaker, voice, objects, TALE * 400, tmp_path, on_progress)
+    ):
         assert any("espeak_child" in line for line in programs())
     assert programs() == []
     assert objects.puts == []

@@ -38,8 +38,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     options = {"quality": STANDARD, **options}
     spec = Spec((shot,), frames, Canvas(width, height, rate), **options)
     found = await probe_source(work / graph.source_name(0))
-    async for _ in render.render(spec, [found], work, TOOL):
-        pass
+    await render.render(spec, [found], work, TOOL)
     return (work / picture.SEGMENT).rename(folder / join.name(place))
 
 

@@ -98,8 +98,7 @@ async def rendered(folder: Path, format: Format, frames: Sequence[Frame]) -> Pat
     canvas = processing.Canvas(format.width, format.height, format.frames_per_second)
     shots = (processing.Shot(processing.Clip(0)),)
     wanted = processing.Spec(shots, len(frames), canvas, format.quality, codec=format.codec)
-    async for _ in render.render(wanted, [await probe_source(work / graph.source_name(0))], work, TOOL):
-        pass
+    await render.render(wanted, [await probe_source(work / graph.source_name(0))], work, TOOL)
     return work / picture.SEGMENT
 
 

@@ -59,8 +59,7 @@ async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Sp
         file = folder / graph.source_name(place)
         file.symlink_to(source)
         looks.append(await probe_source(file))
-    async for _ in render(wanted, looks, folder, tool):
-        pass
+    await render(wanted, looks, folder, tool)
     return folder / picture.SEGMENT
 
 

@@ -33,8 +33,7 @@ async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[m
     source.symlink_to(zoo[name])
     shows = Still(0) if MEMBERS[name].still else Clip(0, timedelta(seconds=start))
     spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality.NEAR_LOSSLESS)
-    async for _ in render(spec, [await probe_source(source)], folder, TOOL):
-        pass
+    await render(spec, [await probe_source(source)], folder, TOOL)
     video = media.probe(folder / picture.SEGMENT)
     assert (video.width, video.height, video.frames) == (WIDTH, HEIGHT, FRAMES)
     assert (video.pixels, video.colours, video.square) == ("yuv420p", (1, 1, 1, 1), True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 from datetime import timedelta
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from moneyprinter.errors import FailedPrecondition
 from services.media.encoding import Quality
 from services.processing import graph, picture
-from services.processing.fragment import Fragment
 from services.processing.render import NO_FONTS, Tool, render
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
@@ -26,6 +24,7 @@ from services.runtime import children
 from tests import media
 from tests.media.drawing import FONTS, captions, rendered
 from tests.mesh import ffmpeg_program
+from tests.progress import after_first_report
 from tests.sources import probe_source
 
 STANDARD = Quality.STANDARD
@@ -269,11 +268,11 @@ async def test_progress_goes_from_nothing_to_all_and_never_back(tool: Tool, tmp_
     clip = media.clip(tmp_path / "clip.mp4")
     (tmp_path / SOURCE).symlink_to(clip)
     source = await probe_source(tmp_path / SOURCE)
-    *steps, made = [step async for step in render(spec((960, 540), frames=30), [source], tmp_path, tool)]
-    fractions = [step for step in steps if isinstance(step, float)]
-    assert fractions == steps == sorted(fractions)
+    fractions: list[float] = []
+    made = await render(spec((960, 540), frames=30), [source], tmp_path, tool, fractions.append)
+    assert fractions == sorted(fractions)
     assert fractions[0] >= 0 and 0.9 < fractions[-1] <= 1
-    assert isinstance(made, Fragment) and made.frame_count == 30
+    assert made.frame_count == 30
 
 
 def _text(path: Path) -> None:
@@ -316,8 +315,7 @@ async def test_what_cannot_be_rendered_is_a_typed_error(
     (tmp_path / SOURCE).symlink_to(tmp_path / name)
     # What was found good, and is another one now.
     with pytest.raises(FailedPrecondition, match=says) as refused:
-        async for _ in render(spec(), [Source(320, 180, has_matrix=True)], tmp_path, tool):
-            pass
+        await render(spec(), [Source(320, 180, has_matrix=True)], tmp_path, tool)
     assert refused.value.reason == "RENDER_FAILED"
     assert str(tmp_path) not in refused.value.message
     assert len(refused.value.message) < 400
@@ -339,8 +337,9 @@ async def test_ffmpeg_output_is_only_in_the_log(tool: Tool, tmp_path: Path) -> N
 async def test_a_render_that_is_left_ends_ffmpeg(tool: Tool, tmp_path: Path) -> None:
     clip = media.clip(tmp_path / "clip.mp4")
     (tmp_path / SOURCE).symlink_to(clip)
-    rendering = render(spec((1280, 720), frames=60), [await probe_source(tmp_path / SOURCE)], tmp_path, tool)
-    assert await anext(rendering) != 1
-    await asyncio.wait_for(rendering.aclose(), 5)
-    with pytest.raises(StopAsyncIteration):
-        await anext(rendering)
+    source = await probe_source(tmp_path / SOURCE)
+    async with after_first_report(
+        lambda on_progress: render(spec((1280, 720), frames=60), [source], tmp_path, tool, on_progress)
+    ) as rendering:
+        assert not rendering.done()
+    assert rendering.cancelled()

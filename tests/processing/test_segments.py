@@ -15,7 +15,7 @@ from moneyprinter.errors import ResourceExhausted, Unavailable
 from services.media.encoding import Quality
 from services.processing.cores import Cores
 from services.processing.render import Tool
-from services.processing.segments import Order, Segment, Studio
+from services.processing.segments import Order, Studio
 from services.processing.sources import Sources
 from services.processing.spec import Canvas, Overlay, Point, Shot, Size, Spec, Still, Transition
 from services.processing.streaming import Encoder
@@ -111,17 +111,17 @@ async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tm
     )
     one = studio(folder, tool)
     order = Order(((image, await probe_source(image.path)),), spec, b"all")
-    *_, made = [step async for step in one.render(order)]
-    assert isinstance(made, Segment) and not made.reused
+    made = await one.render(order)
+    assert not made.reused
     shown = [media.probe(video.path) for video in made.videos]
     assert [(video.width, video.height, video.frames) for video in shown] == [(64, 36, 5), (32, 18, 5)]
     assert made.fragment.frame_count == 5
-    *_, again = [step async for step in one.render(order)]
-    assert isinstance(again, Segment) and again.reused
+    again = await one.render(order)
+    assert again.reused
     assert (again.videos, again.fragment) == (made.videos, made.fragment)
     made.videos[1].path.unlink()
-    *_, anew = [step async for step in one.render(order)]
-    assert isinstance(anew, Segment) and not anew.reused, "one of its files was lost"
+    anew = await one.render(order)
+    assert not anew.reused, "one of its files was lost"
     assert folder.fetched == ["image.png"]
 
 

@@ -21,7 +21,7 @@ from services.processing import graph, picture, streaming
 from services.processing.encoders import MeshEncoder
 from services.processing.fragment import Fragment
 from services.processing.render import Tool
-from services.processing.segments import Order, Segment
+from services.processing.segments import Order
 from services.processing.spec import Canvas, Clip, Shot, Size, Spec
 from services.processing.streaming import Encoder, Format
 from tests import media
@@ -30,6 +30,7 @@ from tests.killing import kill_children
 from tests.media.drawing import captions, rendered
 from tests.mesh import Mesh
 from tests.processing.test_segments import Folder, Kept, studio
+from tests.progress import after_first_report
 from tests.sources import probe_source
 
 WIDE = Canvas(320, 180, 30)
@@ -55,9 +56,9 @@ async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: En
     """Render with an encoder, in a new folder."""
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
-    *steps, made = [step async for step in streaming.render(wanted, [await probe_source(clip)], work, tool, encoder)]
-    assert isinstance(made, Fragment)
-    return [step for step in steps if isinstance(step, float)], made
+    fractions: list[float] = []
+    made = await streaming.render(wanted, [await probe_source(clip)], work, tool, encoder, fractions.append)
+    return fractions, made
 
 
 @pytest.mark.parametrize("codec", streaming.CODECS)
@@ -141,9 +142,9 @@ async def test_a_segment_is_finished_here_when_the_encoder_dies(
     dying, objects = Dying(encoder, packets), Folder(tmp_path)
     objects.open.set()
     order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
-    *steps, made = [step async for step in studio(objects, tool, dying).render(order)]
-    assert isinstance(made, Segment) and dying.asked == 1
-    fractions = [step for step in steps if isinstance(step, float)]
+    fractions: list[float] = []
+    made = await studio(objects, tool, dying).render(order, fractions.append)
+    assert dying.asked == 1
     assert fractions == sorted(fractions)
     here = await rendered(tool, tmp_path / "here", [clip], spec())
     assert made.videos[0].path.read_bytes() == here.read_bytes()
@@ -165,8 +166,8 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
     objects.open.set()
     killer = kill_children(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
     order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
-    *_, made = [step async for step in studio(objects, tool, encoder).render(order)]
-    assert isinstance(made, Segment) and killer.count
+    made = await studio(objects, tool, encoder).render(order)
+    assert killer.count
     here = await rendered(tool, tmp_path / "here", [clip], spec())
     assert made.videos[0].path.read_bytes() == here.read_bytes()
 
@@ -178,13 +179,14 @@ async def test_a_codec_that_is_killed_in_the_middle_is_told(
     work = tmp_path / "there"
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
-    rendering = streaming.render(wanted, [await probe_source(clip)], work, tool, encoder)
-    await anext(rendering)
-    [codec] = [child for child in psutil.Process().children() if "libx264" in child.cmdline()]
-    codec.kill()
-    with pytest.raises(Error):
-        async for _ in rendering:
-            pass
+    source = await probe_source(clip)
+    async with after_first_report(
+        lambda on_progress: streaming.render(wanted, [source], work, tool, encoder, on_progress)
+    ) as rendering:
+        [codec] = [child for child in psutil.Process().children() if "libx264" in child.cmdline()]
+        codec.kill()
+        with pytest.raises(Error):
+            await rendering
 
 
 async def test_a_broken_source_is_told_as_it_would_be_here(

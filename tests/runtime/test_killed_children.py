@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,8 @@ async def speak(folder: Path) -> None:
     speaker = open_espeak(config.espeak_library, config.espeak_data, 150, ffmpeg_program())
     voice = speaker.voice("en-US")
     assert voice is not None
-    async with aclosing(speaker.speak(SENTENCES, voice, folder / "speech.wav")) as steps:
-        *_, said = [step async for step in steps]
-    assert not isinstance(said, float) and len(said.sentences) == len(SENTENCES)
+    said = await speaker.speak(SENTENCES, voice, folder / "speech.wav")
+    assert len(said.sentences) == len(SENTENCES)
 
 
 async def measure(folder: Path) -> None:
@@ -78,10 +76,10 @@ async def render_segment(folder: Path) -> None:
     spec = Spec((Shot(Clip(0)),), 20, Canvas(320, 180, 30), Quality.STANDARD)
     fonts: Any = None
     tool = Tool(ffmpeg_program(), "", 1, 1 << 24, children.Limits(), fonts)
-    async with aclosing(rendering.render(spec, [Source(320, 180, has_matrix=False)], folder, tool)) as steps:
-        *fractions, made = [step async for step in steps]
-    assert not isinstance(made, float) and made.frame_count == 20
-    assert fractions == sorted(fractions, key=float)  # type: ignore[arg-type]
+    fractions: list[float] = []
+    made = await rendering.render(spec, [Source(320, 180, has_matrix=False)], folder, tool, fractions.append)
+    assert made.frame_count == 20
+    assert fractions == sorted(fractions)
 
 
 async def join_segments(folder: Path) -> None:
@@ -190,7 +188,8 @@ async def test_ffmpeg_that_a_signal_interrupts_is_run_again(tmp_path: Path) -> N
         f"#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; echo a warning >&2; exit 255; }}\nexit 0\n"
     )
     wrapper.chmod(0o700)
-    fractions = [part async for part in children.ffmpeg(wrapper, (), seconds=1.0, folder=tmp_path)]
+    fractions: list[float] = []
+    await children.ffmpeg(wrapper, (), seconds=1.0, folder=tmp_path, on_progress=fractions.append)
     assert fractions == []
     assert (tmp_path / "once").exists()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from moneyprinter import errors
 from services.validation.clips import Clip, Desk, Download, Stored
 from services.validation.probe import Bounds, Part
+from tests.progress import after_first_report
 from tests.validation.footage import Footage
 
 BOUNDS = Bounds(
@@ -98,9 +99,9 @@ def desk(tmp_path: Path) -> Desk:
 
 
 async def validate(desk: Desk, source: str | Stored, part: Part = WHOLE) -> tuple[list[float], Clip]:
-    *fractions, clip = [update async for update in desk.validate(source, part)]
-    assert isinstance(clip, Clip)
-    return [fraction for fraction in fractions if isinstance(fraction, float)], clip
+    fractions: list[float] = []
+    clip = await desk.validate(source, part, fractions.append)
+    return fractions, clip
 
 
 async def test_what_is_fetched_is_kept_once(desk: Desk, footage: Footage) -> None:
@@ -182,6 +183,7 @@ async def test_giving_up_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
 
 async def test_leaving_in_the_middle_leaves_nothing(desk: Desk, tmp_path: Path, footage: Footage) -> None:
     body = footage["good.mp4"].read_bytes()
-    async with aclosing(replace(desk, web=OneFile(body, len(body))).validate(ADDRESS, Part())) as updates:
-        assert isinstance(await anext(updates), float)
+    fetching = replace(desk, web=OneFile(body, len(body)))
+    async with after_first_report(lambda on_progress: fetching.validate(ADDRESS, Part(), on_progress)):
+        assert list(tmp_path.iterdir()) != []
     assert list(tmp_path.iterdir()) == []
