@@ -1,1 +1,1 @@
-"""Encoder: encodes a stream of raw frames, on a GPU where there is one."""
+"""Encoder: encodes streams of raw frames, on a GPU where there is one."""

@@ -1,8 +1,7 @@
-"""Backends: what encodes, and what ffmpeg is told to let it encode frames that come as they are.
+"""Backends: the encoders of ffmpeg, in software and in hardware, and its command line for each.
 
-ffmpeg does it for all of them, in a child process: it is the only one of our tools that has VA-API, and the
-one that processing encodes with, so that a segment encoded here joins one encoded there. It writes FLV (see
-`flv`) to its standard output.
+ffmpeg runs all of them, in a child process: of our tools only ffmpeg has VA-API, and processing encodes with it too, so
+that a segment encoded here joins segments encoded there. It writes FLV (`services.media.flv`) to its standard output.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from services.runtime import children
 
 @dataclass(frozen=True)
 class Backend:
-    """What encodes."""
+    """An encoder of ffmpeg."""
 
     name: str
-    """As ffmpeg spells it."""
+    """Its name in ffmpeg."""
     codec: Codec
     hardware: bool
     """Whether it runs on a GPU or another video engine."""
@@ -62,49 +61,49 @@ _SOFTWARE_CODECS = {name: codec for codec, name in SOFTWARE_ENCODERS.items()}
 
 @dataclass(frozen=True)
 class Machine:
-    """What ffmpeg is told of the machine."""
+    """What encodes may use of this machine."""
 
     ffmpeg: Path
     threads: int
-    """Threads of one encode, where it runs on the CPU."""
+    """The threads of one encode on the CPU."""
     render_node: Path
-    """The device that VA-API works on."""
+    """The device of VA-API."""
     memory_bytes: int
     """The address space of an encode on the CPU."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What drivers are told by the environment."""
+    """Environment variables for drivers."""
 
 
-def command(backend: Backend, format: Format, machine: Machine) -> Sequence[str | Path]:
-    """The command line of ffmpeg for frames on its standard input."""
+def ffmpeg_command(backend: Backend, format: Format, machine: Machine) -> Sequence[str | Path]:
+    """Returns the command line of ffmpeg that encodes raw frames from its standard input to FLV on its output."""
     rate = format.frames_per_second
-    told = options(backend, format, machine.threads)
-    said = [text for name, value in told.items() for text in (f"-{name}", str(value))]
+    options = codec_options(backend, format, machine.threads)
+    coding = [text for name, value in options.items() for text in (f"-{name}", str(value))]
     device = ("-vaapi_device", machine.render_node) if backend.name.endswith("_vaapi") else ()
     size = f"{format.width}x{format.height}"
     return (
         *(machine.ffmpeg, *children.QUIET, *device),
         *("-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", size, "-framerate", str(rate), "-i", "pipe:0"),
-        *("-vf", _filters(backend), "-c:v", backend.name, *said, "-fps_mode", "passthrough"),
-        # At once, and no more than is read back.
+        *("-vf", _video_filters(backend), "-c:v", backend.name, *coding, "-fps_mode", "passthrough"),
+        # Each packet is written at once, without the metadata that the reader would skip.
         *("-f", "flv", "-flvflags", "no_metadata+no_sequence_end", "-flush_packets", "1", "pipe:1"),
     )
 
 
-def _filters(backend: Backend) -> str:
-    """Say what the frames are, and hand them over as the backend takes them."""
-    described = f"setsar=1,setparams={':'.join(f'{name}={value}' for name, value in BT709.items())}"
+def _video_filters(backend: Backend) -> str:
+    """The filters that declare the colours of the frames, and convert them to the input format of the backend."""
+    declared = f"setsar=1,setparams={':'.join(f'{name}={value}' for name, value in BT709.items())}"
     match backend.name.rpartition("_")[2]:
         case "qsv":
-            return f"{described},format=nv12"
+            return f"{declared},format=nv12"
         case "vaapi":
-            return f"{described},format=nv12,hwupload"
+            return f"{declared},format=nv12,hwupload"
         case _:
-            return described
+            return declared
 
 
-def options(backend: Backend, format: Format, threads: int) -> dict[str, object]:
-    """What ffmpeg is told, by the names of its options, to encode frames of a format at its quality."""
+def codec_options(backend: Backend, format: Format, threads: int) -> dict[str, object]:
+    """Returns the options of ffmpeg for the codec of a backend, by their names without `-`."""
     if not backend.hardware:
         return software_options(_SOFTWARE_CODECS[backend.name], format.quality, format.frames_per_second, threads)
     preset, factor = backend.levels[list(Quality).index(format.quality)]
@@ -112,7 +111,7 @@ def options(backend: Backend, format: Format, threads: int) -> dict[str, object]
     common: dict[str, object] = {"g": gop, "flags:v": "+cgop+bitexact"}
     match backend.name.rpartition("_")[2]:
         case "nvenc":
-            # Without a bit rate to aim at, it holds the quality.
+            # Without a target bit rate, the encoder keeps the quality constant.
             constant = {"tune": "hq", "rc": "vbr", "cq": factor, "b:v": 0}
             return {**common, "preset": preset, **constant, "forced-idr": 1, "no-scenecut": 1}
         case "qsv":

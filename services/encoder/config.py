@@ -1,4 +1,4 @@
-"""Config: the knobs of the encoder service."""
+"""Config: the settings of the encoder service."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from services.runtime.config import Settings
 
 
 class Config(Settings):
-    """What the encoder service is told (`MONEYPRINTER_ENCODER_...`)."""
+    """The settings of the encoder service, from `MONEYPRINTER_ENCODER_...`."""
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_ENCODER_")
 
     slots: int = Field(max(1, len(os.sched_getaffinity(0)) // 2), ge=1)
-    """How many streams are encoded at once; more are answered RESOURCE_EXHAUSTED."""
+    """How many streams are encoded at once; further calls fail with RESOURCE_EXHAUSTED."""
     threads: int = Field(2, ge=1, le=64)
-    """Threads of one encode, where it runs on the CPU."""
+    """The threads of one encode on the CPU."""
     render_node: Path = Path("/dev/dri/renderD128")
-    """The device that VA-API works on."""
+    """The device of VA-API."""
     max_pixels_per_second: int = 4096 * 2304 * 60
-    """The largest format that is taken: width times height times frames a second."""
+    """The largest format: width times height times frames a second."""
     max_seconds: float = 3600.0
     """How long one stream may take."""
     silence_seconds: float = 60.0

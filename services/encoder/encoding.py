@@ -1,7 +1,7 @@
-"""Encoding: a stream of frames through a codec in a child process, and the packets back as they come.
+"""Encoding: pass a stream of frames through a codec in a child process, and return its packets as they come.
 
-Nothing is held: chunks go to the child as they are, and when it, or the reader of the packets, is slow,
-the sender of the frames waits.
+Nothing is buffered here. Chunks go to the child as they come. When the child or the reader of the packets is slow, the
+sender of the frames waits.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 
 from moneyprinter.errors import DeadlineExceeded, Internal, InvalidArgument
-from services.encoder.backends import command
-from services.encoder.frames import Format, check
+from services.encoder.backend_probe import AvailableBackends
+from services.encoder.backends import ffmpeg_command
+from services.encoder.frames import Format, check_format
+from services.encoder.input_pipe import InputPipe
 from services.encoder.load import Load
-from services.encoder.pipe import Pipe
-from services.encoder.trial import Backends
 from services.media import flv
 from services.runtime import children
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The format is good and a slot is held."""
+    """The format is valid, and the stream holds a slot."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """How the frames are being encoded."""
+    """The codec has started."""
 
     backend: str
     extradata: bytes
-    """What a decoder must know beforehand, as an MP4 file keeps it."""
+    """What a decoder needs before the first packet, as an MP4 file holds it."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done."""
+    """The totals of an encoded stream."""
 
     frame_count: int
     packet_count: int
     sha256: str
-    """Of all packets' bytes in order."""
+    """Of the bytes of all packets, in order."""
     seconds: float
     """From the first frame to the last packet."""
 
 
 @dataclass(frozen=True)
-class Fed:
-    """What a codec was given."""
+class ReceivedFrames:
+    """The frames that the codec received."""
 
     frame_count: int
-    began: float
-    """When its first bytes came, on the monotonic clock."""
+    start: float
+    """When the first bytes came, on the monotonic clock."""
 
 
 Update = Accepted | Started | flv.Packet | Summary
@@ -63,38 +63,40 @@ Update = Accepted | Started | flv.Packet | Summary
 
 @dataclass(frozen=True)
 class Encoder:
-    """What streams are encoded with."""
+    """Encodes streams, each in a child process."""
 
-    backends: Backends
+    backends: AvailableBackends
     load: Load
     max_pixels_per_second: int
     max_seconds: float
     """How long a stream may take."""
     silence_seconds: float
-    """How long it may bring nothing."""
+    """How long a stream may send nothing."""
 
     async def encode(self, parts: AsyncIterator[Format | bytes]) -> AsyncGenerator[Update, None]:
-        """Encode a stream, a format and then bytes of frames: yields its acceptance, the start, packets, the summary.
+        """Encode a stream: a format, then the bytes of frames in chunks of any size.
 
-        Raises InvalidArgument with FRAMES_INVALID or REQUEST_INVALID, ResourceExhausted when all slots are
-        taken, Unavailable when no backend works, DeadlineExceeded when nothing comes any more. Closing the
-        generator kills the codec and frees the slot.
+        Yields `Accepted`, `Started`, the packets and the summary. Raises `InvalidArgument` with the reason
+        FRAMES_INVALID or REQUEST_INVALID, `ResourceExhausted` when no slot is free, `Unavailable` when no backend
+        works, `DeadlineExceeded` when the stream sends nothing for `silence_seconds`. Closing the generator kills the
+        codec and frees the slot.
         """
-        format = await self._next(parts)
+        format = await self._next_part(parts)
         if not isinstance(format, Format):
-            raise _wrong("the first message must be the format")
-        check(format, self.max_pixels_per_second)
+            raise _invalid_frames("the first message must be the format")
+        check_format(format, self.max_pixels_per_second)
         backend = await self.backends.choose(format)
         machine = self.backends.machine
-        with self.load.slot(backend.name) as count:
-            limits = self.backends.limits(backend, self.max_seconds)
-            told = command(backend, format, machine)
+        with self.load.slot(backend.name) as count_frame:
+            limits = self.backends.child_limits(backend, self.max_seconds)
+            command = ffmpeg_command(backend, format, machine)
             try:
-                async with children.start(told, limits=limits, environment=machine.environment, stdin=True) as child:
+                async with children.start(command, limits=limits, environment=machine.environment, stdin=True) as child:
                     yield Accepted()
                     feeding = asyncio.create_task(self._feed(child, parts, format))
                     try:
-                        async with aclosing(_updates(child, backend.name, format, feeding, count)) as updates:
+                        updates = _read_updates(child, backend.name, format, feeding, count_frame)
+                        async with aclosing(updates):
                             async for update in updates:
                                 yield update
                     finally:
@@ -104,71 +106,77 @@ class Encoder:
                 what = f"the frames cannot be encoded with {backend.name}"
                 raise children.to_error(failure, what, Internal, reason="RENDER_FAILED") from failure
 
-    async def _feed(self, child: children.Child, parts: AsyncIterator[Format | bytes], format: Format) -> Fed:
-        """Give the child its frames. When they are wrong, it is killed."""
-        size_bytes, began = 0, None
-        with closing(Pipe(child)) as pipe:
+    async def _feed(
+        self, child: children.Child, parts: AsyncIterator[Format | bytes], format: Format
+    ) -> ReceivedFrames:
+        """Write the frames of a stream to the child. Kills the child when they are invalid."""
+        size_bytes, start = 0, None
+        with closing(InputPipe(child)) as pipe:
             try:
-                while (part := await self._next(parts)) is not None:
+                while (part := await self._next_part(parts)) is not None:
                     if isinstance(part, Format):
-                        raise _wrong("the format came a second time")
-                    began = began or time.monotonic()
+                        raise _invalid_frames("the format came a second time")
+                    start = start or time.monotonic()
                     size_bytes += len(part)
                     await pipe.write(part)
-                return Fed(_whole(size_bytes, format), began or time.monotonic())
+                return ReceivedFrames(_count_frames(size_bytes, format), start or time.monotonic())
             except BrokenPipeError:
-                # The child is gone; how it ended says why.
-                return Fed(size_bytes // format.frame_bytes, 0.0)
+                # The child has ended; its exit code has the reason.
+                return ReceivedFrames(size_bytes // format.frame_bytes, 0.0)
             except BaseException:
                 with suppress(ProcessLookupError):
                     child.process.kill()
                 raise
 
-    async def _next(self, parts: AsyncIterator[Format | bytes]) -> Format | bytes | None:
+    async def _next_part(self, parts: AsyncIterator[Format | bytes]) -> Format | bytes | None:
         try:
             async with asyncio.timeout(self.silence_seconds):
                 return await anext(parts, None)
         except TimeoutError:
-            words = f"nothing came for {self.silence_seconds:g} s; the slot is needed by others"
-            raise DeadlineExceeded(words, reason="DEADLINE_EXCEEDED") from None
+            message = f"nothing came for {self.silence_seconds:g} s; the slot is needed by others"
+            raise DeadlineExceeded(message, reason="DEADLINE_EXCEEDED") from None
 
 
-async def _updates(
-    child: children.Child, backend: str, format: Format, feeding: asyncio.Task[Fed], count: Callable[[], None]
+async def _read_updates(
+    child: children.Child,
+    backend: str,
+    format: Format,
+    feeding: asyncio.Task[ReceivedFrames],
+    count_frame: Callable[[], None],
 ) -> AsyncGenerator[Update, None]:
-    """What the child writes, while it is fed."""
+    """Yields what the child writes while `feeding` writes to it."""
     digest, packet_count = hashlib.sha256(), 0
-    async with aclosing(flv.read_packets(child.stdout, format.frames_per_second)) as written:
-        async for part in written:
+    async with aclosing(flv.read_packets(child.stdout, format.frames_per_second)) as parts:
+        async for part in parts:
             if isinstance(part, flv.SequenceHeader):
                 yield Started(backend, part.data)
             else:
                 digest.update(part.data)
                 packet_count += 1
-                count()
+                count_frame()
                 yield part
     if feeding.done():
-        # What was wrong with the frames is why the child ended.
+        # Invalid frames are why the child ended: their error comes first.
         feeding.result()
     await child.succeeded()
-    fed = await feeding
-    if packet_count != fed.frame_count:
-        words = f"{backend} lost frames: it was given {fed.frame_count} and returned {packet_count}"
-        raise Internal(words, reason="RENDER_FAILED")
-    yield Summary(fed.frame_count, packet_count, digest.hexdigest(), time.monotonic() - fed.began)
+    received = await feeding
+    if packet_count != received.frame_count:
+        message = f"{backend} lost frames: it was given {received.frame_count} and returned {packet_count}"
+        raise Internal(message, reason="RENDER_FAILED")
+    yield Summary(received.frame_count, packet_count, digest.hexdigest(), time.monotonic() - received.start)
 
 
-def _whole(size_bytes: int, format: Format) -> int:
-    """How many frames came. Raises InvalidArgument unless they are whole, and there is one."""
+def _count_frames(size_bytes: int, format: Format) -> int:
+    """Returns the number of frames in so many bytes. Raises `InvalidArgument` for none, and for a part of a frame."""
     if not size_bytes:
-        raise _wrong("no frame came")
+        raise _invalid_frames("no frame came")
     if size_bytes % format.frame_bytes:
-        raise _wrong(
+        raise _invalid_frames(
             f"{size_bytes} bytes came, which are no whole number of frames: a frame of "
             f"{format.width}x{format.height} has {format.frame_bytes}"
         )
     return size_bytes // format.frame_bytes
 
 
-def _wrong(message: str) -> InvalidArgument:
+def _invalid_frames(message: str) -> InvalidArgument:
     return InvalidArgument(f"the frames cannot be encoded: {message}", reason="FRAMES_INVALID")

@@ -1,4 +1,4 @@
-"""Frames: what comes in, and how it is to be coded."""
+"""Frames: the format of the frames of a stream, and of its encode."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from services.media.encoding import Codec, Quality
 
 @dataclass(frozen=True)
 class Format:
-    """What the frames are and how they are encoded."""
+    """The format of the frames of a stream (planar YUV 4:2:0, 8 bits), and of its encode."""
 
     width: int
-    """Pixels, even."""
+    """In pixels; even."""
     height: int
-    """Pixels, even."""
+    """In pixels; even."""
     frames_per_second: int
     quality: Quality
     codec: Codec = Codec.H264
     backend: str = ""
-    """The backend that is asked for; empty: the best one for the codec."""
+    """The requested backend; empty: the best one for the codec."""
 
     @property
     def frame_bytes(self) -> int:
-        """The size of a frame: planar YUV 4:2:0, 8 bit."""
+        """The size of a frame."""
         return self.width * self.height * 3 // 2
 
 
-def check(format: Format, max_pixels_per_second: int) -> None:
-    """Raise InvalidArgument with the reason REQUEST_INVALID for a format that nobody encodes here."""
+def check_format(format: Format, max_pixels_per_second: int) -> None:
+    """Check that a format can be encoded.
+
+    Raises `InvalidArgument` with the reason REQUEST_INVALID for odd sizes, and for more than `max_pixels_per_second`
+    (width times height times frames a second).
+    """
     violations = [
         Violation(f"format.canvas.{name}", "must be even")
         for name, pixels in (("width", format.width), ("height", format.height))
@@ -38,5 +42,5 @@ def check(format: Format, max_pixels_per_second: int) -> None:
     if format.width * format.height * format.frames_per_second > max_pixels_per_second:
         violations.append(Violation("format.canvas", f"has more than {max_pixels_per_second} pixels a second"))
     if violations:
-        words = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
-        raise InvalidArgument(words, reason="REQUEST_INVALID", violations=violations)
+        message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
+        raise InvalidArgument(message, reason="REQUEST_INVALID", violations=violations)

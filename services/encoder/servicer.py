@@ -21,7 +21,7 @@ from services.media.flv import Packet
 
 _QUALITIES = {media_pb2.Quality.Value(f"QUALITY_{quality.name}"): quality for quality in Quality}
 _CODECS = {media_pb2.Codec.Value(f"CODEC_{codec.name}"): codec for codec in Codec}
-_NUMBERS = {codec: number for number, codec in _CODECS.items()}
+_CODEC_VALUES = {codec: value for value, codec in _CODECS.items()}
 
 
 class EncoderServicer(pb_grpc.EncoderServiceServicer):
@@ -33,29 +33,29 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
     async def Encode(
         self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any
     ) -> AsyncIterator[pb.EncodeResponse]:
-        async with aclosing(self._encoder.encode(_parts(request_iterator))) as updates:
+        async with aclosing(self._encoder.encode(_read_parts(request_iterator))) as updates:
             async for update in updates:
-                yield _response(update)
+                yield _to_response(update)
 
     async def GetLoad(self, request: pb.GetLoadRequest, context: Any) -> pb.GetLoadResponse:
-        working, load = await self._encoder.backends.working(), self._encoder.load
+        available, load = await self._encoder.backends.list_all(), self._encoder.load
         return pb.GetLoadResponse(
-            slots=load.slots, free_slots=load.free, backends=[_backend(backend, load) for backend in working]
+            slots=load.slots, free_slots=load.free_slots, backends=[_to_backend(backend, load) for backend in available]
         )
 
 
-async def _parts(requests: AsyncIterator[pb.EncodeRequest]) -> AsyncIterator[Format | bytes]:
+async def _read_parts(requests: AsyncIterator[pb.EncodeRequest]) -> AsyncIterator[Format | bytes]:
     async for request in requests:
-        yield _format(request.format) if request.HasField("format") else request.chunk
+        yield _to_format(request.format) if request.HasField("format") else request.chunk
 
 
-def _format(format: pb.Format) -> Format:
+def _to_format(format: pb.Format) -> Format:
     canvas = format.canvas
     quality, codec = _QUALITIES[format.quality], _CODECS.get(format.codec, Codec.H264)
     return Format(canvas.width, canvas.height, canvas.frames_per_second, quality, codec, format.backend)
 
 
-def _response(update: Update) -> pb.EncodeResponse:
+def _to_response(update: Update) -> pb.EncodeResponse:
     match update:
         case Accepted():
             return pb.EncodeResponse(accepted=pb.Accepted())
@@ -65,10 +65,10 @@ def _response(update: Update) -> pb.EncodeResponse:
             packet = pb.Packet(data=update.data, pts=update.pts, dts=update.dts, keyframe=update.keyframe)
             return pb.EncodeResponse(packet=packet)
         case Summary():
-            return pb.EncodeResponse(summary=_summary(update))
+            return pb.EncodeResponse(summary=_to_summary(update))
 
 
-def _summary(summary: Summary) -> pb.Summary:
+def _to_summary(summary: Summary) -> pb.Summary:
     encode_time = Duration()
     encode_time.FromTimedelta(timedelta(seconds=summary.seconds))
     return pb.Summary(
@@ -79,13 +79,13 @@ def _summary(summary: Summary) -> pb.Summary:
     )
 
 
-def _backend(backend: Backend, load: Load) -> pb.Backend:
-    work = load.work(backend.name)
+def _to_backend(backend: Backend, load: Load) -> pb.Backend:
+    current = load.backend(backend.name)
     return pb.Backend(
         name=backend.name,
-        codec=_NUMBERS[backend.codec],
+        codec=_CODEC_VALUES[backend.codec],
         hardware=backend.hardware,
-        streams=work.streams,
-        frame_count=work.frame_count,
+        streams=current.streams,
+        frame_count=current.frame_count,
         frames_per_second=load.frames_per_second(backend.name),
     )

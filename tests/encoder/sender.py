@@ -1,4 +1,4 @@
-"""Sender: a process that sends frames to an encoder until it is killed; it says when packets come back.
+"""Sender: a process that sends frames to an encoder until it is killed, and prints `packet` for each packet.
 
 Arguments: the folder with the certificates, and the port of the encoder.
 """

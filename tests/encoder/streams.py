@@ -1,4 +1,4 @@
-"""Streams: an encoder in this process, and what it makes of what it is sent."""
+"""Streams: an encoder in this process, and the updates that it sends for a stream."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.encoder.backend_probe import AvailableBackends
 from services.encoder.backends import BACKENDS, Backend, Machine
 from services.encoder.encoding import Accepted, Encoder, Started, Summary
 from services.encoder.frames import Format
 from services.encoder.load import Load
-from services.encoder.trial import Backends
 from services.media.flv import Packet
 from tests.mesh import ffmpeg_program
 
@@ -23,21 +23,21 @@ X264 = SOFTWARE["libx264"]
 async def encoder(
     *candidates: Backend, slots: int = 1, silence_seconds: float = 60.0, machine: Machine = MACHINE
 ) -> Encoder:
-    """An encoder with libx264, or with `candidates`."""
-    backends = Backends(machine, candidates or (X264,))
-    await backends.find()
+    """Returns an encoder with libx264, or with `candidates`."""
+    backends = AvailableBackends(machine, candidates or (X264,))
+    await backends.probe()
     return Encoder(backends, Load(slots, time.monotonic), 4096 * 2304 * 30, 60.0, silence_seconds)
 
 
 async def stream(parts: Iterable[Format | bytes]) -> AsyncIterator[Format | bytes]:
-    """What is sent, as it is ready."""
+    """Yields the parts of a stream."""
     for part in parts:
         yield part
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """All that came back."""
+    """The updates of an encoded stream."""
 
     started: Started
     packets: Sequence[Packet]
@@ -50,7 +50,7 @@ class Encoded:
 
 
 async def encode(parts: Iterable[Format | bytes], with_: Encoder | None = None) -> Encoded:
-    """Encode a stream, and check that its answer is in order."""
+    """Encode a stream, and check the order of its updates."""
     updates = [update async for update in (with_ or await encoder()).encode(stream(parts))]
     accepted, started, *packets, summary = updates
     assert isinstance(accepted, Accepted)

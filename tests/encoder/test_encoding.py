@@ -1,4 +1,4 @@
-"""What is encoded, decoded again: every frame there, in order, and near the picture that went in."""
+"""Encoded streams decode to all their frames, in order and close to the originals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.encoder.backends import BACKENDS, Backend
 from services.encoder.frames import Format
 from services.media.encoding import Codec, Quality
 from services.media.flv import Packet
-from tests.encoder.pictures import chunks, decoded, moving, psnr
+from tests.encoder.frames import decode_packets, moving_frames, psnr, split_frames
 from tests.encoder.streams import SOFTWARE, X264, encode, encoder
 
 NONE = Backend("h264_nonesuch_nvenc", Codec.H264, True, (("fast", 23),) * 4)
 SMALL = Format(width=320, height=180, frames_per_second=25, quality=Quality.DRAFT)
-# No multiple of anything that a codec likes.
+# Multiples of no block size of a codec.
 ODD = Format(width=322, height=182, frames_per_second=30, quality=Quality.STANDARD)
 
 
@@ -33,16 +33,16 @@ LEVELS = [
 
 
 @pytest.mark.parametrize(("backend", "quality"), LEVELS)
-async def test_frames_come_back_as_they_went_in(backend: Backend, quality: Quality) -> None:
+async def test_decoded_frames_are_close_to_the_originals(backend: Backend, quality: Quality) -> None:
     chosen = await encoder(backend)
-    if backend not in await chosen.backends.working():
+    if backend not in await chosen.backends.list_all():
         assert backend.hardware, f"{backend.name} is software; it works everywhere"
         pytest.skip(f"this machine has no {backend.name}")
-    frames = moving(64, ODD.width, ODD.height)
+    frames = moving_frames(64, ODD.width, ODD.height)
     format = replace(ODD, quality=quality, codec=backend.codec)
-    encoded = await encode([format, *chunks(frames, 33_333)], chosen)
+    encoded = await encode([format, *split_frames(frames, 33_333)], chosen)
     assert encoded.started.backend == backend.name
-    back = decoded(backend.codec, encoded.started.extradata, encoded.data)
+    back = decode_packets(backend.codec, encoded.started.extradata, encoded.data)
     least = {Quality.DRAFT: 27, Quality.STANDARD: 33, Quality.HIGH: 37, Quality.NEAR_LOSSLESS: 42}[quality]
     assert [psnr(one, other) > least for one, other in zip(frames, back, strict=True)] == [True] * 64
     # In order, one key frame at the beginning and then one every two seconds.
@@ -61,15 +61,15 @@ async def test_frames_come_back_as_they_went_in(backend: Backend, quality: Quali
 async def test_times_are_exact_at_every_frame_rate(rate: int) -> None:
     format = Format(64, 64, rate, Quality.STANDARD)
     count = 2 * rate + 3
-    encoded = await encode([format, *chunks(moving(count, 64, 64), 1 << 20)])
+    encoded = await encode([format, *split_frames(moving_frames(count, 64, 64), 1 << 20)])
     assert sorted(packet.pts for packet in encoded.packets) == list(range(count))
     first = encoded.packets[0].dts
     assert [packet.dts for packet in encoded.packets] == list(range(first, first + count))
     assert [packet.pts for packet in encoded.packets if packet.keyframe] == list(range(0, count, 2 * rate))
 
 
-async def test_packets_come_before_the_last_frame_went_in() -> None:
-    frames = list(chunks(moving(60, SMALL.width, SMALL.height), 100_000))
+async def test_packets_come_before_the_last_frame_is_sent() -> None:
+    frames = list(split_frames(moving_frames(60, SMALL.width, SMALL.height), 100_000))
     seen = asyncio.Event()
 
     async def parts() -> AsyncIterator[Format | bytes]:
@@ -99,7 +99,7 @@ async def test_packets_come_before_the_last_frame_went_in() -> None:
         ([SMALL, bytes(SMALL.frame_bytes), SMALL], "a second time"),
     ],
 )
-async def test_frames_that_do_not_fit_are_refused(parts: list[Format | bytes], words: str) -> None:
+async def test_incomplete_streams_are_refused(parts: list[Format | bytes], words: str) -> None:
     before = psutil.Process().children()
     with pytest.raises(errors.InvalidArgument, match=words) as refused:
         await encode(parts)
@@ -125,23 +125,23 @@ async def test_formats_that_cannot_be_encoded_are_refused(format: Format, field:
 
 async def test_the_best_backend_of_the_codec_is_used() -> None:
     chosen = await encoder(NONE, *SOFTWARE.values())
-    assert await chosen.backends.working() == tuple(SOFTWARE.values())
+    assert await chosen.backends.list_all() == tuple(SOFTWARE.values())
     for codec, name in zip(Codec, ("libx264", "libx265", "libvpx-vp9", "libsvtav1"), strict=True):
         format = replace(SMALL, codec=codec)
         assert (await encode([format, bytes(SMALL.frame_bytes)], chosen)).started.backend == name
 
 
-async def test_the_backend_that_is_asked_for_is_used() -> None:
-    # Of two that work, not the best; as if libx265 made H.264.
+async def test_the_requested_backend_is_used() -> None:
+    # Not the best of two that work; libx265 is declared to encode H.264.
     second = replace(SOFTWARE["libx265"], codec=Codec.H264)
     chosen = await encoder(X264, second)
     assert (await encode([SMALL, bytes(SMALL.frame_bytes)], chosen)).started.backend == "libx264"
-    asked = replace(SMALL, backend="libx265")
-    assert (await encode([asked, bytes(SMALL.frame_bytes)], chosen)).started.backend == "libx265"
+    requested = replace(SMALL, backend="libx265")
+    assert (await encode([requested, bytes(SMALL.frame_bytes)], chosen)).started.backend == "libx265"
 
 
 @pytest.mark.parametrize("format", [replace(SMALL, codec=Codec.H265), replace(SMALL, backend="h264_nonesuch_nvenc")])
-async def test_a_backend_that_does_not_work_is_told(format: Format) -> None:
+async def test_a_backend_that_does_not_work_is_unavailable(format: Format) -> None:
     with pytest.raises(errors.Unavailable) as refused:
         await encode([format, bytes(SMALL.frame_bytes)], await encoder(NONE, X264))
     assert refused.value.reason == "ENCODER_UNAVAILABLE"
@@ -149,15 +149,15 @@ async def test_a_backend_that_does_not_work_is_told(format: Format) -> None:
 
 async def test_the_load_counts_streams_and_frames() -> None:
     chosen = await encoder(slots=3)
-    work = chosen.load.work("libx264")
+    work = chosen.load.backend("libx264")
     free: list[tuple[int, int]] = []
 
     async def parts() -> AsyncIterator[Format | bytes]:
         yield SMALL
-        free.append((chosen.load.free, work.streams))
+        free.append((chosen.load.free_slots, work.streams))
         yield bytes(3 * SMALL.frame_bytes)
 
     _ = [update async for update in chosen.encode(parts())]
     assert free == [(2, 1)]
-    assert (chosen.load.free, work.streams, work.frame_count) == (3, 0, 3)
+    assert (chosen.load.free_slots, work.streams, work.frame_count) == (3, 0, 3)
     assert 0 < chosen.load.frames_per_second("libx264") <= 0.3

@@ -1,4 +1,4 @@
-"""Whatever stops a stream, its codec ends and its slot is free at once; whoever is slow makes the others wait."""
+"""An interrupted stream ends its codec and frees its slot at once; a slow end makes the other end wait."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from services.encoder.frames import Format
 from services.media.encoding import Quality
 from services.media.flv import Packet
 from services.media.pipes import PIPE_BYTES
-from tests.encoder.pictures import noise
+from tests.encoder.frames import noise_frames
 from tests.encoder.streams import encode, encoder
 
 SMALL = Format(width=320, height=180, frames_per_second=25, quality=Quality.DRAFT)
 FRAME = bytes(SMALL.frame_bytes)
 
 
-def codecs() -> list[psutil.Process]:
-    """The children that encode now."""
+def list_codecs() -> list[psutil.Process]:
+    """Returns the children that encode now."""
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # It ended meanwhile.
-            # A child that is just becoming another program has no command line for a moment.
+            # During `exec` a child has no command line.
             if "pipe:1" in (child.cmdline() or ("pipe:1",)):
                 found.append(child)
     return found
 
 
-async def is_free(chosen: Encoder) -> None:
-    """Nothing runs any more, and what comes next finds its slot."""
-    assert codecs() == []
-    assert chosen.load.free == chosen.load.slots
+async def check_free(chosen: Encoder) -> None:
+    """Check that no codec runs, and that the slot is free for the next stream."""
+    assert list_codecs() == []
+    assert chosen.load.free_slots == chosen.load.slots
     await encode([SMALL, FRAME], chosen)
 
 
-async def settled(count: Callable[[], int]) -> int:
-    """Wait until what is counted has stood still for a while; returns it."""
+async def wait_settled(count: Callable[[], int]) -> int:
+    """Wait until a count has not changed for a while. Returns the count."""
     last = -1
     while (now := count()) != last:
         last = now
-        # Nothing tells that something does not go on.
+        # There is no event for the lack of progress.
         await asyncio.sleep(0.4)
     return last
 
 
 @pytest.mark.parametrize("point", ["before the format", "accepted", "in a frame", "packets come", "draining"])
-async def test_a_stream_left_at_any_point_is_over_at_once(point: str) -> None:
+async def test_a_cancelled_stream_ends_at_once(point: str) -> None:
     chosen = await encoder()
     reached = asyncio.Event()
 
@@ -63,13 +63,13 @@ async def test_a_stream_left_at_any_point_is_over_at_once(point: str) -> None:
                 await asyncio.Event().wait()
 
         await stay("before the format")
-        # What is drained is slow to encode: x264 holds back many frames.
+        # At this size x264 takes long to drain the many frames that it holds.
         yield Format(1280, 720, 25, Quality.NEAR_LOSSLESS) if point == "draining" else SMALL
         await stay("accepted")
         yield FRAME[: len(FRAME) // 2]
         await stay("in a frame")
         if point == "draining":
-            frames = b"".join(noise(4, 1280 * 720 * 3 // 2))
+            frames = b"".join(noise_frames(4, 1280 * 720 * 3 // 2))
             yield frames[len(FRAME) // 2 :]
             for _ in range(10):
                 yield frames
@@ -88,16 +88,16 @@ async def test_a_stream_left_at_any_point_is_over_at_once(point: str) -> None:
     consuming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await consuming
-    await is_free(chosen)
+    await check_free(chosen)
 
 
-async def test_a_codec_that_crashes_is_told() -> None:
+async def test_a_crash_of_the_codec_is_reported() -> None:
     chosen = await encoder()
 
     async def parts() -> AsyncIterator[Format | bytes]:
         yield SMALL
         yield FRAME
-        [child] = codecs()
+        [child] = list_codecs()
         child.send_signal(signal.SIGSEGV)
         while True:
             yield FRAME
@@ -106,10 +106,10 @@ async def test_a_codec_that_crashes_is_told() -> None:
         _ = [update async for update in chosen.encode(parts())]
     assert failed.value.reason == "CHILD_KILLED"
     assert "SIGSEGV" in failed.value.message
-    await is_free(chosen)
+    await check_free(chosen)
 
 
-async def test_a_full_encoder_says_so_at_once() -> None:
+async def test_a_full_encoder_refuses_at_once() -> None:
     chosen = await encoder()
 
     async def parts() -> AsyncIterator[Format | bytes]:
@@ -122,11 +122,11 @@ async def test_a_full_encoder_says_so_at_once() -> None:
             await encode([SMALL, FRAME], chosen)
         assert refused.value.reason == "BUSY"
         assert refused.value.retry_after_seconds
-    await is_free(chosen)
+    await check_free(chosen)
 
 
 @pytest.mark.parametrize("sent", [[], [SMALL], [SMALL, FRAME[:100]]])
-async def test_who_sends_nothing_any_more_loses_the_slot(sent: list[Format | bytes]) -> None:
+async def test_a_silent_sender_loses_its_slot(sent: list[Format | bytes]) -> None:
     chosen = await encoder(silence_seconds=0.2)
 
     async def parts() -> AsyncIterator[Format | bytes]:
@@ -136,7 +136,7 @@ async def test_who_sends_nothing_any_more_loses_the_slot(sent: list[Format | byt
 
     with pytest.raises(errors.DeadlineExceeded, match="nothing came"):
         _ = [update async for update in chosen.encode(parts())]
-    await is_free(chosen)
+    await check_free(chosen)
 
 
 async def test_a_slow_codec_makes_the_sender_wait() -> None:
@@ -146,7 +146,7 @@ async def test_a_slow_codec_makes_the_sender_wait() -> None:
     async def parts() -> AsyncIterator[Format | bytes]:
         nonlocal taken
         yield SMALL
-        codecs()[0].suspend()
+        list_codecs()[0].suspend()
         while True:
             taken += len(FRAME)
             yield FRAME
@@ -154,19 +154,19 @@ async def test_a_slow_codec_makes_the_sender_wait() -> None:
     async with aclosing(chosen.encode(parts())) as updates:
         assert isinstance(await anext(updates), Accepted)
         waiting = asyncio.ensure_future(anext(updates))
-        # No more than the pipe holds, and what waits to be put there.
-        assert await settled(lambda: taken) <= PIPE_BYTES + 2 * len(FRAME)
+        # At most what the pipe holds, and the chunks that wait for it.
+        assert await wait_settled(lambda: taken) <= PIPE_BYTES + 2 * len(FRAME)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    await is_free(chosen)
+    await check_free(chosen)
 
 
 async def test_a_slow_reader_makes_the_sender_wait() -> None:
     chosen = await encoder()
     taken = 0
-    # It does not get smaller, so that the packets fill every buffer while nobody reads them.
-    frames = noise(8, SMALL.frame_bytes)
+    # Noise does not compress, so packets that are not read fill every buffer.
+    frames = noise_frames(8, SMALL.frame_bytes)
 
     async def parts() -> AsyncIterator[Format | bytes]:
         nonlocal taken
@@ -178,6 +178,6 @@ async def test_a_slow_reader_makes_the_sender_wait() -> None:
     async with aclosing(chosen.encode(parts())) as updates:
         assert isinstance(await anext(updates), Accepted)
         assert isinstance(await anext(updates), Started)
-        # What the buffers hold, and the frames that the codec looks ahead.
-        assert 0 < await settled(lambda: taken) < 200
-    await is_free(chosen)
+        # What the buffers hold, and the frames of the codec's lookahead.
+        assert 0 < await wait_settled(lambda: taken) < 200
+    await check_free(chosen)

@@ -1,4 +1,4 @@
-"""What the encoder makes is what processing makes of the same frames, and joins it frame by frame."""
+"""The encoder and processing encode the same frames alike, and their segments join frame by frame."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from services.processing import spec as processing
 from services.processing.fonts import Fonts
 from services.runtime import children
 from tests import media
-from tests.encoder.pictures import Frame, chunks, decoded, moving
+from tests.encoder.frames import Frame, decode_packets, moving_frames, split_frames
 from tests.encoder.streams import MACHINE, SOFTWARE, Encoded, encode, encoder
 from tests.mesh import ffmpeg_program
 from tests.sources import probe_source
 
 TOOL = render.Tool(ffmpeg_program(), "test", MACHINE.threads, 4096 * 2304, children.Limits(), Fonts([]))
 BACKENDS = {backend.codec: backend for backend in SOFTWARE.values()}
-# VP9 says nothing in its packets of which red, green and blue it means, so processing encodes it by itself.
+# Packets of VP9 do not declare their colour primaries, so processing encodes VP9 itself.
 STREAMED = [codec for codec in Codec if codec is not Codec.VP9]
 LEVELS = [
     *((codec, Quality.STANDARD) for codec in STREAMED),
@@ -49,17 +49,17 @@ def test_software_encoders_have_the_same_options_in_both_services(codec: Codec, 
         arguments = picture.arguments(processing.Spec(shots, 1, canvas, quality, codec=codec), [], threads, 1)
         there = dict(pairwise(arguments))
         assert there["-c:v"] == BACKENDS[codec].name
-        here = backends.options(BACKENDS[codec], format_of(codec, quality, rate), threads)
+        here = backends.codec_options(BACKENDS[codec], format_of(codec, quality, rate), threads)
         assert {f"-{name}": str(value) for name, value in here.items()}.items() <= there.items()
 
 
 @pytest.mark.parametrize(("codec", "quality"), LEVELS)
-async def test_the_same_frames_give_the_same_bytes_here_and_there(
+async def test_the_same_frames_give_the_same_bytes_in_both_services(
     tmp_path: Path, codec: Codec, quality: Quality
 ) -> None:
-    format, frames = format_of(codec, quality), moving(40, 128, 128)
-    there = await rendered(tmp_path, format, frames)
-    encoded = await encode([format, *chunks(frames, 1 << 20)], await encoder(BACKENDS[codec]))
+    format, frames = format_of(codec, quality), moving_frames(40, 128, 128)
+    there = await render_segment(tmp_path, format, frames)
+    encoded = await encode([format, *split_frames(frames, 1 << 20)], await encoder(BACKENDS[codec]))
     assert encoded.started.extradata == inspect(there, 1, {}).parameters
     with av.open(str(there)) as container:
         assert encoded.data == [bytes(packet) for packet in container.demux(video=0) if packet.size]
@@ -68,11 +68,11 @@ async def test_the_same_frames_give_the_same_bytes_here_and_there(
 # PyAV cannot write a stream of AV1 like that of a file; its bytes are compared above.
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
 @pytest.mark.parametrize("rate", [24, 30])
-async def test_a_segment_encoded_here_joins_those_encoded_there(tmp_path: Path, codec: Codec, rate: int) -> None:
-    format, frames = format_of(codec, Quality.STANDARD, rate), moving(35, 128, 128)
-    there = await rendered(tmp_path, format, moving(40, 128, 128))
-    encoded = await encode([format, *chunks(frames, 1 << 20)], await encoder(BACKENDS[codec]))
-    written(tmp_path / join.name(2), encoded, rate, like=there)
+async def test_segments_of_both_services_join(tmp_path: Path, codec: Codec, rate: int) -> None:
+    format, frames = format_of(codec, Quality.STANDARD, rate), moving_frames(35, 128, 128)
+    there = await render_segment(tmp_path, format, moving_frames(40, 128, 128))
+    encoded = await encode([format, *split_frames(frames, 1 << 20)], await encoder(BACKENDS[codec]))
+    write_segment(tmp_path / join.name(2), encoded, rate, like=there)
     for place in (1, 3):
         (tmp_path / join.name(place)).symlink_to(there)
     formats: Formats = {}
@@ -81,12 +81,14 @@ async def test_a_segment_encoded_here_joins_those_encoded_there(tmp_path: Path, 
     await join.join(segments, tmp_path, ffmpeg_program())
     shown = media.probe(tmp_path / join.JOINED)
     assert shown.times == tuple(Fraction(number, rate) for number in range(40 + 35 + 40))
-    here = decoded(codec, encoded.started.extradata, encoded.data)
-    assert all((one == other).all() for one, other in zip(pictures(tmp_path / join.JOINED)[40:75], here, strict=True))
+    here = decode_packets(codec, encoded.started.extradata, encoded.data)
+    assert all(
+        (one == other).all() for one, other in zip(read_frames(tmp_path / join.JOINED)[40:75], here, strict=True)
+    )
 
 
-async def rendered(folder: Path, format: Format, frames: Sequence[Frame]) -> Path:
-    """The segment that the processing service makes of a clip with these frames."""
+async def render_segment(folder: Path, format: Format, frames: Sequence[Frame]) -> Path:
+    """Render a clip with these frames as the processing service does. Returns the segment."""
     work = folder / "work"
     work.mkdir()
     raw = folder / "frames.yuv"
@@ -102,8 +104,8 @@ async def rendered(folder: Path, format: Format, frames: Sequence[Frame]) -> Pat
     return work / picture.SEGMENT
 
 
-def written(path: Path, encoded: Encoded, rate: int, like: Path) -> None:
-    """Write what the encoder sent into a file, as it came. A stream can only be made `like` that of a file."""
+def write_segment(path: Path, encoded: Encoded, rate: int, like: Path) -> None:
+    """Write encoded packets to a file, unchanged. PyAV needs the stream of a file as a template (`like`)."""
     options = {"video_track_timescale": str(rate * picture.FRAME_TICKS)}
     with av.open(str(like)) as template, av.open(str(path), "w", options=options) as container:
         stream = container.add_stream_from_template(template.streams.video[0])
@@ -116,8 +118,8 @@ def written(path: Path, encoded: Encoded, rate: int, like: Path) -> None:
             container.mux(packet)
 
 
-def pictures(path: Path) -> Sequence[Frame]:
-    """The frames of a file."""
+def read_frames(path: Path) -> Sequence[Frame]:
+    """Returns the frames of a file."""
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
     return [np.asarray(frame, np.uint8).ravel() for frame in frames]

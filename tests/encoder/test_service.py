@@ -1,4 +1,4 @@
-"""The encoder service as its clients meet it, over mTLS."""
+"""The encoder service over mTLS."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from moneyprinter.media.v1 import media_pb2
 from services.encoder.config import Config
 from services.media.encoding import Codec
 from services.runtime import children
-from tests.encoder.pictures import chunks, decoded, moving, noise, psnr
-from tests.encoder.test_interruptions import codecs
+from tests.encoder.frames import decode_packets, moving_frames, noise_frames, psnr, split_frames
+from tests.encoder.test_interruptions import list_codecs
 from tests.mesh import Mesh
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +39,7 @@ CODECS = {
 
 @pytest.fixture
 async def platform(mesh: Mesh) -> Mesh:
-    """A mesh with an encoder of one slot."""
+    """A mesh with an encoder that has one slot."""
     await mesh.start("encoder", Config(slots=1))
     return mesh
 
@@ -58,21 +58,21 @@ async def load(mesh: Mesh) -> pb.GetLoadResponse:
     return await mesh.stub(pb_grpc.EncoderServiceStub, caller="monitoring").GetLoad(pb.GetLoadRequest())
 
 
-async def freed(mesh: Mesh) -> None:
-    """Wait until the slot is free and nothing encodes any more."""
+async def wait_free(mesh: Mesh) -> None:
+    """Wait until the slot is free and no codec runs."""
     async with asyncio.timeout(10):
-        while (await load(mesh)).free_slots != 1 or codecs():  # noqa: ASYNC110 (the service announces nothing)
+        while (await load(mesh)).free_slots != 1 or list_codecs():  # noqa: ASYNC110 (the service has no event for it)
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 async def test_sixty_frames_end_to_end(platform: Mesh, codec: media_pb2.Codec.ValueType) -> None:
-    frames = moving(60, 320, 180)
+    frames = moving_frames(60, 320, 180)
     format = pb.Format(canvas=FORMAT.canvas, quality=FORMAT.quality, codec=codec)
-    accepted, started, *middle, last = await encode(platform, format, *chunks(frames, 77_777))
+    accepted, started, *middle, last = await encode(platform, format, *split_frames(frames, 77_777))
     assert accepted.HasField("accepted")
     packets = [response.packet for response in middle]
-    back = decoded(CODECS[codec], started.started.extradata, [packet.data for packet in packets])
+    back = decode_packets(CODECS[codec], started.started.extradata, [packet.data for packet in packets])
     assert [psnr(one, other) > 33 for one, other in zip(frames, back, strict=True)] == [True] * 60
     assert [packet.pts for packet in packets if packet.keyframe] == [0, 50]
     summary = last.summary
@@ -84,12 +84,12 @@ async def test_sixty_frames_end_to_end(platform: Mesh, codec: media_pb2.Codec.Va
     assert used.codec == (codec or media_pb2.CODEC_H264)
 
 
-async def test_the_load_tells_what_works_and_what_is_free(platform: Mesh) -> None:
+async def test_the_load_lists_backends_and_free_slots(platform: Mesh) -> None:
     idle = await load(platform)
     assert (idle.slots, idle.free_slots) == (1, 1)
     h264 = [backend for backend in idle.backends if backend.codec == media_pb2.CODEC_H264]
     assert h264[-1] == pb.Backend(name="libx264", codec=media_pb2.CODEC_H264)
-    # The best first: those that run on an engine of their own.
+    # Hardware first.
     assert [backend.hardware for backend in h264] == sorted((backend.hardware for backend in h264), reverse=True)
     stub = platform.stub(pb_grpc.EncoderServiceStub, caller="processing")
 
@@ -106,10 +106,10 @@ async def test_the_load_tells_what_works_and_what_is_free(platform: Mesh) -> Non
         _ = [response async for response in stub.Encode(patient())]
     assert refused.value.reason == "BUSY"
     call.cancel()
-    await freed(platform)
+    await wait_free(platform)
 
 
-async def test_each_backend_that_works_is_a_health_check(platform: Mesh) -> None:
+async def test_each_available_backend_has_a_health_check(platform: Mesh) -> None:
     backends = (await load(platform)).backends
     channel = platform.channel("encoder", "moneyprinter.encoder.v1.EncoderService", caller="monitoring")
     stub: Any = health_pb2_grpc.HealthStub(channel)
@@ -133,7 +133,7 @@ async def test_each_backend_that_works_is_a_health_check(platform: Mesh) -> None
         ([FORMAT, bytes((1 << 20) + 1)], "REQUEST_INVALID"),
     ],
 )
-async def test_wrong_streams_are_refused(platform: Mesh, parts: list[pb.Format | bytes], reason: str) -> None:
+async def test_invalid_streams_are_refused(platform: Mesh, parts: list[pb.Format | bytes], reason: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         await encode(platform, *parts)
     assert refused.value.reason == reason
@@ -142,7 +142,7 @@ async def test_wrong_streams_are_refused(platform: Mesh, parts: list[pb.Format |
 async def test_a_packet_may_be_larger_than_other_messages(platform: Mesh) -> None:
     canvas = media_pb2.Canvas(width=4096, height=2304, frames_per_second=1)
     format = pb.Format(canvas=canvas, quality=media_pb2.QUALITY_NEAR_LOSSLESS, backend="libx264")
-    [frame] = noise(1, 4096 * 2304 * 3 // 2)
+    [frame] = noise_frames(1, 4096 * 2304 * 3 // 2)
     parts = [frame[start : start + (1 << 20)] for start in range(0, len(frame), 1 << 20)]
     _, _, coded, summary = await encode(platform, format, *parts)
     assert len(coded.packet.data) > 4 << 20
@@ -150,7 +150,7 @@ async def test_a_packet_may_be_larger_than_other_messages(platform: Mesh) -> Non
 
 
 @pytest.mark.parametrize("point", ["before the format", "accepted", "packets come"])
-async def test_a_call_cancelled_at_any_point_leaves_no_child(platform: Mesh, point: str) -> None:
+async def test_a_cancelled_call_leaves_no_child(platform: Mesh, point: str) -> None:
     reached = asyncio.Event()
 
     async def endless() -> AsyncIterator[pb.EncodeRequest]:
@@ -175,11 +175,11 @@ async def test_a_call_cancelled_at_any_point_leaves_no_child(platform: Mesh, poi
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await freed(platform)
+    await wait_free(platform)
     assert (await encode(platform, FORMAT, FRAME))[-1].summary.frame_count == 1
 
 
-async def test_a_client_that_vanishes_frees_the_slot(platform: Mesh) -> None:
+async def test_a_killed_client_frees_the_slot(platform: Mesh) -> None:
     port = str(platform.config.ports["encoder"])
     command = (sys.executable, "-P", "-m", "tests.encoder.sender", str(platform.config.certificates), port)
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}
@@ -187,4 +187,4 @@ async def test_a_client_that_vanishes_frees_the_slot(platform: Mesh) -> None:
         assert await sender.stdout.readline() == b"packet\n"
         assert (await load(platform)).free_slots == 0
         sender.process.kill()
-        await freed(platform)
+        await wait_free(platform)

@@ -1,4 +1,4 @@
-"""Pictures: a moving test picture as raw frames, and how near another one is to it."""
+"""Frames: raw frames of a moving test image, and their distance to decoded frames."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from services.media.encoding import Codec
 Frame = NDArray[np.uint8]
 
 
-def moving(count: int, width: int, height: int) -> list[Frame]:
-    """Frames of a gradient on which a bright square moves: planar YUV 4:2:0, one row of bytes each."""
+def moving_frames(count: int, width: int, height: int) -> list[Frame]:
+    """Returns frames of a gradient with a bright square that moves: planar YUV 4:2:0, one row of bytes each."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     frames = []
     for number in range(count):
@@ -28,13 +28,13 @@ def moving(count: int, width: int, height: int) -> list[Frame]:
     return frames
 
 
-def noise(count: int, size_bytes: int) -> list[bytes]:
-    """Frames that no codec makes small."""
+def noise_frames(count: int, size_bytes: int) -> list[bytes]:
+    """Returns frames that no codec can compress."""
     return [hashlib.shake_256(number.to_bytes(2, "big")).digest(size_bytes) for number in range(count)]
 
 
-def chunks(frames: list[Frame], size_bytes: int) -> Iterator[bytes]:
-    """The bytes of frames in chunks of any size."""
+def split_frames(frames: list[Frame], size_bytes: int) -> Iterator[bytes]:
+    """Yields the bytes of frames in chunks of `size_bytes`."""
     data = b"".join(frame.tobytes() for frame in frames)
     for start in range(0, len(data), size_bytes):
         yield data[start : start + size_bytes]
@@ -43,11 +43,11 @@ def chunks(frames: list[Frame], size_bytes: int) -> Iterator[bytes]:
 DECODERS = {Codec.H264: "h264", Codec.H265: "hevc", Codec.VP9: "vp9", Codec.AV1: "libdav1d"}
 
 
-def decoded(codec: Codec, extradata: bytes, packets: Iterable[bytes]) -> list[Frame]:
-    """The frames of a stream."""
+def decode_packets(codec: Codec, extradata: bytes, packets: Iterable[bytes]) -> list[Frame]:
+    """Returns the frames of a stream."""
     decoder = av.CodecContext.create(DECODERS[codec], "r")
     assert isinstance(decoder, av.VideoCodecContext)
-    if codec is not Codec.VP9:  # Whose `vpcC` box is for players, not for decoders.
+    if codec is not Codec.VP9:  # Its `vpcC` box is for players, not for decoders.
         decoder.extradata = extradata
     return [_bytes(frame) for packet in [*map(av.Packet, packets), None] for frame in decoder.decode(packet)]
 
@@ -57,6 +57,6 @@ def _bytes(frame: av.VideoFrame) -> Frame:
 
 
 def psnr(one: Frame, other: Frame) -> float:
-    """The peak signal-to-noise ratio in dB."""
+    """Returns the peak signal-to-noise ratio in dB."""
     error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
     return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))

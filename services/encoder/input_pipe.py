@@ -1,4 +1,4 @@
-"""Pipe: give a child what comes in, from the very bytes that came."""
+"""Input pipe: write received chunks to the standard input of a child without copying them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from services.media.pipes import enlarge_pipe
 from services.runtime import children
 
 
-class Pipe:
-    """The standard input of a child. Unlike asyncio's own, it copies nothing that the pipe has no room for yet."""
+class InputPipe:
+    """The standard input of a child. Unlike asyncio's own stream, it does not copy what does not fit into the pipe."""
 
     def __init__(self, child: children.Child) -> None:
         self._fd = os.dup(child.stdin.get_extra_info("pipe").fileno())
@@ -18,24 +18,24 @@ class Pipe:
         enlarge_pipe(self._fd)
 
     async def write(self, data: bytes) -> None:
-        """Write all of it. Raises BrokenPipeError when the child reads no more."""
+        """Write all of `data`; waits while the pipe is full. Raises `BrokenPipeError` when the child has closed it."""
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
-                await self._room()
+                await self._wait_writable()
 
     def close(self) -> None:
-        """Let the child see the end; a second time does nothing."""
+        """Close the pipe, so that the child reads its end. Closing it again has no effect."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    async def _room(self) -> None:
-        loop, room = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_writer(self._fd, room.set)
+    async def _wait_writable(self) -> None:
+        loop, writable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_writer(self._fd, writable.set)
         try:
-            await room.wait()
+            await writable.wait()
         finally:
             loop.remove_writer(self._fd)
