@@ -20,7 +20,7 @@ from services.runtime.config import PORTS, SERVICES
 ROOT = Path(__file__).parent.parent
 RUNTIME = {
     *("config", "tls", "access", "authority", "server", "channels", "errors", "contract"),
-    *("events", "db", "children", "telemetry", "admission", "progress", "scratch", "tasks"),
+    *("events", "db", "secrets", "encryption", "children", "telemetry", "admission", "progress", "scratch", "tasks"),
     *("wire", "wording", "__init__"),
 }
 # What media services share, beside `runtime`.

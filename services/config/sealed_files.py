@@ -14,15 +14,11 @@ import secrets
 import time
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from moneyprinter.errors import Conflict, DataLoss
 from services.config.secrets import Secret
 from services.runtime.config import ConfigError
+from services.runtime.encryption import KEY_BYTES, AesGcmCipher
 
-KEY_BYTES = 32
-NONCE_BYTES = 12
 MAGIC = b"MPS1"
 
 # No secret of a workload's has this name: theirs have a `/`.
@@ -50,7 +46,7 @@ class SealedFiles:
 
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder = folder
-        self._cipher = AESGCM(key)
+        self._cipher = AesGcmCipher(key, MAGIC)
 
     async def open(self) -> None:
         """Make the folder, remove what a dead process left, and check that the key is the folder's.
@@ -96,10 +92,8 @@ class SealedFiles:
         if self._newest_version(name) != replaces_version:
             raise conflict
         version = replaces_version + 1
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = MAGIC + nonce + self._cipher.encrypt(nonce, value, _bound_to(name, version))
         try:
-            self._write(self._path(name, version), sealed)
+            self._write(self._path(name, version), self._cipher.encrypt(value, _associated_data(name, version)))
         except FileExistsError:
             raise conflict from None
         return version
@@ -123,18 +117,11 @@ class SealedFiles:
             os.close(folder)
 
     def _unseal(self, name: str, version: int) -> bytes:
-        data = self._path(name, version).read_bytes()
-        nonce, sealed = data[len(MAGIC) :][:NONCE_BYTES], data[len(MAGIC) + NONCE_BYTES :]
-        try:
-            if not data.startswith(MAGIC) or len(nonce) != NONCE_BYTES:
-                raise InvalidTag
-            return self._cipher.decrypt(nonce, sealed, _bound_to(name, version))
-        except InvalidTag:
-            raise DataLoss(
-                f"version {version} of {name} was altered, or was written with another key; restore the folder of "
-                "the secrets from a backup",
-                reason="DATA_CORRUPT",
-            ) from None
+        problem = (
+            f"version {version} of {name} was altered, or was written with another key; restore the folder of "
+            "the secrets from a backup"
+        )
+        return self._cipher.decrypt(self._path(name, version).read_bytes(), _associated_data(name, version), problem)
 
     def _newest_version(self, name: str) -> int:
         """The newest version's number; 0 when there is none."""
@@ -146,5 +133,5 @@ class SealedFiles:
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.{version}"
 
 
-def _bound_to(name: str, version: int) -> bytes:
+def _associated_data(name: str, version: int) -> bytes:
     return f"moneyprinter secret {name} {version}".encode()

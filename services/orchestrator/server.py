@@ -58,6 +58,7 @@ from services.orchestrator.webhooks.webhooks import Webhooks
 from services.orchestrator.workers.grpc_workers import MeshWorkers, object_message, stored
 from services.orchestrator.workers.prober import MeshProber
 from services.runtime import db, events, telemetry
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 
 BREAKERS = telemetry.Gauge(
@@ -114,7 +115,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         config_service = config_service_pb2_grpc.ConfigServiceStub(
             runtime.connect("config", "moneyprinter.config.v1.ConfigService")
         )
-        signing = Secrets(lambda: root_key.fetch(config_service))
+        signing = Secrets(lambda: root_key.fetch_or_create(SecretClient(config_service)))
         webhooks = Webhooks(
             endpoints=PostgresEndpoints(pool),
             check=workers.check_address,

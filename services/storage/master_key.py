@@ -1,30 +1,19 @@
-"""Master key: the secret `storage/master-key` of the config service, made by whichever replica starts first."""
+"""Master key: the secret `storage/master-key` of the config service, created by the replica that starts first."""
 
 from __future__ import annotations
 
 import secrets
 
-from moneyprinter.config.v1 import config_service_pb2 as pb
-from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
-from moneyprinter.errors import Conflict, NotFound
 from services.runtime.config import ConfigError
+from services.runtime.secrets import SecretClient
 from services.storage.sealing import KEY_BYTES, MasterKey
 
 NAME = "storage/master-key"
 
 
-async def fetch(config: pb_grpc.ConfigServiceAsyncStub) -> MasterKey:
-    """Read the key; make it when there is none yet."""
-    try:
-        found = await config.GetSecret(pb.GetSecretRequest(name=NAME))
-    except NotFound:
-        value = secrets.token_bytes(KEY_BYTES)
-        try:
-            written = await config.PutSecret(pb.PutSecretRequest(name=NAME, value=value))
-        except Conflict:
-            # Another replica was faster.
-            return await fetch(config)
-        return MasterKey(value, written.version)
-    if len(found.value) != KEY_BYTES:
-        raise ConfigError(f"the secret {NAME} holds {len(found.value)} bytes; it must be {KEY_BYTES}")
-    return MasterKey(found.value, found.version)
+async def fetch_or_create(client: SecretClient) -> MasterKey:
+    """Return the key, and create it when there is none yet. Raises `ConfigError` when the secret is no key."""
+    secret = await client.fetch_or_create(NAME, lambda: secrets.token_bytes(KEY_BYTES))
+    if len(secret.value) != KEY_BYTES:
+        raise ConfigError(f"the secret {NAME} holds {len(secret.value)} bytes; it must be {KEY_BYTES}")
+    return MasterKey(secret.value, secret.version)

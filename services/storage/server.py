@@ -14,6 +14,7 @@ from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.runtime import telemetry
 from services.runtime.config import ConfigError
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, connected
 from services.storage import master_key, objects
 from services.storage.blobs import StoreBlobs, expire, expire_fences, sweep
@@ -42,7 +43,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         raise ConfigError(f"the folder of the objects cannot be used: {failure}") from None
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await connected(channel, "config")
-    boxes = SealedBoxes(await master_key.fetch(config_service_pb2_grpc.ConfigServiceStub(channel)))
+    boxes = SealedBoxes(
+        await master_key.fetch_or_create(SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel)))
+    )
     blobs = StoreBlobs(LocalStore(config.root))
     runtime.max_calls = config.max_calls
     runtime.check("storage", lambda: objects.probe(blobs, boxes, uuid.uuid4().hex))

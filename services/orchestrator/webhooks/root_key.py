@@ -1,28 +1,19 @@
-"""Root key: the secret `orchestrator/webhook-key` of the config service, made by whichever instance needs it first."""
+"""Root key: the secret `orchestrator/webhook-key` of the config service, created at its first use."""
 
 from __future__ import annotations
 
 import secrets
 
-from moneyprinter.config.v1 import config_service_pb2 as pb
-from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
-from moneyprinter.errors import Conflict, DataLoss, NotFound
+from moneyprinter.errors import DataLoss
 from services.orchestrator.webhooks.signing import KEY_BYTES
+from services.runtime.secrets import SecretClient
 
 NAME = "orchestrator/webhook-key"
 
 
-async def fetch(config: pb_grpc.ConfigServiceAsyncStub) -> bytes:
-    """Read the key; make it when there is none yet. Raises DataLoss when it has a wrong length."""
-    try:
-        value = (await config.GetSecret(pb.GetSecretRequest(name=NAME))).value
-    except NotFound:
-        value = secrets.token_bytes(KEY_BYTES)
-        try:
-            await config.PutSecret(pb.PutSecretRequest(name=NAME, value=value))
-        except Conflict:
-            # Another instance was faster.
-            return await fetch(config)
+async def fetch_or_create(client: SecretClient) -> bytes:
+    """Return the key, and create it when there is none yet. Raises `DataLoss` when it has a wrong length."""
+    value = (await client.fetch_or_create(NAME, lambda: secrets.token_bytes(KEY_BYTES))).value
     if len(value) != KEY_BYTES:
         raise DataLoss(f"the secret {NAME} holds {len(value)} bytes; it must be {KEY_BYTES}", reason="DATA_CORRUPT")
     return value
