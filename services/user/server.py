@@ -1,4 +1,4 @@
-"""Server: the wiring of the user service."""
+"""Server: wires the user service."""
 
 from __future__ import annotations
 
@@ -22,20 +22,29 @@ from moneyprinter.user.v1 import (
 )
 from services.runtime import access, db, tls
 from services.runtime.admission import Turns
+from services.runtime.encryption import KEY_BYTES
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, connected
-from services.user import accounts, postgres, sealing, tokens
-from services.user.argon import ArgonPasswords
-from services.user.attempts import Guard, Limits
+from services.user import postgres
+from services.user.account_servicer import AccountServicer
+from services.user.accounts.first_account import FIRST_USERNAME, FirstAccountDraft, create_first_account
+from services.user.accounts.first_account_file import PrivateFile
+from services.user.administration_servicer import AdministrationServicer
+from services.user.audit.audit_log import KEY_NAME as AUDIT_KEY_NAME
+from services.user.audit.audit_log import AuditLog
+from services.user.audit.audit_recorder import AuditLogRecorder
+from services.user.audit_servicer import AuditServicer, read_event
+from services.user.authentication.passwords import Argon2Hasher
+from services.user.authentication.throttling import AttemptLimits, LoginThrottle
 from services.user.authority_servicer import AuthorityServicer
 from services.user.config import Config
-from services.user.config_secrets import ConfigSecrets
-from services.user.desk import Desk, Policy
-from services.user.first_account import PrivateFile
-from services.user.otp import AuthenticatorCodes
-from services.user.own_events import TrailAudit
-from services.user.servicer import AccountServicer, AdministrationServicer, AuditServicer, UserServicer, event_of
-from services.user.signing_keys import KeyRing, Schedule
-from services.user.trail import KEY_BYTES, KEY_NAME, Trail
+from services.user.context import Context, Policy
+from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
+from services.user.mfa.encryption import AesFactorCipher, generate_key
+from services.user.mfa.totp import PyotpCodes
+from services.user.servicer import UserServicer
+from services.user.tokens.access_tokens import JwtTokens, generate_signing_key
+from services.user.tokens.signing_keys import KeyRing, RotationSchedule
 
 log = structlog.get_logger()
 
@@ -49,73 +58,81 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the accounts of the database."""
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await connected(channel, "config")
-    kept = ConfigSecrets(config_service_pb2_grpc.ConfigServiceStub(channel))
-    schedule = Schedule(config.signing_key_life, config.signing_key_notice, config.token_life)
-    keys = KeyRing(kept, schedule, tokens.new_key, _now)
-    await keys.look()
-    signed = tokens.JwtTokens(keys, runtime.config.token_issuer, runtime.config.token_audience, config.token_life)
-    signed.listed(_now())
-    runtime.keys = access.Keys(_listed(signed))
-    seal = sealing.AesSeal(await kept.fetch(sealing.NAME, sealing.new_key))
-    audit_key = await kept.fetch(KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
-    passwords = ArgonPasswords(Turns(config.hashes_at_once, access.client).acquire)
+    secret_client = SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel))
+    schedule = RotationSchedule(config.signing_key_lifetime, config.signing_key_notice, config.token_lifetime)
+    key_ring = KeyRing(secret_client, schedule, generate_signing_key, _now)
+    await key_ring.refresh()
+    tokens = JwtTokens(key_ring, runtime.config.token_issuer, runtime.config.token_audience, config.token_lifetime)
+    # Raises when a key is unusable.
+    tokens.public_keys(_now())
+    runtime.keys = access.Keys(_key_source(tokens))
+    cipher = AesFactorCipher((await secret_client.fetch_or_create(MFA_KEY_NAME, generate_key)).value)
+    audit_key = await secret_client.fetch_or_create(AUDIT_KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
+    passwords = Argon2Hasher(Turns(config.max_concurrent_hashes, access.client).acquire)
     async with db.open_pool(runtime.service, config.database) as pool:
-        store = postgres.store(pool)
-        trail = Trail(postgres.trail(pool), audit_key)
-        runtime.outbox.send = _into(trail, runtime.service)
-        draft = accounts.Draft(f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(18))
-        if await accounts.make_first(store.accounts, passwords, PrivateFile(config.first_account_file), draft, _now()):
-            log.info("first account made", username=accounts.FIRST_USERNAME, file=str(config.first_account_file))
-        desk = Desk(
+        store = postgres.create_store(pool)
+        audit_log = AuditLog(postgres.create_audit_log_store(pool), audit_key.value)
+        runtime.outbox.send = _audit_sender(audit_log, runtime.service)
+        draft = FirstAccountDraft(f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(18))
+        file = PrivateFile(config.first_account_file)
+        if await create_first_account(store.accounts, passwords, file, draft, _now()):
+            log.info("first account created", username=FIRST_USERNAME, file=str(config.first_account_file))
+        context = Context(
             store=store,
-            guard=Guard(store.attempts, _limits(config)),
+            throttle=LoginThrottle(store.attempts, _limits(config)),
             passwords=passwords,
-            tokens=signed,
-            codes=AuthenticatorCodes(config.totp_issuer),
-            seal=seal,
-            audit=TrailAudit(runtime.outbox),
+            tokens=tokens,
+            totp=PyotpCodes(config.totp_issuer),
+            cipher=cipher,
+            recorder=AuditLogRecorder(runtime.outbox),
             now=_now,
             random=secrets.token_bytes,
             policy=Policy(
                 registration=config.registration,
                 registered_roles=config.registered_roles,
-                key_life=config.api_key_life,
-                key_life_at_most=config.api_key_life_at_most,
+                api_key_lifetime=config.api_key_lifetime,
+                max_api_key_lifetime=config.max_api_key_lifetime,
             ),
         )
         runtime.check("database", lambda: postgres.ping(pool))
-        runtime.check("signing-keys", keys.known)
-        runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(desk, signed))
-        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(desk, trail))
+        runtime.check("signing-keys", key_ring.check_fresh)
+        runtime.add(user_service_pb2_grpc.add_UserServiceServicer_to_server, UserServicer(context, tokens))
+        runtime.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, AccountServicer(context, audit_log))
         runtime.add(
             administration_service_pb2_grpc.add_AdministrationServiceServicer_to_server,
-            AdministrationServicer(desk, keys, signed),
+            AdministrationServicer(context, key_ring, tokens),
         )
-        audit = AuditServicer(desk, trail, lambda workload: tls.spiffe_id(runtime.config, workload))
+        audit = AuditServicer(context, audit_log, lambda workload: tls.spiffe_id(runtime.config, workload))
         runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit)
-        runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, AuthorityServicer(desk))
-        async with runtime.background(keys.keep(config.signing_key_look), "signing keys"):
+        runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, AuthorityServicer(context))
+        async with runtime.background(key_ring.run(config.signing_key_refresh), "signing keys"):
             yield
 
 
-def _into(trail: Trail, service: str) -> Callable[[Sequence[audit_service_pb2.AuditEvent]], Awaitable[object]]:
+def _audit_sender(
+    audit_log: AuditLog, service: str
+) -> Callable[[Sequence[audit_service_pb2.AuditEvent]], Awaitable[object]]:
+    """Return the function that appends this service's own events, which need no call."""
+
     async def send(events: Sequence[audit_service_pb2.AuditEvent]) -> None:
-        await trail.append([event_of(event, service) for event in events])
+        await audit_log.append([read_event(event, service) for event in events])
 
     return send
 
 
-def _limits(config: Config) -> Limits:
-    usual = Limits()
-    return Limits(
-        name=replace(usual.name, attempts=config.sign_in_failures),
-        address=replace(usual.address, attempts=config.address_failures),
-        registration=replace(usual.registration, attempts=config.address_registrations),
+def _limits(config: Config) -> AttemptLimits:
+    defaults = AttemptLimits()
+    return AttemptLimits(
+        account=replace(defaults.account, attempts=config.max_sign_in_failures),
+        address=replace(defaults.address, attempts=config.max_address_failures),
+        registration=replace(defaults.registration, attempts=config.max_address_registrations),
     )
 
 
-def _listed(signed: tokens.JwtTokens) -> Any:
+def _key_source(tokens: JwtTokens) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Return the function that fetches the keys which verify tokens; this service needs no call for it."""
+
     async def fetch() -> dict[str, Any]:
-        return {"keys": signed.listed(_now())}
+        return {"keys": tokens.public_keys(_now())}
 
     return fetch

@@ -15,18 +15,23 @@ from argon2 import PasswordHasher
 from moneyprinter.errors import Conflict
 from services.runtime import db
 from services.runtime.admission import Turns
-from services.user import memory, postgres, tokens
-from services.user.accounts import Account
-from services.user.argon import ArgonPasswords
-from services.user.attempts import Guard, Limits
-from services.user.desk import Actor, Desk
-from services.user.otp import AuthenticatorCodes
-from services.user.proof import Code
-from services.user.sealing import AesSeal
-from services.user.sessions import Credentials, Tokens, sign_in
-from services.user.signing_keys import KeyRing, Schedule
-from services.user.store import Client, Store
+from services.runtime.secrets import Secret
+from services.user import postgres
+from services.user.accounts.model import Account
+from services.user.authentication.passwords import Argon2Hasher
+from services.user.authentication.reauthentication import SecondFactorCode
+from services.user.authentication.throttling import AttemptLimits, LoginThrottle
+from services.user.client import Client
+from services.user.context import Actor, Context
+from services.user.mfa.encryption import AesFactorCipher
+from services.user.mfa.totp import PyotpCodes
+from services.user.sessions.model import IssuedTokens
+from services.user.sessions.sign_in import Credentials, sign_in
+from services.user.store import Store
+from services.user.tokens.access_tokens import ACCESS_TOKEN_LIFETIME, JwtTokens, generate_signing_key
+from services.user.tokens.signing_keys import KeyRing, RotationSchedule
 from tests.databases import Databases
+from tests.user import memory
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 CLIENT = Client("203.0.113.7", "a browser")
@@ -50,22 +55,22 @@ class Clock:
         self.time += time
 
 
-class KeptSecrets:
+class MemorySecrets:
     """Secrets in versions, as the config service keeps them."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[bytes]] = {}
 
-    async def read(self, name: str) -> tuple[bytes, int] | None:
+    async def read(self, name: str) -> Secret | None:
         values = self.values.get(name, [])
-        return (values[-1], len(values)) if values else None
+        return Secret(values[-1], len(values)) if values else None
 
-    async def write(self, name: str, value: bytes, replaces_version: int) -> int:
+    async def write(self, name: str, value: bytes, replaces_version: int) -> Secret:
         values = self.values.setdefault(name, [])
         if len(values) != replaces_version:
             raise Conflict(f"{name} is at another version", reason="SECRET_CONFLICT")
         values.append(value)
-        return len(values)
+        return Secret(value, len(values))
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Event:
 
 
 @dataclass
-class KeptAudit:
+class AuditRecording:
     """An Audit that can be read."""
 
     events: list[Event] = field(default_factory=list)
@@ -91,8 +96,8 @@ class KeptAudit:
     ) -> None:
         self.events.append(Event(action, actor, target, result, address, details))
 
-    def told(self, action: str) -> list[str]:
-        """How the actions of a kind ended."""
+    def results(self, action: str) -> list[str]:
+        """Return how the actions of a kind ended."""
         return [event.result for event in self.events if event.action == action]
 
 
@@ -102,9 +107,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def passwords() -> ArgonPasswords:
+def passwords() -> Argon2Hasher:
     """Passwords that are quickly hashed."""
-    return ArgonPasswords(Turns(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    return Argon2Hasher(Turns(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")
@@ -121,34 +126,34 @@ async def store(request: pytest.FixtureRequest, pool: db.Pool) -> Store:
         return memory.store()
     async with pool.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(TABLES)}")
-    return postgres.store(pool)
+    return postgres.create_store(pool)
 
 
 @pytest.fixture
-def audit() -> KeptAudit:
-    return KeptAudit()
+def audit() -> AuditRecording:
+    return AuditRecording()
 
 
 @pytest.fixture
 async def keys(clock: Clock) -> KeyRing:
     """The keys that tokens are signed with."""
-    schedule = Schedule(timedelta(days=30), timedelta(minutes=5), tokens.LIFE)
-    ring = KeyRing(KeptSecrets(), schedule, tokens.new_key, clock)
-    await ring.look()
+    schedule = RotationSchedule(timedelta(days=30), timedelta(minutes=5), ACCESS_TOKEN_LIFETIME)
+    ring = KeyRing(MemorySecrets(), schedule, generate_signing_key, clock)
+    await ring.refresh()
     return ring
 
 
 @pytest.fixture
-def desk(store: Store, passwords: ArgonPasswords, keys: KeyRing, audit: KeptAudit, clock: Clock) -> Desk:
-    """A desk over each kind of store."""
-    return Desk(
+def context(store: Store, passwords: Argon2Hasher, keys: KeyRing, audit: AuditRecording, clock: Clock) -> Context:
+    """A context over each kind of store."""
+    return Context(
         store=store,
-        guard=Guard(store.attempts, Limits()),
+        throttle=LoginThrottle(store.attempts, AttemptLimits()),
         passwords=passwords,
-        tokens=tokens.JwtTokens(keys, "iss", "aud"),
-        codes=AuthenticatorCodes("MoneyPrinter"),
-        seal=AesSeal(bytes(range(32))),
-        audit=audit,
+        tokens=JwtTokens(keys, "iss", "aud"),
+        totp=PyotpCodes("MoneyPrinter"),
+        cipher=AesFactorCipher(bytes(range(32))),
+        recorder=audit,
         now=clock,
         random=secrets.token_bytes,
     )
@@ -158,30 +163,30 @@ def desk(store: Store, passwords: ArgonPasswords, keys: KeyRing, audit: KeptAudi
 class People:
     """Makes accounts, and signs them in."""
 
-    desk: Desk
+    context: Context
     clock: Clock
 
     async def add(self, username: str, *roles: str) -> Account:
         """An account that signs in with PASSWORD; each is a second younger than the one before."""
         self.clock.pass_by(timedelta(seconds=1))
         account = Account(
-            f"user_{secrets.token_hex(8)}", username, await self.desk.passwords.hash(PASSWORD), roles, self.clock()
+            f"user_{secrets.token_hex(8)}", username, await self.context.passwords.hash(PASSWORD), roles, self.clock()
         )
-        await self.desk.store.accounts.register(account, None)
+        await self.context.store.accounts.register(account, None)
         return account
 
     async def sign_in(self, username: str, client: Client = CLIENT, **code: str) -> Actor:
         """Sign in; returns who is asking from now on."""
         return actor((await self.tokens(username, client, **code)).access_token, client)
 
-    async def tokens(self, username: str, client: Client = CLIENT, **code: str) -> Tokens:
+    async def tokens(self, username: str, client: Client = CLIENT, **code: str) -> IssuedTokens:
         """Sign in; returns the tokens."""
-        return await sign_in(self.desk, Credentials(username, PASSWORD, Code(**code)), client)
+        return await sign_in(self.context, Credentials(username, PASSWORD, SecondFactorCode(**code)), client)
 
 
 @pytest.fixture
-def people(desk: Desk, clock: Clock) -> People:
-    return People(desk, clock)
+def people(context: Context, clock: Clock) -> People:
+    return People(context, clock)
 
 
 def claims(token: str) -> dict[str, Any]:

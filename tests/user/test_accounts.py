@@ -16,25 +16,27 @@ from argon2 import PasswordHasher
 from moneyprinter import errors
 from services.runtime.admission import Turns
 from services.runtime.config import ConfigError
-from services.user.accounts import ALL_ROLES, Account, Draft, Profile, check_new_password, checked_name, make_first
-from services.user.argon import HASHER, ArgonPasswords
-from services.user.first_account import PrivateFile
-from services.user.store import Invitation, Reset, Store
+from services.user.accounts.credential_rules import validate_new_password, validate_username
+from services.user.accounts.first_account import FirstAccountDraft, create_first_account
+from services.user.accounts.first_account_file import PrivateFile
+from services.user.accounts.model import ALL_ROLES, Account, Invitation, PasswordReset, Profile
+from services.user.authentication.passwords import HASHER, Argon2Hasher
+from services.user.store import Store
 from tests.stored import wait_until
 from tests.user.conftest import START, Clock
 
 ADA = Account("user_ada", "ada", "a hash", ("video.process",), START)
 BOB = Account("user_bob", "bob", "another hash", ("user.admin",), START)
-DRAFT = Draft("user_1", "correct horse")
+DRAFT = FirstAccountDraft("user_1", "correct horse")
 
 
 async def test_the_first_account_is_the_only_first_one(store: Store) -> None:
-    assert await store.accounts.empty()
+    assert await store.accounts.is_empty()
     assert await store.accounts.add_first(ADA)
     assert not await store.accounts.add_first(BOB)
-    assert not await store.accounts.empty()
-    assert await store.accounts.named("ada") == ADA
-    assert await store.accounts.named("bob") is None
+    assert not await store.accounts.is_empty()
+    assert await store.accounts.find_by_username("ada") == ADA
+    assert await store.accounts.find_by_username("bob") is None
 
 
 async def test_of_many_first_accounts_at_once_one_is_made(store: Store) -> None:
@@ -47,7 +49,7 @@ async def test_of_many_first_accounts_at_once_one_is_made(store: Store) -> None:
 @pytest.mark.parametrize("name", ["Ada", "ada ", "", "x\0y", "ада", "' OR 1=1 --", "%"])
 async def test_only_the_very_name_finds_an_account(store: Store, name: str) -> None:
     await store.accounts.add_first(ADA)
-    assert await store.accounts.named(name) is None
+    assert await store.accounts.find_by_username(name) is None
 
 
 async def test_a_name_is_given_once_even_to_many_at_once(store: Store) -> None:
@@ -87,7 +89,7 @@ async def test_an_invitation_outlives_a_name_that_is_taken(store: Store) -> None
     with pytest.raises(errors.Conflict):
         await store.accounts.register(replace(ADA, username="bob"), b"1".ljust(32))
     await store.accounts.register(ADA, b"1".ljust(32))
-    assert await store.accounts.named("ada") == ADA
+    assert await store.accounts.find_by_username("ada") == ADA
 
 
 async def test_an_invitation_expires(store: Store, clock: Clock) -> None:
@@ -96,7 +98,7 @@ async def test_an_invitation_expires(store: Store, clock: Clock) -> None:
     assert await store.invitations.find(b"1".ljust(32), clock())
     clock.pass_by(timedelta(days=1))
     assert await store.invitations.find(b"1".ljust(32), clock()) is None
-    assert await store.invitations.page(9, None, clock()) == []
+    assert await store.invitations.list_page(9, None, clock()) == []
     assert not await store.invitations.delete("inv_31", clock())
     with pytest.raises(errors.PermissionDenied):
         await store.accounts.register(replace(ADA, create_time=clock()), b"1".ljust(32))
@@ -106,8 +108,8 @@ async def test_accounts_are_told_in_pages(store: Store) -> None:
     made = [Account(f"user_{n}", f"name{n}", "h", (), START + timedelta(seconds=n // 2)) for n in range(5)]
     for account in made:
         await store.accounts.register(account, None)
-    first = await store.accounts.page(2, None)
-    rest = await store.accounts.page(9, (first[-1].create_time, first[-1].id))
+    first = await store.accounts.list_page(2, None)
+    rest = await store.accounts.list_page(9, (first[-1].create_time, first[-1].id))
     assert [*first, *rest] == sorted(made, key=lambda a: (a.create_time, a.id), reverse=True)
 
 
@@ -150,20 +152,20 @@ async def test_administrators_who_leave_at_once_leave_one(store: Store, clock: C
         return True
 
     assert sorted(await asyncio.gather(*(leave(number) for number in range(6)))) == [False] + [True] * 5
-    left = await store.accounts.page(9, None)
+    left = await store.accounts.list_page(9, None)
     assert len([a for a in left if a.roles and a.disable_time is None]) == 1
 
 
 async def test_an_account_that_is_not_there_is_not_found(store: Store, clock: Clock) -> None:
     await store.accounts.add_first(BOB)
     assert await store.accounts.find("user_x") is None
-    reset = Reset(b"x" * 32, clock() + timedelta(days=1))
+    reset = PasswordReset(b"x" * 32, clock() + timedelta(days=1))
     for attempt in (
         store.accounts.set_profile("user_x", Profile()),
         store.accounts.set_roles("user_x", ()),
         store.accounts.disable("user_x", clock()),
         store.accounts.enable("user_x"),
-        store.accounts.begin_reset("user_x", reset, disable_totp=False),
+        store.accounts.start_reset("user_x", reset, disable_totp=False),
     ):
         with pytest.raises(errors.NotFound) as refused:
             await attempt
@@ -173,8 +175,8 @@ async def test_an_account_that_is_not_there_is_not_found(store: Store, clock: Cl
 async def test_a_password_is_replaced_only_while_it_is_the_old_one(store: Store) -> None:
     await store.accounts.add_first(ADA)
     done = await asyncio.gather(
-        *(store.accounts.set_password(ADA.id, "a hash", f"hash {n}", "") for n in range(4)),
-        *(store.accounts.rehash(ADA.id, "a hash", f"rehash {n}") for n in range(4)),
+        *(store.accounts.replace_password(ADA.id, "a hash", f"hash {n}", "") for n in range(4)),
+        *(store.accounts.replace_hash(ADA.id, "a hash", f"rehash {n}") for n in range(4)),
     )
     assert sorted(done) == [False] * 7 + [True]
 
@@ -182,14 +184,14 @@ async def test_a_password_is_replaced_only_while_it_is_the_old_one(store: Store)
 async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, clock: Clock) -> None:
     await store.accounts.add_first(ADA)
     for token in (b"1", b"2"):
-        reset = Reset(token.ljust(32), clock() + timedelta(days=1))
-        assert (await store.accounts.begin_reset(ADA.id, reset, disable_totp=False)).password_hash is None
+        reset = PasswordReset(token.ljust(32), clock() + timedelta(days=1))
+        assert (await store.accounts.start_reset(ADA.id, reset, disable_totp=False)).password_hash is None
     # The second leave is instead of the first.
-    assert await store.accounts.end_reset(b"1".ljust(32), "new", clock()) is None
-    assert await store.accounts.resetting(b"2".ljust(32), clock() + timedelta(days=1)) is None
-    done = await asyncio.gather(*(store.accounts.end_reset(b"2".ljust(32), f"new {n}", clock()) for n in range(4)))
+    assert await store.accounts.complete_reset(b"1".ljust(32), "new", clock()) is None
+    assert await store.accounts.find_by_reset_token(b"2".ljust(32), clock() + timedelta(days=1)) is None
+    done = await asyncio.gather(*(store.accounts.complete_reset(b"2".ljust(32), f"new {n}", clock()) for n in range(4)))
     assert done.count(None) == 3
-    assert await store.accounts.resetting(b"2".ljust(32), clock()) is None
+    assert await store.accounts.find_by_reset_token(b"2".ljust(32), clock()) is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, cl
     ],
 )
 def test_a_name_is_kept_in_one_form(typed: str, kept: str) -> None:
-    assert checked_name(typed) == kept
+    assert validate_username(typed) == kept
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_name_is_kept_in_one_form(typed: str, kept: str) -> None:
 )
 def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        checked_name(typed)
+        validate_username(typed)
     assert [violation.field for violation in refused.value.violations] == ["username"]
 
 
@@ -224,7 +226,7 @@ def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
     ],
 )
 def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
-    check_new_password(password, "ada", "password")
+    validate_new_password(password, "ada", "password")
 
 
 @pytest.mark.parametrize(
@@ -237,21 +239,21 @@ def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
 )
 def test_a_password_that_is_easily_guessed_is_refused(password: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        check_new_password(password, "adalovelace", "new_password")
+        validate_new_password(password, "adalovelace", "new_password")
     assert refused.value.reason == "PASSWORD_WEAK"
     assert [violation.field for violation in refused.value.violations] == ["new_password"]
     assert password not in refused.value.message
 
 
 async def test_the_first_account_is_told_in_a_private_file(
-    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "new" / "first-account"
-    assert await make_first(store.accounts, passwords, PrivateFile(path), DRAFT, clock())
+    assert await create_first_account(store.accounts, passwords, PrivateFile(path), DRAFT, clock())
     assert json.loads(path.read_text()) == {"username": "admin", "password": "correct horse"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
-    made = await store.accounts.named("admin")
+    made = await store.accounts.find_by_username("admin")
     assert made is not None
     assert (made.id, made.roles) == ("user_1", ALL_ROLES)
     assert await passwords.verify(made.password_hash, "correct horse")
@@ -259,56 +261,58 @@ async def test_the_first_account_is_told_in_a_private_file(
 
 
 async def test_there_is_no_second_first_account(
-    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     await store.accounts.add_first(ADA)
-    assert not await make_first(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
+    assert not await create_first_account(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
     assert not (tmp_path / "file").exists()
 
 
 @pytest.mark.parametrize("own_files", [False, True])
 async def test_replicas_that_start_at_once_make_one_account_that_a_file_opens(
-    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, own_files: bool
+    store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path, own_files: bool
 ) -> None:
     paths = [tmp_path / (f"file-{n}" if own_files else "file") for n in range(6)]
     made = await asyncio.gather(
         *(
-            make_first(store.accounts, passwords, PrivateFile(path), Draft(f"user_{n}", f"password {n}"), clock())
+            create_first_account(
+                store.accounts, passwords, PrivateFile(path), FirstAccountDraft(f"user_{n}", f"password {n}"), clock()
+            )
             for n, path in enumerate(paths)
         )
     )
     assert sorted(made) == [False] * 5 + [True]
     [left] = tmp_path.iterdir()
-    account = await store.accounts.named("admin")
+    account = await store.accounts.find_by_username("admin")
     assert account is not None
     assert await passwords.verify(account.password_hash, json.loads(left.read_text())["password"])
 
 
 async def test_a_start_after_one_that_died_takes_the_password_that_was_told(
-    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path
+    store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     file = PrivateFile(tmp_path / "file")
     file.claim("admin", "told before")
-    assert await make_first(store.accounts, passwords, file, DRAFT, clock())
-    account = await store.accounts.named("admin")
+    assert await create_first_account(store.accounts, passwords, file, DRAFT, clock())
+    account = await store.accounts.find_by_username("admin")
     assert account is not None
     assert await passwords.verify(account.password_hash, "told before")
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"username": "admin"}', '{"password": ""}'])
 async def test_a_file_of_something_else_stops_the_start(
-    store: Store, passwords: ArgonPasswords, clock: Clock, tmp_path: Path, text: str
+    store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(ConfigError, match="remove the file"):
-        await make_first(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
+        await create_first_account(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
 
 
 def test_passwords_are_hashed_as_they_should_be() -> None:
     assert HASHER.hash("x").startswith("$argon2id$v=19$m=47104,t=2,p=1$")
 
 
-async def test_a_password_is_the_same_however_a_keyboard_makes_its_accents(passwords: ArgonPasswords) -> None:
+async def test_a_password_is_the_same_however_a_keyboard_makes_its_accents(passwords: Argon2Hasher) -> None:
     assert await passwords.verify(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")
 
 
@@ -334,7 +338,7 @@ class HeldHasher(PasswordHasher):
 
 async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_on() -> None:
     hasher = HeldHasher()
-    passwords = ArgonPasswords(Turns(2, str).acquire, hasher)
+    passwords = Argon2Hasher(Turns(2, str).acquire, hasher)
     hasher.let_go.clear()
     tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
     await wait_until(lambda: hasher.now == 2)

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from moneyprinter import errors
-from services.user.attempts import Guard, Limits, Throttle
+from services.user.authentication.throttling import AttemptLimit, AttemptLimits, LoginThrottle
 from services.user.store import Store
 from tests.user.conftest import START, Clock
 
 MINUTE = timedelta(minutes=1)
-THROTTLE = Throttle(3, 5 * MINUTE, 15 * MINUTE)
+THROTTLE = AttemptLimit(3, 5 * MINUTE, 15 * MINUTE)
 
 
 def minutes(*numbers: float) -> list[datetime]:
@@ -52,10 +52,10 @@ async def test_a_wait_is_as_long_as_it_says(store: Store, clock: Clock) -> None:
         assert await store.attempts.begin("ada", THROTTLE, clock()) is None
         clock.pass_by(MINUTE)
     assert await store.attempts.begin("ada", THROTTLE, clock()) == 14 * MINUTE
-    assert await store.attempts.wait("ada", THROTTLE, clock()) == 14 * MINUTE
+    assert await store.attempts.retry_delay("ada", THROTTLE, clock()) == 14 * MINUTE
     assert await store.attempts.begin("bob", THROTTLE, clock()) is None
     clock.pass_by(14 * MINUTE)
-    assert await store.attempts.wait("ada", THROTTLE, clock()) is None
+    assert await store.attempts.retry_delay("ada", THROTTLE, clock()) is None
     for _ in range(3):
         assert await store.attempts.begin("ada", THROTTLE, clock()) is None
     assert await store.attempts.begin("ada", THROTTLE, clock()) == 15 * MINUTE
@@ -74,22 +74,22 @@ async def test_attempts_are_forgotten_and_withdrawn(store: Store, clock: Clock) 
     assert await store.attempts.begin("ada", THROTTLE, clock())
     await store.attempts.withdraw("ada", clock() + MINUTE)
     assert await store.attempts.begin("ada", THROTTLE, clock())
-    await store.attempts.forget("ada")
+    await store.attempts.clear("ada")
     assert await store.attempts.begin("ada", THROTTLE, clock()) is None
     await store.attempts.withdraw("nobody", clock())
-    await store.attempts.forget("nobody")
+    await store.attempts.clear("nobody")
 
 
-async def fail(guard: Guard, clock: Clock, name: str, address: str) -> str:
+async def fail(guard: LoginThrottle, clock: Clock, name: str, address: str) -> str:
     """Try a name and fail; returns the reason."""
     with pytest.raises(errors.Error) as refused:
-        async with guard.counted(name, address, clock):
+        async with guard.attempt(name, address, clock):
             raise errors.Unauthenticated("wrong", reason="CREDENTIALS_WRONG")
     return refused.value.reason
 
 
 async def test_an_address_that_tries_many_names_has_to_wait(store: Store, clock: Clock) -> None:
-    guard = Guard(store.attempts, Limits(address=THROTTLE))
+    guard = LoginThrottle(store.attempts, AttemptLimits(address=THROTTLE))
     for number in range(3):
         assert await fail(guard, clock, f"name{number}", "203.0.113.7") == "CREDENTIALS_WRONG"
     assert await fail(guard, clock, "name4", "203.0.113.7") == "SIGN_IN_LOCKED"
@@ -104,21 +104,23 @@ async def test_an_address_that_tries_many_names_has_to_wait(store: Store, clock:
 
 
 async def test_a_name_that_waits_costs_its_address_nothing(store: Store, clock: Clock) -> None:
-    guard = Guard(store.attempts, Limits(name=Throttle(1, MINUTE, MINUTE), address=Throttle(2, MINUTE, MINUTE)))
+    guard = LoginThrottle(
+        store.attempts, AttemptLimits(account=AttemptLimit(1, MINUTE, MINUTE), address=AttemptLimit(2, MINUTE, MINUTE))
+    )
     assert await fail(guard, clock, "ada", "203.0.113.7") == "CREDENTIALS_WRONG"
     for _ in range(5):
         assert await fail(guard, clock, "ada", "203.0.113.7") == "SIGN_IN_LOCKED"
-    async with guard.counted("bob", "203.0.113.7", clock):
+    async with guard.attempt("bob", "203.0.113.7", clock):
         pass
 
 
 async def test_many_right_attempts_at_once_are_all_let_through(store: Store, clock: Clock) -> None:
-    guard = Guard(store.attempts)
+    guard = LoginThrottle(store.attempts)
     done = 0
 
     async def try_it(name: str) -> None:
         nonlocal done
-        async with guard.counted(name, "203.0.113.7", clock):
+        async with guard.attempt(name, "203.0.113.7", clock):
             await asyncio.sleep(0)
             done += 1
 
@@ -128,12 +130,12 @@ async def test_many_right_attempts_at_once_are_all_let_through(store: Store, clo
 
 async def test_of_many_wrong_attempts_at_once_no_more_are_made_than_may_fail(store: Store, clock: Clock) -> None:
     # Two instances of the service.
-    guards = [Guard(store.attempts), Guard(store.attempts)]
+    guards = [LoginThrottle(store.attempts), LoginThrottle(store.attempts)]
     made = 0
 
     async def try_it(number: int) -> None:
         nonlocal made
-        async with guards[number % 2].counted("ada", f"203.0.113.{number}", clock):
+        async with guards[number % 2].attempt("ada", f"203.0.113.{number}", clock):
             made += 1
             raise errors.Unauthenticated("wrong", reason="CREDENTIALS_WRONG")
 
@@ -144,10 +146,10 @@ async def test_of_many_wrong_attempts_at_once_no_more_are_made_than_may_fail(sto
 
 
 async def test_an_attempt_that_is_cut_off_has_failed(store: Store, clock: Clock) -> None:
-    guard = Guard(store.attempts, Limits(name=Throttle(1, MINUTE, MINUTE)))
+    guard = LoginThrottle(store.attempts, AttemptLimits(account=AttemptLimit(1, MINUTE, MINUTE)))
 
     async def hang() -> None:
-        async with guard.counted("ada", "", clock):
+        async with guard.attempt("ada", "", clock):
             started.set()
             await asyncio.Event().wait()
 

@@ -16,8 +16,8 @@ from gateway.contracts import methods
 from moneyprinter import contract, errors
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from services.runtime.config import PORTS, SERVICES, RuntimeConfig
-from services.user.audit_policy import refusal
-from services.user.trail import Event
+from services.user.audit.model import Event
+from services.user.audit.policy import find_refusal
 from tests.databases import Databases
 from tests.user.running import Users, running
 from tests.user.test_audit import stub, told
@@ -58,16 +58,16 @@ def test_every_call_that_the_contracts_allow_can_be_recorded_by_its_service_only
             fields = {"action": contract.audit_action(method.path), "method": method.path, "peer": peer}
             done = event(service=method.service, **fields, **(user if rule.role else machine))
             expected = rule.audit.by_service
-            assert bool(refusal(done, spiffe_id)) == expected, method.path
+            assert bool(find_refusal(done, spiffe_id)) == expected, method.path
             for service in SERVICES:
                 if service != method.service:
-                    assert refusal(replace(done, service=service), spiffe_id), method.path
+                    assert find_refusal(replace(done, service=service), spiffe_id), method.path
         for peer in PORTS:
             refused = event(
                 service=method.service, action=contract.audit_action(method.path), method=method.path, peer=peer,
                 actor="" if peer == "gateway" else spiffe_id(peer), result="CALLER_NOT_ALLOWED",
             )  # fmt: skip
-            assert not refusal(refused, spiffe_id), method.path
+            assert not find_refusal(refused, spiffe_id), method.path
 
 
 FORGERIES: dict[str, dict[str, Any]] = {
@@ -103,7 +103,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", FORGERIES.values(), ids=FORGERIES)
 def test_a_forgery_is_refused(fields: dict[str, Any]) -> None:
-    assert refusal(event(**fields), spiffe_id)
+    assert find_refusal(event(**fields), spiffe_id)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_a_forgery_is_refused(fields: dict[str, Any]) -> None:
     ],
 )
 def test_what_services_report_is_recorded(fields: dict[str, Any]) -> None:
-    assert not refusal(event(**fields), spiffe_id)
+    assert not find_refusal(event(**fields), spiffe_id)
 
 
 @pytest.mark.parametrize(("late", "claimed"), [(0, False), (1, False), (-1, False), (60, True), (-86400, True)])
 def test_the_time_of_a_record_is_when_it_was_received(late: int, claimed: bool) -> None:
     now = START + timedelta(seconds=late)
-    found = event(details={"claimed_time": "2001-01-01T00:00:00+00:00", "roles": "x"}).received(now)
+    found = event(details={"claimed_time": "2001-01-01T00:00:00+00:00", "roles": "x"}).with_receive_time(now)
     assert found.time == now
     assert found.details == {"roles": "x", **({"claimed_time": "2026-11-23T10:00:00.000000+00:00"} if claimed else {})}
 

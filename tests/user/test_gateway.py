@@ -248,7 +248,7 @@ async def test_keys_change_while_requests_run_and_none_fails(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
     """Two instances make tokens, which the gateway and a service check at once; keys are changed twice."""
-    settings: dict[str, Any] = {"signing_key_notice": 3, "signing_key_look": 0.2}
+    settings: dict[str, Any] = {"signing_key_notice": 3, "signing_key_refresh": 0.2}
     async with fronted(config, postgres, tmp_path, **settings) as front, another(front.users) as other:
         root = await front.users.bearer()
         made = await front.users.own.CreateApiKey(

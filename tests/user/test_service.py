@@ -33,11 +33,12 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.config.config import Config as SecretsConfig
 from services.runtime import access
 from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
-from services.user import sealing
 from services.user.config import Config
-from services.user.config_secrets import ConfigSecrets
-from services.user.servicer import client_of
+from services.user.messages import read_client
+from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
+from services.user.mfa.encryption import generate_key
 from tests.databases import Databases
 from tests.mesh import Mesh
 from tests.user.conftest import TABLES, claims
@@ -209,7 +210,7 @@ async def test_an_agent_is_kept_without_what_a_terminal_would_obey(users: Users)
         def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
             return (("user-agent", "agent\x1b[31m" + "x" * 300),)
 
-    found = client_of(Context())
+    found = read_client(Context())
     assert found.user_agent.startswith("agent[31mxxx")
     assert len(found.user_agent) < 256
 
@@ -369,9 +370,9 @@ async def test_a_second_instance_has_the_same_accounts_and_keys(users: Users) ->
 async def test_instances_that_start_at_once_agree_on_a_secret(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
-    kept = ConfigSecrets(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="user"))
-    assert len(set(await asyncio.gather(*(kept.fetch(sealing.NAME, sealing.new_key) for _ in range(8))))) == 1
-    assert await kept.read("user/nothing") is None
+    client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="user"))
+    assert len(set(await asyncio.gather(*(client.fetch_or_create(MFA_KEY_NAME, generate_key) for _ in range(8))))) == 1
+    assert await client.read("user/nothing") is None
 
 
 async def test_no_secret_is_logged_or_stored(users: Users) -> None:
@@ -436,10 +437,10 @@ def test_settings_that_lose_requests_or_say_nothing_stop_the_start(monkeypatch: 
     assert load(Config).registered_roles == ("video.process",)
     for name, value in (
         ("SIGNING_KEY_NOTICE", "119"),
-        ("SIGNING_KEY_LIFE", "0"),
+        ("SIGNING_KEY_LIFETIME", "0"),
         ("REGISTRATION", "everybody"),
         ("REGISTERED_ROLES", '["root"]'),
-        ("SIGN_IN_FAILURES", "0"),
+        ("MAX_SIGN_IN_FAILURES", "0"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(f"MONEYPRINTER_USER_{name}", value)

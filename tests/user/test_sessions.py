@@ -13,13 +13,17 @@ from argon2 import PasswordHasher
 
 from moneyprinter import errors
 from services.runtime.admission import Turns
-from services.user import administration, profile, sessions
-from services.user.argon import ArgonPasswords
-from services.user.desk import Actor, Desk, sha256, text_of
-from services.user.sessions import Credentials, Tokens, refresh, sign_in, sign_out
-from services.user.store import SESSIONS_AT_MOST, Client, RefreshToken, Session
-from services.user.tokens import JwtTokens
-from tests.user.conftest import CLIENT, PASSWORD, Clock, KeptAudit, People, actor, claims
+from services.user.accounts.administration import get_account, unlock_account
+from services.user.accounts.profile import get_profile
+from services.user.authentication.passwords import Argon2Hasher
+from services.user.client import Client
+from services.user.context import Actor, Context
+from services.user.sessions.lifecycle import end_session, end_sessions, list_sessions, refresh_tokens, sign_out
+from services.user.sessions.model import MAX_SESSIONS, IssuedTokens, RefreshToken, Session
+from services.user.sessions.sign_in import Credentials, sign_in
+from services.user.tokens.access_tokens import JwtTokens
+from services.user.tokens.opaque_tokens import encode_token, hash_token
+from tests.user.conftest import CLIENT, PASSWORD, AuditRecording, Clock, People, actor, claims
 
 OTHER = Client("198.51.100.9", "another browser")
 ADA = Credentials("ada", PASSWORD)
@@ -31,10 +35,10 @@ async def ada(people: People) -> str:
     return (await people.add("ada", "video.process")).id
 
 
-async def test_the_access_token_says_who_and_what(desk: Desk, clock: Clock, ada: str) -> None:
-    tokens = await sign_in(desk, ADA, CLIENT)
-    assert isinstance(desk.tokens, JwtTokens)
-    [public] = desk.tokens.listed(clock())
+async def test_the_access_token_says_who_and_what(context: Context, clock: Clock, ada: str) -> None:
+    tokens = await sign_in(context, ADA, CLIENT)
+    assert isinstance(context.tokens, JwtTokens)
+    [public] = context.tokens.public_keys(clock())
     options: dict[str, bool] = {"verify_exp": False, "verify_iat": False}
     found = jwt.decode(
         tokens.access_token,
@@ -55,15 +59,15 @@ async def test_the_access_token_says_who_and_what(desk: Desk, clock: Clock, ada:
         "exp": now + 900,
         "roles": ["video.process"],
     }
-    assert tokens.access_life == timedelta(minutes=15)
+    assert tokens.access_lifetime == timedelta(minutes=15)
     assert tokens.access_token not in repr(tokens)
     assert tokens.refresh_token not in repr(tokens)
     assert PASSWORD not in repr(ADA)
 
 
 @pytest.mark.parametrize("username", ["ada", "Ada", "ADA", "ＡＤＡ"])
-async def test_a_name_may_be_typed_in_letters_of_any_size(desk: Desk, username: str, ada: str) -> None:
-    tokens = await sign_in(desk, Credentials(username, PASSWORD), CLIENT)
+async def test_a_name_may_be_typed_in_letters_of_any_size(context: Context, username: str, ada: str) -> None:
+    tokens = await sign_in(context, Credentials(username, PASSWORD), CLIENT)
     assert claims(tokens.access_token)["sub"] == ada
 
 
@@ -72,16 +76,16 @@ async def test_a_name_may_be_typed_in_letters_of_any_size(desk: Desk, username: 
     [("ada", "wrong"), ("ada", ""), ("eve", PASSWORD), ("a\0", "x"), ("ada", "x\0"), ("ada ", PASSWORD)],
 )
 async def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(
-    desk: Desk, audit: KeptAudit, username: str, password: str
+    context: Context, audit: AuditRecording, username: str, password: str
 ) -> None:
     with pytest.raises(errors.Unauthenticated, match=r"^name and password do not belong together$") as refused:
-        await sign_in(desk, Credentials(username, password), CLIENT)
+        await sign_in(context, Credentials(username, password), CLIENT)
     assert refused.value.reason == "CREDENTIALS_WRONG"
-    assert audit.told("sign_in") == ["CREDENTIALS_WRONG"]
+    assert audit.results("sign_in") == ["CREDENTIALS_WRONG"]
 
 
-async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(desk: Desk) -> None:
-    class Counting(ArgonPasswords):
+async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(context: Context) -> None:
+    class Counting(Argon2Hasher):
         checks = 0
 
         async def verify(self, password_hash: str | None, password: str) -> bool:
@@ -89,261 +93,265 @@ async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(desk: De
             return await super().verify(password_hash, password)
 
     hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    desk = replace(desk, passwords=Counting(Turns(2, str).acquire, hasher))
+    context = replace(context, passwords=Counting(Turns(2, str).acquire, hasher))
     for number, name in enumerate(("ada", "nobody"), 1):
         with pytest.raises(errors.Unauthenticated):
-            await sign_in(desk, Credentials(name, "wrong"), CLIENT)
+            await sign_in(context, Credentials(name, "wrong"), CLIENT)
         assert Counting.checks == number
 
 
 @pytest.mark.parametrize("username", ["ada", "nobody"])
 async def test_a_name_that_failed_five_times_waits_whatever_is_shown_then(
-    desk: Desk, clock: Clock, people: People, username: str
+    context: Context, clock: Clock, people: People, username: str
 ) -> None:
     for _ in range(5):
         with pytest.raises(errors.Unauthenticated):
-            await sign_in(desk, Credentials(username, "wrong"), CLIENT)
+            await sign_in(context, Credentials(username, "wrong"), CLIENT)
     said = set()
     for password in (PASSWORD, "wrong"):
         with pytest.raises(errors.ResourceExhausted) as refused:
-            await sign_in(desk, Credentials(username, password), OTHER)
+            await sign_in(context, Credentials(username, password), OTHER)
         assert (refused.value.reason, refused.value.retry_after_seconds) == ("SIGN_IN_LOCKED", 900.0)
         said.add(refused.value.message)
     assert len(said) == 1
     clock.pass_by(timedelta(minutes=15))
     with pytest.raises(errors.Unauthenticated):
-        await sign_in(desk, Credentials(username, "wrong"), CLIENT)
+        await sign_in(context, Credentials(username, "wrong"), CLIENT)
 
 
-async def test_a_good_sign_in_clears_the_failures_before_it(desk: Desk) -> None:
+async def test_a_good_sign_in_clears_the_failures_before_it(context: Context) -> None:
     for _ in range(3):
         for _ in range(4):
             with pytest.raises(errors.Unauthenticated):
-                await sign_in(desk, Credentials("ada", "wrong"), CLIENT)
-        await sign_in(desk, ADA, CLIENT)
+                await sign_in(context, Credentials("ada", "wrong"), CLIENT)
+        await sign_in(context, ADA, CLIENT)
 
 
-async def test_many_sign_ins_of_one_account_at_once_succeed(desk: Desk) -> None:
-    found = await asyncio.gather(*(sign_in(desk, ADA, CLIENT) for _ in range(20)))
+async def test_many_sign_ins_of_one_account_at_once_succeed(context: Context) -> None:
+    found = await asyncio.gather(*(sign_in(context, ADA, CLIENT) for _ in range(20)))
     assert len({claims(tokens.access_token)["sid"] for tokens in found}) == 20
 
 
 async def test_a_disabled_account_is_told_so_only_with_the_right_password(
-    desk: Desk, people: People, clock: Clock, ada: str
+    context: Context, people: People, clock: Clock, ada: str
 ) -> None:
-    tokens = await sign_in(desk, ADA, CLIENT)
+    tokens = await sign_in(context, ADA, CLIENT)
     await people.add("root", "user.admin")
-    await desk.store.accounts.disable(ada, clock())
+    await context.store.accounts.disable(ada, clock())
     with pytest.raises(errors.PermissionDenied) as refused:
-        await sign_in(desk, ADA, CLIENT)
+        await sign_in(context, ADA, CLIENT)
     assert refused.value.reason == "ACCOUNT_DISABLED"
     with pytest.raises(errors.Unauthenticated, match="do not belong together"):
-        await sign_in(desk, Credentials("ada", "wrong"), CLIENT)
+        await sign_in(context, Credentials("ada", "wrong"), CLIENT)
     with pytest.raises(errors.Unauthenticated):
-        await refresh(desk, tokens.refresh_token, CLIENT)
+        await refresh_tokens(context, tokens.refresh_token, CLIENT)
     with pytest.raises(errors.Unauthenticated):
-        await profile.get(desk, actor(tokens.access_token))
-    await desk.store.accounts.enable(ada)
+        await get_profile(context, actor(tokens.access_token))
+    await context.store.accounts.enable(ada)
     with pytest.raises(errors.Unauthenticated):
-        await refresh(desk, tokens.refresh_token, CLIENT)
-    await sign_in(desk, ADA, CLIENT)
+        await refresh_tokens(context, tokens.refresh_token, CLIENT)
+    await sign_in(context, ADA, CLIENT)
 
 
-async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(desk: Desk, ada: str) -> None:
-    stronger = ArgonPasswords(Turns(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
-    before = await desk.store.accounts.find(ada)
-    await sign_in(replace(desk, passwords=stronger), ADA, CLIENT)
-    after = await desk.store.accounts.find(ada)
+async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(context: Context, ada: str) -> None:
+    stronger = Argon2Hasher(Turns(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    before = await context.store.accounts.find(ada)
+    await sign_in(replace(context, passwords=stronger), ADA, CLIENT)
+    after = await context.store.accounts.find(ada)
     assert before is not None
     assert after is not None
     assert before.password_hash != after.password_hash
     assert after.password_hash is not None
-    assert not stronger.stale(after.password_hash)
-    await sign_in(replace(desk, passwords=stronger), ADA, CLIENT)
-    assert await desk.store.accounts.find(ada) == after
+    assert not stronger.needs_rehash(after.password_hash)
+    await sign_in(replace(context, passwords=stronger), ADA, CLIENT)
+    assert await context.store.accounts.find(ada) == after
 
 
 async def test_a_session_is_not_begun_with_a_password_that_was_changed_meanwhile(
-    desk: Desk, clock: Clock, ada: str
+    context: Context, clock: Clock, ada: str
 ) -> None:
-    before = await desk.store.accounts.find(ada)
+    before = await context.store.accounts.find(ada)
     assert before is not None
     assert before.password_hash is not None
-    await desk.store.accounts.set_password(ada, before.password_hash, "new", "")
+    await context.store.accounts.replace_password(ada, before.password_hash, "new", "")
     session = Session("ses_1", ada, clock(), clock(), CLIENT)
     token = RefreshToken(bytes(32), clock() + timedelta(days=1))
-    assert not await desk.store.sessions.begin(session, token, before.password_hash)
-    assert await desk.store.sessions.listed(ada, clock()) == []
+    assert not await context.store.sessions.add(session, token, before.password_hash)
+    assert await context.store.sessions.list_active(ada, clock()) == []
 
 
-async def test_a_session_goes_on_with_refresh_tokens(desk: Desk, clock: Clock, ada: str) -> None:
-    tokens = await sign_in(desk, ADA, CLIENT)
+async def test_a_session_goes_on_with_refresh_tokens(context: Context, clock: Clock, ada: str) -> None:
+    tokens = await sign_in(context, ADA, CLIENT)
     session = claims(tokens.access_token)["sid"]
     for _ in range(3):
         clock.pass_by(timedelta(days=29))
-        tokens = await refresh(desk, tokens.refresh_token, CLIENT)
+        tokens = await refresh_tokens(context, tokens.refresh_token, CLIENT)
         assert (claims(tokens.access_token)["sub"], claims(tokens.access_token)["sid"]) == (ada, session)
     clock.pass_by(timedelta(days=30))
     with pytest.raises(errors.Unauthenticated):
-        await refresh(desk, tokens.refresh_token, CLIENT)
+        await refresh_tokens(context, tokens.refresh_token, CLIENT)
 
 
-async def refused(desk: Desk, token: str, client: Client = CLIENT) -> bool:
+async def refused(context: Context, token: str, client: Client = CLIENT) -> bool:
     """Whether a refresh token is refused."""
     try:
-        await refresh(desk, token, client)
+        await refresh_tokens(context, token, client)
     except errors.Unauthenticated as failure:
         assert failure.reason == "REFRESH_TOKEN_INVALID"
         return True
     return False
 
 
-async def test_refreshes_at_once_get_the_same_token_and_the_user_stays(desk: Desk) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
-    found = await asyncio.gather(*(refresh(desk, first.refresh_token, CLIENT) for _ in range(8)))
+async def test_refreshes_at_once_get_the_same_token_and_the_user_stays(context: Context) -> None:
+    first = await sign_in(context, ADA, CLIENT)
+    found = await asyncio.gather(*(refresh_tokens(context, first.refresh_token, CLIENT) for _ in range(8)))
     assert len({tokens.refresh_token for tokens in found}) == 1
     assert len({tokens.access_token for tokens in found}) == 8
-    second = await refresh(desk, found[0].refresh_token, CLIENT)
-    assert not await refused(desk, second.refresh_token)
+    second = await refresh_tokens(context, found[0].refresh_token, CLIENT)
+    assert not await refused(context, second.refresh_token)
 
 
 async def test_a_token_that_comes_again_later_ends_the_session_and_no_other(
-    desk: Desk, clock: Clock, audit: KeptAudit
+    context: Context, clock: Clock, audit: AuditRecording
 ) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
-    other = await sign_in(desk, ADA, CLIENT)
-    second = await refresh(desk, first.refresh_token, CLIENT)
+    first = await sign_in(context, ADA, CLIENT)
+    other = await sign_in(context, ADA, CLIENT)
+    second = await refresh_tokens(context, first.refresh_token, CLIENT)
     clock.pass_by(timedelta(seconds=11))
-    assert await refused(desk, first.refresh_token)
+    assert await refused(context, first.refresh_token)
     assert audit.events[-1].details["replayed"] == "true"
     for token in (second.refresh_token, first.refresh_token, "unknown"):
-        assert await refused(desk, token)
+        assert await refused(context, token)
     with pytest.raises(errors.Unauthenticated):
-        await profile.get(desk, actor(second.access_token))
-    assert not await refused(desk, other.refresh_token)
+        await get_profile(context, actor(second.access_token))
+    assert not await refused(context, other.refresh_token)
 
 
-async def test_a_token_that_another_client_shows_at_once_ends_the_session(desk: Desk) -> None:
+async def test_a_token_that_another_client_shows_at_once_ends_the_session(context: Context) -> None:
     for thief in (OTHER, replace(CLIENT, user_agent="curl"), replace(CLIENT, address="")):
-        first = await sign_in(desk, ADA, CLIENT)
-        second = await refresh(desk, first.refresh_token, CLIENT)
-        assert await refused(desk, first.refresh_token, thief)
-        assert await refused(desk, second.refresh_token)
+        first = await sign_in(context, ADA, CLIENT)
+        second = await refresh_tokens(context, first.refresh_token, CLIENT)
+        assert await refused(context, first.refresh_token, thief)
+        assert await refused(context, second.refresh_token)
 
 
-async def test_a_token_whose_successor_was_used_ends_the_session_at_once(desk: Desk) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
-    second = await refresh(desk, first.refresh_token, CLIENT)
-    third = await refresh(desk, second.refresh_token, CLIENT)
-    assert await refused(desk, first.refresh_token)
-    assert await refused(desk, third.refresh_token)
+async def test_a_token_whose_successor_was_used_ends_the_session_at_once(context: Context) -> None:
+    first = await sign_in(context, ADA, CLIENT)
+    second = await refresh_tokens(context, first.refresh_token, CLIENT)
+    third = await refresh_tokens(context, second.refresh_token, CLIENT)
+    assert await refused(context, first.refresh_token)
+    assert await refused(context, third.refresh_token)
 
 
-async def test_of_a_thief_and_an_owner_who_go_on_from_one_token_neither_stays(desk: Desk, clock: Clock) -> None:
+async def test_of_a_thief_and_an_owner_who_go_on_from_one_token_neither_stays(context: Context, clock: Clock) -> None:
     """Both had the same address and program, and came within the grace: the next use tells."""
-    first = await sign_in(desk, ADA, CLIENT)
-    owner = await refresh(desk, first.refresh_token, CLIENT)
-    thief = await refresh(desk, first.refresh_token, CLIENT)
-    thief = await refresh(desk, thief.refresh_token, CLIENT)
+    first = await sign_in(context, ADA, CLIENT)
+    owner = await refresh_tokens(context, first.refresh_token, CLIENT)
+    thief = await refresh_tokens(context, first.refresh_token, CLIENT)
+    thief = await refresh_tokens(context, thief.refresh_token, CLIENT)
     clock.pass_by(timedelta(minutes=15))
-    assert await refused(desk, owner.refresh_token)
-    assert await refused(desk, thief.refresh_token)
+    assert await refused(context, owner.refresh_token)
+    assert await refused(context, thief.refresh_token)
 
 
-async def test_what_is_kept_does_not_make_the_next_token(desk: Desk) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
+async def test_what_is_kept_does_not_make_the_next_token(context: Context) -> None:
+    first = await sign_in(context, ADA, CLIENT)
     salts = []
 
     def random(size: int) -> bytes:
         salts.append(secrets.token_bytes(size))
         return salts[-1]
 
-    second = await refresh(replace(desk, random=random), first.refresh_token, CLIENT)
-    kept = (*salts, sha256(first.refresh_token), sha256(second.refresh_token))
-    assert not any(second.refresh_token in (value.hex(), text_of(value)) for value in kept)
+    second = await refresh_tokens(replace(context, random=random), first.refresh_token, CLIENT)
+    kept = (*salts, hash_token(first.refresh_token), hash_token(second.refresh_token))
+    assert not any(second.refresh_token in (value.hex(), encode_token(value)) for value in kept)
 
 
-async def test_roles_that_changed_are_in_the_next_token(desk: Desk, ada: str) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
-    await desk.store.accounts.set_roles(ada, ("content.manage",))
-    second = await refresh(desk, first.refresh_token, CLIENT)
+async def test_roles_that_changed_are_in_the_next_token(context: Context, ada: str) -> None:
+    first = await sign_in(context, ADA, CLIENT)
+    await context.store.accounts.set_roles(ada, ("content.manage",))
+    second = await refresh_tokens(context, first.refresh_token, CLIENT)
     assert claims(second.access_token)["roles"] == ["content.manage"]
 
 
-async def test_sessions_are_listed_with_when_and_where_they_were_used(desk: Desk, people: People, clock: Clock) -> None:
+async def test_sessions_are_listed_with_when_and_where_they_were_used(
+    context: Context, people: People, clock: Clock
+) -> None:
     here = await people.sign_in("ada")
     clock.pass_by(timedelta(hours=1))
-    there = await sign_in(desk, ADA, OTHER)
+    there = await sign_in(context, ADA, OTHER)
     clock.pass_by(timedelta(hours=1))
     moved = Client("192.0.2.1", "another browser")
-    await refresh(desk, there.refresh_token, moved)
-    newest, oldest = await sessions.listed(desk, here)
+    await refresh_tokens(context, there.refresh_token, moved)
+    newest, oldest = await list_sessions(context, here)
     assert (newest.client, newest.use_time - newest.create_time) == (moved, timedelta(hours=1))
     assert (oldest.id, oldest.client, oldest.use_time) == (here.session_id, CLIENT, oldest.create_time)
     clock.pass_by(timedelta(days=30) - timedelta(hours=2))
-    assert [session.id for session in await sessions.listed(desk, actor(there.access_token))] == [newest.id]
+    assert [session.id for session in await list_sessions(context, actor(there.access_token))] == [newest.id]
 
 
-async def test_a_session_is_ended_by_its_owner_only(desk: Desk, people: People) -> None:
+async def test_a_session_is_ended_by_its_owner_only(context: Context, people: People) -> None:
     await people.add("eve")
     here, there, eve = [await people.sign_in(name) for name in ("ada", "ada", "eve")]
     with pytest.raises(errors.NotFound) as refusal:
-        await sessions.end(desk, eve, there.session_id)
+        await end_session(context, eve, there.session_id)
     assert refusal.value.reason == "SESSION_NOT_FOUND"
-    await sessions.end(desk, here, there.session_id)
+    await end_session(context, here, there.session_id)
     with pytest.raises(errors.NotFound):
-        await sessions.end(desk, here, there.session_id)
+        await end_session(context, here, there.session_id)
     with pytest.raises(errors.Unauthenticated):
-        await sessions.listed(desk, there)
-    assert len(await sessions.listed(desk, here)) == 1
+        await list_sessions(context, there)
+    assert len(await list_sessions(context, here)) == 1
 
 
 @pytest.mark.parametrize("keep_current", [True, False])
-async def test_all_sessions_are_ended_at_once(desk: Desk, people: People, keep_current: bool) -> None:
+async def test_all_sessions_are_ended_at_once(context: Context, people: People, keep_current: bool) -> None:
     await people.add("eve")
     signed_in: list[Actor] = [await people.sign_in("ada") for _ in range(4)]
     eve = await people.sign_in("eve")
-    assert await sessions.end_all(desk, signed_in[0], keep_current) == (3 if keep_current else 4)
-    left = [who for who in signed_in if await desk.store.sessions.holder(who.session_id, desk.now())]
+    assert await end_sessions(context, signed_in[0], keep_current) == (3 if keep_current else 4)
+    left = [who for who in signed_in if await context.store.sessions.find_holder(who.session_id, context.now())]
     assert left == (signed_in[:1] if keep_current else [])
-    assert len(await sessions.listed(desk, eve)) == 1
+    assert len(await list_sessions(context, eve)) == 1
 
 
-async def test_signing_out_ends_the_session_of_any_of_its_tokens(desk: Desk, audit: KeptAudit) -> None:
-    first = await sign_in(desk, ADA, CLIENT)
-    second: Tokens = await refresh(desk, first.refresh_token, CLIENT)
-    await sign_out(desk, first.refresh_token, CLIENT)
-    assert await refused(desk, second.refresh_token)
-    await sign_out(desk, second.refresh_token, CLIENT)
-    await sign_out(desk, "unknown", CLIENT)
+async def test_signing_out_ends_the_session_of_any_of_its_tokens(context: Context, audit: AuditRecording) -> None:
+    first = await sign_in(context, ADA, CLIENT)
+    second: IssuedTokens = await refresh_tokens(context, first.refresh_token, CLIENT)
+    await sign_out(context, first.refresh_token, CLIENT)
+    assert await refused(context, second.refresh_token)
+    await sign_out(context, second.refresh_token, CLIENT)
+    await sign_out(context, "unknown", CLIENT)
     assert [bool(event.actor) for event in audit.events if event.action == "sign_out"] == [True, False, False]
 
 
 async def test_the_session_not_used_for_longest_makes_room_for_a_new_one(
-    desk: Desk, people: People, clock: Clock, ada: str
+    context: Context, people: People, clock: Clock, ada: str
 ) -> None:
-    account = await desk.store.accounts.find(ada)
+    account = await context.store.accounts.find(ada)
     assert account is not None
-    first = await sign_in(desk, ADA, CLIENT)
-    for number in range(SESSIONS_AT_MOST - 1):
+    first = await sign_in(context, ADA, CLIENT)
+    for number in range(MAX_SESSIONS - 1):
         clock.pass_by(timedelta(seconds=1))
         session = Session(f"ses_{number}", ada, clock(), clock(), CLIENT)
-        token = RefreshToken(sha256(session.id), clock() + timedelta(days=1))
-        assert await desk.store.sessions.begin(session, token, account.password_hash or "")
+        token = RefreshToken(hash_token(session.id), clock() + timedelta(days=1))
+        assert await context.store.sessions.add(session, token, account.password_hash or "")
     clock.pass_by(timedelta(seconds=1))
-    await refresh(desk, first.refresh_token, CLIENT)
+    await refresh_tokens(context, first.refresh_token, CLIENT)
     here = await people.sign_in("ada")
-    left = {session.id for session in await sessions.listed(desk, here)}
-    assert len(left) == SESSIONS_AT_MOST
+    left = {session.id for session in await list_sessions(context, here)}
+    assert len(left) == MAX_SESSIONS
     assert claims(first.access_token)["sid"] in left
     assert "ses_0" not in left
 
 
-async def test_every_sign_in_and_refresh_is_told_without_its_secrets(desk: Desk, audit: KeptAudit, ada: str) -> None:
-    tokens = await sign_in(desk, ADA, CLIENT)
-    await refresh(desk, tokens.refresh_token, OTHER)
+async def test_every_sign_in_and_refresh_is_told_without_its_secrets(
+    context: Context, audit: AuditRecording, ada: str
+) -> None:
+    tokens = await sign_in(context, ADA, CLIENT)
+    await refresh_tokens(context, tokens.refresh_token, OTHER)
     with pytest.raises(errors.Unauthenticated):
-        await sign_in(desk, Credentials("hunter2 typed as a name", "hunter3"), CLIENT)
+        await sign_in(context, Credentials("hunter2 typed as a name", "hunter3"), CLIENT)
     told = [(event.action, event.actor, event.target, event.result, event.address) for event in audit.events]
     assert told == [
         ("sign_in", ada, ada, "OK", CLIENT.address),
@@ -354,14 +362,14 @@ async def test_every_sign_in_and_refresh_is_told_without_its_secrets(desk: Desk,
         assert secret not in str(audit.events)
 
 
-async def test_an_administrator_sees_and_lifts_a_lock(desk: Desk, people: People, clock: Clock, ada: str) -> None:
+async def test_an_administrator_sees_and_lifts_a_lock(context: Context, people: People, clock: Clock, ada: str) -> None:
     await people.add("root", "user.admin")
     root = await people.sign_in("root")
-    assert (await administration.get(desk, root, ada)).lock_end is None
+    assert (await get_account(context, root, ada)).lock_end is None
     for _ in range(5):
         with pytest.raises(errors.Unauthenticated):
-            await sign_in(desk, Credentials("ada", "wrong"), OTHER)
-    assert (await administration.get(desk, root, ada)).lock_end == clock() + timedelta(minutes=15)
-    await administration.unlock(desk, root, ada)
-    assert (await administration.get(desk, root, ada)).lock_end is None
-    await sign_in(desk, ADA, OTHER)
+            await sign_in(context, Credentials("ada", "wrong"), OTHER)
+    assert (await get_account(context, root, ada)).lock_end == clock() + timedelta(minutes=15)
+    await unlock_account(context, root, ada)
+    assert (await get_account(context, root, ada)).lock_end is None
+    await sign_in(context, ADA, OTHER)

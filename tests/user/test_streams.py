@@ -309,7 +309,7 @@ async def test_calls_end_when_their_authority_does_and_those_of_others_go_on(
 
 
 async def test_calls_end_with_their_token(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> None:
-    async with staged(config, postgres, tmp_path, token_life=6) as scene:
+    async with staged(config, postgres, tmp_path, token_lifetime=6) as scene:
         theirs = await Opened(scene, await scene.users.bearer()).begin()
         assert await theirs.ended() == [AUTHORITY_ENDED] * 5
 
@@ -377,7 +377,7 @@ async def test_the_client_goes_on_with_a_new_token_when_one_expires(
     """Each stream has one event, and lasts as long as its token."""
     endless = Endless()  # type: ignore[abstract]
     async with (
-        fronted(config, postgres, tmp_path, wire=endless.wire, token_life=3) as front,
+        fronted(config, postgres, tmp_path, wire=endless.wire, token_lifetime=3) as front,
         Client(front.proxy.address) as client,
     ):
         await client.sign_in("admin", front.users.password)

@@ -19,9 +19,11 @@ from psycopg.conninfo import conninfo_to_dict
 from moneyprinter.errors import InvalidArgument, ResourceExhausted
 from services.runtime import db
 from services.runtime.contract import moment
-from services.user import memory, postgres
-from services.user.trail import Event, Fault, Filter, Head, Record, Trail, TrailStore, Verdict, linked
+from services.user import postgres
+from services.user.audit.audit_log import AuditLog
+from services.user.audit.model import AuditLogStore, Event, Fault, Head, Record, RecordFilter, Verification, record_hash
 from tests.databases import Databases
+from tests.user import memory
 
 KEY = bytes(range(32))
 TIME = datetime(2026, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)
@@ -72,33 +74,33 @@ async def database(postgres: Databases) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, postgres: Databases) -> AsyncIterator[TrailStore]:
+async def store(request: pytest.FixtureRequest, postgres: Databases) -> AsyncIterator[AuditLogStore]:
     if request.param == "memory":
-        yield memory.MemoryTrail()
+        yield memory.MemoryAuditLogStore()
     else:
         async with opened(postgres) as database:
             yield _stored(database)
 
 
-def _stored(database: Database) -> TrailStore:
-    return postgres.trail(database.pool)
+def _stored(database: Database) -> AuditLogStore:
+    return postgres.create_audit_log_store(database.pool)
 
 
 @pytest.fixture
-def trail(store: TrailStore) -> Trail:
-    return Trail(store, KEY)
+def trail(store: AuditLogStore) -> AuditLog:
+    return AuditLog(store, KEY)
 
 
-async def all_of(store: TrailStore) -> list[Record]:
-    return await store.after(0, 10_000)
+async def all_of(store: AuditLogStore) -> list[Record]:
+    return await store.read_after(0, 10_000)
 
 
-async def test_an_empty_trail_is_intact(trail: Trail) -> None:
-    assert await trail.verify(Head()) == Verdict(Head())
+async def test_an_empty_trail_is_intact(trail: AuditLog) -> None:
+    assert await trail.verify(Head()) == Verification(Head())
 
 
 async def test_records_come_back_as_they_were_told_and_anybody_can_compute_their_hashes(
-    trail: Trail, store: TrailStore
+    trail: AuditLog, store: AuditLogStore
 ) -> None:
     told = [event(1), event(2, target="", details={}, time=TIME.astimezone(UTC))]
     await trail.append(told)
@@ -125,27 +127,27 @@ async def test_records_come_back_as_they_were_told_and_anybody_can_compute_their
         separators=(",", ":"),
     )
     assert first.hash == hashlib.sha256(bytes(32) + written.encode()).digest()
-    assert second.hash == linked(first.head, told[1])
-    assert await trail.verify(first.head) == Verdict(second.head)
+    assert second.hash == record_hash(first.head, told[1])
+    assert await trail.verify(first.head) == Verification(second.head)
 
 
-async def test_what_is_told_twice_is_kept_once(trail: Trail, store: TrailStore) -> None:
+async def test_what_is_told_twice_is_kept_once(trail: AuditLog, store: AuditLogStore) -> None:
     await trail.append([event(1), event(2)])
     await trail.append([event(2), event(3), event(1), event(3)])
     assert [record.event for record in await all_of(store)] == [event(1), event(2), event(3)]
 
 
-async def test_two_instances_write_one_chain(store: TrailStore) -> None:
-    trails = [Trail(store, KEY), Trail(store, KEY)]
+async def test_two_instances_write_one_chain(store: AuditLogStore) -> None:
+    trails = [AuditLog(store, KEY), AuditLog(store, KEY)]
     await asyncio.gather(*(trails[number % 2].append([event(number)]) for number in range(60)))
     records = await all_of(store)
     assert [record.number for record in records] == list(range(1, 61))
     assert {record.event.id for record in records} == {event(number).id for number in range(60)}
     for trail in trails:
-        assert await trail.verify(Head()) == Verdict(records[-1].head)
+        assert await trail.verify(Head()) == Verification(records[-1].head)
 
 
-async def test_what_cannot_be_kept_is_told_to_all_who_wait_and_can_be_told_again(store: TrailStore) -> None:
+async def test_what_cannot_be_kept_is_told_to_all_who_wait_and_can_be_told_again(store: AuditLogStore) -> None:
     class Away:
         """A store that is away at first."""
 
@@ -157,7 +159,7 @@ async def test_what_cannot_be_kept_is_told_to_all_who_wait_and_can_be_told_again
             return getattr(store, name)
 
     away: Any = Away()
-    trail = Trail(away, KEY)
+    trail = AuditLog(away, KEY)
     failed = await asyncio.gather(*(trail.append([event(n)]) for n in range(3)), return_exceptions=True)
     assert [type(failure) for failure in failed] == [ConnectionError] * 3
     away.away = False
@@ -165,7 +167,7 @@ async def test_what_cannot_be_kept_is_told_to_all_who_wait_and_can_be_told_again
     assert {record.event.id for record in await all_of(store)} == {event(n).id for n in range(3)}
 
 
-async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: Trail) -> None:
+async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: AuditLog) -> None:
     told = [
         event(1),
         event(2, action="object.write"),
@@ -176,7 +178,7 @@ async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: Trail) 
     await trail.append(told)
 
     async def numbers(size: int = 0, token: str = "", **wanted: Any) -> tuple[list[int], str]:
-        records, following = await trail.page(Filter(**wanted), size, token)
+        records, following = await trail.list_page(RecordFilter(**wanted), size, token)
         return [record.number for record in records], following
 
     assert await numbers() == ([5, 4, 3, 2, 1], "")
@@ -200,11 +202,11 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
 
 
 async def test_one_verification_at_a_time(database: Database) -> None:
-    trail = Trail(_stored(database), KEY)
+    trail = AuditLog(_stored(database), KEY)
     await trail.append([event(number) for number in range(5)])
     verdicts = await asyncio.gather(*(trail.verify(Head()) for _ in range(3)), return_exceptions=True)
     assert sorted(type(verdict).__name__ for verdict in verdicts) == [
-        ResourceExhausted.__name__, ResourceExhausted.__name__, Verdict.__name__
+        ResourceExhausted.__name__, ResourceExhausted.__name__, Verification.__name__
     ]  # fmt: skip
 
 
@@ -217,7 +219,7 @@ async def test_one_verification_at_a_time(database: Database) -> None:
     ],
 )
 async def test_the_services_own_role_may_only_add(database: Database, statement: str) -> None:
-    await Trail(_stored(database), KEY).append([event(1)])
+    await AuditLog(_stored(database), KEY).append([event(1)])
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with database.pool.connection() as connection:
             await connection.execute(statement)
@@ -278,42 +280,42 @@ TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 async def test_what_is_done_behind_its_back_is_found_at_the_record(database: Database, tampering: str) -> None:
     statements, fault, number = TAMPERINGS[tampering]
-    trail = Trail(_stored(database), KEY)
+    trail = AuditLog(_stored(database), KEY)
     await trail.append([event(n) for n in range(LAST)])
     before = await all_of(_stored(database))
     assert (await trail.verify(Head())).fault == ""
     await database.behind_the_back(*statements.split(";"))
     head = before[number - 2].head if number > 1 else Head()
-    assert await trail.verify(Head()) == Verdict(head, fault, number)
+    assert await trail.verify(Head()) == Verification(head, fault, number)
     # An instance that has seen nothing of it knows as much, if it is told how long the trail was.
-    anew = Trail(_stored(database), KEY)
-    assert await anew.verify(before[-1].head) == Verdict(head, fault, number)
+    anew = AuditLog(_stored(database), KEY)
+    assert await anew.verify(before[-1].head) == Verification(head, fault, number)
     if fault != "CUT":
-        assert await anew.verify(Head()) == Verdict(head, fault, number)
+        assert await anew.verify(Head()) == Verification(head, fault, number)
 
 
 async def test_who_mends_the_chain_cannot_make_the_seals(database: Database) -> None:
     """All records from the fifth on are written anew, with right hashes, by somebody who has no key."""
     store = _stored(database)
-    trail = Trail(store, KEY)
+    trail = AuditLog(store, KEY)
     await trail.append([event(n) for n in range(LAST)])
     records = await all_of(store)
     await database.behind_the_back("DELETE FROM audit_records WHERE number > 4")
-    forger = Trail(store, b"some other key")
+    forger = AuditLog(store, b"some other key")
     await forger.append([replace(record.event, actor="user_innocent") for record in records[4:]])
-    assert await forger.verify(Head(0)) == Verdict(Head(), "FORGED", 1)
-    assert await Trail(store, KEY).verify(Head()) == Verdict(records[3].head, "FORGED", 5)
+    assert await forger.verify(Head(0)) == Verification(Head(), "FORGED", 1)
+    assert await AuditLog(store, KEY).verify(Head()) == Verification(records[3].head, "FORGED", 5)
 
 
 async def test_a_trail_that_goes_on_after_its_end_was_removed_is_found_by_what_was_known(database: Database) -> None:
     store = _stored(database)
-    trail = Trail(store, KEY)
+    trail = AuditLog(store, KEY)
     await trail.append([event(n) for n in range(LAST)])
     known = (await trail.verify(Head())).head
     await database.behind_the_back("DELETE FROM audit_records WHERE number = 12")
     # Another instance writes on, and its chain is right in itself.
-    await Trail(store, KEY).append([event(n) for n in range(100, 110)])
-    anew = Trail(store, KEY)
+    await AuditLog(store, KEY).append([event(n) for n in range(100, 110)])
+    anew = AuditLog(store, KEY)
     assert (await anew.verify(Head())).fault == ""
     for found in (await anew.verify(known), await trail.verify(Head())):
         assert (found.fault, found.number) == ("CHANGED", LAST)

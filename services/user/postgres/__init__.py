@@ -1,35 +1,35 @@
-"""Postgres: a Store for all instances alike."""
+"""Postgres: the stores in PostgreSQL, which all instances share."""
 
 from __future__ import annotations
 
 from services.runtime.db import Pool
-from services.user.postgres.accounts import PostgresAccounts
-from services.user.postgres.attempts import PostgresAttempts
-from services.user.postgres.factors import PostgresFactors
-from services.user.postgres.invitations import PostgresInvitations
-from services.user.postgres.keys import PostgresKeys
-from services.user.postgres.sessions import PostgresSessions
-from services.user.postgres.trail import PostgresTrail
+from services.user.postgres.accounts import PostgresAccountStore
+from services.user.postgres.api_keys import PostgresApiKeyStore
+from services.user.postgres.audit_log import PostgresAuditLogStore
+from services.user.postgres.invitations import PostgresInvitationStore
+from services.user.postgres.mfa import PostgresSecondFactorStore
+from services.user.postgres.sessions import PostgresSessionStore
+from services.user.postgres.throttling import PostgresAttemptStore
 from services.user.store import Store
 
 
-def store(pool: Pool) -> Store:
-    """The store on a pool."""
+def create_store(pool: Pool) -> Store:
+    """Return the stores on a pool."""
     return Store(
-        PostgresAccounts(pool),
-        PostgresAttempts(pool),
-        PostgresSessions(pool),
-        PostgresInvitations(pool),
-        PostgresFactors(pool),
-        PostgresKeys(pool),
+        PostgresAccountStore(pool),
+        PostgresAttemptStore(pool),
+        PostgresSessionStore(pool),
+        PostgresInvitationStore(pool),
+        PostgresSecondFactorStore(pool),
+        PostgresApiKeyStore(pool),
     )
 
 
-def trail(pool: Pool) -> PostgresTrail:
-    """The audit trail on a pool."""
-    return PostgresTrail(pool)
+def create_audit_log_store(pool: Pool) -> PostgresAuditLogStore:
+    """Return the store of the audit log on a pool."""
+    return PostgresAuditLogStore(pool)
 
 
 async def ping(pool: Pool) -> None:
-    """Raises Unavailable when the database does not answer."""
-    await PostgresAccounts(pool).ping()
+    """Raise `Unavailable` when the database does not respond."""
+    await PostgresAccountStore(pool).ping()

@@ -1,4 +1,4 @@
-"""Accounts in PostgreSQL. Whoever changes an account locks its row first, and its sessions after it."""
+"""Accounts in PostgreSQL. A change of an account locks its row first, and the rows of its sessions after it."""
 
 from __future__ import annotations
 
@@ -7,65 +7,71 @@ from datetime import datetime
 import psycopg
 
 from services.runtime.contract import Place
-from services.user.accounts import ADMINISTRATOR, Account, Profile
+from services.user.accounts.model import ADMINISTRATOR_ROLE, Account, PasswordReset, Profile
+from services.user.accounts.store import (
+    account_not_found,
+    invitation_invalid,
+    last_administrator_required,
+    username_taken,
+)
 from services.user.postgres.tables import (
     ACCOUNTS,
-    GOOD_INVITATION,
+    VALID_INVITATION,
     Connection,
     Tables,
-    account,
-    account_of,
-    changed,
-    row,
+    execute,
+    fetch_row,
+    find_account,
+    read_account,
 )
-from services.user.store import Reset, invitation_invalid, last_administrator, no_account, username_taken
 
 
-class PostgresAccounts(Tables):
+class PostgresAccountStore(Tables):
     """An AccountStore."""
 
     async def ping(self) -> None:
-        await self._row("SELECT 1")
+        """Raise `Unavailable` when the database does not respond."""
+        await self._fetch_row("SELECT 1")
 
-    async def empty(self) -> bool:
-        return await self._row("SELECT 1 FROM accounts LIMIT 1") is None
+    async def is_empty(self) -> bool:
+        return await self._fetch_row("SELECT 1 FROM accounts LIMIT 1") is None
 
     async def add_first(self, account: Account) -> bool:
         async with self._transaction() as connection:
-            # One replica at a time; it ends with the transaction.
+            # One replica at a time. The lock is released with the transaction.
             await connection.execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")
-            if await row(connection, "SELECT 1 FROM accounts LIMIT 1"):
+            if await fetch_row(connection, "SELECT 1 FROM accounts LIMIT 1"):
                 return False
             await _insert(connection, account)
             return True
 
     async def find(self, account_id: str) -> Account | None:
         async with self._transaction() as connection:
-            return await account(connection, account_id)
+            return await find_account(connection, account_id)
 
-    async def named(self, username: str) -> Account | None:
-        # PostgreSQL takes no such text, and therefore has none.
+    async def find_by_username(self, username: str) -> Account | None:
+        # PostgreSQL refuses texts with NUL, and therefore stores none.
         if "\0" in username:
             return None
-        found = await self._row(f"{ACCOUNTS} WHERE a.username = %s", username)
-        return account_of(found) if found else None
+        found = await self._fetch_row(f"{ACCOUNTS} WHERE a.username = %s", username)
+        return read_account(found) if found else None
 
-    async def page(self, size: int, after: Place | None) -> list[Account]:
+    async def list_page(self, size: int, after: Place | None) -> list[Account]:
         create_time, last_id = after or (None, None)
-        rows = await self._rows(
+        rows = await self._fetch_rows(
             f"{ACCOUNTS} WHERE %s::timestamptz IS NULL OR (a.create_time, a.id) < (%s::timestamptz, %s)"
             " ORDER BY a.create_time DESC, a.id DESC LIMIT %s",
             *(create_time, create_time, last_id, size),
         )
-        return [account_of(found) for found in rows]
+        return [read_account(found) for found in rows]
 
     async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
         try:
             async with self._transaction() as connection:
-                # Of two uses at once, the second waits for the first, and finds nothing.
-                if invitation_sha256 is not None and not await changed(
+                # Of two concurrent uses, the second waits for the first and then deletes nothing.
+                if invitation_sha256 is not None and not await execute(
                     connection,
-                    f"DELETE FROM invitations i WHERE i.sha256 = %s AND {GOOD_INVITATION}",  # noqa: S608
+                    f"DELETE FROM invitations i WHERE i.sha256 = %s AND {VALID_INVITATION}",  # noqa: S608
                     *(invitation_sha256, account.create_time),
                 ):
                     raise invitation_invalid()
@@ -73,10 +79,10 @@ class PostgresAccounts(Tables):
         except psycopg.errors.UniqueViolation:
             raise username_taken(account.username) from None
 
-    async def uses_network(self, account_id: str, network: str, now: datetime) -> bool:
-        return network in await self.networks(account_id, now)
+    async def is_known_network(self, account_id: str, network: str, now: datetime) -> bool:
+        return network in await self.find_known_networks(account_id, now)
 
-    async def use_network(self, account_id: str, network: str, now: datetime, expire_time: datetime) -> None:
+    async def remember_network(self, account_id: str, network: str, now: datetime, expire_time: datetime) -> None:
         async with self._transaction() as connection:
             await connection.execute(
                 "DELETE FROM account_networks WHERE account_id = %s AND expire_time <= %s", (account_id, now)
@@ -87,8 +93,8 @@ class PostgresAccounts(Tables):
                 (account_id, network, expire_time),
             )
 
-    async def networks(self, account_id: str, now: datetime) -> list[str]:
-        rows = await self._rows(
+    async def find_known_networks(self, account_id: str, now: datetime) -> list[str]:
+        rows = await self._fetch_rows(
             "SELECT network FROM account_networks WHERE account_id = %s AND expire_time > %s", account_id, now
         )
         return [found["network"] for found in rows]
@@ -99,9 +105,9 @@ class PostgresAccounts(Tables):
                 "UPDATE accounts SET display_name = %s, email = %s, locale = %s WHERE id = %s",
                 (profile.display_name, profile.email, profile.locale, account_id),
             )
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
-    async def set_password(self, account_id: str, old_hash: str, new_hash: str, keep_session: str) -> bool:
+    async def replace_password(self, account_id: str, old_hash: str, new_hash: str, keep_session: str) -> bool:
         async with self._transaction() as connection:
             if not await _replace_hash(connection, account_id, old_hash, new_hash):
                 return False
@@ -111,35 +117,35 @@ class PostgresAccounts(Tables):
             )
             return True
 
-    async def rehash(self, account_id: str, old_hash: str, new_hash: str) -> bool:
+    async def replace_hash(self, account_id: str, old_hash: str, new_hash: str) -> bool:
         async with self._transaction() as connection:
             return await _replace_hash(connection, account_id, old_hash, new_hash)
 
     async def set_roles(self, account_id: str, roles: tuple[str, ...]) -> Account:
         async with self._transaction() as connection:
-            if ADMINISTRATOR not in roles:
-                await _keep_an_administrator(connection, account_id)
+            if ADMINISTRATOR_ROLE not in roles:
+                await _require_another_administrator(connection, account_id)
             await connection.execute("UPDATE accounts SET roles = %s WHERE id = %s", (list(roles), account_id))
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
     async def disable(self, account_id: str, now: datetime) -> Account:
         async with self._transaction() as connection:
-            await _keep_an_administrator(connection, account_id)
+            await _require_another_administrator(connection, account_id)
             await connection.execute(
                 "UPDATE accounts SET disable_time = coalesce(disable_time, %s) WHERE id = %s", (now, account_id)
             )
             await connection.execute("DELETE FROM sessions WHERE account_id = %s", (account_id,))
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
     async def enable(self, account_id: str) -> Account:
         async with self._transaction() as connection:
             await connection.execute("UPDATE accounts SET disable_time = NULL WHERE id = %s", (account_id,))
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
-    async def begin_reset(self, account_id: str, reset: Reset, disable_totp: bool) -> Account:
+    async def start_reset(self, account_id: str, reset: PasswordReset, disable_totp: bool) -> Account:
         async with self._transaction() as connection:
-            if not await changed(connection, "UPDATE accounts SET password_hash = NULL WHERE id = %s", account_id):
-                raise no_account(account_id)
+            if not await execute(connection, "UPDATE accounts SET password_hash = NULL WHERE id = %s", account_id):
+                raise account_not_found(account_id)
             await connection.execute("DELETE FROM sessions WHERE account_id = %s", (account_id,))
             if disable_totp:
                 await connection.execute("DELETE FROM totp_factors WHERE account_id = %s", (account_id,))
@@ -149,18 +155,18 @@ class PostgresAccounts(Tables):
                 " SET sha256 = excluded.sha256, expire_time = excluded.expire_time",
                 (account_id, reset.sha256, reset.expire_time),
             )
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
-    async def resetting(self, sha256: bytes, now: datetime) -> Account | None:
-        found = await self._row(
+    async def find_by_reset_token(self, sha256: bytes, now: datetime) -> Account | None:
+        found = await self._fetch_row(
             f"{ACCOUNTS} JOIN password_resets r ON r.account_id = a.id WHERE r.sha256 = %s AND r.expire_time > %s",
             *(sha256, now),
         )
-        return account_of(found) if found else None
+        return read_account(found) if found else None
 
-    async def end_reset(self, sha256: bytes, new_hash: str, now: datetime) -> Account | None:
+    async def complete_reset(self, sha256: bytes, new_hash: str, now: datetime) -> Account | None:
         async with self._transaction() as connection:
-            found = await row(
+            found = await fetch_row(
                 connection,
                 "DELETE FROM password_resets WHERE sha256 = %s AND expire_time > %s RETURNING account_id",
                 *(sha256, now),
@@ -169,7 +175,7 @@ class PostgresAccounts(Tables):
                 return None
             account_id = found["account_id"]
             await connection.execute("UPDATE accounts SET password_hash = %s WHERE id = %s", (new_hash, account_id))
-            return await _there(connection, account_id)
+            return await _require(connection, account_id)
 
 
 async def _insert(connection: Connection, account: Account) -> None:
@@ -183,16 +189,16 @@ async def _insert(connection: Connection, account: Account) -> None:
     )
 
 
-async def _there(connection: Connection, account_id: str) -> Account:
-    found = await account(connection, account_id)
+async def _require(connection: Connection, account_id: str) -> Account:
+    found = await find_account(connection, account_id)
     if found is None:
-        raise no_account(account_id)
+        raise account_not_found(account_id)
     return found
 
 
 async def _replace_hash(connection: Connection, account_id: str, old_hash: str, new_hash: str) -> bool:
     return bool(
-        await changed(
+        await execute(
             connection,
             "UPDATE accounts SET password_hash = %s WHERE id = %s AND password_hash = %s",
             *(new_hash, account_id, old_hash),
@@ -200,17 +206,17 @@ async def _replace_hash(connection: Connection, account_id: str, old_hash: str, 
     )
 
 
-async def _keep_an_administrator(connection: Connection, account_id: str) -> None:
-    """Raises FailedPrecondition when an account is the last administrator.
+async def _require_another_administrator(connection: Connection, account_id: str) -> None:
+    """Raise `FailedPrecondition` when an account is the last active administrator.
 
-    All administrators are locked, in the order of their ids: of two who give up the role at once, the second
-    waits for the first, and sees that it is the last.
+    All administrators are locked, in the order of their ids: of two concurrent changes, the second waits for the first
+    and then sees that its account is the last.
     """
     administrators = await (
         await connection.execute(
             "SELECT id FROM accounts WHERE %s = ANY (roles) AND disable_time IS NULL ORDER BY id FOR UPDATE",
-            (ADMINISTRATOR,),
+            (ADMINISTRATOR_ROLE,),
         )
     ).fetchall()
     if [found["id"] for found in administrators] == [account_id]:
-        raise last_administrator()
+        raise last_administrator_required()

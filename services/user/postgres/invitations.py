@@ -1,4 +1,4 @@
-"""Invitations in PostgreSQL. One that was used, or taken back, is not there any more."""
+"""Invitations in PostgreSQL. Used and deleted invitations are removed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import datetime
 from psycopg.rows import DictRow
 
 from services.runtime.contract import Place
-from services.user.postgres.tables import GOOD_INVITATION, Tables, clear_expired
-from services.user.store import Invitation
+from services.user.accounts.model import Invitation
+from services.user.postgres.tables import VALID_INVITATION, Tables, delete_expired
 
 
-class PostgresInvitations(Tables):
+class PostgresInvitationStore(Tables):
     """An InvitationStore."""
 
     async def add(self, invitation: Invitation) -> None:
         async with self._transaction() as connection:
-            await clear_expired(connection, "invitations", "id", invitation.create_time)
+            await delete_expired(connection, "invitations", "id", invitation.create_time)
             await connection.execute(
                 "INSERT INTO invitations (id, sha256, roles, note, creator_id, create_time, expire_time)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -27,16 +27,16 @@ class PostgresInvitations(Tables):
             )
 
     async def find(self, sha256: bytes, now: datetime) -> Invitation | None:
-        found = await self._row(
-            f"SELECT * FROM invitations i WHERE i.sha256 = %s AND {GOOD_INVITATION}",  # noqa: S608
+        found = await self._fetch_row(
+            f"SELECT * FROM invitations i WHERE i.sha256 = %s AND {VALID_INVITATION}",  # noqa: S608
             *(sha256, now),
         )
         return _invitation(found) if found else None
 
-    async def page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
+    async def list_page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
         create_time, last_id = after or (None, None)
-        rows = await self._rows(
-            f"SELECT * FROM invitations i WHERE {GOOD_INVITATION}"  # noqa: S608
+        rows = await self._fetch_rows(
+            f"SELECT * FROM invitations i WHERE {VALID_INVITATION}"  # noqa: S608
             " AND (%s::timestamptz IS NULL OR (i.create_time, i.id) < (%s::timestamptz, %s))"
             " ORDER BY i.create_time DESC, i.id DESC LIMIT %s",
             *(now, create_time, create_time, last_id, size),
@@ -45,8 +45,8 @@ class PostgresInvitations(Tables):
 
     async def delete(self, invitation_id: str, now: datetime) -> bool:
         return bool(
-            await self._changed(
-                f"DELETE FROM invitations i WHERE i.id = %s AND {GOOD_INVITATION}",  # noqa: S608
+            await self._execute(
+                f"DELETE FROM invitations i WHERE i.id = %s AND {VALID_INVITATION}",  # noqa: S608
                 *(invitation_id, now),
             )
         )

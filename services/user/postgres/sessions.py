@@ -1,4 +1,4 @@
-"""Sessions in PostgreSQL. The row of a session is the lock of all its tokens."""
+"""Sessions in PostgreSQL. Locking the row of a session locks all its tokens."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from datetime import datetime
 
 from psycopg.rows import DictRow
 
-from services.user.accounts import Account
-from services.user.postgres.tables import ACCOUNTS, Connection, Tables, account, account_of, changed, clear_expired, row
-from services.user.store import SESSIONS_AT_MOST, Client, RefreshToken, Rotated, Session, Use, no_account
+from services.user.accounts.model import Account
+from services.user.accounts.store import account_not_found
+from services.user.client import Client
+from services.user.postgres.tables import (
+    ACCOUNTS,
+    Connection,
+    Tables,
+    delete_expired,
+    execute,
+    fetch_row,
+    find_account,
+    read_account,
+)
+from services.user.sessions.model import MAX_SESSIONS, RefreshToken, Rotation, Session, TokenUse
 
 _TOKEN = "SELECT * FROM refresh_tokens WHERE sha256 = %s AND expire_time > %s"  # noqa: S105
 
 
-class PostgresSessions(Tables):
+class PostgresSessionStore(Tables):
     """A SessionStore."""
 
-    async def begin(self, session: Session, token: RefreshToken, password_hash: str) -> bool:
+    async def add(self, session: Session, token: RefreshToken, password_hash: str) -> bool:
         async with self._transaction() as connection:
-            await clear_expired(connection, "sessions", "id", session.create_time)
-            await clear_expired(connection, "refresh_tokens", "sha256", session.create_time)
+            await delete_expired(connection, "sessions", "id", session.create_time)
+            await delete_expired(connection, "refresh_tokens", "sha256", session.create_time)
         async with self._transaction() as connection:
-            # Whoever disables the account or changes its password comes before, and is seen, or comes after, and
-            # ends this session too.
-            if not await row(
+            # A concurrent change that disables the account or replaces its password is either committed before, and
+            # seen here, or waits for this lock, and ends this session too.
+            if not await fetch_row(
                 connection,
                 "SELECT 1 FROM accounts WHERE id = %s AND disable_time IS NULL AND password_hash = %s FOR SHARE",
                 *(session.account_id, password_hash),
@@ -33,7 +44,7 @@ class PostgresSessions(Tables):
             await connection.execute(
                 "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE account_id = %s"
                 " ORDER BY use_time DESC, id DESC OFFSET %s FOR UPDATE SKIP LOCKED)",
-                (session.account_id, SESSIONS_AT_MOST - 1),
+                (session.account_id, MAX_SESSIONS - 1),
             )
             await connection.execute(
                 "INSERT INTO sessions"
@@ -47,27 +58,27 @@ class PostgresSessions(Tables):
             await _add(connection, session.id, token)
             return True
 
-    async def rotate(self, sha256: bytes, use: Use) -> Rotated | None:
+    async def rotate(self, sha256: bytes, use: TokenUse) -> Rotation | None:
         async with self._transaction() as connection:
-            # The second of two uses at once waits here, and sees what the first has made.
-            session = await row(
+            # Of two concurrent uses, the second waits here and then sees the successor of the first.
+            session = await fetch_row(
                 connection,
                 "SELECT * FROM sessions WHERE id = (SELECT session_id FROM refresh_tokens WHERE sha256 = %s)"
                 " FOR UPDATE",
                 sha256,
             )
-            token = await row(connection, _TOKEN, sha256, use.time) if session else None
+            token = await fetch_row(connection, _TOKEN, sha256, use.time) if session else None
             if session is None or token is None:
                 return None
-            holder = await account(connection, session["account_id"])
+            holder = await find_account(connection, session["account_id"])
             if holder is None:
-                raise no_account(session["account_id"])
+                raise account_not_found(session["account_id"])
             if (former := _use(token)) is not None:
-                successor = await row(connection, _TOKEN, former.successor.sha256, use.time)
-                if former.repeated_by(use, successor is None or successor["use_time"] is not None):
-                    return Rotated(holder, session["id"], former.salt)
+                successor = await fetch_row(connection, _TOKEN, former.successor.sha256, use.time)
+                if former.is_repeated_by(use, successor is None or successor["use_time"] is not None):
+                    return Rotation(holder, session["id"], former.salt)
                 await connection.execute("DELETE FROM sessions WHERE id = %s", (session["id"],))
-                return Rotated(holder, session["id"], None)
+                return Rotation(holder, session["id"], None)
             await connection.execute(
                 "UPDATE refresh_tokens SET use_time = %s, use_address = %s, use_agent = %s, salt = %s,"
                 " successor_sha256 = %s WHERE sha256 = %s",
@@ -78,33 +89,33 @@ class PostgresSessions(Tables):
                 "UPDATE sessions SET use_time = %s, address = %s, user_agent = %s, expire_time = %s WHERE id = %s",
                 (use.time, use.client.address, use.client.user_agent, use.successor.expire_time, session["id"]),
             )
-            return Rotated(holder, session["id"], use.salt)
+            return Rotation(holder, session["id"], use.salt)
 
-    async def holder(self, session_id: str, now: datetime) -> Account | None:
-        found = await self._row(
+    async def find_holder(self, session_id: str, now: datetime) -> Account | None:
+        found = await self._fetch_row(
             f"{ACCOUNTS} JOIN sessions s ON s.account_id = a.id"
             " WHERE s.id = %s AND s.expire_time > %s AND a.disable_time IS NULL",
             *(session_id, now),
         )
-        return account_of(found) if found else None
+        return read_account(found) if found else None
 
-    async def holders(self, session_ids: Sequence[str], now: datetime) -> dict[str, Account]:
-        rows = await self._rows(
+    async def find_holders(self, session_ids: Sequence[str], now: datetime) -> dict[str, Account]:
+        rows = await self._fetch_rows(
             f"SELECT s.id AS session_id, h.* FROM sessions s JOIN ({ACCOUNTS}) h ON h.id = s.account_id"  # noqa: S608
             " WHERE s.id = ANY (%s) AND s.expire_time > %s AND h.disable_time IS NULL",
             *(list(session_ids), now),
         )
-        return {found["session_id"]: account_of(found) for found in rows}
+        return {found["session_id"]: read_account(found) for found in rows}
 
-    async def prove(self, session_id: str, now: datetime) -> None:
-        await self._changed("UPDATE sessions SET proof_time = %s WHERE id = %s", now, session_id)
+    async def record_proof(self, session_id: str, now: datetime) -> None:
+        await self._execute("UPDATE sessions SET proof_time = %s WHERE id = %s", now, session_id)
 
-    async def proof_time(self, session_id: str) -> datetime | None:
-        found = await self._row("SELECT proof_time FROM sessions WHERE id = %s", session_id)
+    async def find_proof_time(self, session_id: str) -> datetime | None:
+        found = await self._fetch_row("SELECT proof_time FROM sessions WHERE id = %s", session_id)
         return found["proof_time"] if found else None
 
-    async def listed(self, account_id: str, now: datetime) -> list[Session]:
-        rows = await self._rows(
+    async def list_active(self, account_id: str, now: datetime) -> list[Session]:
+        rows = await self._fetch_rows(
             "SELECT * FROM sessions WHERE account_id = %s AND expire_time > %s ORDER BY use_time DESC, id DESC",
             *(account_id, now),
         )
@@ -112,19 +123,19 @@ class PostgresSessions(Tables):
 
     async def end(self, account_id: str, session_id: str) -> bool:
         return bool(
-            await self._changed("DELETE FROM sessions WHERE account_id = %s AND id = %s", account_id, session_id)
+            await self._execute("DELETE FROM sessions WHERE account_id = %s AND id = %s", account_id, session_id)
         )
 
     async def end_all(self, account_id: str, keep: str = "") -> int:
         async with self._transaction() as connection:
-            # Two at once would lock the sessions in each other's way.
+            # Two concurrent calls could lock the same sessions in different orders, which is a deadlock.
             await connection.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (account_id,))
-            return await changed(
+            return await execute(
                 connection, "DELETE FROM sessions WHERE account_id = %s AND id <> %s", account_id, keep
             )
 
     async def end_by_token(self, sha256: bytes) -> Session | None:
-        found = await self._row(
+        found = await self._fetch_row(
             "DELETE FROM sessions WHERE id = (SELECT session_id FROM refresh_tokens WHERE sha256 = %s) RETURNING *",
             sha256,
         )
@@ -138,13 +149,13 @@ async def _add(connection: Connection, session_id: str, token: RefreshToken) -> 
     )
 
 
-def _use(token: DictRow) -> Use | None:
-    """The use that was made of a token."""
+def _use(token: DictRow) -> TokenUse | None:
+    """Return the former use of a token; None when it is unused."""
     if token["use_time"] is None:
         return None
-    # One that was used before successors were noted has none that anybody could go on with.
+    # Tokens that were used before this column existed have no successor; no token has the empty hash.
     successor = RefreshToken(token["successor_sha256"] or b"", token["expire_time"])
-    return Use(token["use_time"], Client(token["use_address"], token["use_agent"]), token["salt"], successor)
+    return TokenUse(token["use_time"], Client(token["use_address"], token["use_agent"]), token["salt"], successor)
 
 
 def _session(found: DictRow) -> Session:

@@ -1,4 +1,4 @@
-"""Tables: what the parts of the store share: transactions, rows, and how an account is read."""
+"""Tables: transactions, queries and the reading of accounts, which all stores share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg_pool import PoolTimeout
 
 from moneyprinter.errors import Unavailable
 from services.runtime.db import Pool
-from services.user.accounts import Account, Profile
+from services.user.accounts.model import Account, Profile
 
 Connection = AsyncConnection[DictRow]
 
@@ -22,25 +22,28 @@ ACCOUNTS = (
     "SELECT a.*, EXISTS (SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed) AS mfa FROM accounts a"
 )
 
-# Of an invitation `i`: it can be used.
-GOOD_INVITATION = (
+# The condition that an invitation `i` is valid now.
+VALID_INVITATION = (
     "i.expire_time > %s AND EXISTS (SELECT 1 FROM accounts c WHERE c.id = i.creator_id"
     " AND c.disable_time IS NULL AND 'user.admin' = ANY (c.roles))"
 )
 
-# How many rows that have expired one request clears away.
-CLEAR_AT_MOST = 100
+# How many expired rows one request removes.
+MAX_EXPIRED_ROWS = 100
 
 
 class Tables:
-    """A part of the store, on a pool."""
+    """The base of the stores, on a pool."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
-        """A transaction, which is committed when the context closes without an error."""
+        """Open a transaction, which is committed when the context closes without an error.
+
+        Raises `Unavailable` when the database does not respond.
+        """
         try:
             async with self._pool.connection() as connection:
                 yield connection
@@ -49,54 +52,54 @@ class Tables:
                 "the database of the accounts does not answer; try again", reason="SERVICE_UNAVAILABLE"
             ) from failure
 
-    async def _row(self, query: str, *values: object) -> DictRow | None:
-        """The first row of a query."""
+    async def _fetch_row(self, query: str, *values: object) -> DictRow | None:
+        """Return the first row of a query."""
         async with self._transaction() as connection:
-            return await row(connection, query, *values)
+            return await fetch_row(connection, query, *values)
 
-    async def _rows(self, query: str, *values: object) -> list[DictRow]:
-        """The rows of a query."""
+    async def _fetch_rows(self, query: str, *values: object) -> list[DictRow]:
+        """Return the rows of a query."""
         async with self._transaction() as connection:
-            return await rows(connection, query, *values)
+            return await fetch_rows(connection, query, *values)
 
-    async def _changed(self, query: str, *values: object) -> int:
-        """How many rows a statement changed."""
+    async def _execute(self, query: str, *values: object) -> int:
+        """Execute a statement and return how many rows it changed."""
         async with self._transaction() as connection:
-            return await changed(connection, query, *values)
+            return await execute(connection, query, *values)
 
 
-async def row(connection: Connection, query: str, *values: object) -> DictRow | None:
-    """The first row of a query in a transaction."""
+async def fetch_row(connection: Connection, query: str, *values: object) -> DictRow | None:
+    """Return the first row of a query in a transaction."""
     return await (await connection.execute(query, values)).fetchone()
 
 
-async def rows(connection: Connection, query: str, *values: object) -> list[DictRow]:
-    """The rows of a query in a transaction."""
+async def fetch_rows(connection: Connection, query: str, *values: object) -> list[DictRow]:
+    """Return the rows of a query in a transaction."""
     return await (await connection.execute(query, values)).fetchall()
 
 
-async def changed(connection: Connection, query: str, *values: object) -> int:
-    """How many rows a statement in a transaction changed."""
+async def execute(connection: Connection, query: str, *values: object) -> int:
+    """Execute a statement in a transaction and return how many rows it changed."""
     return (await connection.execute(query, values)).rowcount
 
 
-async def clear_expired(connection: Connection, table: str, key: str, now: datetime) -> None:
-    """Remove some rows that have expired; what another instance removes just now is left to it."""
+async def delete_expired(connection: Connection, table: str, key: str, now: datetime) -> None:
+    """Delete some expired rows, without those that another instance is deleting."""
     await connection.execute(
         f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE expire_time <= %s"  # noqa: S608
-        f" LIMIT {CLEAR_AT_MOST} FOR UPDATE SKIP LOCKED)",
+        f" LIMIT {MAX_EXPIRED_ROWS} FOR UPDATE SKIP LOCKED)",
         (now,),
     )
 
 
-async def account(connection: Connection, account_id: str) -> Account | None:
-    """An account, in a transaction."""
-    found = await row(connection, f"{ACCOUNTS} WHERE a.id = %s", account_id)
-    return account_of(found) if found else None
+async def find_account(connection: Connection, account_id: str) -> Account | None:
+    """Return an account, in a transaction."""
+    found = await fetch_row(connection, f"{ACCOUNTS} WHERE a.id = %s", account_id)
+    return read_account(found) if found else None
 
 
-def account_of(found: Any) -> Account:
-    """The account of a row."""
+def read_account(found: Any) -> Account:
+    """Return the account of a row."""
     return Account(
         id=found["id"],
         username=found["username"],
@@ -105,5 +108,5 @@ def account_of(found: Any) -> Account:
         create_time=found["create_time"],
         profile=Profile(found["display_name"], found["email"], found["locale"]),
         disable_time=found["disable_time"],
-        mfa=found["mfa"],
+        mfa_enabled=found["mfa"],
     )

@@ -1,0 +1,1 @@
+"""Accounts: who may sign in, how accounts are made, changed and administered."""

@@ -1,0 +1,1 @@
+"""Audit: the tamper-evident log of what was done on the platform."""

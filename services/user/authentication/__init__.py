@@ -1,0 +1,1 @@
+"""Authentication: passwords, repeated proofs of identity, and the throttling of failed attempts."""

@@ -1,0 +1,1 @@
+"""MFA: TOTP codes of authenticator apps, and recovery codes."""

@@ -1,0 +1,1 @@
+"""Sessions: signing in, staying signed in with refresh tokens, and signing out."""

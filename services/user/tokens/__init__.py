@@ -1,0 +1,1 @@
+"""Tokens: access tokens, the keys that sign them, and which credentials are valid."""
