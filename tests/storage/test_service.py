@@ -19,6 +19,7 @@ from moneyprinter.media.v1 import media_pb2
 from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
+from services.runtime.secrets import SecretClient
 from services.storage import master_key
 from services.storage.config import Config
 from tests.mesh import Mesh
@@ -182,16 +183,16 @@ async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Pa
 
 
 async def test_replicas_that_start_at_once_agree_on_the_master_key(storage: Mesh) -> None:
-    stub = storage.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage")
-    keys = await asyncio.gather(*(master_key.fetch(stub) for _ in range(8)))
+    client = SecretClient(storage.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
+    keys = await asyncio.gather(*(master_key.fetch_or_create(client) for _ in range(8)))
     assert len({key.value for key in keys}) == 1
 
 
 async def test_first_replicas_agree_on_the_master_key(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
-    stub = mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage")
-    keys = await asyncio.gather(*(master_key.fetch(stub) for _ in range(8)))
+    client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
+    keys = await asyncio.gather(*(master_key.fetch_or_create(client) for _ in range(8)))
     assert len({(key.value, key.version) for key in keys}) == 1
 
 
