@@ -131,7 +131,7 @@ CASES = [
         )
     ),
     *(
-        Case(f"a voice that nobody understands: {called}", called, fields, 400, "INVALID_ARGUMENT", UNHEARD, ("voice",))
+        Case(f"an unintelligible voice: {called}", called, fields, 400, "INVALID_ARGUMENT", UNHEARD, ("voice",))
         for called, fields in (
             (CREATE, video(audio={"script": JAPANESE})),
             (CREATE, video(audio={"script": JAPANESE, "voice": "ja-JP-NanamiNeural"})),
@@ -176,7 +176,7 @@ CASES = [
     Case("a changed setting", SETTINGS, {"settings": {"retention_days": 0}}, 200, "OK"),
     wrong("a negative retention period", SETTINGS, {"settings": {"retention_days": -1}}, "settings.retention_days"),
     *(
-        Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        Case(f"{called} without a token", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called, fields in ((ASSETS, {}), (DELETE_ASSET, {"asset_id": "ast_1"}), (SETTINGS, {"settings": {}}))
     ),
     wrong("events after an invalid position", EVENTS, {"after": "soon"}, "after"),
@@ -226,7 +226,7 @@ CASES = [
         401, "UNAUTHENTICATED", "REFRESH_TOKEN_INVALID", caller=NOBODY,
     ),
     *(
-        Case(f"nobody calls {called}", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        Case(f"{called} without a token", called, NONE, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
     ),
     Case("the audit log", AUDIT, {"page_size": 1}, 200, "OK"),
@@ -238,7 +238,7 @@ CASES = [
     Case("the audit log is intact", VERIFY, {}, 200, "OK"),
     wrong("an invalid hash", VERIFY, {"known_count": 1, "known_hash": "x"}, "known_hash"),
     *(
-        Case(f"nobody calls {called}", called, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        Case(f"{called} without a token", called, {}, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called in (AUDIT, VERIFY)
     ),
     Case("a video without a token", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
@@ -250,7 +250,7 @@ CASES = [
         for called, fields in STAGES.items()
     ),
     *(
-        Case(f"nobody calls {called}", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
+        Case(f"{called} without a token", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)
         for called, fields in STAGES.items()
     ),
     *(
@@ -358,10 +358,10 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
 async def test_errors_of_the_gateway_have_the_same_form(
     api: Running, refused: tuple[str, str, bytes, int, str, str, str]
 ) -> None:
-    verb, path, body, http, code, reason, said = refused
+    verb, path, body, http, code, reason, words = refused
     answer = await api.http.request(verb, path, content=body, headers=bearer({USER: api.token}, USER))
     assert answer.headers["content-type"] == "application/json"
-    assert said in answer.json()["message"]
+    assert words in answer.json()["message"]
     [info] = answer.json()["details"]
     assert (answer.status_code, answer.json()["code"], info["reason"]) == (http, CODES[code], reason)
 

@@ -114,9 +114,9 @@ class Attacked:
     secret: Path
 
     def texts(self) -> list[str]:
-        said = {"SECRET": str(self.secret), "MARK": str(self.mark), "PORT": str(self.trap.port)}
+        values = {"SECRET": str(self.secret), "MARK": str(self.mark), "PORT": str(self.trap.port)}
         found = list(TEXTS)
-        for word, meaning in said.items():
+        for word, meaning in values.items():
             found = [text.replace(word, meaning) for text in found]
         return found
 

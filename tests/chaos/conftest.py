@@ -1,4 +1,4 @@
-"""What the tests of faults share: a world of stand-ins, with as many orchestrators as a test asks for."""
+"""Shared fixtures of the chaos tests: platforms of stand-ins with one or two orchestrators."""
 
 from __future__ import annotations
 

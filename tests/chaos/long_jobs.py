@@ -1,4 +1,4 @@
-"""The long forms of the faults in which instances are killed in the midst of jobs, and a hundred jobs at once."""
+"""Long chaos runs: instances killed during jobs, and a hundred concurrent jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPT = "A few words that take a moment to say. Then some more of them, until t
 
 
 def request(number: int, script: str = SCRIPT, clips: int = 3) -> dict[str, Any]:
-    """A short video whose segments no other number has."""
+    """A short video with segments that no other number has."""
     colours = [
         f"#{(number * 3) % 256:02x}{(40 + place * 50) % 256:02x}{(number * 7) % 256:02x}" for place in range(clips)
     ]
@@ -47,8 +47,8 @@ async def create(here: World, wanted: dict[str, Any], user: str = "user_1") -> s
     return str(answer.json()["job_id"])
 
 
-async def create_at_last(here: World, wanted: dict[str, Any]) -> str:
-    """Create a job, asking again while the answer is 503."""
+async def create_with_retries(here: World, wanted: dict[str, Any]) -> str:
+    """Create a job, retrying while the response is 503."""
     async with here.user() as http, asyncio.timeout(60):
         while (answer := await http.post("/v1/videos", json=wanted)).status_code == 503:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
@@ -57,7 +57,7 @@ async def create_at_last(here: World, wanted: dict[str, Any]) -> str:
 
 
 async def until_progress(here: World, job: str, percent: int) -> None:
-    """Wait until so much of the segments of a job is done."""
+    """Wait until `percent` of a job's segments are finished."""
     while True:
         [(status, tally)] = await here.rows("SELECT status, tally FROM jobs WHERE id = %s", job)
         done = tally.get("fractions", {}).get("video_processing", 0.0)
@@ -66,32 +66,32 @@ async def until_progress(here: World, job: str, percent: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def at_work(here: World, name: str) -> int:
-    """How many renders an instance has begun and not ended."""
+def running_renders(here: World, name: str) -> int:
+    """Count the running renders of an instance."""
     with suppress(psutil.NoSuchProcess):
         return sum("ffmpeg" in child.name() for child in here.process(name).children())
     return 0
 
 
 def rendered(here: World) -> int:
-    """How many segments were rendered to their end."""
+    """Count the completed renders."""
     lines = [line for name in PROCESSING for line in here.log(name).splitlines()]
     return sum("ProcessingService/RenderSegment" in line and '"code": "OK"' in line for line in lines)
 
 
 async def processing_killed(folder: Path, times: int) -> str:
-    # Every call is logged, so that renders can be counted.
+    # With this log level every call is logged, so that renders can be counted.
     settings = {**ONE_EACH, "MONEYPRINTER_RUNTIME_LOG_LEVEL": "debug"}
     async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=settings) as here:
         jobs, lost, again = [], [], []
         for number in range(times):
-            # One instance is killed at a time; the one before is back.
+            # Kill one instance at a time: wait until the previous one is back.
             await asyncio.gather(*(supervisor.wait_until_open(here.port(name)) for name in PROCESSING))
             before = rendered(here)
             job = await create(here, request(number))
             await until_progress(here, job, (10, 50, 90)[number % 3])
-            victim = max(PROCESSING, key=lambda name: at_work(here, name))
-            lost.append(at_work(here, victim))
+            victim = max(PROCESSING, key=lambda name: running_renders(here, name))
+            lost.append(running_renders(here, victim))
             here.process(victim).kill()
             assert await here.until_ended([job], 180) == {job: "completed"}
             [(segments,)] = await here.rows(
@@ -120,8 +120,8 @@ async def orchestrator_killed(folder: Path, times: int) -> str:
             await here.instances["orchestrator-1"].stop()
             died = folder / f"died-{point}"
             await here.serve("orchestrator", 1, {failpoints.VARIABLE: f"{point}@{died}"})
-            # The first change of state is that it is accepted; who gets no answer asks again.
-            await create_at_last(here, request(0))
+            # The first state change is the acceptance of the job; without a response the client retries.
+            await create_with_retries(here, request(0))
             every = [str(job) for (job,) in await here.rows("SELECT id FROM jobs")]
             assert set((await here.until_ended(every, 180)).values()) == {"completed"}
             if not died.exists():
@@ -163,20 +163,20 @@ async def restarted(folder: Path, times: int) -> str:
 
 
 def _logged_at(line: str) -> float:
-    """The moment of a line of a log."""
+    """The timestamp of a log line."""
     return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
 
 
-async def many(folder: Path, times: int) -> str:
+async def many_jobs(folder: Path, times: int) -> str:
     users = [f"user_{number}" for number in range(20)]
     async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=ONE_EACH) as here:
-        # So that the estimates have something to learn from.
+        # Give the estimates a history.
         before = [await create(here, request(times + number, "One two three four.", 1)) for number in range(8)]
         await here.until_ended(before, 120)
         began = time.monotonic()
         owners = {}
         for number in range(times):
-            # One user after the other: the first could keep all others waiting.
+            # One user after the other: without fair scheduling, the first would delay all others.
             user = users[number * len(users) // times]
             owners[await create(here, request(number, "One two three four.", 1), user)] = user
         waiting = asyncio.create_task(here.until_ended([*owners], 3600))
@@ -207,7 +207,7 @@ async def many(folder: Path, times: int) -> str:
 
 
 async def _estimates(here: World, jobs: list[str]) -> str:
-    """How far off the estimates were that the jobs were accepted with."""
+    """Describe the errors of the estimates at acceptance."""
     rows = await here.rows(
         "SELECT abs(extract(epoch FROM promised_time - end_time)) / extract(epoch FROM end_time - create_time)"
         " FROM jobs WHERE status = 'completed' AND id = ANY(%s) ORDER BY create_time",
@@ -220,7 +220,7 @@ async def _estimates(here: World, jobs: list[str]) -> str:
 
 
 async def _shares(here: World, owners: dict[str, str]) -> list[float] | None:
-    """The mean progress of each user's jobs, once half of all work is done."""
+    """Return the mean progress of each user's jobs; None until half of all work is done."""
     rows = await here.rows("SELECT id, progress FROM jobs WHERE id = ANY(%s)", [*owners])
     if sum(progress for _, progress in rows) < 50 * len(owners):
         return None

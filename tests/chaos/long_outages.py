@@ -1,4 +1,4 @@
-"""The long forms of the faults in which something is away, hangs or is full."""
+"""Long chaos runs: outages, hung processes and full disks."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ async def nats_killed(folder: Path, times: int) -> str:
 
 
 async def postgres_stopped(folder: Path, times: int) -> str:
-    return await _postgres_away(folder, lambda here: here.stopped("postgres"), times)
+    return await _postgres_outage(folder, lambda here: here.stopped("postgres"), times)
 
 
 async def postgres_killed(folder: Path, times: int) -> str:
-    return await _postgres_away(folder, lambda here: here.killed(here.database, "postgres"), times)
+    return await _postgres_outage(folder, lambda here: here.killed(here.database, "postgres"), times)
 
 
-async def _postgres_away(folder: Path, away: Callable[[World], AbstractAsyncContextManager[None]], times: int) -> str:
+async def _postgres_outage(folder: Path, away: Callable[[World], AbstractAsyncContextManager[None]], times: int) -> str:
     async with world(folder, real=REAL, instances=TWICE, lease_seconds=LEASE_SECONDS, settings=ONE_EACH) as here:
         jobs = [await create(here, request(number)) for number in range(4)]
         await until_progress(here, jobs[0], 1)
@@ -101,7 +101,7 @@ async def disk_full(folder: Path, times: int) -> str:
             wanted = {**request(number), "clips": [{**asset, "speed": 1 + number / 10}]}
             process = here.process(name)
             before = process.rlimit(psutil.RLIMIT_FSIZE)
-            # Larger than the log, which the process goes on to write, and smaller than a segment.
+            # Larger than the log, which the process keeps writing, and smaller than a segment.
             process.rlimit(psutil.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
             failed = await create(here, wanted)
             states = await here.until_ended([failed], 300)
@@ -157,7 +157,7 @@ async def processing_stopped(folder: Path, times: int) -> str:
         return f"{during}; ended within {took:.0f} s of the stop"
 
 
-async def delivered_thrice(folder: Path, times: int) -> str:
+async def triple_delivery(folder: Path, times: int) -> str:
     async with (
         world(folder, instances={"orchestrator": 2}, lease_seconds=LEASE_SECONDS) as here,
         events.connect(here.config, "orchestrator", here.nats_url) as client,
@@ -181,6 +181,6 @@ async def delivered_thrice(folder: Path, times: int) -> str:
         assert states == {"completed": times}, states
         assert attempts == [(1, times)], attempts
         assert len(manifests) == 1
-        assert here.stand_ins.asked["finish"] == times, here.stand_ins.asked
+        assert here.stand_ins.call_counts["finish"] == times, here.stand_ins.call_counts
         assert set(published.values()) == {1}, published
         return f"{times} jobs, {4 * times} messages: each done once, {published.total()} events, no copy among them"

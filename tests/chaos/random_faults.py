@@ -1,4 +1,4 @@
-"""Random faults: a schedule of kills, stops and signals, given by a seed, for all processes of a platform."""
+"""Random faults: a schedule of kills, stops and signals from a seed, for all processes of a platform."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from services.runtime.config import SERVICES
 
 SERVERS = ("postgres", "nats-server", "envoy")
 CHILD = "child"
-# What runs as the child of a service, by a part of its command line.
+# The child processes of services, by a part of their command lines.
 CHILDREN = ("ffmpeg", "_child.py")
 
-# How long to wait for a child to begin.
+# The maximum wait for a child process to start.
 CHILD_SECONDS = 3.0
 
-# How often each kind of fault comes.
+# The weights of the kinds of faults.
 KINDS = {
     (CHILD, "kill"): 8,
     (CHILD, "stop"): 3,
@@ -40,17 +40,17 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signa
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done, when, and to what."""
+    """A fault: its action, time and target."""
 
     at_seconds: float
     target: str
-    """A service, a server, `child`, `worker` (a process of PostgreSQL's) or `platform`."""
+    """A service, a server, `child`, `worker` (a PostgreSQL process) or `platform`."""
     action: str
     number: signal.Signals
     pick: int
-    """Which of several processes."""
+    """The index among several processes."""
     seconds: float
-    """For how long a process is stopped."""
+    """The duration for which a process is stopped."""
 
     def __str__(self) -> str:
         what = f"{self.action} ({self.number.name})" if self.action == "kill" else self.action
@@ -59,7 +59,7 @@ class Fault:
 
 
 def schedule(seed: int, seconds: float) -> Iterator[Fault]:
-    """The faults of a seed; always the same."""
+    """Generate the faults of a seed, deterministically."""
     rng = random.Random(seed)
     at = 5.0
     while at < seconds:
@@ -68,12 +68,12 @@ def schedule(seed: int, seconds: float) -> Iterator[Fault]:
         number = rng.choice(SIGNALS) if kind == CHILD else signal.SIGKILL
         stop_seconds = rng.uniform(0.2, 3.0) if kind == CHILD else rng.choice([0.5, 2.0, 8.0, 20.0])
         yield Fault(at, target, action, number, rng.randrange(1000), stop_seconds)
-        # So that work is done between, and some faults come together.
+        # The platform works between faults, and some faults coincide.
         at += rng.choice([0.3, 2.0, 4.0, 6.0])
 
 
-class Inflicter:
-    """Inflicts faults on the processes of a platform whose supervisor is `pid`."""
+class FaultInjector:
+    """Injects faults into the processes of a platform whose supervisor is `pid`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -81,7 +81,7 @@ class Inflicter:
         self._stopped: list[asyncio.Task[None]] = []
 
     def find(self, target: str) -> list[psutil.Process]:
-        """The processes that a fault may mean, oldest first."""
+        """Find the possible processes of a target, oldest first."""
         found = []
         with suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.pid).children(recursive=True):
@@ -90,8 +90,8 @@ class Inflicter:
                         found.append(process)
         return sorted(found, key=lambda process: process.pid)
 
-    async def inflict(self, fault: Fault) -> None:
-        """Do what a fault says, if there is such a process."""
+    async def inject(self, fault: Fault) -> None:
+        """Inject a fault, if there is such a process."""
         if fault.target == CHILD:
             end = time.monotonic() + CHILD_SECONDS
             while not (found := self.find(CHILD)) and time.monotonic() < end:  # noqa: ASYNC110
@@ -114,7 +114,7 @@ class Inflicter:
                     self._stopped.append(asyncio.create_task(_continue(process, fault.seconds)))
 
     async def close(self) -> None:
-        """Let everything go on that is stopped."""
+        """Continue all stopped processes."""
         for task in self._stopped:
             await task
 
@@ -138,7 +138,7 @@ async def _continue(process: psutil.Process, seconds: float) -> None:
 
 
 def left_of(data: Path) -> list[str]:
-    """What still runs on a data folder."""
+    """List the processes that still use a data folder."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Random run: a platform under random work of three users and random faults; what must hold is checked at the end.
+"""Random run: a platform under random work of three users and random faults, then a check of the invariants.
 
 scripts/chaos --random SEED [--minutes N]
 """
@@ -26,7 +26,7 @@ from rich.console import Console
 from services.embedded import ports
 from services.runtime.config import PORTS
 from tests import media
-from tests.chaos.random_faults import Inflicter, left_of, schedule
+from tests.chaos.random_faults import FaultInjector, left_of, schedule
 from tests.chaos.random_work import Notes, User
 from tests.up import READY
 
@@ -34,7 +34,7 @@ PASSWORD = "a long phrase that is not easily guessed"
 USERS = ("ada", "bob")
 SETTINGS = {
     "MONEYPRINTER_USER_REGISTRATION": "open",
-    # An upload that was cut leaves a file, which is removed after a day by default.
+    # An interrupted upload leaves a file, which is removed after a day by default.
     "MONEYPRINTER_ORCHESTRATOR_FILES_CHECK_SECONDS": "10",
     "MONEYPRINTER_ORCHESTRATOR_ORPHAN_SECONDS": "40",
 }
@@ -46,7 +46,7 @@ ENDS = {f"video.processing.{end}" for end in ("completed", "failed", "cancelled"
 
 @dataclass
 class Platform:
-    """`moneyprinter up --processes`, which is started again when it was killed."""
+    """`moneyprinter up --processes`, restarted when it was killed."""
 
     data: Path
     port: int
@@ -77,7 +77,7 @@ class Platform:
         raise AssertionError(f"up did not start (see {self.data.parent / 'up.log'})")
 
     async def keep(self, until: asyncio.Event) -> None:
-        """Start it again whenever it ends, until `until` is set."""
+        """Restart it whenever it ends, until `until` is set."""
         while not until.is_set():
             assert self.process is not None
             with suppress(TimeoutError):
@@ -88,7 +88,7 @@ class Platform:
             try:
                 await self.start()
             except AssertionError:
-                # One that was killed in the midst of its start is started again.
+                # Also restart one that was killed during its start.
                 assert self.process.returncode == -signal.SIGKILL, "up did not start"
 
     async def stop(self) -> int:
@@ -99,7 +99,7 @@ class Platform:
 
 
 async def run(seed: int, minutes: float, folder: Path, console: Console) -> list[str]:
-    """Run a platform for so many minutes under the faults of a seed; returns what did not hold, in words."""
+    """Run a platform for some minutes under the faults of a seed; returns descriptions of the violated invariants."""
     numbers = ports.pick_ports(len(PORTS) + 50)
     port = next(n for n in numbers if all(n + step in numbers for step in range(len(PORTS))))
     platform, notes = Platform(folder / "data", port), Notes()
@@ -116,18 +116,18 @@ async def run(seed: int, minutes: float, folder: Path, console: Console) -> list
     working = [asyncio.create_task(user.work(over)) for user in users]
     keeping = asyncio.create_task(platform.keep(done))
     began = time.monotonic()
-    stopping: list[Inflicter] = []
+    stopping: list[FaultInjector] = []
     for fault in schedule(seed, minutes * 60):
         await asyncio.sleep(max(0.0, began + fault.at_seconds - time.monotonic()))
         assert platform.process is not None
-        inflicter = Inflicter(platform.process.pid)
+        inflicter = FaultInjector(platform.process.pid)
         stopping.append(inflicter)
         if fault.target == "platform":
             inflicter.log.append(str(fault))
             with suppress(ProcessLookupError):
                 platform.process.kill()
         else:
-            await inflicter.inflict(fault)
+            await inflicter.inject(fault)
         console.print(*inflicter.log, sep="\n", markup=False, highlight=False)
     for inflicter in stopping:
         await inflicter.close()
@@ -154,7 +154,7 @@ async def _outcomes(tasks: Sequence[asyncio.Task[None]]) -> list[str]:
 
 
 async def _check(platform: Platform, users: Sequence[User], notes: Notes) -> list[str]:
-    """What must hold when the faults are over."""
+    """Check the invariants after the faults."""
     async with asyncio.timeout(120):
         while not all([await user.sign_in() for user in users]):  # noqa: ASYNC110
             await asyncio.sleep(0.5)
@@ -168,9 +168,9 @@ async def _check(platform: Platform, users: Sequence[User], notes: Notes) -> lis
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    told, _ = await verify.communicate()
+    output, _ = await verify.communicate()
     if verify.returncode:
-        broken.append(f"the audit trail: {told.decode()}")
+        broken.append(f"the audit log: {output.decode()}")
     return broken + await _orphans(platform, users)
 
 
@@ -185,7 +185,7 @@ async def _jobs(user: User) -> dict[str, Any]:
 
 
 async def _until_ended(user: User, notes: Notes, broken: list[str]) -> dict[str, str]:
-    """The states of a user's jobs, once all have ended."""
+    """Wait until all jobs of a user have ended; returns their states."""
     end = time.monotonic() + ENDED_SECONDS
     while True:
         found = await _jobs(user)
@@ -198,14 +198,14 @@ async def _until_ended(user: User, notes: Notes, broken: list[str]) -> dict[str,
         if video["status"] == "failed":
             broken.append(f"{job} failed: {json.dumps(video.get('error'))}")
         elif video["status"] == "cancelled" and job not in notes.cancelled:
-            broken.append(f"{job} is cancelled, and nobody asked for it")
+            broken.append(f"{job} is cancelled without a request")
     mine = {job for job, name in notes.accepted.items() if name == user.name}
     broken += [f"{job} was accepted, and is gone" for job in mine - found.keys() - notes.deleted]
     return {job: video["status"] for job, video in found.items()}
 
 
 async def _events(user: User, notes: Notes, states: dict[str, str]) -> list[str]:
-    """What is wrong with the events of a user."""
+    """Describe errors in the events of a user."""
     events: dict[str, list[dict[str, Any]]] = defaultdict(list)
     positions: list[int] = []
     with suppress(httpx.ReadTimeout):
@@ -229,7 +229,7 @@ async def _events(user: User, notes: Notes, states: dict[str, str]) -> list[str]
 
 
 async def _files(user: User, states: dict[str, str]) -> list[str]:
-    """Which finished videos do not play."""
+    """Describe finished videos that do not play."""
     broken = []
     for job in [job for job, state in states.items() if state == "completed"]:
         answer = await user.http.get(f"/v1/videos/{job}/file")
@@ -249,7 +249,7 @@ def _play(content: bytes) -> None:
 
 
 async def _orphans(platform: Platform, users: Sequence[User]) -> list[str]:
-    """Delete everything; what is stored afterwards belongs to nothing."""
+    """Delete all videos and uploads; objects that remain are orphans."""
     broken = []
     for user in users:
         for job in await _jobs(user):
@@ -262,7 +262,7 @@ async def _orphans(platform: Platform, users: Sequence[User]) -> list[str]:
     end = time.monotonic() + SWEPT_SECONDS
     while True:
         left = [path.relative_to(objects) for path in objects.rglob("*") if path.is_file()]
-        # What can be made again, and what the store notes for itself, belongs to no job.
+        # Caches, and files of the store itself, belong to no job.
         orphans = [str(path) for path in left if path.parts[0] != "cache" and not path.parts[0].endswith("!")]
         if not orphans or time.monotonic() > end:
             return broken + [f"orphan: {path}" for path in orphans[:20]]

@@ -1,4 +1,4 @@
-"""Random work: users who create, revise, cancel, retry, delete and repeat videos, upload and download, and note all."""
+"""Random work: users create, revise, cancel, retry, delete and repeat videos, upload and download; notes record it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any
 import httpx
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-# What a client may be answered besides success: a job that has ended or is gone meanwhile, too much at once.
+# Valid responses besides success: the job has ended or is deleted meanwhile, or a limit is exceeded.
 EXPECTED = {400, 404, 409, 429}
 MOST_AT_ONCE = 2
 
 
 @dataclass
 class Notes:
-    """What all users were answered, and what they know of their jobs."""
+    """The responses to all users, and what they know of their jobs."""
 
     accepted: dict[str, str] = field(default_factory=dict)
-    """The user of every job that was answered 202."""
+    """The user of every accepted job (202)."""
     deleted: set[str] = field(default_factory=set)
-    """Jobs that a user asked to delete, whatever was answered."""
+    """Jobs with a deletion request, whatever the response."""
     ends_more: Counter[str] = field(default_factory=Counter)
-    """How often a job was retried, at most: so often it may end once more."""
+    """The maximum number of retries of each job; after each it may end once more."""
     cancelled: set[str] = field(default_factory=set)
-    """Jobs that a user asked to cancel, whatever was answered."""
+    """Jobs with a cancellation request, whatever the response."""
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
-    """Calls without an answer, by the kind of failure."""
+    """Calls without a response, by kind of failure."""
     wrong: list[str] = field(default_factory=list)
-    """Answers that should not have been given."""
+    """Invalid responses."""
 
 
 class User:
-    """A user, who does one thing after another at random."""
+    """A user that makes random calls, one after another."""
 
     def __init__(self, name: str, password: str, url: str, clip: bytes, seed: int, notes: Notes) -> None:
         self.name = name
@@ -49,12 +49,12 @@ class User:
         self._random = random.Random(f"{seed} {name}")
         self._notes = notes
         self._requests: dict[str, Any] = {}
-        """What was asked for, by the idempotency key."""
+        """The requests, by idempotency key."""
         self._made: dict[str, str] = {}
-        """The job that a key has made."""
+        """The jobs, by idempotency key."""
 
     async def sign_in(self) -> bool:
-        """Take a new token; whether there was one."""
+        """Get a new token; returns whether that succeeded."""
         answer = await self.call(
             "POST", "/v1/auth/sign-in", json={"username": self.name, "password": self._password}, name="sign-in"
         )
@@ -64,7 +64,7 @@ class User:
         return True
 
     async def work(self, until: asyncio.Event) -> None:
-        """Do things until `until` is set."""
+        """Make random calls until `until` is set."""
         deeds = (self.create, self.create, self.repeat, self.revise, self.cancel, self.retry, self.delete)
         looks = (self.upload, self.download, self.look, self.look)
         while not until.is_set():
@@ -75,7 +75,7 @@ class User:
             await asyncio.sleep(self._random.uniform(0.2, 2.0))
 
     async def call(self, method: str, path: str, *, name: str, **options: Any) -> httpx.Response | None:
-        """Call the gateway and note the answer; None when there was none."""
+        """Call the gateway and record the response; returns None when there was none."""
         try:
             answer = await self.http.request(method, path, **options)
         except httpx.HTTPError as failure:
@@ -109,7 +109,7 @@ class User:
         await self._post(key)
 
     async def repeat(self) -> None:
-        """Send a request again under its key: it is the same job."""
+        """Send a request again with its key: the response must name the same job."""
         keys = [key for key in self._requests if self._made.get(key) not in self._notes.deleted]
         if keys:
             await self._post(self._random.choice(keys))

@@ -1,4 +1,4 @@
-"""Stand-ins: services that answer at once and do no work, so that what drives jobs is seen alone."""
+"""Stand-ins: services that respond at once without doing work, to test job control alone."""
 
 from __future__ import annotations
 
@@ -56,24 +56,24 @@ class StandIns(
     rendering_grpc.RenderingServiceServicer,
     storage_grpc.StorageServiceServicer,
 ):
-    """All services that do the work of a job. What each was asked for is counted in `asked`."""
+    """All services that a job needs. `call_counts` has the number of calls by kind."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.call_counts: Counter[str] = Counter()
         self.open = asyncio.Event()
-        """Segments are rendered while it is set."""
+        """Renders wait while this event is not set."""
         self.open.set()
         self.objects: dict[str, media.Object] = {}
-        """What was put."""
+        """The stored objects."""
         self.seconds = 0.0
-        """How long a segment takes to be rendered."""
+        """The duration of a render, in seconds."""
         self.rendering = asyncio.Event()
-        """Set when a segment was asked for."""
+        """Set at the first render request."""
 
     async def ValidateClip(
         self, request: validation.ValidateClipRequest, context: Any
     ) -> AsyncIterator[validation.ValidateClipResponse]:
-        self.asked["validate"] += 1
+        self.call_counts["validate"] += 1
         source = media.Source(object=stored("assets/clip"), width=320, height=180)
         yield validation.ValidateClipResponse(
             clip=media.Clip(source=source, duration=seconds(8), width=320, height=180)
@@ -91,18 +91,18 @@ class StandIns(
     async def Synthesize(
         self, request: audio.SynthesizeRequest, context: Any
     ) -> AsyncIterator[audio.SynthesizeResponse]:
-        self.asked["speak"] += 1
+        self.call_counts["speak"] += 1
         sentences = [
             audio.Sentence(words=[media.Word(text=text, start=seconds(place), end=seconds(place + 0.5))])
             for place, text in enumerate(request.sentences)
         ]
-        # About as long as it takes to say.
+        # About the duration of the speech.
         length = max(9.4, sum(map(len, request.sentences)) / 15)
         speech = audio.Speech(audio=stored("speech"), duration=seconds(length), sentences=sentences)
         yield audio.SynthesizeResponse(speech=speech)
 
     async def Mix(self, request: audio.MixRequest, context: Any) -> AsyncIterator[audio.MixResponse]:
-        self.asked["mix"] += 1
+        self.call_counts["mix"] += 1
         yield audio.MixResponse(mix=audio.Mix(audio=stored("mix")))
 
     async def RenderSegment(
@@ -111,7 +111,7 @@ class StandIns(
         self.rendering.set()
         await self.open.wait()
         await asyncio.sleep(self.seconds)
-        self.asked["render"] += 1
+        self.call_counts["render"] += 1
         segment = request.segment
         made = processing.RenderedSegment(video=stored(f"segment-{segment.index}"), frame_count=segment.frame_count)
         yield processing.RenderSegmentResponse(segment=made)
@@ -119,13 +119,13 @@ class StandIns(
     async def Concatenate(
         self, request: concatenation.ConcatenateRequest, context: Any
     ) -> AsyncIterator[concatenation.ConcatenateResponse]:
-        self.asked["join"] += 1
+        self.call_counts["join"] += 1
         yield concatenation.ConcatenateResponse(video=concatenation.JoinedVideo(video=stored("joined")))
 
     async def FinishVideo(
         self, request: rendering.FinishVideoRequest, context: Any
     ) -> AsyncIterator[rendering.FinishVideoResponse]:
-        self.asked["finish"] += 1
+        self.call_counts["finish"] += 1
         files = [rendering.File(name=name, object=stored(f"video/{name}")) for name in ("video.mp4", "poster.jpg")]
         finished = rendering.FinishedVideo(files=files, duration=request.duration, loudness_lufs=-14)
         yield rendering.FinishVideoResponse(video=finished)
@@ -148,7 +148,7 @@ class StandIns(
 
 
 class Users(user_grpc.UserServiceServicer, audit_grpc.AuditServiceServicer):
-    """Lists the one key that tokens are signed with, and takes what the audit trail is told."""
+    """Lists the one signing key of tokens, and accepts audit events."""
 
     def __init__(self, public_key: dict[str, str]) -> None:
         self._public_key = public_key
@@ -175,8 +175,8 @@ REGISTER: dict[str, Callable[[Any, Any], None]] = {
 async def serving(
     config: RuntimeConfig, public_key: dict[str, str], services: tuple[str, ...] = tuple(REGISTER)
 ) -> AsyncIterator[StandIns]:
-    """Serve stand-ins for `services`, and the key of tokens, on their ports while the context is open."""
-    # What is not here is answered UNIMPLEMENTED.
+    """Serve stand-ins for `services`, and the signing key of tokens, on their ports while the context is open."""
+    # Other methods return UNIMPLEMENTED.
     found, users = StandIns(), Users(public_key)  # type: ignore[abstract]
     wanted: list[tuple[str, tuple[Callable[[Any, Any], None], ...], Any]] = [
         ("user", (user_grpc.add_UserServiceServicer_to_server, audit_grpc.add_AuditServiceServicer_to_server), users),

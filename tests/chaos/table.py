@@ -1,4 +1,4 @@
-"""Table: the long forms of the faults, over real processes, and what was measured of each."""
+"""Table: the long chaos runs over real processes, with their measurements."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Fault = Callable[[Path, int], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Row:
-    """A fault of the table."""
+    """A row of the table: one fault."""
 
     name: str
     fault: str
-    """What is done; `{times}` is how often, how many or how many seconds."""
+    """The description; `{times}` is a number of repetitions, of jobs or of seconds."""
     must_hold: str
-    inflict: Fault
-    """Runs it in a folder, `times` times; returns the figures. Raises AssertionError when something does not hold."""
+    run: Fault
+    """Runs the fault in a folder, `times` times; returns the figures. Raises AssertionError on a violation."""
     times: int = 1
 
 
@@ -45,14 +45,14 @@ ROWS = (
     ),
     Row(
         "orchestrator",
-        "SIGKILL the orchestrator after each of the first {times} changes of state of a job",
+        "SIGKILL the orchestrator after each of the first {times} state changes of a job",
         "every job ends once; the same manifest hash; resumed within 35 s",
         long_jobs.orchestrator_killed,
         60,
     ),
     Row(
         "restarts",
-        "SIGTERM every instance in turn, {times} times, in the midst of jobs (two of all that work on a job)",
+        "SIGTERM every instance in turn, {times} times, during jobs (two instances of each service)",
         "no request is refused; all complete; one `completed` event each",
         long_jobs.restarted,
         3,
@@ -101,15 +101,15 @@ ROWS = (
     Row(
         "thrice",
         "every message of the queue of {times} jobs delivered three more times, shuffled (stand-ins)",
-        "same final state: nothing done twice, one event each",
-        long_outages.delivered_thrice,
+        "same final state: no work is repeated, one event each",
+        long_outages.triple_delivery,
         100,
     ),
     Row(
         "many",
         "{times} concurrent jobs of 20 users",
         "all end, at least 99 % complete; API p95 at most 200 ms; shares of users within 3x",
-        long_jobs.many,
+        long_jobs.many_jobs,
         100,
     ),
 )
@@ -125,10 +125,10 @@ async def run(rows: list[Row], times: int | None, console: Console) -> bool:
         began = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         try:
-            held, figures = "yes", await row.inflict(folder, often)
+            held, figures = "yes", await row.run(folder, often)
             await asyncio.to_thread(shutil.rmtree, folder)
         except Exception as failure:
-            # Whatever it is, it did not hold, and the other faults are still to be seen.
+            # Record any failure, and continue with the other faults.
             held, good = "NO", False
             figures = f"{type(failure).__name__}: {str(failure)[:400]} (its logs are in {folder})"
         console.print(f"  {held}: {figures} ({time.monotonic() - began:.0f} s)")
@@ -138,7 +138,7 @@ async def run(rows: list[Row], times: int | None, console: Console) -> bool:
 
 
 async def run_random(seed: int, minutes: float, console: Console) -> bool:
-    """Run the random faults of a seed; whether everything held."""
+    """Run the random faults of a seed; returns whether all invariants held."""
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     broken = await random_run.run(seed, minutes, folder, console)
     for line in broken:
@@ -153,10 +153,10 @@ async def run_random(seed: int, minutes: float, console: Console) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], help="these faults alone")
-    parser.add_argument("--times", type=int, help="how often, how many or how long, where a fault has such a number")
-    parser.add_argument("--random", type=int, metavar="SEED", help="random faults under random work, given by a seed")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for how long, with --random")
+    parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], help="only these faults")
+    parser.add_argument("--times", type=int, help="the number of repetitions, jobs or seconds of a fault")
+    parser.add_argument("--random", type=int, metavar="SEED", help="random faults under random work, from a seed")
+    parser.add_argument("--minutes", type=float, default=3.0, help="the duration with --random")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if options.random is not None:

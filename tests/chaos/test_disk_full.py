@@ -1,4 +1,4 @@
-"""A full disk is said as such, leaves nothing behind, and the next job works: on scratch, and on the store."""
+"""Full disks, for scratch files and for the store: the error says so, no file remains, and the next job works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def segment(clip: media_pb2.Source, frame_count: int = 10) -> pb.RenderSegmentRe
 
 
 def left_in(scratch: Path) -> list[str]:
-    """The files of work in progress; sources that are kept for the next segment are none."""
+    """The files of work in progress, without cached sources."""
     return [path.name for path in scratch.rglob("*") if path.is_file() and len(path.name) != 64]
 
 
@@ -56,7 +56,7 @@ async def test_a_full_disk_ends_a_render_and_the_next_one_works(mesh: Mesh, tmp_
             continue
         limit = sizes[number]
         if number == 3:
-            # What is stored is a little longer than what is rendered.
+            # The stored object is a little larger than the rendered file.
             found = (await render(stub, segment(clip))).video
             await mesh.objects().delete(found.key)
             limit = found.size_bytes
@@ -65,5 +65,5 @@ async def test_a_full_disk_ends_a_render_and_the_next_one_works(mesh: Mesh, tmp_
         assert refused.value.reason == "STORAGE_FULL", f"{number}: of fetching, rendering, storing"
         assert left_in(mesh.config.scratch) == []
         made = await render(stub, segment(clip))
-        assert not made.reused, "nothing of the first attempt is seen"
+        assert not made.reused, "nothing remains of the first attempt"
         await fetch(mesh, made.video, tmp_path / "out.mp4")

@@ -1,4 +1,4 @@
-"""What hangs holds nobody up, and is started again: each service in turn, PostgreSQL, NATS and the gateway."""
+"""Hung processes block no client, and are restarted: each service in turn, PostgreSQL, NATS and the gateway."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SERVICES = ("storage", "content", "audio", "validation", "processing", "config",
 
 
 def processes(running: Up, name: str) -> list[psutil.Process]:
-    """A service's process, or a server's with all that it has started."""
+    """The process of a service, or the processes of a server."""
     found = []
     for child in running.children():
         with suppress(psutil.NoSuchProcess):
@@ -59,8 +59,8 @@ async def token(data: Path) -> str:
     return (await run([sys.executable, "-P", "-m", "services.cli", "token", "--data", str(data)])).decode().strip()
 
 
-async def quickest(ask: Callable[[], Any], tries: int = 3) -> tuple[float, list[httpx.Response]]:
-    """How long the quickest of several tries took, since the machine may be busy, and all answers."""
+async def shortest_time(ask: Callable[[], Any], tries: int = 3) -> tuple[float, list[httpx.Response]]:
+    """Call several times; returns the shortest duration, because the machine may be busy, and all responses."""
     answers, seconds = [], []
     for _ in range(tries):
         began = time.monotonic()
@@ -83,7 +83,7 @@ async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: 
             for name in (*SERVICES, "nats-server", "postgres"):
                 with stopped(running, name):
                     for kind, ask in asks.items():
-                        seconds, answers = await quickest(ask)
+                        seconds, answers = await shortest_time(ask)
                         if seconds > SECONDS:
                             slow[name, kind] = round(seconds, 1)
                         for answer in answers:
@@ -98,7 +98,7 @@ async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: 
         assert await running.stop() in (0, 1)
 
 
-async def test_what_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+async def test_hung_processes_are_killed_and_restarted(tmp_path: Path) -> None:
     hanging = (*SERVERS, "storage", "orchestrator")
     async with up(tmp_path, "--processes") as running:
         before = {process.pid for name in hanging for process in processes(running, name)}
@@ -117,7 +117,7 @@ async def test_what_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
         assert await running.stop() == 0
 
 
-# How it is told from what is only slow.
+# The distinction between hung and slow.
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ async def silent() -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("program", "checks"), [("import time; time.sleep(99)", 3), ("while True: pass", 6)])
-async def test_a_server_that_works_is_given_more_time(program: str, checks: int) -> None:
+async def test_a_busy_server_gets_more_time(program: str, checks: int) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", program)
     asked = 0
 
@@ -156,7 +156,7 @@ async def test_a_server_that_works_is_given_more_time(program: str, checks: int)
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_server_that_answers_now_and_then_is_left_alone() -> None:
+async def test_a_server_that_responds_sometimes_is_not_killed() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", "import time; time.sleep(99)")
     asked = 0
 

@@ -1,4 +1,4 @@
-"""The orchestrator dies between two changes of state, wherever that is: every job ends once, with the same result."""
+"""The orchestrator dies between any two state changes: every job ends once, with the same result."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.orchestrator.samples import StraightWorkers, job
 
 LEASE_SECONDS = 1.0
 STEPS = 11
-# Every change of the state of a job that the samples' workers do the work of, in about this order.
+# Every state change of a job of the sample workers, in about this order.
 POINTS = (
     "take:1",
-    # What comes within a moment of each other is written as one change.
+    # Changes within a short time are written together.
     "advance:1",
     *(f"record:{number}" for number in range(1, STEPS + 1)),
     "complete:1",
 )
 
 
-class Mortal:
-    """A store whose caller, once dead, gets no answer any more, and makes no change."""
+class MortalStore:
+    """A store whose calls, after `die`, never return and change nothing."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -53,10 +53,10 @@ class Mortal:
         await asyncio.Event().wait()
 
 
-async def test_a_job_ends_once_wherever_its_instance_dies(
+async def test_a_job_ends_once_at_every_point_of_death(
     postgres: Databases, nats_url: str, config: RuntimeConfig
 ) -> None:
-    """One instance for each point, each of which takes one job up and dies there; then one that lives."""
+    """One instance for each point, which starts one job and dies there; then one that survives."""
     async with (
         db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool,
         events.connect(config, "orchestrator", nats_url) as client,
@@ -65,7 +65,7 @@ async def test_a_job_ends_once_wherever_its_instance_dies(
         running: list[asyncio.Task[None]] = []
 
         async def end() -> None:
-            # The dead do not let go when they are asked to, all at once.
+            # Dead instances ignore cancellation for a while, so cancel them concurrently.
             await asyncio.gather(*map(cancel, running))
 
         stack.push_async_callback(end)
@@ -87,7 +87,7 @@ async def test_a_job_ends_once_wherever_its_instance_dies(
             running.append(asyncio.create_task(consumer))
 
         running.append(asyncio.create_task(jetstream.relay(PostgresOutbox(pool), stream, written)))
-        mortals = [Mortal(store) for _ in POINTS]
+        mortals = [MortalStore(store) for _ in POINTS]
         for point, mortal, done_by in zip(POINTS, mortals, workers, strict=False):
             start(failpoints.dying(cast(Store, mortal), point, mortal.die), done_by, 1)
         for made in jobs:
@@ -101,7 +101,7 @@ async def test_a_job_ends_once_wherever_its_instance_dies(
         found = [await store.find(made.id, made.user_id) for made in jobs]
         assert {each.status for each in found if each} == {"completed"}
         assert len({each.result.files for each in found if each and each.result}) == 1, "the same result"
-        # What was under way at the moment of a death is done again: nothing else is.
+        # Only the step that ran at the moment of death is repeated.
         done = Counter(step for each in workers for step in each.done)
         assert done["finish"] <= len(jobs) + 2
         assert done["render 1"] <= len(jobs) + len(POINTS) // 4
@@ -120,12 +120,12 @@ async def _published(stream: Any, number: int) -> Counter[str]:
     return found
 
 
-async def test_a_process_that_is_killed_is_followed_by_another(tmp_path: Path) -> None:
-    """With real processes: each is killed once, in the middle of a job."""
+async def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    """With a real process, which is killed during a job."""
     async with world(tmp_path) as here:
         await here.instances["orchestrator-1"].stop()
         await here.serve("orchestrator", 1, {failpoints.VARIABLE: f"record:15@{tmp_path / 'died'}"})
-        # Before a segment is rendered, no more than twelve results can be recorded.
+        # At most twelve results can be recorded before the first rendered segment.
         here.stand_ins.open.clear()
         async with here.user() as http:
             jobs = [(await http.post("/v1/videos", json=REQUEST)).json()["job_id"] for _ in range(3)]
@@ -136,7 +136,7 @@ async def test_a_process_that_is_killed_is_followed_by_another(tmp_path: Path) -
         assert set((await here.events(6)).values()) == {1}
 
 
-async def test_a_stopped_instance_is_overtaken_and_its_late_result_refused(two: World) -> None:
+async def test_the_late_result_of_a_stopped_instance_is_refused(two: World) -> None:
     """SIGSTOP, until another instance has finished the job; then SIGCONT."""
     two.stand_ins.open.clear()
     async with two.user() as http:

@@ -1,4 +1,4 @@
-"""A job of high priority does not wait for a long one that renders, whether or not places for jobs are left."""
+"""A job of high priority does not wait for a long one, with and without free job slots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def end_of(here: World, job: str) -> datetime:
 @pytest.mark.parametrize(
     ("jobs_at_once", "priorities"), [(2, ("normal", "high")), (1, ("normal", "high")), (1, ("low", "normal"))]
 )
-async def test_a_job_of_higher_priority_is_done_before_the_rest_of_a_long_one(
+async def test_a_job_of_higher_priority_overtakes_a_long_one(
     tmp_path: Path, jobs_at_once: int, priorities: tuple[str, str]
 ) -> None:
     settings = {
@@ -57,8 +57,8 @@ async def test_a_job_of_higher_priority_is_done_before_the_rest_of_a_long_one(
         assert await end_of(here, urgent) < await end_of(here, long)
 
 
-async def test_users_share_what_renders(tmp_path: Path) -> None:
-    """The short job of another user is not behind the long one that began before."""
+async def test_users_share_the_renderers(tmp_path: Path) -> None:
+    """The short job of another user does not wait for a long one that started earlier."""
     async with world(tmp_path, settings={"MONEYPRINTER_ORCHESTRATOR_SEGMENTS_AT_ONCE": "1"}) as here:
         here.stand_ins.seconds = 0.25
         long = await create(here, "user_1", LONG, "normal")

@@ -1,4 +1,4 @@
-"""NATS dies, or loses what it had: requests are accepted all the same, and every accepted job ends, once."""
+"""NATS dies, or loses its data: requests are accepted nevertheless, and every accepted job ends once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CREATES = 10
 PAUSE_SECONDS = 0.2
 
 
-async def test_jobs_that_are_accepted_while_nats_is_dead_end(two: World) -> None:
+async def test_jobs_accepted_during_an_outage_of_nats_end(two: World) -> None:
     async with two.user() as http:
         answers = []
         async with two.killed(two.nats, "nats-server"):
@@ -29,8 +29,8 @@ async def test_jobs_that_are_accepted_while_nats_is_dead_end(two: World) -> None
     assert len(published) == 2 * CREATES
 
 
-async def test_jobs_that_the_queue_has_lost_are_queued_again(two: World) -> None:
-    """The stream is gone with all its messages, as when NATS loses its disk; the database knows the jobs."""
+async def test_jobs_lost_by_the_queue_are_queued_again(two: World) -> None:
+    """The stream is deleted with all its messages, as when NATS loses its disk; the database still has the jobs."""
     two.stand_ins.open.clear()
     async with two.user() as http, events.connect(two.config, "orchestrator", two.nats_url) as client:
         answers = [await http.post("/v1/videos", json=REQUEST) for _ in range(6)]
@@ -42,7 +42,7 @@ async def test_jobs_that_the_queue_has_lost_are_queued_again(two: World) -> None
         assert set((await two.until_ended([*jobs, later], 90)).values()) == {"completed"}
 
 
-async def test_messages_that_come_three_times_in_any_order_change_nothing(two: World) -> None:
+async def test_repeated_messages_in_any_order_change_nothing(two: World) -> None:
     two.stand_ins.open.clear()
     async with two.user() as http, events.connect(two.config, "orchestrator", two.nats_url) as client:
         jobs = [(await http.post("/v1/videos", json=REQUEST)).json()["job_id"] for _ in range(6)]
@@ -52,7 +52,7 @@ async def test_messages_that_come_three_times_in_any_order_change_nothing(two: W
             await client.jetstream().publish("jobs.video", json.dumps({"job_id": job}).encode())
         two.stand_ins.open.set()
         states = await two.until_ended(jobs)
-        # Of jobs that have ended, too.
+        # Also for ended jobs.
         for job in copies:
             await client.jetstream().publish("jobs.video", json.dumps({"job_id": job}).encode())
         async with asyncio.timeout(30):
@@ -61,6 +61,6 @@ async def test_messages_that_come_three_times_in_any_order_change_nothing(two: W
     assert states == dict.fromkeys(jobs, "completed")
     assert await two.rows("SELECT DISTINCT status, attempt FROM jobs") == [("completed", 1)]
     assert len(set((await two.manifests(jobs)).values())) == 1
-    assert two.stand_ins.asked["finish"] == len(jobs), "nothing is done twice"
+    assert two.stand_ins.call_counts["finish"] == len(jobs), "nothing is done twice"
     published = await two.events(2 * len(jobs))
     assert set(published.values()) == {1}

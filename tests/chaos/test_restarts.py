@@ -1,4 +1,4 @@
-"""Instances are stopped and started again, one after the other, as for a new version: nobody notices."""
+"""Rolling restarts, as for a new version: clients notice nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import asyncio
 from tests.chaos.world import ENDED, REQUEST, World
 
 
-async def test_orchestrators_that_are_restarted_in_turn_refuse_nothing_and_lose_nothing(two: World) -> None:
+async def test_a_rolling_restart_refuses_and_loses_no_job(two: World) -> None:
     restarted = asyncio.Event()
 
-    async def make_videos(who: int) -> list[str]:
+    async def make_videos(worker: int) -> list[str]:
         jobs: list[str] = []
         while not restarted.is_set():
-            # Always another user, whom no limit holds up.
-            async with two.user(f"user_{who}_{len(jobs)}") as http:
+            # Always another user, so that no limit applies.
+            async with two.user(f"user_{worker}_{len(jobs)}") as http:
                 created = await http.post("/v1/videos", json=REQUEST)
                 assert created.status_code == 202, created.text
                 jobs.append(created.json()["job_id"])
@@ -23,7 +23,7 @@ async def test_orchestrators_that_are_restarted_in_turn_refuse_nothing_and_lose_
         return jobs
 
     async with asyncio.TaskGroup() as users:
-        making = [users.create_task(make_videos(who)) for who in range(4)]
+        making = [users.create_task(make_videos(worker)) for worker in range(4)]
         for name in two.instances:
             await two.restart(name)
         restarted.set()

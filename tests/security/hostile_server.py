@@ -1,6 +1,7 @@
-"""Hostile server: answers every request as no server should, and for as long as it is listened to.
+"""Hostile server: answers every request with an abusive response, for as long as the client reads.
 
-`python -m tests.security.hostile_server` prints its port, and serves plain HTTP until it is killed; the path says how.
+`python -m tests.security.hostile_server` prints its port, and serves plain HTTP until it is killed. The request path
+selects the response.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ BURST = 65536
 
 
 def interim() -> Iterator[bytes]:
-    """Interim answers without end."""
+    """Endless interim responses."""
     yield from repeat(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 1000)
 
 
 def slow_interim() -> Iterator[bytes]:
-    """An interim answer now and then, without end."""
+    """Endless interim responses at intervals."""
     for _ in repeat(None):
         yield b"HTTP/1.1 102 Processing\r\n\r\n"
         time.sleep(0.05)
 
 
 def endless_header() -> Iterator[bytes]:
-    """A header without end."""
+    """One endless header."""
     yield OK + b"x: "
     yield from repeat(b"y" * BURST)
 
 
 def endless_headers() -> Iterator[bytes]:
-    """Headers without end."""
+    """Endless headers."""
     yield OK
     yield from repeat(b"x: y\r\n" * 1000)
 
 
 def many_headers() -> Iterator[bytes]:
-    """More headers than anybody needs."""
+    """Too many headers."""
     yield OK + b"".join(b"x-%d: y\r\n" % number for number in range(500)) + b"content-length: 1\r\n\r\nx"
 
 
 def endless_trailers() -> Iterator[bytes]:
-    """Trailers without end after a small body."""
+    """Endless trailers after a small body."""
     yield CHUNKED + b"1\r\nx\r\n0\r\n"
     yield from repeat(b"x: y\r\n" * 1000)
 
@@ -59,7 +60,7 @@ def extensions() -> Iterator[bytes]:
 
 
 def endless_extension() -> Iterator[bytes]:
-    """An extension of a chunk without end."""
+    """An endless chunk extension."""
     yield CHUNKED + b"1;"
     yield from repeat(b"e" * BURST)
 
@@ -71,7 +72,7 @@ def tiny_chunks() -> Iterator[bytes]:
 
 
 def trickle() -> Iterator[bytes]:
-    """A body that comes byte by byte."""
+    """A body sent byte by byte."""
     yield OK + b"content-length: 100000\r\n\r\n"
     for _ in repeat(None):
         yield b"x"
@@ -79,54 +80,54 @@ def trickle() -> Iterator[bytes]:
 
 
 def trickled_head() -> Iterator[bytes]:
-    """A head that comes byte by byte."""
+    """A head sent byte by byte."""
     for _ in repeat(None):
         yield b"H"
         time.sleep(0.02)
 
 
 def pause() -> Iterator[bytes]:
-    """A body that begins, and does not go on."""
+    """A body that stops after its first bytes."""
     yield OK + b"content-length: 100000\r\n\r\nbegin"
     time.sleep(3600)
 
 
 def silence() -> Iterator[bytes]:
-    """No answer at all."""
+    """No response."""
     time.sleep(3600)
     yield b""
 
 
 def compressed() -> Iterator[bytes]:
-    """A compressed body that was not asked for."""
+    """A compressed body that the client did not accept."""
     yield OK + b"content-encoding: gzip\r\n\r\n"
     yield from repeat(bytes(BURST))
 
 
 def transfer_compressed() -> Iterator[bytes]:
-    """The same on the level of the transfer."""
+    """A compressed transfer encoding that the client did not accept."""
     yield OK + b"transfer-encoding: gzip, chunked\r\n\r\n"
     yield from repeat(bytes(BURST))
 
 
 def two_lengths() -> Iterator[bytes]:
-    """A body of two lengths."""
+    """A body with two content lengths."""
     yield OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\nxx"
 
 
 def switching() -> Iterator[bytes]:
-    """Another protocol, for which nobody asked."""
+    """A protocol switch that the client did not request."""
     yield b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
     yield from repeat(bytes(BURST))
 
 
 def garbage() -> Iterator[bytes]:
-    """What is no HTTP."""
+    """Bytes that are not HTTP."""
     yield from repeat(b"\xff\r\n" * BURST)
 
 
 def redirects() -> Iterator[bytes]:
-    """Redirects without end."""
+    """Endless redirects."""
     yield b"HTTP/1.1 302 Found\r\nlocation: /redirects\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -157,7 +158,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 if __name__ == "__main__":
-    # It is elsewhere: it is not to take the processor from those whom it attacks.
+    # A real server has a machine of its own: this one must not take the CPU from its victim.
     os.nice(19)
     with _Server(("127.0.0.1", 0), _Handler) as server:
         print(server.server_address[1], flush=True)

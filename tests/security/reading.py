@@ -1,7 +1,7 @@
-"""Reading: have the services read hostile files, in a process of its own, so that what that takes can be measured.
+"""Reading: lets the services read hostile files, in a process of its own, so that its resource usage can be measured.
 
-`python -m tests.security.reading CERTIFICATES FOLDER FILE...` validates each file over mTLS, renders those that are
-accepted, and prints one line of JSON for each, at last one of the whole.
+`python -m tests.security.reading CERTIFICATES FOLDER FILE...` validates each file over mTLS, renders the accepted ones,
+and prints one line of JSON for each, and at the end one with the totals.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ CANVAS = media_pb2.Canvas(width=160, height=90, frames_per_second=30)
 
 
 def _largest_child() -> int:
-    """The most memory that any child had that has ended: bytes."""
+    """The largest memory usage of any ended child process, in bytes."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 class Reader:
-    """Calls the services."""
+    """Calls the validation and processing services."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._objects = mesh.objects()
         self._validation = mesh.stub(validation_grpc.ValidationServiceStub)
         self._processing = mesh.stub(processing_grpc.ProcessingServiceStub)
 
-    async def validated(self, file: Path) -> tuple[dict[str, Any], media_pb2.Clip | None]:
-        """What a file is found to be, and what finding it took."""
+    async def validate(self, file: Path) -> tuple[dict[str, Any], media_pb2.Clip | None]:
+        """Validate a file; returns the outcome with the resource usage, and the clip if it is valid."""
         stored = await self._objects.put_file(f"uploads/{file.name}", file)
         began = time.monotonic()
-        told: dict[str, Any] = {"name": file.name, "error": "", "reason": "", "message": ""}
+        outcome: dict[str, Any] = {"name": file.name, "error": "", "reason": "", "message": ""}
         clip = None
         try:
             request = validation_pb.ValidateClipRequest(object=stored)
             *_, last = [step async for step in self._validation.ValidateClip(request)]
             clip = last.clip
-            told |= {"pixels": clip.width * clip.height, "length": clip.duration.ToTimedelta().total_seconds()}
+            outcome |= {"pixels": clip.width * clip.height, "length": clip.duration.ToTimedelta().total_seconds()}
         except errors.Error as failure:
-            told |= {"error": type(failure).__name__, "reason": failure.reason, "message": failure.message}
-        return {**told, "seconds": time.monotonic() - began, "largest_child": _largest_child()}, clip
+            outcome |= {"error": type(failure).__name__, "reason": failure.reason, "message": failure.message}
+        return {**outcome, "seconds": time.monotonic() - began, "largest_child": _largest_child()}, clip
 
-    async def rendered(self, clip: media_pb2.Clip) -> str:
-        """The reason why a clip cannot be rendered; empty when it can."""
+    async def render(self, clip: media_pb2.Clip) -> str:
+        """Render a clip; returns the error reason, empty for a success."""
         shot = media_pb2.Shot(source=clip.source, fit=media_pb2.FIT_COVER)
         segment = media_pb2.Segment(shots=[shot], frame_count=6, canvas=CANVAS, quality=media_pb2.QUALITY_DRAFT)
         request = processing_pb.RenderSegmentRequest(segment=segment)
@@ -91,18 +91,18 @@ async def main(certificates: Path, folder: Path, files: list[Path]) -> None:
         await mesh.start("validation", ValidationConfig())
         await mesh.start("processing", ProcessingConfig(slots=1, threads=1))
         reader = Reader(mesh)
-        # Whatever is loaded once is loaded by these.
+        # Warm up everything that is loaded once.
         for file in files[:3]:
-            await reader.validated(file)
+            await reader.validate(file)
         before = me.memory_info().rss
         clips = {}
         for file in files:
-            told, clip = await reader.validated(file)
+            outcome, clip = await reader.validate(file)
             if clip is not None:
                 clips[file.name] = clip
-            print(json.dumps({**told, "parent": me.memory_info().rss - before}), flush=True)
+            print(json.dumps({**outcome, "parent": me.memory_info().rss - before}), flush=True)
         whole: dict[str, Any] = {"grown": me.memory_info().rss - before, "largest_child": _largest_child()}
-        whole["rendered"] = {name: await reader.rendered(clip) for name, clip in clips.items()}
+        whole["rendered"] = {name: await reader.render(clip) for name, clip in clips.items()}
         whole["log"] = log.getvalue()
         whole["children"] = len(me.children(recursive=True))
         whole["left"] = [str(path) for path in scratch.glob("validation-*/*")]

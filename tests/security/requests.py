@@ -1,4 +1,4 @@
-"""Requests: for every public method, the most costly ones that its limits let through, and more."""
+"""Requests: for every public method, the most expensive ones within its limits, and some beyond them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
 
 MAX_BYTES = 1_000_000
-# What some pattern of a contract takes.
+# Values for the patterns of the contracts.
 SAMPLES = ("00:00:01", "#ffaa00", "ast_1", "en", "vid_1", "2025-01-29T10:30:00Z", "a", "word", "1")
 DEEP = 60
 
 
 def filled(kind: Descriptor, words: str = "word ", depth: int = 0) -> Message:
-    """A request all of whose lists, maps and texts are as long as the contract lets them be, as far as that is easy.
+    """A request with lists, maps and texts of about the maximum lengths in the contract.
 
-    Texts consist of `words`, again and again.
+    Texts consist of repeated `words`.
     """
     message: Message = message_factory.GetMessageClass(kind)()
     for field in kind.fields:
@@ -36,7 +36,7 @@ def filled(kind: Descriptor, words: str = "word ", depth: int = 0) -> Message:
                 getattr(message, field.name)[f"key{number}"] = _value(field.message_type.fields[1], rules, words, depth)
         elif field.is_repeated:
             values = getattr(message, field.name)
-            # All words in one sentence, or all sentences of one word: their product is more than may be.
+            # Many words in one sentence, or many sentences of one word; their product would exceed the limits.
             count = min(rules.repeated.max_items or 100, 1000 if depth == 0 else 20)
             for _ in range(count):
                 if field.message_type is not None:
@@ -63,14 +63,14 @@ def _value(field: FieldDescriptor, rules: validate_pb2.FieldRules, words: str, d
         try:
             return next((sample for sample in SAMPLES if re.search(text.pattern, sample)), "")
         except re.error:
-            # RE2 has escapes that Python has not, for kinds of letters above all.
+            # RE2 has escapes that Python lacks, mostly for character classes.
             return "Word"
     longest = min(text.max_len or 1000, 20_000 if depth == 0 else 500)
     return (text.prefix + words * longest)[:longest]
 
 
 def video(words: str) -> pb.CreateVideoRequest:
-    """A request for a video with as many clips, and as much text, as it may have."""
+    """A request for a video with the maximum number of clips and amount of text."""
     clip = pb.Clip(colour="#203040", script=("a" + words * 1000)[:1000], title=("a" + words * 200)[:200])
     settings = pb.Settings(resolution="480p", quality="draft")
     return pb.CreateVideoRequest(title=("a" + words * 200)[:200], clips=[clip] * 100, settings=settings)
@@ -82,19 +82,19 @@ def captions(words: str) -> writing.CreateCaptionsRequest:
 
 
 def timed_captions() -> writing.CreateCaptionsRequest:
-    """The same with the times of its words."""
+    """A request for the captions of the longest script with word times."""
     words = [media.TimedWord(text="a", start=number / 10, end=(number + 1) / 10) for number in range(20_000)]
     sentences = [media.TimedSentence(words=words[first : first + 10]) for first in range(0, 20_000, 10)]
     return writing.CreateCaptionsRequest(sentences=sentences)
 
 
 def raw(kind: Descriptor) -> Iterator[tuple[str, bytes]]:
-    """Requests of a megabyte whose elements are as small as they can be: each list, each field, and unknown ones."""
+    """Requests of a megabyte with the smallest possible elements: each list, each field, and unknown fields."""
     for path in _lists(kind, ()):
         yield ".".join(field.name for field in path), _wrapped(path, MAX_BYTES)
     for field in kind.fields:
         if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE) and not field.is_repeated:
-            yield f"{field.name} again and again", _wrapped((field,), MAX_BYTES)
+            yield f"{field.name}  repeated", _wrapped((field,), MAX_BYTES)
             break
     yield "unknown numbers", b"\xf8\x3f\x01" * (MAX_BYTES // 3)
     yield "unknown texts", b"\xfa\x3f\x00" * (MAX_BYTES // 3)

@@ -1,7 +1,7 @@
-"""Addresses: no spelling of one, no name, no redirect and no answer leads the platform to where it must not go.
+"""Addresses: no spelling, name, redirect or response makes the platform connect to a forbidden address.
 
-The clips' door itself is asked, over mTLS. What it must not touch is a port that counts; what may be fetched from, for
-the cases that need a first answer, is 127.0.0.1 alone.
+The tests call the validation service over mTLS. The forbidden address is a port that counts connections. For cases
+that need a first response, fetching from 127.0.0.1 alone is allowed.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from tests.validation.footage import Footage
 from tests.validation.site import Site
 
 NAME = "gateway.moneyprinter.svc"
-"""What the certificate of the site names; in these tests it is an attacker's."""
+"""The name in the certificate of the site; in these tests it belongs to an attacker."""
 ADDRESS_REASONS = {"CLIP_ADDRESS_REFUSED", "CLIP_UNREACHABLE"}
 
 
 @dataclass(frozen=True)
-class Doors:
-    """The validation service twice: as it is shipped, and with clips from 127.0.0.1 allowed."""
+class ValidationServices:
+    """The validation service twice: with the default settings, and with clips from 127.0.0.1 allowed."""
 
-    shipped: Mesh
-    opened: Mesh
+    default: Mesh
+    permissive: Mesh
     trap: Trap
     scratch: Path
 
 
 @pytest.fixture(scope="module")
-async def doors(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
-    folder = tmp_path_factory.mktemp("doors")
+async def services(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ValidationServices]:
+    folder = tmp_path_factory.mktemp("services")
     config = RuntimeConfig(
         certificates=certificates,
         ports=dict.fromkeys(PORTS, 0),
@@ -54,7 +54,7 @@ async def doors(certificates: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ffmpeg=ffmpeg_program(),
         grace_seconds=1.0,
     )
-    opened = Config(
+    permissive = Config(
         allowed_networks=(ip_network("127.0.0.1/32"),),
         extra_authority=certificates / "ca.pem",
         max_bytes=1_000_000,
@@ -65,8 +65,8 @@ async def doors(certificates: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ports = first.config.ports
         await first.start("validation", Config(connect_seconds=2.0))
         async with Mesh(first.config.model_copy(update={"ports": ports})) as second:
-            await second.start("validation", opened)
-            yield Doors(first, second, trap, folder / "scratch")
+            await second.start("validation", permissive)
+            yield ValidationServices(first, second, trap, folder / "scratch")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 async def refusal(door: Mesh, address: str) -> errors.InvalidArgument:
-    """How a clip at an address is refused."""
+    """Validate a clip at an address; returns the error."""
     stub = door.stub(pb_grpc.ValidationServiceStub)
     with pytest.raises(errors.InvalidArgument) as refused:
         async for _ in stub.ValidateClip(pb.ValidateClipRequest(url=address)):
@@ -93,9 +93,9 @@ async def refusal(door: Mesh, address: str) -> errors.InvalidArgument:
     return refused.value
 
 
-# With `PORT`, that of the trap, where the address is one of this machine.
+# `PORT` stands for the port of the trap, in addresses of this machine.
 SPELLINGS = [
-    # This machine, as numbers have been written since 4.2BSD.
+    # This machine, in the number formats of inet_aton (4.2BSD).
     "https://127.0.0.1:PORT/",
     "https://127.1:PORT/",
     "https://127.0.1:PORT/",
@@ -109,7 +109,7 @@ SPELLINGS = [
     "https://0:PORT/",
     "https://0.0.0.0:PORT/",
     "https://0x0:PORT/",
-    # As names, and as Unicode has them.
+    # As names, and in Unicode.
     "https://localhost:PORT/",
     "https://LOCALHOST:PORT/",
     "https://localhost.:PORT/",
@@ -124,7 +124,7 @@ SPELLINGS = [
     "https://127.0.0.1%2f:PORT/",
     "https://127%2e0%2e0%2e1:PORT/",
     "https://%31%32%37.0.0.1:PORT/",
-    # As IPv6, plain and in disguise.
+    # As IPv6, plain and embedded.
     "https://[::1]:PORT/",
     "https://[0:0:0:0:0:0:0:1]:PORT/",
     "https://[::]:PORT/",
@@ -139,7 +139,7 @@ SPELLINGS = [
     "https://[64:ff9b:1::127.0.0.1]:PORT/",
     "https://[2002:7f00:1::]:PORT/",
     "https://[2001:0:7f00:1::]:PORT/",
-    # Behind what looks like a name before it.
+    # After something that looks like a host name.
     "https://good.example@127.0.0.1:PORT/",
     "https://good.example:443@127.0.0.1:PORT/",
     "https://good.example%40127.0.0.1:PORT/",
@@ -155,7 +155,7 @@ SPELLINGS = [
     "https:// 127.0.0.1:PORT/",
     "https://127.0.0.1\n:PORT/",
     "https://127.0.0.1\r\nhost: good.example\r\n\r\n:PORT/",
-    # Those who tell machines in a cloud their secrets.
+    # The metadata services of clouds.
     "https://169.254.169.254/latest/meta-data/",
     "https://good@169.254.169.254/",
     "https://2852039166/",
@@ -171,7 +171,7 @@ SPELLINGS = [
     "https://100.100.100.200/",
     "https://168.63.129.16/",
     "https://192.0.0.192/",
-    # Networks that are nobody's, or somebody's own.
+    # Reserved and private networks.
     "https://10.0.0.1/",
     "https://10.1/",
     "https://172.16.0.1/",
@@ -190,7 +190,7 @@ SPELLINGS = [
     "https://[3fff::1]/",
     "https://[100::1]/",
     "https://[5f00::1]/",
-    # Other ways than the web's, and none.
+    # Other schemes, and no scheme.
     "http://127.0.0.1:PORT/",
     "HTTP://127.0.0.1:PORT/",
     "file:///etc/passwd",
@@ -219,16 +219,16 @@ def test_there_are_enough() -> None:
     assert len(set(SPELLINGS)) == len(SPELLINGS) >= 30
 
 
-async def test_no_spelling_of_a_private_address_is_connected(doors: Doors) -> None:
-    """All in one go, for none takes long: whatever is refused, is refused before a connection."""
+async def test_no_spelling_of_a_private_address_is_connected(services: ValidationServices) -> None:
+    """In one test, because each is fast: the service refuses every spelling before it connects."""
     for spelling in SPELLINGS:
-        refused = await refusal(doors.shipped, spelling.replace("PORT", str(doors.trap.port)))
+        refused = await refusal(services.default, spelling.replace("PORT", str(services.trap.port)))
         assert refused.reason in ADDRESS_REASONS, spelling
         assert refused.message.startswith(("the clip's address cannot be used", "the clip could not be fetched"))
-        assert doors.trap.connections == 0, spelling
+        assert services.trap.connections == 0, spelling
 
 
-async def test_the_trap_counts(doors: Doors) -> None:
+async def test_the_trap_counts_connections(services: ValidationServices) -> None:
     async with Trap() as trap:
         for address in ("127.0.0.1", "127.0.0.2", "::1"):
             _, writer = await asyncio.open_connection(address, trap.port)
@@ -250,39 +250,41 @@ async def test_the_trap_counts(doors: Doors) -> None:
         [],
     ],
 )
-async def test_a_name_with_any_private_address_is_refused(doors: Doors, names: Names, addresses: list[str]) -> None:
+async def test_a_name_with_any_private_address_is_refused(
+    services: ValidationServices, names: Names, addresses: list[str]
+) -> None:
     names.answer("clips.example", addresses)
-    refused = await refusal(doors.shipped, f"https://clips.example:{doors.trap.port}/clip.mp4")
+    refused = await refusal(services.default, f"https://clips.example:{services.trap.port}/clip.mp4")
     assert refused.reason == "CLIP_ADDRESS_REFUSED"
     assert "clips.example leads to a private or reserved network" in refused.message
-    assert (names.asked, doors.trap.connections) == (["clips.example"], 0)
+    assert (names.asked, services.trap.connections) == (["clips.example"], 0)
 
 
-async def test_a_name_that_is_public_when_it_is_checked_and_private_after_is_connected_as_it_was_checked(
-    doors: Doors, names: Names, site: Site, tmp_path: Path
+async def test_a_rebinding_name_is_connected_at_the_checked_address(
+    services: ValidationServices, names: Names, site: Site, tmp_path: Path
 ) -> None:
-    """DNS rebinding. 127.0.0.1 stands for the public address; at the next one of the answers, nobody is let in."""
+    """DNS rebinding. 127.0.0.1 stands for the public address; connections to the second address are forbidden."""
     names.answer(NAME, ["127.0.0.1"], ["127.0.0.2"])
     site.file("/clip.mp4", Footage(tmp_path)["silent.mp4"].read_bytes())
-    stub = doors.opened.stub(pb_grpc.ValidationServiceStub)
+    stub = services.permissive.stub(pb_grpc.ValidationServiceStub)
     async with Site(host="127.0.0.2", port=site.port) as second:
         request = pb.ValidateClipRequest(url=site.url("/clip.mp4", NAME))
         *_, last = [update async for update in stub.ValidateClip(request)]
         assert last.HasField("clip")
         assert (len(site.requests), names.asked, second.connections) == (1, [NAME], 0)
-        # The second question is answered with what may not be fetched from: nothing is.
-        assert (await refusal(doors.opened, site.url("/clip.mp4", NAME))).reason == "CLIP_ADDRESS_REFUSED"
+        # The second query resolves to a forbidden address: the service connects to neither.
+        assert (await refusal(services.permissive, site.url("/clip.mp4", NAME))).reason == "CLIP_ADDRESS_REFUSED"
         assert (len(site.requests), second.connections) == (1, 0)
 
 
-async def test_a_name_that_changes_on_the_way_is_checked_at_every_redirect(
-    doors: Doors, names: Names, site: Site
+async def test_a_rebinding_name_is_checked_at_every_redirect(
+    services: ValidationServices, names: Names, site: Site
 ) -> None:
     names.answer(NAME, ["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"])
     site.redirect("/one", site.url("/two", NAME))
-    site.redirect("/two", f"https://{NAME}:{doors.trap.port}/three")
-    assert (await refusal(doors.opened, site.url("/one", NAME))).reason == "CLIP_ADDRESS_REFUSED"
-    assert (len(site.requests), len(names.asked), doors.trap.connections) == (2, 3, 0)
+    site.redirect("/two", f"https://{NAME}:{services.trap.port}/three")
+    assert (await refusal(services.permissive, site.url("/one", NAME))).reason == "CLIP_ADDRESS_REFUSED"
+    assert (len(site.requests), len(names.asked), services.trap.connections) == (2, 3, 0)
 
 
 LOCATIONS = [
@@ -310,20 +312,22 @@ LOCATIONS = [
     ("status", "location"),
     [*((302, location) for location in LOCATIONS), *((status, LOCATIONS[0]) for status in (301, 303, 307, 308))],
 )
-async def test_a_redirect_is_checked_like_an_address(doors: Doors, site: Site, status: int, location: str) -> None:
-    found = location.replace("PORT", str(doors.trap.port))
+async def test_a_redirect_is_checked_like_an_address(
+    services: ValidationServices, site: Site, status: int, location: str
+) -> None:
+    found = location.replace("PORT", str(services.trap.port))
     address = site.answer("/clip.mp4", f"{status} Elsewhere\r\nlocation: {found}")
-    refused = await refusal(doors.opened, address)
+    refused = await refusal(services.permissive, address)
     assert refused.reason in ADDRESS_REASONS
-    assert doors.trap.connections == 0
+    assert services.trap.connections == 0
 
 
-async def test_a_long_way_to_a_private_address_ends_before_it(doors: Doors, site: Site) -> None:
-    site.redirect("/3", f"https://127.0.0.2:{doors.trap.port}/")
+async def test_a_chain_of_redirects_to_a_private_address_is_refused(services: ValidationServices, site: Site) -> None:
+    site.redirect("/3", f"https://127.0.0.2:{services.trap.port}/")
     site.redirect("/2", "3")
     site.redirect("/1", site.url("/2"))
-    assert (await refusal(doors.opened, site.redirect("/0", "/1"))).reason in ADDRESS_REASONS
-    assert doors.trap.connections == 0
+    assert (await refusal(services.permissive, site.redirect("/0", "/1"))).reason in ADDRESS_REASONS
+    assert services.trap.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -339,26 +343,26 @@ async def test_a_long_way_to_a_private_address_ends_before_it(doors: Doors, site
         ("", "#EXTM3U\n#EXTINF:1,\n{trap}\n"),
     ],
 )
-async def test_what_a_page_says_of_other_addresses_is_not_followed(
-    doors: Doors, site: Site, headers: str, body: str
+async def test_addresses_in_a_page_are_not_followed(
+    services: ValidationServices, site: Site, headers: str, body: str
 ) -> None:
-    said = {"trap": f"https://127.0.0.2:{doors.trap.port}/", "port": str(doors.trap.port)}
+    values = {"trap": f"https://127.0.0.2:{services.trap.port}/", "port": str(services.trap.port)}
 
     async def page(writer: asyncio.StreamWriter) -> None:
-        text = body.format(**said)
-        writer.write(f"HTTP/1.1 200 OK\r\n{headers.format(**said)}content-length: {len(text)}\r\n\r\n{text}".encode())
+        text = body.format(**values)
+        writer.write(f"HTTP/1.1 200 OK\r\n{headers.format(**values)}content-length: {len(text)}\r\n\r\n{text}".encode())
 
-    assert (await refusal(doors.opened, site.page("/clip.mp4", page))).reason == "CLIP_NOT_PLAYABLE"
-    assert (doors.trap.connections, len(site.requests)) == (0, 1)
+    assert (await refusal(services.permissive, site.page("/clip.mp4", page))).reason == "CLIP_NOT_PLAYABLE"
+    assert (services.trap.connections, len(site.requests)) == (0, 1)
 
 
-async def test_a_proxy_in_the_environment_is_not_asked(
-    doors: Doors, site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_proxy_in_the_environment_is_not_used(
+    services: ValidationServices, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(variable, f"http://127.0.0.1:{doors.trap.port}")
-    assert (await refusal(doors.opened, site.url("/none"))).message.endswith("404 Not Found")
-    assert (doors.trap.connections, len(site.requests)) == (0, 1)
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{services.trap.port}")
+    assert (await refusal(services.permissive, site.url("/none"))).message.endswith("404 Not Found")
+    assert (services.trap.connections, len(site.requests)) == (0, 1)
 
 
 async def _drops(writer: asyncio.StreamWriter, first: bytes, drop: bytes) -> None:
@@ -410,14 +414,16 @@ BODIES: dict[str, tuple[Callable[[asyncio.StreamWriter], Coroutine[Any, Any, Non
         lambda to: _once(to, OK + b"transfer-encoding: gzip, chunked\r\n\r\n" + BOMB),
         "CLIP_UNREACHABLE",
     ),
-    "a bomb that is said to be none": (lambda to: _once(to, OK + b"\r\n" + BOMB), "CLIP_NOT_PLAYABLE"),
+    "an undeclared bomb": (lambda to: _once(to, OK + b"\r\n" + BOMB), "CLIP_NOT_PLAYABLE"),
     "silence": (lambda to: asyncio.sleep(3600), "CLIP_UNREACHABLE"),
     "no HTTP": (lambda to: _once(to, b"220 here is mail\r\n"), "CLIP_UNREACHABLE"),
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_no_answer_takes_more_time_or_room_than_is_given(doors: Doors, site: Site, name: str) -> None:
+async def test_no_response_exceeds_the_limits_of_time_and_size(
+    services: ValidationServices, site: Site, name: str
+) -> None:
     send, reason = BODIES[name]
 
     async def page(writer: asyncio.StreamWriter) -> None:
@@ -427,8 +433,8 @@ async def test_no_answer_takes_more_time_or_room_than_is_given(doors: Doors, sit
         closing.cancel()
 
     began = asyncio.get_running_loop().time()
-    refused = await refusal(doors.opened, site.page("/clip.mp4", page))
-    # One second is given. However busy this machine is: not what an attacker would like.
+    refused = await refusal(services.permissive, site.page("/clip.mp4", page))
+    # The limit is one second. Even on a busy machine the fetch must end long before the attacker's response does.
     assert asyncio.get_running_loop().time() - began < 30
     assert refused.reason == reason or reason == "*"
-    assert not [path for path in doors.scratch.glob("validation-*/*/*") if path.exists()]
+    assert not [path for path in services.scratch.glob("validation-*/*/*") if path.exists()]

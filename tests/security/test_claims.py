@@ -1,4 +1,4 @@
-"""Claims: nothing that a client says of itself, in headers or by the way it spells a path, is believed."""
+"""Claims: the gateway trusts no header and no spelling of a path with which a client claims something about itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPOOFED = {
 }
 
 
-async def test_what_a_client_claims_of_itself_is_dropped(
+async def test_headers_with_claims_of_a_client_are_dropped(
     platform: Platform, gateway: Proxy, bearer: dict[str, str]
 ) -> None:
     answer = await gateway.http.post("/v1/videos", json=VIDEO, headers={**bearer, "traceparent": TRACE, **SPOOFED})
@@ -58,10 +58,10 @@ async def test_what_a_client_claims_of_itself_is_dropped(
         *("grpc-timeout: soon", "grpc-timeout: 1n", "grpc-encoding: nonsense", "x-unheard-of: x", "cookie: a=b"),
     ],
 )
-async def test_a_header_that_nobody_behind_knows_gets_no_further(
+async def test_unknown_headers_are_not_forwarded(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], header: str
 ) -> None:
-    """Also those that gRPC would choke on."""
+    """Including those that gRPC cannot parse."""
     body = json.dumps(VIDEO)
     lines = ["POST /v1/videos HTTP/1.1", "host: here", f"content-length: {len(body)}", header]
     lines += ["content-type: application/json", f"authorization: {bearer['authorization']}", "", body]
@@ -78,10 +78,8 @@ async def test_a_header_that_nobody_behind_knows_gets_no_further(
         assert name not in platform.videos.metadata
 
 
-async def test_proxies_that_are_trusted_say_who_called_them(
-    platform: Platform, bearer: dict[str, str], tmp_path: Path
-) -> None:
-    """Their own claims count from the right; whatever is left of them is the client's."""
+async def test_trusted_proxies_name_the_client(platform: Platform, bearer: dict[str, str], tmp_path: Path) -> None:
+    """The rightmost entries come from trusted proxies; entries to the left of them come from the client."""
     behind = platform.gateway().model_copy(update={"trusted_proxies": 1})
     async with proxy.running(behind, tmp_path / "gateway") as gateway:
         await gateway.keys_known()
@@ -95,7 +93,7 @@ async def test_proxies_that_are_trusted_say_who_called_them(
     "given",
     ["", "x", "00-0-0-01", TRACE.upper(), TRACE.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32), f'{TRACE}"x'],
 )
-async def test_a_request_without_a_good_trace_gets_the_one_of_its_id(
+async def test_a_request_without_a_valid_trace_gets_one_from_its_request_id(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], given: str
 ) -> None:
     answer = await gateway.http.post("/v1/videos", json=VIDEO, headers={**bearer, "traceparent": given})
@@ -107,10 +105,10 @@ PUBLIC = ("/health", "/v1/auth/jwks.json")
 SECRET = "/v1/videos"
 INTERNAL = next(method.path for method in methods() if method.path.endswith("ConfigService/GetSecret"))
 
-# Spellings of paths that some server before or behind reads in another way than the gateway: each must be refused,
-# or mean what it says.
+# Spellings of paths that another server may interpret differently from the gateway: each must be refused, or have its
+# literal meaning.
 TRICKS = [
-    # A public path that becomes another one.
+    # A public path that normalizes to another one.
     *(f"{public}/..%2f..%2f..{SECRET}" for public in PUBLIC),
     *(f"{public}/../../..{SECRET}" for public in PUBLIC),
     *(f"{public}/.%2e/%2e%2e/..{SECRET}" for public in PUBLIC),
@@ -123,7 +121,7 @@ TRICKS = [
     f"/health//..{SECRET}",
     f"//health/..{SECRET}",
     f"/./health/..{SECRET}",
-    # The secret path in spellings that a rule for its letters would miss.
+    # A protected path in spellings that a literal match would miss.
     "/v1//videos",
     "//v1/videos",
     "/v1/./videos",
@@ -140,7 +138,7 @@ TRICKS = [
     "/API/v1/videos",
     "/videos/../v1/videos",
     "/api/api/v1/videos",
-    # What is not public at all.
+    # Internal paths.
     INTERNAL,
     INTERNAL.lower(),
     f"/api{INTERNAL}",
@@ -155,7 +153,7 @@ TRICKS = [
 
 
 @pytest.mark.parametrize("path", TRICKS)
-async def test_no_spelling_of_a_path_gets_around_the_token(gateway: Proxy, path: str) -> None:
+async def test_no_spelling_of_a_path_bypasses_the_token(gateway: Proxy, path: str) -> None:
     for verb in ("GET", "POST"):
         head = f"{verb} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
         answer = await gateway.raw(head)
@@ -164,7 +162,9 @@ async def test_no_spelling_of_a_path_gets_around_the_token(gateway: Proxy, path:
 
 
 @pytest.mark.parametrize("path", TRICKS)
-async def test_with_a_token_it_is_the_videos_or_nothing(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
+async def test_with_a_token_every_spelling_is_the_list_of_videos_or_refused(
+    gateway: Proxy, bearer: dict[str, str], path: str
+) -> None:
     head = f"GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\nauthorization: {bearer['authorization']}\r\n\r\n"
     answer = await gateway.raw(head)
     status = int(answer.split()[1])
@@ -190,7 +190,7 @@ async def test_with_a_token_it_is_the_videos_or_nothing(gateway: Proxy, bearer: 
         "get /v1/videos HTTP/1.1",
     ],
 )
-async def test_no_request_line_gets_around_the_token(gateway: Proxy, request_line: str) -> None:
+async def test_no_request_line_bypasses_the_token(gateway: Proxy, request_line: str) -> None:
     answer = await gateway.raw(f"{request_line}\r\nhost: here\r\nconnection: close\r\n\r\n")
     assert answer == "" or int(answer.split()[1]) >= 400, answer
     assert '"videos"' not in answer
@@ -213,7 +213,7 @@ async def test_no_request_line_gets_around_the_token(gateway: Proxy, request_lin
 async def test_no_second_request_is_smuggled_in_a_body(
     gateway: Proxy, bearer: dict[str, str], lines: list[str]
 ) -> None:
-    """Bodies whose length can be read in two ways: never two answers, and never the second request's."""
+    """Bodies with ambiguous lengths: there is never a second response, nor that of the smuggled request."""
     second = ["GET /v1/videos/vid_smuggled HTTP/1.1", "host: here", f"authorization: {bearer['authorization']}"]
     body = "\r\n".join(["0", "", *second, "", ""])
     head = ["POST /v1/auth/sign-in HTTP/1.1", "host: here", "connection: close", *lines]
@@ -223,7 +223,7 @@ async def test_no_second_request_is_smuggled_in_a_body(
     assert "vid_smuggled" not in answer
 
 
-async def test_what_cannot_be_read_at_all_is_answered_as_guarded_as_the_rest(gateway: Proxy) -> None:
+async def test_unparsable_requests_get_the_security_headers(gateway: Proxy) -> None:
     answer: Any = await gateway.raw("NONSENSE\r\n\r\n")
     assert answer.startswith("HTTP/1.1 400 ")
     for name in ("content-security-policy", "x-content-type-options", "x-frame-options"):

@@ -1,6 +1,6 @@
-"""Exhaustion: no request keeps the platform busy, whatever it holds, and a second user hardly notices.
+"""Expensive requests: none blocks the platform, and a second user hardly notices.
 
-A whole platform runs in one process, whose loop is watched: steps that take long are found whoever caused them.
+A complete platform runs in one process with a monitored event loop, which records every long step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GOOD_SECONDS = 2.0
 ATTACK_SECONDS = 20.0
 MEMORY_BYTES = 400 << 20
 UNARY = [method for method in methods() if method.public and not method.client_streaming and not method.events]
-# A watch goes on until its client leaves.
+# A watch lasts until its client disconnects.
 ASKING = [method for method in UNARY if not method.asks_nothing and not method.path.endswith("/Watch")]
 WITH_BODY = [method for method in ASKING if any(binding.body for binding in method.rest)]
 STREAMS = [method for method in methods() if method.public and method.client_streaming]
@@ -50,7 +50,7 @@ def name(method: Method) -> str:
 
 @dataclass
 class Platform:
-    """A platform whose loop is watched, an attacker's clients, and a second user's."""
+    """A platform with a monitored event loop, an attacker's clients, and a second user's."""
 
     http: httpx.AsyncClient
     channel: grpc.aio.Channel
@@ -58,12 +58,12 @@ class Platform:
     good: dict[str, str]
     process: psutil.Process
     log: Path
-    """Where long steps are written."""
+    """The file with the long steps."""
     seen: int = 0
     slowest: list[float] = field(default_factory=list)
 
     def steps(self) -> list[dict[str, Any]]:
-        """The long steps since this was last asked for."""
+        """Return the long steps since the last call."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.seen, new = len(lines), lines[self.seen :]
         return [json.loads(line) for line in new]
@@ -75,7 +75,7 @@ class Platform:
             await self.http.delete(f"/v1/videos/{video['job_id']}", headers=self.mallory)
 
     async def raw(self, method: Method, data: bytes, **options: Any) -> tuple[grpc.StatusCode, str]:
-        """Send bytes as a request; the code and the reason of the answer."""
+        """Send bytes as a request; returns the code and the reason of the response."""
         start: Any = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
         call = start(method.path)(data, metadata=tuple(self.mallory.items()), timeout=ATTACK_SECONDS, **options)
         if method.server_streaming:
@@ -90,7 +90,7 @@ class Platform:
         return code, info.reason
 
     async def attacked(self, attack: Awaitable[Any]) -> Any:
-        """The outcome of an attack, during which a second user is served, and after which the loop was never busy."""
+        """Run an attack; returns its outcome. A second user must be served, and the event loop must never block."""
         self.steps()
         before = self.process.memory_info().rss
         running = asyncio.ensure_future(attack)
@@ -138,7 +138,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
 
 @pytest.fixture(autouse=True)
 async def signed_in(platform: Platform) -> None:
-    """The attacker has a session: some of the requests end those that there are, and streams end with them."""
+    """Sign the attacker in again: some of the requests end sessions, and with them streams."""
     answer = await platform.http.post("/v1/auth/sign-in", json={"username": "mallory", "password": PASSWORD})
     if answer.is_success:
         platform.mallory["authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -152,7 +152,7 @@ def kind(method: Method) -> Any:
 
 
 @pytest.mark.parametrize("method", [*ASKING, *EVENTS], ids=name)
-async def test_a_request_of_very_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
+async def test_a_request_with_too_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
     async def attack() -> None:
         for what, data in requests.raw(kind(method)):
             code, _ = await platform.raw(method, data)
@@ -169,7 +169,7 @@ async def test_a_compressed_request_is_refused(platform: Platform, method: Metho
 
 
 @pytest.mark.parametrize("method", ASKING, ids=name)
-async def test_the_largest_requests_that_are_allowed_are_answered(platform: Platform, method: Method) -> None:
+async def test_the_largest_valid_requests_are_answered(platform: Platform, method: Method) -> None:
     request = requests.filled(kind(method)).SerializeToString()
 
     async def attack() -> list[tuple[grpc.StatusCode, str]]:
@@ -191,7 +191,7 @@ LONG_TEXTS: dict[str, Callable[[str], Message]] = {
     "WritingService/CreateCaptions": requests.captions,
     "VideoService/CreateVideo": requests.video,
 }
-# The last ones have no width: no font shows them.
+# The last ones have zero width, and no font has them.
 WORDS = [
     "word ",
     "x",
@@ -215,18 +215,18 @@ WORDS = [
 async def test_the_longest_texts_of_every_kind_are_answered(platform: Platform, called: str, words: str) -> None:
     async def attack() -> str:
         _, reason = await platform.raw(calls.method(called), LONG_TEXTS[called](words).SerializeToString())
-        # The work on what was accepted is another matter, and takes its share of the machine.
+        # The work on accepted jobs is not measured here, and would take CPU time.
         await platform.clear()
         return reason
 
     assert await platform.attacked(attack()) not in ("INTERNAL", "DEADLINE_EXCEEDED")
 
 
-async def test_the_times_of_the_most_words_are_answered(platform: Platform) -> None:
+async def test_captions_of_the_maximum_number_of_words_are_answered(platform: Platform) -> None:
     request = requests.timed_captions().SerializeToString()
     code, _ = await platform.attacked(platform.raw(calls.method("WritingService/CreateCaptions"), request))
     assert code is grpc.StatusCode.OK
-    # The gateway takes it as JSON, too, whose elements it counts.
+    # The gateway also accepts it as JSON, and counts its elements.
     body = json_format.MessageToDict(requests.timed_captions(), preserving_proto_field_name=True)
     answer = await platform.attacked(platform.http.post("/v1/captions", json=body, headers=platform.mallory))
     assert answer.status_code == 200
@@ -248,8 +248,8 @@ async def test_large_bodies_are_refused_at_once(platform: Platform, method: Meth
 
 
 @pytest.mark.parametrize("method", STREAMS, ids=name)
-async def test_a_stream_of_very_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
-    """`HttpBody` has a list that nobody needs."""
+async def test_a_stream_with_too_many_elements_is_refused_at_once(platform: Platform, method: Method) -> None:
+    """`HttpBody` has an unused repeated field."""
 
     async def attack() -> None:
         for what, data in requests.raw(kind(method)):
@@ -259,8 +259,8 @@ async def test_a_stream_of_very_many_elements_is_refused_at_once(platform: Platf
     await platform.attacked(attack())
 
 
-async def test_many_large_jobs_are_listed_without_a_pause(platform: Platform) -> None:
-    # From where no clip may come: it is found out at once, and the jobs stay on the list.
+async def test_many_large_jobs_are_listed_without_blocking(platform: Platform) -> None:
+    # A forbidden address: the jobs fail at once, and stay on the list.
     clips = [{"url": f"https://10.0.0.1/{number:02}/{'x' * 2000}"} for number in range(100)]
     body = {"title": "A long one", "clips": clips, "audio": {"script": "word " * 3000}}
 
@@ -278,8 +278,8 @@ async def test_many_large_jobs_are_listed_without_a_pause(platform: Platform) ->
     await platform.attacked(attack())
 
 
-async def test_an_upload_that_has_no_room_is_refused_before_it_is_sent(platform: Platform) -> None:
-    """The gateway hands its length on, of which the transcoder reports nothing."""
+async def test_an_upload_beyond_the_quota_is_refused_before_it_is_sent(platform: Platform) -> None:
+    """The gateway forwards its length, because the transcoder does not."""
     url = platform.http.base_url
     reader, writer = await asyncio.open_connection(url.host, url.port)
     headers = f"authorization: {platform.mallory['authorization']}\r\ncontent-length: 600000000\r\n"
@@ -288,7 +288,7 @@ async def test_an_upload_that_has_no_room_is_refused_before_it_is_sent(platform:
         assert b" 429 " in await reader.readline()
         assert b"ASSET_TOO_LARGE" in await reader.read(10_000)
     writer.close()
-    # It cannot be told by a client.
+    # A client cannot set this header.
     headers_of_a_liar = {**platform.mallory, "x-upload-length": "600000000"}
     answer = await platform.http.post("/v1/assets?filename=a", content=b"small", headers=headers_of_a_liar)
     assert answer.status_code == 201
@@ -304,7 +304,7 @@ async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str)
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["empty clips", "full clips"])
-async def test_a_hundred_at_once(platform: Platform, is_full: bool) -> None:
+async def test_a_hundred_concurrent_requests(platform: Platform, is_full: bool) -> None:
     method = calls.method("VideoService/CreateVideo")
     data = requests.video("word ").SerializeToString() if is_full else b"\x12\x00" * 500_000
 

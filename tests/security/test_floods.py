@@ -1,4 +1,4 @@
-"""Floods: whoever sends slowly, much, or in bad faith is cut off, and a good client hardly notices."""
+"""Floods: the gateway disconnects clients that send slowly, too much, or abusively; a good client hardly notices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMITS = children.Limits(memory_bytes=0, open_files=1024, wall_seconds=60)
 
 @pytest.fixture(scope="module")
 async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    """A gateway of its own, less patient than others so that the tests need not be."""
+    """A gateway of its own, with shorter timeouts than usual to keep the tests fast."""
     hasty = both[0].gateway().model_copy(update={"headers_seconds": 1.0, "body_seconds": 1.5})
     async with proxy.running(hasty, tmp_path_factory.mktemp("floods")) as running:
         await running.keys_known()
@@ -35,7 +35,7 @@ async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathF
 
 @asynccontextmanager
 async def attacked(platform: Platform, front: Proxy, name: str) -> AsyncIterator[children.Child]:
-    """Have an attack going on while the context is open; it has begun when the body does."""
+    """Run an attack while the context is open; it has started when the body runs."""
     token = platform.mesh.token("mallory", exp=int(time.time()) + 300)
     command = [sys.executable, "-m", "tests.security.attacks", name, str(front.gateway.port), token]
     async with children.start(command, limits=LIMITS) as child:
@@ -46,7 +46,7 @@ async def attacked(platform: Platform, front: Proxy, name: str) -> AsyncIterator
 
 
 async def rounds(child: children.Child) -> dict[str, Any]:
-    """What an attack tells of its next round."""
+    """Return the report of an attack's next round."""
     async with asyncio.timeout(30):
         line = await child.stdout.readline()
     assert line, "the attack broke off"
@@ -55,7 +55,7 @@ async def rounds(child: children.Child) -> dict[str, Any]:
 
 
 async def p95(platform: Platform, front: Proxy, count: int = 100) -> float:
-    """The 95th percentile of a good client's times, in seconds, every call of which must succeed."""
+    """Return the 95th percentile of a good client's latencies in seconds; every call must succeed."""
     headers = dict(platform.mesh.bearer("good"))
     times = []
     for _ in range(count):
@@ -67,7 +67,7 @@ async def p95(platform: Platform, front: Proxy, count: int = 100) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("slow_headers", {"answers": {"HTTP/1.1 408 Request Timeout": 200}}),
         ("slow_bodies", {"answers": {"HTTP/1.1 408 Request Timeout": 200}}),
@@ -80,13 +80,13 @@ async def p95(platform: Platform, front: Proxy, count: int = 100) -> float:
     ],
 )
 async def test_a_good_client_hardly_notices(
-    platform: Platform, front: Proxy, name: str, told: dict[str, Any] | None
+    platform: Platform, front: Proxy, name: str, expected: dict[str, Any] | None
 ) -> None:
     async with attacked(platform, front, name) as attack:
         assert await p95(platform, front) < GOOD_SECONDS
-        for _ in range(2 if told and "answers" in told else 1):
+        for _ in range(2 if expected and "answers" in expected else 1):
             found = await rounds(attack)
-            assert told is None or found == told
+            assert expected is None or found == expected
 
 
 async def test_messages_of_10_mb_are_refused_meanwhile(platform: Platform, front: Proxy) -> None:
@@ -102,8 +102,8 @@ async def test_messages_of_10_mb_are_refused_meanwhile(platform: Platform, front
         assert await p95(platform, front) < GOOD_SECONDS
 
 
-async def test_only_clients_are_hurried(platform: Platform, front: Proxy) -> None:
-    """A service that takes longer than a body may take is waited for."""
+async def test_timeouts_apply_to_clients_only(platform: Platform, front: Proxy) -> None:
+    """The gateway waits for a service for longer than for the body of a request."""
     assert front.gateway.body_seconds < SLOW_SECONDS
     answer = await front.http.get("/v1/videos/vid_slow", headers=dict(platform.mesh.bearer()))
     assert answer.status_code == 200
@@ -114,8 +114,8 @@ async def test_only_clients_are_hurried(platform: Platform, front: Proxy) -> Non
         assert (await call).video.job_id == "vid_slow"
 
 
-async def test_an_upload_may_take_its_time(platform: Platform, front: Proxy) -> None:
-    """Only silence ends it."""
+async def test_a_slow_upload_is_accepted(platform: Platform, front: Proxy) -> None:
+    """Only a pause without any data ends it."""
 
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""Hostile servers: whatever they send to whoever fetches from them or posts to them, it ends, and hurts nobody else."""
+"""Hostile servers: every fetch from them and every post to them ends, and other users are not affected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMITS = children.Limits(memory_bytes=0, open_files=1024, wall_seconds=300)
 
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[str]:
-    """A hostile server, by its address."""
+    """Run a hostile server; yields its address."""
     async with children.start([sys.executable, "-m", "tests.security.hostile_server"], limits=LIMITS) as child:
         async with asyncio.timeout(30):
             port = int(await child.stdout.readline())
@@ -58,7 +58,7 @@ async def platform(mesh: Mesh, tmp_path: Path) -> Mesh:
 
 
 async def refused(call: Any) -> tuple[str, float]:
-    """Why a call was refused, and after how many seconds."""
+    """Make a call that is refused; returns the reason, and the seconds until then."""
     began = time.monotonic()
     with pytest.raises(errors.InvalidArgument) as failure:
         await call
@@ -66,7 +66,7 @@ async def refused(call: Any) -> tuple[str, float]:
 
 
 async def longest(platform: Mesh, attack: asyncio.Future[Any]) -> float:
-    """The longest that a second user waits for an answer of the service while an attack goes on, in seconds."""
+    """Return the longest time in seconds that a second user waits for a response during an attack."""
     stub: Any = platform.stub(pb_grpc.ValidationServiceStub)
     found = 0.0
     while not attack.done():
@@ -78,7 +78,7 @@ async def longest(platform: Mesh, attack: asyncio.Future[Any]) -> float:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_fetch_ends_and_hurts_nobody(
+async def test_a_fetch_ends_and_affects_no_other_user(
     platform: Mesh, server: str, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "GRACE_SECONDS", 0.5)
@@ -93,8 +93,8 @@ async def test_a_fetch_ends_and_hurts_nobody(
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_post_ends_and_hurts_nobody(platform: Mesh, server: str, page: str) -> None:
-    """Of what is said to a post, only the status is read."""
+async def test_a_post_ends_and_affects_no_other_user(platform: Mesh, server: str, page: str) -> None:
+    """The service reads only the status of a response to a post."""
     stub: Any = platform.stub(pb_grpc.ValidationServiceStub)
 
     async def post() -> str:
@@ -124,7 +124,7 @@ async def test_a_post_ends_and_hurts_nobody(platform: Mesh, server: str, page: s
         ("/trickled_head", "within 3 s"),
     ],
 )
-async def test_the_user_is_told_what_the_server_does(
+async def test_the_error_message_names_what_the_server_did(
     server: str, page: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "GRACE_SECONDS", 0.5)
@@ -147,9 +147,9 @@ async def test_a_host_with_very_many_addresses_is_refused() -> None:
     assert seconds < 1.0
 
 
-async def test_a_handshake_that_never_ends_is_given_up() -> None:
+async def test_an_endless_handshake_is_aborted() -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The head of a record of 16 KB, whose content comes byte by byte.
+        # The header of a record of 16 KB, then its content byte by byte.
         writer.write(b"\x16\x03\x03\x40\x00")
         while not writer.transport.is_closing():
             writer.write(b"\x02")

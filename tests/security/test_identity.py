@@ -1,4 +1,4 @@
-"""Attacks on identity, as they come through the gateway: guesses, stolen tokens, keys that want to stay."""
+"""Attacks on identity through the gateway: guessed codes, stolen tokens, persistent API keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def front(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> A
 
 
 async def enrol(front: Front, headers: dict[str, str]) -> pyotp.TOTP:
-    """Let the first account ask for codes."""
+    """Enable the second factor of the first account."""
     enrolled = await front.do("POST", "/v1/accounts/me/totp", headers, password=front.users.password)
     app = pyotp.TOTP(enrolled["secret"])
     await front.do("POST", "/v1/accounts/me/totp/confirm", headers, totp_code=app.now())
@@ -48,12 +48,12 @@ def wrong(app: pyotp.TOTP) -> str:
 
 
 async def age(front: Front) -> None:
-    """Let all sessions have been proven six minutes ago."""
+    """Set the last authentication of all sessions to six minutes ago."""
     async with await AsyncConnection.connect(front.users.settings.database) as connection:
         await connection.execute("UPDATE \"user\".sessions SET proof_time = proof_time - interval '6 minutes'")
 
 
-async def test_codes_are_not_guessed_by_changing_the_password_in_between(front: Front) -> None:
+async def test_password_changes_do_not_reset_the_limit_of_wrong_codes(front: Front) -> None:
     root = await front.sign_in()
     app = await enrol(front, root)
     password, found = front.users.password, []
@@ -67,7 +67,7 @@ async def test_codes_are_not_guessed_by_changing_the_password_in_between(front: 
     assert found == [(401, "MFA_CODE_WRONG")] * 5 + [(429, "SIGN_IN_LOCKED")] * 2
 
 
-async def test_fifty_guesses_at_once_are_five(front: Front) -> None:
+async def test_of_fifty_concurrent_guesses_five_are_checked(front: Front) -> None:
     root = await front.sign_in()
     app = await enrol(front, root)
     bad = wrong(app)
@@ -79,14 +79,14 @@ async def test_fifty_guesses_at_once_are_five(front: Front) -> None:
         return (await front.refused("POST", "/v1/auth/sign-in", **body))[1]
 
     found = Counter(await asyncio.gather(*(guess(number) for number in range(50))))
-    # On a busy machine some wait for longer than a call may, and have tried nothing.
+    # On a busy machine some calls exceed their deadline in the queue, before they are checked.
     assert found.total() == 50
     assert set(found) <= {"MFA_CODE_WRONG", "SIGN_IN_LOCKED", "DEADLINE_EXCEEDED"}
     assert found["MFA_CODE_WRONG"] <= 5
 
 
-async def test_a_stolen_token_makes_nothing_that_stays(front: Front) -> None:
-    """Nor does it with the password, where the account asks for codes."""
+async def test_a_stolen_token_gains_no_lasting_access(front: Front) -> None:
+    """Not even with the password, when the account has a second factor."""
     root = await front.sign_in()
     me = (await front.do("GET", "/v1/accounts/me", root))["account"]["account_id"]
     app = await enrol(front, root)
@@ -106,7 +106,7 @@ async def test_a_stolen_token_makes_nothing_that_stays(front: Front) -> None:
     assert await front.refused("POST", "/v1/auth/step-up", root, password=password) == (403, "MFA_REQUIRED")
     assert await front.refused("POST", "/v1/auth/step-up", root) == (400, "REQUEST_INVALID")
     assert await front.refused("POST", "/v1/auth/step-up", password=password) == (401, "TOKEN_INVALID")
-    # Its owner goes on.
+    # The owner steps up, and continues.
     ahead = app.at(int(time.time()) + 30)
     await front.do("POST", "/v1/auth/step-up", root, totp_code=ahead)
     made = await front.http.post("/v1/accounts/me/keys", json=KEY, headers=root)
@@ -123,7 +123,7 @@ async def test_a_stolen_token_makes_nothing_that_stays(front: Front) -> None:
     assert (events[0]["target"], events[0]["address"]) == (key["key_id"], "127.0.0.1")
 
 
-async def test_the_client_proves_itself(front: Front) -> None:
+async def test_the_client_steps_up(front: Front) -> None:
     async with Client(front.proxy.address) as client:
         await client.sign_in("admin", front.users.password)
         await age(front)
@@ -135,7 +135,7 @@ async def test_the_client_proves_itself(front: Front) -> None:
         await client.account.CreateApiKey(wish)
 
 
-async def test_a_key_of_an_administrator_does_not_take_its_owners_account(front: Front) -> None:
+async def test_an_administrators_api_key_cannot_take_over_accounts(front: Front) -> None:
     root = await front.sign_in()
     me = (await front.do("GET", "/v1/accounts/me", root))["account"]["account_id"]
     ada = await register(front.users, "ada", "video.process")
@@ -159,7 +159,7 @@ async def test_a_key_of_an_administrator_does_not_take_its_owners_account(front:
     await front.do("POST", f"/v1/accounts/{ada}/disable", machine)
 
 
-async def test_strangers_who_know_a_name_do_not_lock_out_its_owner(front: Front, tmp_path: Path) -> None:
+async def test_strangers_cannot_lock_out_the_owner_of_a_name(front: Front, tmp_path: Path) -> None:
     gateway = front.proxy.gateway.model_copy(update={"trusted_proxies": 1})
     async with proxy.running(gateway, tmp_path / "behind") as envoy:
 
@@ -176,8 +176,8 @@ async def test_strangers_who_know_a_name_do_not_lock_out_its_owner(front: Front,
         assert await sign_in(home, front.users.password) == 200
 
 
-async def test_keys_that_had_no_end_get_one(postgres: Databases) -> None:
-    """A database of before, with a key and a session."""
+async def test_a_migration_sets_the_expiry_of_unlimited_keys(postgres: Databases) -> None:
+    """A database of an earlier schema, with keys and a session."""
     conninfo = await postgres.fresh("user")
     folder = Path(db.__file__).parents[1] / "user" / "migrations"
     async with await AsyncConnection.connect(conninfo) as connection:

@@ -1,4 +1,4 @@
-"""Media: of all files that are made to harm, none is more than a mistake of whoever sent it."""
+"""Media: every hostile file is refused as an error of its sender, or is valid media."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.validation.footage import Footage
 
 REASONS = {"CLIP_NOT_PLAYABLE", "CLIP_TOO_LARGE"}
 SETTINGS = Config()
-# What a process is given beyond the reading itself, so that a busy machine fails no test.
+# Additional seconds for a busy machine.
 MORE_SECONDS = 10
 STEADY_BYTES = 32 << 20
 
@@ -25,12 +25,14 @@ def test_there_are_enough() -> None:
     assert len(set(hostile.FILES) - hostile.HONEST - hostile.EITHER) >= 60
 
 
-async def test_every_hostile_file_is_refused_or_is_honest_after_all(certificates: Path, tmp_path: Path) -> None:
-    """In one go: what it takes is measured of a process that does nothing else."""
+async def test_every_hostile_file_is_refused_or_valid(certificates: Path, tmp_path: Path) -> None:
+    """In one test, because the resource usage is measured for a process of its own."""
     (tmp_path / "footage").mkdir()
     (tmp_path / "files").mkdir()
     async with Trap() as trap:
-        files = await asyncio.to_thread(hostile.written, tmp_path / "files", Footage(tmp_path / "footage"), trap.port)
+        files = await asyncio.to_thread(
+            hostile.write_files, tmp_path / "files", Footage(tmp_path / "footage"), trap.port
+        )
         command: list[str | Path] = [sys.executable, "-m", "tests.security.reading", certificates, tmp_path, *files]
         limits = children.Limits(memory_bytes=0, cpu_seconds=300, wall_seconds=300)
         output = await children.run(command, limits=limits)
@@ -43,7 +45,7 @@ async def test_every_hostile_file_is_refused_or_is_honest_after_all(certificates
     assert str(tmp_path) not in "".join(each["message"] for each in found)
     assert CANARY not in output.decode() and "root:" not in output.decode()
     assert '"event": "defect"' not in whole["log"]
-    # What was accepted is rendered, or that fails with a reason too; nothing runs on, and nothing is left.
+    # Accepted files are rendered, or fail with a reason. No process and no file remains.
     assert set(whole["rendered"].values()) <= {"", "RENDER_FAILED"}
     assert all(whole["rendered"][name] == "" for name in hostile.HONEST)
     assert (whole["children"], whole["left"]) == (0, [])

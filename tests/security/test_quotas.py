@@ -1,4 +1,4 @@
-"""Quotas: an account gets as much as it may have, however it asks, and others notice nothing of it."""
+"""Quotas: no sequence of calls gets an account beyond its quota, and other accounts are not affected."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Account:
             response_deserializer=pb.UploadAssetResponse.FromString,
         )
 
-    async def upload(self, size_bytes: int, *, told: int | None = None) -> str:
-        """Upload a file; `told` is its length as the gateway has read it from its header.
+    async def upload(self, size_bytes: int, *, declared: int | None = None) -> str:
+        """Upload a file; `declared` is its length in the header that the gateway forwards.
 
-        It is one message, which is a stream on the wire too: of a stream that the server ends first, grpc.aio now and
-        then reports INTERNAL in place of the status.
+        On the wire a stream of one message equals a unary message. grpc.aio sometimes reports INTERNAL instead of the
+        status when the server ends a client stream first.
         """
         request = pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=bytes(size_bytes)))
-        length = () if told is None else (("x-upload-length", str(told)),)
+        length = () if declared is None else (("x-upload-length", str(declared)),)
         answer = await self.put(request, metadata=(*self.bearer, *length))
         return str(answer.asset_id)
 
@@ -75,7 +75,7 @@ class Account:
 
 
 async def outcomes(*calls: Awaitable[Any]) -> Counter[str]:
-    """What calls that are made at once end with: a reason, or OK."""
+    """Make concurrent calls; returns how often each reason, or OK, was their outcome."""
 
     async def one(call: Awaitable[Any]) -> str:
         try:
@@ -89,7 +89,7 @@ async def outcomes(*calls: Awaitable[Any]) -> Counter[str]:
 
 @pytest.fixture
 async def platform(postgres: Databases, nats_url: str, mesh: Mesh, tmp_path: Path) -> Mesh:
-    """An orchestrator with small quotas, which takes no job up."""
+    """An orchestrator with small quotas, which starts no job."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
@@ -107,9 +107,9 @@ async def platform(postgres: Databases, nats_url: str, mesh: Mesh, tmp_path: Pat
     return mesh
 
 
-async def test_uploads_at_once_do_not_pass_together(platform: Mesh) -> None:
+async def test_concurrent_uploads_stay_within_the_quota(platform: Mesh) -> None:
     mallory, good = Account(platform, "mallory"), Account(platform, "good")
-    theirs = (mallory.upload(MEGABYTE, told=MEGABYTE if number % 2 else None) for number in range(10))
+    theirs = (mallory.upload(MEGABYTE, declared=MEGABYTE if number % 2 else None) for number in range(10))
     both = asyncio.gather(outcomes(*theirs), outcomes(*(good.upload(100_000) for _ in range(3))))
     found, hers = await both
     assert found == {"OK": 3, "QUOTA_EXCEEDED": 7}
@@ -118,28 +118,28 @@ async def test_uploads_at_once_do_not_pass_together(platform: Mesh) -> None:
     assert (usage.bytes, usage.max_bytes, usage.files, usage.max_files) == (3 * MEGABYTE, 3_500_000, 3, 6)
 
 
-async def test_what_has_no_room_is_refused_before_it_is_sent(platform: Mesh) -> None:
+async def test_an_upload_beyond_the_quota_is_refused_before_it_is_stored(platform: Mesh) -> None:
     mallory = Account(platform, "mallory")
     with pytest.raises(
         errors.ResourceExhausted, match=r"take 0\.0 MB of the 3\.5 MB.*needs 9\.0 MB.*delete"
     ) as refused:
-        await mallory.upload(9 * MEGABYTE, told=9 * MEGABYTE)
+        await mallory.upload(9 * MEGABYTE, declared=9 * MEGABYTE)
     assert refused.value.reason == "QUOTA_EXCEEDED"
     with pytest.raises(errors.ResourceExhausted) as large:
-        await mallory.upload(1, told=11 * MEGABYTE)
+        await mallory.upload(1, declared=11 * MEGABYTE)
     assert large.value.reason == "ASSET_TOO_LARGE"
     for _ in range(3):
         await mallory.upload(MEGABYTE)
-    # What it says of its length is not believed.
+    # The declared length is not trusted.
     with pytest.raises(errors.ResourceExhausted) as liar:
-        await mallory.upload(MEGABYTE, told=1)
+        await mallory.upload(MEGABYTE, declared=1)
     assert liar.value.reason == "QUOTA_EXCEEDED"
-    # Room that was reserved for what did not come is there again.
+    # The space reserved for incomplete uploads is free again.
     assert (await mallory.usage()).bytes == 3 * MEGABYTE
     await mallory.upload(500_000)
 
 
-async def test_an_upload_without_end_is_taken_no_further_than_there_is_room(postgres: Databases) -> None:
+async def test_an_endless_upload_is_read_up_to_the_quota(postgres: Databases) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -154,7 +154,7 @@ async def test_an_upload_without_end_is_taken_no_further_than_there_is_room(post
         assert sent == 40 * MEGABYTE
 
 
-async def test_deleting_an_upload_makes_room(platform: Mesh) -> None:
+async def test_deleting_an_upload_frees_quota(platform: Mesh) -> None:
     mallory = Account(platform, "mallory")
     asset_id, *_ = [await mallory.upload(MEGABYTE) for _ in range(3)]
     assert await outcomes(mallory.upload(MEGABYTE)) == {"QUOTA_EXCEEDED": 1}
@@ -163,12 +163,12 @@ async def test_deleting_an_upload_makes_room(platform: Mesh) -> None:
     await mallory.upload(MEGABYTE)
 
 
-async def test_small_files_are_counted_too(platform: Mesh) -> None:
+async def test_the_number_of_files_is_limited(platform: Mesh) -> None:
     mallory = Account(platform, "mallory")
     assert await outcomes(*(mallory.upload(1) for _ in range(12))) == {"OK": 6, "QUOTA_EXCEEDED": 6}
 
 
-async def test_jobs_at_once(platform: Mesh) -> None:
+async def test_the_number_of_concurrent_jobs_is_limited(platform: Mesh) -> None:
     mallory, good = Account(platform, "mallory"), Account(platform, "good")
     assert await outcomes(*(mallory.create() for _ in range(10))) == {"OK": 3, "QUOTA_EXCEEDED": 7}
     await good.create()
@@ -179,31 +179,31 @@ async def test_jobs_at_once(platform: Mesh) -> None:
     first = listed.videos[0].job_id
     await mallory.videos.CancelVideo(pb.CancelVideoRequest(job_id=first), metadata=mallory.bearer)
     await mallory.create()
-    # A job that begins again is one more.
+    # A retried job counts again.
     retry = mallory.videos.RetryVideo(pb.RetryVideoRequest(job_id=first), metadata=mallory.bearer)
     assert await outcomes(retry) == {"QUOTA_EXCEEDED": 1}
 
 
-async def test_the_same_request_again_is_no_second_job(platform: Mesh) -> None:
+async def test_a_repeated_request_counts_once(platform: Mesh) -> None:
     good = Account(platform, "good")
     made = {await good.create(request_id=f"request-{number % 3}") for number in range(9)}
     assert len(made) == 3
 
 
-async def test_minutes_of_video_in_a_day(platform: Mesh) -> None:
+async def test_the_minutes_of_video_per_day_are_limited(platform: Mesh) -> None:
     mallory = Account(platform, "mallory")
     five = {"audio": {"script": "word " * 900}}
     first = await mallory.create(**five)
     assert 4.5 < (await mallory.usage()).minutes < 5.5
     stills = {"clips": [{"colour": "#000000", "duration": 3600.0}], "audio": {"voice": "none"}}
     assert await outcomes(mallory.create(**stills)) == {"QUOTA_EXCEEDED": 1}
-    # What is made of it does not matter, nor that it is deleted.
+    # Deleting the video does not return its minutes.
     await mallory.videos.DeleteVideo(pb.DeleteVideoRequest(job_id=first), metadata=mallory.bearer)
     assert await outcomes(mallory.create(**five), mallory.create(**five)) == {"OK": 1, "QUOTA_EXCEEDED": 1}
 
 
-async def test_what_is_fetched_for_an_account_in_a_day(postgres: Databases) -> None:
-    """A request of a kilobyte names a hundred clips of half a gigabyte."""
+async def test_the_fetched_bytes_per_day_are_limited(postgres: Databases) -> None:
+    """A request of a kilobyte can name a hundred clips of half a gigabyte."""
     now = [datetime.now(UTC)]
     limits = Quotas(fetched_bytes=1000)
     fetched = SourceClip(Source(StoredObject("cache/validation/a.bin", "a" * 64, 400)))
@@ -221,7 +221,7 @@ async def test_what_is_fetched_for_an_account_in_a_day(postgres: Databases) -> N
             await store.record(claimed, "validate 3", SourceClip, fetched)
         assert refused.value.reason == "QUOTA_EXCEEDED"
         assert (await usage.usage("user_1")).fetched_bytes == 1200
-        # Nor does it help to delete the job.
+        # Deleting the job does not return its bytes.
         await store.delete(claimed.id, "user_1")
         with pytest.raises(errors.ResourceExhausted, match="fetched for your videos"):
             await store.create(job())
@@ -230,7 +230,7 @@ async def test_what_is_fetched_for_an_account_in_a_day(postgres: Databases) -> N
         await store.create(job())
 
 
-async def test_what_was_there_before_is_counted(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_migration_counts_existing_data(postgres: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     database, every = await postgres.fresh("orchestrator"), db.migrations("orchestrator")
     earlier = {name: text for name, text in every.items() if name < "0015"}
     with monkeypatch.context() as patched:
@@ -273,7 +273,7 @@ async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Data
         await store.complete(claimed, result, claimed.stages, JobProgress())
         used = await usage.usage("user_1")
         expected = sum(file.object.size_bytes for file in result.files)
-        # How long it is counts from now on, not how long it was expected to be.
+        # From now on the actual duration counts, not the estimate.
         assert (used.bytes, used.files, used.jobs, used.minutes) == (expected, 1, 0, 0.9)
         with pytest.raises(errors.ResourceExhausted, match=r"take 0\.0 MB"):
             await store.create(replace(job(), request=replace(REQUEST, script="")))

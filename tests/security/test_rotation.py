@@ -1,4 +1,4 @@
-"""Rotation: certificates are renewed while everything runs, and no request fails. (Keys of tokens: tests/user.)"""
+"""Rotation: certificates are renewed under load, and no request fails. (Signing keys of tokens: tests/user.)"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def issued(folder: Path, now: datetime | None = None) -> None:
 
 
 def renew(folder: Path, *names: str, now: datetime | None = None) -> None:
-    """Put new certificates of the same authority in the place of those of some workloads, key first."""
+    """Replace the certificates of some workloads with new ones of the same authority, key first."""
     fresh = folder.with_name("fresh")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
@@ -59,7 +59,7 @@ def on_disk(folder: Path, name: str) -> int:
 
 
 async def shown(port: int, folder: Path, name: str) -> int:
-    """The certificate that a service shows to a new connection."""
+    """Return the serial number of the certificate that a service presents to a new connection."""
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     context.load_cert_chain(folder / "orchestrator" / "cert.pem", folder / "orchestrator" / "key.pem")
     context.set_alpn_protocols(["h2"])
@@ -71,8 +71,8 @@ async def shown(port: int, folder: Path, name: str) -> int:
 
 
 @dataclass
-class Seen:
-    """The certificates that callers showed, by their workload."""
+class SeenCertificates:
+    """The certificates that callers presented, by workload."""
 
     numbers: dict[str, int] = field(default_factory=dict)
 
@@ -80,8 +80,8 @@ class Seen:
         self.numbers[access.caller()] = number(context.auth_context()["x509_pem_cert"][0])
 
 
-def content(seen: Seen) -> Any:
-    """A wiring of a content service that notes its callers."""
+def content(seen: SeenCertificates) -> Any:
+    """A wiring of a content service that records its callers."""
 
     class Scripts(content_grpc.ContentServiceServicer):
         async def WriteScript(
@@ -98,8 +98,8 @@ def content(seen: Seen) -> Any:
     return wire
 
 
-def videos(seen: Seen, done: asyncio.Event) -> Any:
-    """A wiring of the public service: it lists nothing, notes its callers, and is watched until all is done."""
+def videos(seen: SeenCertificates, done: asyncio.Event) -> Any:
+    """A wiring of the public service: an empty list, recorded callers, and a watch until `done` is set."""
 
     class Videos(video_grpc.VideoServiceServicer):
         async def ListVideos(self, request: video_pb.ListVideosRequest, context: Any) -> video_pb.ListVideosResponse:
@@ -123,7 +123,7 @@ def videos(seen: Seen, done: asyncio.Event) -> Any:
 
 @dataclass
 class Load:
-    """Calls that go on and on, each of which must succeed."""
+    """Continuous calls, each of which must succeed."""
 
     done: asyncio.Event
     counts: dict[str, int] = field(default_factory=dict)
@@ -134,13 +134,13 @@ class Load:
             self.counts[name] = self.counts.get(name, 0) + 1
             await asyncio.sleep(0.005)
 
-    async def goes_on(self) -> None:
-        """Return when there were ten more calls of each kind."""
+    async def wait_for_more_calls(self) -> None:
+        """Wait for ten more calls of each kind."""
         before = dict(self.counts)
-        await until(lambda: all(self.counts.get(name, 0) >= count + 10 for name, count in before.items()))
+        await wait_until(lambda: all(self.counts.get(name, 0) >= count + 10 for name, count in before.items()))
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -148,17 +148,15 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def renewable(config: RuntimeConfig, tmp_path: Path) -> RuntimeConfig:
-    """The settings of a mesh whose certificates may be replaced."""
+    """The settings of a mesh with replaceable certificates."""
     issued(tmp_path / "certificates")
     return config.model_copy(update={"certificates": tmp_path / "certificates"})
 
 
-async def test_certificates_are_renewed_while_requests_run_and_none_fails(
-    renewable: RuntimeConfig, tmp_path: Path
-) -> None:
-    """Through Envoy, between services, and on streams that were there before: all six certificates, twice."""
+async def test_certificates_are_renewed_without_a_failed_request(renewable: RuntimeConfig, tmp_path: Path) -> None:
+    """Through Envoy, between services, and on existing streams: all six certificates, twice."""
     folder, done = renewable.certificates, asyncio.Event()
-    of_content, of_videos = Seen(), Seen()
+    of_content, of_videos = SeenCertificates(), SeenCertificates()
     async with Mesh(renewable) as mesh:
         platform = Platform(mesh, Users([public_key(mesh._key)]))  # type: ignore[abstract]
         await mesh.start("content", None, content(of_content))
@@ -188,26 +186,26 @@ async def test_certificates_are_renewed_while_requests_run_and_none_fails(
                 group.create_task(load.calls("inner", written))
                 group.create_task(watch(mesh.stub(video_grpc.VideoServiceStub, caller="gateway")))
                 try:
-                    await until(lambda: len(load.counts) == 3)
+                    await wait_until(lambda: len(load.counts) == 3)
                     for _ in range(2):
                         renew(folder, "gateway", "orchestrator", "content", "user", "monitoring")
-                        # Callers show the new ones, ...
-                        await until(lambda: of_content.numbers["orchestrator"] == on_disk(folder, "orchestrator"))
+                        # Callers present the new certificates, ...
+                        await wait_until(lambda: of_content.numbers["orchestrator"] == on_disk(folder, "orchestrator"))
                         assert await shown(mesh.config.ports["content"], folder, "content") == on_disk(
                             folder, "content"
                         )
-                        # ... and who calls through Envoy goes on, on the connections that it has.
-                        await load.goes_on()
+                        # ... and clients of Envoy continue on their existing connections.
+                        await load.wait_for_more_calls()
                 finally:
                     done.set()
             assert min(load.counts.values()) > 20
             assert await shown(mesh.config.ports["user"], folder, "user") == on_disk(folder, "user")
 
 
-async def test_a_certificate_that_is_half_replaced_is_not_shown(renewable: RuntimeConfig) -> None:
-    """The key is there and its certificate not yet: calls go on with those before."""
+async def test_a_half_replaced_certificate_is_not_loaded(renewable: RuntimeConfig) -> None:
+    """The key is new and the certificate still old: calls continue with the previous pair."""
     folder = renewable.certificates
-    seen = Seen()
+    seen = SeenCertificates()
     async with Mesh(renewable) as mesh:
         await mesh.start("content", None, content(seen))
         before = {name: on_disk(folder, name) for name in ("content", "orchestrator")}
@@ -229,8 +227,8 @@ async def shown_to_audio(mesh: Mesh, folder: Path) -> int:
     return await shown(mesh.config.ports["content"], whole, "content")
 
 
-async def test_a_certificate_that_has_expired_opens_nothing(renewable: RuntimeConfig) -> None:
-    seen = Seen()
+async def test_an_expired_certificate_is_refused(renewable: RuntimeConfig) -> None:
+    seen = SeenCertificates()
     async with Mesh(renewable) as mesh:
         await mesh.start("content", None, content(seen))
         await mesh.stub(content_grpc.ContentServiceStub).WriteScript(WRITE)
@@ -240,10 +238,10 @@ async def test_a_certificate_that_has_expired_opens_nothing(renewable: RuntimeCo
             await mesh.stub(content_grpc.ContentServiceStub).WriteScript(WRITE, timeout=5)
 
 
-async def test_who_loses_the_queue_comes_back_with_the_newest_certificate(
+async def test_a_reconnection_to_the_queue_uses_the_newest_certificate(
     renewable: RuntimeConfig, tmp_path: Path
 ) -> None:
-    """Meanwhile there is another authority: the old certificate would be refused."""
+    """Meanwhile the authority has changed, so NATS would refuse the old certificate."""
     [port] = ports.pick_ports()
     log = tmp_path / "nats.log"
     async with nats.run_server(renewable, tmp_path / "nats", log_file=log, port=port) as url:
@@ -253,9 +251,9 @@ async def test_who_loses_the_queue_comes_back_with_the_newest_certificate(
     try:
         shutil.rmtree(renewable.certificates)
         issued(renewable.certificates)
-        await until(lambda: not client.is_connected)
+        await wait_until(lambda: not client.is_connected)
         async with nats.run_server(renewable, tmp_path / "nats", log_file=log, port=port):
-            await until(lambda: client.is_connected)
+            await wait_until(lambda: client.is_connected)
             await client.flush()
     finally:
         async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""Smuggling: requests that some server reads in another way are refused at once, and tell nothing of the inside."""
+"""Smuggling: ambiguous requests are refused at once, and error responses reveal nothing internal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.gateway.proxy import Proxy
 
 SECONDS = 2.0
-"""How soon an answer must come; a busy machine is slow, but what hangs takes 30 s."""
+"""The maximum response time: more than a busy machine needs, and less than the 30 s of a request that hangs."""
 HEAD = "host: here\r\nconnection: close\r\n"
 POST = f"POST /v1/auth/sign-in HTTP/1.1\r\n{HEAD}"
 
@@ -46,7 +46,7 @@ SHAPES = {
     "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 }
 
-# What an error may not hold: names of the gateway's parts, of its headers, of clusters, addresses.
+# Text that an error must not contain: names of the gateway's software, headers and clusters, and addresses.
 INSIDE = re.compile(
     r"envoy|upstream|cluster|filter|lua|rbac|jwt|transcod|codec|127\.0\.0\.1|localhost|errno|x-http|x-wire|:authority|"
     r"orchestrator|delayed connect",
@@ -54,7 +54,7 @@ INSIDE = re.compile(
 )
 
 
-def told_nothing(answer: str) -> None:
+def assert_nothing_internal(answer: str) -> None:
     head, _, body = answer.partition("\r\n\r\n")
     assert not INSIDE.search(body), body
     names = [line.partition(":")[0].lower() for line in head.split("\r\n")[1:]]
@@ -62,16 +62,16 @@ def told_nothing(answer: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_it_is_refused_at_once(gateway: Proxy, shape: str) -> None:
+async def test_ambiguous_requests_are_refused_at_once(gateway: Proxy, shape: str) -> None:
     began = time.monotonic()
     answer = await gateway.raw(SHAPES[shape].encode("latin-1"))
     assert time.monotonic() - began < SECONDS
     assert int(answer.split()[1]) in (400, 403, 426, 501), answer
-    told_nothing(answer)
+    assert_nothing_internal(answer)
 
 
-async def test_requests_in_one_go_are_each_whole(gateway: Proxy, bearer: dict[str, str]) -> None:
-    """However they are cut on the way: what is counted of one is never missed at another."""
+async def test_pipelined_requests_are_parsed_separately(gateway: Proxy, bearer: dict[str, str]) -> None:
+    """However the bytes are split: the bytes of one request never count for another."""
     one = f"GET /v1/videos HTTP/1.1\r\nhost: h\r\nauthorization: {bearer['authorization']}\r\n\r\n"
     two = "POST /v1/auth/sign-in HTTP/1.1\r\nhost:h\r\ncontent-length:2\r\n\r\n{}"
     whole = (one + two + one + two + one).encode()
@@ -115,13 +115,13 @@ async def test_requests_in_one_go_are_each_whole(gateway: Proxy, bearer: dict[st
         ("POST", "/v1/auth/sign-in", "nonsense"),
         ("POST", "/v1/auth/sign-in", '{"username": 1, "password": []}'),
         ("POST", "/v1/auth/sign-in", '{"username": {"a": 1}}'),
-        # The media services do not run here.
+        # This platform has no media services.
         ("GET", "/v1/voices", ""),
         ("POST", "/v1/scripts", '{"topic":"x"}'),
         ("POST", "/moneyprinter.video.v1.VideoService/ListVideos", ""),
     ],
 )
-async def test_no_error_tells_of_the_inside(
+async def test_no_error_reveals_internals(
     gateway: Proxy, bearer: dict[str, str], verb: str, path: str, body: str
 ) -> None:
     for token in (
@@ -133,4 +133,4 @@ async def test_no_error_tells_of_the_inside(
         request = f"{verb} {path} HTTP/1.1\r\n{HEAD}{token}content-length: {len(body)}\r\n\r\n{body}"
         answer = await gateway.raw(request)
         if int(answer.split()[1]) >= 400:
-            told_nothing(answer)
+            assert_nothing_internal(answer)

@@ -1,4 +1,4 @@
-"""Tokens: every forgery that we know of is refused by the gateway, and by a service that is called past it."""
+"""Tokens: the gateway, and a service behind it, refuse every known kind of forgery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 from tests.mesh import Mesh
 
-# A header that asks for something that must be understood, as JSON spells its name.
+# A token header with a critical extension; the name of `crit` is filled in, with JSON escapes in some cases.
 CRITICAL = b'{"alg":"ES256","kid":"test","typ":"JWT","%s":["x"],"x":1}'
 HALF_ESCAPED = rb"\u0063rit"
 ESCAPED = b"".join(rb"\u%04x" % letter for letter in b"crit")
@@ -38,35 +38,35 @@ def encoded(data: bytes | dict[str, Any]) -> str:
 
 
 def claims(mesh: Mesh, **changes: Any) -> dict[str, Any]:
-    """The claims of a good token; one that is set to None is left out."""
+    """Return the claims of a valid token with changes; None removes a claim."""
     found = {**jwt.decode(mesh.token(), options={"verify_signature": False}), **changes}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def ours(mesh: Mesh, headers: dict[str, Any] | None = None, **changes: Any) -> str:
-    """A token of our own key, with a flaw in what it says."""
+    """A token signed with the right key, with changed headers or claims."""
     return jwt.encode(claims(mesh, **changes), mesh._key, algorithm="ES256", headers={"kid": "test", **(headers or {})})
 
 
 def written(mesh: Mesh, header: bytes) -> str:
-    """A token of our own key, good but for its header, which is sent as it is written here."""
+    """A token signed with the right key over the given raw header."""
     signed = f"{encoded(header)}.{encoded(claims(mesh))}"
     algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
     return f"{signed}.{encoded(algorithm.sign(signed.encode(), mesh._key))}"
 
 
 def foreign(mesh: Mesh, **headers: Any) -> str:
-    """A token of somebody else's key, which says all that ours say."""
+    """A token with valid claims, signed with a foreign key."""
     return jwt.encode(claims(mesh), FOREIGN, algorithm="ES256", headers={"kid": "test", **headers})
 
 
 def parts(mesh: Mesh, algorithm: str = "ES256") -> str:
-    """What is signed of a token: header and claims."""
+    """The signed part of a token: header and claims."""
     return f"{encoded({'alg': algorithm, 'kid': 'test', 'typ': 'JWT'})}.{encoded(claims(mesh))}"
 
 
 def symmetric(mesh: Mesh, secret: bytes) -> str:
-    """Signed with what everybody knows, the public key, as an old confusion of libraries allowed."""
+    """A token with an HMAC keyed with a public value (algorithm confusion)."""
     signed = parts(mesh, "HS256")
     return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), 'sha256'))}"
 
@@ -82,13 +82,13 @@ def jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
 
 
 def replaced(mesh: Mesh, signature: Callable[[str], str]) -> str:
-    """A good token with another signature."""
+    """A valid token with a replaced signature."""
     head, body, good = mesh.token().split(".")
     return f"{head}.{body}.{signature(good)}"
 
 
 def altered(mesh: Mesh) -> str:
-    """Another user's claims beneath a signature that is good for the first."""
+    """The claims of one user with the signature for another."""
     head, _, signature = mesh.token("user_1").split(".")
     return f"{head}.{mesh.token('user_2').split('.')[1]}.{signature}"
 
@@ -100,7 +100,7 @@ def flipped(signature: str) -> str:
 
 
 def other_form(mesh: Mesh) -> str:
-    """A good signature in the form that certificates use (DER), not in that of tokens."""
+    """A valid signature in the encoding of certificates (DER) instead of that of tokens."""
     signed = parts(mesh)
     return f"{signed}.{encoded(mesh._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))}"
 
@@ -114,7 +114,7 @@ def now(seconds: int) -> int:
     return int(time.time()) + seconds
 
 
-# What is sent as `authorization`, header by header.
+# The values of the `authorization` headers.
 ATTACKS: dict[str, Callable[[Mesh], list[str]]] = {
     "garbage": lambda mesh: ["Bearer garbage"],
     "three parts of garbage": lambda mesh: ["Bearer a.b.c"],
@@ -134,19 +134,19 @@ ATTACKS: dict[str, Callable[[Mesh], list[str]]] = {
     "its own keys at jku": lambda mesh: [f"Bearer {foreign(mesh, jku='https://evil.example/jwks.json')}"],
     "its own certificate at x5u": lambda mesh: [f"Bearer {foreign(mesh, x5u='https://evil.example/a.pem')}"],
     "its own certificate in x5c": lambda mesh: [f"Bearer {foreign(mesh, x5c=['MIIB'])}"],
-    "crit that nobody understands": lambda mesh: [f"Bearer {ours(mesh, {'crit': ['x'], 'x': 1})}"],
+    "an unknown critical extension": lambda mesh: [f"Bearer {ours(mesh, {'crit': ['x'], 'x': 1})}"],
     "crit written with an escape": lambda mesh: [f"Bearer {written(mesh, CRITICAL % HALF_ESCAPED)}"],
     "crit written in escapes": lambda mesh: [f"Bearer {written(mesh, CRITICAL % ESCAPED)}"],
     "a header in UTF-16": lambda mesh: [f"Bearer {written(mesh, (CRITICAL % b'crit').decode().encode('utf-16'))}"],
     "expired": lambda mesh: [f"Bearer {ours(mesh, exp=now(-31))}"],
     "not yet valid": lambda mesh: [f"Bearer {ours(mesh, nbf=now(3600))}"],
     "never expires": lambda mesh: [f"Bearer {ours(mesh, exp=None)}"],
-    "another issuer": lambda mesh: [f"Bearer {ours(mesh, iss='somebody else')}"],
+    "another issuer": lambda mesh: [f"Bearer {ours(mesh, iss='someone-else')}"],
     "no issuer": lambda mesh: [f"Bearer {ours(mesh, iss=None)}"],
     "another audience": lambda mesh: [f"Bearer {ours(mesh, aud='something else')}"],
     "no audience": lambda mesh: [f"Bearer {ours(mesh, aud=None)}"],
-    "nobody": lambda mesh: [f"Bearer {ours(mesh, sub=None)}"],
-    "nobody by name": lambda mesh: [f"Bearer {ours(mesh, sub='')}"],
+    "no subject": lambda mesh: [f"Bearer {ours(mesh, sub=None)}"],
+    "an empty subject": lambda mesh: [f"Bearer {ours(mesh, sub='')}"],
     "altered claims": lambda mesh: [f"Bearer {altered(mesh)}"],
     "altered signature": lambda mesh: [f"Bearer {replaced(mesh, flipped)}"],
     "signature of zeros": lambda mesh: [f"Bearer {replaced(mesh, lambda _: encoded(bytes(64)))}"],
@@ -166,9 +166,9 @@ ATTACKS: dict[str, Callable[[Mesh], list[str]]] = {
     "scheme and no token": lambda mesh: ["Bearer"],
     "two blanks": lambda mesh: [f"Bearer  {mesh.token()}"],
     "a blank in the token": lambda mesh: [f"Bearer {mesh.token().replace('.', '. ', 1)}"],
-    "words after it": lambda mesh: [f"Bearer {mesh.token()} x"],
-    "a sign after it": lambda mesh: [f"Bearer {mesh.token()}!"],
-    "filled up with =": lambda mesh: [f"Bearer {mesh.token()}=="],
+    "text after it": lambda mesh: [f"Bearer {mesh.token()} x"],
+    "a character after it": lambda mesh: [f"Bearer {mesh.token()}!"],
+    "padded with =": lambda mesh: [f"Bearer {mesh.token()}=="],
 }
 
 
@@ -182,7 +182,7 @@ async def test_an_attack_is_refused_by_the_gateway(platform: Platform, gateway: 
     answer = await gateway.http.get("/v1/videos", headers=sent)
     assert (answer.status_code, answer.json()["code"]) == (401, 16)
     assert answer.json()["details"][0]["reason"] == "TOKEN_INVALID"
-    # These are the gateway's own words: it has not come as far as a service.
+    # This message is the gateway's own: the request has not reached a service.
     assert answer.json()["message"].startswith(SIGN_IN)
     watch = next(method.path for method in methods() if method.path.endswith("/WatchVideo"))
     async with gateway.channel() as channel:
@@ -194,7 +194,7 @@ async def test_an_attack_is_refused_by_the_gateway(platform: Platform, gateway: 
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_is_refused_by_a_service(platform: Platform, name: str) -> None:
-    """Called over mTLS as the gateway: whoever has stolen its certificate has no user with it."""
+    """Called over mTLS as the gateway: a stolen certificate of the gateway is not enough to act for a user."""
     stub = platform.mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
     sent = tuple(("authorization", value) for value in ATTACKS[name](platform.mesh))
     with pytest.raises(errors.Unauthenticated) as refused:
@@ -202,7 +202,7 @@ async def test_an_attack_is_refused_by_a_service(platform: Platform, name: str) 
     assert refused.value.reason == "TOKEN_INVALID"
 
 
-async def test_a_good_token_is_let_in_by_both(platform: Platform, gateway: Proxy) -> None:
+async def test_a_valid_token_is_accepted_by_both(platform: Platform, gateway: Proxy) -> None:
     for scheme in ("Bearer", "bearer", "BEARER"):
         sent = {"authorization": f"{scheme} {platform.mesh.token()}"}
         assert (await gateway.http.get("/v1/videos", headers=sent)).status_code == 200
@@ -211,7 +211,7 @@ async def test_a_good_token_is_let_in_by_both(platform: Platform, gateway: Proxy
 
 
 @pytest.mark.parametrize("name", ["access_token", "token", "authorization", "jwt"])
-async def test_a_token_in_the_query_or_in_a_cookie_is_none(platform: Platform, gateway: Proxy, name: str) -> None:
+async def test_a_token_in_the_query_or_in_a_cookie_is_ignored(platform: Platform, gateway: Proxy, name: str) -> None:
     token = platform.mesh.token()
     assert (await gateway.http.get("/v1/videos", params={name: token})).status_code == 401
     assert (await gateway.http.get("/v1/videos", headers={"cookie": f"{name}={token}"})).status_code == 401
@@ -228,7 +228,7 @@ async def test_a_token_in_the_query_or_in_a_cookie_is_none(platform: Platform, g
         ("authorization_: Bearer {token}", 400),
     ],
 )
-async def test_a_header_that_is_not_one_plain_line_is_none(
+async def test_malformed_authorization_headers_are_refused(
     platform: Platform, gateway: Proxy, line: str, status: int
 ) -> None:
     header = line.format(token=platform.mesh.token())

@@ -1,4 +1,4 @@
-"""Watchers: as many streams of events as many users may have, beside which everybody's calls go on."""
+"""Watchers: the maximum number of event streams for many users, and calls that continue beside them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.chaos.world import REQUEST, World, world
 
 USERS = 100
 EACH = 20
-"""How many streams one user may have, and 100 users fill a service's places."""
+"""The maximum number of streams per user; 100 users then fill a service."""
 QUICK_SECONDS = 2.0
 
 
 async def watched(here: World, user: str, stack: AsyncExitStack) -> int:
     """Open a stream of a user's events; returns the status of its answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", here.config.ports["gateway"])
-    # Which holds the writer, too: one that is let go closes its connection.
+    # The callback keeps a reference to the writer; without one its connection would be closed.
     stack.callback(lambda: writer.transport.abort())
     head = f"GET /v1/events HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {here.token(user)}\r\n\r\n"
     writer.write(head.encode())
@@ -36,7 +36,7 @@ async def test_a_hundred_users_may_watch_twenty_streams_each(tmp_path: Path) -> 
             answers.update(opened)
         assert answers == {httpx.codes.OK: USERS * EACH}
 
-        # One more is refused, to a user who has the full number, and to one for whom no place is left.
+        # One more is refused: for a user at the limit, and for another user because the service is full.
         async with here.user("user_0") as full, here.user("user_late") as late:
             for http, reason in ((full, "STREAMS_EXHAUSTED"), (late, "BUSY")):
                 refused = await http.get("/v1/events")
@@ -44,7 +44,7 @@ async def test_a_hundred_users_may_watch_twenty_streams_each(tmp_path: Path) -> 
                 assert refused.headers["retry-after"] == "1"
                 assert refused.json()["details"][0]["reason"] == reason
 
-            # Calls go on, and what happens is told to all who watch.
+            # Calls continue, and all watchers receive the events.
             slowest = 0.0
             for _ in range(20):
                 for verb, path, body in (("GET", "/v1/videos", None), ("POST", "/v1/videos", REQUEST)):
@@ -55,7 +55,7 @@ async def test_a_hundred_users_may_watch_twenty_streams_each(tmp_path: Path) -> 
             assert slowest < QUICK_SECONDS
 
 
-async def test_one_user_is_told_how_many_streams_there_may_be(tmp_path: Path) -> None:
+async def test_the_error_names_the_maximum_number_of_streams(tmp_path: Path) -> None:
     async with world(tmp_path) as here, AsyncExitStack() as stack:
         opened = await asyncio.gather(*(watched(here, "user_1", stack) for _ in range(EACH)))
         assert set(opened) == {httpx.codes.OK}

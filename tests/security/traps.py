@@ -1,4 +1,4 @@
-"""Traps: what an attack would touch if it got through. A port that counts, names that change, a secret that is told."""
+"""Traps that a successful attack would trigger: a port that counts connections, a resolver for rebinding, a canary."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-CANARY = "canary-7d1f2e9a-must-never-be-told"
-"""What a file holds that nobody may read."""
+CANARY = "canary-7d1f2e9a-must-never-leak"
+"""The content of a file that must not leak."""
 
 
 class Trap:
-    """A port of all addresses of this machine, IPv4 and IPv6, that counts who connects."""
+    """A port on all addresses of this machine, IPv4 and IPv6, that counts connections."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -36,20 +36,20 @@ class Trap:
 
 
 class Names:
-    """The system's resolver, where some names are an attacker's: such a one has another answer at every question."""
+    """The system's resolver, except for an attacker's names, which resolve differently at every query."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        """The attacker's names that were asked for."""
+        """The queries for the attacker's names."""
         self._answers: dict[str, list[Sequence[str]]] = {}
         self._system: Any = socket.getaddrinfo
 
     def answer(self, name: str, *rounds: Sequence[str]) -> None:
-        """Answer the first question for a name with the first addresses, and so on; the last answer stays."""
+        """Resolve the first query for a name to the first addresses, and so on; the last addresses stay."""
         self._answers[name] = list(rounds)
 
     def getaddrinfo(self, host: Any, port: Any, *more: Any, **options: Any) -> list[Any]:
-        """In place of `socket.getaddrinfo`."""
+        """Replace `socket.getaddrinfo`."""
         rounds = self._answers.get(host)
         if rounds is None:
             return list(self._system(host, port, *more, **options))

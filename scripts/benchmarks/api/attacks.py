@@ -51,8 +51,8 @@ async def _calm() -> AsyncIterator[str]:
 
 
 def _row(here: Scene, times: Times) -> list[str]:
-    quick = sorted(seconds for call in here.bystander.quick for seconds in times.seconds[call])
-    works = sorted(seconds for call in here.bystander.works for seconds in times.seconds[call])
+    quick = sorted(seconds for call in here.bystander.quick_calls for seconds in times.seconds[call])
+    works = sorted(seconds for call in here.bystander.media_calls for seconds in times.seconds[call])
 
     def ms(found: Sequence[float], share: float) -> str:
         return f"{1000 * found[min(len(found) - 1, int(len(found) * share))]:.0f}"
