@@ -27,9 +27,10 @@ from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.events.feed import Arrived, Feed
 from services.orchestrator.jobs import cleanup, failpoints, jetstream
-from services.orchestrator.jobs.driver import Driver, Journal
+from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.estimates import Estimates
 from services.orchestrator.jobs.express import drive_express
+from services.orchestrator.jobs.journal import Journal
 from services.orchestrator.jobs.model import Job, Result, StoredObject
 from services.orchestrator.jobs.workflow import make_video
 from services.orchestrator.library_servicer import LibraryServicer
@@ -110,8 +111,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             lease_seconds=config.lease_seconds,
             max_attempts=config.max_attempts,
             is_stored=objects.is_stored,
+            now=_now,
+            clock=time.monotonic,
         )
-        await changes.listen_cancelled(driver.cancelled)
+        await changes.listen_cancelled(driver.stop)
         config_service = config_service_pb2_grpc.ConfigServiceStub(
             runtime.connect("config", "moneyprinter.config.v1.ConfigService")
         )
@@ -185,7 +188,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         with (
             telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in courier.breakers.items()}),
-            telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.driven}),
+            telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.job_count}),
             telemetry.gauged(MISSING, lambda: files.missing),
         ):
             async with (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
@@ -42,3 +43,20 @@ async def wait_any(*events: asyncio.Event, seconds: float) -> None:
     finally:
         for task in waiting:
             task.cancel()
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run tasks beside the body of the context, and wait for them at its end.
+
+    On the first failure of a task or the body, the others are cancelled and awaited, and that exception is raised
+    alone.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as failures:
+        first = failures.exceptions[0]
+    else:
+        return
+    raise first

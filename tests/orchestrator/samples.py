@@ -26,7 +26,8 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
     Word,
 )
-from services.orchestrator.jobs.workflow import Plan, Progress
+from services.orchestrator.jobs.workflow import Plan
+from services.runtime.progress import OnProgress
 
 _numbers = count(1)
 
@@ -73,16 +74,16 @@ class StraightWorkers:
         self.done: list[str] = []
         self._fail = fail or {}
 
-    def _do(self, step: str, progress: Progress | None = None) -> None:
+    def _do(self, step: str, on_progress: OnProgress | None = None) -> None:
         if failures := self._fail.get(step):
             raise failures.pop(0)
         self.done.append(step)
-        if progress:
-            progress(0.5)
-            progress(1.0)
+        if on_progress:
+            on_progress(0.5)
+            on_progress(1.0)
 
-    async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
-        self._do("validate", progress)
+    async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip:
+        self._do("validate", on_progress)
         return SourceClip(source("clip"), clip.start_seconds or 0.0, clip.end_seconds or 8.0)
 
     async def validate_picture(self, image: StoredObject) -> Source:
@@ -97,8 +98,8 @@ class StraightWorkers:
         self._do("write_script")
         return Script((script or title,))
 
-    async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
-        self._do("speak", progress)
+    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration:
+        self._do("speak", on_progress)
         words = tuple((Word(sentence, float(place), place + 0.5),) for place, sentence in enumerate(sentences))
         return Narration(stored("speech"), 9.4, words)
 
@@ -112,25 +113,25 @@ class StraightWorkers:
         self,
         narration: Narration,
         request: VideoRequest,
-        kept: Sequence[timeline.ClipSound],
+        clip_sounds: Sequence[timeline.ClipSound],
         seconds: float,
-        progress: Progress,
+        on_progress: OnProgress,
     ) -> SoundTrack:
-        self._do("mix", progress)
+        self._do("mix", on_progress)
         return SoundTrack(stored("mix"))
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo:
-        self._do(f"render {segment.index}", progress)
+    async def render(self, segment: timeline.Segment, request: VideoRequest, on_progress: OnProgress) -> RenderedVideo:
+        self._do(f"render {segment.index}", on_progress)
         return RenderedVideo(stored(f"segment-{segment.index}"), segment.frame_count)
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo:
-        self._do("join", progress)
+    async def join(self, segments: Sequence[StoredObject], on_progress: OnProgress) -> RenderedVideo:
+        self._do("join", on_progress)
         return RenderedVideo(stored("joined"), 300)
 
     async def finish(
-        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, on_progress: OnProgress
     ) -> FinishedVideo:
-        self._do("finish", progress)
+        self._do("finish", on_progress)
         files = (File(job.request.main_file, joined[0].video), File("poster.jpg", stored("poster")))
         return FinishedVideo(files, plan.seconds, loudness_lufs=-14.0, true_peak_dbtp=-1.5)
 
@@ -138,6 +139,6 @@ class StraightWorkers:
         self._do("take poster")
         return File("poster.jpg", stored("clean poster"))
 
-    async def keep(self, job: Job, name: str, text: str) -> StoredObject:
-        self._do(f"keep {name}")
+    async def store_text(self, job: Job, name: str, text: str) -> StoredObject:
+        self._do(f"store {name}")
         return stored(name)

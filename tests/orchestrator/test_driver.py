@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
-from services.orchestrator.jobs import driver, workflow
+from services.orchestrator.jobs import retries, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.jobs.stages import STAGES
@@ -20,13 +20,13 @@ from tests.orchestrator.samples import StraightWorkers, job
 STEPS = [
     *("validate", "validate", "find_voice", "write_script", "speak", "caption", "mix"),
     *("render 0", "render 1", "render 2", "render 3", "join", "finish"),
-    *("keep captions.srt", "keep captions.vtt", "keep captions.ass"),
+    *("store captions.srt", "store captions.vtt", "store captions.ass"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.0)
 
 
 class Bench:
@@ -224,7 +224,7 @@ async def test_a_cancelled_job_is_stopped_at_once_and_does_not_end_again() -> No
     task = asyncio.create_task(bench.driver.drive(alive))
     await workers.joining.wait()
     await bench.store.cancel(made.id, made.user_id)
-    bench.driver.cancelled(made.id)
+    bench.driver.stop(made.id)
     await asyncio.wait_for(task, 1)
     assert workers.stopped
     assert (await bench.found(made)).status == "cancelled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -15,8 +16,8 @@ import pytest
 
 from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.feed import Arrived, Feed, Placed
-from services.orchestrator.jobs.driver import Journal
 from services.orchestrator.jobs.model import DueEvents, Failure, Job, JobProgress
+from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.stages import STAGES
 from services.orchestrator.postgres.feed import PostgresPositions
 from services.orchestrator.postgres.store import PostgresStore
@@ -261,17 +262,16 @@ async def test_progress_is_told_when_it_grows_and_about_once_a_second() -> None:
     async def changed() -> None:
         written.set()
 
-    journal = Journal(store, claimed, (), changed)
-    keeping = asyncio.create_task(journal.keep())
-    clock = asyncio.get_running_loop().time
-    began = clock()
+    writer = ProgressWriter(store, claimed, changed, lambda: datetime.now(UTC), time.monotonic)
+    writing = asyncio.create_task(writer.run())
+    began = time.monotonic()
     for fraction in range(1, 21):
         written.clear()
-        journal.progress("validation", fraction / 1000)
-        journal.progress("audio_generation", fraction / 100)
+        writer.report("validation", fraction / 1000)
+        writer.report("audio_generation", fraction / 100)
         await written.wait()
-    journal.close()
-    await keeping
+    writer.close()
+    await writing
     subjects = [subject for subject, _ in store.published]
     # The first at once; twenty writes a tenth of a second apart last about two seconds.
-    assert 2 <= subjects.count("video.processing.progress") <= clock() - began + 1
+    assert 2 <= subjects.count("video.processing.progress") <= time.monotonic() - began + 1

@@ -49,7 +49,7 @@ class Platform:
             return await workflow.make_video(made, workers, journal)
 
         driver = Driver(self.store, make, self.changes.tell, lease_seconds=LEASE_SECONDS, max_attempts=5)
-        await self.changes.listen_cancelled(driver.cancelled)
+        await self.changes.listen_cancelled(driver.stop)
         work = [
             asyncio.create_task(jetstream.relay(PostgresOutbox(self.pool), self.stream, self.written)),
             asyncio.create_task(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import DataLoss, Error, InvalidArgument, NotFound
-from services.orchestrator.jobs import driver, recovery, workflow
+from services.orchestrator.jobs import recovery, retries, workflow
 from services.orchestrator.jobs.cleanup import LAST_ATTEMPT
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import ClipRequest, File, Job, Result, StoredObject
@@ -26,7 +26,7 @@ REFUSAL = InvalidArgument("no", reason="RENDER_FAILED")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.0)
 
 
 class LosingWorkers(StraightWorkers):
@@ -72,9 +72,9 @@ class LosingWorkers(StraightWorkers):
         self.stored |= {"poster", "joined"}
         return await super().finish(*given)
 
-    async def keep(self, job: Job, name: str, text: str) -> StoredObject:
+    async def store_text(self, job: Job, name: str, text: str) -> StoredObject:
         self.stored.add(name)
-        return await super().keep(job, name, text)
+        return await super().store_text(job, name, text)
 
 
 async def alive() -> None:
@@ -184,18 +184,18 @@ async def test_a_lost_upload_fails_the_job_with_its_place_and_what_to_do(step: s
 
 def test_only_what_is_made_of_a_lost_step_runs_again() -> None:
     steps = ["validate 0", "validate overlay 0", "speak", "caption", "mix", "render 0", "render 1", "join 0", "finish"]
-    assert recovery.dependent(["mix"], steps) == ["mix", "finish"]
-    assert recovery.dependent(["render 1"], steps) == ["render 1", "join 0", "finish"]
-    assert recovery.dependent(["speak"], steps) == steps[2:]
-    assert recovery.dependent(["validate overlay 0"], steps) == ["validate overlay 0", *steps[3:]]
-    assert recovery.needed("join 0", steps) == ["render 0", "render 1"]
-    assert recovery.needed(recovery.COMPLETE, steps) == ["finish"]
+    assert recovery.dependent_steps(["mix"], steps) == ["mix", "finish"]
+    assert recovery.dependent_steps(["render 1"], steps) == ["render 1", "join 0", "finish"]
+    assert recovery.dependent_steps(["speak"], steps) == steps[2:]
+    assert recovery.dependent_steps(["validate overlay 0"], steps) == ["validate overlay 0", *steps[3:]]
+    assert recovery.needed_steps("join 0", steps) == ["render 0", "render 1"]
+    assert recovery.needed_steps(recovery.COMPLETE, steps) == ["finish"]
 
 
 def test_an_upload_of_an_overlay_is_named() -> None:
     request = replace(REQUEST, clips=(ClipRequest("https://example.com/a", None, None, None),))
     error = NotFound("there is no object cache/x", reason="OBJECT_NOT_FOUND")
-    assert recovery.explained(error, request) is error
+    assert recovery.explain(error, request) is error
 
 
 async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases) -> None:

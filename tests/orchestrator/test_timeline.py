@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from moneyprinter.errors import InvalidArgument
 from services.orchestrator.jobs import timeline
 from services.orchestrator.jobs.model import ClipStyle, OverlayRequest, Source, SourceClip, StoredObject
-from services.orchestrator.jobs.timeline import Frame, Segment
+from services.orchestrator.jobs.timeline import Segment, TimelineSettings
 
 FPS = 30
-PLAIN = Frame(FPS)
+PLAIN = TimelineSettings(FPS)
 FADE = ClipStyle(transition="crossfade")
-LEAD = 15
+OVERLAP = 15
 
 
 def stored(name: str) -> StoredObject:
@@ -41,8 +41,8 @@ def names(segment: Segment) -> str:
     return "".join(shot.clip.source.object.sha256[0] if shot.clip.source else "#" for shot in segment.shots)
 
 
-def plan(clips: list[SourceClip], frame_count: int, frame: Frame = PLAIN) -> list[Segment]:
-    return timeline.plan(timeline.spread(clips, frame_count, frame), frame)
+def plan(clips: list[SourceClip], frame_count: int, settings: TimelineSettings = PLAIN) -> list[Segment]:
+    return timeline.cut_segments(timeline.fill(clips, frame_count, settings), settings)
 
 
 def keyed(source: SourceClip) -> st.SearchStrategy[SourceClip]:
@@ -64,27 +64,31 @@ sources = st.lists(
     min_size=1,
     max_size=12,
 )
-frames = st.sampled_from([PLAIN, Frame(24, transition_seconds=2.0)])
+frames = st.sampled_from([PLAIN, TimelineSettings(24, transition_seconds=2.0)])
 
 
 @given(sources, st.integers(1, 20_000), frames)
-def test_frames_add_up_and_follow_each_other(clips: list[SourceClip], frame_count: int, frame: Frame) -> None:
-    segments = plan(clips, frame_count, frame)
+def test_frames_add_up_and_follow_each_other(
+    clips: list[SourceClip], frame_count: int, settings: TimelineSettings
+) -> None:
+    segments = plan(clips, frame_count, settings)
     assert sum(segment.frame_count for segment in segments) == frame_count
     assert [segment.index for segment in segments] == list(range(len(segments)))
     first = 0
     for segment in segments:
         assert segment.first_frame == first
-        assert 1 <= segment.frame_count <= timeline.LONGEST_SECONDS * frame.frames_per_second
+        assert 1 <= segment.frame_count <= timeline.LONGEST_SECONDS * settings.frames_per_second
         assert (len(segment.shots) == 2) == (segment.transition != "")
         first += segment.frame_count
 
 
 @given(sources, st.integers(1, 20_000), frames)
-def test_no_segment_shows_what_its_clip_does_not_have(clips: list[SourceClip], frame_count: int, frame: Frame) -> None:
-    for segment in plan(clips, frame_count, frame):
+def test_no_segment_shows_what_its_clip_does_not_have(
+    clips: list[SourceClip], frame_count: int, settings: TimelineSettings
+) -> None:
+    for segment in plan(clips, frame_count, settings):
         for shot in segment.shots:
-            seconds = segment.frame_count * shot.clip.look.speed / frame.frames_per_second
+            seconds = segment.frame_count * shot.clip.look.speed / settings.frames_per_second
             if shot.clip.still:
                 assert shot.motion_first_frame + segment.frame_count <= shot.motion_frames
             else:
@@ -96,11 +100,11 @@ def test_no_segment_shows_what_its_clip_does_not_have(clips: list[SourceClip], f
 @given(sources, st.integers(1, 20_000))
 def test_a_shot_goes_on_through_its_segments_and_transitions(clips: list[SourceClip], frame_count: int) -> None:
     """In time order, every source frame of a span is the one after the last, also where two shots are seen."""
-    spans = timeline.spread(clips, frame_count, PLAIN)
-    segments = timeline.plan(spans, PLAIN)
+    spans = timeline.fill(clips, frame_count, PLAIN)
+    segments = timeline.cut_segments(spans, PLAIN)
     for span in spans:
         expected = span.clip.start_seconds
-        begin, end = span.first_frame - span.lead, span.first_frame + span.frame_count
+        begin, end = span.first_frame - span.overlap_frames, span.first_frame + span.frame_count
         for segment in segments:
             if begin <= segment.first_frame < end:
                 shot = segment.shots[0 if segment.first_frame >= span.first_frame else 1]
@@ -111,7 +115,7 @@ def test_a_shot_goes_on_through_its_segments_and_transitions(clips: list[SourceC
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=20), st.integers(1, 20_000))
 def test_a_clip_is_repeated_only_after_all_were_shown(available: list[int], frame_count: int) -> None:
-    planned = timeline.shots(available, frame_count)
+    planned = timeline.share_frames(available, frame_count)
     assert sum(planned) == frame_count
     if sum(available) < frame_count:
         assert planned[: len(available)] == available
@@ -120,7 +124,7 @@ def test_a_clip_is_repeated_only_after_all_were_shown(available: list[int], fram
 
 
 def test_clips_share_the_time_and_short_ones_are_shown_whole() -> None:
-    assert timeline.shots([300, 30, 300], 330) == [150, 30, 150]
+    assert timeline.share_frames([300, 30, 300], 330) == [150, 30, 150]
 
 
 def test_a_trimmed_clip_begins_where_it_was_trimmed() -> None:
@@ -149,10 +153,10 @@ def test_a_shot_is_cut_where_its_source_can_be_decoded_from() -> None:
 def test_a_transition_is_a_segment_that_shows_both() -> None:
     segments = plan([clip(2.0, name="a"), clip(2.0, name="b", look=FADE)], 100)
     assert [(names(each), each.transition, each.frame_count) for each in segments] == [
-        *(("a", "", 40), ("ab", "crossfade", LEAD), ("b", "", 45)),
+        *(("a", "", 40), ("ab", "crossfade", OVERLAP), ("b", "", 45)),
     ]
     second = [segment.shots[-1].source_start_seconds for segment in segments[1:]]
-    assert second == [0.0, pytest.approx(LEAD / FPS, abs=1e-5)]
+    assert second == [0.0, pytest.approx(OVERLAP / FPS, abs=1e-5)]
 
 
 def test_each_clip_comes_in_its_own_way() -> None:
@@ -175,46 +179,46 @@ def test_a_clip_too_short_for_a_transition_is_cut_to() -> None:
 
 def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
     segments = plan([clip(8.0, name="a"), clip(8.0, name="b"), clip(8.0, name="c")], 630)
-    ordered = timeline.order(segments)
+    ordered = timeline.render_order(segments)
     assert sorted(ordered, key=lambda each: each.index) == segments
     assert [names(each) for each in ordered[:4]] == ["a", "b", "a", "b"]
     assert ordered[0] is segments[0]
-    last = [segment.frame_count for segment in ordered[-timeline.LAST :]]
+    last = [segment.frame_count for segment in ordered[-timeline.LAST_SEGMENTS :]]
     assert last == sorted(last, reverse=True), "no core waits long for another one at the end"
 
 
 def test_what_is_shown_first_is_rendered_first_however_short_the_video_is() -> None:
     for seconds in (1.0, 2.0, 5.0, 9.0):
         segments = plan([clip(9.0)], round(seconds * FPS))
-        assert timeline.order(segments)[0] is segments[0]
+        assert timeline.render_order(segments)[0] is segments[0]
 
 
 def test_a_colour_is_shown_like_a_still() -> None:
-    assert [span.frame_count for span in timeline.spread([colour(2.0), clip(9.0)], 300, PLAIN)] == [60, 240]
+    assert [span.frame_count for span in timeline.fill([colour(2.0), clip(9.0)], 300, PLAIN)] == [60, 240]
 
 
 def test_titles_are_shown_with_their_clip() -> None:
     clips = [clip(2.0), clip(2.0, name="b", look=ClipStyle(title="Part two", transition="crossfade"))]
-    spans = timeline.spread(clips, 105, PLAIN)
-    assert timeline.titles(spans, PLAIN) == [timeline.Title("Part two", 2.0, 3.5)]
+    spans = timeline.fill(clips, 105, PLAIN)
+    assert timeline.place_titles(spans, PLAIN) == [timeline.Title("Part two", 2.0, 3.5)]
 
 
 def test_speed_changes_how_long_a_clip_lasts() -> None:
     fast = clip(4.0, look=ClipStyle(speed=2.0))
-    assert [span.frame_count for span in timeline.spread([fast, clip(1.0, name="b")], 90, PLAIN)] == [60, 30]
+    assert [span.frame_count for span in timeline.fill([fast, clip(1.0, name="b")], 90, PLAIN)] == [60, 30]
     assert cuts(plan([fast], 60)) == [0.0, 2.0]
-    assert timeline.spread([fast], 60, PLAIN)[0].frame_count == 60
+    assert timeline.fill([fast], 60, PLAIN)[0].frame_count == 60
 
 
 def test_a_still_fills_what_time_there_is_or_as_long_as_it_was_asked_for() -> None:
-    assert [span.frame_count for span in timeline.spread([clip(1.0), still()], 300, PLAIN)] == [30, 270]
-    assert [span.frame_count for span in timeline.spread([still(1.0), still()], 300, PLAIN)] == [30, 270]
+    assert [span.frame_count for span in timeline.fill([clip(1.0), still()], 300, PLAIN)] == [30, 270]
+    assert [span.frame_count for span in timeline.fill([still(1.0), still()], 300, PLAIN)] == [30, 270]
     pieces = plan([still()], 150)
     assert [(p.shots[0].motion_first_frame, p.shots[0].motion_frames) for p in pieces] == [(0, 150), (30, 150)]
 
 
 def test_bound_scenes_last_as_long_as_their_words() -> None:
-    spans = timeline.bound([clip(1.0), clip(9.0, name="b")], [70, 50], PLAIN)
+    spans = timeline.align_to_scenes([clip(1.0), clip(9.0, name="b")], [70, 50], PLAIN)
     assert [(s.clip.source and s.clip.source.object.sha256[0], s.first_frame, s.frame_count) for s in spans] == [
         *(("a", 0, 30), ("a", 30, 30), ("a", 60, 10)),
         ("b", 70, 50),
@@ -223,8 +227,8 @@ def test_bound_scenes_last_as_long_as_their_words() -> None:
 
 def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
     loud = ClipStyle(sound_volume=0.5, transition="crossfade")
-    spans = timeline.spread([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
-    [sound] = timeline.sounds(spans, PLAIN)
+    spans = timeline.fill([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
+    [sound] = timeline.place_sounds(spans, PLAIN)
     assert (sound.clip, sound.volume) == (stored("b"), 0.5)
     assert sound.start_seconds == pytest.approx(40 / FPS)
     assert sound.seconds == pytest.approx(60 / FPS)
@@ -276,4 +280,4 @@ def test_cut_captions_show_on_the_frames_on_which_they_did(data: st.DataObject, 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(1.0, 30), (1.001, 31), (0.0, 1), (2.0333333333, 61)])
 def test_frames_cover_the_narration(seconds: float, expected: int) -> None:
-    assert timeline.frames(seconds, FPS) == expected
+    assert timeline.count_frames(seconds, FPS) == expected

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from services.orchestrator.jobs import timeline
 from services.orchestrator.jobs.model import ClipStyle, Source, SourceClip, StoredObject
-from services.orchestrator.jobs.timeline import Frame
+from services.orchestrator.jobs.timeline import TimelineSettings
 from tests.orchestrator.test_timeline import FADE, clip, colour, still
 
-LIMITED = Frame(30, max_shot_seconds=6.0)
+LIMITED = TimelineSettings(30, max_shot_seconds=6.0)
 STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=ClipStyle(motion="zoom_in"))
 
 
 def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
-    spans = timeline.views(timeline.spread([clip(30.0)], 540, LIMITED), LIMITED)
+    spans = timeline.split_views(timeline.fill([clip(30.0)], 540, LIMITED), LIMITED)
     assert [(span.frame_count, span.zoom, span.skipped) for span in spans] == [
         *((180, 1.0, 0), (180, timeline.NEARER, 180), (180, 1.0, 360)),
     ]
-    segments = timeline.plan(timeline.spread([clip(30.0)], 540, LIMITED), LIMITED)
+    segments = timeline.cut_segments(timeline.fill([clip(30.0)], 540, LIMITED), LIMITED)
     assert sum(segment.frame_count for segment in segments) == 540
     for segment in segments:
         assert segment.shots[0].source_start_seconds == pytest.approx(segment.first_frame / 30, abs=1e-4)
@@ -30,9 +30,9 @@ def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
 
 
 def test_a_long_still_moves_in_another_way() -> None:
-    spans = timeline.views(timeline.spread([STILL], 540, LIMITED), LIMITED)
+    spans = timeline.split_views(timeline.fill([STILL], 540, LIMITED), LIMITED)
     assert [span.clip.look.motion for span in spans] == ["zoom_in", "pan_right", "zoom_out"]
-    shots = [segment.shots[0] for segment in timeline.plan(timeline.spread([STILL], 540, LIMITED), LIMITED)]
+    shots = [segment.shots[0] for segment in timeline.cut_segments(timeline.fill([STILL], 540, LIMITED), LIMITED)]
     assert all(shot.motion_first_frame < shot.motion_frames == 180 for shot in shots)
 
 
@@ -40,20 +40,20 @@ def test_a_long_still_moves_in_another_way() -> None:
     "source", [still(), colour(), clip(30.0, look=ClipStyle(fit="contain")), clip(30.0, look=ClipStyle(fit="blur"))]
 )
 def test_what_stands_still_or_is_shown_whole_is_not_cut(source: SourceClip) -> None:
-    spans = timeline.spread([source], 540, LIMITED)
-    assert len(timeline.views(spans, LIMITED)) == len(spans)
+    spans = timeline.fill([source], 540, LIMITED)
+    assert len(timeline.split_views(spans, LIMITED)) == len(spans)
 
 
 def test_without_a_limit_no_shot_is_cut() -> None:
-    spans = timeline.spread([clip(30.0)], 540, Frame(30))
-    assert timeline.views(spans, Frame(30)) == spans
+    spans = timeline.fill([clip(30.0)], 540, TimelineSettings(30))
+    assert timeline.split_views(spans, TimelineSettings(30)) == spans
 
 
 @given(st.floats(2.0, 20.0), st.integers(60, 3000), st.floats(0.1, 2.0))
 def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, seconds: float) -> None:
-    frame = Frame(30, transition_seconds=seconds, max_shot_seconds=limit)
-    spans = timeline.spread([clip(90.0), clip(90.0, name="b", look=FADE)], frame_count, frame)
-    segments = timeline.plan(spans, frame)
+    settings = TimelineSettings(30, transition_seconds=seconds, max_shot_seconds=limit)
+    spans = timeline.fill([clip(90.0), clip(90.0, name="b", look=FADE)], frame_count, settings)
+    segments = timeline.cut_segments(spans, settings)
     assert sum(segment.frame_count for segment in segments) == frame_count
     first = 0
     for segment in segments:
@@ -63,21 +63,21 @@ def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, s
 
 def test_a_title_leaves_before_its_picture_does() -> None:
     first = clip(4.0, look=ClipStyle(title="Part one"))
-    spans = timeline.spread(
-        [first, clip(4.0, name="b", look=ClipStyle(transition="slide_left", title="Two"))], 200, Frame(30)
+    spans = timeline.fill(
+        [first, clip(4.0, name="b", look=ClipStyle(transition="slide_left", title="Two"))], 200, TimelineSettings(30)
     )
-    one, two = timeline.titles(spans, Frame(30))
-    lead = spans[1].lead
-    assert lead == 15
-    assert one.end_seconds == pytest.approx((spans[1].first_frame - lead) / 30)
+    one, two = timeline.place_titles(spans, TimelineSettings(30))
+    overlap = spans[1].overlap_frames
+    assert overlap == 15
+    assert one.end_seconds == pytest.approx((spans[1].first_frame - overlap) / 30)
     assert two.start_seconds == pytest.approx(spans[1].first_frame / 30), "and the next comes when its picture is there"
 
 
 def test_a_poster_is_one_frame_without_captions() -> None:
-    spans = timeline.spread([clip(4.0), clip(4.0, name="b")], 200, LIMITED)
-    frame = replace(LIMITED, captions_ass="[Script Info]\n")
-    segment = timeline.still_segment(spans, frame, 4.5)
+    spans = timeline.fill([clip(4.0), clip(4.0, name="b")], 200, LIMITED)
+    settings = replace(LIMITED, captions_ass="[Script Info]\n")
+    segment = timeline.single_frame_segment(spans, settings, 4.5)
     assert (segment.frame_count, segment.captions_ass, segment.transition, len(segment.shots)) == (1, "", "", 1)
     assert segment.first_frame == 135
     assert segment.shots[0].source_start_seconds == pytest.approx((135 - spans[1].first_frame) / 30, abs=1e-4)
-    assert timeline.still_segment(spans, frame, 99.0).first_frame == 199
+    assert timeline.single_frame_segment(spans, settings, 99.0).first_frame == 199

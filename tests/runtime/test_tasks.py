@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Internal, NotFound
-from services.runtime.tasks import run_all, wait_any
+from services.runtime.tasks import run_all, task_group, wait_any
 
 
 async def wait_forever(cancelled: list[str]) -> None:
@@ -65,3 +65,24 @@ async def test_waiting_ends_with_any_event_or_after_the_time() -> None:
     assert second.is_set()
     await wait_any(first, seconds=0.01)
     assert not first.is_set()
+
+
+@pytest.mark.parametrize("failing", ["task", "body"])
+async def test_a_failure_beside_the_body_or_in_it_cancels_the_rest_and_is_raised_alone(failing: str) -> None:
+    cancelled: list[str] = []
+    error = NotFound("gone", reason="OBJECT_NOT_FOUND")
+    with pytest.raises(NotFound) as raised:
+        async with task_group() as tasks:
+            tasks.create_task(wait_forever(cancelled))
+            await asyncio.sleep(0)
+            if failing == "body":
+                raise error
+            await tasks.create_task(fail(error))
+    assert raised.value is error
+    assert cancelled == ["cancelled"]
+
+
+async def test_a_group_ends_with_its_tasks() -> None:
+    async with task_group() as tasks:
+        counting = tasks.create_task(length("four"))
+    assert counting.result() == 4

@@ -29,7 +29,7 @@ async def drive_express(driver: Driver, *, jobs_at_once: int) -> None:
             await asyncio.sleep(LOOK_SECONDS)
             lowest = min(driver.priorities, default=len(PRIORITIES) - 1)
             # One that looks for a job may find it, and is counted by the driver then.
-            full = jobs_at_once <= driver.driven < 2 * jobs_at_once and len(running) < jobs_at_once
+            full = jobs_at_once <= driver.job_count < 2 * jobs_at_once and len(running) < jobs_at_once
             if full and lowest < len(PRIORITIES) - 1:
                 task = asyncio.create_task(_drive(driver, lowest + 1))
                 running.add(task)

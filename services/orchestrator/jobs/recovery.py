@@ -36,12 +36,12 @@ IsStored = Callable[[StoredObject], Awaitable[bool]]
 """Whether an object is in the store, with the content that is recorded."""
 
 
-def needed(step: str, recorded: Collection[str]) -> list[str]:
+def needed_steps(step: str, recorded: Collection[str]) -> list[str]:
     """Returns the recorded steps whose results a step is made of."""
     return [name for name in recorded if _kind(name) in _NEEDS.get(_kind(step), ())]
 
 
-def dependent(lost: Collection[str], recorded: Collection[str]) -> list[str]:
+def dependent_steps(lost: Collection[str], recorded: Collection[str]) -> list[str]:
     """Returns the recorded steps that are made of lost ones, directly or not, and the lost ones."""
     kinds = {_kind(name) for name in lost}
     following: set[str] = set()
@@ -50,12 +50,12 @@ def dependent(lost: Collection[str], recorded: Collection[str]) -> list[str]:
     return [name for name in recorded if name in lost or _kind(name) in following]
 
 
-async def lost_steps(results: Mapping[str, Any], is_stored: IsStored) -> list[str]:
+async def find_lost_steps(results: Mapping[str, Any], is_stored: IsStored) -> list[str]:
     """Returns the steps, by name, whose results (as JSON) name an object that the store does not have any more."""
     at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def is_lost(result: Any) -> bool:
-        for found in stored_objects(result):
+        for found in find_objects(result):
             async with at_once:
                 if not await is_stored(found):
                     return True
@@ -65,20 +65,20 @@ async def lost_steps(results: Mapping[str, Any], is_stored: IsStored) -> list[st
     return [name for name, gone in zip(results, lost, strict=True) if gone]
 
 
-def stored_objects(result: Any) -> Iterator[StoredObject]:
+def find_objects(result: Any) -> Iterator[StoredObject]:
     """The objects that a recorded result (JSON) names."""
     match result:
         case {"key": str(key), "sha256": str(sha256), "size_bytes": int(size_bytes)}:
             yield StoredObject(key, sha256, size_bytes)
         case dict():
             for value in result.values():
-                yield from stored_objects(value)
+                yield from find_objects(value)
         case list() | tuple():
             for value in result:
-                yield from stored_objects(value)
+                yield from find_objects(value)
 
 
-def explained(error: Error, request: VideoRequest) -> Error:
+def explain(error: Error, request: VideoRequest) -> Error:
     """Returns the error of a job that failed; when an upload is lost, one that names the upload and what to do."""
     if error.reason not in LOST:
         return error
@@ -86,11 +86,11 @@ def explained(error: Error, request: VideoRequest) -> Error:
     uploads += [(f"overlays[{place}]", overlay.image) for place, overlay in enumerate(request.overlays)]
     for field, upload in uploads:
         if upload is not None and upload.key in error.message:
-            return lost_upload(upload.key.rpartition("/")[2], field)
+            return lost_upload_error(upload.key.rpartition("/")[2], field)
     return error
 
 
-def lost_upload(asset_id: str, field: str = "") -> DataLoss:
+def lost_upload_error(asset_id: str, field: str = "") -> DataLoss:
     """The error for an upload whose stored bytes are damaged or gone."""
     return DataLoss(
         f"{field and f'{field}: '}the stored file of the asset {asset_id} is damaged or missing; upload the file again"

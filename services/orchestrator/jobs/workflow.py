@@ -1,17 +1,17 @@
-"""Workflow: the way of a job, in one straight line.
+"""Workflow: the steps that make the video of a job, in the order in which they happen.
 
-Each step's result is recorded before the next begins, so that running this again for the same job
-skips what is done. `Workers` are the services that do the work; `Journal` is where steps and progress
-are recorded.
+The journal records the result of each step before the next step begins. A second run for the same job therefore skips
+the steps that are done. `Workers` are the services that do the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, cast
+from functools import partial
+from typing import Protocol, TypeVar
 
 from moneyprinter.errors import DataLoss, InvalidArgument
 from services.orchestrator.jobs import timeline
@@ -34,21 +34,19 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
+from services.runtime.progress import OnProgress
+from services.runtime.tasks import run_all, task_group
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
 
-Progress = Callable[[float], None]
-
-# What is shown after the last word, so that the video does not end on it.
+# The video goes on for this long after the last word.
 TAIL_SECONDS = 0.6
 
 
 class Workers(Protocol):
-    """The services, as the workflow sees them. Each reports its progress from 0 to 1."""
+    """The media services. Calls report their progress from 0 to 1."""
 
-    async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip: ...
+    async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip: ...
 
     async def validate_picture(self, image: StoredObject) -> Source: ...
 
@@ -56,7 +54,7 @@ class Workers(Protocol):
 
     async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script: ...
 
-    async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration: ...
+    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration: ...
 
     async def caption(
         self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
@@ -66,142 +64,98 @@ class Workers(Protocol):
         self,
         narration: Narration,
         request: VideoRequest,
-        kept: Sequence[timeline.ClipSound],
+        clip_sounds: Sequence[timeline.ClipSound],
         seconds: float,
-        progress: Progress,
+        on_progress: OnProgress,
     ) -> SoundTrack: ...
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo: ...
+    async def render(
+        self, segment: timeline.Segment, request: VideoRequest, on_progress: OnProgress
+    ) -> RenderedVideo: ...
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo: ...
+    async def join(self, segments: Sequence[StoredObject], on_progress: OnProgress) -> RenderedVideo: ...
 
     async def finish(
-        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, on_progress: OnProgress
     ) -> FinishedVideo: ...
 
     async def take_poster(self, job: Job, segment: timeline.Segment) -> File: ...
 
-    async def keep(self, job: Job, name: str, text: str) -> StoredObject: ...
+    async def store_text(self, job: Job, name: str, text: str) -> StoredObject: ...
 
 
 class Journal(Protocol):
-    """Where a job's steps and progress are recorded. Every write fails once another instance has taken the job up."""
+    """Records the steps and the progress of a job. Writes raise `Superseded` once another instance claimed the job."""
 
     def stage(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Mark a stage as in progress while the context is open, and as completed or failed afterwards."""
+        """Mark a stage as in progress while the context is open, and as completed, failed or cancelled afterwards."""
 
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
-        """What the step gave when it ran before; otherwise run it, and record what it gives."""
+        """Return the recorded result of a step, of type `kind`; without one, run `work` and record its result."""
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """Tell how far a stage is."""
+    def report_progress(self, stage: str, fraction: float) -> None:
+        """Raise the part of a stage that is done to `fraction`, from 0 to 1."""
 
-    def planned(self, segments: int) -> None:
-        """Tell how many segments there are."""
+    def set_segment_count(self, segments: int) -> None:
+        """Record the number of segments."""
 
-    def rendered(self, reused: bool) -> None:
-        """Tell that another segment is done, and whether it was found."""
+    def count_segment(self, *, reused: bool) -> None:
+        """Count a rendered segment; `reused` when an earlier render was found."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known once the script is spoken: what is heard, what is shown, and when."""
+    """What is heard and shown, and when; known once the script is spoken."""
 
     spoken: NarratedScript
     captions: Captions
     spans: tuple[timeline.Span, ...]
-    frame: timeline.Frame
+    settings: timeline.TimelineSettings
     seconds: float
 
     @property
     def may_be_black(self) -> bool:
-        """Whether nothing that is shown must be lighter than black."""
+        """Whether the whole picture may be black: all its sources are dark."""
         return all(span.clip.is_dark for span in self.spans)
 
     @property
     def narration(self) -> Narration:
-        """What is heard."""
+        """The spoken script."""
         return self.spoken.narration
 
 
 async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_once: int = 4) -> Result:
-    """Make the video of a job. Raises the typed error of the first step that failed for good."""
+    """Make the video of a job. `clips_at_once` clips are validated at the same time.
+
+    Raises the typed error of the first step whose retries are used up.
+    """
     request = job.request
     async with journal.stage("validation"):
         clips, overlays = await _validate(request, workers, journal, clips_at_once)
 
-    spoken: asyncio.Future[Plan] = asyncio.get_running_loop().create_future()
-
-    async def sound() -> SoundTrack:
+    async with task_group() as tasks:
         async with journal.stage("audio_generation"):
-            share = _Shares(journal, "audio_generation", 2)
-            plan = await _speak(request, clips, overlays, workers, journal, share.of(0))
-            spoken.set_result(plan)
-            kept = timeline.sounds(plan.spans, plan.frame)
-            work = lambda: workers.mix(plan.narration, request, kept, plan.seconds, share.of(1))  # noqa: E731
-            return await journal.step("mix", SoundTrack, work)
-
-    async def picture() -> list[RenderedVideo]:
-        plan = await spoken
-        async with journal.stage("video_processing"):
-            segments = await asyncio.to_thread(timeline.plan, plan.spans, plan.frame)
-            return await _draw(segments, request, workers, journal)
-
-    # The picture needs the words and their times, and not the mix.
-    track, pictures = await _both(sound(), picture())
-    plan = spoken.result()
+            progress = _StageProgress(journal, "audio_generation", 2)
+            plan = await _speak(request, clips, overlays, workers, journal, progress.of(0))
+            # Segments need the words and their times, but not the mix.
+            rendering = tasks.create_task(_render(plan, request, workers, journal))
+            track = await _mix(plan, request, workers, journal, progress.of(1))
+        segments = await rendering
 
     async with journal.stage("concatenation"):
-        share = _Shares(journal, "concatenation", 1 + len(request.renditions))
-        sizes = zip(*([picture.video, *picture.renditions] for picture in pictures), strict=True)
-
-        async def join(place: int, segments: Sequence[StoredObject]) -> RenderedVideo:
-            work = lambda: workers.join(segments, share.of(place))  # noqa: E731
-            return await journal.step(f"join {place}", RenderedVideo, work)
-
-        joined = await _together([join(place, segments) for place, segments in enumerate(sizes)])
+        joined = await _join(segments, request, workers, journal)
 
     async with journal.stage("rendering"):
-        share = _Shares(journal, "rendering", 1)
-
-        async def captions() -> list[File]:
-            return [
-                File(name, await workers.keep(job, name, text))
-                for name, text in (
-                    ("captions.srt", plan.captions.srt),
-                    ("captions.vtt", plan.captions.vtt),
-                    ("captions.ass", plan.captions.ass),
-                )
-            ]
-
-        async def finish() -> Result:
-            finishing = workers.finish(job, joined, track, plan, share.of(0))
-            finished, written = await _both(finishing, captions())
-            files = list(finished.files)
-            if plan.captions.ass or request.poster_seconds is not None:
-                # The one that was found in the finished picture may hold half a caption.
-                seconds = finished.poster_seconds if request.poster_seconds is None else request.poster_seconds
-                poster = await workers.take_poster(job, timeline.still_segment(plan.spans, plan.frame, seconds))
-                files = [poster if file.name == poster.name else file for file in files]
-            return Result(
-                files=(*files, *written),
-                seconds=finished.seconds,
-                loudness_lufs=finished.loudness_lufs,
-                true_peak_dbtp=finished.true_peak_dbtp,
-                missing_glyphs=plan.captions.missing_glyphs,
-                voice=plan.spoken.narrator.name,
-                voice_quality=plan.spoken.narrator.quality,
-                notices=(*plan.spoken.narrator.notices, *plan.spoken.notices),
-            )
-
+        progress = _StageProgress(journal, "rendering", 1)
+        finish = partial(_finish, job, plan, joined, track, workers, progress.of(0))
         return await journal.step("finish", Result, finish)
 
 
 async def _validate(
     request: VideoRequest, workers: Workers, journal: Journal, clips_at_once: int
-) -> tuple[list[SourceClip], list[Source]]:
-    """Check all that was handed in: the clips and the pictures of the overlays."""
-    share = _Shares(journal, "validation", len(request.clips))
+) -> tuple[Sequence[SourceClip], Sequence[Source]]:
+    """Validate the clips and the pictures of the overlays."""
+    progress = _StageProgress(journal, "validation", len(request.clips))
     at_once = asyncio.Semaphore(clips_at_once)
 
     async def validate(index: int, clip: ClipRequest) -> SourceClip:
@@ -214,22 +168,22 @@ async def _validate(
                 second_colour=clip.second_colour,
             )
         async with at_once:
-            work = lambda: workers.validate(clip, share.of(index))  # noqa: E731
-            with _naming(f"clip {index + 1}", clip.name):
+            with _errors_about(f"clip {index + 1}", clip.name):
+                work = partial(workers.validate, clip, progress.of(index))
                 return await journal.step(f"validate {index}", SourceClip, work)
 
-    clips = await _together([validate(index, clip) for index, clip in enumerate(request.clips)])
+    clips = await run_all(*(validate(index, clip) for index, clip in enumerate(request.clips)))
     overlays = []
     for index, overlay in enumerate(request.overlays):
-        check = lambda: workers.validate_picture(overlay.image)  # noqa: B023, E731
-        with _naming(f"overlay {index + 1}", overlay.name):
-            overlays.append(await journal.step(f"validate overlay {index}", Source, check))
+        with _errors_about(f"overlay {index + 1}", overlay.name):
+            work = partial(workers.validate_picture, overlay.image)
+            overlays.append(await journal.step(f"validate overlay {index}", Source, work))
     return clips, overlays
 
 
 @contextmanager
-def _naming(subject: str, name: str) -> Iterator[None]:
-    """Have errors name the clip that they are about: `clip 2 (walk.mp4): ...`."""
+def _errors_about(subject: str, name: str) -> Iterator[None]:
+    """Put the clip or overlay before the message of errors: `clip 2 (walk.mp4): ...`."""
     try:
         yield
     except (InvalidArgument, DataLoss) as failure:
@@ -245,68 +199,128 @@ async def _speak(
     overlays: Sequence[Source],
     workers: Workers,
     journal: Journal,
-    progress: Progress,
+    on_progress: OnProgress,
 ) -> Plan:
-    """Speak the script, and plan by its times what is shown."""
-
-    async def speak() -> NarratedScript:
-        narrator = await workers.find_voice(request)
-        texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
-        scenes = [
-            await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
-        ]
-        sentences = [sentence for scene in scenes for sentence in scene.sentences]
-        narration = await workers.speak(sentences, narrator.name, progress)
-        notices = tuple(dict.fromkeys(notice for scene in scenes for notice in scene.notices))
-        return NarratedScript(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
-
+    """Speak the script, and plan the picture by the times of its words."""
     rate = request.frames_per_second
-    frame = timeline.Frame(
+    settings = timeline.TimelineSettings(
         rate,
         request.transition_seconds,
         overlays=tuple(zip(request.overlays, overlays, strict=True)),
         max_shot_seconds=request.max_shot_seconds,
     )
     if request.narrated:
-        spoken = await journal.step("speak", NarratedScript, speak)
-        frame_count = timeline.frames(spoken.narration.seconds + TAIL_SECONDS, rate)
+        spoken = await journal.step("speak", NarratedScript, partial(_narrate, request, workers, on_progress))
+        frame_count = timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     else:
         spoken = NarratedScript(NO_NARRATION, ())
-        clips, frame_count = timeline.own_length(clips, frame)
-        frame_count = timeline.frames(request.seconds, rate) if request.seconds else frame_count
-        progress(1.0)
+        clips, frame_count = timeline.resolve_lengths(clips, settings)
+        frame_count = timeline.count_frames(request.seconds, rate) if request.seconds else frame_count
+        on_progress(1.0)
     if request.narrated and request.clips[0].script:
-        spans = timeline.bound(clips, scene_frames(spoken, frame_count, rate), frame)
+        spans = timeline.align_to_scenes(clips, scene_frames(spoken, frame_count, rate), settings)
     else:
-        spans = timeline.spread(clips, frame_count, frame)
-    titles = timeline.titles(spans, frame)
-    write = lambda: workers.caption(spoken.narration, titles, request, spoken.narrator.language)  # noqa: E731
-    captions = await journal.step("caption", Captions, write)
-    frame = replace(frame, captions_ass=captions.ass)
-    return Plan(spoken, captions, tuple(spans), frame, frame_count / rate)
+        spans = timeline.fill(clips, frame_count, settings)
+    titles = timeline.place_titles(spans, settings)
+    caption = partial(workers.caption, spoken.narration, titles, request, spoken.narrator.language)
+    captions = await journal.step("caption", Captions, caption)
+    settings = replace(settings, captions_ass=captions.ass)
+    return Plan(spoken, captions, tuple(spans), settings, frame_count / rate)
 
 
-async def _draw(
-    segments: Sequence[timeline.Segment], request: VideoRequest, workers: Workers, journal: Journal
-) -> list[RenderedVideo]:
-    """Render all segments; they are returned in the order in which they are shown."""
-    journal.planned(len(segments))
-    share = _Shares(journal, "video_processing", len(segments))
+async def _narrate(request: VideoRequest, workers: Workers, on_progress: OnProgress) -> NarratedScript:
+    """Choose a voice, write the script of each scene, and speak it."""
+    narrator = await workers.find_voice(request)
+    texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
+    scenes = [
+        await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
+    ]
+    sentences = [sentence for scene in scenes for sentence in scene.sentences]
+    narration = await workers.speak(sentences, narrator.name, on_progress)
+    notices = tuple(dict.fromkeys(notice for scene in scenes for notice in scene.notices))
+    return NarratedScript(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
 
-    async def render(segment: timeline.Segment) -> RenderedVideo:
-        work = lambda: workers.render(segment, request, share.of(segment.index))  # noqa: E731
-        picture = await journal.step(f"render {segment.index}", RenderedVideo, work)
-        journal.rendered(picture.reused)
-        return picture
 
-    ordered = timeline.order(segments)
-    pictures = await _together([render(segment) for segment in ordered])
-    shown = {segment.index: picture for segment, picture in zip(ordered, pictures, strict=True)}
-    return [shown[segment.index] for segment in segments]
+async def _mix(
+    plan: Plan, request: VideoRequest, workers: Workers, journal: Journal, on_progress: OnProgress
+) -> SoundTrack:
+    """Mix the narration with the music and the clips' own sound."""
+    clip_sounds = timeline.place_sounds(plan.spans, plan.settings)
+    mix = partial(workers.mix, plan.narration, request, clip_sounds, plan.seconds, on_progress)
+    return await journal.step("mix", SoundTrack, mix)
+
+
+async def _render(plan: Plan, request: VideoRequest, workers: Workers, journal: Journal) -> list[RenderedVideo]:
+    """Render all segments. Returns them in the order in which they are shown."""
+    async with journal.stage("video_processing"):
+        # In a thread: a long video has thousands of captions.
+        segments = await asyncio.to_thread(timeline.cut_segments, plan.spans, plan.settings)
+        journal.set_segment_count(len(segments))
+        progress = _StageProgress(journal, "video_processing", len(segments))
+
+        async def render(segment: timeline.Segment) -> RenderedVideo:
+            work = partial(workers.render, segment, request, progress.of(segment.index))
+            video = await journal.step(f"render {segment.index}", RenderedVideo, work)
+            journal.count_segment(reused=video.reused)
+            return video
+
+        ordered = timeline.render_order(segments)
+        videos = await run_all(*map(render, ordered))
+        by_index = {segment.index: video for segment, video in zip(ordered, videos, strict=True)}
+        return [by_index[segment.index] for segment in segments]
+
+
+async def _join(
+    segments: Sequence[RenderedVideo], request: VideoRequest, workers: Workers, journal: Journal
+) -> Sequence[RenderedVideo]:
+    """Join the segments of each size. Returns the video's own size first, then its renditions."""
+    progress = _StageProgress(journal, "concatenation", 1 + len(request.renditions))
+    sizes = zip(*([segment.video, *segment.renditions] for segment in segments), strict=True)
+
+    async def join(index: int, videos: Sequence[StoredObject]) -> RenderedVideo:
+        return await journal.step(f"join {index}", RenderedVideo, partial(workers.join, videos, progress.of(index)))
+
+    return await run_all(*(join(index, videos) for index, videos in enumerate(sizes)))
+
+
+async def _finish(
+    job: Job,
+    plan: Plan,
+    joined: Sequence[RenderedVideo],
+    track: SoundTrack,
+    workers: Workers,
+    on_progress: OnProgress,
+) -> Result:
+    """Put picture and sound together, and store the video with its captions and its poster."""
+    finished, captions = await run_all(
+        workers.finish(job, joined, track, plan, on_progress), _store_captions(job, plan.captions, workers)
+    )
+    files = list(finished.files)
+    if plan.captions.ass or job.request.poster_seconds is not None:
+        # The frame that the rendering service chose may show half a caption: the poster is the frame without captions.
+        seconds = finished.poster_seconds if job.request.poster_seconds is None else job.request.poster_seconds
+        segment = timeline.single_frame_segment(plan.spans, plan.settings, seconds)
+        poster = await workers.take_poster(job, segment)
+        files = [poster if file.name == poster.name else file for file in files]
+    return Result(
+        files=(*files, *captions),
+        seconds=finished.seconds,
+        loudness_lufs=finished.loudness_lufs,
+        true_peak_dbtp=finished.true_peak_dbtp,
+        missing_glyphs=plan.captions.missing_glyphs,
+        voice=plan.spoken.narrator.name,
+        voice_quality=plan.spoken.narrator.quality,
+        notices=(*plan.spoken.narrator.notices, *plan.spoken.notices),
+    )
+
+
+async def _store_captions(job: Job, captions: Captions, workers: Workers) -> list[File]:
+    texts = (("captions.srt", captions.srt), ("captions.vtt", captions.vtt), ("captions.ass", captions.ass))
+    return [File(name, await workers.store_text(job, name, text)) for name, text in texts]
 
 
 def scene_frames(spoken: NarratedScript, frame_count: int, frames_per_second: int) -> list[int]:
-    """How many frames each scene has: it lasts until the first word of the next one."""
+    """Returns the number of frames of each scene: a scene lasts until the first word of the next one."""
     begins, sentence = [0], 0
     for length in spoken.scenes[:-1]:
         sentence += length
@@ -316,35 +330,18 @@ def scene_frames(spoken: NarratedScript, frame_count: int, frames_per_second: in
     return [end - begin for begin, end in zip(begins, ends, strict=True)]
 
 
-class _Shares:
-    """Adds the progress of several pieces of work up to that of their stage."""
+class _StageProgress:
+    """Averages the progress of the pieces of a stage into the progress of the stage."""
 
     def __init__(self, journal: Journal, stage: str, pieces: int) -> None:
         self._journal = journal
         self._stage = stage
         self._fractions = [0.0] * pieces
 
-    def of(self, index: int) -> Progress:
-        def tell(fraction: float) -> None:
-            self._fractions[index] = fraction
-            self._journal.progress(self._stage, sum(self._fractions) / len(self._fractions))
+    def of(self, index: int) -> OnProgress:
+        """Returns the callback of one piece."""
+        return partial(self._report, index)
 
-        return tell
-
-
-async def _both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Run two at once; when one fails, stop the other and raise its error alone."""
-    first, second = asyncio.create_task(one), asyncio.create_task(other)
-    await _together(cast(list[Awaitable[object]], [first, second]))
-    return first.result(), second.result()
-
-
-async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
-    """Run all at once; when one fails, stop the others and raise its error alone."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def _report(self, index: int, fraction: float) -> None:
+        self._fractions[index] = fraction
+        self._journal.report_progress(self._stage, sum(self._fractions) / len(self._fractions))

@@ -89,7 +89,7 @@ class Clips:
         try:
             return await self.prober.of_object(owned[asset_id].object, part)
         except (NotFound, DataLoss) as failure:
-            raise recovery.lost_upload(asset_id) from failure
+            raise recovery.lost_upload_error(asset_id) from failure
 
     async def probe_file(self, chunks: AsyncIterator[bytes]) -> Facts:
         """What a clip is whose bytes come."""

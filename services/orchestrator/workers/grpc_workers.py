@@ -54,9 +54,10 @@ from services.orchestrator.jobs.model import (
     Word,
 )
 from services.orchestrator.jobs.turns import Turns
-from services.orchestrator.jobs.workflow import Plan, Progress
+from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
 from services.orchestrator.webhooks.deliveries import Answer
+from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.server import Runtime
 
 _QUALITIES = {
@@ -174,7 +175,7 @@ class MeshWorkers:
         answer = await self._validation.PostWebhook(request)
         return Answer(answer.http_status, answer.duration.ToTimedelta().total_seconds())
 
-    async def validate(self, clip: ClipRequest, progress: Progress) -> SourceClip:
+    async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip:
         request = validation.ValidateClipRequest(
             start=_optional_duration(clip.start_seconds), end=_optional_duration(clip.end_seconds)
         )
@@ -182,7 +183,7 @@ class MeshWorkers:
             request.object.CopyFrom(object_message(clip.asset))
         else:
             request.url = clip.url or ""
-        found = (await _result(self._validation.ValidateClip(request), progress)).clip
+        found = (await _result(self._validation.ValidateClip(request), on_progress)).clip
         return SourceClip(
             source=_found(found.source),
             start_seconds=0.0 if found.source.still else clip.start_seconds or 0.0,
@@ -197,7 +198,7 @@ class MeshWorkers:
 
     async def validate_picture(self, image: StoredObject) -> Source:
         request = validation.ValidateClipRequest(object=object_message(image))
-        return _found((await _result(self._validation.ValidateClip(request), lambda _: None)).clip.source)
+        return _found((await _result(self._validation.ValidateClip(request), ignore_progress)).clip.source)
 
     async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
         request = content.WriteScriptRequest(
@@ -206,9 +207,9 @@ class MeshWorkers:
         written = await self._content.WriteScript(request)
         return Script(tuple(written.sentences), _notices(written.notices))
 
-    async def speak(self, sentences: Sequence[str], voice: str, progress: Progress) -> Narration:
+    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration:
         request = audio.SynthesizeRequest(sentences=sentences, voice=voice)
-        speech = (await _result(self._audio.Synthesize(request), progress)).speech
+        speech = (await _result(self._audio.Synthesize(request), on_progress)).speech
         # In a thread: there may be 20,000 words.
         spoken = await asyncio.to_thread(_spoken_words, speech)
         return Narration(audio=stored(speech.audio), seconds=_seconds(speech.duration), sentences=spoken)
@@ -237,9 +238,9 @@ class MeshWorkers:
         self,
         narration: Narration,
         request: VideoRequest,
-        kept: Sequence[timeline.ClipSound],
+        clip_sounds: Sequence[timeline.ClipSound],
         seconds: float,
-        progress: Progress,
+        on_progress: OnProgress,
     ) -> SoundTrack:
         message = audio.MixRequest(
             narration=object_message(narration.audio) if narration.audio else None,
@@ -256,11 +257,11 @@ class MeshWorkers:
                     track=sound.track,
                     track_start=sound.track_start,
                 )
-                for sound in kept
+                for sound in clip_sounds
             ],
             loudness_lufs=request.loudness_lufs,
         )
-        mixed = (await _result(self._audio.Mix(message), progress)).mix
+        mixed = (await _result(self._audio.Mix(message), on_progress)).mix
         return SoundTrack(stored(mixed.audio), seconds)
 
     async def preview_sound(self, track: SoundTrack) -> PreviewSound:
@@ -268,7 +269,7 @@ class MeshWorkers:
         made = await self._audio.EncodePreview(audio.EncodePreviewRequest(audio=object_message(track.audio)))
         return PreviewSound(stored(made.audio), made.header_bytes, track.seconds)
 
-    async def render(self, segment: timeline.Segment, request: VideoRequest, progress: Progress) -> RenderedVideo:
+    async def render(self, segment: timeline.Segment, request: VideoRequest, on_progress: OnProgress) -> RenderedVideo:
         message = processing.RenderSegmentRequest(
             segment=media.Segment(
                 index=segment.index,
@@ -286,7 +287,7 @@ class MeshWorkers:
         if self._job:
             message.priority = PRIORITIES.index(self._job.priority) - PRIORITIES.index("normal")
         async with self._turns.taken(self._job) if self._job else nullcontext():
-            rendered = (await _result(self._processing.RenderSegment(message), progress)).segment
+            rendered = (await _result(self._processing.RenderSegment(message), on_progress)).segment
         return RenderedVideo(
             video=stored(rendered.video),
             frame_count=rendered.frame_count,
@@ -297,13 +298,13 @@ class MeshWorkers:
             ticks_per_second=rendered.ticks_per_second,
         )
 
-    async def join(self, segments: Sequence[StoredObject], progress: Progress) -> RenderedVideo:
+    async def join(self, segments: Sequence[StoredObject], on_progress: OnProgress) -> RenderedVideo:
         request = concatenation.ConcatenateRequest(segments=[object_message(segment) for segment in segments])
-        joined = (await _result(self._concatenation.Concatenate(request), progress)).video
+        joined = (await _result(self._concatenation.Concatenate(request), on_progress)).video
         return RenderedVideo(video=stored(joined.video), frame_count=joined.frame_count)
 
     async def finish(
-        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, progress: Progress
+        self, job: Job, joined: Sequence[RenderedVideo], sound: SoundTrack, plan: Plan, on_progress: OnProgress
     ) -> FinishedVideo:
         request = rendering.FinishVideoRequest(
             video=object_message(joined[0].video),
@@ -320,7 +321,7 @@ class MeshWorkers:
             may_be_black=plan.may_be_black,
             may_be_silent=not job.request.narrated and not job.request.background_music,
         )
-        finished = (await _result(self._rendering.FinishVideo(request), progress)).video
+        finished = (await _result(self._rendering.FinishVideo(request), on_progress)).video
         return FinishedVideo(
             files=tuple(File(file.name, stored(file.object)) for file in finished.files),
             seconds=_seconds(finished.duration),
@@ -332,22 +333,22 @@ class MeshWorkers:
     async def take_poster(self, job: Job, segment: timeline.Segment) -> File:
         """Render a single frame, and keep it as the poster of the video."""
         plain = replace(job.request, renditions=(), codec="h264", quality="high")
-        picture = await self.render(segment, plain, lambda _: None)
+        picture = await self.render(segment, plain, ignore_progress)
         request = rendering.TakePosterRequest(video=object_message(picture.video), folder=job.attempt_folder)
         taken = (await self._rendering.TakePoster(request)).poster
         return File(taken.name, stored(taken.object))
 
-    async def keep(self, job: Job, name: str, text: str) -> StoredObject:
+    async def store_text(self, job: Job, name: str, text: str) -> StoredObject:
         return stored(await self._objects.put_bytes(f"{job.attempt_folder}/{name}", text.encode()))
 
 
-async def _result(updates: AsyncIterator[Any], progress: Progress) -> Any:
+async def _result(updates: AsyncIterator[Any], on_progress: OnProgress) -> Any:
     """Tell the progress of a long call, and return its one result."""
     async for update in updates:
         if update.WhichOneof("update") != "progress":
-            progress(1.0)
+            on_progress(1.0)
             return update
-        progress(update.progress.fraction)
+        on_progress(update.progress.fraction)
     raise Internal("a service ended its answer without a result", reason="INTERNAL")
 
 
