@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.video.v1 import event_service_pb2 as pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as pb_grpc
-from services.orchestrator.events.feed import Feed, Placed
+from services.orchestrator.events.feed import Feed, FeedEvent
 from services.runtime import access
 from services.runtime.contract import check
 from services.runtime.server import HEAD
@@ -28,7 +28,7 @@ class EventServicer(pb_grpc.EventServiceServicer):
     async def WatchEvents(self, request: pb.WatchEventsRequest, context: Any) -> AsyncIterator[pb.WatchEventsResponse]:
         after = request.after or _last_event_id(context)
         await self._feed.check(access.user().id, after)
-        # Whoever waits for the first event is told that it may.
+        # The client learns that the stream is open before the first event comes.
         await context.send_initial_metadata(())
         if HEAD in dict(context.invocation_metadata()):
             return
@@ -53,7 +53,7 @@ def _last_event_id(context: Any) -> str:
     return given
 
 
-def _event(event: Placed | None) -> pb.WatchEventsResponse:
+def _event(event: FeedEvent | None) -> pb.WatchEventsResponse:
     if event is None:
         return pb.WatchEventsResponse()
     told = pb.WatchEventsResponse(position=str(event.position), event_id=event.id, sequence=event.sequence)

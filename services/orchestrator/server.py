@@ -23,10 +23,10 @@ from moneyprinter.video.v1 import (
 from services.orchestrator.clip_servicer import ClipServicer
 from services.orchestrator.config import Config
 from services.orchestrator.event_servicer import EventServicer
-from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.change_poller import ChangePoller
-from services.orchestrator.events.feed import Arrived, Feed
-from services.orchestrator.jobs import cleanup, failpoints, jetstream
+from services.orchestrator.events.feed import Feed, NewEvents, assign_positions, delete_old_events
+from services.orchestrator.jobs import failpoints, jetstream
+from services.orchestrator.jobs.cleanup import run_cleanup
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.estimates import Estimates
 from services.orchestrator.jobs.express import drive_express
@@ -34,16 +34,17 @@ from services.orchestrator.jobs.journal import Journal
 from services.orchestrator.jobs.model import Job, Result, StoredObject
 from services.orchestrator.jobs.workflow import make_video
 from services.orchestrator.library_servicer import LibraryServicer
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.dead_letters import PostgresDeadLetters
-from services.orchestrator.postgres.deliveries import PostgresPosts
-from services.orchestrator.postgres.ended import PostgresLeftovers, PostgresPast
-from services.orchestrator.postgres.feed import PostgresPositions
-from services.orchestrator.postgres.library import PostgresShelf
+from services.orchestrator.postgres.deliveries import PostgresDeliveryQueue
+from services.orchestrator.postgres.feed import PostgresFeedStore
+from services.orchestrator.postgres.history import PostgresJobHistory
+from services.orchestrator.postgres.library import PostgresLibraryStore
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.quotas import PostgresUsage
-from services.orchestrator.postgres.reconciliation import PostgresStoredFiles
+from services.orchestrator.postgres.reconciliation import PostgresFileRecords
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.postgres.webhooks import PostgresEndpoints
+from services.orchestrator.postgres.webhooks import PostgresWebhookStore
 from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
@@ -52,9 +53,9 @@ from services.orchestrator.videos.quotas import Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
 from services.orchestrator.videos.videos import LOOK_SECONDS, Videos
 from services.orchestrator.webhook_servicer import WebhookServicer
-from services.orchestrator.webhooks import root_key
-from services.orchestrator.webhooks.deliveries import Claimed, Courier
-from services.orchestrator.webhooks.signing import Secrets
+from services.orchestrator.webhooks.deliveries import ClaimedDelivery, WebhookDispatcher
+from services.orchestrator.webhooks.root_key import fetch_root_key
+from services.orchestrator.webhooks.signing import WebhookSecrets
 from services.orchestrator.webhooks.webhooks import Webhooks
 from services.orchestrator.workers.grpc_workers import MeshWorkers, object_message, stored
 from services.orchestrator.workers.prober import MeshProber
@@ -82,11 +83,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     ):
         stream = client.jetstream()
         await jetstream.make_streams(stream)
-        written, unplaced, left, due = (asyncio.Event() for _ in range(4))
+        to_publish, to_position, files_left, due = (asyncio.Event() for _ in range(4))
 
-        def committed() -> None:
-            written.set()
-            unplaced.set()
+        def on_commit() -> None:
+            to_publish.set()
+            to_position.set()
 
         limits = Quotas(
             bytes=config.quota_bytes,
@@ -96,7 +97,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             fetched_bytes=config.quota_fetched_bytes,
         )
         usage = PostgresUsage(pool, limits)
-        store = failpoints.armed(PostgresStore(pool, committed, left.set, limits=limits))
+        store = failpoints.armed(PostgresStore(pool, on_commit, files_left.set, limits=limits))
         changes = jetstream.Changes(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
@@ -118,29 +119,31 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         config_service = config_service_pb2_grpc.ConfigServiceStub(
             runtime.connect("config", "moneyprinter.config.v1.ConfigService")
         )
-        signing = Secrets(lambda: root_key.fetch_or_create(SecretClient(config_service)))
+        webhook_secrets = WebhookSecrets(lambda: fetch_root_key(SecretClient(config_service)))
         webhooks = Webhooks(
-            endpoints=PostgresEndpoints(pool),
-            check=workers.check_address,
-            secret=signing.secret,
+            store=PostgresWebhookStore(pool),
+            check_address=workers.check_address,
+            derive_secret=webhook_secrets.derive,
             now=_now,
             new_id=_new_id,
-            due=due.set,
+            on_due=due.set,
         )
-        positions = PostgresPositions(pool)
-        feed = Feed(positions, _now)
+        feed_store = PostgresFeedStore(pool)
+        feed = Feed(feed_store, _now)
 
-        async def arrived(events: Arrived) -> None:
-            feed.arrived(events.user_ids)
+        async def on_new_events(events: NewEvents) -> None:
+            feed.wake(events.user_ids)
             if events.deliveries:
                 due.set()
             await changes.tell_feed(events.user_ids)
 
-        async def sign(post: Claimed, now: datetime) -> dict[str, str]:
-            return await signing.headers(post.webhook_id, post.secret_versions, post.event_id, post.body, now)
+        async def sign(delivery: ClaimedDelivery, now: datetime) -> dict[str, str]:
+            return await webhook_secrets.sign(
+                delivery.webhook_id, delivery.secret_versions, delivery.event_id, delivery.body, now
+            )
 
-        courier = Courier(PostgresPosts(pool), workers.post, sign, _now, time.monotonic)
-        await changes.listen_feed(feed.arrived)
+        dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), workers.post, sign, _now, time.monotonic)
+        await changes.listen_feed(feed.wake)
         videos = Videos(
             store=store,
             letters=PostgresDeadLetters(pool),
@@ -150,9 +153,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             watchers=ChangePoller(store.versions, LOOK_SECONDS),
             check_voice=workers.find_voice,
             check_captions=workers.check_captions,
-            check_webhook=webhooks.may_post,
+            check_webhook=webhooks.check_job_address,
             preview_sound=workers.preview_sound,
-            estimate=Estimates(PostgresPast(pool)).duration,
+            estimate=Estimates(PostgresJobHistory(pool)).duration,
             now=_now,
             new_id=_new_id,
             asset_max_bytes=config.asset_max_bytes,
@@ -164,7 +167,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )
-        library = Library(PostgresShelf(pool, config.retention_days), objects, usage, limits)
+        library = Library(PostgresLibraryStore(pool, config.retention_days), objects, usage, limits)
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
@@ -174,7 +177,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.limit(config.downloads, *downloads, each=runtime.config.streams_per_client)
         runtime.check("database", store.active_jobs)
         files = Reconciliation(
-            PostgresStoredFiles(pool),
+            PostgresFileRecords(pool),
             objects,
             asset_folder=config.asset_folder,
             grace=timedelta(seconds=config.orphan_seconds),
@@ -187,18 +190,18 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             store, stream, lease_seconds=config.lease_seconds, pause_seconds=config.reconcile_seconds
         )
         with (
-            telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in courier.breakers.items()}),
+            telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in dispatcher.breakers.items()}),
             telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.job_count}),
             telemetry.gauged(MISSING, lambda: files.missing),
         ):
             async with (
-                runtime.background(jetstream.relay(PostgresOutbox(pool), stream, written), "relay"),
+                runtime.background(jetstream.relay(PostgresOutbox(pool), stream, to_publish), "relay"),
                 runtime.background(reconcile, "reconcile"),
-                runtime.background(feeding.place(positions, unplaced, arrived), "feed"),
-                runtime.background(feeding.sweep(positions), "old events"),
-                runtime.background(courier.run(due), "courier"),
-                runtime.background(cleanup.sweep(PostgresLeftovers(pool), objects, left), "leftovers"),
-                runtime.background(library.keep(left.set), "retention"),
+                runtime.background(assign_positions(feed_store, to_position, on_new_events), "feed"),
+                runtime.background(delete_old_events(feed_store), "old events"),
+                runtime.background(dispatcher.run(due), "webhooks"),
+                runtime.background(run_cleanup(PostgresCleanupQueue(pool), objects, files_left), "cleanup"),
+                runtime.background(library.run_expiry(files_left.set), "retention"),
                 runtime.background(files.run(timedelta(seconds=config.files_check_seconds)), "files"),
                 runtime.background(consumer, "consumer"),
                 runtime.background(drive_express(driver, jobs_at_once=config.jobs_at_once), "express"),

@@ -13,7 +13,7 @@ from moneyprinter.errors import FailedPrecondition, InvalidArgument
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import timestamp
-from services.orchestrator.jobs import dead_letters
+from services.orchestrator.jobs.dead_letters import find_dead_letter
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.store import JobFilter
 from services.orchestrator.video_messages import (
@@ -101,7 +101,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.ListDeadLettersResponse(dead_letters=map(dead_letter_message, letters), next_page_token=next_page)
 
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
-        letter = await dead_letters.find(self._videos.letters, access.user().id, request.job_id)
+        letter = await find_dead_letter(self._videos.letters, access.user().id, request.job_id)
         return pb.GetDeadLetterResponse(dead_letter=dead_letter_message(letter))
 
     async def DownloadVideo(

@@ -20,15 +20,15 @@ class WebhookServicer(pb_grpc.WebhookServiceServicer):
     async def CreateWebhook(self, request: pb.CreateWebhookRequest, context: Any) -> pb.CreateWebhookResponse:
         webhook, secret = await self._webhooks.create(access.user().id, request.url, request.event_types)
         await context.send_initial_metadata((("x-http-code", "201"),))
-        return pb.CreateWebhookResponse(webhook=_webhook(webhook), secret=secret)
+        return pb.CreateWebhookResponse(webhook=_webhook_message(webhook), secret=secret)
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
-        found, next_page = await self._webhooks.page(access.user().id, request.page_size, request.page_token)
-        return pb.ListWebhooksResponse(webhooks=map(_webhook, found), next_page_token=next_page)
+        found, next_page = await self._webhooks.list_webhooks(access.user().id, request.page_size, request.page_token)
+        return pb.ListWebhooksResponse(webhooks=map(_webhook_message, found), next_page_token=next_page)
 
     async def GetWebhook(self, request: pb.GetWebhookRequest, context: Any) -> pb.GetWebhookResponse:
         webhook = await self._webhooks.find(access.user().id, request.webhook_id)
-        return pb.GetWebhookResponse(webhook=_webhook(webhook))
+        return pb.GetWebhookResponse(webhook=_webhook_message(webhook))
 
     async def DeleteWebhook(self, request: pb.DeleteWebhookRequest, context: Any) -> pb.DeleteWebhookResponse:
         await self._webhooks.delete(access.user().id, request.webhook_id)
@@ -37,32 +37,32 @@ class WebhookServicer(pb_grpc.WebhookServiceServicer):
     async def RotateWebhookSecret(
         self, request: pb.RotateWebhookSecretRequest, context: Any
     ) -> pb.RotateWebhookSecretResponse:
-        webhook, secret = await self._webhooks.rotate(access.user().id, request.webhook_id)
-        return pb.RotateWebhookSecretResponse(webhook=_webhook(webhook), secret=secret)
+        webhook, secret = await self._webhooks.rotate_secret(access.user().id, request.webhook_id)
+        return pb.RotateWebhookSecretResponse(webhook=_webhook_message(webhook), secret=secret)
 
     async def ListWebhookDeliveries(
         self, request: pb.ListWebhookDeliveriesRequest, context: Any
     ) -> pb.ListWebhookDeliveriesResponse:
-        found, next_page = await self._webhooks.deliveries(
+        found, next_page = await self._webhooks.list_deliveries(
             access.user().id, request.page_size, request.page_token, request.webhook_id, request.status
         )
-        listed = [_delivery(delivery, whole=False) for delivery in found]
-        return pb.ListWebhookDeliveriesResponse(deliveries=listed, next_page_token=next_page)
+        deliveries = [_delivery_message(delivery, whole=False) for delivery in found]
+        return pb.ListWebhookDeliveriesResponse(deliveries=deliveries, next_page_token=next_page)
 
     async def GetWebhookDelivery(
         self, request: pb.GetWebhookDeliveryRequest, context: Any
     ) -> pb.GetWebhookDeliveryResponse:
-        delivery = await self._webhooks.delivery(access.user().id, request.delivery_id)
-        return pb.GetWebhookDeliveryResponse(delivery=_delivery(delivery))
+        delivery = await self._webhooks.find_delivery(access.user().id, request.delivery_id)
+        return pb.GetWebhookDeliveryResponse(delivery=_delivery_message(delivery))
 
     async def ReplayWebhookDelivery(
         self, request: pb.ReplayWebhookDeliveryRequest, context: Any
     ) -> pb.ReplayWebhookDeliveryResponse:
         delivery = await self._webhooks.replay(access.user().id, request.delivery_id)
-        return pb.ReplayWebhookDeliveryResponse(delivery=_delivery(delivery))
+        return pb.ReplayWebhookDeliveryResponse(delivery=_delivery_message(delivery))
 
 
-def _webhook(webhook: Webhook) -> pb.Webhook:
+def _webhook_message(webhook: Webhook) -> pb.Webhook:
     return pb.Webhook(
         webhook_id=webhook.id,
         url=webhook.url,
@@ -72,7 +72,7 @@ def _webhook(webhook: Webhook) -> pb.Webhook:
     )
 
 
-def _delivery(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDelivery:
+def _delivery_message(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDelivery:
     return pb.WebhookDelivery(
         delivery_id=delivery.id,
         webhook_id=delivery.webhook_id,
@@ -86,9 +86,12 @@ def _delivery(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDelivery:
         tries=delivery.tries,
         history=[
             pb.WebhookTry(
-                time=timestamp(tried.time), http_status=tried.http_status, error=tried.error, seconds=tried.seconds
+                time=timestamp(attempt.time),
+                http_status=attempt.http_status,
+                error=attempt.error,
+                seconds=attempt.seconds,
             )
-            for tried in (delivery.history if whole else ())
+            for attempt in (delivery.history if whole else ())
         ],
         body=delivery.body if whole else "",
     )

@@ -36,7 +36,7 @@ class MemoryStore:
     async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
         if key is not None:
             made, sha256 = self._keys.get((job.user_id, key.key), (job, key.request_sha256))
-            if job.create_time - made.create_time < idempotency.KEEP and made is not job:
+            if job.create_time - made.create_time < idempotency.KEY_RETENTION and made is not job:
                 key.check(sha256)
                 return made
             self._keys[job.user_id, key.key] = job, key.request_sha256

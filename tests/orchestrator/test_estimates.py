@@ -10,7 +10,7 @@ import pytest
 from moneyprinter.errors import Unavailable
 from services.orchestrator.jobs.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
 from services.orchestrator.jobs.model import Job, JobProgress
-from services.orchestrator.postgres.ended import PostgresPast
+from services.orchestrator.postgres.history import PostgresJobHistory
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos import requests
 from services.runtime import db
@@ -106,7 +106,7 @@ async def test_the_database_knows_the_past(postgres: Databases, running: int) ->
             await store.create(_job(15.0))
         if running:
             await store.claim(timedelta(seconds=10))
-        lately = await PostgresPast(pool).lately()
+        lately = await PostgresJobHistory(pool).lately()
     left = Waiting(2 - running, 15.0 * (2 - running))
     assert lately == Lately([PastJob("draft", 40.0, 30.0)], {"user_1": left}, running)
 

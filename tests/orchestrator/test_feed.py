@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from services.orchestrator.events import feed as feeding
-from services.orchestrator.events.feed import Arrived, Feed, Placed
+from services.orchestrator.events.feed import Feed, FeedEvent, NewEvents
 from services.orchestrator.jobs.model import DueEvents, Failure, Job, JobProgress
 from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.stages import STAGES
-from services.orchestrator.postgres.feed import PostgresPositions
+from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from services.runtime.db import Pool
@@ -32,38 +32,38 @@ LEASE = timedelta(seconds=10)
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-class Watched(PostgresPositions):
-    """Tells when somebody has looked for the newest position."""
+class Watched(PostgresFeedStore):
+    """Sets `looked` when the newest position has been read."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self.looked = asyncio.Event()
 
-    async def newest(self, user_id: str) -> int:
-        found = await super().newest(user_id)
+    async def newest_position(self, user_id: str) -> int:
+        found = await super().newest_position(user_id)
         self.looked.set()
         return found
 
 
 class World:
-    """Jobs, and whoever follows them."""
+    """A job store, and a feed of its events."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.written = asyncio.Event()
         self.store = PostgresStore(pool, self.written.set)
-        self.positions = Watched(pool)
-        self.feed = Feed(self.positions, lambda: datetime.now(UTC))
-        self.arrivals = 0
+        self.feed_store = Watched(pool)
+        self.feed = Feed(self.feed_store, lambda: datetime.now(UTC))
+        self.batches = 0
 
-    async def arrived(self, events: Arrived) -> None:
-        self.arrivals += 1
-        self.feed.arrived(events.user_ids)
+    async def on_new_events(self, events: NewEvents) -> None:
+        self.batches += 1
+        self.feed.wake(events.user_ids)
 
-    async def placed(self, user_id: str = "user_1", position: int = 0) -> list[Placed]:
-        while await self.positions.place():
+    async def list_events(self, user_id: str = "user_1", position: int = 0) -> list[FeedEvent]:
+        while await self.feed_store.assign_positions():
             pass
-        return list(await self.positions.after(user_id, position, 1000))
+        return list(await self.feed_store.list_after(user_id, position, 1000))
 
     async def claim(self, user_id: str = "user_1") -> Job:
         made = job(user_id)
@@ -90,7 +90,7 @@ async def advance(world: World, claimed: Job, percent: int, stages: int) -> None
     await world.store.advance(claimed, percent, done(stages), JobProgress(), SOON, due)
 
 
-def told(events: list[Placed]) -> list[tuple[int, str]]:
+def told(events: list[FeedEvent]) -> list[tuple[int, str]]:
     return [(event.sequence, event.envelope["event_type"].removeprefix("video.processing.")) for event in events]
 
 
@@ -112,7 +112,7 @@ async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_
     fourth = await world.store.claim(LEASE)
     assert fourth is not None
     await world.store.complete(fourth, RESULT, done(5), JobProgress())
-    events = await world.placed()
+    events = await world.list_events()
     assert told(events) == list(
         enumerate(
             [
@@ -140,8 +140,8 @@ async def test_who_follows_misses_nothing_that_many_instances_write_at_once(worl
             await advance(world, each, percent, percent // 4)
         await world.store.complete(each, RESULT, done(5), JobProgress())
 
-    async def follow(user: str) -> list[Placed]:
-        found: list[Placed] = []
+    async def follow(user: str) -> list[FeedEvent]:
+        found: list[FeedEvent] = []
         ended = 0
         async with aclosing(world.feed.watch(user, "", "", asyncio.Event())) as events:
             async for event in events:
@@ -152,20 +152,20 @@ async def test_who_follows_misses_nothing_that_many_instances_write_at_once(worl
                     break
         return found
 
-    placing = [
-        asyncio.create_task(feeding.place(PostgresPositions(world.pool), world.written, world.arrived))
+    assigning = [
+        asyncio.create_task(feeding.assign_positions(PostgresFeedStore(world.pool), world.written, world.on_new_events))
         for _ in range(2)
     ]
     try:
         async with asyncio.timeout(60):
             followed = await asyncio.gather(*(follow(user) for user in users), *(work(each) for each in claimed))
     finally:
-        for task in placing:
+        for task in assigning:
             await cancel(task)
     for user, found in zip(users, followed[:2], strict=True):
         assert found is not None
         assert {event.envelope["user_id"] for event in found} == {user}
-        assert found == await world.placed(user)
+        assert found == await world.list_events(user)
         of_job: dict[str, list[int]] = defaultdict(list)
         for event in found:
             of_job[event.envelope["job_id"]].append(event.sequence)
@@ -182,9 +182,9 @@ async def test_events_that_come_three_times_and_shuffled_give_the_same_state(wor
     await world.store.complete(jobs[0], RESULT, done(5), JobProgress())
     await world.store.fail(jobs[1], Failure("rendering", "RENDER_FAILED", "x"), jobs[1].stages)
     await world.store.cancel(jobs[2].id, "user_1")
-    events = await world.placed()
+    events = await world.list_events()
 
-    def state(delivered: list[Placed]) -> dict[str, Any]:
+    def state(delivered: list[FeedEvent]) -> dict[str, Any]:
         seen: set[str] = set()
         newest: dict[str, int] = {}
         found: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": set()})
@@ -212,10 +212,10 @@ async def test_events_that_come_three_times_and_shuffled_give_the_same_state(wor
 async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
     claimed = await world.claim()
     await advance(world, claimed, 10, 1)
-    events = await world.placed()
+    events = await world.list_events()
     stopping = asyncio.Event()
 
-    async def first(consumer: str, after: str = "", user: str = "user_1") -> Placed:
+    async def first(consumer: str, after: str = "", user: str = "user_1") -> FeedEvent:
         async with aclosing(world.feed.watch(user, consumer, after, stopping)) as found:
             event = await anext(found)
             assert event is not None
@@ -229,10 +229,10 @@ async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
     assert await first("", str(events[0].position)) == events[1]
     newest = asyncio.create_task(first("", "now"))
     nobody = asyncio.create_task(first("billing", user="user_2"))
-    await world.positions.looked.wait()
+    await world.feed_store.looked.wait()
     await advance(world, claimed, 20, 1)
-    (latest,) = await world.placed(position=events[-1].position)
-    world.feed.arrived(["user_1", "user_2"])
+    (latest,) = await world.list_events(position=events[-1].position)
+    world.feed.wake(["user_1", "user_2"])
     assert await newest == latest
     assert not nobody.done(), "nobody sees another one's events"
     await cancel(nobody)
@@ -241,14 +241,14 @@ async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
 async def test_old_events_are_swept(world: World) -> None:
     claimed = await world.claim()
     await advance(world, claimed, 10, 1)
-    await world.placed()
+    await world.list_events()
     async with world.pool.connection() as connection:
         await connection.execute("UPDATE outbox SET create_time = now() - interval '8 days' WHERE sequence = 1")
         await connection.execute("UPDATE outbox SET publish_time = now() WHERE sequence <> 2")
-    assert not await world.positions.sweep(feeding.KEEP)
-    assert [event.sequence for event in await world.placed()] == [2, 3]
+    assert not await world.feed_store.delete_older_than(feeding.EVENT_RETENTION)
+    assert [event.sequence for event in await world.list_events()] == [2, 3]
     await advance(world, claimed, 20, 1)
-    assert [event.sequence for event in await world.placed()] == [2, 3, 4]
+    assert [event.sequence for event in await world.list_events()] == [2, 3, 4]
 
 
 async def test_progress_is_told_when_it_grows_and_about_once_a_second() -> None:

@@ -13,8 +13,8 @@ from psycopg import AsyncConnection, sql
 from moneyprinter.errors import FailedPrecondition
 from services.embedded.postgres import SUPERUSER, create_schemas
 from services.orchestrator.events import feed as feeding
-from services.orchestrator.events.feed import Feed, Placed
-from services.orchestrator.postgres.feed import PostgresPositions
+from services.orchestrator.events.feed import Feed, FeedEvent
+from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
@@ -29,17 +29,17 @@ class Copy:
     def __init__(self, pool: db.Pool) -> None:
         self.pool = pool
         self.store = PostgresStore(pool, lambda: None)
-        self.positions = PostgresPositions(pool)
-        self.feed = Feed(self.positions, lambda: datetime.now(UTC))
+        self.feed_store = PostgresFeedStore(pool)
+        self.feed = Feed(self.feed_store, lambda: datetime.now(UTC))
 
-    async def happen(self, events: int) -> list[Placed]:
+    async def happen(self, events: int) -> list[FeedEvent]:
         """Let some events happen; returns all that there are."""
         for _ in range(events):
             await self.store.create(job(USER))
             await self.store.claim(timedelta(hours=1))
-        while await self.positions.place():
+        while await self.feed_store.assign_positions():
             pass
-        return list(await self.positions.after(USER, 0, 1000))
+        return list(await self.feed_store.list_after(USER, 0, 1000))
 
     async def read(self, number: int, consumer: str = "", after: str = "") -> list[str]:
         """The ids of some events that follow."""
@@ -58,7 +58,7 @@ async def opened(conninfo: str) -> AsyncIterator[Copy]:
 
 
 @pytest.fixture
-async def restored(postgres: Databases) -> AsyncIterator[tuple[Copy, Sequence[Placed], Sequence[Placed]]]:
+async def restored(postgres: Databases) -> AsyncIterator[tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]]]:
     """A copy of a database from when it had 3 events, in which 4 others happened, the events that there were in the
     database before it was replaced, and those of the copy."""
     lost = await postgres.fresh("orchestrator")
@@ -77,7 +77,7 @@ async def restored(postgres: Databases) -> AsyncIterator[tuple[Copy, Sequence[Pl
 
 
 async def test_a_position_of_what_was_lost_is_refused(
-    restored: tuple[Copy, Sequence[Placed], Sequence[Placed]],
+    restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, before, now = restored
     assert [event.position for event in before[:3]] == [event.position for event in now[:3]]
@@ -91,7 +91,7 @@ async def test_a_position_of_what_was_lost_is_refused(
 
 
 async def test_a_consumer_goes_on_where_the_copy_has_it_and_cannot_jump(
-    restored: tuple[Copy, Sequence[Placed], Sequence[Placed]],
+    restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, before, now = restored
     assert await copy.feed.acknowledge(USER, "billing", str(now[1].position)) == now[1].position
@@ -107,7 +107,7 @@ async def test_a_position_of_events_that_are_not_kept_any_more_gives_all_that_ar
         first = await here.happen(2)
         async with here.pool.connection() as connection:
             await connection.execute("UPDATE outbox SET publish_time = now(), create_time = now() - interval '8 days'")
-        while await here.positions.sweep(feeding.KEEP):
+        while await here.feed_store.delete_older_than(feeding.EVENT_RETENTION):
             pass
         again = await here.happen(2)
         for event in first:
@@ -116,10 +116,10 @@ async def test_a_position_of_events_that_are_not_kept_any_more_gives_all_that_ar
 
 
 async def test_a_stream_that_outlives_its_database_ends_with_the_reason(
-    restored: tuple[Copy, Sequence[Placed], Sequence[Placed]],
+    restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, _, now = restored
-    stale = Feed(copy.positions, lambda: datetime.now(UTC))
+    stale = Feed(copy.feed_store, lambda: datetime.now(UTC))
     async with asyncio.timeout(20), aclosing(stale.watch(USER, "", str(now[-1].position), asyncio.Event())) as events:
         following = asyncio.ensure_future(anext(events))
         # In the copy that takes its place, the last event has another position.
@@ -127,6 +127,6 @@ async def test_a_stream_that_outlives_its_database_ends_with_the_reason(
             await connection.execute(
                 "UPDATE outbox SET position = position - 1 WHERE id = (SELECT max(id) FROM outbox)"
             )
-        stale.arrived([USER])
+        stale.wake([USER])
         with pytest.raises(FailedPrecondition):
             await following

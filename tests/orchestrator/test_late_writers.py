@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from moneyprinter.errors import FailedPrecondition
-from services.orchestrator.jobs import cleanup
+from services.orchestrator.jobs.cleanup import run_cleanup
 from services.orchestrator.jobs.model import File, Job, Result
-from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.rows import fetched
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.workers.grpc_workers import stored
@@ -32,7 +32,7 @@ class World:
         self.store = PostgresStore(pool, lambda: None)
         self.objects = mesh.objects("rendering")
         self.sweeping = mesh.objects()
-        self.rows = PostgresLeftovers(pool, lambda: job().create_time + timedelta(hours=1))
+        self.rows = PostgresCleanupQueue(pool, lambda: job().create_time + timedelta(hours=1))
 
     async def claim(self) -> Job:
         claimed = await self.store.claim(timedelta(seconds=-1))
@@ -41,7 +41,7 @@ class World:
 
     async def sweep(self) -> None:
         """Sweep until nothing is left."""
-        sweeping = asyncio.create_task(cleanup.sweep(self.rows, self.sweeping, asyncio.Event()))
+        sweeping = asyncio.create_task(run_cleanup(self.rows, self.sweeping, asyncio.Event()))
         async with asyncio.timeout(20):
             while await fetched(self._pool, "SELECT 1 FROM jobs WHERE sweep_time IS NOT NULL"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -13,8 +13,8 @@ from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
 from services.orchestrator.jobs.model import Asset, Job, JobProgress, RenderedVideo
-from services.orchestrator.postgres.ended import PostgresLeftovers
-from services.orchestrator.postgres.library import PostgresShelf
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
+from services.orchestrator.postgres.library import PostgresLibraryStore
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.library import Library, Settings
@@ -70,10 +70,10 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
     old, young = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_1", LATELY)
     others = await ended(pool, "user_2", LONG_AGO)
     store, told = PostgresStore(pool, lambda: None, now=lambda: NOW), list[str]()
-    library = Library(PostgresShelf(pool, 0, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
+    library = Library(PostgresLibraryStore(pool, 0, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     await library.expire(lambda: told.append("left"))
     assert await store.find(old.id, "user_1"), "nobody has chosen"
-    await library.shelf.choose("user_1", Settings(30))
+    await library.store.update_settings("user_1", Settings(30))
     await library.expire(lambda: told.append("left"))
     assert await store.find(old.id, "user_1") is None
     assert await store.find(young.id, "user_1")
@@ -85,16 +85,16 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
         assert deleted
         removed.append(gone.id)
 
-    while await PostgresLeftovers(pool, lambda: NOW).sweep(remove):
+    while await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove):
         pass
     assert removed == [old.id], "its files go as those of a deleted one do"
 
 
 async def test_the_platforms_default_holds_where_nothing_was_chosen(pool: Pool) -> None:
     made, forever = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_2", LONG_AGO)
-    library = Library(PostgresShelf(pool, 30, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
-    assert await library.shelf.settings("user_2") == Settings(30)
-    await library.shelf.choose("user_2", Settings(0))
+    library = Library(PostgresLibraryStore(pool, 30, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
+    assert await library.store.get_settings("user_2") == Settings(30)
+    await library.store.update_settings("user_2", Settings(0))
     await library.expire(lambda: None)
     store = PostgresStore(pool, lambda: None)
     assert await store.find(made.id, "user_1") is None
@@ -105,7 +105,9 @@ async def test_a_job_that_has_not_ended_does_not_expire(pool: Pool) -> None:
     made = replace(job(), create_time=LONG_AGO)
     store = PostgresStore(pool, lambda: None)
     await store.create(made)
-    await Library(PostgresShelf(pool, 1, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED)).expire(lambda: None)
+    await Library(PostgresLibraryStore(pool, 1, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED)).expire(
+        lambda: None
+    )
     assert await store.find(made.id, "user_1")
 
 
@@ -115,10 +117,10 @@ async def test_uploads_expire_with_the_last_video_that_is_made_of_them(pool: Poo
     ]
     await ended(pool, "user_1", LATELY, used)
     objects = Objects()
-    library = Library(PostgresShelf(pool, 30, lambda: NOW), objects, PostgresUsage(pool, UNLIMITED))
+    library = Library(PostgresLibraryStore(pool, 30, lambda: NOW), objects, PostgresUsage(pool, UNLIMITED))
     await library.expire(lambda: None)
     assert objects.removed == [unused.object.key]
-    assert [asset.id for asset in (await library.page("user_1", 10, ""))[0]] == [new.id, used.id]
+    assert [asset.id for asset in (await library.list_assets("user_1", 10, ""))[0]] == [new.id, used.id]
 
 
 async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> None:
@@ -128,15 +130,15 @@ async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> No
     store = PostgresStore(pool, lambda: None)
     await store.create(replace(made, request=replace(REQUEST, clips=clips)))
     objects = Objects()
-    library = Library(PostgresShelf(pool, 0), objects, PostgresUsage(pool, UNLIMITED))
+    library = Library(PostgresLibraryStore(pool, 0), objects, PostgresUsage(pool, UNLIMITED))
     with pytest.raises(errors.FailedPrecondition) as refused:
-        await library.delete("user_1", asset.id)
+        await library.delete_asset("user_1", asset.id)
     assert refused.value.reason == "ASSET_IN_USE"
     await store.cancel(made.id, "user_1")
     with pytest.raises(errors.NotFound):
-        await library.delete("user_2", asset.id)
+        await library.delete_asset("user_2", asset.id)
     assert objects.removed == []
-    await library.delete("user_1", asset.id)
+    await library.delete_asset("user_1", asset.id)
     assert objects.removed == [asset.object.key]
     assert await store.assets("user_1", [asset.id]) == {}
 

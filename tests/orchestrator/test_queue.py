@@ -17,7 +17,7 @@ from moneyprinter.errors import InvalidArgument, Unavailable
 from services.orchestrator.jobs import cleanup, jetstream, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Failure, Job
-from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db, events
@@ -240,13 +240,13 @@ async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
         async def fence(self, folder: str, up_to: int) -> None:
             self.fences.append((folder, up_to))
 
-    monkeypatch.setattr(cleanup, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(cleanup, "POLL_SECONDS", 0.05)
     made, objects = job(), Objects()
     await platform.store.create(made)
     taken = await platform.store.claim(timedelta(seconds=LEASE_SECONDS))
     assert taken is not None
     await platform.store.fail(taken, Failure("rendering", "RENDER_FAILED", "x"), taken.stages)
-    sweeping = asyncio.create_task(cleanup.sweep(PostgresLeftovers(platform.pool), objects, asyncio.Event()))
+    sweeping = asyncio.create_task(cleanup.run_cleanup(PostgresCleanupQueue(platform.pool), objects, asyncio.Event()))
     try:
         await asyncio.wait_for(objects.done.wait(), 5)
     finally:

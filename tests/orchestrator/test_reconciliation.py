@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.orchestrator.jobs.model import Asset, File, Job, Result, StoredObject
-from services.orchestrator.postgres.reconciliation import PostgresStoredFiles
+from services.orchestrator.postgres.reconciliation import PostgresFileRecords
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos import reconciliation
 from services.orchestrator.videos.reconciliation import Reconciliation
@@ -48,7 +48,7 @@ class Objects:
 
 
 def comparison(pool: Pool, objects: Objects) -> Reconciliation:
-    records = PostgresStoredFiles(pool)
+    records = PostgresFileRecords(pool)
     return Reconciliation(records, objects, "assets", grace=DAY, now=lambda: datetime.now(UTC), rest=0.0)
 
 
@@ -129,7 +129,7 @@ async def test_many_jobs_are_compared_page_by_page(pool: Pool, monkeypatch: pyte
 
 
 async def test_one_instance_makes_each_pass(pool: Pool) -> None:
-    first, second = PostgresStoredFiles(pool), PostgresStoredFiles(pool)
+    first, second = PostgresFileRecords(pool), PostgresFileRecords(pool)
     assert await first.begin_pass(DAY)
     assert not await second.begin_pass(DAY)
     assert await second.begin_pass(timedelta(0))

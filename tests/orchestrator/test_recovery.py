@@ -14,7 +14,7 @@ from services.orchestrator.jobs.cleanup import LAST_ATTEMPT
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import ClipRequest, File, Job, Result, StoredObject
 from services.orchestrator.jobs.store import Superseded
-from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from tests.databases import Databases
@@ -214,14 +214,14 @@ async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases
 
         with pytest.raises(Superseded):
             await drive(CancelledAtTheEnd(), workers)
-        later = PostgresLeftovers(pool, lambda: made.create_time + timedelta(minutes=1))
+        later = PostgresCleanupQueue(pool, lambda: made.create_time + timedelta(minutes=1))
         swept: list[tuple[str, bool, int]] = []
 
         async def remove(gone: Job, deleted: bool) -> None:
             swept.append((gone.id, deleted, gone.last_stale_attempt))
             workers.stored -= {"joined", "poster", "captions.srt", "captions.vtt", "captions.ass"}
 
-        assert await later.sweep(remove)
+        assert await later.clean_next(remove)
         assert swept == [(made.id, False, 1)]
         await store.retry(made.id, made.user_id, made.create_time)
         await drive(store, workers)
@@ -240,19 +240,19 @@ async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: 
         await store.record(claimed, "speak", StoredObject, stored("cache/audio/x"))
         await store.record(claimed, "finish", StoredObject, stored(f"{claimed.attempt_folder}/video.mp4"))
         await store.cancel(made.id, made.user_id)
-        later = PostgresLeftovers(pool, lambda: made.create_time + timedelta(minutes=1))
+        later = PostgresCleanupQueue(pool, lambda: made.create_time + timedelta(minutes=1))
 
         async def fails(gone: Job, deleted: bool) -> None:
             raise NotFound("x", reason="OBJECT_NOT_FOUND")
 
         with pytest.raises(NotFound):
-            await later.sweep(fails)
+            await later.clean_next(fails)
         assert set(await store.step_names(claimed)) == {"speak", "finish"}
 
         async def removes(gone: Job, deleted: bool) -> None:
             assert not deleted
 
-        assert await later.sweep(removes)
+        assert await later.clean_next(removes)
         assert set(await store.step_names(claimed)) == {"speak"}
 
 
@@ -297,7 +297,7 @@ async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(p
         async def remove(gone: Job, deleted: bool) -> None:
             fences.append(gone.last_stale_attempt)
 
-        assert await PostgresLeftovers(pool).sweep(remove)
+        assert await PostgresCleanupQueue(pool).clean_next(remove)
         assert fences == [1], "not those of the attempt that made the result"
         assert (await found(store, made)).result == result
         assert claimed.attempt < LAST_ATTEMPT

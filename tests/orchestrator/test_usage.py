@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.orchestrator.jobs.model import Job
-from services.orchestrator.postgres.ended import PostgresLeftovers
+from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.quotas import UNLIMITED
@@ -40,7 +40,7 @@ async def test_videos_of_the_day_before_are_not_counted_and_are_deleted(pool: Po
         await create(pool, NOW - timedelta(hours=hours))
     usage = PostgresUsage(pool, UNLIMITED, lambda: NOW)
     before = await usage.usage("user_1")
-    assert await PostgresLeftovers(pool, lambda: NOW).sweep(remove) is False
+    assert await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove) is False
     assert await usage.usage("user_1") == before
     async with pool.connection() as connection:
         rows = await (await connection.execute("SELECT seconds FROM asked_videos")).fetchall()
@@ -51,7 +51,7 @@ async def test_videos_of_the_day_before_are_not_counted_and_are_deleted(pool: Po
 async def test_reservations_that_expired_are_deleted(pool: Pool) -> None:
     await PostgresUsage(pool, UNLIMITED, lambda: NOW - timedelta(hours=3)).reserve("user_1", "ast_old", 10)
     await PostgresUsage(pool, UNLIMITED, lambda: NOW).reserve("user_1", "ast_new", 20)
-    await PostgresLeftovers(pool, lambda: NOW).sweep(remove)
+    await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove)
     async with pool.connection() as connection:
         rows = await (await connection.execute("SELECT id, bytes FROM reservations")).fetchall()
     assert rows == [{"id": "ast_new", "bytes": 20}]

@@ -1,4 +1,4 @@
-"""Waking: wait to be told of something, and look by oneself now and then, since what others tell may be lost."""
+"""Change polling: wakes watchers when what they watch has changed, even when a notification was lost."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from contextlib import contextmanager, suppress
 
 from moneyprinter.errors import Error
 
-Versions = Callable[[Sequence[str]], Awaitable[Mapping[str, object]]]
-"""The version of each of some keys, which is another one after every change."""
+ReadVersions = Callable[[Sequence[str]], Awaitable[Mapping[str, object]]]
+"""Returns the version of each key, which differs after every change."""
 
 
 class ChangePoller:
-    """Asks for the versions of all that is watched, every so many seconds, and wakes the watchers of what changed.
+    """Reads the versions of all watched keys every `seconds`, and wakes the watchers of those that changed.
 
-    However many watch, that is one question.
+    All watchers share one read.
     """
 
-    def __init__(self, versions: Versions, seconds: float) -> None:
-        self._versions = versions
+    def __init__(self, read_versions: ReadVersions, seconds: float) -> None:
+        self._read_versions = read_versions
         self._seconds = seconds
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._polling: asyncio.Task[None] | None = None
 
     @contextmanager
     def watching(self, key: str, changed: asyncio.Event) -> Iterator[None]:
-        """Set `changed` whenever the version of `key` has changed, while the context is open."""
+        """Set `changed` whenever the version of `key` changes, while the context is open."""
         self._watchers[key].add(changed)
         if self._polling is None or self._polling.done():
-            # For all watchers, and not within the call of the first.
+            # The task serves all watchers: it must not inherit the context (deadline, user) of the first one's call.
             self._polling = asyncio.create_task(self._poll(), context=contextvars.Context())
         try:
             yield
@@ -46,14 +46,14 @@ class ChangePoller:
             changed.set()
 
     async def _poll(self) -> None:
-        known: dict[str, object] = {}
+        versions: dict[str, object] = {}
         while keys := list(self._watchers):
-            # While nothing can be asked, nothing is known to have changed.
+            # While the versions cannot be read, no change is reported.
             with suppress(Error):
-                found = await self._versions(keys)
+                found = await self._read_versions(keys)
                 for key in keys:
-                    # What is seen for the first time may have changed since its watcher looked.
-                    if key not in known or known[key] != found.get(key):
+                    # A key that is read for the first time may have changed since its watcher read it.
+                    if key not in versions or versions[key] != found.get(key):
                         self.wake(key)
-                known = {key: found.get(key) for key in keys}
+                versions = {key: found.get(key) for key in keys}
             await asyncio.sleep(self._seconds)

@@ -1,6 +1,6 @@
-"""Leftovers: what is left of a job that made no video or was deleted is removed, whatever dies meanwhile.
+"""Cleanup: removes the files of jobs that made no video or were deleted. A job whose removal failed stays queued.
 
-Pictures, segments and sounds are kept by their content and may belong to other jobs too; they are no leftovers.
+Cached clips, segments and narrations are stored by content hash and may belong to other jobs: they are not removed.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from moneyprinter.errors import Error
 from services.orchestrator.jobs.model import Job
 from services.runtime.tasks import wait_any
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 
 log = structlog.get_logger()
 
 
 LAST_ATTEMPT = 999_999_999
-"""No attempt has a higher number."""
+"""Greater than the number of any attempt."""
 
-Remove = Callable[[Job, bool], Awaitable[None]]
-"""Removes the files of a job that has ended and are not its result's; all of them of one that was deleted (True)."""
+RemoveFiles = Callable[[Job, bool], Awaitable[None]]
+"""Removes the files of an ended job that are not part of its result; all of its files when it was deleted (True)."""
 
 
-class Leftovers(Protocol):
-    """Jobs that have files to be removed."""
+class CleanupQueue(Protocol):
+    """The jobs that have files to remove."""
 
-    async def sweep(self, remove: Remove) -> bool:
-        """Give a job to `remove`, and have done with it when that returns; whether there was one.
+    async def clean_next(self, remove_files: RemoveFiles) -> bool:
+        """Call `remove_files` with the next job, and take it off the queue. Return whether there was one.
 
-        The steps whose results are files of the job are forgotten with the files, in one transaction.
+        The steps whose results are files of the job are deleted in the same transaction.
         """
 
 
 class Objects(Protocol):
-    """Where bytes are kept."""
+    """The object storage."""
 
     async def delete(self, key: str) -> None: ...
 
     async def fence(self, folder: str, up_to: int) -> None: ...
 
 
-async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> None:
-    """Remove what is left, as soon as `left` is set and now and then, until cancelled."""
+async def run_cleanup(queue: CleanupQueue, objects: Objects, files_left: asyncio.Event) -> None:
+    """Remove leftover files whenever `files_left` is set, and every `POLL_SECONDS`, until cancelled."""
 
-    async def remove(job: Job, deleted: bool) -> None:
+    async def remove_files(job: Job, deleted: bool) -> None:
         up_to = LAST_ATTEMPT if deleted else job.last_stale_attempt
         if up_to >= 0:
             await objects.fence(job.folder, up_to)
@@ -56,13 +56,13 @@ async def sweep(leftovers: Leftovers, objects: Objects, left: asyncio.Event) -> 
             # Earlier versions stored the files in the folder itself.
             for name in job.request.file_names:
                 await objects.delete(f"{job.folder}/{name}")
-        log.info("files removed", job_id=job.id, attempts=up_to)
+        log.info("job files removed", job_id=job.id, attempts=up_to)
 
     while True:
-        left.clear()
+        files_left.clear()
         try:
-            while await leftovers.sweep(remove):
+            while await queue.clean_next(remove_files):
                 pass
         except Error as failure:
-            log.warning("files wait to be removed", reason=failure.reason)
-        await wait_any(left, seconds=LOOK_SECONDS)
+            log.warning("removal of job files postponed", reason=failure.reason)
+        await wait_any(files_left, seconds=POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good, with the history of its attempts, until it is retried or deleted."""
+"""Dead letters: failed jobs with the history of their attempts, until they are retried or deleted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.orchestrator.jobs.model import Failure
 
 @dataclass(frozen=True)
 class Attempt:
-    """One time that an instance worked on a job."""
+    """One period in which an instance worked on a job."""
 
     number: int
     start_time: datetime
@@ -26,7 +26,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A job that failed."""
+    """A failed job."""
 
     job_id: str
     title: str
@@ -34,24 +34,26 @@ class DeadLetter:
     create_time: datetime
     """When it failed."""
     attempts: tuple[Attempt, ...]
-    """The first one first."""
+    """Oldest first."""
 
 
 class DeadLetters(Protocol):
-    """Those of all users."""
+    """The dead letters of all users."""
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> Sequence[DeadLetter]:
-        """A user's, newest first, from the one that follows `after` (its create_time and job_id) on."""
+    async def list_dead_letters(
+        self, user_id: str, size: int, after: tuple[datetime, str] | None
+    ) -> Sequence[DeadLetter]:
+        """Return a user's dead letters, newest first, starting behind `after` (create_time and job_id)."""
 
     async def find(self, user_id: str, job_id: str) -> DeadLetter | None:
-        """That of a job of a user."""
+        """Return the dead letter of a user's job."""
 
 
-async def find(letters: DeadLetters, user_id: str, job_id: str) -> DeadLetter:
-    """The dead letter of a job. Raises NotFound when there is none."""
-    letter = await letters.find(user_id, job_id)
-    if letter is None:
+async def find_dead_letter(dead_letters: DeadLetters, user_id: str, job_id: str) -> DeadLetter:
+    """Return the dead letter of a user's job. Raises `NotFound` when there is none."""
+    dead_letter = await dead_letters.find(user_id, job_id)
+    if dead_letter is None:
         raise NotFound(
             f"there is no dead letter of {job_id}; it did not fail, or was retried", reason="DEAD_LETTER_NOT_FOUND"
         )
-    return letter
+    return dead_letter

@@ -1,4 +1,4 @@
-"""Attempts: what PostgreSQL keeps of each time that an instance worked on a job, and of jobs that failed."""
+"""Attempts and dead letters in PostgreSQL (`jobs/dead_letters.py`)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from services.orchestrator.postgres.rows import Transaction, from_json, to_json
 from services.runtime.db import Pool
 
 
-async def end(connection: AsyncConnection[DictRow], job: Job, outcome: str, now: datetime) -> None:
-    """An instance has done with a job."""
+async def end_attempt(connection: AsyncConnection[DictRow], job: Job, outcome: str, now: datetime) -> None:
+    """Record the end of the current attempt at a job, and its outcome."""
     await connection.execute(
         "UPDATE attempts SET end_time = %s, outcome = %s WHERE job_id = %s AND attempt = %s",
         (now, outcome, job.id, job.attempt),
     )
 
 
-async def bury(connection: AsyncConnection[DictRow], job: Job, failure: Failure, now: datetime) -> None:
-    """A job has failed: keep why, with what was tried."""
+async def add_dead_letter(connection: AsyncConnection[DictRow], job: Job, failure: Failure, now: datetime) -> None:
+    """Record a failed job as a dead letter, with the failure and the history of its attempts."""
     error = Jsonb(to_json(Failure, failure))
     await connection.execute(
         "UPDATE attempts SET error = %s WHERE job_id = %s AND attempt = %s", (error, job.id, job.attempt)
@@ -48,20 +48,20 @@ async def bury(connection: AsyncConnection[DictRow], job: Job, failure: Failure,
     )
 
 
-async def unbury(connection: AsyncConnection[DictRow], job_id: str, now: datetime) -> None:
-    """A job is retried, or deleted: it is no dead letter any more."""
+async def resolve_dead_letter(connection: AsyncConnection[DictRow], job_id: str, now: datetime) -> None:
+    """Take a job that is retried or deleted off the list of dead letters."""
     await connection.execute(
         "UPDATE dead_letters SET retry_time = %s WHERE job_id = %s AND retry_time IS NULL", (now, job_id)
     )
 
 
 class PostgresDeadLetters:
-    """Those in the database."""
+    """Implements `DeadLetters`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[DeadLetter]:
+    async def list_dead_letters(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[DeadLetter]:
         create_time, job_id = after or (None, None)
         async with Transaction(self._pool) as connection:
             cursor = await connection.execute(
@@ -70,7 +70,7 @@ class PostgresDeadLetters:
                 " ORDER BY create_time DESC, job_id DESC LIMIT %s",
                 (user_id, create_time, create_time, job_id, size),
             )
-            return [_letter(row) for row in await cursor.fetchall()]
+            return [_dead_letter(row) for row in await cursor.fetchall()]
 
     async def find(self, user_id: str, job_id: str) -> DeadLetter | None:
         async with Transaction(self._pool) as connection:
@@ -79,7 +79,7 @@ class PostgresDeadLetters:
                 (user_id, job_id),
             )
             row = await cursor.fetchone()
-        return _letter(row) if row else None
+        return _dead_letter(row) if row else None
 
 
 def _attempt(row: DictRow) -> Attempt:
@@ -92,7 +92,7 @@ def _attempt(row: DictRow) -> Attempt:
     )
 
 
-def _letter(row: DictRow) -> DeadLetter:
+def _dead_letter(row: DictRow) -> DeadLetter:
     return DeadLetter(
         job_id=row["job_id"],
         title=row["title"],

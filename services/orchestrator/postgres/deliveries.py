@@ -1,4 +1,4 @@
-"""Posts: what is to be posted to webhooks, as PostgreSQL hands it to one instance at a time."""
+"""The delivery queue in PostgreSQL: one instance at a time claims a pending delivery (`webhooks/deliveries.py`)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from services.orchestrator.postgres.rows import Transaction, fetched, to_json
-from services.orchestrator.webhooks.deliveries import AT_ONCE_EACH, Busy, Claimed
-from services.orchestrator.webhooks.webhooks import OLD_SECRET, Try
+from services.orchestrator.webhooks.deliveries import MAX_CONCURRENT_PER_WEBHOOK, BusyTargets, ClaimedDelivery
+from services.orchestrator.webhooks.webhooks import SECRET_OVERLAP, DeliveryAttempt
 from services.runtime.db import Pool
 
 MAX_HISTORY = 50
 
-# One that another instance is just claiming is passed over.
+# Deliveries that another instance is claiming at the same moment are skipped.
 _CLAIM = """
     WITH due AS (
         SELECT id, user_id, due_time, row_number() OVER (PARTITION BY webhook_id ORDER BY due_time, id) AS place
@@ -36,67 +36,83 @@ _CLAIM = """
 """
 
 
-class PostgresPosts:
-    """Those in the database."""
+class PostgresDeliveryQueue:
+    """Implements `DeliveryQueue`."""
 
     def __init__(self, pool: Pool, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._pool = pool
         self._now = now
 
-    async def claim(self, at_most: int, busy: Busy, lease: timedelta) -> Sequence[Claimed]:
+    async def claim(self, at_most: int, busy: BusyTargets, lease: timedelta) -> Sequence[ClaimedDelivery]:
         now = self._now()
-        places = {"now": now, "until": now + lease, "at_most": at_most, "of_user": AT_ONCE_EACH, **_places(busy)}
+        parameters = {
+            "now": now,
+            "until": now + lease,
+            "at_most": at_most,
+            "of_user": MAX_CONCURRENT_PER_WEBHOOK,
+            **_busy_parameters(busy),
+        }
         async with Transaction(self._pool, single=True) as connection:
-            return [_claimed(row, now) for row in await (await connection.execute(_CLAIM, places)).fetchall()]
+            return [_claimed(row, now) for row in await (await connection.execute(_CLAIM, parameters)).fetchall()]
 
-    async def tried(self, post: Claimed, tried: Try, status: str, due_time: datetime) -> None:
+    async def record_attempt(
+        self, delivery: ClaimedDelivery, attempt: DeliveryAttempt, status: str, due_time: datetime
+    ) -> None:
         async with Transaction(self._pool) as connection:
             cursor = await connection.execute(
                 "UPDATE deliveries SET status = %s, due_time = %s, tries = tries + 1,"
                 " history = CASE WHEN jsonb_array_length(history) < %s THEN history ELSE history - 0 END || %s"
                 " WHERE id = %s AND claim = %s",
-                (status, due_time, MAX_HISTORY, Jsonb([to_json(Try, tried)]), post.id, post.claim),
+                (
+                    status,
+                    due_time,
+                    MAX_HISTORY,
+                    Jsonb([to_json(DeliveryAttempt, attempt)]),
+                    delivery.id,
+                    delivery.claim,
+                ),
             )
             if cursor.rowcount != 1 or status != "gone":
                 return
-            # Nothing more is posted there: to the webhook, or, where single jobs say where, of this job.
+            # Disable the address: of the webhook, or of this job when its request named the address.
             await connection.execute(
                 "UPDATE webhooks SET disable_time = %s WHERE id = %s AND url = %s",
-                (self._now(), post.webhook_id, post.url),
+                (self._now(), delivery.webhook_id, delivery.url),
             )
             await connection.execute(
-                "UPDATE jobs SET webhook_url = '' WHERE id = %s AND webhook_url = %s", (post.job_id, post.url)
+                "UPDATE jobs SET webhook_url = '' WHERE id = %s AND webhook_url = %s", (delivery.job_id, delivery.url)
             )
             await connection.execute(
                 "UPDATE deliveries SET status = 'gone' WHERE webhook_id = %s AND url = %s AND status = 'pending'",
-                (post.webhook_id, post.url),
+                (delivery.webhook_id, delivery.url),
             )
 
-    async def postpone(self, post: Claimed, due_time: datetime) -> None:
+    async def postpone(self, delivery: ClaimedDelivery, due_time: datetime) -> None:
         async with Transaction(self._pool, single=True) as connection:
             await connection.execute(
-                "UPDATE deliveries SET due_time = %s WHERE id = %s AND claim = %s", (due_time, post.id, post.claim)
+                "UPDATE deliveries SET due_time = %s WHERE id = %s AND claim = %s",
+                (due_time, delivery.id, delivery.claim),
             )
 
-    async def next_due(self, busy: Busy) -> datetime | None:
+    async def next_due_time(self, busy: BusyTargets) -> datetime | None:
         (row,) = await fetched(
             self._pool,
             "SELECT min(due_time) AS due FROM deliveries"
             " WHERE status = 'pending' AND webhook_id <> ALL (%(webhooks)s) AND user_id <> ALL (%(users)s)",
-            _places(busy),
+            _busy_parameters(busy),
         )
         due: datetime | None = row["due"]
         return due
 
 
-def _places(busy: Busy) -> dict[str, list[str]]:
+def _busy_parameters(busy: BusyTargets) -> dict[str, list[str]]:
     return {"webhooks": list(busy.webhooks), "users": list(busy.users)}
 
 
-def _claimed(row: DictRow, now: datetime) -> Claimed:
+def _claimed(row: DictRow, now: datetime) -> ClaimedDelivery:
     newest = row["secret_version"]
-    old_is_good = row["rotate_time"] is not None and now - row["rotate_time"] < OLD_SECRET
-    return Claimed(
+    overlaps = row["rotate_time"] is not None and now - row["rotate_time"] < SECRET_OVERLAP
+    return ClaimedDelivery(
         id=row["id"],
         claim=row["claim"],
         webhook_id=row["webhook_id"],
@@ -105,7 +121,7 @@ def _claimed(row: DictRow, now: datetime) -> Claimed:
         job_id=row["job_id"],
         event_id=row["message_id"],
         body=bytes(row["payload"]),
-        secret_versions=(newest, newest - 1) if old_is_good else (newest,),
+        secret_versions=(newest, newest - 1) if overlaps else (newest,),
         tries=row["tries"],
         give_up_time=row["give_up_time"],
     )

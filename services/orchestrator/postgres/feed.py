@@ -1,4 +1,4 @@
-"""Positions: where PostgreSQL has each event among all others, and each consumer among those of its user."""
+"""The event feed in PostgreSQL: positions of events and of consumers (`events/feed.py`)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from services.orchestrator.events.feed import Arrived, Found, Placed
+from services.orchestrator.events.feed import FeedEvent, NewEvents, PositionLookup
 from services.orchestrator.postgres.rows import Transaction, fetched
-from services.orchestrator.webhooks.webhooks import GIVE_UP
+from services.orchestrator.webhooks.webhooks import RETRY_PERIOD
 from services.runtime.db import Pool
 
-BATCH = 500
-# Nobody waits for either.
-PLACE_SECONDS = 10.0
-SWEEP_SECONDS = 30.0
+BATCH_SIZE = 500
+# Both are background tasks: no client waits for them.
+ASSIGN_SECONDS = 10.0
+DELETE_SECONDS = 30.0
 
-# An event of a job is written while its row is held, so those of one job have ids in their order. Nobody else gives
-# positions meanwhile, so whoever sees one sees all that are smaller. The last six digits are random: should an older
-# copy of the database be restored, it gives other positions to the events that follow, and a position from before is
-# recognised as one that no event has.
-_PLACE = """
+# An event is written while the row of its job is locked, so the ids of one job's events are in their order. An advisory
+# lock lets one transaction assign positions at a time, so a reader that sees a position sees all smaller ones. The last
+# six digits are random: after an older copy of the database is restored, later events get other positions, and a
+# position from before is recognised as one that no event has.
+_ASSIGN_POSITIONS = """
     WITH next AS MATERIALIZED (
         SELECT id, nextval('feed_positions') * 1000000 + floor(random() * 1000000)::bigint AS place FROM (
             SELECT id FROM outbox WHERE position IS NULL AND user_id IS NOT NULL ORDER BY id LIMIT %(batch)s
@@ -43,24 +43,24 @@ _PLACE = """
 """
 
 
-class PostgresPositions:
-    """Those in the database."""
+class PostgresFeedStore:
+    """Implements `FeedStore`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def place(self) -> Arrived | None:
+    async def assign_positions(self) -> NewEvents | None:
         if not await fetched(self._pool, "SELECT 1 FROM outbox WHERE position IS NULL AND user_id IS NOT NULL LIMIT 1"):
             return None
-        async with Transaction(self._pool, PLACE_SECONDS) as connection:
+        async with Transaction(self._pool, ASSIGN_SECONDS) as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('orchestrator feed'))")
-            cursor = await connection.execute(_PLACE, {"batch": BATCH, "give_up": GIVE_UP})
+            cursor = await connection.execute(_ASSIGN_POSITIONS, {"batch": BATCH_SIZE, "give_up": RETRY_PERIOD})
             found = await cursor.fetchall()
         if not found:
             return None
-        return Arrived([row["user_id"] for row in found], deliveries=found[0]["posted"] > 0)
+        return NewEvents([row["user_id"] for row in found], deliveries=found[0]["posted"] > 0)
 
-    async def after(self, user_id: str, position: int, size: int) -> Sequence[Placed]:
+    async def list_after(self, user_id: str, position: int, size: int) -> Sequence[FeedEvent]:
         found = await fetched(
             self._pool,
             "SELECT position, message_id, sequence, payload FROM outbox"
@@ -68,23 +68,23 @@ class PostgresPositions:
             (user_id, position, size),
         )
         return [
-            Placed(row["position"], row["message_id"], row["sequence"], json.loads(row["payload"])) for row in found
+            FeedEvent(row["position"], row["message_id"], row["sequence"], json.loads(row["payload"])) for row in found
         ]
 
-    async def find(self, user_id: str, position: int) -> Found:
+    async def look_up(self, user_id: str, position: int) -> PositionLookup:
         (row,) = await fetched(
             self._pool,
-            "SELECT EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position = %(position)s) AS known,"
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position = %(position)s) AS found,"
             " EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position < %(position)s) AS older",
             {"user": user_id, "position": position},
         )
-        return Found(row["known"], row["older"])
+        return PositionLookup(row["found"], row["older"])
 
-    async def newest(self, user_id: str) -> int:
+    async def newest_position(self, user_id: str) -> int:
         found = await fetched(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
         return found[0]["newest"] or 0
 
-    async def newest_of(self, user_ids: Sequence[str]) -> Mapping[str, int]:
+    async def newest_positions(self, user_ids: Sequence[str]) -> Mapping[str, int]:
         found = await fetched(
             self._pool,
             "SELECT user_id, (SELECT max(position) FROM outbox WHERE outbox.user_id = watched.user_id) AS newest"
@@ -93,7 +93,7 @@ class PostgresPositions:
         )
         return {row["user_id"]: row["newest"] for row in found if row["newest"]}
 
-    async def consumer(self, user_id: str, name: str) -> int:
+    async def consumer_position(self, user_id: str, name: str) -> int:
         found = await fetched(
             self._pool, "SELECT position FROM consumers WHERE user_id = %s AND name = %s", (user_id, name)
         )
@@ -109,15 +109,15 @@ class PostgresPositions:
         )
         return int(found[0]["position"])
 
-    async def sweep(self, keep: timedelta) -> bool:
-        async with Transaction(self._pool, SWEEP_SECONDS) as connection:
-            # Ids grow with age, nearly; what was never published or placed is not thrown away.
+    async def delete_older_than(self, age: timedelta) -> bool:
+        async with Transaction(self._pool, DELETE_SECONDS) as connection:
+            # Ids are nearly in the order of age. Events without publication or position stay.
             cursor = await connection.execute(
                 "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT %s)"
                 " AND create_time < now() - %s AND publish_time IS NOT NULL"
                 " AND (position IS NOT NULL OR user_id IS NULL)",
-                (BATCH, keep),
+                (BATCH_SIZE, age),
             )
-            swept = cursor.rowcount
-            await connection.execute("DELETE FROM consumers WHERE update_time < now() - %s", (2 * keep,))
-        return swept == BATCH
+            deleted = cursor.rowcount
+            await connection.execute("DELETE FROM consumers WHERE update_time < now() - %s", (2 * age,))
+        return deleted == BATCH_SIZE

@@ -1,4 +1,4 @@
-"""Shelf: what PostgreSQL knows of the settings and uploads of accounts, and what has been kept for long enough."""
+"""The library in PostgreSQL: settings, uploads, and retention (`videos/library.py`)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from moneyprinter.errors import FailedPrecondition, NotFound
 from services.orchestrator.jobs.model import Asset
 from services.orchestrator.postgres import rows
 from services.orchestrator.postgres.rows import Transaction, fetched
-from services.orchestrator.videos.library import Remove, Settings
+from services.orchestrator.videos.library import RemoveBytes, Settings
 from services.runtime.db import Pool
 
-# Removing the bytes of an upload waits for the store of files as well; nobody waits for it.
+# The transaction also waits for the storage service, which removes the bytes of an upload.
 REMOVE_SECONDS = 30.0
 
-# The key of an upload stands in the request of every job that is made of it.
-_DELETED = """
+# The request of each job contains the keys of the uploads that it uses.
+_ASSET_TO_DELETE = """
     SELECT assets.*, EXISTS (
         SELECT 1 FROM jobs WHERE jobs.user_id = assets.user_id AND jobs.status = 'processing'
         AND position(assets.object ->> 'key' IN jobs.request::text) > 0
-    ) AS needed
+    ) AS in_use
     FROM assets WHERE user_id = %s AND id = %s FOR UPDATE
 """
 
@@ -46,19 +46,19 @@ _EXPIRED_ASSET = """
 """
 
 
-class PostgresShelf:
-    """The settings and uploads of all accounts. `default_days` holds where an account has chosen nothing."""
+class PostgresLibraryStore:
+    """Implements `LibraryStore`. `default_days` is the retention of accounts without a setting."""
 
     def __init__(self, pool: Pool, default_days: int, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._pool = pool
         self._default_days = default_days
         self._now = now
 
-    async def settings(self, user_id: str) -> Settings:
+    async def get_settings(self, user_id: str) -> Settings:
         found = await fetched(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
         return Settings(found[0]["retention_days"] if found else self._default_days)
 
-    async def choose(self, user_id: str, settings: Settings) -> None:
+    async def update_settings(self, user_id: str, settings: Settings) -> None:
         async with Transaction(self._pool, single=True) as connection:
             await connection.execute(
                 "INSERT INTO settings (user_id, retention_days) VALUES (%s, %s)"
@@ -66,7 +66,7 @@ class PostgresShelf:
                 (user_id, settings.retention_days),
             )
 
-    async def page(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:
+    async def list_assets(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:
         create_time, asset_id = after or (None, None)
         found = await fetched(
             self._pool,
@@ -77,31 +77,31 @@ class PostgresShelf:
         )
         return [rows.asset(row) for row in found]
 
-    async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:
+    async def delete_asset(self, user_id: str, asset_id: str, remove_bytes: RemoveBytes) -> None:
         """Delete an asset. Raises NotFound, or FailedPrecondition while an unfinished job needs it."""
         async with Transaction(self._pool, REMOVE_SECONDS) as connection:
-            row = await (await connection.execute(_DELETED, (user_id, asset_id))).fetchone()
+            row = await (await connection.execute(_ASSET_TO_DELETE, (user_id, asset_id))).fetchone()
             if row is None:
                 raise NotFound(f"there is no asset {asset_id}", reason="ASSET_NOT_FOUND")
-            if row["needed"]:
+            if row["in_use"]:
                 raise FailedPrecondition(
                     "a job that is made of it has not ended; cancel that, or wait for it", reason="ASSET_IN_USE"
                 )
-            await remove(rows.asset(row))
+            await remove_bytes(rows.asset(row))
             await connection.execute("DELETE FROM assets WHERE id = %s", (asset_id,))
 
     async def expire_videos(self) -> int:
         async with Transaction(self._pool, REMOVE_SECONDS, single=True) as connection:
-            return (await connection.execute(_EXPIRE_VIDEOS, self._limits())).rowcount
+            return (await connection.execute(_EXPIRE_VIDEOS, self._retention())).rowcount
 
-    async def expire_asset(self, remove: Remove) -> bool:
+    async def expire_asset(self, remove_bytes: RemoveBytes) -> bool:
         async with Transaction(self._pool, REMOVE_SECONDS) as connection:
-            row = await (await connection.execute(_EXPIRED_ASSET, self._limits())).fetchone()
+            row = await (await connection.execute(_EXPIRED_ASSET, self._retention())).fetchone()
             if row is None:
                 return False
-            await remove(rows.asset(row))
+            await remove_bytes(rows.asset(row))
             await connection.execute("DELETE FROM assets WHERE id = %s", (row["id"],))
         return True
 
-    def _limits(self) -> dict[str, object]:
+    def _retention(self) -> dict[str, object]:
         return {"now": self._now(), "default": self._default_days}

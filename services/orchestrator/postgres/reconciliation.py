@@ -11,7 +11,7 @@ from services.orchestrator.videos.reconciliation import JobFiles
 from services.runtime.db import Pool
 
 
-class PostgresStoredFiles:
+class PostgresFileRecords:
     """The files that the database names."""
 
     def __init__(self, pool: Pool) -> None:

@@ -27,7 +27,7 @@ from services.orchestrator.jobs.model import (
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 from services.orchestrator.postgres import dead_letters, quotas, rows
-from services.orchestrator.postgres.ended import known
+from services.orchestrator.postgres.idempotency import find_or_record
 from services.orchestrator.postgres.outbox import publish_events, queue
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
@@ -124,7 +124,7 @@ class PostgresStore:
 
     async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
         async with self._transaction() as connection:
-            if key is not None and (earlier := await known(connection, job, key)) is not None:
+            if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
             await quotas.check(connection, job, self._limits, self._now())
             async with connection.pipeline():  # Sent at once, since none needs another's answer.
@@ -195,7 +195,7 @@ class PostgresStore:
     async def release(self, job: Job) -> None:
         async with self._transaction() as connection:
             await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
-            await dead_letters.end(connection, job, "released", self._now())
+            await dead_letters.end_attempt(connection, job, "released", self._now())
 
     async def interruptions(self, job: Job) -> int:
         found = await fetched(
@@ -292,7 +292,7 @@ class PostgresStore:
                     sweep_time,
                 ),
             )
-            await dead_letters.end(connection, job, "completed", now)
+            await dead_letters.end_attempt(connection, job, "completed", now)
             await quotas.measured(connection, job, result.seconds)
             told = messages.completed_stages(job, stages, 100, now)
             await publish_events(connection, job, *told, messages.completed(job, result, now))
@@ -310,8 +310,8 @@ class PostgresStore:
                 " sweep_time = %s",
                 (Jsonb(stages), Jsonb(to_json(Failure, failure)), now, now, now),
             )
-            await dead_letters.end(connection, job, "failed", now)
-            await dead_letters.bury(connection, job, failure, now)
+            await dead_letters.end_attempt(connection, job, "failed", now)
+            await dead_letters.add_dead_letter(connection, job, failure, now)
             told = messages.completed_stages(job, stages, job.progress, now)
             await publish_events(connection, job, *told, messages.failed(job, failure, now))
         self._committed()
@@ -338,7 +338,7 @@ class PostgresStore:
                 "UPDATE jobs SET delete_time = %s, sweep_time = greatest(sweep_time, %s) WHERE id = %s",
                 (now, now, job_id),
             )
-            await dead_letters.unbury(connection, job_id, now)
+            await dead_letters.resolve_dead_letter(connection, job_id, now)
         self._committed()
         self._left()
         return job
@@ -357,7 +357,7 @@ class PostgresStore:
                 (Jsonb(reset_stages(job.stages)), estimate, self._now(), job_id),
             )
             (row,) = await cursor.fetchall()
-            await dead_letters.unbury(connection, job_id, self._now())
+            await dead_letters.resolve_dead_letter(connection, job_id, self._now())
             await connection.execute(
                 "DELETE FROM steps WHERE job_id = %s AND finish_time < %s", (job_id, self._now() - STEPS_GOOD)
             )
@@ -373,7 +373,7 @@ class PostgresStore:
             (Jsonb(stop_stages(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
         )
         (row,) = await cursor.fetchall()
-        await dead_letters.end(connection, job, "cancelled", now)
+        await dead_letters.end_attempt(connection, job, "cancelled", now)
         await publish_events(connection, job, messages.cancelled(job, now))
         return rows.job(row)
 

@@ -1,4 +1,4 @@
-"""Endpoints: webhooks and their deliveries, as PostgreSQL has them for their owners."""
+"""Webhooks and their deliveries in PostgreSQL (`webhooks/webhooks.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from moneyprinter.errors import Conflict, ResourceExhausted
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json
-from services.orchestrator.webhooks.webhooks import GIVE_UP, Delivery, Try, Webhook
+from services.orchestrator.webhooks.webhooks import RETRY_PERIOD, Delivery, DeliveryAttempt, Webhook
 from services.runtime.contract import Place
 from services.runtime.db import Pool
 
@@ -20,8 +20,8 @@ _DELIVERIES = (
 )
 
 
-class PostgresEndpoints:
-    """Those in the database."""
+class PostgresWebhookStore:
+    """Implements `WebhookStore`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -29,7 +29,7 @@ class PostgresEndpoints:
     async def add(self, webhook: Webhook, at_most: int) -> None:
         """Store a webhook. Raises ResourceExhausted beyond `at_most`, Conflict for a second one without an address."""
         async with Transaction(self._pool) as connection:
-            # Two at once count each other.
+            # Concurrent requests of one user run one after another, so that each counts the others' webhooks.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"webhooks {webhook.user_id}",))
             cursor = await connection.execute(
                 "SELECT count(*) AS count FROM webhooks WHERE user_id = %s", (webhook.user_id,)
@@ -51,7 +51,7 @@ class PostgresEndpoints:
                     reason="WEBHOOK_EXISTS",
                 ) from None
 
-    async def page(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
+    async def list_webhooks(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
         create_time, webhook_id = after or (None, None)
         found = await fetched(
             self._pool,
@@ -68,18 +68,18 @@ class PostgresEndpoints:
         )
         return _webhook(found[0]) if found else None
 
-    async def for_jobs(self, user_id: str) -> Webhook | None:
+    async def find_for_jobs(self, user_id: str) -> Webhook | None:
         found = await fetched(self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND url = ''", (user_id,))
         return _webhook(found[0]) if found else None
 
-    async def remove(self, user_id: str, webhook_id: str) -> bool:
+    async def delete(self, user_id: str, webhook_id: str) -> bool:
         return bool(
             await fetched(
                 self._pool, "DELETE FROM webhooks WHERE user_id = %s AND id = %s RETURNING id", (user_id, webhook_id)
             )
         )
 
-    async def rotate(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
+    async def rotate_secret(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
         found = await fetched(
             self._pool,
             "UPDATE webhooks SET secret_version = secret_version + 1, rotate_time = %s, disable_time = NULL"
@@ -88,7 +88,7 @@ class PostgresEndpoints:
         )
         return _webhook(found[0]) if found else None
 
-    async def deliveries(
+    async def list_deliveries(
         self, user_id: str, size: int, after: Place | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
         create_time, delivery_id = after or (None, None)
@@ -102,7 +102,7 @@ class PostgresEndpoints:
         )
         return [_delivery(row) for row in found]
 
-    async def delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
+    async def find_delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
         found = await fetched(
             self._pool, f"{_DELIVERIES} WHERE deliveries.user_id = %s AND deliveries.id = %s", (user_id, delivery_id)
         )
@@ -111,12 +111,12 @@ class PostgresEndpoints:
     async def replay(self, user_id: str, delivery_id: str, now: datetime) -> Delivery | None:
         await fetched(
             self._pool,
-            # Under a new claim, so that whoever posts it just now does not end it.
+            # A new claim: the attempt that another instance is making now does not end the delivery.
             "UPDATE deliveries SET status = 'pending', claim = claim + 1, due_time = %s, give_up_time = %s"
             " WHERE user_id = %s AND id = %s RETURNING id",
-            (now, now + GIVE_UP, user_id, delivery_id),
+            (now, now + RETRY_PERIOD, user_id, delivery_id),
         )
-        return await self.delivery(user_id, delivery_id)
+        return await self.find_delivery(user_id, delivery_id)
 
 
 def _webhook(row: DictRow) -> Webhook:
@@ -144,6 +144,6 @@ def _delivery(row: DictRow) -> Delivery:
         create_time=row["create_time"],
         due_time=row["due_time"],
         tries=row["tries"],
-        history=from_json(tuple[Try, ...], row["history"]),
+        history=from_json(tuple[DeliveryAttempt, ...], row["history"]),
         body=row["payload"].decode(),
     )

@@ -1,4 +1,4 @@
-"""Library: what accounts keep, and for how long: their settings, their uploads, and the removal of what has expired."""
+"""Library: the settings and uploads of accounts, and the removal of videos and uploads after their retention."""
 
 from __future__ import annotations
 
@@ -15,89 +15,95 @@ from services.orchestrator.videos import pages
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, UsageStore
 from services.runtime.contract import Place
 
-EXPIRE_SECONDS = 60.0
+EXPIRY_PERIOD_SECONDS = 60.0
 
 log = structlog.get_logger()
 
-Remove = Callable[[Asset], Awaitable[None]]
+RemoveBytes = Callable[[Asset], Awaitable[None]]
 """Removes the bytes of an upload."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What an account has chosen for all its videos."""
+    """The settings of an account."""
 
     retention_days: int = 0
-    """How long they are kept after their end, and uploads that none of them is made of; 0: until they are deleted."""
+    """How long ended videos, and uploads that no video uses, are kept; 0: until they are deleted."""
 
 
-class Shelf(Protocol):
-    """Where the settings and uploads of all accounts are recorded."""
+class LibraryStore(Protocol):
+    """The records of the settings and uploads of all accounts."""
 
-    async def settings(self, user_id: str) -> Settings:
-        """What an account has chosen."""
+    async def get_settings(self, user_id: str) -> Settings:
+        """Return the settings of an account."""
 
-    async def choose(self, user_id: str, settings: Settings) -> None:
-        """Record what an account has chosen."""
+    async def update_settings(self, user_id: str, settings: Settings) -> None:
+        """Record the settings of an account."""
 
-    async def page(self, user_id: str, size: int, after: Place | None) -> Sequence[Asset]:
-        """A user's uploads, newest first, from the one that follows `after` on."""
+    async def list_assets(self, user_id: str, size: int, after: Place | None) -> Sequence[Asset]:
+        """Return a user's uploads, newest first, starting behind `after`."""
 
-    async def delete(self, user_id: str, asset_id: str, remove: Remove) -> None:
-        """Give an upload to `remove`, and forget it. Raises NotFound, and FailedPrecondition while a job needs it."""
+    async def delete_asset(self, user_id: str, asset_id: str, remove_bytes: RemoveBytes) -> None:
+        """Call `remove_bytes` with an upload, and delete its record.
+
+        Raises `NotFound` when there is none, and `FailedPrecondition` while an active job uses it.
+        """
 
     async def expire_videos(self) -> int:
-        """Delete the videos that have been kept for long enough, as their owners would; how many they were."""
+        """Delete the videos whose retention is over, as their owners would. Return how many were deleted."""
 
-    async def expire_asset(self, remove: Remove) -> bool:
-        """Give an upload that has been kept for long enough to `remove`, and forget it; whether there was one.
+    async def expire_asset(self, remove_bytes: RemoveBytes) -> bool:
+        """Call `remove_bytes` with an upload whose retention is over, and delete its record. Return whether one was.
 
-        One of which a video is still there, which could be made again with changes, is kept with it.
+        An upload is kept as long as a video uses it, since the video can be revised.
         """
 
 
 class Objects(Protocol):
-    """Where bytes are kept."""
+    """The object storage."""
 
     async def delete(self, key: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Library:
-    """What the public may ask of it. A user sees only what is the user's own."""
+    """The settings and uploads of all accounts. Each method accesses only what belongs to the user."""
 
-    shelf: Shelf
+    store: LibraryStore
     objects: Objects
     usage: UsageStore
     quotas: Quotas = UNLIMITED
 
-    async def page(self, user_id: str, size: int, token: str) -> tuple[Sequence[Asset], str]:
-        """A page of a user's uploads, newest first, and the token of the next."""
+    async def list_assets(self, user_id: str, size: int, token: str) -> tuple[Sequence[Asset], str]:
+        """Return a page of a user's uploads, newest first, and the token of the next page."""
         return await pages.page(
-            size, token, lambda size, after: self.shelf.page(user_id, size, after), lambda asset: asset.id
+            size, token, lambda size, after: self.store.list_assets(user_id, size, after), lambda asset: asset.id
         )
 
-    async def delete(self, user_id: str, asset_id: str) -> None:
-        """Forget an upload. Raises NotFound, and FailedPrecondition while a job needs it."""
-        await self.shelf.delete(user_id, asset_id, self._remove)
+    async def delete_asset(self, user_id: str, asset_id: str) -> None:
+        """Delete an upload. Raises `NotFound`, and `FailedPrecondition` while an active job uses it."""
+        await self.store.delete_asset(user_id, asset_id, self._remove_bytes)
 
-    async def expire(self, left: Callable[[], None]) -> None:
-        """Remove what has been kept for long enough, once; `left` is called when there are files to be removed."""
-        if expired := await self.shelf.expire_videos():
+    async def expire(self, on_files_left: Callable[[], None]) -> None:
+        """Delete the videos and uploads whose retention is over, once.
+
+        Calls `on_files_left` when files of deleted videos remain to be removed.
+        """
+        if expired := await self.store.expire_videos():
             log.info("videos expired", videos=expired)
-            left()
-        while await self.shelf.expire_asset(self._remove):
+            on_files_left()
+        while await self.store.expire_asset(self._remove_bytes):
             pass
 
-    async def keep(self, left: Callable[[], None]) -> None:
-        """Remove what has been kept for long enough, now and then, until cancelled."""
+    async def run_expiry(self, on_files_left: Callable[[], None]) -> None:
+        """Delete the videos and uploads whose retention is over, once a minute, until cancelled."""
         while True:
             try:
-                await self.expire(left)
+                await self.expire(on_files_left)
             except Error as failure:
-                log.warning("what has expired waits to be removed", reason=failure.reason)
-            await asyncio.sleep(EXPIRE_SECONDS)
+                log.warning("removal of expired videos and uploads postponed", reason=failure.reason)
+            await asyncio.sleep(EXPIRY_PERIOD_SECONDS)
 
-    async def _remove(self, asset: Asset) -> None:
+    async def _remove_bytes(self, asset: Asset) -> None:
         await self.objects.delete(asset.object.key)
         log.info("upload removed", asset_id=asset.id)

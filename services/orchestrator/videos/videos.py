@@ -149,7 +149,7 @@ class Videos:
             original_request=written,
             webhook_url=wish.webhook_url,
         )
-        return await self.store.create(job, idempotency.named(key, written))
+        return await self.store.create(job, idempotency.make_key(key, written))
 
     async def _check_webhook(self, user_id: str, url: str) -> None:
         try:
@@ -271,7 +271,10 @@ class Videos:
     async def dead_letters(self, user_id: str, size: int, token: str) -> tuple[Sequence[DeadLetter], str]:
         """A page of what failed of a user's, newest first, and the token of the next."""
         return await pages.page(
-            size, token, lambda size, after: self.letters.page(user_id, size, after), lambda letter: letter.job_id
+            size,
+            token,
+            lambda size, after: self.letters.list_dead_letters(user_id, size, after),
+            lambda letter: letter.job_id,
         )
 
     async def watch(self, user_id: str, job_id: str, stopping: asyncio.Event) -> AsyncIterator[Job]:

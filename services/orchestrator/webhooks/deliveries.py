@@ -1,7 +1,8 @@
-"""Deliveries: events are posted to webhooks until they are taken, or a day is over.
+"""Deliveries: posts events to webhooks, with retries and back-off, until they are accepted or 24 hours have passed.
 
-Each is claimed by one instance at a time. The webhooks take turns, and none has more than a few posts under way at
-once, so that one that is slow does not hold up the others. Whoever fails again and again is left alone for a while.
+One instance at a time claims a delivery. The webhooks take turns, and the number of concurrent requests per webhook and
+per user is limited, so a slow webhook does not delay the others. A circuit breaker per host stops requests to a host
+that keeps failing.
 """
 
 from __future__ import annotations
@@ -20,35 +21,35 @@ import structlog
 
 from moneyprinter.errors import Error, InvalidArgument, Unavailable
 from services.orchestrator.webhooks.breaker import Breaker
-from services.orchestrator.webhooks.webhooks import Try
+from services.orchestrator.webhooks.webhooks import DeliveryAttempt
 from services.runtime.tasks import wait_any
 
-AT_ONCE = 16
-AT_ONCE_EACH = 4
-# A user may have many webhooks, whose claims together leave room for those of others.
-AT_ONCE_USER = 8
+MAX_CONCURRENT = 16
+MAX_CONCURRENT_PER_WEBHOOK = 4
+# A user may have many webhooks; their deliveries together leave capacity for those of other users.
+MAX_CONCURRENT_PER_USER = 8
 FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(hours=2)
-FACTOR = 3
-# When nobody can be asked to post, it is for no fault of the webhook's.
-AWAY_PAUSE = timedelta(seconds=2)
-# A post takes 10 seconds at most: after this, whoever claimed it has died.
-CLAIM = timedelta(seconds=30)
+MAX_PAUSE = timedelta(hours=2)
+BACKOFF_FACTOR = 3
+# The pause when the validation service, which sends the requests, is unavailable: the webhook has not failed.
+UNAVAILABLE_PAUSE = timedelta(seconds=2)
+# A request takes 10 seconds at most: after this time, the instance that claimed the delivery has died.
+CLAIM_LEASE = timedelta(seconds=30)
 IDLE_SECONDS = 30.0
 RETRY_SECONDS = 1.0
-# So many hosts are remembered.
+# Circuit breakers are kept for this many hosts.
 MAX_HOSTS = 1000
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """A delivery that this instance posts now."""
+class ClaimedDelivery:
+    """A delivery that this instance has claimed."""
 
     id: str
     claim: int
-    """The fencing token: another instance that claims it has the next one."""
+    """The fencing token: it grows with each claim."""
     webhook_id: str
     user_id: str
     url: str
@@ -56,185 +57,196 @@ class Claimed:
     event_id: str
     body: bytes
     secret_versions: tuple[int, ...]
-    """Those that it is signed with, the newest first."""
+    """The versions of the secret that sign it, newest first."""
     tries: int
-    """How often it was posted before."""
+    """The number of previous attempts."""
     give_up_time: datetime
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a webhook said."""
+class WebhookResponse:
+    """The response of a webhook."""
 
     http_status: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class Busy:
-    """The webhooks, and the users, that have as many posts under way as they may."""
+class BusyTargets:
+    """The webhooks and users that have reached their limit of concurrent deliveries."""
 
     webhooks: Sequence[str] = ()
     users: Sequence[str] = ()
 
 
-class Posts(Protocol):
-    """What is to be posted."""
+class DeliveryQueue(Protocol):
+    """The pending deliveries."""
 
-    async def claim(self, at_most: int, busy: Busy, lease: timedelta) -> Sequence[Claimed]:
-        """Claim some of what is due, the oldest first, and none of those that are busy.
+    async def claim(self, at_most: int, busy: BusyTargets, lease: timedelta) -> Sequence[ClaimedDelivery]:
+        """Claim due deliveries, oldest first, except those of busy webhooks and users.
 
-        At most one of each webhook, and AT_ONCE_EACH of each user.
+        Claims at most one of each webhook, and `MAX_CONCURRENT_PER_WEBHOOK` of each user.
         """
 
-    async def tried(self, post: Claimed, tried: Try, status: str, due_time: datetime) -> None:
-        """Note what came of it, unless another instance has claimed it: it is in `status` now, or due again.
+    async def record_attempt(
+        self, delivery: ClaimedDelivery, attempt: DeliveryAttempt, status: str, due_time: datetime
+    ) -> None:
+        """Record an attempt and the status of the delivery, unless another instance has claimed the delivery since.
 
-        When it is `gone`, nothing more is posted there.
+        Under `pending` the delivery is due again at `due_time`. `gone` disables the webhook.
         """
 
-    async def postpone(self, post: Claimed, due_time: datetime) -> None:
-        """Let go of it until then; it was not posted."""
+    async def postpone(self, delivery: ClaimedDelivery, due_time: datetime) -> None:
+        """Release a delivery until `due_time`, without an attempt."""
 
-    async def next_due(self, busy: Busy) -> datetime | None:
-        """When the next one is due that is not of a webhook or a user that is busy; None: there is none."""
-
-
-Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
-"""Posts a body to an address. Raises InvalidArgument when there is no answer, or it may not be posted there."""
-
-Sign = Callable[[Claimed, datetime], Awaitable[Mapping[str, str]]]
-"""The headers that show a webhook that a post is ours."""
+    async def next_due_time(self, busy: BusyTargets) -> datetime | None:
+        """Return when the next delivery of a webhook and user that are not busy is due; None when there is none."""
 
 
-def pause(tries: int) -> timedelta:
-    """How long to wait after a number of tries, before chance is added: 5 s, 15 s, 45 s ... 2 h."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * int(FACTOR ** min(tries - 1, 20)))
+PostRequest = Callable[[str, Mapping[str, str], bytes], Awaitable[WebhookResponse]]
+"""Posts a body to an address. Raises `InvalidArgument` when there is no response, or the address is refused."""
+
+SignDelivery = Callable[[ClaimedDelivery, datetime], Awaitable[Mapping[str, str]]]
+"""Returns the signature headers of a delivery."""
 
 
-class Courier:
-    """Posts what is due."""
+def backoff(tries: int) -> timedelta:
+    """Return the pause after a number of attempts, without jitter: 5 s, 15 s, 45 s ... 2 h."""
+    return min(MAX_PAUSE, FIRST_PAUSE * int(BACKOFF_FACTOR ** min(tries - 1, 20)))
+
+
+class WebhookDispatcher:
+    """Delivers due events to webhooks.
+
+    `post_request` sends a request, `sign` returns its signature headers; `now` gives the time, `clock` gives seconds
+    for the circuit breakers.
+    """
 
     def __init__(
-        self, posts: Posts, post: Post, sign: Sign, now: Callable[[], datetime], clock: Callable[[], float]
+        self,
+        queue: DeliveryQueue,
+        post_request: PostRequest,
+        sign: SignDelivery,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
-        self._posts = posts
-        self._post = post
+        self._queue = queue
+        self._post_request = post_request
         self._sign = sign
         self._now = now
         self._clock = clock
         self._breakers: OrderedDict[str, Breaker] = OrderedDict()
-        self._running: dict[asyncio.Task[None], Claimed] = {}
-        self._free = asyncio.Event()
+        self._running: dict[asyncio.Task[None], ClaimedDelivery] = {}
+        self._has_capacity = asyncio.Event()
 
     @property
     def breakers(self) -> Mapping[str, str]:
-        """The state of the breaker of each host that is not well."""
+        """The state of the circuit breaker of each host whose breaker is not closed."""
         return {host: breaker.state for host, breaker in self._breakers.items() if breaker.state != "closed"}
 
     async def run(self, due: asyncio.Event) -> None:
-        """Post what is due, as soon as `due` is set or its time has come, until cancelled."""
+        """Deliver events when they are due, or when `due` is set, until cancelled."""
         try:
             while True:
                 due.clear()
-                self._free.clear()
+                self._has_capacity.clear()
                 try:
-                    if len(self._running) >= AT_ONCE:
-                        await self._free.wait()
+                    if len(self._running) >= MAX_CONCURRENT:
+                        await self._has_capacity.wait()
                         continue
-                    if await self._begin():
+                    if await self._start_deliveries():
                         continue
-                    await self._idle(due, await self._posts.next_due(self._busy()))
+                    await self._wait_due(due, await self._queue.next_due_time(self._busy_targets()))
                 except Unavailable as failure:
-                    log.warning("deliveries wait", error=str(failure))
+                    log.warning("delivery queue unavailable", error=str(failure))
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _begin(self) -> bool:
-        """Begin to post some; whether there were any."""
-        claimed = await self._posts.claim(AT_ONCE - len(self._running), self._busy(), CLAIM)
-        for post in claimed:
-            task = asyncio.create_task(self.deliver(post))
-            self._running[task] = post
-            task.add_done_callback(self._ended)
+    async def _start_deliveries(self) -> bool:
+        """Claim due deliveries and start them. Return whether there were any."""
+        claimed = await self._queue.claim(MAX_CONCURRENT - len(self._running), self._busy_targets(), CLAIM_LEASE)
+        for delivery in claimed:
+            task = asyncio.create_task(self.deliver(delivery))
+            self._running[task] = delivery
+            task.add_done_callback(self._on_done)
         return bool(claimed)
 
-    def _busy(self) -> Busy:
-        webhooks = Counter(post.webhook_id for post in self._running.values())
-        users = Counter(post.user_id for post in self._running.values())
-        return Busy(
-            [webhook_id for webhook_id, count in webhooks.items() if count >= AT_ONCE_EACH],
-            [user_id for user_id, count in users.items() if count >= AT_ONCE_USER],
+    def _busy_targets(self) -> BusyTargets:
+        webhooks = Counter(delivery.webhook_id for delivery in self._running.values())
+        users = Counter(delivery.user_id for delivery in self._running.values())
+        return BusyTargets(
+            [webhook_id for webhook_id, count in webhooks.items() if count >= MAX_CONCURRENT_PER_WEBHOOK],
+            [user_id for user_id, count in users.items() if count >= MAX_CONCURRENT_PER_USER],
         )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._free.set()
+        self._has_capacity.set()
         if not task.cancelled() and (failure := task.exception()):
-            # It comes again when the claim is over.
+            # The delivery is claimed again after the lease.
             log.error("defect", exc_info=failure)
 
-    async def _idle(self, due: asyncio.Event, next_due: datetime | None) -> None:
-        """Wait for something to do."""
+    async def _wait_due(self, due: asyncio.Event, next_due_time: datetime | None) -> None:
+        """Wait until a delivery may be due, or a running one ends."""
         seconds = IDLE_SECONDS
-        if next_due is not None:
-            seconds = min(seconds, max(0.05, (next_due - self._now()).total_seconds()))
-        # It is set when a post that is under way ends, and only then.
-        await wait_any(due, self._free, seconds=seconds)
+        if next_due_time is not None:
+            seconds = min(seconds, max(0.05, (next_due_time - self._now()).total_seconds()))
+        await wait_any(due, self._has_capacity, seconds=seconds)
 
-    async def deliver(self, post: Claimed) -> None:
-        """Post one, and note what came of it."""
-        host = post.url.split("/", 3)[2].lower()
-        breaker = self._breaker(host)
+    async def deliver(self, delivery: ClaimedDelivery) -> None:
+        """Send one request, and record the attempt."""
+        host = delivery.url.split("/", 3)[2].lower()
+        breaker = self._find_breaker(host)
         ticket = breaker.admit()
         if ticket is None:
-            await self._postpone(post, timedelta(seconds=breaker.wait_seconds))
+            await self._postpone(delivery, timedelta(seconds=breaker.wait_seconds))
             return
         began = self._now()
         try:
-            headers = {**await self._sign(post, began), "content-type": "application/json"}
-            answer, error = await self._post(post.url, headers, post.body), ""
+            headers = {**await self._sign(delivery, began), "content-type": "application/json"}
+            response, error = await self._post_request(delivery.url, headers, delivery.body), ""
         except InvalidArgument as failure:
             seconds = (self._now() - began).total_seconds()
-            answer, error = Answer(0, seconds), failure.message
+            response, error = WebhookResponse(0, seconds), failure.message
             (breaker.failed if failure.reason == "WEBHOOK_UNREACHABLE" else breaker.abandoned)(ticket)
         except (Error, asyncio.CancelledError) as failure:
             breaker.abandoned(ticket)
             if isinstance(failure, asyncio.CancelledError):
                 raise
-            log.warning("webhook cannot be posted to now", delivery=post.id, reason=failure.reason)
-            await self._postpone(post, AWAY_PAUSE)
+            log.warning("webhook delivery postponed", delivery=delivery.id, reason=failure.reason)
+            await self._postpone(delivery, UNAVAILABLE_PAUSE)
             return
         else:
-            # Whoever refuses what is said is there all the same.
-            ill = answer.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            (breaker.failed if ill or answer.http_status == HTTPStatus.TOO_MANY_REQUESTS else breaker.succeeded)(ticket)
+            # A response below 500 shows that the host works, even when it refuses the event.
+            failing = response.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            overloaded = response.http_status == HTTPStatus.TOO_MANY_REQUESTS
+            (breaker.failed if failing or overloaded else breaker.succeeded)(ticket)
         if breaker.state == "open":
-            log.warning("webhook's host is left alone", host=host, seconds=breaker.wait_seconds)
-        await self._note(post, Try(began, answer.http_status, error, round(answer.seconds, 3)))
+            log.warning("circuit breaker of webhook host opened", host=host, seconds=breaker.wait_seconds)
+        await self._record(delivery, DeliveryAttempt(began, response.http_status, error, round(response.seconds, 3)))
 
-    async def _note(self, post: Claimed, tried: Try) -> None:
+    async def _record(self, delivery: ClaimedDelivery, attempt: DeliveryAttempt) -> None:
         now = self._now()
-        due_time = now + pause(post.tries + 1) * random.uniform(0.5, 1.0)  # noqa: S311
-        match tried.http_status:
+        due_time = now + backoff(delivery.tries + 1) * random.uniform(0.5, 1.0)  # noqa: S311
+        match attempt.http_status:
             case status if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                 outcome = "delivered"
             case HTTPStatus.GONE:
                 outcome = "gone"
             case _:
-                outcome = "pending" if due_time < post.give_up_time else "failed"
-        log.info("webhook posted", delivery=post.id, http_status=tried.http_status, outcome=outcome)
+                outcome = "pending" if due_time < delivery.give_up_time else "failed"
+        log.info("webhook posted", delivery=delivery.id, http_status=attempt.http_status, outcome=outcome)
         with suppress(Unavailable):
-            await self._posts.tried(post, tried, outcome, due_time)
+            await self._queue.record_attempt(delivery, attempt, outcome, due_time)
 
-    async def _postpone(self, post: Claimed, wait: timedelta) -> None:
+    async def _postpone(self, delivery: ClaimedDelivery, wait: timedelta) -> None:
         with suppress(Unavailable):
-            await self._posts.postpone(post, self._now() + wait * random.uniform(1.0, 1.5))  # noqa: S311
+            await self._queue.postpone(delivery, self._now() + wait * random.uniform(1.0, 1.5))  # noqa: S311
 
-    def _breaker(self, host: str) -> Breaker:
+    def _find_breaker(self, host: str) -> Breaker:
         breaker = self._breakers.setdefault(host, Breaker(self._clock))
         self._breakers.move_to_end(host)
         if len(self._breakers) > MAX_HOSTS:

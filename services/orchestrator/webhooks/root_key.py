@@ -11,7 +11,7 @@ from services.runtime.secrets import SecretClient
 NAME = "orchestrator/webhook-key"
 
 
-async def fetch_or_create(client: SecretClient) -> bytes:
+async def fetch_root_key(client: SecretClient) -> bytes:
     """Return the key, and create it when there is none yet. Raises `DataLoss` when it has a wrong length."""
     value = (await client.fetch_or_create(NAME, lambda: secrets.token_bytes(KEY_BYTES))).value
     if len(value) != KEY_BYTES:

@@ -1,6 +1,7 @@
-"""Signing: what is posted is signed as Standard Webhooks has it, with secrets that are kept nowhere.
+"""Signing: deliveries are signed as the Standard Webhooks specification requires.
 
-A webhook's secret is made of one key, which the config service keeps, its id and its version (HKDF-SHA256).
+The secrets of webhooks are not stored. Each is derived (HKDF-SHA256) from the webhook's id and version and from a root
+key, which the config service stores.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ KEY_BYTES = 32
 SECRET_BYTES = 32
 
 
-class Secrets:
-    """The secrets of all webhooks. `fetch` gives the key that they are made of, when one is first needed."""
+class WebhookSecrets:
+    """Derives the secrets of webhooks. `fetch_root_key` is called when the first secret is needed."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[bytes]]) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch_root_key: Callable[[], Awaitable[bytes]]) -> None:
+        self._fetch_root_key = fetch_root_key
         self._key: bytes | None = None
         self._fetching = asyncio.Lock()
 
-    async def secret(self, webhook_id: str, version: int) -> str:
-        """The secret of a webhook: `whsec_` and base64. Raises what `fetch` does."""
+    async def derive(self, webhook_id: str, version: int) -> str:
+        """Return the secret of a webhook: `whsec_` and base64. Raises what `fetch_root_key` raises."""
         async with self._fetching:
             if self._key is None:
-                self._key = await self._fetch()
+                self._key = await self._fetch_root_key()
         info = f"moneyprinter webhook {webhook_id} {version}".encode()
         derived = HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=None, info=info).derive(self._key)
         return f"whsec_{base64.b64encode(derived).decode()}"
 
-    async def headers(
+    async def sign(
         self, webhook_id: str, versions: Sequence[int], event_id: str, body: bytes, now: datetime
     ) -> dict[str, str]:
-        """What is sent with an event, so that its receiver knows it for ours, under each version of the secret."""
-        signers = [Webhook(await self.secret(webhook_id, version)) for version in versions]
+        """Return the headers of a delivery: its id, the time, and a signature under each version of the secret."""
+        signers = [Webhook(await self.derive(webhook_id, version)) for version in versions]
         return {
             "webhook-id": event_id,
             "webhook-timestamp": str(int(now.timestamp())),

@@ -1,4 +1,4 @@
-"""Webhooks: where a user has events posted, with which secret, and what became of each delivery."""
+"""Webhooks: the addresses to which users have events delivered, and the state of each delivery."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from services.orchestrator.videos import pages
 from services.runtime.contract import Place
 
 MAX_WEBHOOKS = 20
-"""How many an account may have."""
-GIVE_UP = timedelta(hours=24)
-"""How long an event is posted again to a webhook that does not take it."""
-OLD_SECRET = timedelta(days=1)
-"""How long posts are signed with the old secret too, once there is a new one."""
+"""The number of webhooks that an account may have."""
+RETRY_PERIOD = timedelta(hours=24)
+"""How long a failing delivery is retried."""
+SECRET_OVERLAP = timedelta(days=1)
+"""How long deliveries are also signed with the previous secret after a rotation."""
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where events are posted."""
+    """An address to which events are delivered."""
 
     id: str
     user_id: str
     url: str
-    """Empty: wherever single jobs say."""
+    """Empty for the webhook of single jobs, whose requests name the address."""
     event_types: tuple[str, ...]
     """Empty: all."""
     create_time: datetime
     secret_version: int = 1
     rotate_time: datetime | None = None
-    """When the secret was changed."""
+    """When the secret was last rotated."""
     disable_time: datetime | None = None
-    """When its address said that it is gone for good."""
+    """When the address answered 410 Gone."""
 
 
 @dataclass(frozen=True)
-class Try:
-    """One time that an event was posted."""
+class DeliveryAttempt:
+    """One HTTP request of a delivery."""
 
     time: datetime
     http_status: int
-    """0: there was no answer."""
+    """0: no response."""
     error: str
-    """Why there was none."""
+    """Why there was no response."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """An event that was posted to a webhook, or is to be."""
+    """The delivery of one event to one webhook."""
 
     id: str
     webhook_id: str
@@ -64,130 +64,138 @@ class Delivery:
     create_time: datetime
     due_time: datetime
     tries: int
-    history: tuple[Try, ...]
+    history: tuple[DeliveryAttempt, ...]
     body: str
 
 
-class Endpoints(Protocol):
-    """Where webhooks are kept, and what was posted to them."""
+class WebhookStore(Protocol):
+    """The records of webhooks and deliveries of all users."""
 
     async def add(self, webhook: Webhook, at_most: int) -> None:
-        """Keep a new one. Raises ResourceExhausted when its user has so many, Conflict when one for single jobs."""
+        """Record a new webhook.
 
-    async def page(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
-        """A user's, newest first, from the one that follows `after` on."""
+        Raises `ResourceExhausted` when its user has `at_most` webhooks, `Conflict` when the user already has one for
+        single jobs.
+        """
+
+    async def list_webhooks(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
+        """Return a user's webhooks, newest first, starting behind `after`."""
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook | None:
-        """One of a user's."""
+        """Return a webhook of a user."""
 
-    async def for_jobs(self, user_id: str) -> Webhook | None:
-        """The one of a user's that is for single jobs."""
+    async def find_for_jobs(self, user_id: str) -> Webhook | None:
+        """Return a user's webhook for single jobs."""
 
-    async def remove(self, user_id: str, webhook_id: str) -> bool:
-        """Forget one with its deliveries; whether there was one."""
+    async def delete(self, user_id: str, webhook_id: str) -> bool:
+        """Delete a webhook and its deliveries. Return whether it existed."""
 
-    async def rotate(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
-        """Go on to the next version of its secret, and use it again if it was disabled."""
+    async def rotate_secret(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
+        """Increment the version of a webhook's secret, and enable the webhook if it was disabled."""
 
-    async def deliveries(
+    async def list_deliveries(
         self, user_id: str, size: int, after: Place | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
-        """What was posted for a user or is to be, newest first; `""` is any webhook, any status."""
+        """Return a user's deliveries, newest first. An empty `webhook_id` or `status` matches all."""
 
-    async def delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
-        """One of a user's."""
+    async def find_delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
+        """Return a delivery of a user."""
 
     async def replay(self, user_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-        """Have one posted again from now on."""
+        """Make a delivery due again, with a new retry period."""
 
 
 @dataclass(frozen=True)
 class Webhooks:
-    """The webhooks of all users."""
+    """The webhooks of all users. Each method accesses only what belongs to the user."""
 
-    endpoints: Endpoints
-    check: Callable[[str], Awaitable[None]]
-    """Raises InvalidArgument when nothing may be posted to an address."""
-    secret: Callable[[str, int], Awaitable[str]]
-    """The secret of a webhook, by its id and version."""
+    store: WebhookStore
+    check_address: Callable[[str], Awaitable[None]]
+    """Raises `InvalidArgument` when events must not be delivered to an address."""
+    derive_secret: Callable[[str, int], Awaitable[str]]
+    """Returns the secret of a webhook, by its id and version."""
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
-    due: Callable[[], None]
-    """Called when something is to be posted at once."""
+    on_due: Callable[[], None]
+    """Called when a delivery is due at once."""
 
     async def create(self, user_id: str, url: str, event_types: Sequence[str]) -> tuple[Webhook, str]:
-        """Register an address; the webhook, and its secret."""
+        """Create a webhook, and return it with its secret.
+
+        Raises `InvalidArgument` when the address is refused, `ResourceExhausted` beyond `MAX_WEBHOOKS`, `Conflict` for
+        a second webhook for single jobs.
+        """
         if url:
-            await self.check(url)
+            await self.check_address(url)
         webhook = Webhook(self.new_id("whk"), user_id, url, tuple(event_types), self.now())
-        secret = await self.secret(webhook.id, webhook.secret_version)
-        await self.endpoints.add(webhook, MAX_WEBHOOKS)
+        secret = await self.derive_secret(webhook.id, webhook.secret_version)
+        await self.store.add(webhook, MAX_WEBHOOKS)
         return webhook, secret
 
-    async def may_post(self, user_id: str, url: str) -> None:
-        """Raise InvalidArgument or FailedPrecondition when the events of a job cannot be posted to an address."""
-        await self.check(url)
-        if await self.endpoints.for_jobs(user_id) is None:
+    async def check_job_address(self, user_id: str, url: str) -> None:
+        """Raise `InvalidArgument` or `FailedPrecondition` when a job's events cannot be delivered to an address."""
+        await self.check_address(url)
+        if await self.store.find_for_jobs(user_id) is None:
             raise FailedPrecondition(
                 "webhook_url: create a webhook without a url first; its secret signs what is posted",
                 reason="WEBHOOK_MISSING",
             )
 
-    async def page(self, user_id: str, size: int, token: str) -> tuple[Sequence[Webhook], str]:
-        """A page of a user's webhooks, newest first, and the token of the next."""
+    async def list_webhooks(self, user_id: str, size: int, token: str) -> tuple[Sequence[Webhook], str]:
+        """Return a page of a user's webhooks, newest first, and the token of the next page."""
         return await pages.page(
-            size, token, lambda size, after: self.endpoints.page(user_id, size, after), lambda webhook: webhook.id
+            size, token, lambda size, after: self.store.list_webhooks(user_id, size, after), lambda webhook: webhook.id
         )
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook:
-        """A webhook of a user."""
-        webhook = await self.endpoints.find(user_id, webhook_id)
+        """Return a webhook of a user. Raises `NotFound` when there is none."""
+        webhook = await self.store.find(user_id, webhook_id)
         if webhook is None:
             raise _no_webhook(webhook_id)
         return webhook
 
     async def delete(self, user_id: str, webhook_id: str) -> None:
-        """Forget a webhook."""
-        if not await self.endpoints.remove(user_id, webhook_id):
+        """Delete a webhook. Raises `NotFound` when there is none."""
+        if not await self.store.delete(user_id, webhook_id):
             raise _no_webhook(webhook_id)
 
-    async def rotate(self, user_id: str, webhook_id: str) -> tuple[Webhook, str]:
-        """A new secret; the webhook, and that."""
-        await self.secret(webhook_id, 1)  # When no secret can be made now, the old one stays.
-        webhook = await self.endpoints.rotate(user_id, webhook_id, self.now())
+    async def rotate_secret(self, user_id: str, webhook_id: str) -> tuple[Webhook, str]:
+        """Give a webhook a new secret, and return both. Raises `NotFound` when there is no such webhook."""
+        await self.derive_secret(webhook_id, 1)  # Fails before the rotation when no secret can be derived now.
+        webhook = await self.store.rotate_secret(user_id, webhook_id, self.now())
         if webhook is None:
             raise _no_webhook(webhook_id)
-        return webhook, await self.secret(webhook.id, webhook.secret_version)
+        return webhook, await self.derive_secret(webhook.id, webhook.secret_version)
 
-    async def deliveries(
+    async def list_deliveries(
         self, user_id: str, size: int, token: str, webhook_id: str, status: str
     ) -> tuple[Sequence[Delivery], str]:
-        """A page of what was posted for a user or is to be, newest first, and the token of the next."""
+        """Return a page of a user's deliveries, newest first, and the token of the next page."""
         return await pages.page(
             size,
             token,
-            lambda size, after: self.endpoints.deliveries(user_id, size, after, webhook_id, status),
+            lambda size, after: self.store.list_deliveries(user_id, size, after, webhook_id, status),
             lambda delivery: delivery.id,
         )
 
-    async def delivery(self, user_id: str, delivery_id: str) -> Delivery:
-        """A delivery of a user. Raises NotFound when there is none."""
-        delivery = await self.endpoints.delivery(user_id, delivery_id)
+    async def find_delivery(self, user_id: str, delivery_id: str) -> Delivery:
+        """Return a delivery of a user. Raises `NotFound` when there is none."""
+        delivery = await self.store.find_delivery(user_id, delivery_id)
         if delivery is None:
             raise NotFound(f"there is no delivery {delivery_id}", reason="DELIVERY_NOT_FOUND")
         return delivery
 
     async def replay(self, user_id: str, delivery_id: str) -> Delivery:
-        """Post an event again. Raises NotFound, or FailedPrecondition when the webhook is disabled."""
-        webhook = await self.find(user_id, (await self.delivery(user_id, delivery_id)).webhook_id)
+        """Deliver an event again. Raises `NotFound`, or `FailedPrecondition` when the webhook is disabled."""
+        webhook = await self.find(user_id, (await self.find_delivery(user_id, delivery_id)).webhook_id)
         if webhook.disable_time is not None:
             raise FailedPrecondition(
                 "the webhook's address answered 410 Gone; rotate its secret to use it again", reason="WEBHOOK_DISABLED"
             )
-        delivery = await self.endpoints.replay(user_id, delivery_id, self.now())
+        delivery = await self.store.replay(user_id, delivery_id, self.now())
         if delivery is None:
             raise NotFound(f"there is no delivery {delivery_id}", reason="DELIVERY_NOT_FOUND")
-        self.due()
+        self.on_due()
         return delivery
 
 

@@ -56,7 +56,7 @@ from services.orchestrator.jobs.model import (
 from services.orchestrator.jobs.turns import Turns
 from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
-from services.orchestrator.webhooks.deliveries import Answer
+from services.orchestrator.webhooks.deliveries import WebhookResponse
 from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.server import Runtime
 
@@ -169,11 +169,11 @@ class MeshWorkers:
         """Raise InvalidArgument when nothing may be posted to an address."""
         await self._validation.CheckAddress(validation.CheckAddressRequest(url=url))
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         """Post a body to an address. Raises InvalidArgument when there is no answer."""
         request = validation.PostWebhookRequest(url=url, headers=headers, body=body)
         answer = await self._validation.PostWebhook(request)
-        return Answer(answer.http_status, answer.duration.ToTimedelta().total_seconds())
+        return WebhookResponse(answer.http_status, answer.duration.ToTimedelta().total_seconds())
 
     async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip:
         request = validation.ValidateClipRequest(
