@@ -1,1 +1,1 @@
-"""Config: secrets, kept encrypted, each handed only to the workload that it belongs to."""
+"""Config: encrypted secrets, each readable only by the workload that owns it."""

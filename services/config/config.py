@@ -1,4 +1,4 @@
-"""Config: the knobs of the config service."""
+"""Config: the settings of the config service."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from services.runtime.config import Settings
 
 
 class Config(Settings):
-    """What the config service is told (`MONEYPRINTER_CONFIG_...`)."""
+    """Settings from the environment (`MONEYPRINTER_CONFIG_...`)."""
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_CONFIG_")
 
     store: Path = Path("/var/lib/moneyprinter/config")
     """The folder of the encrypted secrets."""
     master_key_file: Path = Path("/etc/moneyprinter/config-master-key")
-    """The file with the 32 bytes that the secrets are encrypted with. Whoever has both has everything."""
+    """The file with the 32 bytes that encrypt the secrets. File and folder together reveal all secrets."""

@@ -1,4 +1,4 @@
-"""Secrets: read and write versions of named values; a name's first part is the workload that owns it."""
+"""Secrets: versions of named values. The first part of a name is the workload that owns the secret."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ class Secret:
     """A version of a secret."""
 
     value: bytes = field(repr=False)
-    """What is kept."""
     version: int
-    """1 for the first value, one more for each that replaced it."""
+    """1 for the first value, one more for each value that replaced it."""
 
 
 @dataclass(frozen=True)
-class Access:
-    """That a workload asked for a secret, for the log. It never holds a value."""
+class SecretAccess:
+    """A workload's access to a secret, for the log. It never holds a value."""
 
     action: str
     """`read` or `write`."""
@@ -30,58 +29,67 @@ class Access:
     caller: str
     """The workload."""
     version: int
-    """The version read or written; 0 when there is none, or the caller was refused."""
+    """The version that was read or written; 0 when there is none, or the caller was refused."""
     outcome: str
-    """`done`, or the reason why not."""
+    """`done`, or the reason of the error."""
 
 
-Audit = Callable[[Access], None]
+Audit = Callable[[SecretAccess], None]
 
 
 class SecretStore(Protocol):
-    """Where secrets are kept: files of ours, memory, or Vault."""
+    """The store of secrets: encrypted files, memory, or Vault."""
 
-    async def newest(self, name: str) -> Secret | None:
-        """The newest version; None when there is none. Raises DataLoss when it was altered."""
+    async def find_newest(self, name: str) -> Secret | None:
+        """Return the newest version; None when there is none. Raises `DataLoss` when it was altered."""
 
     async def add(self, name: str, value: bytes, replaces_version: int) -> int:
-        """Keep `value` as the version after `replaces_version` (0: as the first), and return its version.
+        """Store `value` as the version after `replaces_version` (0: as the first), and return its version.
 
-        Raises Conflict when the newest version is another one.
+        Raises `Conflict` when the newest version is not `replaces_version`.
         """
 
 
-async def read(store: SecretStore, audit: Audit, caller: str, name: str) -> Secret:
-    """Read the newest version of a secret of the caller's. Raises NotFound."""
+async def read_secret(store: SecretStore, audit: Audit, caller: str, name: str) -> Secret:
+    """Return the newest version of a secret of the caller.
 
-    async def found() -> Secret:
-        if secret := await store.newest(name):
-            return secret
-        raise NotFound(f"there is no secret {name}", reason="SECRET_NOT_FOUND")
-
+    Raises `NotFound`, and `PermissionDenied` when the secret belongs to another workload.
+    """
     try:
-        _owned(caller, name)
-        secret = await found()
+        _require_owner(caller, name)
+        secret = await _require_newest(store, name)
     except Error as failure:
-        audit(Access("read", name, caller, 0, failure.reason))
+        audit(SecretAccess("read", name, caller, 0, failure.reason))
         raise
-    audit(Access("read", name, caller, secret.version, "done"))
+    audit(SecretAccess("read", name, caller, secret.version, "done"))
     return secret
 
 
-async def write(store: SecretStore, audit: Audit, caller: str, name: str, new: Secret) -> int:
-    """Write a secret of the caller's as `new.version`, which must be the one after the newest. Raises Conflict."""
+async def write_secret(
+    store: SecretStore, audit: Audit, caller: str, name: str, value: bytes, replaces_version: int
+) -> int:
+    """Store the version after `replaces_version` of a secret of the caller, and return its version.
+
+    Raises `Conflict` when the newest version is not `replaces_version`, and `PermissionDenied` when the secret belongs
+    to another workload.
+    """
     try:
-        _owned(caller, name)
-        version = await store.add(name, new.value, new.version - 1)
+        _require_owner(caller, name)
+        version = await store.add(name, value, replaces_version)
     except Error as failure:
-        audit(Access("write", name, caller, 0, failure.reason))
+        audit(SecretAccess("write", name, caller, 0, failure.reason))
         raise
-    audit(Access("write", name, caller, version, "done"))
+    audit(SecretAccess("write", name, caller, version, "done"))
     return version
 
 
-def _owned(caller: str, name: str) -> None:
+async def _require_newest(store: SecretStore, name: str) -> Secret:
+    if secret := await store.find_newest(name):
+        return secret
+    raise NotFound(f"there is no secret {name}", reason="SECRET_NOT_FOUND")
+
+
+def _require_owner(caller: str, name: str) -> None:
     owner = name.partition("/")[0]
     if caller != owner:
         raise PermissionDenied(

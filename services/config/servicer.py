@@ -1,4 +1,4 @@
-"""Servicer: the edge of the config service."""
+"""Servicer: ConfigService."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from services.runtime import access
 
 
 class ConfigServicer(pb_grpc.ConfigServiceServicer):
-    """Secrets by name."""
+    """Implements ConfigService."""
 
     def __init__(self, store: secrets.SecretStore, audit: secrets.Audit) -> None:
         self._store = store
         self._audit = audit
 
     async def GetSecret(self, request: pb.GetSecretRequest, context: Any) -> pb.GetSecretResponse:
-        found = await secrets.read(self._store, self._audit, access.caller(), request.name)
-        return pb.GetSecretResponse(value=found.value, version=found.version)
+        secret = await secrets.read_secret(self._store, self._audit, access.caller(), request.name)
+        return pb.GetSecretResponse(value=secret.value, version=secret.version)
 
     async def PutSecret(self, request: pb.PutSecretRequest, context: Any) -> pb.PutSecretResponse:
-        new = secrets.Secret(request.value, request.replaces_version + 1)
-        version = await secrets.write(self._store, self._audit, access.caller(), request.name, new)
+        version = await secrets.write_secret(
+            self._store, self._audit, access.caller(), request.name, request.value, request.replaces_version
+        )
         return pb.PutSecretResponse(version=version)

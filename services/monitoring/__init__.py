@@ -1,1 +1,1 @@
-"""Monitoring: the health of the whole, from the health of every service."""
+"""Monitoring: the health of the platform, from the health of every service."""

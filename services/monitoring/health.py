@@ -1,4 +1,4 @@
-"""Health: ask every part of the platform how it is, all at once, and say what that means for the whole."""
+"""Health: asks every part of the platform for its health, concurrently, and derives the health of the platform."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from moneyprinter.errors import Error
 
 T = TypeVar("T")
 
-# Without these no video can be made.
+# Without these services no video can be made.
 VITAL = ("orchestrator", "user", "storage")
-# The services that work on PostgreSQL.
+# The services that use PostgreSQL.
 ON_THE_DATABASE = ("orchestrator", "user")
 
 
 @dataclass(frozen=True)
 class Health:
-    """The health of the whole."""
+    """The health of the platform."""
 
     status: str
     """`healthy`, `degraded` or `unhealthy`."""
     time: datetime
-    """When it was looked at, UTC."""
+    """When it was determined, UTC."""
     database: str
     """PostgreSQL: `healthy` or `unhealthy`."""
     storage: str
@@ -36,98 +36,98 @@ class Health:
     memory_percent: float
     active_jobs: int
     down: tuple[str, ...]
-    """The services that do not answer as they should."""
+    """The services that are not healthy, or do not respond."""
     redis: str = "not_used"
-    """This platform runs without one."""
+    """This platform runs without Redis."""
 
 
 class Services(Protocol):
-    """The services as they are asked. All of it raises an error of the platform where there is no answer."""
+    """The services of the platform. All methods raise an error of the platform when there is no response."""
 
-    async def serving(self, service: str, check: str = "") -> bool:
-        """Whether a check of a service, or the service as a whole, says that it is well."""
+    async def is_serving(self, service: str, check: str = "") -> bool:
+        """Return whether a check of a service, or the service as a whole, is healthy."""
 
     async def has_hardware_encoder(self) -> bool:
-        """Whether videos can be encoded on a GPU."""
+        """Return whether videos can be encoded on a GPU."""
 
-    async def active_jobs(self) -> int:
-        """Jobs that were accepted and have not ended."""
+    async def count_active_jobs(self) -> int:
+        """Return the number of jobs that were accepted and have not ended."""
 
 
 class Machine(Protocol):
-    """The machine that we run on."""
+    """The machine that this process runs on."""
 
     def cpu_percent(self) -> float:
-        """How busy the CPUs are. It does not wait."""
+        """Return the load of the CPUs, without waiting for a sample."""
 
     def memory_percent(self) -> float:
-        """How full the memory is."""
+        """Return how much of the memory is used."""
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What is looked at, and how."""
+class HealthSources:
+    """What the health of the platform is derived from."""
 
     names: Sequence[str]
     """Every service that is asked."""
     services: Services
     machine: Machine
     now: Callable[[], datetime]
-    question_seconds: float
-    """How long each question may take."""
+    timeout_seconds: float
+    """How long each response may take."""
 
 
-async def look(scope: Scope) -> Health:
-    """Ask everything at once. Never raises: what gives no answer in time is down."""
+async def determine_health(sources: HealthSources) -> Health:
+    """Ask all services concurrently. Never raises: a service that does not respond in time is down."""
 
-    async def ask(question: Awaitable[T], without_answer: T) -> T:
+    async def ask(request: Awaitable[T], default: T) -> T:
         try:
-            async with asyncio.timeout(scope.question_seconds):
-                return await question
+            async with asyncio.timeout(sources.timeout_seconds):
+                return await request
         except (Error, TimeoutError):
-            return without_answer
+            return default
 
-    services = scope.services
-    whole, databases, storage, hardware, active_jobs = await asyncio.gather(
-        asyncio.gather(*(ask(services.serving(name), False) for name in scope.names)),
-        asyncio.gather(*(ask(services.serving(name, "database"), False) for name in ON_THE_DATABASE)),
-        ask(services.serving("storage", "storage"), False),
+    services = sources.services
+    serving, databases, storage, has_hardware, active_jobs = await asyncio.gather(
+        asyncio.gather(*(ask(services.is_serving(name), False) for name in sources.names)),
+        asyncio.gather(*(ask(services.is_serving(name, "database"), False) for name in ON_THE_DATABASE)),
+        ask(services.is_serving("storage", "storage"), False),
         ask(services.has_hardware_encoder(), False),
-        ask(services.active_jobs(), 0),
+        ask(services.count_active_jobs(), 0),
     )
-    down = tuple(name for name, well in zip(scope.names, whole, strict=True) if not well)
-    vital = all(databases) and storage and not set(down) & set(VITAL)
+    down = tuple(name for name, is_serving in zip(sources.names, serving, strict=True) if not is_serving)
+    is_usable = all(databases) and storage and not set(down) & set(VITAL)
     return Health(
-        status="unhealthy" if not vital else "degraded" if down else "healthy",
-        time=scope.now(),
-        database=_spelt(all(databases)),
-        storage=_spelt(storage),
-        gpu="healthy" if hardware else "not_used",
-        cpu_percent=round(scope.machine.cpu_percent(), 1),
-        memory_percent=round(scope.machine.memory_percent(), 1),
+        status="unhealthy" if not is_usable else "degraded" if down else "healthy",
+        time=sources.now(),
+        database=_status(all(databases)),
+        storage=_status(storage),
+        gpu="healthy" if has_hardware else "not_used",
+        cpu_percent=round(sources.machine.cpu_percent(), 1),
+        memory_percent=round(sources.machine.memory_percent(), 1),
         active_jobs=active_jobs,
         down=down,
     )
 
 
-def _spelt(well: bool) -> str:
-    return "healthy" if well else "unhealthy"
+def _status(is_healthy: bool) -> str:
+    return "healthy" if is_healthy else "unhealthy"
 
 
-class Lookout:
-    """Looks when it is asked, but not more often than is of use, however many ask."""
+class HealthCache:
+    """Determines the health on request, at most once in `cache_seconds` for all callers together."""
 
-    def __init__(self, scope: Scope, fresh_seconds: float, clock: Callable[[], float]) -> None:
-        self._scope = scope
-        self._fresh_seconds = fresh_seconds
+    def __init__(self, sources: HealthSources, cache_seconds: float, clock: Callable[[], float]) -> None:
+        self._sources = sources
+        self._cache_seconds = cache_seconds
         self._clock = clock
         self._lock = asyncio.Lock()
         self._last: tuple[float, Health] | None = None
 
-    async def health(self) -> Health:
-        """The health as it is, or was a moment ago."""
+    async def get(self) -> Health:
+        """Return the health as it is, or was less than `cache_seconds` ago."""
         async with self._lock:
-            if self._last is None or self._clock() - self._last[0] >= self._fresh_seconds:
-                found = await look(self._scope)
-                self._last = self._clock(), found
+            if self._last is None or self._clock() - self._last[0] >= self._cache_seconds:
+                health = await determine_health(self._sources)
+                self._last = self._clock(), health
             return self._last[1]

@@ -1,4 +1,4 @@
-"""Machine: how busy this one is, as psutil reads it."""
+"""Machine: CPU and memory of this machine, from psutil."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable
 
 import psutil
 
-# Over less time a figure would say little.
+# Shorter samples vary too much.
 SAMPLE_SECONDS = 0.5
 
 
-class ThisMachine:
-    """CPU use since the sample before, which is kept here, so that nobody has to wait for one."""
+class LocalMachine:
+    """The load since the former sample, which is stored, so that no caller waits for a sample."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._sampled = clock()
+        self._sample_time = clock()
         self._percent = 0.0
         psutil.cpu_percent()
 
     def cpu_percent(self) -> float:
-        """How busy the CPUs were since this was last asked."""
-        if (now := self._clock()) - self._sampled >= SAMPLE_SECONDS:
-            self._percent, self._sampled = psutil.cpu_percent(), now
+        """Return the load of the CPUs since the former sample."""
+        if (now := self._clock()) - self._sample_time >= SAMPLE_SECONDS:
+            self._percent, self._sample_time = psutil.cpu_percent(), now
         return self._percent
 
     def memory_percent(self) -> float:
-        """How full the memory is."""
+        """Return how much of the memory is used."""
         return float(psutil.virtual_memory().percent)

@@ -1,4 +1,4 @@
-"""Public health: whether each public service works, for gRPC's own health checks of clients outside."""
+"""Public health: whether each public service works, for the gRPC health checks of external clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from moneyprinter.errors import NotFound, ResourceExhausted
 
 PLATFORM = ""
-"""The name under which the whole is asked for."""
+"""The name of the platform as a whole."""
 
 PUBLIC: Mapping[str, str] = {
     "moneyprinter.audio.v1.SpeechService": "audio",
@@ -25,11 +25,11 @@ PUBLIC: Mapping[str, str] = {
     "moneyprinter.video.v1.VideoService": "orchestrator",
     "moneyprinter.video.v1.WebhookService": "orchestrator",
 }
-"""The public gRPC services, and the services that serve them."""
+"""The public gRPC services, and the services that implement them."""
 
-# Without a token nobody's share limits them, so all watchers together are limited.
+# Watchers need no token, so that no user's quota limits them; this limits all of them together.
 MAX_WATCHERS = 200
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class Serving(Enum):
@@ -41,38 +41,38 @@ class Serving(Enum):
 
 
 class PublicHealth:
-    """Asks the services for their health, each at most once at a time and once in `fresh_seconds`, for all callers."""
+    """Asks each service for its health, at most once in `cache_seconds` for all callers together."""
 
     def __init__(
         self,
-        is_platform_well: Callable[[], Awaitable[bool]],
+        is_platform_serving: Callable[[], Awaitable[bool]],
         is_serving: Callable[[str, str], Awaitable[bool]],
-        fresh_seconds: float,
+        cache_seconds: float,
         clock: Callable[[], float],
     ) -> None:
-        self._is_platform_well = is_platform_well
+        self._is_platform_serving = is_platform_serving
         self._is_serving = is_serving
-        self._fresh_seconds = fresh_seconds
+        self._cache_seconds = cache_seconds
         self._clock = clock
         self._locks = {name: asyncio.Lock() for name in (PLATFORM, *PUBLIC)}
         self._last: dict[str, tuple[float, Serving]] = {}
         self._watchers = 0
 
     async def check(self, name: str) -> Serving:
-        """Return whether the service `name` works. Raises NotFound when no public service has the name."""
+        """Return whether the service `name` works. Raises `NotFound` when no public service has the name."""
         if name not in self._locks:
             raise NotFound(f"there is no public service {name}", reason="METHOD_UNKNOWN")
         async with self._locks[name]:
             last = self._last.get(name)
-            if last is None or self._clock() - last[0] >= self._fresh_seconds:
-                found = Serving.SERVING if await self._is_well(name) else Serving.NOT_SERVING
-                last = self._last[name] = self._clock(), found
+            if last is None or self._clock() - last[0] >= self._cache_seconds:
+                serving = Serving.SERVING if await self._determine(name) else Serving.NOT_SERVING
+                last = self._last[name] = self._clock(), serving
             return last[1]
 
     async def watch(self, name: str, stopping: asyncio.Event) -> AsyncGenerator[Serving, None]:
         """Yield whether the service `name` works, and every change of it, until `stopping` is set.
 
-        Raises ResourceExhausted when there are too many watchers.
+        Raises `ResourceExhausted` when there are too many watchers.
         """
         if self._watchers >= MAX_WATCHERS:
             raise ResourceExhausted(
@@ -80,28 +80,28 @@ class PublicHealth:
             )
         self._watchers += 1
         try:
-            seen: Serving | None = None
+            last: Serving | None = None
             while not stopping.is_set():
-                found = await self.check(name) if name in self._locks else Serving.SERVICE_UNKNOWN
-                if found is not seen:
-                    seen = found
-                    yield found
+                serving = await self.check(name) if name in self._locks else Serving.SERVICE_UNKNOWN
+                if serving is not last:
+                    last = serving
+                    yield serving
                 try:
-                    async with asyncio.timeout(LOOK_SECONDS):
+                    async with asyncio.timeout(POLL_SECONDS):
                         await stopping.wait()
                 except TimeoutError:
                     continue
         finally:
             self._watchers -= 1
 
-    async def _is_well(self, name: str) -> bool:
+    async def _determine(self, name: str) -> bool:
         if name == PLATFORM:
-            return await self._is_platform_well()
+            return await self._is_platform_serving()
         service = PUBLIC[name]
         if service == "monitoring":
             return True
         try:
             return await self._is_serving(service, name)
         except Exception:
-            # Whatever the question meets, the service is not well.
+            # Whichever error the request meets, the service does not work.
             return False

@@ -1,4 +1,4 @@
-"""Servicer: the edge of the monitoring service."""
+"""Servicer: MonitoringService and PublicHealthService."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from moneyprinter.monitoring.v1 import monitoring_service_pb2 as pb
 from moneyprinter.monitoring.v1 import monitoring_service_pb2_grpc as pb_grpc
 from moneyprinter.monitoring.v1 import public_health_service_pb2 as public_pb
 from moneyprinter.monitoring.v1 import public_health_service_pb2_grpc as public_grpc
-from services.monitoring.health import Lookout
+from services.monitoring.health import HealthCache
 from services.monitoring.public_health import PublicHealth, Serving
 
-# What the gateway makes the status of its HTTP answer, where it is not 200.
+# The gateway uses this as the status of its HTTP response, where it is not 200.
 HTTP_CODES = {"unhealthy": (("x-http-code", "503"),)}
 
 
 class MonitoringServicer(pb_grpc.MonitoringServiceServicer):
-    """The health of the whole."""
+    """Implements MonitoringService."""
 
-    def __init__(self, lookout: Lookout) -> None:
-        self._lookout = lookout
+    def __init__(self, health_cache: HealthCache) -> None:
+        self._health_cache = health_cache
 
     async def GetHealth(self, request: pb.GetHealthRequest, context: Any) -> pb.GetHealthResponse:
-        found = await self._lookout.health()
-        await context.send_initial_metadata(HTTP_CODES.get(found.status, ()))
+        health = await self._health_cache.get()
+        await context.send_initial_metadata(HTTP_CODES.get(health.status, ()))
         return pb.GetHealthResponse(
-            status=found.status,
-            timestamp=found.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            services=pb.Services(database=found.database, redis=found.redis, storage=found.storage, gpu=found.gpu),
+            status=health.status,
+            timestamp=health.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            services=pb.Services(database=health.database, redis=health.redis, storage=health.storage, gpu=health.gpu),
             metrics=pb.Metrics(
-                cpu_usage=found.cpu_percent, memory_usage=found.memory_percent, active_jobs=found.active_jobs
+                cpu_usage=health.cpu_percent, memory_usage=health.memory_percent, active_jobs=health.active_jobs
             ),
         )
 
 
 class PublicHealthServicer(public_grpc.PublicHealthServiceServicer):
-    """The health of public services."""
+    """Implements PublicHealthService."""
 
     def __init__(self, health: PublicHealth, stopping: asyncio.Event) -> None:
         self._health = health
@@ -48,8 +48,8 @@ class PublicHealthServicer(public_grpc.PublicHealthServiceServicer):
         return public_pb.CheckResponse(status=_status(await self._health.check(request.service)))
 
     async def Watch(self, request: public_pb.WatchRequest, context: Any) -> AsyncIterator[public_pb.WatchResponse]:
-        async with aclosing(self._health.watch(request.service, self._stopping)) as found:
-            async for serving in found:
+        async with aclosing(self._health.watch(request.service, self._stopping)) as changes:
+            async for serving in changes:
                 yield public_pb.WatchResponse(status=_status(serving))
 
 

@@ -1,4 +1,4 @@
-"""Damage: stored objects that are not what was stored. They are reported, and removed where they can be made again."""
+"""Damage: altered or unreadable objects are reported, and deleted where they can be made again."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from services.storage import objects
 from services.storage.objects import Blobs
 
 CACHE = "cache/"
-"""The first part of the keys of what can be made again."""
+"""The prefix of the keys of objects that can be made again."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Damage:
-    """The damaged objects that were found."""
+class DamageMonitor:
+    """Counts and reports the damaged objects that reads find."""
 
     blobs: Blobs
-    found: Counter[str] = field(default_factory=Counter)
-    """How many, by the first part of their keys."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many damaged objects were found, by the first part of their keys."""
 
     @asynccontextmanager
-    async def reported(self, key: str) -> AsyncIterator[None]:
-        """Report a damaged object that is found while the context is open.
+    async def watch(self, key: str) -> AsyncIterator[None]:
+        """Report the damage that the body of this context finds.
 
-        One that can be made again is removed, and NotFound raised in place of DataLoss: a reader makes it anew, as it
-        does with one that never was there.
+        A damaged object that can be made again is deleted, and `NotFound` is raised in place of `DataLoss`: the reader
+        then makes it, as it makes an object that never existed.
         """
         try:
             yield
         except DataLoss as failure:
-            cached = key.startswith(CACHE)
-            self.found[key.partition("/")[0]] += 1
-            log.error("object damaged", key=key, removed=cached, error=failure.message)
-            if not cached:
+            is_cached = key.startswith(CACHE)
+            self.counts[key.partition("/")[0]] += 1
+            log.error("object damaged", key=key, removed=is_cached, error=failure.message)
+            if not is_cached:
                 raise
             await objects.delete(self.blobs, key)
             raise NotFound(

@@ -6,7 +6,7 @@ import secrets
 
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
-from services.storage.sealing import KEY_BYTES, MasterKey
+from services.storage.encryption import KEY_BYTES, MasterKey
 
 NAME = "storage/master-key"
 

@@ -1,7 +1,7 @@
-"""Objects: put, get, describe and delete bytes by key; nothing is seen of an object until all of it is right.
+"""Objects: put, get, describe and delete bytes by key. An object is visible only when all of it was stored.
 
-An object is stored as its chunks of plaintext, each sealed, followed by a footer, sealed too, that holds
-the object's own key, checksum and size. So a description costs one small read, and is authentic.
+An object is stored as its chunks, each encrypted, and a footer, encrypted too, that holds the object's own key, its
+checksum and its size. So a description takes one small read, and is authentic.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Protocol
 from moneyprinter.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.storage import fences
 
-# How much plaintext is sealed as one, and travels as one message of a get.
+# How much plaintext is encrypted as one chunk, and sent as one message of a get.
 CHUNK_BYTES = 256 * 1024
-# How many chunks one step of a thread works on, so that handing over costs little.
+# How many chunks one step in a thread handles; fewer would make the hand-over expensive.
 BATCH_CHUNKS = 4
 BATCH_BYTES = BATCH_CHUNKS * CHUNK_BYTES
 
 
 @dataclass(frozen=True)
 class Object:
-    """What is known of an object without reading it."""
+    """The description of an object."""
 
     key: str
     sha256: str
@@ -34,7 +34,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Header:
-    """Opens a put."""
+    """Begins a put."""
 
     key: str
 
@@ -44,79 +44,82 @@ class Trailer:
     """Ends a put or a get."""
 
     sha256: str
-    """Of all chunks that were sent, or read."""
+    """Of all bytes that were sent, or read."""
     size_bytes: int = 0
-    """How many bytes were read."""
+    """How many bytes were read; unused in a put."""
 
 
 class Blobs(fences.Blobs, Protocol):
-    """Where sealed objects are kept: a folder, memory, or a bucket."""
+    """The store of encrypted objects: a folder, memory, or a bucket."""
 
     async def write(self, name: str, parts: AsyncIterator[bytes]) -> None:
-        """Keep all of `parts` under `name`, in place of what was there; nothing of them when `parts` raises."""
+        """Store all of `parts` under `name`, in place of a former blob; nothing changes when `parts` raises."""
 
     async def tail(self, name: str, length: int) -> tuple[bytes, int]:
-        """The last `length` bytes (all, when there are fewer) and the size of all. Raises NotFound."""
+        """Return the last `length` bytes (or all, when there are fewer) and the size of the blob. Raises `NotFound`."""
 
     async def read(self, name: str, start: int, length: int) -> bytes | memoryview:
-        """The bytes from `start`; fewer than `length` when the blob ends before. Raises NotFound."""
+        """Return `length` bytes from `start`, or fewer when the blob ends before. Raises `NotFound`."""
 
     async def delete(self, name: str) -> None:
-        """Forget a blob; no error when there is none."""
+        """Delete a blob, if it exists."""
 
 
-class Box(Protocol):
-    """Seals and opens the chunks of one object with a key of the object's own."""
+class Cipher(Protocol):
+    """Encrypts and decrypts the chunks of one object, with a key of the object's own."""
 
-    def seal(self, index: int, chunks: Sequence[memoryview], *, last: bool) -> bytes:
-        """Seal consecutive chunks, the first being number `index`; `last` when the last one ends the object."""
+    def encrypt(self, index: int, chunks: Sequence[memoryview], *, last: bool) -> bytes:
+        """Encrypt consecutive chunks, the first being number `index`; `last` when they end the object."""
 
-    def open(self, index: int, sealed: bytes | memoryview, *, last: bool) -> list[bytes]:
-        """The chunks that `seal` was given. Raises DataLoss when a byte differs."""
+    def decrypt(self, index: int, encrypted: bytes | memoryview, *, last: bool) -> list[bytes]:
+        """Return the chunks that `encrypt` was given. Raises `DataLoss` when a byte was altered."""
 
     def footer(self, sha256: bytes, size_bytes: int) -> bytes:
-        """Seal the description, and the box's own key."""
+        """Return the encrypted footer, with the object's own key, checksum and size."""
 
 
-class Boxes(Protocol):
-    """Makes boxes, bound to the key of their object."""
+class Ciphers(Protocol):
+    """Makes the ciphers of objects, each bound to the key of its object."""
 
     overhead_bytes: int
-    """How much longer a sealed chunk is."""
+    """How many bytes an encrypted chunk is longer than its plaintext."""
     footer_bytes: int
-    """How long a footer is."""
+    """The length of a footer."""
 
-    def new(self, key: str) -> Box:
-        """A box for a new object."""
+    def create(self, key: str) -> Cipher:
+        """Return the cipher of a new object."""
 
-    def reopen(self, key: str, footer: bytes) -> tuple[Box, bytes, int]:
-        """The box, SHA-256 and size of a stored object. Raises DataLoss when a byte differs."""
+    def open(self, key: str, footer: bytes) -> tuple[Cipher, bytes, int]:
+        """Return the cipher, SHA-256 and size of a stored object. Raises `DataLoss` when its footer was altered."""
 
 
-async def put(blobs: Blobs, boxes: Boxes, parts: AsyncIterator[Header | bytes | Trailer]) -> Object:
-    """Store what `parts` bring: a header, chunks of any size, a trailer. Raises InvalidArgument for anything else.
+async def put(blobs: Blobs, ciphers: Ciphers, parts: AsyncIterator[Header | bytes | Trailer]) -> Object:
+    """Store an object from `parts`: a header, chunks of any size, a trailer.
 
-    Raises FailedPrecondition (WRITER_FENCED) when the work of the writer has ended.
+    Raises `InvalidArgument` when the parts come in another order or do not match the trailer's checksum, and
+    `FailedPrecondition` (WRITER_FENCED) when the writer was fenced off.
     """
     header = await anext(parts, None)
     if not isinstance(header, Header):
         raise InvalidArgument("a put begins with its header", reason="REQUEST_INVALID")
     await fences.check_writer(blobs, header.key)
-    box, digest, size = boxes.new(header.key), hashlib.sha256(), 0
+    cipher, digest, size = ciphers.create(header.key), hashlib.sha256(), 0
 
-    def seal(index: int, data: bytes, *, last: bool) -> bytes:
+    def encrypt(index: int, data: bytes, *, last: bool) -> bytes:
         digest.update(data)
         view = memoryview(data)
         chunks = [view[start : start + CHUNK_BYTES] for start in range(0, max(1, len(data)), CHUNK_BYTES)]
-        return box.seal(index, chunks, last=last)
+        return cipher.encrypt(index, chunks, last=last)
 
-    async def sealed() -> AsyncIterator[bytes]:
+    async def encrypted() -> AsyncIterator[bytes]:
         nonlocal size
-        # One batch is sealed while the one before is written and the next one arrives.
+        # One batch is encrypted while the one before is written and the next one arrives.
         ahead: asyncio.Future[bytes] | None = None
         async for data, trailer in _batches(parts):
             done = await ahead if ahead else b""
-            ahead = asyncio.ensure_future(asyncio.to_thread(seal, size // CHUNK_BYTES, data, last=trailer is not None))
+            ahead = asyncio.ensure_future(
+                asyncio.to_thread(encrypt, size // CHUNK_BYTES, data, last=trailer is not None)
+            )
             size += len(data)
             if done:
                 yield done
@@ -128,33 +131,33 @@ async def put(blobs: Blobs, boxes: Boxes, parts: AsyncIterator[Header | bytes | 
                         f"{trailer.sha256}; send them again",
                         reason="CHECKSUM_MISMATCH",
                     )
-                yield box.footer(digest.digest(), size)
+                yield cipher.footer(digest.digest(), size)
 
-    await blobs.write(name_of(header.key), sealed())
+    await blobs.write(blob_name(header.key), encrypted())
     try:
         await fences.check_writer(blobs, header.key)
     except FailedPrecondition:
-        # The fence was raised while this was written, perhaps after a long stop.
-        await blobs.delete(name_of(header.key))
+        # The fence was raised during the write, for instance while the writer's process was stopped.
+        await blobs.delete(blob_name(header.key))
         raise
     return Object(header.key, digest.hexdigest(), size)
 
 
 async def _batches(parts: AsyncIterator[Header | bytes | Trailer]) -> AsyncIterator[tuple[bytes, Trailer | None]]:
-    """The bytes of a put in batches; the last one, and only that, comes with the trailer and may be shorter."""
-    held = bytearray()
+    """Yield the bytes of a put in batches. Only the last batch comes with the trailer, and may be shorter."""
+    buffer = bytearray()
     async for part in parts:
         match part:
             case bytes():
-                held += part
-                # More than a batch, since the last one must not be empty when there are bytes.
-                while len(held) > BATCH_BYTES:
-                    yield bytes(memoryview(held)[:BATCH_BYTES]), None
-                    del held[:BATCH_BYTES]
+                buffer += part
+                # `>`: the last batch must not be empty when there are bytes.
+                while len(buffer) > BATCH_BYTES:
+                    yield bytes(memoryview(buffer)[:BATCH_BYTES]), None
+                    del buffer[:BATCH_BYTES]
             case Trailer():
                 if await anext(parts, None) is not None:
                     raise InvalidArgument("nothing follows the trailer of a put", reason="REQUEST_INVALID")
-                yield bytes(held), part
+                yield bytes(buffer), part
                 return
             case _:
                 raise InvalidArgument("a put has one header", reason="REQUEST_INVALID")
@@ -166,7 +169,7 @@ class _Stored:
     """A stored object, ready to be read."""
 
     object: Object
-    box: Box
+    cipher: Cipher
     footer: bytes
 
     @property
@@ -174,84 +177,87 @@ class _Stored:
         return _chunk_count(self.object.size_bytes)
 
 
-async def _find(blobs: Blobs, boxes: Boxes, key: str) -> _Stored:
+async def _find(blobs: Blobs, ciphers: Ciphers, key: str) -> _Stored:
     try:
-        footer, stored_bytes = await blobs.tail(name_of(key), boxes.footer_bytes)
+        footer, stored_bytes = await blobs.tail(blob_name(key), ciphers.footer_bytes)
     except NotFound:
         raise NotFound(f"there is no object {key}", reason="OBJECT_NOT_FOUND") from None
-    box, sha256, size = boxes.reopen(key, footer)
-    if stored_bytes != size + _chunk_count(size) * boxes.overhead_bytes + boxes.footer_bytes:
+    cipher, sha256, size = ciphers.open(key, footer)
+    if stored_bytes != size + _chunk_count(size) * ciphers.overhead_bytes + ciphers.footer_bytes:
         raise DataLoss(f"object {key} was cut or extended; restore it from a backup", reason="DATA_CORRUPT")
-    return _Stored(Object(key, sha256.hex(), size), box, footer)
+    return _Stored(Object(key, sha256.hex(), size), cipher, footer)
 
 
 def _chunk_count(size_bytes: int) -> int:
     return max(1, -(-size_bytes // CHUNK_BYTES))
 
 
-async def head(blobs: Blobs, boxes: Boxes, key: str) -> Object:
-    """Describe an object. Raises NotFound."""
-    return (await _find(blobs, boxes, key)).object
+async def head(blobs: Blobs, ciphers: Ciphers, key: str) -> Object:
+    """Return the description of an object. Raises `NotFound`."""
+    return (await _find(blobs, ciphers, key)).object
 
 
 @dataclass(frozen=True)
-class Span:
-    """A part of an object's bytes."""
+class ByteRange:
+    """A range of an object's bytes."""
 
     offset: int = 0
     length: int = 0
-    """0: up to the end."""
+    """0: to the end of the object."""
 
-    def of(self, size_bytes: int) -> tuple[int, int]:
-        """Where it begins and ends in an object of this size."""
+    def resolve(self, size_bytes: int) -> tuple[int, int]:
+        """Return where the range begins and ends in an object of this size."""
         begin = min(self.offset, size_bytes)
         return begin, min(begin + self.length, size_bytes) if self.length else size_bytes
 
 
-WHOLE = Span()
+WHOLE = ByteRange()
 
 
-async def get(blobs: Blobs, boxes: Boxes, key: str, span: Span = WHOLE) -> AsyncIterator[Object | bytes | Trailer]:
-    """Read an object or a part of it: its description, its bytes, a trailer with what was read.
+async def get(
+    blobs: Blobs, ciphers: Ciphers, key: str, byte_range: ByteRange = WHOLE
+) -> AsyncIterator[Object | bytes | Trailer]:
+    """Yield the description of an object, its bytes (or a range of them), and a trailer with the checksum of the bytes.
 
-    Raises NotFound, DataLoss.
+    Raises `NotFound`, `DataLoss` when the object was altered, and `Unavailable` when it was replaced by other bytes
+    while it was read.
     """
-    stored = await _find(blobs, boxes, key)
+    stored = await _find(blobs, ciphers, key)
     yield stored.object
-    begin, end = span.of(stored.object.size_bytes)
-    first, beyond = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
+    begin, end = byte_range.resolve(stored.object.size_bytes)
+    first, end_chunk = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
     digest, size = hashlib.sha256(), 0
 
-    def opened(box: Box, index: int, sealed: bytes | memoryview, *, last: bool) -> list[bytes]:
-        wanted = []
-        for number, chunk in enumerate(box.open(index, sealed, last=last), index):
-            skipped, left = max(0, begin - number * CHUNK_BYTES), end - number * CHUNK_BYTES
-            wanted.append(chunk[skipped:left])
-            digest.update(wanted[-1])
-        return wanted
+    def decrypt(cipher: Cipher, index: int, encrypted: bytes | memoryview, *, last: bool) -> list[bytes]:
+        selected = []
+        for number, chunk in enumerate(cipher.decrypt(index, encrypted, last=last), index):
+            start, stop = max(0, begin - number * CHUNK_BYTES), end - number * CHUNK_BYTES
+            selected.append(chunk[start:stop])
+            digest.update(selected[-1])
+        return selected
 
-    async def batch(index: int) -> list[bytes]:
+    async def read_batch(index: int) -> list[bytes]:
         nonlocal stored
-        count = min(BATCH_CHUNKS, beyond - index)
+        count = min(BATCH_CHUNKS, end_chunk - index)
         last = index + count == stored.chunk_count
-        pitch = CHUNK_BYTES + boxes.overhead_bytes
+        stride = CHUNK_BYTES + ciphers.overhead_bytes
         length = (
-            stored.object.size_bytes - index * CHUNK_BYTES + count * boxes.overhead_bytes if last else count * pitch
+            stored.object.size_bytes - index * CHUNK_BYTES + count * ciphers.overhead_bytes if last else count * stride
         )
         while True:
             try:
-                sealed = await blobs.read(name_of(key), index * pitch, length)
-                return await asyncio.to_thread(opened, stored.box, index, sealed, last=last)
+                encrypted = await blobs.read(blob_name(key), index * stride, length)
+                return await asyncio.to_thread(decrypt, stored.cipher, index, encrypted, last=last)
             except (DataLoss, NotFound):
-                stored = await _replacement(blobs, boxes, stored)
+                stored = await _find_replacement(blobs, ciphers, stored)
 
     if begin < end:
-        ahead = asyncio.ensure_future(batch(first))
+        ahead = asyncio.ensure_future(read_batch(first))
         try:
-            for index in range(first, beyond, BATCH_CHUNKS):
+            for index in range(first, end_chunk, BATCH_CHUNKS):
                 chunks = await ahead
-                if index + BATCH_CHUNKS < beyond:
-                    ahead = asyncio.ensure_future(batch(index + BATCH_CHUNKS))
+                if index + BATCH_CHUNKS < end_chunk:
+                    ahead = asyncio.ensure_future(read_batch(index + BATCH_CHUNKS))
                 for chunk in chunks:
                     size += len(chunk)
                     yield chunk
@@ -263,27 +269,33 @@ async def get(blobs: Blobs, boxes: Boxes, key: str, span: Span = WHOLE) -> Async
     yield Trailer(digest.hexdigest(), size)
 
 
-async def _replacement(blobs: Blobs, boxes: Boxes, stored: _Stored) -> _Stored:
-    """What took the place of an object while it was read: the same bytes under another key, or we cannot go on."""
-    now = await _find(blobs, boxes, stored.object.key)
-    if now.footer == stored.footer:
+async def _find_replacement(blobs: Blobs, ciphers: Ciphers, stored: _Stored) -> _Stored:
+    """Return what replaced an object while it was read, if it has the same bytes, encrypted with another key.
+
+    Raises `DataLoss` when nothing replaced it, `Unavailable` when the bytes differ.
+    """
+    current = await _find(blobs, ciphers, stored.object.key)
+    if current.footer == stored.footer:
         raise DataLoss(
             f"object {stored.object.key} was altered; restore it from a backup", reason="DATA_CORRUPT"
         ) from None
-    if now.object != stored.object:
+    if current.object != stored.object:
         raise Unavailable(
             f"object {stored.object.key} was replaced while it was read; read it again", reason="SERVICE_UNAVAILABLE"
         ) from None
-    return now
+    return current
 
 
 async def delete(blobs: Blobs, key: str) -> None:
-    """Delete an object; no error when there is none."""
-    await blobs.delete(name_of(key))
+    """Delete an object, if it exists."""
+    await blobs.delete(blob_name(key))
 
 
-async def probe(blobs: Blobs, boxes: Boxes, nonce: str) -> None:
-    """Write, read and delete a tiny object, whose key no caller can use. Raises DataLoss, or the error of the store."""
+async def probe(blobs: Blobs, ciphers: Ciphers, nonce: str) -> None:
+    """Write, read and delete a tiny object with a key that no caller can use.
+
+    Raises `DataLoss`, or an error of the store.
+    """
     key = f"probe!/{nonce}"
 
     async def parts() -> AsyncIterator[Header | bytes | Trailer]:
@@ -291,25 +303,25 @@ async def probe(blobs: Blobs, boxes: Boxes, nonce: str) -> None:
         yield nonce.encode()
         yield Trailer(hashlib.sha256(nonce.encode()).hexdigest())
 
-    await put(blobs, boxes, parts())
+    await put(blobs, ciphers, parts())
     try:
-        read = [part async for part in get(blobs, boxes, key)]
+        read = [part async for part in get(blobs, ciphers, key)]
     finally:
         await delete(blobs, key)
     if read[1:-1] != [nonce.encode()]:
-        raise DataLoss("the store does not give back what it was given", reason="DATA_CORRUPT")
+        raise DataLoss("the store does not return what was stored", reason="DATA_CORRUPT")
 
 
-async def listed(blobs: Blobs, folder: str) -> AsyncIterator[list[tuple[str, float]]]:
-    """The keys of the objects below a folder and when each was stored, in seconds since 1970, some at a time."""
+async def list_keys(blobs: Blobs, folder: str) -> AsyncIterator[list[tuple[str, float]]]:
+    """Yield batches of the keys of the objects below a folder, each with its time of storage in seconds since 1970."""
     async for entries in blobs.entries(fences.blob_path(folder)):
         yield [(entry.name.replace("+/", "").removesuffix("!"), entry.store_time) for entry in entries]
 
 
-def name_of(key: str) -> str:
-    """The name of an object's blob.
+def blob_name(key: str) -> str:
+    """Return the name of an object's blob.
 
-    Keys may name a blob and a folder of others at once (`a` and `a/b`), and be longer than a file's name
-    may be; names may not. The two marks are no characters of keys, so no two keys share a name.
+    A key may be a prefix of others (`a` and `a/b`), and longer than the name of a file; the name of a blob may not.
+    Keys contain neither `!` nor `+`, so no two keys share a name.
     """
     return fences.blob_path(key) + "!"

@@ -1,4 +1,4 @@
-"""Server: the wiring of the storage service."""
+"""Server: wires the storage service."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, connected
 from services.storage import master_key, objects
-from services.storage.blobs import StoreBlobs, expire, expire_fences, sweep
+from services.storage.blobs import ObstoreBlobs, delete_abandoned, expire_cache, expire_fences
 from services.storage.config import Config
-from services.storage.damage import Damage
-from services.storage.sealing import SealedBoxes
+from services.storage.damage import DamageMonitor
+from services.storage.encryption import AesObjectCiphers
 from services.storage.servicer import StorageServicer
 
 # Longer than any put may take.
 ABANDONED_SECONDS = 2 * 3600.0
 EXPIRE_SECONDS = 3600.0
-# A writer that was stopped for longer than this is not expected to go on.
+# A writer that was stopped for longer than this is not expected to continue.
 FENCE_SECONDS = 30 * 86400.0
 
 DAMAGED = telemetry.Gauge(
@@ -43,26 +43,26 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         raise ConfigError(f"the folder of the objects cannot be used: {failure}") from None
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await connected(channel, "config")
-    boxes = SealedBoxes(
+    ciphers = AesObjectCiphers(
         await master_key.fetch_or_create(SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel)))
     )
-    blobs = StoreBlobs(LocalStore(config.root))
+    blobs = ObstoreBlobs(LocalStore(config.root))
     runtime.max_calls = config.max_calls
-    runtime.check("storage", lambda: objects.probe(blobs, boxes, uuid.uuid4().hex))
-    damage = Damage(blobs)
-    runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, boxes, damage))
-    with telemetry.gauged(DAMAGED, lambda: damage.found):
+    runtime.check("storage", lambda: objects.probe(blobs, ciphers, uuid.uuid4().hex))
+    damage = DamageMonitor(blobs)
+    runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, ciphers, damage))
+    with telemetry.gauged(DAMAGED, lambda: damage.counts):
         async with (
-            runtime.background(sweep(config.root, time.time() - ABANDONED_SECONDS), "sweep"),
+            runtime.background(delete_abandoned(config.root, time.time() - ABANDONED_SECONDS), "abandoned files"),
             runtime.background(_expire(config), "cache"),
         ):
             yield
 
 
 async def _expire(config: Config) -> None:
-    """Remove what nobody asks for any more, now and then, until cancelled."""
+    """Delete old blobs of the cache and old fences at an interval, until cancelled."""
     while True:
         if config.cache_days:
-            await expire(config.root, time.time() - config.cache_days * 86400)
+            await expire_cache(config.root, time.time() - config.cache_days * 86400)
         await expire_fences(config.root, time.time() - FENCE_SECONDS)
         await asyncio.sleep(EXPIRE_SECONDS)

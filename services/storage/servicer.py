@@ -1,4 +1,4 @@
-"""Servicer: the edge of the storage service."""
+"""Servicer: StorageService."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ from moneyprinter.media.v1 import media_pb2
 from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.storage import fences, objects
-from services.storage.damage import Damage
-from services.storage.objects import Blobs, Boxes, Header, Object, Trailer
+from services.storage.damage import DamageMonitor
+from services.storage.objects import Blobs, Ciphers, Header, Object, Trailer
 
 
 class StorageServicer(pb_grpc.StorageServiceServicer):
-    """Objects by key."""
+    """Implements StorageService."""
 
-    def __init__(self, blobs: Blobs, boxes: Boxes, damage: Damage) -> None:
+    def __init__(self, blobs: Blobs, ciphers: Ciphers, damage: DamageMonitor) -> None:
         self._blobs = blobs
-        self._boxes = boxes
+        self._ciphers = ciphers
         self._damage = damage
 
     async def PutObject(self, requests: AsyncIterator[pb.PutObjectRequest], context: Any) -> pb.PutObjectResponse:
-        stored = await objects.put(self._blobs, self._boxes, _parts(requests))
-        return pb.PutObjectResponse(object=_object(stored))
+        stored = await objects.put(self._blobs, self._ciphers, _parts(requests))
+        return pb.PutObjectResponse(object=_object_message(stored))
 
     async def GetObject(self, request: pb.GetObjectRequest, context: Any) -> AsyncIterator[pb.GetObjectResponse]:
-        span = objects.Span(request.offset, request.length)
-        async with self._damage.reported(request.key):
-            async for part in objects.get(self._blobs, self._boxes, request.key, span):
+        byte_range = objects.ByteRange(request.offset, request.length)
+        async with self._damage.watch(request.key):
+            async for part in objects.get(self._blobs, self._ciphers, request.key, byte_range):
                 yield _response(part)
 
     async def HeadObject(self, request: pb.HeadObjectRequest, context: Any) -> pb.HeadObjectResponse:
-        async with self._damage.reported(request.key):
-            return pb.HeadObjectResponse(object=_object(await objects.head(self._blobs, self._boxes, request.key)))
+        async with self._damage.watch(request.key):
+            return pb.HeadObjectResponse(
+                object=_object_message(await objects.head(self._blobs, self._ciphers, request.key))
+            )
 
     async def ListObjects(self, request: pb.ListObjectsRequest, context: Any) -> AsyncIterator[pb.ListObjectsResponse]:
-        async for found in objects.listed(self._blobs, request.folder):
+        async for batch in objects.list_keys(self._blobs, request.folder):
             response = pb.ListObjectsResponse()
-            for key, store_time in found:
+            for key, store_time in batch:
                 response.entries.add(key=key).store_time.FromSeconds(int(store_time))
             yield response
 
@@ -65,7 +67,7 @@ async def _parts(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator[
 def _response(part: Object | bytes | Trailer) -> pb.GetObjectResponse:
     match part:
         case Object():
-            return pb.GetObjectResponse(object=_object(part))
+            return pb.GetObjectResponse(object=_object_message(part))
         case Trailer():
             trailer = pb.GetObjectResponse.Trailer(sha256=part.sha256, size_bytes=part.size_bytes)
             return pb.GetObjectResponse(trailer=trailer)
@@ -73,5 +75,5 @@ def _response(part: Object | bytes | Trailer) -> pb.GetObjectResponse:
             return pb.GetObjectResponse(chunk=part)
 
 
-def _object(found: Object) -> media_pb2.Object:
-    return media_pb2.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)
+def _object_message(described: Object) -> media_pb2.Object:
+    return media_pb2.Object(key=described.key, sha256=described.sha256, size_bytes=described.size_bytes)

@@ -1,4 +1,4 @@
-"""One suite for every store of secrets, and what only the store of sealed files promises."""
+"""Secrets in every store, and what only the store of encrypted files guarantees."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ import pytest
 
 from moneyprinter import errors
 from services.config import secrets
-from services.config.memory import MemorySecrets
-from services.config.sealed_files import SealedFiles, read_key
+from services.config.encrypted_files import EncryptedFiles, read_key
 from services.runtime.config import ConfigError
+from tests.config.memory import MemorySecrets
 
 KEY = bytes(range(32))
 NAME = "storage/master-key"
 
 
-@pytest.fixture(params=["memory", "sealed files"])
+@pytest.fixture(params=["memory", "encrypted files"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[secrets.SecretStore]:
     if request.param == "memory":
         yield MemorySecrets()
     else:
-        yield await opened(tmp_path / "store")
+        yield await open_store(tmp_path / "store")
 
 
-async def opened(folder: Path, key: bytes = KEY) -> SealedFiles:
-    files = SealedFiles(folder, key)
+async def open_store(folder: Path, key: bytes = KEY) -> EncryptedFiles:
+    files = EncryptedFiles(folder, key)
     await files.open()
     return files
 
 
 def versions(folder: Path) -> list[Path]:
-    """The files of NAME, the oldest first."""
+    """Return the files of NAME, the oldest first."""
     canary, *_ = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return sorted((path for path in folder.iterdir() if path.stem != canary.stem), key=lambda path: path.suffix)
 
 
-async def test_a_secret_that_was_never_written_is_none(store: secrets.SecretStore) -> None:
-    assert await store.newest(NAME) is None
+async def test_an_unknown_secret_is_none(store: secrets.SecretStore) -> None:
+    assert await store.find_newest(NAME) is None
 
 
 async def test_the_newest_version_is_read(store: secrets.SecretStore) -> None:
     for version in range(1, 12):
         assert await store.add(NAME, b"value %d" % version, version - 1) == version
-        assert await store.newest(NAME) == secrets.Secret(b"value %d" % version, version)
+        assert await store.find_newest(NAME) == secrets.Secret(b"value %d" % version, version)
 
 
 @pytest.mark.parametrize("replaces", [0, 2, 7])
@@ -58,27 +58,27 @@ async def test_a_write_that_does_not_follow_the_newest_version_is_refused(
     with pytest.raises(errors.Conflict) as refused:
         await store.add(NAME, b"second", replaces)
     assert refused.value.reason == "SECRET_CONFLICT"
-    assert await store.newest(NAME) == secrets.Secret(b"first", 1)
+    assert await store.find_newest(NAME) == secrets.Secret(b"first", 1)
 
 
-async def test_of_writes_at_once_exactly_one_wins(store: secrets.SecretStore) -> None:
+async def test_exactly_one_of_concurrent_writes_succeeds(store: secrets.SecretStore) -> None:
     values = [b"%d" % number for number in range(20)]
     results = await asyncio.gather(*(store.add(NAME, value, 0) for value in values), return_exceptions=True)
     winners = [value for value, result in zip(values, results, strict=True) if result == 1]
     assert [type(result) for result in results].count(errors.Conflict) == 19
-    assert await store.newest(NAME) == secrets.Secret(winners[0], 1)
+    assert await store.find_newest(NAME) == secrets.Secret(winners[0], 1)
 
 
-async def test_names_are_apart(store: secrets.SecretStore) -> None:
+async def test_similar_names_are_different_secrets(store: secrets.SecretStore) -> None:
     names = ["a/b", "a/b/c", "a/b-c", "a/" + "x" * 126, "../a", "/etc/passwd", "a/../../b", "A/B", "a\0b"]
     for name in names:
         await store.add(name, name.encode(), 0)
     for name in names:
-        assert await store.newest(name) == secrets.Secret(name.encode(), 1)
+        assert await store.find_newest(name) == secrets.Secret(name.encode(), 1)
 
 
-async def test_files_are_private_and_say_nothing(tmp_path: Path) -> None:
-    store = await opened(tmp_path / "store")
+async def test_files_are_private_and_reveal_nothing(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "store")
     await store.add(NAME, b"hunter2 hunter2", 0)
     for path in (tmp_path / "store").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -88,19 +88,19 @@ async def test_files_are_private_and_say_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-async def test_secrets_outlive_the_process(tmp_path: Path) -> None:
-    await (await opened(tmp_path)).add(NAME, b"kept", 0)
-    assert await (await opened(tmp_path)).newest(NAME) == secrets.Secret(b"kept", 1)
+async def test_secrets_survive_a_restart(tmp_path: Path) -> None:
+    await (await open_store(tmp_path)).add(NAME, b"kept", 0)
+    assert await (await open_store(tmp_path)).find_newest(NAME) == secrets.Secret(b"kept", 1)
 
 
 async def test_two_processes_in_one_folder_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    stores = [await opened(tmp_path) for _ in range(4)]
+    stores = [await open_store(tmp_path) for _ in range(4)]
     results = await asyncio.gather(*(store.add(NAME, b"x", 0) for store in stores), return_exceptions=True)
     assert results.count(1) == 1
 
 
-async def test_every_altered_byte_is_found(tmp_path: Path) -> None:
-    store = await opened(tmp_path)
+async def test_every_altered_byte_is_detected(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
     await store.add(NAME, b"value", 0)
     (path,) = versions(tmp_path)
     whole = path.read_bytes()
@@ -108,45 +108,45 @@ async def test_every_altered_byte_is_found(tmp_path: Path) -> None:
     for data in (*altered, whole[:-1], whole[:10], b"", whole + b"x"):
         path.write_bytes(data)
         with pytest.raises(errors.DataLoss) as found:
-            await store.newest(NAME)
+            await store.find_newest(NAME)
         assert found.value.reason == "DATA_CORRUPT"
 
 
-async def test_a_file_of_another_version_or_name_is_found(tmp_path: Path) -> None:
-    store = await opened(tmp_path)
+async def test_a_file_of_another_version_or_name_is_detected(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
     await store.add(NAME, b"old", 0)
     await store.add(NAME, b"new", 1)
     first, second = versions(tmp_path)
     second.write_bytes(first.read_bytes())
     with pytest.raises(errors.DataLoss):
-        await store.newest(NAME)
+        await store.find_newest(NAME)
     await store.add("storage/other", b"theirs", 0)
     other = next(path for path in versions(tmp_path) if path.stem != first.stem)
     other.write_bytes(first.read_bytes())
     with pytest.raises(errors.DataLoss):
-        await store.newest("storage/other")
+        await store.find_newest("storage/other")
 
 
-async def test_what_a_dead_process_left_is_removed_and_never_read(tmp_path: Path) -> None:
-    store = await opened(tmp_path)
+async def test_temporary_files_of_a_dead_process_are_deleted_and_never_read(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
     await store.add(NAME, b"whole", 0)
     (path,) = versions(tmp_path)
     part = path.with_suffix(".0123.part")
     part.write_bytes(b"half")
-    assert await store.newest(NAME) == secrets.Secret(b"whole", 1)
+    assert await store.find_newest(NAME) == secrets.Secret(b"whole", 1)
     os.utime(part, (0, 0))
-    await opened(tmp_path)
+    await open_store(tmp_path)
     assert not part.exists()
 
 
-async def test_another_master_key_stops_the_start(tmp_path: Path) -> None:
-    await opened(tmp_path)
+async def test_the_start_fails_with_another_master_key(tmp_path: Path) -> None:
+    await open_store(tmp_path)
     with pytest.raises(ConfigError, match="another master key"):
-        await opened(tmp_path, bytes(32))
+        await open_store(tmp_path, bytes(32))
 
 
 @pytest.mark.parametrize("data", [None, b"", b"short", bytes(33)])
-def test_a_master_key_of_another_length_stops_the_start(tmp_path: Path, data: bytes | None) -> None:
+def test_the_start_fails_with_a_master_key_of_another_length(tmp_path: Path, data: bytes | None) -> None:
     path = tmp_path / "key"
     if data is not None:
         path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""The config service as its callers meet it: over mTLS, each with its own secrets."""
+"""The config service as its callers use it: over mTLS, each with its own secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PUT = pb.PutSecretRequest(name="storage/master-key", value=b"a value that no log
 
 @pytest.fixture
 async def log(mesh: Mesh, tmp_path: Path) -> io.StringIO:
-    """What the running service logs."""
+    """The log of the running service."""
     output = io.StringIO()
     telemetry.configure(mesh.config, output)
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
@@ -30,11 +30,11 @@ async def log(mesh: Mesh, tmp_path: Path) -> io.StringIO:
 async def test_a_workload_reads_what_it_wrote(mesh: Mesh, log: io.StringIO) -> None:
     stub = mesh.stub(pb_grpc.ConfigServiceStub, caller="storage")
     assert (await stub.PutSecret(PUT)).version == 1
-    found = await stub.GetSecret(pb.GetSecretRequest(name=PUT.name))
-    assert (found.value, found.version) == (PUT.value, 1)
+    response = await stub.GetSecret(pb.GetSecretRequest(name=PUT.name))
+    assert (response.value, response.version) == (PUT.value, 1)
 
 
-async def test_a_secret_that_is_not_there(mesh: Mesh, log: io.StringIO) -> None:
+async def test_an_unknown_secret_is_not_found(mesh: Mesh, log: io.StringIO) -> None:
     with pytest.raises(errors.NotFound) as refused:
         await mesh.stub(pb_grpc.ConfigServiceStub, caller="user").GetSecret(pb.GetSecretRequest(name="user/none"))
     assert refused.value.reason == "SECRET_NOT_FOUND"
@@ -50,11 +50,11 @@ async def test_a_second_first_version_is_refused(mesh: Mesh, log: io.StringIO) -
 
 async def test_the_secrets_of_another_workload_are_refused(mesh: Mesh, log: io.StringIO) -> None:
     await mesh.stub(pb_grpc.ConfigServiceStub, caller="storage").PutSecret(PUT)
-    thief = mesh.stub(pb_grpc.ConfigServiceStub, caller="user")
+    other = mesh.stub(pb_grpc.ConfigServiceStub, caller="user")
     for call in (
-        thief.GetSecret(pb.GetSecretRequest(name=PUT.name)),
-        thief.PutSecret(pb.PutSecretRequest(name=PUT.name, value=b"x", replaces_version=1)),
-        thief.GetSecret(pb.GetSecretRequest(name="storage-2/key")),
+        other.GetSecret(pb.GetSecretRequest(name=PUT.name)),
+        other.PutSecret(pb.PutSecretRequest(name=PUT.name, value=b"x", replaces_version=1)),
+        other.GetSecret(pb.GetSecretRequest(name="storage-2/key")),
     ):
         with pytest.raises(errors.PermissionDenied) as refused:
             await call
@@ -67,13 +67,13 @@ async def test_a_workload_that_the_contract_does_not_name_is_refused(mesh: Mesh,
 
 
 @pytest.mark.parametrize("name", ["", "storage", "storage/", "storage/../user/key", "storage/Key", "/storage/key"])
-async def test_a_name_that_is_none_is_refused(mesh: Mesh, log: io.StringIO, name: str) -> None:
+async def test_an_invalid_name_is_refused(mesh: Mesh, log: io.StringIO, name: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         await mesh.stub(pb_grpc.ConfigServiceStub, caller="storage").GetSecret(pb.GetSecretRequest(name=name))
     assert refused.value.reason == "REQUEST_INVALID"
 
 
-async def test_every_access_is_logged_and_no_value_is(mesh: Mesh, log: io.StringIO) -> None:
+async def test_every_access_is_logged_without_values(mesh: Mesh, log: io.StringIO) -> None:
     stub = mesh.stub(pb_grpc.ConfigServiceStub, caller="storage")
     await stub.PutSecret(PUT)
     await stub.GetSecret(pb.GetSecretRequest(name=PUT.name))

@@ -12,7 +12,7 @@ from tests import media
 from tests.e2e.conftest import RunningPlatform
 from tests.e2e.test_engine import made, upload
 from tests.e2e.test_rest import ended
-from tests.storage.damaging import DAMAGE
+from tests.storage.damage import DAMAGE
 
 KINDS = {
     "speech": "cache/audio/*.wav!",

@@ -1,4 +1,4 @@
-"""What the health of each part means for the whole, whatever the parts do."""
+"""How the health of the platform is derived from the health of its parts."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import psutil
 import pytest
 
 from moneyprinter.errors import Unavailable
-from services.monitoring.health import Health, Lookout, Scope, look
-from services.monitoring.machine import ThisMachine
+from services.monitoring.health import Health, HealthCache, HealthSources, determine_health
+from services.monitoring.machine import LocalMachine
 
 NAMES = ("orchestrator", "user", "storage", "audio", "encoder")
 
 
-class Parts:
-    """Services that are well, but for those that are named."""
+class FakeServices:
+    """Services that are healthy, but for those that are named."""
 
-    def __init__(self, ill: tuple[str, ...] = (), down: tuple[str, ...] = (), hung: tuple[str, ...] = ()) -> None:
-        self.ill, self.down, self.hung = ill, down, hung
-        self.asked = 0
+    def __init__(self, unhealthy: tuple[str, ...] = (), down: tuple[str, ...] = (), hung: tuple[str, ...] = ()) -> None:
+        self.unhealthy, self.down, self.hung = unhealthy, down, hung
+        self.requests = 0
 
-    async def _answer(self, name: str) -> bool:
+    async def _respond(self, name: str) -> bool:
         if name in self.hung:
             await asyncio.Event().wait()
         if name in self.down:
             raise Unavailable("it is down", reason="SERVICE_UNAVAILABLE")
-        return name not in self.ill
+        return name not in self.unhealthy
 
-    async def serving(self, service: str, check: str = "") -> bool:
-        self.asked += 1
-        return await self._answer(f"{service}/{check}" if check else service)
+    async def is_serving(self, service: str, check: str = "") -> bool:
+        self.requests += 1
+        return await self._respond(f"{service}/{check}" if check else service)
 
     async def has_hardware_encoder(self) -> bool:
-        return await self._answer("gpu")
+        return await self._respond("gpu")
 
-    async def active_jobs(self) -> int:
-        return 12 * await self._answer("load")
+    async def count_active_jobs(self) -> int:
+        return 12 * await self._respond("load")
 
 
-class Still:
-    """A machine that does not change."""
+class FakeMachine:
+    """A machine with a constant load."""
 
     def cpu_percent(self) -> float:
         return 45.21
@@ -50,12 +50,14 @@ class Still:
         return 68.08
 
 
-def scope(parts: Parts) -> Scope:
-    return Scope(NAMES, parts, Still(), now=lambda: datetime(2025, 1, 29, 10, 0, tzinfo=UTC), question_seconds=0.1)
+def sources(parts: FakeServices) -> HealthSources:
+    return HealthSources(
+        NAMES, parts, FakeMachine(), now=lambda: datetime(2025, 1, 29, 10, 0, tzinfo=UTC), timeout_seconds=0.1
+    )
 
 
-async def test_all_is_well() -> None:
-    assert await look(scope(Parts())) == Health(
+async def test_a_platform_whose_parts_are_healthy_is_healthy() -> None:
+    assert await determine_health(sources(FakeServices())) == Health(
         status="healthy",
         time=datetime(2025, 1, 29, 10, 0, tzinfo=UTC),
         database="healthy",
@@ -69,7 +71,7 @@ async def test_all_is_well() -> None:
     )
 
 
-@pytest.mark.parametrize("how", ["ill", "down", "hung"])
+@pytest.mark.parametrize("how", ["unhealthy", "down", "hung"])
 @pytest.mark.parametrize(
     ("part", "status", "database", "storage", "gpu", "active_jobs"),
     [
@@ -85,31 +87,31 @@ async def test_all_is_well() -> None:
         ("load", "healthy", "healthy", "healthy", "healthy", 0),
     ],
 )
-async def test_one_part_is_not_well(
+async def test_the_failure_of_one_part(
     how: str, part: str, status: str, database: str, storage: str, gpu: str, active_jobs: int
 ) -> None:
-    found = await look(scope(Parts(**{how: (part,)})))
-    seen = (found.status, found.database, found.storage, found.gpu, found.active_jobs)
-    assert seen == (status, database, storage, gpu, active_jobs)
-    assert found.down == ((part,) if part in NAMES else ())
+    health = await determine_health(sources(FakeServices(**{how: (part,)})))
+    reported = (health.status, health.database, health.storage, health.gpu, health.active_jobs)
+    assert reported == (status, database, storage, gpu, active_jobs)
+    assert health.down == ((part,) if part in NAMES else ())
 
 
-async def test_who_asks_at_once_gets_one_look() -> None:
-    parts, time = Parts(), 0.0
-    lookout = Lookout(scope(parts), fresh_seconds=1.0, clock=lambda: time)
-    await asyncio.gather(*(lookout.health() for _ in range(50)))
-    once = parts.asked
+async def test_concurrent_callers_share_one_determination() -> None:
+    parts, time = FakeServices(), 0.0
+    cache = HealthCache(sources(parts), cache_seconds=1.0, clock=lambda: time)
+    await asyncio.gather(*(cache.get() for _ in range(50)))
+    requests = parts.requests
     time = 0.9
-    await lookout.health()
-    assert parts.asked == once
+    await cache.get()
+    assert parts.requests == requests
     time = 1.0
-    await lookout.health()
-    assert parts.asked == 2 * once
+    await cache.get()
+    assert parts.requests == 2 * requests
 
 
-def test_the_cpu_is_sampled_between_questions() -> None:
+def test_the_cpu_load_is_sampled_between_requests() -> None:
     time = 0.0
-    machine = ThisMachine(lambda: time)
+    machine = LocalMachine(lambda: time)
     assert machine.cpu_percent() == 0.0
     sum(number * number for number in range(3_000_000))
     time = 1.0

@@ -1,4 +1,4 @@
-"""The monitoring service as the gateway meets it, in a mesh of which parts are missing, ill, or hang."""
+"""The monitoring service as the gateway calls it, in a mesh whose parts are missing, unhealthy, or hang."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Probe = Callable[[], Awaitable[object]]
 
 
 class Encoders(encoder_grpc.EncoderServiceServicer):
-    """Has no hardware, unless it is given some."""
+    """An encoder service with the given hardware backends."""
 
     def __init__(self, *hardware: str) -> None:
         self._backends = [encoder_pb.Backend(name=name, hardware=True) for name in hardware]
@@ -59,14 +59,14 @@ class Encoders(encoder_grpc.EncoderServiceServicer):
 
 
 class Load(orchestrator_grpc.OrchestratorServiceServicer):
-    """Has three jobs."""
+    """An orchestrator with three jobs."""
 
     async def GetLoad(self, request: orchestrator_pb.GetLoadRequest, context: Any) -> orchestrator_pb.GetLoadResponse:
         return orchestrator_pb.GetLoadResponse(active_jobs=3)
 
 
-async def well() -> None:
-    """A probe of something that works."""
+async def healthy() -> None:
+    """A probe that succeeds."""
 
 
 async def broken() -> None:
@@ -79,7 +79,7 @@ async def hung() -> None:
 
 @asynccontextmanager
 async def wire(probes: dict[str, Probe], runtime: Runtime) -> AsyncIterator[None]:
-    """A service that does no more than monitoring asks of it."""
+    """Wire a service with only what monitoring asks for."""
     for name, probe in probes.items():
         runtime.check(name, probe)
     if runtime.service == "encoder":
@@ -89,24 +89,24 @@ async def wire(probes: dict[str, Probe], runtime: Runtime) -> AsyncIterator[None
     yield
 
 
-async def watched(mesh: Mesh, *, without: tuple[str, ...] = (), **probes: Probe) -> Any:
+async def start_platform(mesh: Mesh, *, without: tuple[str, ...] = (), **probes: Probe) -> Any:
     """Start every service but those `without`, the checks `storage` and `database` (at user) as given."""
     checks: dict[str, dict[str, Probe]] = {
-        "storage": {"storage": probes.get("storage", well)},
-        "user": {"database": probes.get("database", well)},
-        "orchestrator": {"database": well},
+        "storage": {"storage": probes.get("storage", healthy)},
+        "user": {"database": probes.get("database", healthy)},
+        "orchestrator": {"database": healthy},
     }
     for service in SERVICES:
         if service != "monitoring" and service not in without:
             await mesh.start(service, checks.get(service, {}), wire)
-    # As long as the deadline of the call allows, where nothing hangs: this machine may be busy.
-    patience = 1.0 if hung in probes.values() or "user" in without else 4.0
-    await mesh.start("monitoring", Config(fresh_seconds=0, question_seconds=patience))
+    # Where nothing hangs, as long as the deadline of the call allows, since the test machine may be busy.
+    timeout = 1.0 if hung in probes.values() or "user" in without else 4.0
+    await mesh.start("monitoring", Config(cache_seconds=0, timeout_seconds=timeout))
     return mesh.channel("monitoring", "moneyprinter.monitoring.v1.MonitoringService", caller="gateway")
 
 
-async def ask(channel: Any) -> tuple[pb.GetHealthResponse, dict[str, Any]]:
-    """The health, and the metadata that came before it."""
+async def get_health(channel: Any) -> tuple[pb.GetHealthResponse, dict[str, Any]]:
+    """Return the health, and the initial metadata."""
     plain = channel._channel.unary_unary(
         "/moneyprinter.monitoring.v1.MonitoringService/GetHealth",
         request_serializer=pb.GetHealthRequest.SerializeToString,
@@ -117,12 +117,12 @@ async def ask(channel: Any) -> tuple[pb.GetHealthResponse, dict[str, Any]]:
 
 
 def keys(value: Any) -> Any:
-    """The keys of an object and of those in it."""
+    """Return the keys of a JSON object and of the objects in it."""
     return {key: keys(inner) for key, inner in value.items()} if isinstance(value, dict) else type(value).__name__
 
 
-async def test_a_platform_that_is_well_answers_as_the_specification_prints(mesh: Mesh) -> None:
-    health, metadata = await ask(await watched(mesh))
+async def test_a_healthy_platform_responds_as_the_specification_prints(mesh: Mesh) -> None:
+    health, metadata = await get_health(await start_platform(mesh))
     found = MessageToDict(health, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     assert keys(found) == keys(json.loads(SPECIFIED))
     assert found["status"] == "healthy"
@@ -134,7 +134,7 @@ async def test_a_platform_that_is_well_answers_as_the_specification_prints(mesh:
     assert "x-http-code" not in metadata
 
 
-async def test_a_gpu_that_encodes_is_said(mesh: Mesh) -> None:
+async def test_a_hardware_encoder_is_reported(mesh: Mesh) -> None:
     @asynccontextmanager
     async def gpu(_: None, runtime: Runtime) -> AsyncIterator[None]:
         encoders = Encoders("h264_nvenc")  # type: ignore[abstract]
@@ -142,7 +142,7 @@ async def test_a_gpu_that_encodes_is_said(mesh: Mesh) -> None:
         yield
 
     await mesh.start("encoder", None, gpu)
-    health, _ = await ask(await watched(mesh, without=("encoder",)))
+    health, _ = await get_health(await start_platform(mesh, without=("encoder",)))
     assert (health.status, health.services.gpu) == ("healthy", "healthy")
 
 
@@ -157,23 +157,23 @@ async def test_a_gpu_that_encodes_is_said(mesh: Mesh) -> None:
         (tuple(SERVICES), {}, "unhealthy", "unhealthy", "unhealthy"),
     ],
 )
-async def test_a_part_that_is_down_is_said(
+async def test_a_part_that_is_down_is_reported(
     mesh: Mesh, without: tuple[str, ...], probes: dict[str, Probe], status: str, database: str, storage: str
 ) -> None:
-    health, metadata = await ask(await watched(mesh, without=without, **probes))
+    health, metadata = await get_health(await start_platform(mesh, without=without, **probes))
     assert (health.status, health.services.database, health.services.storage) == (status, database, storage)
     assert metadata.get("x-http-code") == ("503" if status == "unhealthy" else None)
 
 
-async def test_a_service_that_takes_connections_and_says_nothing_is_down(mesh: Mesh) -> None:
+async def test_a_service_that_accepts_connections_but_does_not_respond_is_down(mesh: Mesh) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "user": port}})
-        health, _ = await ask(await watched(mesh, without=("user",)))
+        health, _ = await get_health(await start_platform(mesh, without=("user",)))
     assert (health.status, health.services.database) == ("unhealthy", "unhealthy")
 
 
-async def test_only_the_gateway_asks(mesh: Mesh) -> None:
-    await watched(mesh, without=tuple(SERVICES))
+async def test_only_the_gateway_may_call(mesh: Mesh) -> None:
+    await start_platform(mesh, without=tuple(SERVICES))
     with pytest.raises(errors.PermissionDenied):
         await mesh.stub(pb_grpc.MonitoringServiceStub, caller="audio").GetHealth(pb.GetHealthRequest())

@@ -1,4 +1,4 @@
-"""Damaged objects: what can be made again is removed and reported as absent, originals are reported and kept."""
+"""Damaged objects: those that can be made again are deleted and not found; originals are reported and kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from moneyprinter import errors
 from tests.mesh import Mesh
-from tests.storage.damaging import DAMAGE
+from tests.storage.damage import DAMAGE
 from tests.storage.test_objects import content
 
 SIZE = 3_000_000
@@ -16,7 +16,7 @@ SIZE = 3_000_000
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("read_first", [True, False])
-async def test_a_damaged_object_of_the_cache_is_as_one_that_was_never_made(
+async def test_a_damaged_object_of_the_cache_is_deleted_and_not_found(
     storage: Mesh, tmp_path: Path, damage: str, read_first: bool
 ) -> None:
     objects, key = storage.objects(), "cache/audio/speech.wav"
@@ -45,7 +45,7 @@ async def test_a_damaged_original_is_reported_and_kept(storage: Mesh, tmp_path: 
         with pytest.raises(errors.DataLoss) as found:
             await objects.get_file(stored, tmp_path / f"out-{number}")
         assert found.value.reason == "DATA_CORRUPT"
-    assert path.exists(), "what is left of it may be worth something"
+    assert path.exists(), "a part of it may still be usable"
 
 
 async def test_damage_is_counted(storage: Mesh, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fences: what earlier writers of a folder stored is removed, and what they still send is refused."""
+"""Fences: objects of a folder's earlier writers are deleted, and their further writes are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from moneyprinter import errors
 from services.storage import fences
-from services.storage.blobs import StoreBlobs, expire_fences
+from services.storage.blobs import ObstoreBlobs, expire_fences
 from tests.mesh import Mesh
 
 FOLDER = "jobs/vid_1"
@@ -21,7 +21,7 @@ async def keys(storage: Mesh, folder: str = "jobs") -> set[str]:
     return {key async for some in storage.objects().listed(folder) for key, _ in some}
 
 
-async def test_earlier_writers_lose_what_they_stored_and_store_no_more(storage: Mesh) -> None:
+async def test_earlier_writers_are_refused_and_their_objects_are_deleted(storage: Mesh) -> None:
     objects = storage.objects()
     for key in (
         "jobs/vid_1/1/a.mp4",
@@ -42,11 +42,11 @@ async def test_earlier_writers_lose_what_they_stored_and_store_no_more(storage: 
     await objects.put_bytes(f"{FOLDER}/3/b.mp4", b"y")
     await objects.fence(FOLDER, 1)
     with pytest.raises(errors.FailedPrecondition):
-        await objects.put_bytes(f"{FOLDER}/2/b.mp4", b"a fence that comes late lowers nothing")
+        await objects.put_bytes(f"{FOLDER}/2/b.mp4", b"a late lower fence changes nothing")
 
 
 @pytest.mark.parametrize("chunks_before", [0, 1, 40])
-async def test_a_writer_that_was_stopped_in_the_middle_stores_nothing(storage: Mesh, chunks_before: int) -> None:
+async def test_a_writer_that_is_fenced_during_a_put_stores_nothing(storage: Mesh, chunks_before: int) -> None:
     going, sent = asyncio.Event(), asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -67,8 +67,8 @@ async def test_a_writer_that_was_stopped_in_the_middle_stores_nothing(storage: M
 
 
 @pytest.mark.parametrize("kind", ["memory", "local"])
-async def test_every_store_fences(kind: str, tmp_path: Path) -> None:
-    blobs = StoreBlobs(MemoryStore() if kind == "memory" else LocalStore(tmp_path))
+async def test_fences_work_in_every_store(kind: str, tmp_path: Path) -> None:
+    blobs = ObstoreBlobs(MemoryStore() if kind == "memory" else LocalStore(tmp_path))
 
     async def some() -> AsyncIterator[bytes]:
         yield b"x"
@@ -84,8 +84,8 @@ async def test_every_store_fences(kind: str, tmp_path: Path) -> None:
         assert [entry async for found in blobs.entries(fences.blob_path(folder)) for entry in found] == []
 
 
-async def test_fences_are_removed_when_no_writer_can_be_left(tmp_path: Path) -> None:
-    blobs = StoreBlobs(LocalStore(tmp_path))
+async def test_old_fences_are_deleted(tmp_path: Path) -> None:
+    blobs = ObstoreBlobs(LocalStore(tmp_path))
     await fences.raise_fence(blobs, FOLDER, 1)
     [fence] = [path for path in tmp_path.rglob("*") if path.is_file()]
     await expire_fences(tmp_path, fence.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""One suite for every store: what goes in comes out, whole and checked, or nothing does."""
+"""Objects in every store: a read returns exactly the bytes that were put, or an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from obstore.store import LocalStore, MemoryStore
 
 from moneyprinter import errors
 from services.storage import objects
-from services.storage.blobs import StoreBlobs, expire, sweep
+from services.storage.blobs import ObstoreBlobs, delete_abandoned, expire_cache
+from services.storage.encryption import AesObjectCiphers, MasterKey
 from services.storage.objects import CHUNK_BYTES, Header, Object, Trailer
-from services.storage.sealing import MasterKey, SealedBoxes
 from tests.stored import limit_file_size
 
-BOXES = SealedBoxes(MasterKey(bytes(range(32)), 1))
+CIPHERS = AesObjectCiphers(MasterKey(bytes(range(32)), 1))
 KEY = "jobs/vid_1/video.mp4"
 
 
@@ -31,17 +31,17 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["memory", "local"])
-def blobs(request: pytest.FixtureRequest, root: Path) -> StoreBlobs:
-    return StoreBlobs(MemoryStore() if request.param == "memory" else LocalStore(root))
+def blobs(request: pytest.FixtureRequest, root: Path) -> ObstoreBlobs:
+    return ObstoreBlobs(MemoryStore() if request.param == "memory" else LocalStore(root))
 
 
 @pytest.fixture
-def local(root: Path) -> StoreBlobs:
-    return StoreBlobs(LocalStore(root))
+def local(root: Path) -> ObstoreBlobs:
+    return ObstoreBlobs(LocalStore(root))
 
 
 def content(size_bytes: int, seed: int = 1) -> bytes:
-    """Bytes in which no two chunks are alike."""
+    """Return bytes in which no two chunks are equal."""
     return hashlib.shake_128(b"%d" % seed).digest(size_bytes)
 
 
@@ -53,12 +53,12 @@ async def parts(data: bytes, key: str = KEY, step: int = 300_000) -> AsyncIterat
 
 
 async def put(blobs: objects.Blobs, data: bytes, key: str = KEY, step: int = 300_000) -> Object:
-    return await objects.put(blobs, BOXES, parts(data, key, step))
+    return await objects.put(blobs, CIPHERS, parts(data, key, step))
 
 
 async def read(blobs: objects.Blobs, key: str = KEY) -> bytes:
-    """The bytes of an object; header and trailer are checked."""
-    seen = [part async for part in objects.get(blobs, BOXES, key)]
+    """Return the bytes of an object, after checks of description and trailer."""
+    seen = [part async for part in objects.get(blobs, CIPHERS, key)]
     first, *chunks, last = seen
     data = b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -76,11 +76,11 @@ def files(root: Path) -> list[str]:
     "size",
     [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 4 * CHUNK_BYTES, 4 * CHUNK_BYTES + 1, 8 * CHUNK_BYTES],
 )
-async def test_what_was_put_is_got(blobs: StoreBlobs, size: int, step: int) -> None:
+async def test_a_get_returns_what_was_put(blobs: ObstoreBlobs, size: int, step: int) -> None:
     data = content(size)
     stored = await put(blobs, data, step=step)
     assert stored == Object(KEY, hashlib.sha256(data).hexdigest(), size)
-    assert await objects.head(blobs, BOXES, KEY) == stored
+    assert await objects.head(blobs, CIPHERS, KEY) == stored
     assert await read(blobs) == data
 
 
@@ -98,23 +98,23 @@ async def test_what_was_put_is_got(blobs: StoreBlobs, size: int, step: int) -> N
         (1 << 40, 0),
     ],
 )
-async def test_a_part_of_an_object(blobs: StoreBlobs, offset: int, length: int) -> None:
+async def test_a_range_of_an_object_is_read(blobs: ObstoreBlobs, offset: int, length: int) -> None:
     data = content(9 * CHUNK_BYTES + 100)
     stored = await put(blobs, data)
-    first, *chunks, last = [part async for part in objects.get(blobs, BOXES, KEY, objects.Span(offset, length))]
-    wanted = data[offset : offset + length] if length else data[offset:]
-    assert b"".join(chunk for chunk in chunks if isinstance(chunk, bytes)) == wanted
-    assert (first, last) == (stored, Trailer(hashlib.sha256(wanted).hexdigest(), len(wanted)))
+    first, *chunks, last = [part async for part in objects.get(blobs, CIPHERS, KEY, objects.ByteRange(offset, length))]
+    expected = data[offset : offset + length] if length else data[offset:]
+    assert b"".join(chunk for chunk in chunks if isinstance(chunk, bytes)) == expected
+    assert (first, last) == (stored, Trailer(hashlib.sha256(expected).hexdigest(), len(expected)))
 
 
-async def test_an_altered_byte_is_found_by_who_reads_the_part_that_it_is_in(local: StoreBlobs, root: Path) -> None:
+async def test_reading_a_range_detects_an_altered_byte_in_it(local: ObstoreBlobs, root: Path) -> None:
     await put(local, content(3 * CHUNK_BYTES))
     [file] = [path for path in root.rglob("*") if path.is_file()]
-    sealed = bytearray(file.read_bytes())
-    sealed[CHUNK_BYTES + BOXES.overhead_bytes + 10] ^= 1
-    file.write_bytes(sealed)
+    encrypted = bytearray(file.read_bytes())
+    encrypted[CHUNK_BYTES + CIPHERS.overhead_bytes + 10] ^= 1
+    file.write_bytes(encrypted)
     for offset, damaged in ((0, False), (CHUNK_BYTES, True), (2 * CHUNK_BYTES, False)):
-        reading = objects.get(local, BOXES, KEY, objects.Span(offset, 10))
+        reading = objects.get(local, CIPHERS, KEY, objects.ByteRange(offset, 10))
         if damaged:
             with pytest.raises(errors.DataLoss):
                 _ = [part async for part in reading]
@@ -122,37 +122,37 @@ async def test_an_altered_byte_is_found_by_who_reads_the_part_that_it_is_in(loca
             assert len([part async for part in reading]) == 3
 
 
-async def test_empty_chunks_are_no_matter(blobs: StoreBlobs) -> None:
+async def test_empty_chunks_are_ignored(blobs: ObstoreBlobs) -> None:
     async def some() -> AsyncIterator[Header | bytes | Trailer]:
         for part in (Header(KEY), b"", b"a", b"", b"b", b"", Trailer(hashlib.sha256(b"ab").hexdigest())):
             yield part
 
-    await objects.put(blobs, BOXES, some())
+    await objects.put(blobs, CIPHERS, some())
     assert await read(blobs) == b"ab"
 
 
-async def test_an_object_replaces_the_one_before(blobs: StoreBlobs) -> None:
+async def test_an_object_replaces_the_former_one(blobs: ObstoreBlobs) -> None:
     await put(blobs, content(3 * CHUNK_BYTES))
     await put(blobs, b"new")
     assert await read(blobs) == b"new"
 
 
 @pytest.mark.parametrize("call", [objects.head, lambda *given: anext(objects.get(*given))])
-async def test_an_object_that_is_not_there(blobs: StoreBlobs, call: Callable[..., Awaitable[object]]) -> None:
+async def test_an_unknown_key_is_not_found(blobs: ObstoreBlobs, call: Callable[..., Awaitable[object]]) -> None:
     with pytest.raises(errors.NotFound, match=r"no object none/such") as refused:
-        await call(blobs, BOXES, "none/such")
+        await call(blobs, CIPHERS, "none/such")
     assert refused.value.reason == "OBJECT_NOT_FOUND"
 
 
-async def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(blobs: StoreBlobs) -> None:
+async def test_an_object_is_deleted_and_deleting_it_twice_is_no_error(blobs: ObstoreBlobs) -> None:
     await put(blobs, b"x")
     await objects.delete(blobs, KEY)
     await objects.delete(blobs, KEY)
     with pytest.raises(errors.NotFound):
-        await objects.head(blobs, BOXES, KEY)
+        await objects.head(blobs, CIPHERS, KEY)
 
 
-async def test_keys_are_apart(blobs: StoreBlobs) -> None:
+async def test_similar_keys_name_different_objects(blobs: ObstoreBlobs) -> None:
     keys = ["a", "a/b", "a/b/c", "a.b", "a_b", "x" * 256, "x" * 200, "x" * 201, "x" * 200 + "/y", "a/" + "b" * 254]
     for key in keys:
         await put(blobs, key.encode(), key)
@@ -160,14 +160,14 @@ async def test_keys_are_apart(blobs: StoreBlobs) -> None:
         assert await read(blobs, key) == key.encode()
 
 
-async def test_other_bytes_than_the_trailer_says_are_refused(blobs: StoreBlobs) -> None:
+async def test_a_put_with_a_wrong_checksum_is_refused(blobs: ObstoreBlobs) -> None:
     async def altered() -> AsyncIterator[Header | bytes | Trailer]:
         async for part in parts(content(3_000_000)):
             yield b"?" + part[1:] if isinstance(part, bytes) else part
 
     await put(blobs, b"before")
     with pytest.raises(errors.InvalidArgument) as refused:
-        await objects.put(blobs, BOXES, altered())
+        await objects.put(blobs, CIPHERS, altered())
     assert refused.value.reason == "CHECKSUM_MISMATCH"
     assert await read(blobs) == b"before"
 
@@ -182,22 +182,20 @@ WRONG: dict[str, list[Header | bytes | Trailer]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_put_in_another_order_stores_nothing(blobs: StoreBlobs, root: Path, wrong: str) -> None:
+async def test_a_put_with_parts_in_a_wrong_order_stores_nothing(blobs: ObstoreBlobs, root: Path, wrong: str) -> None:
     async def some() -> AsyncIterator[Header | bytes | Trailer]:
         for part in WRONG[wrong]:
             yield part
 
     with pytest.raises(errors.InvalidArgument) as refused:
-        await objects.put(blobs, BOXES, some())
+        await objects.put(blobs, CIPHERS, some())
     assert refused.value.reason == "REQUEST_INVALID"
     with pytest.raises(errors.NotFound):
-        await objects.head(blobs, BOXES, KEY)
+        await objects.head(blobs, CIPHERS, KEY)
     assert files(root) == []
 
 
-async def test_nothing_is_seen_of_a_put_that_goes_on_and_nothing_is_left_of_one_that_is_cut(
-    local: StoreBlobs, root: Path
-) -> None:
+async def test_a_running_put_is_invisible_and_a_cancelled_put_leaves_nothing(local: ObstoreBlobs, root: Path) -> None:
     written, never = asyncio.Event(), asyncio.Event()
 
     async def stuck() -> AsyncIterator[Header | bytes | Trailer]:
@@ -208,71 +206,76 @@ async def test_nothing_is_seen_of_a_put_that_goes_on_and_nothing_is_left_of_one_
         await never.wait()
 
     await put(local, b"before")
-    cut = asyncio.ensure_future(objects.put(local, BOXES, stuck()))
+    cut = asyncio.ensure_future(objects.put(local, CIPHERS, stuck()))
     await written.wait()
     assert await read(local) == b"before"
     assert any("#" in name for name in files(root))
     cut.cancel()
     await asyncio.wait([cut])
     assert await read(local) == b"before"
-    await until(lambda: files(root) == ["jobs/vid_1/video.mp4!"])
+    await wait_until(lambda: files(root) == ["jobs/vid_1/video.mp4!"])
 
 
-async def until(true: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what obstore does in a thread of its own."""
     async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("size", [2 << 20, 30 << 20])
-async def test_a_full_disk_is_said_and_leaves_nothing(local: StoreBlobs, root: Path, size: int) -> None:
+async def test_a_full_disk_is_reported_and_leaves_nothing(local: ObstoreBlobs, root: Path, size: int) -> None:
     await put(local, b"before")
     with limit_file_size(1 << 20), pytest.raises(errors.ResourceExhausted) as refused:
         await put(local, content(size))
     assert refused.value.reason == "STORAGE_FULL"
     assert await read(local) == b"before"
-    await until(lambda: files(root) == ["jobs/vid_1/video.mp4!"])
+    await wait_until(lambda: files(root) == ["jobs/vid_1/video.mp4!"])
 
 
-async def test_nothing_readable_is_on_the_disk(local: StoreBlobs, root: Path) -> None:
+async def test_no_plaintext_is_on_the_disk(local: ObstoreBlobs, root: Path) -> None:
     await put(local, b"a secret sentence " * 100_000)
     assert b"secret sentence" not in (root / f"{KEY}!").read_bytes()
 
 
-async def found_corrupt(blobs: StoreBlobs, key: str = KEY) -> bytes:
-    """The plaintext that a damaged object gives before the damage is found."""
+async def read_corrupt(blobs: ObstoreBlobs, key: str = KEY) -> bytes:
+    """Return the plaintext that reading a damaged object yields before the damage is detected."""
     seen = b""
     with pytest.raises(errors.DataLoss) as found:
-        async for part in objects.get(blobs, BOXES, key):
+        async for part in objects.get(blobs, CIPHERS, key):
             seen += part if isinstance(part, bytes) else b""
     assert found.value.reason == "DATA_CORRUPT"
     return seen
 
 
-async def test_an_altered_byte_anywhere_is_found(local: StoreBlobs, root: Path) -> None:
+async def test_every_altered_byte_is_detected(local: ObstoreBlobs, root: Path) -> None:
     data = content(2 * CHUNK_BYTES + 5)
     await put(local, data)
     path = root / f"{KEY}!"
     whole = path.read_bytes()
-    footer = len(whole) - BOXES.footer_bytes
+    footer = len(whole) - CIPHERS.footer_bytes
     places = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 15, CHUNK_BYTES + 16, footer - 1]
     for place in (*places, *range(footer, len(whole))):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
-        assert data.startswith(await found_corrupt(local))
+        assert data.startswith(await read_corrupt(local))
         if place >= footer:
             with pytest.raises(errors.DataLoss):
-                await objects.head(local, BOXES, KEY)
+                await objects.head(local, CIPHERS, KEY)
 
 
-async def test_what_was_cut_extended_or_rearranged_is_found(local: StoreBlobs, root: Path) -> None:
+async def test_truncation_extension_and_reordering_are_detected(local: ObstoreBlobs, root: Path) -> None:
     data = content(3 * CHUNK_BYTES)
     await put(local, data)
     path = root / f"{KEY}!"
     whole = path.read_bytes()
-    pitch = CHUNK_BYTES + BOXES.overhead_bytes
-    first, second, third, footer = whole[:pitch], whole[pitch : 2 * pitch], whole[2 * pitch : 3 * pitch], whole[-108:]
-    assert len(footer) == BOXES.footer_bytes
+    stride = CHUNK_BYTES + CIPHERS.overhead_bytes
+    first, second, third, footer = (
+        whole[:stride],
+        whole[stride : 2 * stride],
+        whole[2 * stride : 3 * stride],
+        whole[-108:],
+    )
+    assert len(footer) == CIPHERS.footer_bytes
     for altered in (
         b"",
         whole[:50],
@@ -287,28 +290,28 @@ async def test_what_was_cut_extended_or_rearranged_is_found(local: StoreBlobs, r
         whole + footer,
     ):
         path.write_bytes(altered)
-        assert data.startswith(await found_corrupt(local))
+        assert data.startswith(await read_corrupt(local))
 
 
-async def test_an_object_in_the_place_of_another_is_found(local: StoreBlobs, root: Path) -> None:
+async def test_an_object_in_the_place_of_another_is_detected(local: ObstoreBlobs, root: Path) -> None:
     await put(local, b"mine", "a")
     await put(local, b"hers", "b")
     (root / "a!").write_bytes((root / "b!").read_bytes())
-    assert await found_corrupt(local, "a") == b""
+    assert await read_corrupt(local, "a") == b""
 
 
-async def test_another_master_key_is_found(blobs: StoreBlobs) -> None:
+async def test_another_master_key_is_detected(blobs: ObstoreBlobs) -> None:
     await put(blobs, b"x")
     for master in (MasterKey(bytes(32), 1), MasterKey(bytes(range(32)), 2)):
         with pytest.raises(errors.DataLoss):
-            await objects.head(blobs, SealedBoxes(master), KEY)
+            await objects.head(blobs, AesObjectCiphers(master), KEY)
 
 
-async def test_an_object_replaced_by_its_like_while_it_is_read_is_read_on(blobs: StoreBlobs) -> None:
+async def test_a_read_continues_when_the_object_is_replaced_by_the_same_bytes(blobs: ObstoreBlobs) -> None:
     data = content(20 * CHUNK_BYTES)
     await put(blobs, data)
     seen = b""
-    async for part in objects.get(blobs, BOXES, KEY):
+    async for part in objects.get(blobs, CIPHERS, KEY):
         if isinstance(part, bytes):
             seen += part
         else:
@@ -317,12 +320,12 @@ async def test_an_object_replaced_by_its_like_while_it_is_read_is_read_on(blobs:
 
 
 @pytest.mark.parametrize("size", [5, 20 * CHUNK_BYTES, 21 * CHUNK_BYTES])
-async def test_an_object_replaced_by_another_while_it_is_read_is_no_mixture(blobs: StoreBlobs, size: int) -> None:
+async def test_a_read_fails_when_the_object_is_replaced_by_other_bytes(blobs: ObstoreBlobs, size: int) -> None:
     data = content(20 * CHUNK_BYTES)
     await put(blobs, data)
     seen = b""
     with pytest.raises(errors.Unavailable):
-        async for part in objects.get(blobs, BOXES, KEY):
+        async for part in objects.get(blobs, CIPHERS, KEY):
             if isinstance(part, bytes):
                 seen += part
             else:
@@ -330,29 +333,29 @@ async def test_an_object_replaced_by_another_while_it_is_read_is_no_mixture(blob
     assert data.startswith(seen)
 
 
-async def test_the_probe_leaves_nothing(local: StoreBlobs, root: Path) -> None:
-    await objects.probe(local, BOXES, "one")
+async def test_the_probe_leaves_nothing(local: ObstoreBlobs, root: Path) -> None:
+    await objects.probe(local, CIPHERS, "one")
     assert files(root) == []
 
 
-async def test_what_a_dead_process_left_is_swept(local: StoreBlobs, root: Path) -> None:
+async def test_temporary_files_of_a_dead_process_are_deleted(local: ObstoreBlobs, root: Path) -> None:
     await put(local, b"x")
     old, young = root / "jobs" / "vid_1" / "a!#1", root / "b!#1"
     old.write_bytes(b"half")
     young.write_bytes(b"half")
     os.utime(old, (1000.0, 1000.0))
-    await sweep(root, before=2000.0)
+    await delete_abandoned(root, before=2000.0)
     assert files(root) == ["b!#1", "jobs/vid_1/video.mp4!"]
 
 
-async def test_what_can_be_made_again_is_kept_for_as_long_as_it_is_asked_for(root: Path) -> None:
-    blobs = StoreBlobs(LocalStore(root))
-    keys = ("cache/audio/asked", "cache/audio/forgotten", "jobs/vid_1/video.mp4")
+async def test_objects_of_the_cache_expire_after_their_last_use(root: Path) -> None:
+    blobs = ObstoreBlobs(LocalStore(root))
+    keys = ("cache/audio/used", "cache/audio/unused", "jobs/vid_1/video.mp4")
     for key in keys:
         await put(blobs, b"sound", key)
         os.utime(root / f"{key}!", (1000.0, 1000.0))
-    await objects.head(blobs, BOXES, "cache/audio/asked")
-    await expire(root, before=2000.0)
-    assert files(root) == ["cache/audio/asked!", "jobs/vid_1/video.mp4!"]
+    await objects.head(blobs, CIPHERS, "cache/audio/used")
+    await expire_cache(root, before=2000.0)
+    assert files(root) == ["cache/audio/used!", "jobs/vid_1/video.mp4!"]
     with pytest.raises(errors.NotFound):
-        await objects.head(blobs, BOXES, "cache/audio/forgotten")
+        await objects.head(blobs, CIPHERS, "cache/audio/unused")

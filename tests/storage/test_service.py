@@ -1,4 +1,4 @@
-"""The storage service as its callers meet it: over mTLS, through `moneyprinter.objects`."""
+"""The storage service as its callers use it: over mTLS, through `moneyprinter.objects`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def content(size_bytes: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 * MB + 7])
-async def test_a_file_comes_back_as_it_went(storage: Mesh, tmp_path: Path, size: int) -> None:
+async def test_a_file_is_stored_and_read_back(storage: Mesh, tmp_path: Path, size: int) -> None:
     data = content(size)
     (tmp_path / "in").write_bytes(data)
     objects = storage.objects()
@@ -48,7 +48,7 @@ async def test_a_file_comes_back_as_it_went(storage: Mesh, tmp_path: Path, size:
     assert await objects.get_bytes(stored.key, offset=3, length=2 * MB) == data[3:][: 2 * MB]
 
 
-async def test_a_file_is_there_when_what_its_end_waits_for_has_ended_well(storage: Mesh, tmp_path: Path) -> None:
+async def test_a_file_becomes_visible_when_its_check_has_succeeded(storage: Mesh, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(content(3 * MB))
     objects, sent, good = storage.objects(), asyncio.Event(), asyncio.Event()
 
@@ -71,13 +71,13 @@ async def test_a_file_is_there_when_what_its_end_waits_for_has_ended_well(storag
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_every_workload_of_the_contract_puts_and_gets(storage: Mesh, caller: str) -> None:
+async def test_every_workload_of_the_contract_may_put_and_get(storage: Mesh, caller: str) -> None:
     objects = storage.objects(caller)
     await objects.put_bytes("cache/a", b"bytes")
     assert b"".join([chunk async for chunk in objects.get("cache/a")]) == b"bytes"
 
 
-async def test_only_the_orchestrator_deletes(storage: Mesh) -> None:
+async def test_only_the_orchestrator_may_delete(storage: Mesh) -> None:
     await storage.objects().put_bytes("a", b"bytes")
     with pytest.raises(errors.PermissionDenied):
         await storage.objects("rendering").delete("a")
@@ -91,7 +91,7 @@ async def test_other_workloads_are_refused(storage: Mesh) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "../a", "a/../b", "/a", "a//b", "a/", "A", "a%2e", "a\0", "a!", "a#1", "x" * 257])
-async def test_a_key_that_is_none_is_refused(storage: Mesh, tmp_path: Path, key: str) -> None:
+async def test_an_invalid_key_is_refused(storage: Mesh, tmp_path: Path, key: str) -> None:
     objects = storage.objects()
     for call in (objects.put_bytes(key, b"x"), objects.head(key), objects.delete(key)):
         with pytest.raises(errors.InvalidArgument) as refused:
@@ -100,7 +100,7 @@ async def test_a_key_that_is_none_is_refused(storage: Mesh, tmp_path: Path, key:
     assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
 
 
-async def test_an_object_that_was_replaced_is_not_taken_for_the_one_asked_for(storage: Mesh, tmp_path: Path) -> None:
+async def test_reading_an_object_that_was_replaced_fails(storage: Mesh, tmp_path: Path) -> None:
     objects = storage.objects()
     stored = await objects.put_bytes("a", b"one")
     await objects.put_bytes("a", b"two")
@@ -123,7 +123,7 @@ async def test_a_wrong_checksum_is_refused(storage: Mesh) -> None:
 
 async def test_a_put_whose_sender_fails_stores_nothing(storage: Mesh, tmp_path: Path) -> None:
     class Cut(Exception):
-        """The sender's own."""
+        """An exception of the sender."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(8):
@@ -139,7 +139,7 @@ async def test_a_put_whose_sender_fails_stores_nothing(storage: Mesh, tmp_path: 
             await asyncio.sleep(0)
 
 
-async def test_a_damaged_object_is_never_garbage(storage: Mesh, tmp_path: Path) -> None:
+async def test_reading_a_damaged_object_never_yields_wrong_bytes(storage: Mesh, tmp_path: Path) -> None:
     data = content(3 * MB)
     stored = await storage.objects().put_bytes("a", data)
     path = tmp_path / "objects" / "a!"
@@ -158,13 +158,13 @@ async def test_a_damaged_object_is_never_garbage(storage: Mesh, tmp_path: Path) 
 
 async def test_memory_stays_flat(certificates: Path, tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.storage.flat", str(certificates), str(tmp_path)),
+        *(sys.executable, "-m", "tests.storage.memory_growth", str(certificates), str(tmp_path)),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     assert process.returncode == 0
-    assert int(said.splitlines()[-1]) < 80 * MB
+    assert int(output.splitlines()[-1]) < 80 * MB
 
 
 async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Pa
             else:
                 assert [chunk async for chunk in objects.get("a")] == [b"kept"]
                 return
-    pytest.fail("the second service found nothing")
+    pytest.fail("the second service found no object")
 
 
 async def test_replicas_that_start_at_once_agree_on_the_master_key(storage: Mesh) -> None:
@@ -204,13 +204,13 @@ async def health(mesh: Mesh) -> int:
 async def test_the_health_check_writes_and_reads(storage: Mesh, tmp_path: Path) -> None:
     assert await health(storage) == health_pb2.HealthCheckResponse.SERVING
     shutil.rmtree(tmp_path / "objects")
-    (tmp_path / "objects").write_bytes(b"a folder no more")
+    (tmp_path / "objects").write_bytes(b"no longer a folder")
     assert await health(storage) == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def test_what_the_chunks_raise_ends_the_put_and_leaves_nothing(storage: Mesh) -> None:
+async def test_an_exception_of_the_sender_ends_the_put_and_stores_nothing(storage: Mesh) -> None:
     class Cut(Exception):
-        """The sender gave up."""
+        """An exception of the sender."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"begin"
@@ -221,8 +221,8 @@ async def test_what_the_chunks_raise_ends_the_put_and_leaves_nothing(storage: Me
     assert await storage.objects().head("a") is None
 
 
-async def test_what_is_not_read_keeps_nothing_else_waiting(storage: Mesh, tmp_path: Path) -> None:
-    """Many streams share a connection, which those that nobody reads do not fill."""
+async def test_unread_streams_do_not_block_other_calls(storage: Mesh, tmp_path: Path) -> None:
+    """Many streams share a connection, which unread streams do not fill."""
     objects = storage.objects()
     (tmp_path / "in").write_bytes(content(12 * MB))
     stored = await objects.put_file("large", tmp_path / "in")
@@ -235,7 +235,7 @@ async def test_what_is_not_read_keeps_nothing_else_waiting(storage: Mesh, tmp_pa
         assert await objects.get_piece(stored, 5 * MB, 100) == content(12 * MB)[5 * MB :][:100]
 
 
-async def test_a_piece_is_of_the_object_that_is_meant(storage: Mesh) -> None:
+async def test_reading_a_range_of_a_replaced_object_fails(storage: Mesh) -> None:
     objects = storage.objects()
     stored = await objects.put_bytes("a", b"first")
     await objects.put_bytes("a", b"other")

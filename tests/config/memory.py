@@ -1,4 +1,4 @@
-"""Memory: secrets that are gone when the process is, for tests."""
+"""Memory: a store of secrets without a disk."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from services.config.secrets import Secret
 
 
 class MemorySecrets:
-    """A SecretStore without a disk."""
+    """A SecretStore in memory."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[bytes]] = {}
 
-    async def newest(self, name: str) -> Secret | None:
-        """The newest version."""
+    async def find_newest(self, name: str) -> Secret | None:
         values = self._values.get(name, [])
         return Secret(values[-1], len(values)) if values else None
 
     async def add(self, name: str, value: bytes, replaces_version: int) -> int:
-        """Keep the next version. Raises Conflict when `replaces_version` is not the newest one."""
         values = self._values.setdefault(name, [])
         if len(values) != replaces_version:
             raise Conflict(

@@ -1,6 +1,6 @@
-"""Flat: how many bytes a process grows by, in which a client and the service store and read 200 MB.
+"""Memory growth: by how many bytes a process grows in which a client and the service store and read 200 MB.
 
-`python -m tests.storage.flat CERTIFICATES FOLDER` is a process of its own: what other tests left counts for nothing.
+`python -m tests.storage.memory_growth CERTIFICATES FOLDER` runs in a process of its own, without memory of other tests.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tests.mesh import Mesh
 MB = 1 << 20
 
 
-async def growth(certificates: Path, folder: Path) -> int:
-    process, block, before, most = psutil.Process(), os.urandom(MB), 0, 0
+async def measure_growth(certificates: Path, folder: Path) -> int:
+    process, block, before, peak = psutil.Process(), os.urandom(MB), 0, 0
     config = RuntimeConfig(certificates=certificates, ports=dict.fromkeys(PORTS, 0), scratch=folder / "scratch")
 
     async def chunks() -> AsyncIterator[bytes]:
-        nonlocal before, most
+        nonlocal before, peak
         for number in range(200):
             if number == 20:
                 before = process.memory_info().rss
-            most = max(most, process.memory_info().rss)
+            peak = max(peak, process.memory_info().rss)
             yield block
 
     async with Mesh(config) as mesh:
@@ -39,9 +39,9 @@ async def growth(certificates: Path, folder: Path) -> int:
         await mesh.start("storage", Config(root=folder / "objects"))
         await mesh.objects().put("large", chunks())
         async for _ in mesh.objects().get("large"):
-            most = max(most, process.memory_info().rss)
-    return most - before
+            peak = max(peak, process.memory_info().rss)
+    return peak - before
 
 
 if __name__ == "__main__":
-    print(asyncio.run(growth(*map(Path, sys.argv[1:]))))
+    print(asyncio.run(measure_growth(*map(Path, sys.argv[1:]))))

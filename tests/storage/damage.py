@@ -1,4 +1,4 @@
-"""Damaging: the ways in which a stored file is damaged, for the tests of all who read it."""
+"""Damage: the ways in which tests damage a stored file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 Damage = Callable[[Path], None]
 
 
-def flip(path: Path, place: int) -> None:
+def flip_byte(path: Path, place: int) -> None:
     """Change one byte; a negative place counts from the end."""
     data = bytearray(path.read_bytes())
     data[place] ^= 0x40
     path.write_bytes(data)
 
 
-def middle(path: Path) -> None:
+def flip_middle(path: Path) -> None:
     """Change the byte in the middle of the content."""
-    flip(path, (path.stat().st_size - 108) // 2)
+    flip_byte(path, (path.stat().st_size - 108) // 2)
 
 
 def truncate(path: Path) -> None:
@@ -28,10 +28,10 @@ def truncate(path: Path) -> None:
 
 
 DAMAGE: dict[str, Damage] = {
-    "first byte": lambda path: flip(path, 0),
-    "middle": middle,
-    "footer": lambda path: flip(path, -60),
-    "last byte": lambda path: flip(path, -1),
+    "first byte": lambda path: flip_byte(path, 0),
+    "middle": flip_middle,
+    "footer": lambda path: flip_byte(path, -60),
+    "last byte": lambda path: flip_byte(path, -1),
     "cut": truncate,
     "emptied": lambda path: os.truncate(path, 0),
     "deleted": Path.unlink,

@@ -1,8 +1,8 @@
-"""Sealed files: secrets in a folder, one encrypted file a version, for machines without a Vault.
+"""Encrypted files: secrets in a folder, one file a version, for machines without a Vault.
 
-A file is named by the SHA-256 of its secret's name, and its version. It holds a magic word, a nonce and
-the value under AES-256-GCM; name and version are authenticated with it, so that no file can stand in
-for another. What an attacker who can write to the folder could do unseen is to delete the newest version.
+A file is named after the SHA-256 of its secret's name, and its version. It holds the envelope of `runtime.encryption`.
+Name and version are authenticated with the value, so that no file can replace another one. An attacker who can write
+to the folder can only delete the newest version without detection.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from services.runtime.encryption import KEY_BYTES, AesGcmCipher
 
 MAGIC = b"MPS1"
 
-# No secret of a workload's has this name: theirs have a `/`.
+# Shows that the master key is the folder's. No workload's secret has this name: theirs contain a `/`.
 _CANARY = "canary"
-# Older than any write that may still be going on.
+# Longer than any write may take.
 _ABANDONED_SECONDS = 60.0
 
 
 def read_key(path: Path) -> bytes:
-    """The master key in a file. Raises ConfigError, which says what to do."""
+    """Return the master key in a file. Raises `ConfigError` when there is none."""
     try:
         key = path.read_bytes()
     except OSError as failure:
@@ -41,7 +41,7 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-class SealedFiles:
+class EncryptedFiles:
     """A SecretStore in a folder."""
 
     def __init__(self, folder: Path, key: bytes) -> None:
@@ -49,16 +49,16 @@ class SealedFiles:
         self._cipher = AesGcmCipher(key, MAGIC)
 
     async def open(self) -> None:
-        """Make the folder, remove what a dead process left, and check that the key is the folder's.
+        """Create the folder, delete the temporary files of dead processes, and check the key.
 
-        Raises ConfigError when the folder was made with another key.
+        Raises `ConfigError` when the folder cannot be used, or was created with another key.
         """
         try:
             await asyncio.to_thread(self._open)
         except OSError as failure:
             raise ConfigError(f"the folder of the secrets cannot be used: {failure}") from None
         try:
-            if await self.newest(_CANARY) is None:
+            if await self.find_newest(_CANARY) is None:
                 await self.add(_CANARY, b"", 0)
         except DataLoss:
             raise ConfigError(
@@ -73,16 +73,16 @@ class SealedFiles:
             if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
                 part.unlink(missing_ok=True)
 
-    async def newest(self, name: str) -> Secret | None:
-        """The newest version."""
-        return await asyncio.to_thread(self._newest, name)
+    async def find_newest(self, name: str) -> Secret | None:
+        """Return the newest version; None when there is none. Raises `DataLoss` when it was altered."""
+        return await asyncio.to_thread(self._find_newest, name)
 
-    def _newest(self, name: str) -> Secret | None:
+    def _find_newest(self, name: str) -> Secret | None:
         version = self._newest_version(name)
-        return Secret(self._unseal(name, version), version) if version else None
+        return Secret(self._decrypt(name, version), version) if version else None
 
     async def add(self, name: str, value: bytes, replaces_version: int) -> int:
-        """Keep the next version."""
+        """Store the next version. Raises `Conflict` when the newest version is not `replaces_version`."""
         return await asyncio.to_thread(self._add, name, value, replaces_version)
 
     def _add(self, name: str, value: bytes, replaces_version: int) -> int:
@@ -99,14 +99,14 @@ class SealedFiles:
         return version
 
     def _write(self, path: Path, data: bytes) -> None:
-        """Write a file whole and for good, or not at all. Raises FileExistsError."""
+        """Write a file and flush it to disk, completely or not at all. Raises `FileExistsError`."""
         part = path.with_suffix(f".{secrets.token_hex(8)}.part")
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            # Not a rename, which would replace what another process wrote meanwhile.
+            # A link, not a rename, which would replace the file that another process wrote meanwhile.
             os.link(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ class SealedFiles:
         finally:
             os.close(folder)
 
-    def _unseal(self, name: str, version: int) -> bytes:
+    def _decrypt(self, name: str, version: int) -> bytes:
         problem = (
             f"version {version} of {name} was altered, or was written with another key; restore the folder of "
             "the secrets from a backup"
@@ -124,10 +124,10 @@ class SealedFiles:
         return self._cipher.decrypt(self._path(name, version).read_bytes(), _associated_data(name, version), problem)
 
     def _newest_version(self, name: str) -> int:
-        """The newest version's number; 0 when there is none."""
+        """Return the newest version's number; 0 when there is none."""
         stem = self._path(name, 0).stem
-        found = (path.suffix.removeprefix(".") for path in self._folder.glob(f"{stem}.*"))
-        return max((int(suffix) for suffix in found if suffix.isdecimal()), default=0)
+        suffixes = (path.suffix.removeprefix(".") for path in self._folder.glob(f"{stem}.*"))
+        return max((int(suffix) for suffix in suffixes if suffix.isdecimal()), default=0)
 
     def _path(self, name: str, version: int) -> Path:
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()}.{version}"
