@@ -251,6 +251,14 @@ def test_docstrings_of_public_functions_name_the_errors_that_they_raise(path: Pa
             assert re.search(rf"\b{error}\b", docstring), f"{path}:{function.lineno}: {function.name} raises {error}"
 
 
+@pytest.mark.parametrize("path", list(modules("proto/moneyprinter", "services", "gateway")), ids=name_of)
+def test_no_name_is_assigned_a_lambda(path: Path) -> None:
+    """Also `name: Type = lambda ...`, attributes and `:=`. A `def` has a name in tracebacks, and room for a docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            assert not isinstance(node.value, ast.Lambda), f"{path}:{node.lineno} assigns a lambda"
+
+
 class _WithoutDocstrings(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) else node
