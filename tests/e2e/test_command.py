@@ -173,7 +173,7 @@ async def create_long_job(client: httpx.AsyncClient, clip: Path) -> str:
         "title": "Long",
         "clips": [{"asset_id": upload.json()["asset_id"]}],
         "audio": {"script": LONG_SCRIPT},
-        "settings": {"resolution": "720p", "quality": "draft"},
+        "settings": {"resolution": "480p", "quality": "draft"},
     }
     job_id: str = (await client.post("/v1/videos", json=request)).json()["job_id"]
     return job_id
