@@ -1,4 +1,4 @@
-"""Fragment: read what a rendered segment says of itself: a header, then one fragment (ISO/IEC 14496-12)."""
+"""Fragment: the structure of a rendered segment, a header and one fragment (ISO/IEC 14496-12)."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 from services.media.boxes import BOX_HEADER_BYTES, iterate_boxes
 
-# The header and what precedes the samples' sizes are in this many first bytes.
+# The header, and the start of the fragment up to its samples' sizes, are within this many bytes.
 HEAD_BYTES = 16_384
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """What a segment's file says of itself."""
+    """The structure of a segment's file."""
 
     header_bytes: int
-    """How long the header is: what is before the fragment."""
+    """The size of the header, which precedes the fragment."""
     time_offset: int
-    """Where the time of the first frame is: 8 bytes, big endian, in ticks."""
+    """The offset of the first frame's time: 8 bytes, big endian, in ticks."""
     ticks_per_second: int
     frame_count: int
 
 
-def read(head: bytes) -> Fragment | None:
-    """Read the first bytes of a segment; None when they are none of a segment."""
+def parse_fragment(head: bytes) -> Fragment | None:
+    """Parse the first bytes of a segment. Returns None when they are not those of a segment."""
     try:
         boxes = dict(iterate_boxes(head))
         (ticks_per_second,) = struct.unpack_from(">I", head, boxes[b"mdhd"] + 12)
         (frame_count,) = struct.unpack_from(">I", head, boxes[b"trun"] + 4)
-        # Boxes begin with their size and kind; this one goes on with its version, which is 1 for 8 bytes of time.
+        # The content of `tfdt` begins with its version; version 1 has 8 bytes of time.
         if head[boxes[b"tfdt"]] != 1:
             return None
         return Fragment(boxes[b"moof"] - BOX_HEADER_BYTES, boxes[b"tfdt"] + 4, ticks_per_second, frame_count)

@@ -1,8 +1,8 @@
-"""Motion: move over a still picture, without a tremble.
+"""Motion: pan and zoom over a still, without jitter.
 
-A still that moves is fitted to a canvas of 1.2 times the size, so that all of it is there when it is nearest.
-Each frame is sampled from that at 1/256 of a pixel. Where a frame is in the motion depends on nothing but its
-number in the whole of it, so that a motion can be cut into segments.
+A moving still is fitted to a canvas of 1.2 times the size, so that it has all its detail at the largest zoom. Each
+frame is sampled from that canvas at 1/256 of a pixel. The position of a frame depends only on its number in the whole
+motion, so that a motion can be cut into segments.
 """
 
 from __future__ import annotations
@@ -11,41 +11,44 @@ from typing import Any
 
 from services.processing.spec import Canvas, Motion, Point, Still
 
-NEAREST = 1.2
+MAX_ZOOM = 1.2
 
 
-def larger(canvas: Canvas) -> Canvas:
-    """What a still that moves is fitted to; at most a pixel off the shape of the canvas, for its size is even."""
-    width, height = (2 * round(NEAREST * size / 2) for size in (canvas.width, canvas.height))
+def motion_canvas(canvas: Canvas) -> Canvas:
+    """Returns the canvas that a moving still is fitted to; with its even size, at most a pixel off the shape."""
+    width, height = (2 * round(MAX_ZOOM * size / 2) for size in (canvas.width, canvas.height))
     return Canvas(width, height, canvas.frames_per_second)
 
 
-def moved(picture: Any, still: Still, focus: Point, canvas: Canvas) -> Any:
-    """A still that was fitted to the larger canvas and is held, in motion on the canvas.
+def animate(frames: Any, still: Still, focus: Point, canvas: Canvas) -> Any:
+    """Returns the frames of a still, fitted to its `motion_canvas` and held, in motion on the canvas.
 
-    A zoom keeps the focus where it is, and goes an equal part of the way each frame. A pan keeps its height.
+    A zoom keeps the focus in place, with equal steps from frame to frame. A pan keeps its height.
     """
-    # `on` counts frames from 1. The first frame of a motion shows its begin and the last one its end.
+    # `on` counts frames from 1. The first frame of a motion shows its start, and the last one its end.
     done = f"min(1,(on-1+{still.motion_first_frame})/{max(1, still.motion_frames - 1)})"
     match still.motion:
         case Motion.ZOOM_IN | Motion.ZOOM_OUT:
             part = done if still.motion is Motion.ZOOM_IN else f"(1-{done})"
-            size = f"(1+{NEAREST - 1:.6f}*{part})"
+            size = f"(1+{MAX_ZOOM - 1:.6f}*{part})"
             left, top = f"(1-1/{size})*{focus.x:.6f}", f"(1-1/{size})*{focus.y:.6f}"
         case _:
-            size = f"{NEAREST}"
+            size = f"{MAX_ZOOM}"
             part = done if still.motion is Motion.PAN_RIGHT else f"(1-{done})"
-            left, top = f"{1 - 1 / NEAREST:.9f}*{part}", f"{(1 - 1 / NEAREST) * focus.y:.9f}"
-    # The filter's own size is that of its input, so that a part of what it draws is cut off again. The corners say
-    # where in the input the output's are; pixels are sampled in their middle.
+            left, top = f"{1 - 1 / MAX_ZOOM:.9f}*{part}", f"{(1 - 1 / MAX_ZOOM) * focus.y:.9f}"
+    # The output of the filter has the size of its input, and is cropped afterwards. The corners are those of the output
+    # in the input; pixels are sampled at their centres.
     x0, x1 = _corners("W", left, f"W/{size}/{canvas.width}")
     y0, y1 = _corners("H", top, f"H/{size}/{canvas.height}")
     corners = {"x0": x0, "y0": y0, "x1": x1, "y1": y0, "x2": x0, "y2": y1, "x3": x1, "y3": y1}
-    picture = picture.filter("perspective", **corners, interpolation="cubic", eval="frame")
-    return picture.filter("crop", canvas.width, canvas.height, 0, 0)
+    frames = frames.filter("perspective", **corners, interpolation="cubic", eval="frame")
+    return frames.filter("crop", canvas.width, canvas.height, 0, 0)
 
 
 def _corners(length: str, start: str, step: str) -> tuple[str, str]:
-    """Where an edge of the output begins and ends: `start` is a part of it, `step` pixels of the input a pixel."""
+    """The expressions of both ends of an edge of the output, in pixels of the input.
+
+    `start` is where it begins, as a fraction of the input's edge; `step` is pixels of the input for one of the output.
+    """
     first = f"{length}*{start}+{step}/2-0.5"
     return first, f"{first}+{length}*{step}"

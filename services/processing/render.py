@@ -1,4 +1,4 @@
-"""Render: turn sources into a segment with ffmpeg, in a child process, and check what it made."""
+"""Render: render a segment with ffmpeg in a child process, and check its files."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moneyprinter.errors import FailedPrecondition
-from services.processing import fragment, graph, picture
+from services.processing import command, fragment, graph
 from services.processing.fonts import Fonts
 from services.processing.fragment import Fragment
-from services.processing.source import Source, failed
+from services.processing.source import Source, render_failed
 from services.processing.spec import Clip, Shot, Spec
 from services.runtime import children
 from services.runtime.progress import OnProgress, ignore_progress
 
-NO_FONTS = "fonts.conf"
+FONTCONFIG_FILE = "fonts.conf"
 
 
 @dataclass(frozen=True)
 class Tool:
-    """What segments are rendered with."""
+    """The tool that renders segments: ffmpeg, with its threads, limits and fonts."""
 
     ffmpeg: Path
     version: str
-    """What ffmpeg says of itself."""
+    """The version line of ffmpeg."""
     threads: int
     max_pixels: int
     limits: children.Limits
@@ -33,20 +33,20 @@ class Tool:
     niceness: int = children.BEHIND
 
     def identity(self, captions_ass: str) -> str:
-        """All of it that the bytes of a segment with such captions depend on."""
-        return f"{picture.VERSION} {self.version} {self.threads} {self.fonts.sha256(captions_ass)}"
+        """Returns all of it that the bytes of a segment with such captions depend on."""
+        return f"{command.VERSION} {self.version} {self.threads} {self.fonts.sha256(captions_ass)}"
 
 
 async def render(
     spec: Spec, sources: Sequence[Source], folder: Path, tool: Tool, on_progress: OnProgress = ignore_progress
 ) -> Fragment:
-    """Render the sources in `folder` into the files of a segment beside them (`picture.files`).
+    """Render the sources in `folder` into the files of a segment beside them (`command.segment_files`).
 
-    Returns the description of the first file. Raises `FailedPrecondition` with the reason RENDER_FAILED, and what
-    ffmpeg said.
+    Returns the structure of the first file. `on_progress` receives the part that is done, 0 to 1. Raises
+    `FailedPrecondition` with the reason RENDER_FAILED when ffmpeg fails or a file has too few frames.
     """
-    environment = await asyncio.to_thread(lay_out, spec, folder, tool)
-    arguments = picture.arguments(spec, sources, tool.threads, tool.max_pixels)
+    environment = await asyncio.to_thread(prepare_captions, spec, folder, tool)
+    arguments = command.segment_arguments(spec, sources, tool.threads, tool.max_pixels)
     try:
         await children.ffmpeg(
             tool.ffmpeg,
@@ -61,11 +61,11 @@ async def render(
     except children.ChildFailed as failure:
         what = "the segment cannot be rendered"
         raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
-    return await checked(spec, folder)
+    return await check_segment(spec, folder)
 
 
-def lay_out(spec: Spec, folder: Path, tool: Tool) -> dict[str, str]:
-    """Put captions, and the fonts that they name, beside the sources; what ffmpeg's environment must say of them."""
+def prepare_captions(spec: Spec, folder: Path, tool: Tool) -> dict[str, str]:
+    """Write the captions, and links to their fonts, beside the sources. Returns the environment that ffmpeg needs."""
     if not spec.captions_ass:
         return {}
     (folder / graph.CAPTIONS).write_text(spec.captions_ass, encoding="utf-8")
@@ -76,22 +76,25 @@ def lay_out(spec: Spec, folder: Path, tool: Tool) -> dict[str, str]:
         link.symlink_to(path)
     if not tool.fonts.complete(spec.captions_ass):
         return {}
-    # With all that it needs at hand, the renderer is kept from the fonts of this machine.
-    (folder / NO_FONTS).write_text("<fontconfig></fontconfig>")
-    return {"FONTCONFIG_FILE": str((folder / NO_FONTS).absolute())}
+    # With all fonts of the script in the folder, libass must not find other fonts of this machine.
+    (folder / FONTCONFIG_FILE).write_text("<fontconfig></fontconfig>")
+    return {"FONTCONFIG_FILE": str((folder / FONTCONFIG_FILE).absolute())}
 
 
-async def checked(spec: Spec, folder: Path) -> Fragment:
-    """What the first file of a segment says of itself. Raises FailedPrecondition unless all have all frames."""
-    made = [await asyncio.to_thread(_read, folder / name) for name in picture.files(spec)]
-    frames = min(each.frame_count if each else 0 for each in made)
-    if made[0] is None or frames != spec.frame_count:
-        raise failed(_ended(spec, frames))
-    return made[0]
+async def check_segment(spec: Spec, folder: Path) -> Fragment:
+    """Check the files of a segment. Returns the structure of the first.
+
+    Raises `FailedPrecondition` when a file has too few frames.
+    """
+    fragments = [await asyncio.to_thread(_read_fragment, folder / name) for name in command.segment_files(spec)]
+    frames = min(each.frame_count if each else 0 for each in fragments)
+    if fragments[0] is None or frames != spec.frame_count:
+        raise render_failed(_describe_shortfall(spec, frames))
+    return fragments[0]
 
 
-def _ended(spec: Spec, frames: int) -> str:
-    """What to say when there are fewer frames than there should be."""
+def _describe_shortfall(spec: Spec, frames: int) -> str:
+    """Describes where a segment ended that has fewer frames than its spec."""
     missing = f"{frames} frames into the {spec.frame_count} that are asked of it"
     match spec.shots:
         case [Shot(Clip() as clip)]:
@@ -101,9 +104,9 @@ def _ended(spec: Spec, frames: int) -> str:
             return f"a clip ends {missing}"
 
 
-def _read(path: Path) -> Fragment | None:
-    """What a file says of itself; None when it has no picture, or is not there."""
+def _read_fragment(path: Path) -> Fragment | None:
+    """The structure of a file; None when it is missing or has no video track."""
     if not path.exists():
         return None
     with path.open("rb") as file:
-        return fragment.read(file.read(fragment.HEAD_BYTES))
+        return fragment.parse_fragment(file.read(fragment.HEAD_BYTES))

@@ -1,4 +1,4 @@
-"""The edge of the processing service."""
+"""Servicer: the edge of the processing service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
 from services.media.encoding import Codec, Quality
 from services.processing import spec
-from services.processing.segments import Order, Segment, Studio
+from services.processing.segments import RenderRequest, Segment, SegmentRenderer
 from services.processing.source import Source
 from services.runtime.progress import OnProgress, stream_progress
 
@@ -52,39 +52,39 @@ _CODECS = {media_pb2.CODEC_UNSPECIFIED: Codec.H264} | {
 class ProcessingServicer(pb_grpc.ProcessingServiceServicer):
     """ProcessingService."""
 
-    def __init__(self, studio: Studio[media_pb2.Object]) -> None:
-        self._studio = studio
+    def __init__(self, renderer: SegmentRenderer[media_pb2.Object]) -> None:
+        self._renderer = renderer
 
     async def RenderSegment(
         self, request: pb.RenderSegmentRequest, context: Any
     ) -> AsyncIterator[pb.RenderSegmentResponse]:
         async def render(on_progress: OnProgress) -> pb.RenderSegmentResponse:
-            return _response(await self._studio.render(_order(request.segment, request.priority), on_progress))
+            return _response(await self._renderer.render(_to_request(request.segment, request.priority), on_progress))
 
         async with aclosing(stream_progress(render, _progress)) as responses:
             async for response in responses:
                 yield response
 
 
-def _order(segment: media_pb2.Segment, priority: int) -> Order[media_pb2.Object]:
-    sources = {source.object.sha256: source for source in _sources(segment)}
-    places = {sha256: place for place, sha256 in enumerate(sources)}
-    wanted = spec.Spec(
-        shots=tuple(_shot(shot, places, segment.frame_count) for shot in segment.shots),
+def _to_request(segment: media_pb2.Segment, priority: int) -> RenderRequest[media_pb2.Object]:
+    sources = {source.object.sha256: source for source in _iterate_sources(segment)}
+    indices = {sha256: index for index, sha256 in enumerate(sources)}
+    segment_spec = spec.Spec(
+        shots=tuple(_to_shot(shot, indices, segment.frame_count) for shot in segment.shots),
         frame_count=segment.frame_count,
         canvas=spec.Canvas(segment.canvas.width, segment.canvas.height, segment.canvas.frames_per_second),
         quality=_QUALITIES[segment.quality],
         codec=_CODECS[segment.codec],
         transition=_TRANSITIONS[segment.transition],
-        overlays=tuple(_overlay(overlay, places) for overlay in segment.overlays),
+        overlays=tuple(_to_overlay(overlay, indices) for overlay in segment.overlays),
         captions_ass=segment.captions_ass,
         renditions=tuple(spec.Size(size.width, size.height) for size in segment.renditions),
     )
-    looks = tuple((each.object, _look(each)) for each in sources.values())
-    return Order(looks, wanted, _identity(segment), priority, is_first=segment.index == 0)
+    objects = tuple((source.object, _to_source(source)) for source in sources.values())
+    return RenderRequest(objects, segment_spec, _identity(segment), priority, is_first=segment.index == 0)
 
 
-def _look(source: media_pb2.Source) -> Source:
+def _to_source(source: media_pb2.Source) -> Source:
     return Source(
         width=source.width,
         height=source.height,
@@ -109,27 +109,27 @@ def _look(source: media_pb2.Source) -> Source:
     )
 
 
-def _shot(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Shot:
+def _to_shot(shot: media_pb2.Shot, indices: dict[str, int], frames: int) -> spec.Shot:
     if shot.HasField("focus"):
         focus = spec.Point(shot.focus.x, shot.focus.y)
     else:
         focus = spec.Point(shot.source.focus_x or 0.5, shot.source.focus_y or 0.5)
-    return spec.Shot(_shows(shot, places, frames), _FITS[shot.fit], focus, max(1.0, shot.zoom))
+    return spec.Shot(_to_content(shot, indices, frames), _FITS[shot.fit], focus, max(1.0, shot.zoom))
 
 
-def _shows(shot: media_pb2.Shot, places: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
+def _to_content(shot: media_pb2.Shot, indices: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
     if shot.WhichOneof("shows") == "colour":
         second = int(shot.second_colour[1:], 16) if shot.second_colour else None
         return spec.Colour(int(shot.colour[1:], 16), second, shot.motion_frames or frames, shot.motion_first_frame)
-    place = places[shot.source.object.sha256]
+    index = indices[shot.source.object.sha256]
     if shot.source.still:
-        return spec.Still(place, _MOTIONS[shot.motion], shot.motion_frames or frames, shot.motion_first_frame)
-    return spec.Clip(place, shot.source_start.ToTimedelta(), spec.speed(shot.speed or 1.0))
+        return spec.Still(index, _MOTIONS[shot.motion], shot.motion_frames or frames, shot.motion_first_frame)
+    return spec.Clip(index, shot.source_start.ToTimedelta(), spec.check_speed(shot.speed or 1.0))
 
 
-def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay:
+def _to_overlay(overlay: media_pb2.Overlay, indices: dict[str, int]) -> spec.Overlay:
     return spec.Overlay(
-        source=places[overlay.image.object.sha256],
+        source=indices[overlay.image.object.sha256],
         centre=spec.Point(overlay.centre.x, overlay.centre.y),
         width=overlay.width,
         opacity=overlay.opacity,
@@ -140,8 +140,8 @@ def _overlay(overlay: media_pb2.Overlay, places: dict[str, int]) -> spec.Overlay
     )
 
 
-def _sources(segment: media_pb2.Segment) -> Iterator[media_pb2.Source]:
-    """All that a segment needs, as often as it needs it."""
+def _iterate_sources(segment: media_pb2.Segment) -> Iterator[media_pb2.Source]:
+    """Yields the sources of a segment, in the order of their uses and as often."""
     for shot in segment.shots:
         if shot.WhichOneof("shows") == "source":
             yield shot.source
@@ -150,11 +150,11 @@ def _sources(segment: media_pb2.Segment) -> Iterator[media_pb2.Source]:
 
 
 def _identity(segment: media_pb2.Segment) -> bytes:
-    """The segment, wherever it stands in the timeline and under whatever keys its sources are stored."""
+    """The segment without its index in the timeline and without the keys of its sources, as bytes."""
     same = media_pb2.Segment()
     same.CopyFrom(segment)
     same.index = 0
-    for source in _sources(same):
+    for source in _iterate_sources(same):
         source.object.CopyFrom(media_pb2.Object(sha256=source.object.sha256))
     return same.SerializeToString(deterministic=True)
 

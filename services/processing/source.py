@@ -1,4 +1,4 @@
-"""Source: what must be known of a clip or picture before it is drawn; the validation service found it out."""
+"""Source: the facts of a clip or picture that its drawing depends on, from the probe of the validation service."""
 
 from __future__ import annotations
 
@@ -6,63 +6,63 @@ from dataclasses import dataclass
 
 from moneyprinter.errors import FailedPrecondition
 
-# A picture is decoded once, a video frame by frame: so it may be as large as phones take them.
+# Larger than `max_pixels` of videos, because a still is decoded once: photos of phones have up to 50 megapixels.
 MAX_STILL_PIXELS = 8192 * 6144
 
 
 @dataclass(frozen=True)
 class Source:
-    """What must be known of a clip or picture before it is drawn."""
+    """The facts of a clip or picture (`media.v1.Source`)."""
 
     width: int
     height: int
     has_matrix: bool
-    """Whether it says how its colours are coded."""
+    """Whether it declares its colour matrix."""
     has_primaries: bool = True
-    """Whether it says which red, green and blue it means."""
+    """Whether it declares its colour primaries."""
     hdr_transfer: str = ""
-    """How the light of HDR is coded, as ffmpeg names it (`smpte2084`: PQ, `arib-std-b67`: HLG); empty: no HDR."""
+    """The transfer function of HDR by its name in ffmpeg (`smpte2084`: PQ, `arib-std-b67`: HLG); empty: no HDR."""
     wide_gamut: bool = False
-    """Whether its colours are those of BT.2020."""
+    """Whether its primaries are those of BT.2020."""
     interlaced: bool = False
     has_alpha: bool = False
     decoder: str = ""
-    """The decoder that sees its transparent parts, when it is not ffmpeg's first choice."""
+    """The decoder that decodes its alpha channel, where that is not ffmpeg's default; empty: the default."""
     format: str = ""
-    """For pictures and animations, the one format of ffmpeg that they are opened as; empty: found by ffmpeg."""
+    """Of a picture or animation: the format of ffmpeg that it is opened as; empty: ffmpeg detects it."""
     still: bool = False
     """Whether it is a single picture."""
     track: int = 0
-    """Which of its video tracks is shown, from 0."""
+    """The index of the video track that is shown."""
     rotation: int = 0
-    """How far its picture is turned to be shown, in degrees clockwise."""
+    """The rotation that shows it upright, in degrees clockwise: 0, 90, 180 or 270."""
     mirrored: bool = False
-    """Whether its picture is mirrored left to right, before it is turned."""
+    """Whether it is mirrored left to right before the rotation."""
     picture_end: float = 0.0
-    """When its last picture would end, in seconds, if its sound did not go on; 0: with the clip."""
+    """The end of its last frame, in seconds, where the sound goes on longer; 0: the end of the clip."""
     seconds: float = 0.0
-    """How long a player shows it; 0 for a still picture."""
+    """The duration that a player shows; 0 for a still."""
     pixel_shape: float = 1.0
-    """How wide its pixels are for their height."""
+    """The width of a pixel divided by its height."""
     dark: bool = False
-    """Whether it begins with a black picture."""
+    """Whether its first frame is black."""
     focus_x: float = 0.0
-    """Where the eye goes in its pictures as they are shown, a part of their width; 0: not known."""
+    """The centre of attention of its upright frames, as a fraction of their width; 0: unknown."""
     focus_y: float = 0.0
-    """The same of their height."""
+    """The same as a fraction of their height."""
     stream: bool = False
-    """Whether it is a stream without an index."""
+    """Whether its container has no index (MPEG-TS, MPEG-PS)."""
     picture_start: float = 0.0
-    """When its first picture is shown, in seconds from its start."""
+    """The time of its first frame, in seconds from the start of the clip."""
     key_gap: float = 0.0
-    """In a stream: the longest time between two of its key frames, in seconds."""
+    """In a container without an index: the longest time between two key frames, in seconds."""
 
     @property
     def is_animation(self) -> bool:
-        """Whether it is a picture that moves, which is shown again and again."""
+        """Whether it is an animated picture, which is shown in a loop."""
         return bool(self.format) and not self.still
 
 
-def failed(why: str) -> FailedPrecondition:
-    """The error for a segment that cannot be rendered."""
+def render_failed(why: str) -> FailedPrecondition:
+    """Returns the error for a segment that cannot be rendered."""
     return FailedPrecondition(f"the segment cannot be rendered: {why}", reason="RENDER_FAILED")

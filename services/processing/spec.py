@@ -1,4 +1,4 @@
-"""Spec: what a segment shows, and how it is encoded."""
+"""Spec: the content of a segment, and its encoding."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Fit(Enum):
     """How a source fills the canvas."""
 
     COVER = "cover"
-    """Scaled until the canvas is full; what hangs over is cut off."""
+    """Scaled until it fills the canvas, and cropped."""
     CONTAIN = "contain"
-    """Scaled until all of it is seen; the rest is black."""
+    """Scaled to fit into the canvas; the rest is black."""
     BLUR = "blur"
-    """Scaled until all of it is seen, over a blurred, darker copy that fills the canvas."""
+    """Scaled to fit into the canvas, over a blurred, darker copy that fills it."""
     STRETCH = "stretch"
-    """Scaled to the canvas, whatever its shape."""
+    """Scaled to the size of the canvas, in any shape."""
 
 
 class Motion(Enum):
-    """How a still picture moves."""
+    """The motion of a still."""
 
     ZOOM_IN = "zoom in"
     ZOOM_OUT = "zoom out"
@@ -36,7 +36,7 @@ class Motion(Enum):
 
 
 class Transition(Enum):
-    """How one shot turns into the next. The second comes from the side that it does not go to."""
+    """How one shot turns into the next. The name has the direction in which the second shot moves."""
 
     CROSSFADE = "crossfade"
     FADE_BLACK = "fade black"
@@ -54,7 +54,7 @@ class Transition(Enum):
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a segment is drawn on: even size in pixels, constant frames a second."""
+    """The canvas of a segment: an even size in pixels, and a constant frame rate."""
 
     width: int
     height: int
@@ -67,7 +67,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Size:
-    """Another size of the same pictures, in even pixels."""
+    """A size in pixels; both sides are even."""
 
     width: int
     height: int
@@ -75,7 +75,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a picture: parts of its width and height, from the top left."""
+    """A point of a frame, as fractions of its width and height from the top left."""
 
     x: float
     y: float
@@ -89,71 +89,71 @@ class Clip:
     """A part of a video."""
 
     source: int
-    """Which source it is, from 0."""
+    """The index of the source."""
     start: timedelta = timedelta(0)
-    """Where in the source its first frame is."""
+    """The time of its first frame in the source."""
     speed: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
 class Still:
-    """A picture."""
+    """A still picture."""
 
     source: int
-    """Which source it is, from 0."""
+    """The index of the source."""
     motion: Motion | None = None
     motion_frames: int = 1
-    """How many frames the whole of the motion takes."""
+    """The frames of the whole motion, which may span several segments."""
     motion_first_frame: int = 0
-    """Where in the motion the first frame is."""
+    """The number of the first frame in the motion."""
 
 
 @dataclass(frozen=True)
 class Colour:
-    """A colour, `0xrrggbb`, or a slope of two that moves."""
+    """A colour (`0xrrggbb`), or a moving gradient of two colours."""
 
     rgb: int
     second_rgb: int | None = None
     motion_frames: int = 1
-    """How many frames the whole of the motion takes."""
+    """The frames of the whole motion, which may span several segments."""
     motion_first_frame: int = 0
-    """Where in the motion the first frame is."""
+    """The number of the first frame in the motion."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What is shown without a cut."""
+    """The content between two cuts."""
 
     shows: Clip | Still | Colour
     fit: Fit = Fit.COVER
     focus: Point = MIDDLE
-    """What stays in sight when something is cut off."""
+    """The point that stays visible when the frame is cropped."""
     zoom: float = 1.0
-    """How near a source that fills the canvas is shown: at 2, half of its width and height."""
+    """The magnification of a source that fills the canvas: at 2, half of its width and height is visible."""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture laid over the video."""
+    """An image over the video."""
 
     source: int
-    """Which source it is, from 0."""
+    """The index of the source."""
     centre: Point
-    """Where its middle is; it is moved as far as it takes to be seen whole."""
+    """The position of its centre; moved as far as needed to show the whole image."""
     width: float
-    """A part of the canvas's; less when it would be higher than the canvas."""
+    """A fraction of the width of the canvas; reduced when it would be higher than the canvas."""
     opacity: float
     first_frame: int
     frame_count: int
     margin: float = 0.0
-    """How far its edges are at least from those of the canvas, as a part of the canvas's smaller side."""
+    """The least distance to the edges of the canvas, as a fraction of the canvas's smaller side."""
     start: timedelta = timedelta(0)
-    """Of what moves: where in it its first frame is."""
+    """Of a video: the time of its first frame in the source."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a segment shows: one shot, or two with a transition over all of its frames."""
+    """The content of a segment: one shot, or two with a transition over all frames."""
 
     shots: tuple[Shot, ...]
     frame_count: int
@@ -162,20 +162,23 @@ class Spec:
     transition: Transition | None = None
     overlays: tuple[Overlay, ...] = ()
     captions_ass: str = ""
-    """An ASS script whose times count from the first frame; empty: none."""
+    """An ASS script with times from the first frame on; empty: none."""
     renditions: tuple[Size, ...] = ()
-    """Sizes in which the same pictures are encoded too."""
+    """Further sizes of the same frames."""
     codec: Codec = Codec.H264
 
     @property
     def seconds(self) -> float:
-        """How long the segment is."""
+        """The duration of the segment."""
         return self.frame_count / self.canvas.frames_per_second
 
 
-def speed(times: float) -> Fraction:
-    """How fast a clip runs, to a thousandth. Raises InvalidArgument with the reason REQUEST_INVALID."""
-    if not SLOWEST <= times <= FASTEST:
-        why = f"a clip runs at {SLOWEST:g} to {FASTEST:g} times its speed, not at {times:g}"
+def check_speed(speed: float) -> Fraction:
+    """Returns the speed of a clip as a fraction, 1 being its own speed.
+
+    Raises `InvalidArgument` with the reason REQUEST_INVALID outside of `SLOWEST` to `FASTEST`.
+    """
+    if not SLOWEST <= speed <= FASTEST:
+        why = f"a clip runs at {SLOWEST:g} to {FASTEST:g} times its speed, not at {speed:g}"
         raise InvalidArgument(why, reason="REQUEST_INVALID")
-    return Fraction(times).limit_denominator(1000)
+    return Fraction(speed).limit_denominator(1000)

@@ -16,7 +16,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
 from services.concatenation.segments import Formats, check_alike, inspect
 from services.media.encoding import Codec, Quality
-from services.processing import graph, picture, render
+from services.processing import command, graph, render
 from services.processing.fonts import Fonts
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
 from services.runtime import children
@@ -39,7 +39,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     spec = Spec((shot,), frames, Canvas(width, height, rate), **options)
     found = await probe_source(work / graph.source_name(0))
     await render.render(spec, [found], work, TOOL)
-    return (work / picture.SEGMENT).rename(folder / join.name(place))
+    return (work / command.SEGMENT).rename(folder / join.name(place))
 
 
 async def joined(folder: Path, count: int) -> list[float]:
@@ -76,7 +76,7 @@ async def test_every_frame_is_there_once_in_even_steps(
     parts = [frame for place in range(1, len(lengths) + 1) for frame in media.hashes(tmp_path / join.name(place))]
     assert media.hashes(result) == parts, "the pictures are the segments'"
     times = decoding_times(result)
-    assert {later - earlier for earlier, later in pairwise(times)} <= {picture.FRAME_TICKS}
+    assert {later - earlier for earlier, later in pairwise(times)} <= {command.FRAME_TICKS}
 
 
 OTHERS: dict[Codec, tuple[str, ...]] = {
@@ -103,7 +103,7 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
         "-movflags",
         "+cmaf+frag_custom+skip_trailer",
         "-video_track_timescale",
-        str(30 * picture.FRAME_TICKS),
+        str(30 * command.FRAME_TICKS),
     )
     cut = ("-ss", str(20 / 30), "-i", str(clip), "-frames:v", "20", "-pix_fmt", "yuv420p", *OTHERS[codec], *fragmented)
     media.ffmpeg(*cut, tmp_path / join.name(2))

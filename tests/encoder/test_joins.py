@@ -16,7 +16,7 @@ from services.concatenation.segments import Formats, check_alike, inspect
 from services.encoder import backends
 from services.encoder.frames import Format
 from services.media.encoding import Codec, Quality
-from services.processing import graph, picture, render
+from services.processing import command, graph, render
 from services.processing import spec as processing
 from services.processing.fonts import Fonts
 from services.runtime import children
@@ -46,7 +46,7 @@ def test_software_encoders_have_the_same_options_in_both_services(codec: Codec, 
     for rate, threads in ((24, 1), (60, 8)):
         canvas = processing.Canvas(128, 128, rate)
         shots = (processing.Shot(processing.Colour(0)),)
-        arguments = picture.arguments(processing.Spec(shots, 1, canvas, quality, codec=codec), [], threads, 1)
+        arguments = command.segment_arguments(processing.Spec(shots, 1, canvas, quality, codec=codec), [], threads, 1)
         there = dict(pairwise(arguments))
         assert there["-c:v"] == BACKENDS[codec].name
         here = backends.codec_options(BACKENDS[codec], format_of(codec, quality, rate), threads)
@@ -101,12 +101,12 @@ async def render_segment(folder: Path, format: Format, frames: Sequence[Frame]) 
     shots = (processing.Shot(processing.Clip(0)),)
     wanted = processing.Spec(shots, len(frames), canvas, format.quality, codec=format.codec)
     await render.render(wanted, [await probe_source(work / graph.source_name(0))], work, TOOL)
-    return work / picture.SEGMENT
+    return work / command.SEGMENT
 
 
 def write_segment(path: Path, encoded: Encoded, rate: int, like: Path) -> None:
     """Write encoded packets to a file, unchanged. PyAV needs the stream of a file as a template (`like`)."""
-    options = {"video_track_timescale": str(rate * picture.FRAME_TICKS)}
+    options = {"video_track_timescale": str(rate * command.FRAME_TICKS)}
     with av.open(str(like)) as template, av.open(str(path), "w", options=options) as container:
         stream = container.add_stream_from_template(template.streams.video[0])
         stream.codec_context.extradata = encoded.started.extradata

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.embedded import binaries
-from services.processing import graph, picture
+from services.processing import command, graph
 from services.processing.fonts import Fonts
 from services.processing.render import Tool, render
 from services.processing.spec import Spec
@@ -60,7 +60,7 @@ async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Sp
         file.symlink_to(source)
         looks.append(await probe_source(file))
     await render(wanted, looks, folder, tool)
-    return folder / picture.SEGMENT
+    return folder / command.SEGMENT
 
 
 def still(path: Path, picture: str, *, size: tuple[int, int] = (320, 180)) -> Path:

@@ -42,7 +42,7 @@ async def test_a_folder_holds_the_fonts_that_are_named(tool: Tool, text: str, fi
     await drawn(with_fonts(tool, ALL), text, tmp_path / "work")
     linked = (tmp_path / "work" / graph.FONTS).iterdir()
     assert sorted(path.resolve().name for path in linked) == files
-    assert (tmp_path / "work" / render.NO_FONTS).exists()
+    assert (tmp_path / "work" / render.FONTCONFIG_FILE).exists()
 
 
 def test_a_family_stands_for_all_its_fonts() -> None:
@@ -57,7 +57,7 @@ async def test_text_in_a_named_font_is_not_drawn_in_another(tool: Tool, tmp_path
     assert (shown > 128).sum() > 300
     assert not np.array_equal(shown, system)
     # A font that is not at hand is left to the system.
-    assert not (tmp_path / "system" / render.NO_FONTS).exists()
+    assert not (tmp_path / "system" / render.FONTCONFIG_FILE).exists()
 
 
 def test_the_hash_is_of_the_named_fonts_only_and_of_what_they_are_now(tmp_path: Path) -> None:

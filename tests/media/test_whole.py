@@ -14,11 +14,11 @@ import ffmpeg
 
 from services.media.encoding import Quality
 from services.processing import graph
-from services.processing.graph import Stage
+from services.processing.graph import GraphContext
 from services.processing.render import Tool
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Spec, Still, Transition
-from services.processing.transitions import transition
+from services.processing.transitions import draw_transition
 from tests import media
 from tests.media.drawing import FONTS, captions, still
 from tests.sources import probe_source
@@ -80,31 +80,34 @@ def segments() -> list[Spec]:
     return made
 
 
-def whole(stage: Stage) -> Any:
+def whole(context: GraphContext) -> Any:
     """The whole video as one graph: every shot is opened once, and cut only where a transition needs it."""
-    street, portrait = graph.shot(STREET, 28, stage, 0).split(), graph.shot(PORTRAIT, 32, stage, 1).split()
-    fast = graph.shot(FAST, 20, stage, 2).split()
+    street, portrait = (
+        graph.draw_shot(STREET, 28, context, 0).split(),
+        graph.draw_shot(PORTRAIT, 32, context, 1).split(),
+    )
+    fast = graph.draw_shot(FAST, 20, context, 2).split()
     parts = (
         part(street[0], 0, 20),
-        transition(Transition.CROSSFADE, part(street[1], 20, 28), part(portrait[0], 0, 8), 8, CANVAS),
+        draw_transition(Transition.CROSSFADE, part(street[1], 20, 28), part(portrait[0], 0, 8), 8, CANVAS),
         part(portrait[1], 8, 24),
-        transition(Transition.SLIDE_LEFT, part(portrait[2], 24, 32), part(fast[0], 0, 8), 8, CANVAS),
+        draw_transition(Transition.SLIDE_LEFT, part(portrait[2], 24, 32), part(fast[0], 0, 8), 8, CANVAS),
         part(fast[1], 8, 20),
-        graph.shot(PAINT, 10, stage, 3),
-        graph.shot(WIDE, 14, stage, 4),
+        graph.draw_shot(PAINT, 10, context, 3),
+        graph.draw_shot(WIDE, 14, context, 4),
     )
     joined = ffmpeg.concat(*parts, n=len(parts), v=1, a=0).filter("fps", fps=CANVAS.frames_per_second)
-    return graph.captioned(graph.overlaid(joined, LOGO, stage, 0))
+    return graph.burn_captions(graph.overlay_image(joined, LOGO, context, 0))
 
 
-def part(picture: Any, first: int, end: int) -> Any:
-    """Frames of a picture, counted from 0 again."""
-    return picture.filter("trim", start_frame=first, end_frame=end).filter("setpts", "PTS-STARTPTS")
+def part(frames: Any, first: int, end: int) -> Any:
+    """Frames of a frames, counted from 0 again."""
+    return frames.filter("trim", start_frame=first, end_frame=end).filter("setpts", "PTS-STARTPTS")
 
 
-def hashes(tool: Tool, folder: Path, picture: Any) -> list[str]:
+def hashes(tool: Tool, folder: Path, frames: Any) -> list[str]:
     """The hash of each frame that a graph gives."""
-    made = ffmpeg.output(picture, "frames.md5", f="framemd5", **{"c:v": "rawvideo"}, fps_mode="passthrough")
+    made = ffmpeg.output(frames, "frames.md5", f="framemd5", **{"c:v": "rawvideo"}, fps_mode="passthrough")
     command = [tool.ffmpeg, "-nostdin", "-y", "-loglevel", "error", *made.get_args()]
     done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -128,20 +131,20 @@ async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
 
 
 async def test_frames_of_segments_are_those_of_the_whole(tool: Tool, tmp_path: Path) -> None:
-    stage = Stage(CANVAS, await sources(tmp_path, tool), 1, tool.max_pixels)
+    context = GraphContext(CANVAS, await sources(tmp_path, tool), 1, tool.max_pixels)
     (tmp_path / graph.CAPTIONS).write_text(script(0))
-    expected = hashes(tool, tmp_path, whole(stage))
+    expected = hashes(tool, tmp_path, whole(context))
     assert len(expected) == 88
     assert len(set(expected)) > 70, "the frames differ"
-    assert found(tool, tmp_path, segments(), stage) == expected
+    assert found(tool, tmp_path, segments(), context) == expected
 
 
-def found(tool: Tool, folder: Path, specs: Sequence[Spec], stage: Stage) -> list[str]:
+def found(tool: Tool, folder: Path, specs: Sequence[Spec], context: GraphContext) -> list[str]:
     """The hashes of the frames of all segments, in order."""
     frames: list[str] = []
     for spec in specs:
         (folder / graph.CAPTIONS).write_text(spec.captions_ass)
-        shown = hashes(tool, folder, graph.segment(spec, stage))
+        shown = hashes(tool, folder, graph.draw_segment(spec, context))
         assert len(shown) == spec.frame_count
         frames += shown
     return frames

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.media.encoding import Quality
-from services.processing import graph, picture
+from services.processing import command, graph
 from services.processing.render import render
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
 from services.validation.probe import Part, probe
@@ -34,10 +34,10 @@ async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[m
     shows = Still(0) if MEMBERS[name].still else Clip(0, timedelta(seconds=start))
     spec = Spec((Shot(shows, Fit.STRETCH),), FRAMES, Canvas(WIDTH, HEIGHT, 30), Quality.NEAR_LOSSLESS)
     await render(spec, [await probe_source(source)], folder, TOOL)
-    video = media.probe(folder / picture.SEGMENT)
+    video = media.probe(folder / command.SEGMENT)
     assert (video.width, video.height, video.frames) == (WIDTH, HEIGHT, FRAMES)
     assert (video.pixels, video.colours, video.square) == ("yuv420p", (1, 1, 1, 1), True)
-    return list(media.pictures(folder / picture.SEGMENT))
+    return list(media.pictures(folder / command.SEGMENT))
 
 
 def quarters(pixels: media.Picture) -> list[NDArray[np.float64]]:

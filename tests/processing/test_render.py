@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from moneyprinter.errors import FailedPrecondition
 from services.media.encoding import Quality
-from services.processing import graph, picture
-from services.processing.render import NO_FONTS, Tool, render
+from services.processing import command, graph
+from services.processing.render import FONTCONFIG_FILE, Tool, render
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec
 from services.runtime import children
@@ -238,7 +238,7 @@ async def test_text_of_users_reaches_no_filter_and_no_other_file(tool: Tool, tmp
     made = await segment(tool, clip, spec(frames=30, captions_ass=captions(text)))
     assert yellow(list(media.pictures(made))[20]).any()
     names = {path.name for path in made.parent.iterdir()}
-    assert names == {SOURCE, graph.CAPTIONS, graph.FONTS, NO_FONTS, picture.SEGMENT}
+    assert names == {SOURCE, graph.CAPTIONS, graph.FONTS, FONTCONFIG_FILE, command.SEGMENT}
 
 
 @pytest.mark.parametrize("quality", [Quality.DRAFT, STANDARD, Quality.HIGH])

@@ -1,4 +1,4 @@
-"""A studio fetches each source once, for all segments and however often it is shown; cores share out the work."""
+"""A studio fetches each source once, for all segments and however often it is shown; scheduler share out the work."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from moneyprinter.errors import ResourceExhausted, Unavailable
 from services.media.encoding import Quality
-from services.processing.cores import Cores
 from services.processing.render import Tool
-from services.processing.segments import Order, Studio
-from services.processing.sources import Sources
+from services.processing.scheduler import RenderScheduler
+from services.processing.segments import RenderRequest, SegmentRenderer
+from services.processing.source_cache import SourceCache
 from services.processing.spec import Canvas, Overlay, Point, Shot, Size, Spec, Still, Transition
 from services.processing.streaming import Encoder
 from tests import media
@@ -76,11 +76,11 @@ def folder(tmp_path: Path) -> Folder:
     return objects
 
 
-def sources(folder: Folder, max_bytes: int = 1 << 20) -> Sources[Kept]:
-    """Sources in a folder of their own."""
+def sources(folder: Folder, max_bytes: int = 1 << 20) -> SourceCache[Kept]:
+    """A cache of sources in a folder."""
     cache = folder.path / "cache"
     cache.mkdir(exist_ok=True)
-    return Sources(folder, cache, max_bytes, 30.0)
+    return SourceCache(folder, cache, max_bytes, 30.0)
 
 
 def kept(folder: Folder, name: str, size: int = 10) -> Kept:
@@ -89,7 +89,7 @@ def kept(folder: Folder, name: str, size: int = 10) -> Kept:
     return Kept(folder.path / name)
 
 
-def studio(folder: Folder, tool: Tool, encoder: Encoder | None = None) -> Studio[Kept]:
+def studio(folder: Folder, tool: Tool, encoder: Encoder | None = None) -> SegmentRenderer[Kept]:
     """A studio with one slot."""
 
     @asynccontextmanager
@@ -99,7 +99,7 @@ def studio(folder: Folder, tool: Tool, encoder: Encoder | None = None) -> Studio
         yield work
         shutil.rmtree(work)
 
-    return Studio(folder, sources(folder), scratch, tool, Cores(1, 1, 1 << 30), encoder)
+    return SegmentRenderer(folder, sources(folder), scratch, tool, RenderScheduler(1, 1, 1 << 30), encoder)
 
 
 async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tmp_path: Path, folder: Folder) -> None:
@@ -110,7 +110,7 @@ async def test_a_source_is_fetched_once_however_often_it_is_shown(tool: Tool, tm
         shots, 5, Canvas(64, 36, 30), Quality.DRAFT, Transition.CROSSFADE, (logo, logo), renditions=(Size(32, 18),)
     )
     one = studio(folder, tool)
-    order = Order(((image, await probe_source(image.path)),), spec, b"all")
+    order = RenderRequest(((image, await probe_source(image.path)),), spec, b"all")
     made = await one.render(order)
     assert not made.reused
     shown = [media.probe(video.path) for video in made.videos]
@@ -174,10 +174,10 @@ async def test_what_was_not_used_for_longest_is_forgotten_and_what_is_in_use_sta
 
 
 class Crew:
-    """Some who stand in line for cores, and work until they are told to leave."""
+    """Some who stand in line for scheduler, and work until they are told to leave."""
 
-    def __init__(self, cores: Cores) -> None:
-        self._cores = cores
+    def __init__(self, scheduler: RenderScheduler) -> None:
+        self._scheduler = scheduler
         self._begun: list[str] = []
         self._leave: dict[str, asyncio.Event] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -187,8 +187,8 @@ class Crew:
         self._working[name] = asyncio.create_task(self._work(name, need_bytes, is_first))
 
     async def _work(self, name: str, need_bytes: int, is_first: bool) -> None:
-        with self._cores.in_line(is_first=is_first) as turn:
-            async with self._cores.taken(need_bytes, turn, is_first=is_first):
+        with self._scheduler.queued(is_first=is_first) as turn:
+            async with self._scheduler.slot(need_bytes, turn, is_first=is_first):
                 self._begun.append(name)
                 await self._leave[name].wait()
 
@@ -209,27 +209,27 @@ class Crew:
 
 
 async def test_work_waits_for_its_turn_and_for_memory() -> None:
-    cores = Cores(slots=2, threads=1, memory_bytes=100)
-    crew = Crew(cores)
+    scheduler = RenderScheduler(slots=2, threads=1, memory_bytes=100)
+    crew = Crew(scheduler)
     for name, need_bytes in (("a", 60), ("b", 60), ("c", 10)):
         crew.comes(name, need_bytes)
     assert await crew.begun() == ["a"], "b waits for memory, and nothing overtakes it"
     await crew.is_cancelled("a")
     assert await crew.begun() == ["a", "b", "c"]
     await crew.leaves("b", "c")
-    with cores.in_line() as turn:
-        async with cores.taken(1000, turn):
+    with scheduler.queued() as turn:
+        async with scheduler.slot(1000, turn):
             assert True, "what needs more than there is runs alone"
 
 
 async def test_a_videos_first_is_not_overtaken_by_those_that_have_their_sources_sooner() -> None:
-    cores, done, fetched = Cores(slots=1, threads=1, memory_bytes=100), [], asyncio.Event()
+    scheduler, done, fetched = RenderScheduler(slots=1, threads=1, memory_bytes=100), [], asyncio.Event()
 
     async def work(name: str, *, is_first: bool = False) -> None:
-        with cores.in_line(is_first=is_first) as turn:
+        with scheduler.queued(is_first=is_first) as turn:
             if is_first:
                 await fetched.wait()
-            async with cores.taken(10, turn):
+            async with scheduler.slot(10, turn):
                 done.append(name)
 
     running = [asyncio.create_task(work("a", is_first=True)), asyncio.create_task(work("b"))]
@@ -247,14 +247,14 @@ async def test_a_videos_first_is_not_overtaken_by_those_that_have_their_sources_
     assert done == ["a", "b", "d"], "one that is found stored, or given up, is not waited for"
 
 
-async def test_nothing_begins_beside_a_videos_first_that_would_take_its_cores() -> None:
-    crew = Crew(Cores(slots=2, threads=1, memory_bytes=100))
+async def test_nothing_begins_beside_a_videos_first_that_would_take_its_scheduler() -> None:
+    crew = Crew(RenderScheduler(slots=2, threads=1, memory_bytes=100))
     crew.comes("a")
     assert await crew.begun() == ["a"]
     crew.comes("b", is_first=True)
     crew.comes("c")
     assert await crew.begun() == ["a", "b"], (
-        "it begins where one fits, and has the other cores as soon as they are free"
+        "it begins where one fits, and has the other scheduler as soon as they are free"
     )
     await crew.leaves("a")
     assert await crew.begun() == ["a", "b"]
@@ -265,7 +265,7 @@ async def test_nothing_begins_beside_a_videos_first_that_would_take_its_cores() 
 
 
 async def test_a_videos_first_takes_the_cores_of_a_few() -> None:
-    crew = Crew(Cores(slots=6, threads=1, memory_bytes=100))
+    crew = Crew(RenderScheduler(slots=6, threads=1, memory_bytes=100))
     crew.comes("a", is_first=True)
     for name in "bcd":
         crew.comes(name)
@@ -274,19 +274,19 @@ async def test_a_videos_first_takes_the_cores_of_a_few() -> None:
 
 
 def test_where_few_fit_each_has_more_threads() -> None:
-    cores = Cores(slots=4, threads=2, memory_bytes=1000)
-    assert [cores.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
-    assert cores.threads(100, is_first=True) == 16, "somebody waits for a video's first"
-    assert cores.threads(600, is_first=True) == 8, "each thread holds frames, and there is no room for many"
-    assert Cores(slots=16, threads=1, memory_bytes=1000).threads(10, is_first=True) == 8
+    scheduler = RenderScheduler(slots=4, threads=2, memory_bytes=1000)
+    assert [scheduler.threads(need) for need in (100, 250, 300, 600, 5000)] == [2, 2, 2, 8, 8]
+    assert scheduler.threads(100, is_first=True) == 16, "somebody waits for a video's first"
+    assert scheduler.threads(600, is_first=True) == 8, "each thread holds frames, and there is no room for many"
+    assert RenderScheduler(slots=16, threads=1, memory_bytes=1000).threads(10, is_first=True) == 8
 
 
 async def test_those_of_a_higher_priority_go_first() -> None:
-    cores, begun = Cores(slots=1, threads=1, memory_bytes=100), []
+    scheduler, begun = RenderScheduler(slots=1, threads=1, memory_bytes=100), []
 
     async def work(name: str, priority: int, *, is_first: bool = False) -> None:
-        with cores.in_line(priority=priority, is_first=is_first) as turn:
-            async with cores.taken(10, turn):
+        with scheduler.queued(priority=priority, is_first=is_first) as turn:
+            async with scheduler.slot(10, turn):
                 begun.append(name)
                 for _ in range(9):
                     await asyncio.sleep(0)
@@ -302,18 +302,23 @@ async def test_those_of_a_higher_priority_go_first() -> None:
 
 
 def test_others_do_not_keep_out_those_of_a_high_priority() -> None:
-    cores = Cores(slots=1, threads=1, memory_bytes=100)
-    with cores.admitted(), cores.admitted():
+    scheduler = RenderScheduler(slots=1, threads=1, memory_bytes=100)
+    with scheduler.admission(), scheduler.admission():
         for priority in (0, -1):
-            with pytest.raises(ResourceExhausted), cores.admitted(priority):
+            with pytest.raises(ResourceExhausted), scheduler.admission(priority):
                 pass
-        with cores.admitted(1), pytest.raises(ResourceExhausted), cores.admitted(1):
+        with scheduler.admission(1), pytest.raises(ResourceExhausted), scheduler.admission(1):
             pass
 
 
 def test_as_many_as_are_at_work_may_wait() -> None:
-    cores = Cores(slots=1, threads=1, memory_bytes=100)
-    with cores.admitted(), cores.admitted(), pytest.raises(ResourceExhausted, match="as many wait"), cores.admitted():
+    scheduler = RenderScheduler(slots=1, threads=1, memory_bytes=100)
+    with (
+        scheduler.admission(),
+        scheduler.admission(),
+        pytest.raises(ResourceExhausted, match="as many wait"),
+        scheduler.admission(),
+    ):
         pass
-    with cores.admitted():
+    with scheduler.admission():
         pass

@@ -15,7 +15,7 @@ from moneyprinter import errors
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.processing.v1 import processing_service_pb2 as pb
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
-from services.processing import picture
+from services.processing import command
 from services.processing.config import Config
 from services.runtime import children
 from services.runtime.config import ConfigError
@@ -90,7 +90,7 @@ def renders(mesh: Mesh) -> int:
 async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path) -> None:
     progress, segment = await render(stub, request(clip))
     assert progress == sorted(progress) and progress[0] == 0 and progress[-1] <= 1
-    assert (segment.frame_count, segment.reused, segment.ticks_per_second) == (20, False, 30 * picture.FRAME_TICKS)
+    assert (segment.frame_count, segment.reused, segment.ticks_per_second) == (20, False, 30 * command.FRAME_TICKS)
     assert segment.video.key.startswith("cache/processing/") and segment.video.key.endswith(".mp4")
     made = await fetch(mesh, segment.video, tmp_path / "segment.mp4")
     assert media.numbers(made) == list(range(10, 30))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.processing.config import Config
-from services.processing.sources import Sources
+from services.processing.source_cache import SourceCache
 from tests.processing.test_segments import Folder, Kept, folder, kept
 
 __all__ = ["folder"]
@@ -18,7 +18,7 @@ __all__ = ["folder"]
 async def test_what_no_segment_asks_for_is_removed(folder: Folder, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    sources: Sources[Kept] = Sources(folder, cache, 1 << 20, keep_seconds=0.2)
+    sources: SourceCache[Kept] = SourceCache(folder, cache, 1 << 20, keep_seconds=0.2)
     await sources.link(kept(folder, "a"), tmp_path / "one")
     assert [path.name for path in cache.iterdir()] == ["a"]
     async with asyncio.timeout(20):
@@ -33,7 +33,7 @@ async def test_what_no_segment_asks_for_is_removed(folder: Folder, tmp_path: Pat
 async def test_what_is_asked_for_stays(folder: Folder, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    sources: Sources[Kept] = Sources(folder, cache, 1 << 20, keep_seconds=60.0)
+    sources: SourceCache[Kept] = SourceCache(folder, cache, 1 << 20, keep_seconds=60.0)
     source = kept(folder, "a")
     for number in range(5):
         await sources.link(source, tmp_path / f"link{number}")

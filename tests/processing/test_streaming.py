@@ -17,11 +17,11 @@ from services.embedded import ports
 from services.encoder.config import Config as EncoderConfig
 from services.media.encoding import Codec, Quality
 from services.media.flv import Encoded, Packet
-from services.processing import graph, picture, streaming
-from services.processing.encoders import MeshEncoder
+from services.processing import command, graph, streaming
+from services.processing.encoder_client import GrpcEncoder
 from services.processing.fragment import Fragment
 from services.processing.render import Tool
-from services.processing.segments import Order
+from services.processing.segments import RenderRequest
 from services.processing.spec import Canvas, Clip, Shot, Size, Spec
 from services.processing.streaming import Encoder, Format
 from tests import media
@@ -37,10 +37,10 @@ WIDE = Canvas(320, 180, 30)
 
 
 @pytest.fixture
-async def encoder(mesh: Mesh) -> MeshEncoder:
+async def encoder(mesh: Mesh) -> GrpcEncoder:
     """The encoder service, which has no GPU here, asked as if it had."""
     await mesh.start("encoder", EncoderConfig(slots=4, threads=1))
-    return MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+    return GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
 
 
 @pytest.fixture
@@ -63,25 +63,25 @@ async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: En
 
 @pytest.mark.parametrize("codec", streaming.CODECS)
 async def test_what_is_encoded_elsewhere_is_what_would_be_encoded_here(
-    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder, codec: Codec
+    tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder, codec: Codec
 ) -> None:
     wanted = spec(codec=codec)
     steps, made = await streamed(tool, tmp_path / "there", clip, wanted, encoder)
     here = media.probe(await rendered(tool, tmp_path / "here", [clip], wanted))
-    there = media.probe(tmp_path / "there" / picture.SEGMENT)
+    there = media.probe(tmp_path / "there" / command.SEGMENT)
     assert steps == sorted(steps) and len(steps) == made.frame_count == 40
-    assert made.ticks_per_second == 30 * picture.FRAME_TICKS
+    assert made.ticks_per_second == 30 * command.FRAME_TICKS
     assert replace(there, seconds=here.seconds) == here
     assert there.seconds == pytest.approx(here.seconds, abs=1e-3)
-    pairs = zip(*(media.pictures(tmp_path / side / picture.SEGMENT) for side in ("here", "there")), strict=True)
+    pairs = zip(*(media.pictures(tmp_path / side / command.SEGMENT) for side in ("here", "there")), strict=True)
     assert all(abs(one.astype(int) - other).mean() < 1.5 for one, other in pairs), "with captions and all"
 
 
 async def test_segments_from_here_and_there_are_joined(
-    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder
+    tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder
 ) -> None:
     await streamed(tool, tmp_path / "there", clip, spec(), encoder)
-    (tmp_path / "there" / picture.SEGMENT).rename(tmp_path / join.name(2))
+    (tmp_path / "there" / command.SEGMENT).rename(tmp_path / join.name(2))
     for place in (1, 3):
         (await rendered(tool, tmp_path / f"here{place}", [clip], spec())).rename(tmp_path / join.name(place))
     await joined(tmp_path, 3)
@@ -89,17 +89,17 @@ async def test_segments_from_here_and_there_are_joined(
     assert media.hashes(tmp_path / join.JOINED) == frames
 
 
-async def test_all_sizes_come_from_one_decode(tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder) -> None:
+async def test_all_sizes_come_from_one_decode(tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder) -> None:
     wanted = replace(spec(), renditions=(Size(160, 90), Size(80, 46)))
     await streamed(tool, tmp_path / "there", clip, wanted, encoder)
-    found = [media.probe(tmp_path / "there" / name) for name in picture.files(wanted)]
+    found = [media.probe(tmp_path / "there" / name) for name in command.segment_files(wanted)]
     assert [(video.width, video.height, video.frames) for video in found] == [
         *((320, 180, 40), (160, 90, 40), (80, 46, 40)),
     ]
 
 
-async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: MeshEncoder) -> None:
-    particular = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=True)
+async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: GrpcEncoder) -> None:
+    particular = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=True)
     assert not await particular.is_free(Codec.H264)
     assert await encoder.is_free(Codec.H264)
     assert not await encoder.is_free(Codec.VP9)
@@ -107,7 +107,7 @@ async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: MeshEncoder) ->
 
 async def test_who_is_not_there_is_not_asked_again_soon(mesh: Mesh) -> None:
     mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": ports.pick_ports()[0]}})
-    nobody = MeshEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+    nobody = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
     assert not await nobody.is_free(Codec.H264)
     async with asyncio.timeout(0.1):
         assert not await nobody.is_free(Codec.H264)
@@ -137,11 +137,11 @@ class Dying:
 
 @pytest.mark.parametrize("packets", [0, 1, 20])
 async def test_a_segment_is_finished_here_when_the_encoder_dies(
-    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder, packets: int
+    tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder, packets: int
 ) -> None:
     dying, objects = Dying(encoder, packets), Folder(tmp_path)
     objects.open.set()
-    order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
+    order = RenderRequest(((Kept(clip), await probe_source(clip)),), spec(), b"all")
     fractions: list[float] = []
     made = await studio(objects, tool, dying).render(order, fractions.append)
     assert dying.asked == 1
@@ -156,7 +156,7 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
     tool: Tool,
     tmp_path: Path,
     clip: Path,
-    encoder: MeshEncoder,
+    encoder: GrpcEncoder,
     monkeypatch: pytest.MonkeyPatch,
     pattern: str,
     cpu_seconds: float,
@@ -165,7 +165,7 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
     objects = Folder(tmp_path)
     objects.open.set()
     killer = kill_children(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
-    order = Order(((Kept(clip), await probe_source(clip)),), spec(), b"all")
+    order = RenderRequest(((Kept(clip), await probe_source(clip)),), spec(), b"all")
     made = await studio(objects, tool, encoder).render(order)
     assert killer.count
     here = await rendered(tool, tmp_path / "here", [clip], spec())
@@ -173,7 +173,7 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
 
 
 async def test_a_codec_that_is_killed_in_the_middle_is_told(
-    tool: Tool, tmp_path: Path, clip: Path, encoder: MeshEncoder
+    tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder
 ) -> None:
     wanted = replace(spec(60), canvas=Canvas(1920, 1080, 60), quality=Quality.HIGH)
     work = tmp_path / "there"
@@ -190,7 +190,7 @@ async def test_a_codec_that_is_killed_in_the_middle_is_told(
 
 
 async def test_a_broken_source_is_told_as_it_would_be_here(
-    tool: Tool, tmp_path: Path, encoder: MeshEncoder, clip: Path
+    tool: Tool, tmp_path: Path, encoder: GrpcEncoder, clip: Path
 ) -> None:
     short = spec(200)
     with pytest.raises(Error):
