@@ -6,9 +6,9 @@ from pathlib import Path
 
 from moneyprinter.media.v1 import media_pb2
 from services.processing.source import Source
-from services.validation.probe import Bounds, Part, probe
+from services.validation.probe import ProbeLimits, TimeRange, probe
 
-BOUNDS = Bounds(
+LIMITS = ProbeLimits(
     max_pixels=4096 * 2304,
     max_still_pixels=8192 * 6144,
     max_duration_seconds=3600.0,
@@ -19,9 +19,9 @@ BOUNDS = Bounds(
 
 async def probe_source(file: Path) -> Source:
     """Probe a file and return it as a source of the renderer."""
-    return Source(**(await probe(file, Part(), BOUNDS)).picture)
+    return Source(**(await probe(file, TimeRange(), LIMITS)).source)
 
 
 async def stored_source(stored: media_pb2.Object, file: Path) -> media_pb2.Source:
     """Probe a stored file and return it as a source in a segment's contract."""
-    return media_pb2.Source(object=stored, **(await probe(file, Part(), BOUNDS)).picture)
+    return media_pb2.Source(object=stored, **(await probe(file, TimeRange(), LIMITS)).source)

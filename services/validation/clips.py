@@ -1,4 +1,4 @@
-"""Clips: take what a user handed in, check it, and keep it where the other services find it."""
+"""Clips: receive a file from a user, check that it is a usable clip, and store it for the other services."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument
 from services.runtime.progress import OnProgress, ignore_progress, part_of
-from services.validation.probe import Bounds, Facts, Part, probe
+from services.validation.probe import ClipFacts, ProbeLimits, TimeRange, probe
 
-# The parts of the work that are done when the bytes are here, and when they were read.
-FETCHED, PROBED = 0.8, 0.9
+# The progress when the file has been received, and when it has been probed.
+RECEIVED, PROBED = 0.8, 0.9
 PROGRESS_STEP = 0.01
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """A stored object."""
 
     key: str
@@ -29,131 +29,144 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A clip that was found good."""
+class ValidatedClip:
+    """A usable clip that is stored."""
 
-    stored: Stored
-    facts: Facts
+    stored: StoredObject
+    facts: ClipFacts
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A clip that was found good, and was not kept."""
+class ProbedClip:
+    """A usable clip that is not stored."""
 
     sha256: str
     size_bytes: int
-    facts: Facts
+    facts: ClipFacts
 
 
 @dataclass(frozen=True)
 class Download:
-    """Bytes that are on their way here."""
+    """A file that is being received."""
 
     size_bytes: int | None
-    """How many, as far as their sender says."""
+    """The size that the sender declares; None when it declares none."""
     chunks: AsyncIterator[bytes]
 
 
-class Web(Protocol):
-    """Where clips are fetched from."""
+class Fetcher(Protocol):
+    """Fetches clips from the web."""
 
     def open(self, address: str) -> AbstractAsyncContextManager[Download]:
-        """Open what is at an address. Raises InvalidArgument."""
+        """Open the file at an address. Raises `InvalidArgument` when it cannot be fetched."""
 
 
 class Objects(Protocol):
-    """Where clips are kept."""
+    """The object store."""
 
     async def head(self, key: str) -> Any | None:
         """Describe an object; None when there is none."""
 
     async def get_file(self, source: Any, path: Path) -> None:
-        """Write an object to a file. Raises DataLoss when it is not the one that is meant."""
+        """Write an object to a file. Raises `DataLoss` when its checksum is another one."""
 
     async def put_file(self, key: str, path: Path) -> Any:
         """Store a file."""
 
 
 @dataclass(frozen=True)
-class Landed:
-    """What has arrived."""
+class ReceivedFile:
+    """A file that has been received."""
 
     sha256: str
     size_bytes: int
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What clips are checked with."""
+class ClipValidator:
+    """Checks clips from the web, from the object store and from streams of bytes."""
 
-    web: Web
+    fetcher: Fetcher
     objects: Objects
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
-    bounds: Bounds
+    limits: ProbeLimits
     max_bytes: int
-    reading: Callable[[], AbstractAsyncContextManager[None]]
-    """Waits for its turn to read a clip, and holds it while the context is open."""
+    probe_turn: Callable[[], AbstractAsyncContextManager[None]]
+    """Waits for a turn to probe a clip, and holds it while the context is open."""
 
-    async def validate(self, source: str | Stored, part: Part, on_progress: OnProgress = ignore_progress) -> Clip:
-        """Check a clip at an address, or an uploaded one. Returns the clip.
+    async def validate(
+        self, source: str | StoredObject, time_range: TimeRange, on_progress: OnProgress = ignore_progress
+    ) -> ValidatedClip:
+        """Check a clip and store it. Returns the stored clip.
 
-        Raises `InvalidArgument` with one of the CLIP reasons, `NotFound` when there is no such upload.
+        Args:
+            source: The address of the clip, or the upload.
+            time_range: The part of the clip that is requested.
+            on_progress: Receives the progress, from 0 to 1.
+
+        Raises `InvalidArgument` with one of the CLIP reasons when the clip cannot be used, and `NotFound` when there is
+        no such upload.
         """
         async with self.scratch() as folder:
-            probed = await self._checked(source, part, folder / "clip", on_progress)
+            probed = await self._check(source, time_range, folder / "clip", on_progress)
             on_progress(PROBED)
-            return Clip(await self._kept(source, probed, folder / "clip"), probed.facts)
+            return ValidatedClip(await self._store(source, probed, folder / "clip"), probed.facts)
 
-    async def probe(self, source: str | Stored | AsyncIterator[bytes], part: Part) -> Probed:
-        """Check a clip at an address, an uploaded one, or one whose bytes come, and keep nothing of it.
+    async def probe(self, source: str | StoredObject | AsyncIterator[bytes], time_range: TimeRange) -> ProbedClip:
+        """Check a clip at an address, an upload, or a stream of bytes, and store nothing.
 
         Raises what `validate` raises.
         """
         async with self.scratch() as folder:
-            return await self._checked(source, part, folder / "clip", ignore_progress)
+            return await self._check(source, time_range, folder / "clip", ignore_progress)
 
-    async def _checked(
-        self, source: str | Stored | AsyncIterator[bytes], part: Part, path: Path, on_progress: OnProgress
-    ) -> Probed:
-        """Write a clip to a file, and read it."""
-        _check_order(part)
-        if isinstance(source, Stored):
+    async def _check(
+        self,
+        source: str | StoredObject | AsyncIterator[bytes],
+        time_range: TimeRange,
+        path: Path,
+        on_progress: OnProgress,
+    ) -> ProbedClip:
+        """Write a clip to a file and probe it."""
+        _check_order(time_range)
+        if isinstance(source, StoredObject):
             _check_size(source.size_bytes, self.max_bytes)
-            # A slot for both: some are read while others are on their way.
-            async with self.reading():
+            # The turn covers both steps, so that some clips are probed while others are received.
+            async with self.probe_turn():
                 await self.objects.get_file(source, path)
-                on_progress(FETCHED)
-                facts = await probe(path, part, self.bounds)
-            return Probed(source.sha256, source.size_bytes, facts)
+                on_progress(RECEIVED)
+                facts = await probe(path, time_range, self.limits)
+            return ProbedClip(source.sha256, source.size_bytes, facts)
         async with self._download(source) as download:
-            landed = await _land(download, path, self.max_bytes, part_of(on_progress, 0, FETCHED))
-        async with self.reading():
-            facts = await probe(path, part, self.bounds)
-        return Probed(landed.sha256, landed.size_bytes, facts)
+            received = await _receive(download, path, self.max_bytes, part_of(on_progress, 0, RECEIVED))
+        async with self.probe_turn():
+            facts = await probe(path, time_range, self.limits)
+        return ProbedClip(received.sha256, received.size_bytes, facts)
 
     def _download(self, source: str | AsyncIterator[bytes]) -> AbstractAsyncContextManager[Download]:
-        return self.web.open(source) if isinstance(source, str) else nullcontext(Download(None, source))
+        return self.fetcher.open(source) if isinstance(source, str) else nullcontext(Download(None, source))
 
-    async def _kept(self, source: str | Stored, probed: Probed, path: Path) -> Stored:
-        """Where the clip is kept: an upload where it is, what was fetched under the hash of its bytes."""
-        if isinstance(source, Stored):
+    async def _store(self, source: str | StoredObject, probed: ProbedClip, path: Path) -> StoredObject:
+        """Store a fetched clip under the hash of its bytes. An upload stays where it is."""
+        if isinstance(source, StoredObject):
             return source
         key = f"cache/validation/{probed.sha256}.bin"
         if await self.objects.head(key) is None:
             await self.objects.put_file(key, path)
-        return Stored(key, probed.sha256, probed.size_bytes)
+        return StoredObject(key, probed.sha256, probed.size_bytes)
 
 
-def _check_order(part: Part) -> None:
-    if part.end_seconds is not None and part.end_seconds <= part.start_seconds:
+def _check_order(time_range: TimeRange) -> None:
+    if time_range.end_seconds is not None and time_range.end_seconds <= time_range.start_seconds:
         raise InvalidArgument(
-            f"the wanted part ends at {part.end_seconds:.2f} s, before it starts at {part.start_seconds:.2f} s",
+            f"the requested part ends at {time_range.end_seconds:.2f} s, before it starts at "
+            f"{time_range.start_seconds:.2f} s",
             reason="CLIP_RANGE_INVALID",
         )
 
 
-async def _land(download: Download, path: Path, max_bytes: int, on_progress: OnProgress) -> Landed:
-    """Write bytes to a file. Returns what has arrived."""
+async def _receive(download: Download, path: Path, max_bytes: int, on_progress: OnProgress) -> ReceivedFile:
+    """Write a download to a file, and report the fraction that has arrived."""
     _check_size(download.size_bytes or 0, max_bytes)
     expected = download.size_bytes or max_bytes
     digest, size_bytes, reported = hashlib.sha256(), 0, 0.0
@@ -167,12 +180,12 @@ async def _land(download: Download, path: Path, max_bytes: int, on_progress: OnP
             if fraction >= reported + PROGRESS_STEP:
                 reported = fraction
                 on_progress(fraction)
-    return Landed(digest.hexdigest(), size_bytes)
+    return ReceivedFile(digest.hexdigest(), size_bytes)
 
 
 def _check_size(size_bytes: int, max_bytes: int) -> None:
     if size_bytes > max_bytes:
         raise InvalidArgument(
-            f"the clip is larger than {max_bytes / 1e6:.0f} MB, the most that is taken; shorten or compress it",
+            f"the clip is larger than {max_bytes / 1e6:.0f} MB, which is the limit; shorten or compress it",
             reason="CLIP_TOO_LARGE",
         )

@@ -1,9 +1,9 @@
-"""Interest: where in a clip's pictures the eye goes, so that a crop keeps it in sight.
+"""Interest: the point of interest in the pictures of a clip, which a crop keeps inside the frame.
 
-Faces go first, as far as their colours tell; then what moves, then what has detail. Where nothing stands out it is the
-middle. Small pictures are enough for that: it takes some thousandths of a second.
+Skin colours weigh most, then motion, then detail. When nothing stands out, the point is the middle. Small copies of
+the pictures are sufficient, and take a few milliseconds.
 
-Part of the process that reads clips; imports nothing of the platform.
+Runs in the probe child; imports nothing of the platform.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from itertools import pairwise
 
 import av
 
-# Pictures are looked at with so many pixels on their longer side.
+# The longer side of the small copies, in pixels.
 SIDE = 48
-# What covers more of a picture than this is its ground, whatever colours it has; what covers less is noise.
-MOST_SKIN, LEAST_SKIN = 0.35, 0.004
-# How much a face and a motion count against detail.
+# A larger area of skin colours is background, a smaller one is noise; fractions of the picture.
+MAX_SKIN, MIN_SKIN = 0.35, 0.004
+# The weights of skin and of motion relative to detail.
 SKIN_WEIGHT, MOTION_WEIGHT = 4.0, 1.5
-# What stands out has at least so many times the interest of the mean place.
-STANDS_OUT = 1.6
-# Edges of pictures are of less interest by so much than their middle.
+# A point stands out when its interest is this many times the mean.
+MIN_CONTRAST = 1.6
+# The loss of interest at the edges of a picture relative to its middle.
 EDGE_LOSS = 0.35
 
 Grid = list[list[float]]
 
 
-def focus(frames: Sequence[av.VideoFrame]) -> tuple[float, float]:
-    """The point of interest of pictures of one size, as parts of their width and height from the top left."""
+def find_focus(frames: Sequence[av.VideoFrame]) -> tuple[float, float]:
+    """The point of interest of pictures of one size, as fractions of width and height from the top left."""
     pictures = [_planes(frame) for frame in frames]
     height, width = len(pictures[0][0]), len(pictures[0][0][0])
-    interest = _even(_mean([_detail(luma) for luma, _, _ in pictures]))
+    interest = _normalize(_mean([_detail(luma) for luma, _, _ in pictures]))
     skin = _mean([_skin(*planes) for planes in pictures])
-    if LEAST_SKIN <= sum(map(sum, skin)) / (width * height) <= MOST_SKIN:
-        interest = _sum(interest, _even(skin), SKIN_WEIGHT)
+    if MIN_SKIN <= sum(map(sum, skin)) / (width * height) <= MAX_SKIN:
+        interest = _add(interest, _normalize(skin), SKIN_WEIGHT)
     if len(pictures) > 1:
-        moved = _mean([_change(one, other) for (one, _, _), (other, _, _) in pairwise(pictures)])
-        interest = _sum(interest, _even(moved), MOTION_WEIGHT)
-    return _peak(_grid(width, height, lambda x, y: interest[y][x] * _centred(x, y, width, height)))
+        motion = _mean([_difference(one, other) for (one, _, _), (other, _, _) in pairwise(pictures)])
+        interest = _add(interest, _normalize(motion), MOTION_WEIGHT)
+    return _peak(_grid(width, height, lambda x, y: interest[y][x] * _centrality(x, y, width, height)))
 
 
 def _planes(frame: av.VideoFrame) -> tuple[Grid, Grid, Grid]:
-    """A small copy of a picture: light, and its two colours."""
+    """A small copy of a picture: luma, and both chroma planes."""
     scale = SIDE / max(frame.width, frame.height)
     width, height = max(2, round(frame.width * scale)), max(2, round(frame.height * scale))
     small = frame.reformat(width, height, format="yuv444p", interpolation="AREA")
@@ -58,7 +58,7 @@ def _grid(width: int, height: int, value: Callable[[int, int], float]) -> Grid:
 
 
 def _detail(luma: Grid) -> Grid:
-    """How much the light changes at each place."""
+    """The local contrast of the luma at each point."""
     height, width = len(luma), len(luma[0])
 
     def change(x: int, y: int) -> float:
@@ -69,7 +69,7 @@ def _detail(luma: Grid) -> Grid:
 
 
 def _skin(luma: Grid, blue: Grid, red: Grid) -> Grid:
-    """1 where a colour is one of skin, light or dark (Chai and Ngan, 1999), else 0."""
+    """1 where a colour is that of light or dark skin (Chai and Ngan, 1999), else 0."""
 
     def is_skin(x: int, y: int) -> float:
         return float(luma[y][x] > 40 and 77 <= blue[y][x] <= 125 and 136 <= red[y][x] <= 173)
@@ -77,7 +77,7 @@ def _skin(luma: Grid, blue: Grid, red: Grid) -> Grid:
     return _grid(len(luma[0]), len(luma), is_skin)
 
 
-def _change(one: Grid, other: Grid) -> Grid:
+def _difference(one: Grid, other: Grid) -> Grid:
     return [[abs(a - b) for a, b in zip(*rows, strict=True)] for rows in zip(one, other, strict=True)]
 
 
@@ -85,24 +85,24 @@ def _mean(grids: Sequence[Grid]) -> Grid:
     return [[sum(column) / len(grids) for column in zip(*rows, strict=True)] for rows in zip(*grids, strict=True)]
 
 
-def _even(grid: Grid) -> Grid:
-    """The same with a mean of 1; all 0 where there is nothing."""
+def _normalize(grid: Grid) -> Grid:
+    """Scale a grid to a mean of 1; to 0 when its mean is almost 0."""
     mean = sum(map(sum, grid)) / (len(grid) * len(grid[0]))
     scale = 1 / mean if mean > 0.01 else 0.0
     return [[value * scale for value in row] for row in grid]
 
 
-def _sum(grid: Grid, other: Grid, weight: float) -> Grid:
+def _add(grid: Grid, other: Grid, weight: float) -> Grid:
     return [[a + weight * b for a, b in zip(*rows, strict=True)] for rows in zip(grid, other, strict=True)]
 
 
-def _centred(x: int, y: int, width: int, height: int) -> float:
+def _centrality(x: int, y: int, width: int, height: int) -> float:
     across, down = abs(2 * (x + 0.5) / width - 1), abs(2 * (y + 0.5) / height - 1)
     return 1 - EDGE_LOSS * max(across, down) ** 2
 
 
 def _peak(grid: Grid) -> tuple[float, float]:
-    """The middle of what is of interest around the most interesting place."""
+    """The centre of gravity of the interest around the most interesting point."""
     height, width = len(grid), len(grid[0])
     reach = max(1, min(width, height) // 5)
     mean = sum(map(sum, grid)) / (width * height)
@@ -115,7 +115,7 @@ def _peak(grid: Grid) -> tuple[float, float]:
     best = max(places, key=lambda place: sum(grid[b][a] for a, b in around(*place)))
     near = around(*best)
     weight = sum(grid[b][a] for a, b in near)
-    if not weight or weight / ((2 * reach + 1) ** 2) < STANDS_OUT * mean:
+    if not weight or weight / ((2 * reach + 1) ** 2) < MIN_CONTRAST * mean:
         return 0.5, 0.5
     x = sum((a + 0.5) * grid[b][a] for a, b in near) / weight / width
     y = sum((b + 0.5) * grid[b][a] for a, b in near) / weight / height

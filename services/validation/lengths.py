@@ -1,10 +1,10 @@
-"""Lengths: how long a clip is. One definition for all containers: how long a player shows it.
+"""Lengths: the length of a clip, for all containers: how long a player shows it.
 
-A clip begins where the first of its picture and its sound does, and ends where the last of them does. Its first
-picture is taken for shown from the beginning, and its last one stands while the sound goes on. What an edit list
-leaves out is not counted. Lengths are read from the packets, never from what a header promises.
+A clip begins with the first packet of its picture or sound and ends with the last one. Its first picture counts as
+shown from the beginning, and its last one stands while the sound continues. Packets that an edit list discards do not
+count. Lengths are read from the packets, never from a header.
 
-Part of the process that reads clips; imports nothing of the platform.
+Runs in the probe child; imports nothing of the platform.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ import av.error
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-# Places where decoding can begin are told no more finely than this.
+# The least distance between two key frames that are reported.
 KEY_SECONDS = 0.5
-# A picture that stands alone for so long at most is a still picture, whatever file it is in.
-_GLANCE_SECONDS = 0.5
+# The longest duration of a file with one picture that counts as a still picture.
+_MAX_STILL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a clip is, in seconds from its beginning."""
+    """The length of a clip; times are in seconds from its beginning."""
 
     seconds: float
-    """When it ends."""
+    """The end of the clip."""
     picture_end: float
-    """When its last picture would end if the sound did not go on."""
+    """The end of the last picture if it did not stand while the sound continues."""
     last_packet: float
-    """When the last packet ends, shown or not."""
+    """The end of the last packet, shown or not."""
     single: bool
-    """Whether it is a single picture, with no sound that goes on."""
+    """Whether the clip is a single picture, without sound that outlasts it."""
     picture_start: float
-    """When its first picture is shown."""
+    """The beginning of the first picture."""
     sound_start: float
-    """When its sound begins; 0 when it has none."""
+    """The beginning of the sound; 0 when there is none."""
     keys: tuple[float, ...] = ()
-    """Where decoding can begin, as far as it was read, none closer than half a second to the one before."""
+    """The key frames among the packets that were read, at least half a second apart."""
     key_gap: float = 0.0
-    """The longest time from one of its key frames to the next, or to its last picture."""
+    """The longest time from a key frame to the next one, or to the last picture."""
 
 
 def measure(
@@ -60,11 +60,18 @@ def measure(
     rate: Fraction,
     whole: bool = False,
 ) -> Length:
-    """Read how long a clip is.
+    """Measure a clip by its last packets.
 
-    `origin` is when it begins in the file's own time, `first` when its first picture is shown; the last packets are
-    looked for near `promised` seconds from the beginning, and all are read when they are not there, or for `whole`. A
-    picture without a length of its own is shown for one of `rate`.
+    Args:
+        container: The open file.
+        picture: The picture track.
+        sound: The sound track; None when there is none.
+        origin: The beginning of the clip in the time of the file, in seconds.
+        first: The time of the first picture in the time of the file, in seconds.
+        promised: The length by the header, in seconds. The last packets are read near it; if there are none, all
+            packets are read.
+        rate: Frames per second; the duration of a picture that has none.
+        whole: Whether to read all packets.
     """
     keys: list[float] = []
     key_gap = 0.0
@@ -95,17 +102,22 @@ def measure(
         if latest >= earliest:
             break
     length = max(picture_end, sound_end)
-    # Read from near its end, a clip may show its last key frame only, which then is not its first picture.
-    single = earliest == latest and abs(earliest - (first - origin)) < 1e-3 and length <= _GLANCE_SECONDS
-    begins = sound.start_time if sound is not None else None
-    sound_start = float(begins * sound.time_base) - origin if begins and sound and sound.time_base else 0.0
+    # Read from near the end, a clip may have one key frame left, which is not its first picture.
+    single = earliest == latest and abs(earliest - (first - origin)) < 1e-3 and length <= _MAX_STILL_SECONDS
+    sound_begin = sound.start_time if sound is not None else None
+    sound_start = float(sound_begin * sound.time_base) - origin if sound_begin and sound and sound.time_base else 0.0
     key_gap = max(key_gap, picture_end - key)
-    begun = max(0.0, first - origin)
-    return Length(length, picture_end, max(last, length), single, begun, max(0.0, sound_start), tuple(keys), key_gap)
+    picture_start = max(0.0, first - origin)
+    return Length(
+        length, picture_end, max(last, length), single, picture_start, max(0.0, sound_start), tuple(keys), key_gap
+    )
 
 
 def measure_animation(container: av.container.InputContainer, picture: VideoStream) -> float:
-    """How long an animation is shown once, in seconds: its container has just been opened, and knows no seeking."""
+    """The duration of one round of an animation, in seconds.
+
+    The container must have just been opened: its format does not support seeking.
+    """
     end = 0.0
     for packet in container.demux(picture):
         if packet.pts is not None and packet.time_base:
@@ -114,11 +126,11 @@ def measure_animation(container: av.container.InputContainer, picture: VideoStre
 
 
 def seek(container: av.container.InputContainer, picture: VideoStream, seconds: float) -> None:
-    """Go to the last key frame before a moment of the file's own time, where the file leads there."""
+    """Seek to the last key frame before a time of the file, in seconds, if the file supports it."""
     try:
         container.seek(int(seconds / (picture.time_base or Fraction(1, 1000))), stream=picture)
     except av.error.FFmpegError:
-        # No index, or a broken one: reading goes on from where it is.
+        # Without an index, or with a broken one, reading continues at the current position.
         return
 
 

@@ -1,6 +1,6 @@
-"""Orientation: how a picture must be turned to be shown, as its container or its EXIF says.
+"""Orientation: how a picture must be mirrored and rotated for display, by its container or its EXIF.
 
-Part of the process that reads clips; imports nothing of the platform.
+Runs in the probe child; imports nothing of the platform.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from dataclasses import dataclass
 import av
 from av.sidedata.sidedata import Type
 
-# PyAV fails on kinds of side data that are newer than it is, such as EXIF as a whole; none of these is read here.
+# PyAV fails on types of side data that are newer than itself, such as EXIF; this module reads none of them.
 Type._missing_ = classmethod(lambda cls, value: cls.SPHERICAL)  # type: ignore[assignment, method-assign]
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """What is done to a picture before it is shown: it is mirrored, then turned."""
+    """The mirroring and then the rotation of a picture before it is displayed."""
 
     rotation: int = 0
     """In degrees clockwise: 0, 90, 180 or 270."""
     mirrored: bool = False
-    """Whether its left and right are exchanged, before it is turned."""
+    """Whether left and right are exchanged before the rotation."""
 
     @property
-    def lies(self) -> bool:
+    def swaps_sides(self) -> bool:
         """Whether width and height are exchanged."""
         return self.rotation % 180 != 0
 
-    def seen(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the coded picture is in the one that is shown; parts of its width and height."""
+    def to_displayed(self, x: float, y: float) -> tuple[float, float]:
+        """Convert a point of the coded picture to the displayed one; fractions of width and height (0 to 1)."""
         x = 1 - x if self.mirrored else x
         return {90: (1 - y, x), 180: (1 - x, 1 - y), 270: (y, 1 - x)}.get(self.rotation, (x, y))
 
 
 def read(frame: av.VideoFrame) -> Orientation:
-    """The orientation of a decoded frame; angles between are rounded to a quarter turn, as players do."""
+    """The orientation of a decoded frame. Other angles are rounded to a quarter turn, as players do."""
     data = bytes(frame.side_data.get("DISPLAYMATRIX", b""))  # type: ignore[call-overload]
     if len(data) < 20:
         return Orientation()

@@ -1,9 +1,8 @@
-"""The process that reads a clip, which may be made to harm: it is limited, alone, and prints one line of JSON.
+"""Probe child: the isolated process that reads a clip, which may be malicious, and prints one line of JSON.
 
-Run with `python -I`; of the platform it imports only the parts of itself beside it. Arguments: the file, and JSON with
-`max_pixels`, `max_still_pixels`, `max_duration_seconds`, `start_seconds` and `end_seconds` (null: the
-clip's end). It prints the facts of a good clip, or `reason` and `message`. Everything that is cheap to
-check is checked before anything is decoded.
+It runs with `python -I` under limits, and imports only its own modules. Its arguments are the file, and JSON with
+`max_pixels`, `max_still_pixels`, `max_duration_seconds`, `start_seconds` and `end_seconds` (null: the end of the clip).
+It prints the facts of a usable clip, or `reason` and `message`. Cheap checks precede the first decoding.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ import av.error
 import av.video.stream
 
 from services.validation import interest, lengths, orientation, tracks, webp
-from services.validation.rules import (
+from services.validation.checks import (
     PROTOCOLS,
-    Refused,
-    Wanted,
+    ClipRefused,
+    ProbeRequest,
     check_duration,
     check_no_part,
     check_pixels,
@@ -39,8 +38,8 @@ from services.validation.rules import (
 
 # A copy of `services.media.formats.CLIP_FORMATS`: this process imports nothing of the platform.
 FORMATS = "mov,matroska,mpegts,mpeg,avi,flv,asf,ogg"
-# Pictures begin like this, and are opened as nothing else; of these, PNG, GIF and WebP may move.
-PICTURE_STARTS = (
+# The signatures of pictures, and the one format that each is opened as. PNG, GIF and WebP may be animated.
+PICTURE_SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "png_pipe"),
     (b"\xff\xd8\xff", "jpeg_pipe"),
     (b"GIF8", "gif"),
@@ -50,84 +49,84 @@ PICTURE_STARTS = (
     (b"8BPS\0\1", "psd_pipe"),
 )
 PNG_ANIMATION = "apng"
-# What may move, and is played again and again.
+# Formats of which one round of the animation is a video.
 ANIMATIONS = ("gif", PNG_ANIMATION)
 MAX_FRAMES_PER_SECOND = 1000
 # Formats without an index.
 STREAMS = {"mpegts", "mpeg"}
-# How far the last packet may be from the end that the file's header promises.
-PROMISE_SECONDS = 0.5
-# Formats whose header tells a length that was written when the file was whole.
-PROMISING = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
-# How far before the wanted end a picture is looked for: not every format finds the last key frame by itself.
+# The tolerance between the last packet and the length in the header.
+HEADER_TOLERANCE_SECONDS = 0.5
+# Formats whose header has the length of the complete file.
+FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
+# The steps back from a time at which a picture is sought: not every demuxer finds the last key frame before it.
 LOOK_BACK_SECONDS = (0.0, 2.0, 10.0, 30.0)
-# So many pictures tell whether a video is interlaced.
-LOOKED_AT = 3
+# The pictures that show whether a video is interlaced.
+INTERLACE_FRAMES = 3
 
-# So many more tell where in its pictures the eye goes.
-SAMPLES = 3
+# The pictures in addition to the first one that determine the point of interest.
+FOCUS_SAMPLES = 3
 
-# As ffmpeg numbers them.
+# Values of ffmpeg's enums.
 UNSPECIFIED, PRIMARIES_BT2020, PROGRESSIVE = 2, 9, 1
-# Transfers of HDR: PQ and HLG.
+# The HDR transfer functions: PQ and HLG.
 HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
-# The decoders that see the transparent parts; those that are ffmpeg's first choice do not.
+# The decoders that decode the alpha channel; ffmpeg's default decoders do not.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
-# Where a video may be cut is told no more finely than this.
+# The least distance between key frames that are reported, and their maximum number.
 KEY_FRAME_SECONDS, MAX_KEY_FRAMES = 0.5, 1000
-# An index may tell when a picture is decoded, which is so many frames before it is shown.
+# An index may have the decoding time of a picture, which is at most this many frames before its display.
 REORDERED_FRAMES = 3
 
 _CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
 
 
-def probe(path: str, wanted: Wanted) -> dict[str, Any]:
-    """Read a clip and return its facts. Raises Refused."""
+def probe(path: str, request: ProbeRequest) -> dict[str, Any]:
+    """Read a clip and return its facts. Raises `ClipRefused` when it cannot be used."""
     with open(path, "rb") as file:
         head = file.read(30)
         if webp.is_animation(head):
-            return webp.facts(file, wanted)
-    form = _picture_format(head)
-    still = replace(wanted, max_pixels=wanted.max_still_pixels)
-    # A few bytes can be a huge picture.
-    if form == "png_pipe":
-        check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), still)
+            return webp.probe_animation(file, request)
+    format_name = _picture_format(head)
+    still_request = replace(request, max_pixels=request.max_still_pixels)
+    # A few bytes can decode to a huge picture.
+    if format_name == "png_pipe":
+        check_pixels(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), still_request)
         if _is_animated_png(path):
-            form = PNG_ANIMATION
-    if form == "gif" and any(head[6:10]):
-        check_pixels(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"), still)
-    if form in ANIMATIONS and _moves(path, form):
-        with _opened(path, form, wanted) as container:
-            return _animation(container, path, form, wanted)
-    if form:
-        # An animation of one picture is opened as any picture.
-        form = "png_pipe" if form == PNG_ANIMATION else form
-        with _opened(path, form, still) as container:
-            return _still(container, form, still)
-    with _opened(path, form, wanted) as container:
-        facts = _examine(container, os.stat(path).st_size, wanted)
+            format_name = PNG_ANIMATION
+    if format_name == "gif" and any(head[6:10]):
+        check_pixels(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"), still_request)
+    if format_name in ANIMATIONS and _has_many_frames(path, format_name):
+        with _open(path, format_name, request) as container:
+            return _probe_animation(container, path, format_name, request)
+    if format_name:
+        # An animation with one frame is a still picture.
+        format_name = "png_pipe" if format_name == PNG_ANIMATION else format_name
+        with _open(path, format_name, still_request) as container:
+            return _probe_still(container, format_name, still_request)
+    with _open(path, format_name, request) as container:
+        facts = _probe_video(container, os.stat(path).st_size, request)
     if facts is None:
-        with _opened(path, form, wanted) as container:
-            return _still(container, form, wanted)
+        with _open(path, format_name, request) as container:
+            return _probe_still(container, format_name, request)
     return facts
 
 
-def _opened(path: str, form: str, wanted: Wanted) -> av.container.InputContainer:
-    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": form or FORMATS}
-    if not form:
-        options["max_pixels"] = str(wanted.max_pixels)
+def _open(path: str, format_name: str, request: ProbeRequest) -> av.container.InputContainer:
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": format_name or FORMATS}
+    if not format_name:
+        options["max_pixels"] = str(request.max_pixels)
     try:
-        # What titles and authors are written in, nobody says; of no use here, and no reason to refuse a video.
-        return av.open(path, "r", format=form or None, options=options, metadata_errors="replace")
+        # Titles and authors may be in any encoding. They are not used, and are no reason to refuse a video.
+        return av.open(path, "r", format=format_name or None, options=options, metadata_errors="replace")
     except av.error.FFmpegError:
-        raise Refused("CLIP_NOT_PLAYABLE", _unopened(path)) from None
+        raise ClipRefused("CLIP_NOT_PLAYABLE", _describe_unreadable(path)) from None
 
 
-def _moves(path: str, form: str) -> bool:
+def _has_many_frames(path: str, format_name: str) -> bool:
     """Whether a picture has more than one frame."""
-    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": form}
-    with av.open(path, "r", format=form, options=options, metadata_errors="replace") as container:
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": format_name}
+    with av.open(path, "r", format=format_name, options=options, metadata_errors="replace") as container:
         return sum(1 for packet in islice(container.demux(video=0), 2) if packet.size) > 1
 
 
@@ -135,10 +134,10 @@ def _picture_format(head: bytes) -> str:
     """The one format that a picture is opened as; empty for a video."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return webp.PICTURE
-    return next((form for start, form in PICTURE_STARTS if head.startswith(start)), "")
+    return next((format_name for signature, format_name in PICTURE_SIGNATURES if head.startswith(signature)), "")
 
 
-def _unopened(path: str) -> str:
+def _describe_unreadable(path: str) -> str:
     with open(path, "rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
@@ -150,13 +149,13 @@ def _unopened(path: str) -> str:
     return "the file is not a video or picture of a known kind"
 
 
-def _focus(frames: Sequence[av.VideoFrame], turned: orientation.Orientation) -> tuple[float, float]:
-    """Where the eye goes in pictures, as they are shown; in the middle when their sizes differ."""
+def _find_focus(frames: Sequence[av.VideoFrame], oriented: orientation.Orientation) -> tuple[float, float]:
+    """The point of interest of the frames that have the size of the first one, as displayed."""
     alike = [frame for frame in frames if (frame.width, frame.height) == (frames[0].width, frames[0].height)]
     try:
-        return turned.seen(*interest.focus(alike))
+        return oriented.to_displayed(*interest.find_focus(alike))
     except (av.error.FFmpegError, ValueError):
-        # A format that cannot be converted here.
+        # The pixel format cannot be converted.
         return 0.5, 0.5
 
 
@@ -165,21 +164,21 @@ def _samples(
     stream: av.video.stream.VideoStream,
     origin: float,
     part: tuple[float, float],
-    wanted: Wanted,
-) -> list[av.VideoFrame | None]:
-    """Some pictures of the wanted part, evenly spread."""
+    request: ProbeRequest,
+) -> list[av.VideoFrame]:
+    """Pictures at even distances in a part of the clip."""
     start, end = part
-    found: list[av.VideoFrame | None] = []
-    for place in range(1, SAMPLES + 1):
-        # A fault in the midst is no reason to refuse a clip: its last picture stands in for what is missing.
+    frames: list[av.VideoFrame] = []
+    for number in range(1, FOCUS_SAMPLES + 1):
+        # A fault in the middle is no reason to refuse a clip: the renderer repeats the picture before it.
         with suppress(av.error.FFmpegError):
-            lengths.seek(container, stream, origin + start + (end - start) * place / (SAMPLES + 1))
-            found += decode(container, stream, wanted, 1)
-    return found
+            lengths.seek(container, stream, origin + start + (end - start) * number / (FOCUS_SAMPLES + 1))
+            frames += decode(container, stream, request, 1)
+    return frames
 
 
 def _is_animated_png(path: str) -> bool:
-    """Whether a PNG has a chunk for animations before its first picture."""
+    """Whether a PNG has an animation chunk before its first picture."""
     with open(path, "rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
@@ -190,26 +189,28 @@ def _is_animated_png(path: str) -> bool:
     return False
 
 
-def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wanted) -> dict[str, Any] | None:
+def _probe_video(
+    container: av.container.InputContainer, size_bytes: int, request: ProbeRequest
+) -> dict[str, Any] | None:
     """The facts of a video; None when it is a single picture."""
-    stream = _video(container)
+    stream = _picture_stream(container)
     width, height = stream.codec_context.width, stream.codec_context.height
-    check_pixels(width, height, wanted)
+    check_pixels(width, height, request)
     duration = (container.duration or 0) / 1_000_000
-    check_duration(duration, wanted)
+    check_duration(duration, request)
     rate = _rate(stream)
     end_of_index = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
     if end_of_index > size_bytes:
-        raise Refused(
+        raise ClipRefused(
             "CLIP_NOT_PLAYABLE",
-            f"the file is cut off: it has {size_bytes} bytes, and its index names pictures up to byte {end_of_index}",
+            f"the file is cut off: it has {size_bytes} bytes, and its index lists pictures up to byte {end_of_index}",
         )
 
-    frames = decode(container, stream, wanted, LOOKED_AT)
+    frames = decode(container, stream, request, INTERLACE_FRAMES)
     if not frames:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
     frame = frames[0]
-    check_pixels(frame.width, frame.height, wanted)
+    check_pixels(frame.width, frame.height, request)
     first = frame.time or 0.0
     origin = first if container.start_time is None else container.start_time / 1_000_000
     sound = tracks.sound_track(container, stream)
@@ -219,90 +220,106 @@ def _examine(container: av.container.InputContainer, size_bytes: int, wanted: Wa
     length = lengths.measure(
         container, stream, sound, origin=origin, first=first, promised=promised, rate=rate, whole=is_stream
     )
-    if container.format.name in PROMISING and length.last_packet < promised - PROMISE_SECONDS:
-        raise Refused(
+    has_length = container.format.name in FORMATS_WITH_LENGTH
+    if has_length and length.last_packet < promised - HEADER_TOLERANCE_SECONDS:
+        raise ClipRefused(
             "CLIP_NOT_PLAYABLE",
-            f"the file is cut off: it ends after {length.last_packet:.2f} s of the {promised:.2f} s that it promises",
+            f"the file is cut off: it ends after {length.last_packet:.2f} s of the {promised:.2f} s in its header",
         )
     if length.seconds <= 0:
-        raise Refused("CLIP_NOT_PLAYABLE", "the video has no length")
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the video has no length")
     if length.single:
         return None
-    check_duration(length.seconds, wanted)
-    end = check_range(length.seconds, wanted)
+    check_duration(length.seconds, request)
+    end = check_range(length.seconds, request)
 
-    seen_end = min(end, length.picture_end)
-    start = min(wanted.start_seconds, length.picture_end - 1 / float(rate))
-    begin = _picture_before(container, stream, origin, start, wanted) if wanted.start_seconds else frame
-    if not _picture_before(container, stream, origin, seen_end - 1 / float(rate), wanted):
-        raise Refused("CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {seen_end:.2f} s cannot be decoded")
-    samples = _samples(container, stream, origin, (wanted.start_seconds, seen_end), wanted)
-    seen = [found for found in (begin, *samples) if found]
+    picture_end = min(end, length.picture_end)
+    start = min(request.start_seconds, length.picture_end - 1 / float(rate))
+    first_shown = _picture_before(container, stream, origin, start, request) if request.start_seconds else frame
+    if not _picture_before(container, stream, origin, picture_end - 1 / float(rate), request):
+        raise ClipRefused(
+            "CLIP_NOT_PLAYABLE", f"the file is damaged: its picture at {picture_end:.2f} s cannot be decoded"
+        )
+    samples = _samples(container, stream, origin, (request.start_seconds, picture_end), request)
+    shown = [first_shown, *samples] if first_shown else samples
     return {
-        **_facts(container, stream, frames, "", length, seen),
+        **_common_facts(container, stream, frames, "", length, shown),
         "sound_start": round(length.sound_start, 6) if container.format.name in STREAMS else 0.0,
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
         "has_audio": sound is not None,
         "audio_codec": sound.codec_context.codec.canonical_name if sound is not None else "",
-        "sound_track": tracks.place(sound, container.streams.audio) if sound is not None else 0,
+        "sound_track": tracks.index_of(sound, container.streams.audio) if sound is not None else 0,
         "key_seconds": (
-            [round(key, 6) for key in length.keys if wanted.start_seconds <= key < end][:MAX_KEY_FRAMES]
+            [round(key, 6) for key in length.keys if request.start_seconds <= key < end][:MAX_KEY_FRAMES]
             if is_stream
-            else _key_frames(stream, origin, (wanted.start_seconds, end), rate)
+            else _key_frames(stream, origin, (request.start_seconds, end), rate)
         ),
     }
 
 
-def _animation(container: av.container.InputContainer, path: str, form: str, wanted: Wanted) -> dict[str, Any]:
-    """The facts of a picture that moves."""
-    stream = _video(container)
-    check_pixels(stream.codec_context.width, stream.codec_context.height, wanted)
+def _probe_animation(
+    container: av.container.InputContainer, path: str, format_name: str, request: ProbeRequest
+) -> dict[str, Any]:
+    """The facts of an animated picture."""
+    stream = _picture_stream(container)
+    check_pixels(stream.codec_context.width, stream.codec_context.height, request)
     rate = _rate(stream)
-    frames = decode(container, stream, wanted, LOOKED_AT)
+    frames = decode(container, stream, request, INTERLACE_FRAMES)
     if not frames:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
-    check_pixels(frames[0].width, frames[0].height, wanted)
-    with _opened(path, form, wanted) as fresh:
-        seconds = lengths.measure_animation(fresh, _video(fresh))
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the file is damaged: its first picture cannot be decoded")
+    check_pixels(frames[0].width, frames[0].height, request)
+    with _open(path, format_name, request) as reopened:
+        seconds = lengths.measure_animation(reopened, _picture_stream(reopened))
     if seconds <= 0:
-        raise Refused("CLIP_NOT_PLAYABLE", "the animation has no length")
-    check_duration(seconds, wanted)
-    check_range(seconds, wanted)
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the animation has no length")
+    check_duration(seconds, request)
+    check_range(seconds, request)
     return {
-        **_facts(container, stream, frames, form, lengths.Length(seconds, seconds, seconds, False, 0.0, 0.0)),
+        **_common_facts(
+            container, stream, frames, format_name, lengths.Length(seconds, seconds, seconds, False, 0.0, 0.0)
+        ),
         "rate_numerator": rate.numerator,
         "rate_denominator": rate.denominator,
     }
 
 
-def _facts(
+def _common_facts(
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
     frames: Sequence[av.VideoFrame],
-    form: str,
+    format_name: str,
     length: lengths.Length = lengths.Length(0.0, 0.0, 0.0, True, 0.0, 0.0),  # noqa: B008
     shown: Sequence[av.VideoFrame] = (),
 ) -> dict[str, Any]:
-    """The facts that all kinds of clips have."""
-    turned = orientation.read(frames[0])
-    width, height = _displayed(frames[0], stream, turned)
+    """The facts that all kinds of clips have.
+
+    Args:
+        container: The open file.
+        stream: The picture track.
+        frames: The first pictures of the file.
+        format_name: The format of a picture; empty for a video.
+        length: The length of the clip.
+        shown: Pictures of the requested part, by which darkness and point of interest are judged; empty: `frames`.
+    """
+    oriented = orientation.read(frames[0])
+    width, height = _displayed_size(frames[0], stream, oriented)
     return {
         "duration_seconds": round(length.seconds, 6),
         "width": width,
         "height": height,
         "video_codec": stream.codec_context.codec.canonical_name,
-        "rotation": turned.rotation,
-        "mirrored": turned.mirrored,
-        "picture": {
-            **_seen(stream, frames),
-            "format": form,
-            "track": tracks.place(stream, container.streams.video),
-            "rotation": turned.rotation,
-            "mirrored": turned.mirrored,
+        "rotation": oriented.rotation,
+        "mirrored": oriented.mirrored,
+        "source": {
+            **_picture_properties(stream, frames),
+            "format": format_name,
+            "track": tracks.index_of(stream, container.streams.video),
+            "rotation": oriented.rotation,
+            "mirrored": oriented.mirrored,
             "seconds": round(length.seconds, 6),
             "dark": is_dark((shown or frames)[0]),
-            **dict(zip(("focus_x", "focus_y"), _focus(shown or frames, turned), strict=True)),
+            **dict(zip(("focus_x", "focus_y"), _find_focus(shown or frames, oriented), strict=True)),
             "pixel_shape": round(float(stream.sample_aspect_ratio or 1), 6),
             "picture_end": round(length.picture_end, 6),
             "picture_start": round(length.picture_start, 6),
@@ -312,30 +329,30 @@ def _facts(
     }
 
 
-def _still(container: av.container.InputContainer, form: str, wanted: Wanted) -> dict[str, Any]:
-    """The facts of a picture that does not move. It is decoded whole."""
-    stream = _video(container)
+def _probe_still(container: av.container.InputContainer, format_name: str, request: ProbeRequest) -> dict[str, Any]:
+    """The facts of a still picture, which is decoded completely."""
+    stream = _picture_stream(container)
     context = stream.codec_context
     if context.width * context.height:
-        check_pixels(context.width, context.height, wanted)
-    context.options = {"max_pixels": str(wanted.max_pixels)}
+        check_pixels(context.width, context.height, request)
+    context.options = {"max_pixels": str(request.max_pixels)}
     if context.codec.canonical_name == "mjpeg":
-        # What is missing at the end would be made up.
+        # By default the decoder invents the missing end of a picture.
         context.options = {**context.options, "err_detect": "explode"}
     context.thread_count = 1
     context.open()
-    frames = decode(container, stream, wanted, 1)
+    frames = decode(container, stream, request, 1)
     if not frames or frames[0].is_corrupt:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file is damaged or cut off: its picture cannot be decoded")
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the file is damaged or cut off: its picture cannot be decoded")
     frame = frames[0]
-    check_pixels(frame.width, frame.height, wanted)
-    check_no_part(wanted)
-    facts = _facts(container, stream, frames, form)
-    return {**facts, "still": True, "picture": {**facts["picture"], "still": True}}
+    check_pixels(frame.width, frame.height, request)
+    check_no_part(request)
+    facts = _common_facts(container, stream, frames, format_name)
+    return {**facts, "still": True, "source": {**facts["source"], "still": True}}
 
 
-def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) -> dict[str, Any]:
-    """What must be known of a picture before it is drawn."""
+def _picture_properties(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) -> dict[str, Any]:
+    """Size, colour, alpha and interlacing, which the renderer needs to draw a picture."""
     context, frame = stream.codec_context, frames[0]
     tagged = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
     matrix, primaries = (
@@ -357,9 +374,9 @@ def _seen(stream: av.video.stream.VideoStream, frames: Sequence[av.VideoFrame]) 
 
 
 def _has_alpha(frame: av.VideoFrame) -> bool:
-    """Whether a picture may have transparent parts; of a picture with a palette, whether one of its colours is."""
+    """Whether a picture has an alpha channel, or a palette with a transparent colour."""
     if frame.format.name == "pal8":
-        # The palette comes after the pixels: 256 colours of blue, green, red and alpha.
+        # The palette follows the pixels: 256 colours of blue, green, red and alpha.
         return min(bytes(frame.planes[1])[3::4]) < 255
     return any(component.is_alpha for component in frame.format.components)
 
@@ -367,47 +384,47 @@ def _has_alpha(frame: av.VideoFrame) -> bool:
 def _key_frames(
     stream: av.video.stream.VideoStream, origin: float, part: tuple[float, float], rate: Fraction
 ) -> list[float]:
-    """From when on decoding can begin in a part of the clip, as far as its index tells."""
+    """The times in seconds at which decoding can begin in a part of the clip, by its index."""
     if not stream.time_base:
         return []
     start, end = part
-    apart = max(KEY_FRAME_SECONDS, (end - start) / MAX_KEY_FRAMES)
-    found: list[float] = []
+    distance = max(KEY_FRAME_SECONDS, (end - start) / MAX_KEY_FRAMES)
+    key_frames: list[float] = []
     for entry in stream.index_entries:
         if entry.is_keyframe:
             seconds = float(entry.timestamp * stream.time_base) - origin + REORDERED_FRAMES / float(rate)
-            if start <= seconds < end and (not found or seconds - found[-1] >= apart):
-                found.append(round(seconds, 6))
-    return found
+            if start <= seconds < end and (not key_frames or seconds - key_frames[-1] >= distance):
+                key_frames.append(round(seconds, 6))
+    return key_frames
 
 
-def _displayed(
-    frame: av.VideoFrame, stream: av.video.stream.VideoStream, turned: orientation.Orientation
+def _displayed_size(
+    frame: av.VideoFrame, stream: av.video.stream.VideoStream, oriented: orientation.Orientation
 ) -> tuple[int, int]:
-    """The width and height that people see: with square pixels, upright."""
-    shape = stream.sample_aspect_ratio or Fraction(1)
-    width, height = max(1, round(frame.width * shape)), frame.height
-    return (height, width) if turned.lies else (width, height)
+    """The width and height in pixels as displayed: upright, with square pixels."""
+    pixel_shape = stream.sample_aspect_ratio or Fraction(1)
+    width, height = max(1, round(frame.width * pixel_shape)), frame.height
+    return (height, width) if oriented.swaps_sides else (width, height)
 
 
-def _video(container: av.container.InputContainer) -> av.video.stream.VideoStream:
+def _picture_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
     stream = tracks.picture_track(container)
     if stream is not None:
-        # PyAV knows no context where ffmpeg knows no decoder.
+        # PyAV has no codec context when ffmpeg has no decoder.
         if stream.codec_context is None:
-            raise Refused("CLIP_NOT_PLAYABLE", "the video is coded in a way that is not supported")
+            raise ClipRefused("CLIP_NOT_PLAYABLE", "the video is coded in a way that is not supported")
         return stream
     if container.streams.audio:
-        raise Refused("CLIP_NOT_PLAYABLE", "the file holds sound and no picture")
-    raise Refused("CLIP_NOT_PLAYABLE", "the file holds no video")
+        raise ClipRefused("CLIP_NOT_PLAYABLE", "the file holds sound and no picture")
+    raise ClipRefused("CLIP_NOT_PLAYABLE", "the file holds no video")
 
 
 def _rate(stream: av.video.stream.VideoStream) -> Fraction:
     rate = stream.average_rate or stream.guessed_rate or Fraction(1)
     if rate > MAX_FRAMES_PER_SECOND:
-        raise Refused(
+        raise ClipRefused(
             "CLIP_TOO_LARGE",
-            f"the clip claims {float(rate):.0f} frames a second; at most {MAX_FRAMES_PER_SECOND} are taken",
+            f"the clip claims {float(rate):.0f} frames a second; at most {MAX_FRAMES_PER_SECOND} are allowed",
         )
     return rate.limit_denominator(100_000) or Fraction(1, 100_000)
 
@@ -417,23 +434,27 @@ def _picture_before(
     stream: av.video.stream.VideoStream,
     origin: float,
     seconds: float,
-    wanted: Wanted,
+    request: ProbeRequest,
 ) -> av.VideoFrame | None:
-    """A picture shortly before `seconds`; None when none can be decoded."""
+    """A picture shortly before a time of the clip in seconds; None when none can be decoded."""
     for back in LOOK_BACK_SECONDS:
         lengths.seek(container, stream, origin + max(0.0, seconds - back))
-        if found := decode(container, stream, wanted, 1):
-            return found[0]
+        if frames := decode(container, stream, request, 1):
+            return frames[0]
     if seconds > LOOK_BACK_SECONDS[-1]:
         return None
-    # Where seeking leads nowhere, all is read from the beginning on.
-    with _opened(container.name, "", wanted) as fresh:
-        found = decode(fresh, fresh.streams.video[tracks.place(stream, container.streams.video)], wanted, 1)
-    return found[0] if found else None
+    # When seeking fails, the file is read from the beginning.
+    with _open(container.name, "", request) as reopened:
+        number = tracks.index_of(stream, container.streams.video)
+        frames = decode(reopened, reopened.streams.video[number], request, 1)
+    return frames[0] if frames else None
 
 
 def _leave_network() -> None:
-    """Move to a network of its own without a way out, where the system lets us: the formats allow none anyway."""
+    """Move into a network namespace without interfaces, where the system allows it.
+
+    This is a second defence: the allowed formats and protocols open no network connections.
+    """
     unshare = ctypes.CDLL(None).unshare
     if unshare(_CLONE_NEWNET) != 0:
         unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
@@ -442,11 +463,11 @@ def _leave_network() -> None:
 def main() -> None:
     _leave_network()
     try:
-        answer = probe(sys.argv[1], Wanted(**json.loads(sys.argv[2])))
-    except Refused as refused:
+        answer = probe(sys.argv[1], ProbeRequest(**json.loads(sys.argv[2])))
+    except ClipRefused as refused:
         answer = dict(zip(("reason", "message"), refused.args, strict=True))
     except MemoryError:
-        answer = {"reason": "CLIP_TOO_LARGE", "message": "reading the clip takes more memory than it is given"}
+        answer = {"reason": "CLIP_TOO_LARGE", "message": "reading the clip takes more memory than the limit"}
     except av.error.FFmpegError as failure:
         answer = {"reason": "CLIP_NOT_PLAYABLE", "message": f"the file is damaged: {failure.strerror}"}
     print(json.dumps(answer))

@@ -1,4 +1,4 @@
-"""The edge of the validation service."""
+"""The edge of the validation service: protobuf in, one call of the domain, protobuf out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from moneyprinter.media.v1 import media_pb2
 from moneyprinter.validation.v1 import validation_service_pb2 as pb
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
 from services.runtime.progress import OnProgress, stream_progress
-from services.validation.clips import Clip, Desk, Probed, Stored
-from services.validation.probe import Facts, Part
+from services.validation.clips import ClipValidator, ProbedClip, StoredObject, ValidatedClip
+from services.validation.probe import ClipFacts, TimeRange
 
 
-class Answer(Protocol):
-    """What a webhook says."""
+class WebhookResponse(Protocol):
+    """The response of a webhook."""
 
     @property
     def http_status(self) -> int: ...
@@ -29,25 +29,26 @@ class Answer(Protocol):
 
 
 class Webhooks(Protocol):
-    """The addresses that something may be posted to."""
+    """Checks the addresses of webhooks, and posts to them."""
 
     async def check(self, address: str) -> None: ...
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse: ...
 
 
 class ValidationServicer(pb_grpc.ValidationServiceServicer):
-    """ValidationService."""
+    """Checks of clips and of addresses, and posts to webhooks."""
 
-    def __init__(self, desk: Desk, webhooks: Webhooks) -> None:
-        self._desk = desk
+    def __init__(self, validator: ClipValidator, webhooks: Webhooks) -> None:
+        self._validator = validator
         self._webhooks = webhooks
 
     async def ValidateClip(
         self, request: pb.ValidateClipRequest, context: Any
     ) -> AsyncIterator[pb.ValidateClipResponse]:
         async def validate(on_progress: OnProgress) -> pb.ValidateClipResponse:
-            return _response(await self._desk.validate(_source(request), _part(request), on_progress))
+            clip = await self._validator.validate(_source(request), _time_range(request), on_progress)
+            return _response(clip)
 
         async with aclosing(stream_progress(validate, _progress)) as responses:
             async for response in responses:
@@ -58,27 +59,27 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
         return pb.CheckAddressResponse()
 
     async def PostWebhook(self, request: pb.PostWebhookRequest, context: Any) -> pb.PostWebhookResponse:
-        answer = await self._webhooks.post(request.url, request.headers, request.body)
-        return pb.PostWebhookResponse(http_status=answer.http_status, duration=_duration(answer.seconds))
+        response = await self._webhooks.post(request.url, request.headers, request.body)
+        return pb.PostWebhookResponse(http_status=response.http_status, duration=_duration(response.seconds))
 
     async def ProbeClip(self, request: pb.ProbeClipRequest, context: Any) -> pb.ProbeClipResponse:
-        return pb.ProbeClipResponse(probed=_probed(await self._desk.probe(_source(request), _part(request))))
+        return pb.ProbeClipResponse(probed=_probed(await self._validator.probe(_source(request), _time_range(request))))
 
     async def ProbeFile(
         self, request_iterator: AsyncIterator[pb.ProbeFileRequest], context: Any
     ) -> pb.ProbeFileResponse:
         chunks = (request.chunk async for request in request_iterator)
-        return pb.ProbeFileResponse(probed=_probed(await self._desk.probe(chunks, Part())))
+        return pb.ProbeFileResponse(probed=_probed(await self._validator.probe(chunks, TimeRange())))
 
 
-def _source(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> str | Stored:
+def _source(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> str | StoredObject:
     if request.WhichOneof("source") == "url":
         return request.url
-    return Stored(request.object.key, request.object.sha256, request.object.size_bytes)
+    return StoredObject(request.object.key, request.object.sha256, request.object.size_bytes)
 
 
-def _part(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> Part:
-    return Part(
+def _time_range(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> TimeRange:
+    return TimeRange(
         start_seconds=request.start.ToTimedelta().total_seconds(),
         end_seconds=request.end.ToTimedelta().total_seconds() if request.HasField("end") else None,
     )
@@ -88,13 +89,13 @@ def _progress(fraction: float) -> pb.ValidateClipResponse:
     return pb.ValidateClipResponse(progress=media_pb2.Progress(fraction=fraction))
 
 
-def _response(clip: Clip) -> pb.ValidateClipResponse:
+def _response(clip: ValidatedClip) -> pb.ValidateClipResponse:
     stored = clip.stored
-    kept = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
-    return pb.ValidateClipResponse(clip=_clip(clip.facts, kept))
+    message = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+    return pb.ValidateClipResponse(clip=_clip(clip.facts, message))
 
 
-def _probed(probed: Probed) -> pb.ProbedClip:
+def _probed(probed: ProbedClip) -> pb.ProbedClip:
     return pb.ProbedClip(
         clip=_clip(probed.facts, None),
         sha256=probed.sha256,
@@ -105,9 +106,9 @@ def _probed(probed: Probed) -> pb.ProbedClip:
     )
 
 
-def _clip(facts: Facts, kept: media_pb2.Object | None) -> media_pb2.Clip:
+def _clip(facts: ClipFacts, stored: media_pb2.Object | None) -> media_pb2.Clip:
     return media_pb2.Clip(
-        source=media_pb2.Source(object=kept, **facts.picture),
+        source=media_pb2.Source(object=stored, **facts.source),
         duration=None if facts.duration_seconds is None else _duration(facts.duration_seconds),
         width=facts.width,
         height=facts.height,

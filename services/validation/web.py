@@ -1,8 +1,8 @@
-"""Web: open a clip at an address of the public internet, or post there, and only there.
+"""Web: fetch a clip from an address of the public internet, or post to a webhook.
 
-The host is looked up once; every address that it has must be public; the connection is made to one of
-those very addresses, while TLS still verifies the name. Redirects are followed by hand, each checked alike.
-Nothing of the environment (proxies, netrc) is heeded.
+The host is resolved once, all its addresses must be public, and the connection is made to one of them, while TLS
+verifies the name. Redirects are followed one by one, each with the same checks. The environment (proxies, netrc) is
+ignored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,26 @@ import httpx
 from moneyprinter.errors import InvalidArgument
 from services.validation.addresses import Network, may_fetch
 from services.validation.clips import Download
-from services.validation.exchange import Body, Broken, ConnectFailed, Head, Late, Misbehaved, Request, exchange
+from services.validation.exchange import (
+    Body,
+    ConnectFailed,
+    DeadlineExpired,
+    Head,
+    LimitExceeded,
+    Request,
+    ResponseBroken,
+    exchange,
+)
 
 CHUNK_BYTES = 256 * 1024
-# A host with more addresses than these is not tried to the end.
+# The most addresses of a host that are tried.
 MAX_ADDRESSES = 3
-# One with more than these is no host of a file.
-MAX_KNOWN_ADDRESSES = 100
+# A host with more addresses is refused.
+MAX_RESOLVED_ADDRESSES = 100
 REDIRECTS = (301, 302, 303, 307, 308)
 USER_AGENT = "MoneyPrinter"
-# Lookups that hang keep a thread each until the system gives them up: they get threads of their own.
-LOOKUPS_AT_ONCE = 32
+# A lookup that hangs occupies a thread until the system's timeout. Lookups therefore have threads of their own.
+MAX_LOOKUPS = 32
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -41,28 +50,30 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How clips may be fetched."""
+class FetchRules:
+    """The limits of a fetch or a post."""
 
     connect_seconds: float
+    """The limit of a lookup, and of each connection."""
     total_seconds: float
     max_redirects: int
     allow_http: bool = False
     allowed_networks: tuple[Network, ...] = ()
+    """Private networks that are allowed all the same."""
 
 
-_LOOKUPS = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "lookup")
+_LOOKUPS = ThreadPoolExecutor(MAX_LOOKUPS, "lookup")
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The numeric addresses of a host, the best first."""
+async def resolve_host(host: str, port: int) -> Sequence[str]:
+    """The numeric addresses of a host, in order of preference."""
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def trust(extra_authority: Path | None) -> ssl.SSLContext:
-    """Trust the public authorities, and those in a file."""
+def create_tls_context(extra_authority: Path | None) -> ssl.SSLContext:
+    """A TLS context that trusts the public certificate authorities, and those in a PEM file."""
     context = httpx.create_ssl_context(trust_env=False)
     if extra_authority is not None:
         context.load_verify_locations(cafile=str(extra_authority))
@@ -71,16 +82,18 @@ def trust(extra_authority: Path | None) -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Purpose:
-    """What an address is used for, as errors say it."""
+    """What an address is used for: the words and the reasons of its errors."""
 
     subject: str
     action: str
     late: str
     broken: str
     refused: str
+    """The reason of the error for an address that is not allowed."""
     unreachable: str
+    """The reason of the error for a server that does not respond as it should."""
     local: str = ""
-    """How an address of this machine or of a closed network can be allowed."""
+    """How to allow an address of this machine or of a private network."""
 
 
 CLIP = Purpose(
@@ -104,19 +117,26 @@ WEBHOOK = Purpose(
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is said to a post."""
+class WebhookResponse:
+    """The response to a post."""
 
     http_status: int
     seconds: float
-    """How long it took."""
+    """The time from the post to the head of the response."""
 
 
-class Web:
-    """The web, as far as clips may come from it, or something be posted to it."""
+class WebClient:
+    """Fetches clips and posts to webhooks, within the rules.
+
+    Args:
+        rules: The limits.
+        context: The TLS context of all connections.
+        resolve: Resolves a host to numeric addresses.
+        purpose: What the addresses are used for.
+    """
 
     def __init__(
-        self, rules: Rules, context: ssl.SSLContext, resolve: Resolve = resolve, purpose: Purpose = CLIP
+        self, rules: FetchRules, context: ssl.SSLContext, resolve: Resolve = resolve_host, purpose: Purpose = CLIP
     ) -> None:
         self._rules = rules
         self._context = context
@@ -125,15 +145,18 @@ class Web:
 
     @asynccontextmanager
     async def open(self, address: str) -> AsyncIterator[Download]:
-        """Open what is at an address. Raises InvalidArgument: CLIP_ADDRESS_REFUSED or CLIP_UNREACHABLE."""
+        """Open the file at an address.
+
+        Raises `InvalidArgument` with the reasons of the purpose, such as CLIP_ADDRESS_REFUSED and CLIP_UNREACHABLE.
+        """
         deadline = asyncio.get_running_loop().time() + self._rules.total_seconds
-        url = self._parsed(address)
+        url = self._parse_url(address)
         for _ in range(self._rules.max_redirects + 1):
-            async with self._answer(url, deadline) as (head, body):
+            async with self._send(url, deadline) as (head, body):
                 if head.status in REDIRECTS and "location" in head.headers:
-                    url = self._parsed(head.headers["location"], url)
+                    url = self._parse_url(head.headers["location"], url)
                     continue
-                self._check_answer(head)
+                self._check_head(head)
                 length = head.headers.get("content-length", "")
                 size_bytes = int(length) if length.isdecimal() else None
                 async with aclosing(self._chunks(body)) as chunks:
@@ -142,40 +165,43 @@ class Web:
         raise self._unreachable(f"it redirects more than {self._rules.max_redirects} times")
 
     async def check(self, address: str) -> None:
-        """Raise InvalidArgument when nothing may be asked of an address."""
-        await self._checked(self._parsed(address))
+        """Raise `InvalidArgument` when the platform may not connect to an address."""
+        await self._resolve_allowed(self._parse_url(address))
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Post a body once; of what is said to it, only the status is read. Raises InvalidArgument as `open` does."""
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
+        """Post a body once, and read the head of the response.
+
+        Raises `InvalidArgument` with the reasons of the purpose, such as WEBHOOK_UNREACHABLE.
+        """
         clock = asyncio.get_running_loop().time
         began = clock()
         deadline = began + self._rules.total_seconds
-        async with self._answer(self._parsed(address), deadline, headers, body) as (head, _):
-            return Answer(head.status, clock() - began)
+        async with self._send(self._parse_url(address), deadline, headers, body) as (head, _):
+            return WebhookResponse(head.status, clock() - began)
 
     @asynccontextmanager
-    async def _answer(
+    async def _send(
         self, url: httpx.URL, deadline: float, headers: Mapping[str, str] = NO_HEADERS, body: bytes | None = None
     ) -> AsyncIterator[tuple[Head, Body]]:
-        """Ask for a URL, or post a body to it, and yield the answer of the first address that can be connected."""
-        addresses = await self._checked(url)
+        """Get a URL, or post a body to it, at the first of its addresses that accepts the connection."""
+        addresses = await self._resolve_allowed(url)
         async with AsyncExitStack() as stack:
             failure: BaseException | None = None
             for address in addresses[:MAX_ADDRESSES]:
                 request = _request(url, address, self._context, headers, body)
                 try:
-                    answer = await stack.enter_async_context(exchange(request, self._rules.connect_seconds, deadline))
-                except ConnectFailed as refused:
-                    failure = refused.__cause__
+                    response = await stack.enter_async_context(exchange(request, self._rules.connect_seconds, deadline))
+                except ConnectFailed as failed:
+                    failure = failed.__cause__
                     continue
-                except (Broken, Misbehaved, Late) as broken:
-                    raise self._failed(broken) from broken
-                yield answer
+                except (ResponseBroken, LimitExceeded, DeadlineExpired) as failed:
+                    raise self._exchange_error(failed) from failed
+                yield response
                 return
-        raise self._unreachable(self._connect_words(failure)) from failure
+        raise self._unreachable(self._describe_connect_failure(failure)) from failure
 
-    async def _checked(self, url: httpx.URL) -> Sequence[str]:
-        """The addresses of a URL's host, each of which may be asked."""
+    async def _resolve_allowed(self, url: httpx.URL) -> Sequence[str]:
+        """The addresses of a URL's host, if the platform may connect to all of them."""
         if url.scheme != "https" and not (url.scheme == "http" and self._rules.allow_http):
             hint = self._purpose.local if url.scheme == "http" else ""
             raise self._refused(f"it must begin with https://, not with {url.scheme or 'nothing'}{hint}")
@@ -190,10 +216,10 @@ class Web:
             async with asyncio.timeout(self._rules.connect_seconds):
                 addresses = await self._resolve(host, url.port or 443)
         except (OSError, UnicodeError):
-            # TimeoutError is an OSError too: to the caller a name that is not found in time is not found.
+            # TimeoutError is an OSError: to the user, a name that does not resolve in time does not exist.
             raise self._unreachable(f"no host of the name {host} is known") from None
-        if len(addresses) > MAX_KNOWN_ADDRESSES:
-            raise self._refused(f"{host} has more than {MAX_KNOWN_ADDRESSES} addresses")
+        if len(addresses) > MAX_RESOLVED_ADDRESSES:
+            raise self._refused(f"{host} has more than {MAX_RESOLVED_ADDRESSES} addresses")
         if not addresses or not all(may_fetch(address, self._rules.allowed_networks) for address in addresses):
             raise self._refused(f"{host} leads to a private or reserved network{self._purpose.local}")
         return addresses
@@ -203,16 +229,16 @@ class Web:
             async with aclosing(body.chunks(CHUNK_BYTES)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except (Broken, Misbehaved, Late) as broken:
-            raise self._failed(broken) from broken
+        except (ResponseBroken, LimitExceeded, DeadlineExpired) as failed:
+            raise self._exchange_error(failed) from failed
 
-    def _parsed(self, address: str, base: httpx.URL | None = None) -> httpx.URL:
+    def _parse_url(self, address: str, base: httpx.URL | None = None) -> httpx.URL:
         try:
             return base.join(address) if base is not None else httpx.URL(address)
         except (httpx.InvalidURL, UnicodeError, ValueError):
             raise self._refused("it is not a well-formed address") from None
 
-    def _check_answer(self, head: Head) -> None:
+    def _check_head(self, head: Head) -> None:
         if head.status != HTTPStatus.OK:
             phrase = ""
             with suppress(ValueError):
@@ -227,16 +253,16 @@ class Web:
     def _unreachable(self, message: str) -> InvalidArgument:
         return InvalidArgument(f"{self._purpose.action}: {message}", reason=self._purpose.unreachable)
 
-    def _failed(self, failure: Broken | Misbehaved | Late) -> InvalidArgument:
+    def _exchange_error(self, failure: ResponseBroken | LimitExceeded | DeadlineExpired) -> InvalidArgument:
         match failure:
-            case Late():
+            case DeadlineExpired():
                 return self._unreachable(f"{self._purpose.late} within {self._rules.total_seconds:g} s")
-            case Misbehaved():
+            case LimitExceeded():
                 return self._unreachable(str(failure))
         return self._unreachable(f"the connection broke {self._purpose.broken}")
 
-    def _connect_words(self, failure: BaseException | None) -> str:
-        """Why a server could not be connected, in plain words."""
+    def _describe_connect_failure(self, failure: BaseException | None) -> str:
+        """The reason why a connection failed, for the user."""
         match failure:
             case ssl.SSLCertVerificationError():
                 return f"the server's certificate cannot be trusted ({failure.verify_message})"
@@ -250,14 +276,14 @@ class Web:
 
 
 def _host(url: httpx.URL) -> str:
-    """The host as it is looked up: in ASCII, for not every name that claims to be Unicode's (`xn--`) is one."""
+    """The host in ASCII, as it is resolved: a name that begins with `xn--` need not be valid Unicode."""
     return url.raw_host.decode("ascii").strip("[]")
 
 
 def _request(
     url: httpx.URL, address: str, context: ssl.SSLContext, headers: Mapping[str, str], body: bytes | None
 ) -> Request:
-    """A request for a URL that is sent to one of its host's addresses."""
+    """A request for a URL, to one of its host's addresses."""
     is_tls = url.scheme == "https"
     return Request(
         address=address,

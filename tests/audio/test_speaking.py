@@ -174,7 +174,7 @@ async def test_the_service_itself_asks_for_the_role(speaking: Mesh, speech: pb_g
     assert refused.value.reason == "CALLER_NOT_ALLOWED"
 
 
-async def test_a_full_service_says_when_to_come_back_and_a_call_that_is_left_leaves_nothing(
+async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_nothing(
     speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
 ) -> None:
     bearer = speaking.bearer(roles=ROLE)

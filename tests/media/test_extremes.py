@@ -9,10 +9,10 @@ import pytest
 from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Spec, Still
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import rendered, still
-from tests.sources import BOUNDS
+from tests.sources import LIMITS
 
 SIZES = [(1, 1), (2, 2), (3, 900), (8000, 2), (1, 600), (900, 1)]
 CANVASES = [Canvas(90, 160, 25), Canvas(16, 16, 25)]
@@ -28,7 +28,7 @@ def is_red_in_its_middle(pixels: media.Picture) -> bool:
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_picture_of_any_size_fills_the_canvas(tool: Tool, tmp_path: Path, size: tuple[int, int]) -> None:
     image = still(tmp_path / "image.jpg", "color=red:s={w}x{h}", size=size)
-    facts = await probe(image, Part(), BOUNDS)
+    facts = await probe(image, TimeRange(), LIMITS)
     assert (facts.width, facts.height, facts.still) == (*size, True)
     for number, canvas in enumerate(CANVASES):
         for fit in Fit:

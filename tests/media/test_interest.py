@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import still
-from tests.sources import BOUNDS
+from tests.sources import LIMITS
 
 # A face before a wall: skin, hair, eyes and a mouth; `{x}` is its middle, of 640.
 FACE = (
@@ -23,7 +23,7 @@ FACE = (
 
 
 async def focus(path: Path) -> tuple[float, float]:
-    picture = (await probe(path, Part(), BOUNDS)).picture
+    picture = (await probe(path, TimeRange(), LIMITS)).source
     return picture["focus_x"], picture["focus_y"]
 
 

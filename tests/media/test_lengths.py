@@ -13,11 +13,11 @@ import pytest
 from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import rendered
 from tests.mesh import ffmpeg_program
-from tests.sources import BOUNDS
+from tests.sources import LIMITS
 
 FILES = Path(__file__).with_name("files")
 CANVAS = Canvas(160, 90, 25)
@@ -82,7 +82,7 @@ def made(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", MADE)
 async def test_a_clip_is_as_long_as_what_ffmpeg_decodes_of_it(tool: Tool, tmp_path: Path, name: str) -> None:
     path = made(name, tmp_path)
-    seconds = (await probe(path, Part(), BOUNDS)).duration_seconds or 0.0
+    seconds = (await probe(path, TimeRange(), LIMITS)).duration_seconds or 0.0
     assert seconds == pytest.approx(decoded_seconds(path), abs=0.06)
     # All of it is rendered, to its end.
     spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
@@ -95,7 +95,7 @@ async def test_a_clip_is_as_long_as_what_ffmpeg_decodes_of_it(tool: Tool, tmp_pa
 async def test_a_last_picture_stands_while_the_sound_goes_on(
     tool: Tool, tmp_path: Path, name: str, seconds: float
 ) -> None:
-    facts = await probe(FILES / name, Part(), BOUNDS)
+    facts = await probe(FILES / name, TimeRange(), LIMITS)
     assert facts.duration_seconds == pytest.approx(seconds, abs=0.05)
     for start in (place for place in (0.0, 3.0, 5.0) if place < seconds):
         spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 24, CANVAS, Quality.NEAR_LOSSLESS)
@@ -116,13 +116,13 @@ async def test_a_stream_without_an_index_is_shown_from_anywhere(tool: Tool, tmp_
     frames = list(media.pictures(await rendered(tool, tmp_path / "work", [path], spec)))
     shown = [float(frame[45, 80].mean()) * 219 / 255 / 3 for frame in frames]
     # The picture begins a little after the sound.
-    first = (start - (await probe(path, Part(), BOUNDS)).picture["picture_start"]) * 25
+    first = (start - (await probe(path, TimeRange(), LIMITS)).source["picture_start"]) * 25
     for number, value in enumerate(shown):
         assert value == pytest.approx((first + number) % 70, abs=1.2), number
 
 
 async def test_a_video_of_one_picture_is_a_still_picture(tool: Tool, tmp_path: Path) -> None:
-    facts = await probe(FILES / "C14_oneframe.mp4", Part(), BOUNDS)
+    facts = await probe(FILES / "C14_oneframe.mp4", TimeRange(), LIMITS)
     assert facts.still
     spec = Spec((Shot(Still(0)),), 50, CANVAS, Quality.DRAFT)
     made = await rendered(tool, tmp_path / "work", [FILES / "C14_oneframe.mp4"], spec)
@@ -131,7 +131,7 @@ async def test_a_video_of_one_picture_is_a_still_picture(tool: Tool, tmp_path: P
 
 @pytest.mark.parametrize("name", ["C19_short.gif", "C16_anim.png"])
 async def test_an_animation_goes_on_and_on(tool: Tool, tmp_path: Path, name: str) -> None:
-    seconds = (await probe(FILES / name, Part(), BOUNDS)).duration_seconds or 0.0
+    seconds = (await probe(FILES / name, TimeRange(), LIMITS)).duration_seconds or 0.0
     assert seconds == pytest.approx({"C19_short.gif": 0.3, "C16_anim.png": 3.0}[name])
     spec = Spec((Shot(Clip(0), Fit.STRETCH),), round(2 * seconds * 25) + 20, CANVAS, Quality.NEAR_LOSSLESS)
     frames = list(media.pictures(await rendered(tool, tmp_path / "work", [FILES / name], spec)))
@@ -144,7 +144,7 @@ async def test_an_animation_goes_on_and_on(tool: Tool, tmp_path: Path, name: str
 
 
 async def test_the_default_track_is_shown(tool: Tool, tmp_path: Path) -> None:
-    facts = await probe(FILES / "C24_alt_first.mp4", Part(), BOUNDS)
+    facts = await probe(FILES / "C24_alt_first.mp4", TimeRange(), LIMITS)
     assert (facts.width, facts.height) == (320, 180), "not the 640x360 of the first track"
 
 
@@ -154,7 +154,7 @@ async def test_the_default_sound_is_played_and_no_commentary(tmp_path: Path) -> 
     maps = ("-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:a")
     marks = ("-disposition:a:0", "comment", "-disposition:a:1", "0", "-disposition:a:2", "default")
     media.ffmpeg(*PICTURE, *(word for tone in tones for word in tone), *maps, *H264, *AAC, *marks, path)
-    assert (await probe(path, Part(), BOUNDS)).sound_track == 2
+    assert (await probe(path, TimeRange(), LIMITS)).sound_track == 2
     spoken = tmp_path / "languages.mkv"
     languages = (
         "-metadata:s:v:0",
@@ -167,7 +167,7 @@ async def test_the_default_sound_is_played_and_no_commentary(tmp_path: Path) -> 
     plain = ("-disposition:a:0", "0", "-disposition:a:1", "0")
     both = (*tones[0], *tones[1], "-map", "0:v", "-map", "1:a", "-map", "2:a")
     media.ffmpeg(*PICTURE, *both, *H264, *AAC, *languages, *plain, spoken)
-    assert (await probe(spoken, Part(), BOUNDS)).sound_track == 1
+    assert (await probe(spoken, TimeRange(), LIMITS)).sound_track == 1
 
 
 async def test_a_cover_is_no_video(tmp_path: Path) -> None:
@@ -175,5 +175,5 @@ async def test_a_cover_is_no_video(tmp_path: Path) -> None:
     media.ffmpeg("-f", "lavfi", "-i", "color=red:s=500x500", "-frames:v", "1", cover)
     mapped = ("-map", "1", "-map", "0", "-disposition:v:0", "attached_pic", "-c:v:0", "png")
     media.ffmpeg(*PICTURE, "-i", cover, *mapped, "-c:v:1", "libx264", "-disposition:v:1", "default", path)
-    facts = await probe(path, Part(), BOUNDS)
+    facts = await probe(path, TimeRange(), LIMITS)
     assert (facts.width, facts.height, facts.still) == (160, 90, False)

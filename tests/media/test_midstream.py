@@ -11,10 +11,10 @@ import pytest
 from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Spec, Still
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import rendered
-from tests.sources import BOUNDS, probe_source
+from tests.sources import LIMITS, probe_source
 
 CANVAS = Canvas(160, 90, 25)
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-pix_fmt", "yuv420p")
@@ -81,7 +81,7 @@ def quarters(pixels: media.Picture) -> tuple[str | None, ...]:
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_clip_goes_on_through_a_change(tool: Tool, tmp_path: Path, name: str) -> None:
     clip = joined(tmp_path / name, *CHANGES[name])
-    facts = await probe(clip, Part(), BOUNDS)
+    facts = await probe(clip, TimeRange(), LIMITS)
     assert facts.duration_seconds == pytest.approx(2.0, abs=0.1)
     frames = await shown(tool, clip)
     assert len(frames) == 50

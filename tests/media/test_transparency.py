@@ -10,11 +10,11 @@ import pytest
 from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Colour, Fit, Overlay, Point, Shot, Spec, Still
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import rendered, still
 from tests.media.zoo import Zoo, _jpeg_exif
-from tests.sources import BOUNDS
+from tests.sources import LIMITS
 
 FILES = Path(__file__).with_name("files")
 CANVAS = Canvas(160, 90, 25)
@@ -44,7 +44,7 @@ async def test_every_orientation_is_told_and_shown(tool: Tool, tmp_path: Path, o
     image = tmp_path / "turned.jpg"
     _jpeg_exif(orientation)(zoo, image)
     rotation, mirrored, seen = ORIENTATIONS[orientation]
-    facts = await probe(image, Part(), BOUNDS)
+    facts = await probe(image, TimeRange(), LIMITS)
     assert (facts.rotation, facts.mirrored) == (rotation, mirrored)
     assert (facts.width, facts.height) == ((72, 128) if rotation % 180 else (128, 72))
     if use == "clip":
@@ -64,8 +64,8 @@ async def test_every_orientation_is_told_and_shown(tool: Tool, tmp_path: Path, o
 
 async def test_hidden_colours_of_a_palette_are_not_shown(tool: Tool, tmp_path: Path) -> None:
     image = FILES / "C21_pal_green.png"
-    facts = await probe(image, Part(), BOUNDS)
-    assert facts.picture["has_alpha"]
+    facts = await probe(image, TimeRange(), LIMITS)
+    assert facts.source["has_alpha"]
     for use in ("clip", "overlay"):
         over = Overlay(0, Point(0.5, 0.5), 1.0, 1.0, 0, 3)
         shots, overlays = ((Shot(Still(0)),), ()) if use == "clip" else ((Shot(Colour(0)),), (over,))
@@ -82,8 +82,8 @@ async def test_pictures_of_other_kinds_are_taken(tool: Tool, tmp_path: Path, end
         image.write_bytes(_psd())
     else:
         image = still(tmp_path / f"image.{ending}", media.CORNERS)
-    facts = await probe(image, Part(), BOUNDS)
-    assert facts.still and facts.picture["format"] == f"{ending}_pipe"
+    facts = await probe(image, TimeRange(), LIMITS)
+    assert facts.still and facts.source["format"] == f"{ending}_pipe"
     spec = Spec((Shot(Still(0), Fit.STRETCH),), 3, CANVAS, Quality.NEAR_LOSSLESS)
     frame = list(media.pictures(await rendered(tool, tmp_path / "work", [image], spec)))[1]
     assert quarters(frame) == ("red", "lime", "blue", "white")

@@ -14,14 +14,14 @@ from services.media.encoding import Quality
 from services.processing import command, graph
 from services.processing.render import render
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
-from services.validation.probe import Part, probe
+from services.validation.probe import TimeRange, probe
 from tests import media
 from tests.media.drawing import renderer
 from tests.media.zoo import MEMBERS, SECONDS, Zoo
-from tests.sources import BOUNDS, probe_source
+from tests.sources import LIMITS, probe_source
 
 # Closer than what other tests allow.
-CLOSE = replace(BOUNDS, max_duration_seconds=60.0, memory_bytes=512 << 20, seconds=10)
+CLOSE = replace(LIMITS, max_duration_seconds=60.0, memory_bytes=512 << 20, seconds=10)
 TOOL = renderer()
 WIDTH, HEIGHT, FRAMES = 160, 90, 8
 COLOURS = {**media.COLOURS, "grey": (128, 128, 128)}
@@ -50,7 +50,7 @@ def quarters(pixels: media.Picture) -> list[NDArray[np.float64]]:
 @pytest.mark.parametrize("name", MEMBERS)
 async def test_validation_takes_it(zoo: Zoo, name: str) -> None:
     member = MEMBERS[name]
-    facts = await probe(zoo[name], Part(), CLOSE)
+    facts = await probe(zoo[name], TimeRange(), CLOSE)
     assert (facts.video_codec, facts.width, facts.height) == (member.codec, *member.size)
     assert (facts.has_audio, facts.still) == (member.has_audio, member.still)
     if not member.still:

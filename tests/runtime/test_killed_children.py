@@ -40,8 +40,8 @@ Work = Callable[[Path], Awaitable[object]]
 
 
 async def read_clip(folder: Path) -> None:
-    bounds = probe.Bounds(1 << 24, 1 << 24, 60.0, 1 << 30, 20)
-    await probe.probe(media.clip(folder / "clip.mp4"), probe.Part(), bounds)
+    bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 1 << 30, 20)
+    await probe.probe(media.clip(folder / "clip.mp4"), probe.TimeRange(), bounds)
 
 
 async def speak(folder: Path) -> None:
@@ -200,14 +200,14 @@ async def test_a_child_that_stood_still_does_not_blame_the_clip(
     monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
     stopped = children._LAUNCH.replace("os.execvp(", "os.kill(os.getpid(), 19)\nos.execvp(")
     monkeypatch.setattr(children, "_LAUNCH", stopped)
-    bounds = probe.Bounds(1 << 24, 1 << 24, 60.0, 1 << 30, 1)
+    bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 1 << 30, 1)
     with pytest.raises(Internal, match="stood still") as failed:
-        await probe.probe(media.clip(tmp_path / "clip.mp4"), probe.Part(), bounds)
+        await probe.probe(media.clip(tmp_path / "clip.mp4"), probe.TimeRange(), bounds)
     assert failed.value.reason == "CHILD_KILLED"
 
 
 async def test_a_clip_that_reaches_the_readers_limits_is_still_blamed(tmp_path: Path) -> None:
     media.clip(tmp_path / "clip.mp4", size=(1920, 1080))
-    bounds = probe.Bounds(1 << 24, 1 << 24, 60.0, 100 << 20, 20)
+    bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 100 << 20, 20)
     with pytest.raises(InvalidArgument, match="the clip cannot be used"):
-        await probe.probe(tmp_path / "clip.mp4", probe.Part(), bounds)
+        await probe.probe(tmp_path / "clip.mp4", probe.TimeRange(), bounds)

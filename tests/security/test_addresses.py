@@ -316,7 +316,7 @@ async def test_a_redirect_is_checked_like_an_address(
     services: ValidationServices, site: Site, status: int, location: str
 ) -> None:
     found = location.replace("PORT", str(services.trap.port))
-    address = site.answer("/clip.mp4", f"{status} Elsewhere\r\nlocation: {found}")
+    address = site.respond("/clip.mp4", f"{status} Elsewhere\r\nlocation: {found}")
     refused = await refusal(services.permissive, address)
     assert refused.reason in ADDRESS_REASONS
     assert services.trap.connections == 0

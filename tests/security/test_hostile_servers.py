@@ -20,7 +20,7 @@ from services.runtime import children
 from services.storage.config import Config as StorageConfig
 from services.validation import exchange
 from services.validation.config import Config
-from services.validation.web import Rules, Web, trust
+from services.validation.web import FetchRules, WebClient, create_tls_context
 from tests.mesh import Mesh
 from tests.security.hostile_server import PAGES
 
@@ -82,7 +82,7 @@ async def test_a_fetch_ends_and_affects_no_other_user(
     platform: Mesh, server: str, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(exchange, "MAX_PAUSE_SECONDS", 1.0)
     stub: Any = platform.stub(pb_grpc.ValidationServiceStub)
     probes = [refused(stub.ProbeClip(pb.ProbeClipRequest(url=server + page))) for _ in range(8)]
     attack = asyncio.gather(*probes)
@@ -111,8 +111,8 @@ async def test_a_post_ends_and_affects_no_other_user(platform: Mesh, server: str
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("/interim", "more than 8 interim answers"),
-        ("/slow_interim", "more than 8 interim answers"),
+        ("/interim", "more than 8 interim responses"),
+        ("/slow_interim", "more than 8 interim responses"),
         ("/endless_header", "a head of more than 16384 bytes"),
         ("/many_headers", "more than 100 headers"),
         ("/endless_trailers", "a head of more than 16384 bytes"),
@@ -128,11 +128,13 @@ async def test_the_error_message_names_what_the_server_did(
     server: str, page: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "GRACE_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(exchange, "MAX_PAUSE_SECONDS", 1.0)
     network = ip_network("127.0.0.0/8")
-    rules = Rules(connect_seconds=5.0, total_seconds=3.0, max_redirects=3, allow_http=True, allowed_networks=(network,))
+    rules = FetchRules(
+        connect_seconds=5.0, total_seconds=3.0, max_redirects=3, allow_http=True, allowed_networks=(network,)
+    )
     with pytest.raises(errors.InvalidArgument, match=words):
-        async with Web(rules, trust(None)).open(server + page) as download:
+        async with WebClient(rules, create_tls_context(None)).open(server + page) as download:
             async for _ in download.chunks:
                 pass
 
@@ -141,8 +143,8 @@ async def test_a_host_with_very_many_addresses_is_refused() -> None:
     async def resolve(host: str, port: int) -> list[str]:
         return [f"8.{number // 256}.{number % 256}.8" for number in range(5000)]
 
-    rules = Rules(connect_seconds=5.0, total_seconds=3.0, max_redirects=3)
-    reason, seconds = await refused(Web(rules, trust(None), resolve).check("https://many.example/"))
+    rules = FetchRules(connect_seconds=5.0, total_seconds=3.0, max_redirects=3)
+    reason, seconds = await refused(WebClient(rules, create_tls_context(None), resolve).check("https://many.example/"))
     assert reason == "CLIP_ADDRESS_REFUSED"
     assert seconds < 1.0
 
@@ -159,8 +161,8 @@ async def test_an_endless_handshake_is_aborted() -> None:
     async with hostile:
         port = hostile.sockets[0].getsockname()[1]
         network = ip_network("127.0.0.0/8")
-        rules = Rules(connect_seconds=0.5, total_seconds=3.0, max_redirects=3, allowed_networks=(network,))
-        web = Web(rules, trust(None))
+        rules = FetchRules(connect_seconds=0.5, total_seconds=3.0, max_redirects=3, allowed_networks=(network,))
+        web = WebClient(rules, create_tls_context(None))
         with pytest.raises(errors.InvalidArgument, match=r"did not answer within 0\.5 s"):
             async with web.open(f"https://127.0.0.1:{port}/"):
                 pass

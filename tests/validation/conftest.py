@@ -1,4 +1,4 @@
-"""What the tests of validation share: footage, and a web with clips on it."""
+"""Fixtures of the validation tests: footage, and a web server for clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Footage: small clips of every kind, good and bad, each made when it is first asked for."""
+"""Footage: small clips of every kind, good and bad, each made on first use."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Footage:
         path.write_bytes(data[: int(len(data) * part)])
 
     def _overwrite(self, source: str, path: Path) -> None:
-        """Damage all pictures, and leave the index."""
+        """Overwrite all pictures with zeros, and keep the index."""
         data = bytearray(self[source].read_bytes())
         begin = data.index(b"mdat") + 4
         end = data.index(b"moov", begin) - 4

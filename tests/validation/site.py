@@ -1,4 +1,4 @@
-"""Site: a small web server for tests, which answers as it is told, and counts who connects."""
+"""Site: a small web server for tests, with configurable responses and a count of connections."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Page = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class Site:
-    """A server on a port of `host`, a free one if none is said; without a certificate it speaks plain HTTP."""
+    """A web server on a port of `host`; port 0 is a free port, and without a TLS context it speaks plain HTTP."""
 
     def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.port = port
         self.connections = 0
         self.requests: list[str] = []
-        """The heads of the requests that came."""
+        """The heads of the received requests."""
         self.closing = asyncio.Event()
         self._context = context
         self._pages: dict[str, Page] = {}
@@ -42,16 +42,16 @@ class Site:
         self._pages[path] = page
         return self.url(path)
 
-    def file(self, path: str, body: bytes, *, tell_size: bool = True) -> str:
-        """Answer a path with bytes; returns its address."""
+    def file(self, path: str, body: bytes, *, send_length: bool = True) -> str:
+        """Answer a path with a file; returns its address."""
 
         async def page(writer: asyncio.StreamWriter) -> None:
-            length = f"content-length: {len(body)}\r\n" if tell_size else ""
+            length = f"content-length: {len(body)}\r\n" if send_length else ""
             writer.write(f"HTTP/1.1 200 OK\r\n{length}connection: close\r\n\r\n".encode() + body)
 
         return self.page(path, page)
 
-    def answer(self, path: str, head: str) -> str:
+    def respond(self, path: str, head: str) -> str:
         """Answer a path with a status line and headers; returns its address."""
 
         async def page(writer: asyncio.StreamWriter) -> None:
@@ -61,10 +61,10 @@ class Site:
 
     def redirect(self, path: str, location: str) -> str:
         """Answer a path with a redirect; returns its address."""
-        return self.answer(path, f"302 Found\r\nlocation: {location}")
+        return self.respond(path, f"302 Found\r\nlocation: {location}")
 
     def endless(self, path: str) -> str:
-        """Answer a path with zeros without end; returns its address."""
+        """Answer a path with an endless body of zeros; returns its address."""
 
         async def page(writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -75,7 +75,7 @@ class Site:
         return self.page(path, page)
 
     def stalled(self, path: str) -> str:
-        """Answer a path with the beginning of a body, and nothing more; returns its address."""
+        """Answer a path with the beginning of a body, then pause; returns its address."""
 
         async def page(writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbegin")

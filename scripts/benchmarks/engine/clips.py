@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from services.runtime.children import QUIET
-from services.validation.probe import Part, probe
-from tests.sources import BOUNDS
+from services.validation.probe import TimeRange, probe
+from tests.sources import LIMITS
 
 # What each is, the picture, and how its frames come; all are H.264 as a camera or a stock site writes it.
 KINDS = {
@@ -64,13 +64,13 @@ async def _make(path: Path, program: Path, picture: str, rate: int, seconds: flo
         *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv", path),
     )
     await asyncio.to_thread(subprocess.run, list(map(str, command)), check=True)
-    data, found = await asyncio.to_thread(path.read_bytes), await probe(path, Part(), BOUNDS)
+    data, found = await asyncio.to_thread(path.read_bytes), await probe(path, TimeRange(), LIMITS)
     return Clip(
         path=str(path),
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
         start_seconds=LEAD_SECONDS,
         end_seconds=end,
-        picture=dict(found.picture),
+        picture=dict(found.source),
         key_seconds=list(found.key_seconds),
     )

@@ -1,4 +1,4 @@
-"""Looking: what a clip is, or why it cannot be used, without any of it being kept."""
+"""ProbeClip and ProbeFile: the facts of a clip or the reason why it cannot be used; nothing is stored."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.validation.site import Site
 
 
 @pytest.fixture
-async def looking(mesh: Mesh, certificates: Path, tmp_path: Path) -> Mesh:
-    """A mesh with validation and what it needs; clips may come from 127.0.0.1, and one is looked at at once."""
+async def probing_mesh(mesh: Mesh, certificates: Path, tmp_path: Path) -> Mesh:
+    """A mesh with validation and its dependencies; 127.0.0.1 is allowed, and one ProbeClip call at a time."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
@@ -34,31 +34,31 @@ async def looking(mesh: Mesh, certificates: Path, tmp_path: Path) -> Mesh:
         allowed_networks=(ip_network("127.0.0.1/32"),),
         extra_authority=certificates / "ca.pem",
         max_bytes=1_000_000,
-        looks=1,
+        max_probe_clip_calls=1,
     )
     await mesh.start("validation", config)
     return mesh
 
 
 @pytest.fixture
-def validation(looking: Mesh) -> pb_grpc.ValidationServiceAsyncStub:
-    return looking.stub(pb_grpc.ValidationServiceStub)
+def validation(probing_mesh: Mesh) -> pb_grpc.ValidationServiceAsyncStub:
+    return probing_mesh.stub(pb_grpc.ValidationServiceStub)
 
 
-def nothing_is_kept(mesh: Mesh, tmp_path: Path) -> bool:
-    kept = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
-    return not kept and not any(mesh.config.scratch.glob("validation-*/*"))
+def is_nothing_stored(mesh: Mesh, tmp_path: Path) -> bool:
+    stored = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    return not stored and not any(mesh.config.scratch.glob("validation-*/*"))
 
 
-async def sent(path: Path) -> AsyncIterator[pb.ProbeFileRequest]:
+async def requests_of(path: Path) -> AsyncIterator[pb.ProbeFileRequest]:
     data = path.read_bytes()
     for start in range(0, len(data), 50_000):
         yield pb.ProbeFileRequest(chunk=data[start : start + 50_000])
 
 
 @pytest.mark.parametrize("way", ["address", "bytes"])
-async def test_what_a_clip_is(
-    looking: Mesh,
+async def test_the_facts_of_a_clip_are_returned(
+    probing_mesh: Mesh,
     validation: pb_grpc.ValidationServiceAsyncStub,
     site: Site,
     footage: Footage,
@@ -68,32 +68,32 @@ async def test_what_a_clip_is(
     path = footage["turned.mov"]
     body = path.read_bytes()
     if way == "bytes":
-        probed = (await validation.ProbeFile(sent(path))).probed
+        probed = (await validation.ProbeFile(requests_of(path))).probed
     else:
         probed = (await validation.ProbeClip(pb.ProbeClipRequest(url=site.file("/clip.mov", body)))).probed
     clip = probed.clip
     assert (clip.width, clip.height, clip.source.width, clip.source.height) == (180, 320, 320, 180)
-    # Its makers say that it is turned to the left by 90 degrees.
+    # The display matrix of the clip rotates it to the left by 90 degrees.
     assert probed.rotation == 270
     assert (clip.video_codec, clip.has_audio, probed.audio_codec) == ("h264", True, "aac")
     assert (clip.duration, clip.frame_rate.numerator) == (Duration(seconds=2), 25)
     assert (probed.sha256, probed.size_bytes) == (hashlib.sha256(body).hexdigest(), len(body))
     assert len(clip.key_frames) > 1
     assert not clip.source.HasField("object")
-    assert nothing_is_kept(looking, tmp_path)
+    assert is_nothing_stored(probing_mesh, tmp_path)
 
 
-async def test_a_still_picture_and_a_clip_without_sound(
+async def test_still_pictures_and_silent_clips_are_reported_as_such(
     validation: pb_grpc.ValidationServiceAsyncStub, footage: Footage
 ) -> None:
-    still = (await validation.ProbeFile(sent(footage["still.png"]))).probed
+    still = (await validation.ProbeFile(requests_of(footage["still.png"]))).probed
     assert (still.clip.source.still, still.clip.video_codec, still.rotation) == (True, "png", 0)
     assert not still.clip.HasField("duration")
-    silent = (await validation.ProbeFile(sent(footage["silent.mp4"]))).probed
+    silent = (await validation.ProbeFile(requests_of(footage["silent.mp4"]))).probed
     assert (silent.clip.has_audio, silent.audio_codec) == (False, "")
 
 
-async def test_a_part_and_a_part_that_is_not_there(
+async def test_a_range_limits_key_frames_and_must_be_in_the_clip(
     validation: pb_grpc.ValidationServiceAsyncStub, site: Site, footage: Footage
 ) -> None:
     url = site.file("/clip.mp4", footage["good.mp4"].read_bytes())
@@ -115,8 +115,8 @@ async def test_a_part_and_a_part_that_is_not_there(
         ("huge.mp4", "CLIP_TOO_LARGE"),
     ],
 )
-async def test_why_a_clip_cannot_be_used(
-    looking: Mesh,
+async def test_an_unusable_clip_is_refused_with_a_reason(
+    probing_mesh: Mesh,
     validation: pb_grpc.ValidationServiceAsyncStub,
     footage: Footage,
     tmp_path: Path,
@@ -124,21 +124,21 @@ async def test_why_a_clip_cannot_be_used(
     reason: str,
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        await validation.ProbeFile(sent(footage[name]))
+        await validation.ProbeFile(requests_of(footage[name]))
     assert refused.value.reason == reason
-    assert nothing_is_kept(looking, tmp_path)
+    assert is_nothing_stored(probing_mesh, tmp_path)
 
 
-async def test_more_bytes_than_are_taken(
-    looking: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path
+async def test_a_probe_of_too_many_bytes_is_refused(
+    probing_mesh: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         await validation.ProbeClip(pb.ProbeClipRequest(url=site.file("/clip.mp4", bytes(1_000_001))))
     assert refused.value.reason == "CLIP_TOO_LARGE"
 
 
-async def test_a_full_service_says_when_to_come_back_and_a_call_that_is_left_leaves_nothing(
-    looking: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path, footage: Footage
+async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_nothing(
+    probing_mesh: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path, footage: Footage
 ) -> None:
     begun = asyncio.Event()
 
@@ -147,22 +147,22 @@ async def test_a_full_service_says_when_to_come_back_and_a_call_that_is_left_lea
         begun.set()
         await site.closing.wait()
 
-    asked = asyncio.create_task(_probe(validation, site.page("/slow.mp4", slow)))
+    call = asyncio.create_task(_probe(validation, site.page("/slow.mp4", slow)))
     async with asyncio.timeout(10):
         await begun.wait()
     with pytest.raises(errors.ResourceExhausted) as full:
         await validation.ProbeClip(pb.ProbeClipRequest(url="http://refused"))
     assert (full.value.reason, full.value.retry_after_seconds) == ("BUSY", 1.0)
-    # The jobs have room all the same.
+    # The calls of jobs have capacity of their own.
     url = site.file("/clip.mp4", footage["good.mp4"].read_bytes())
     assert [update async for update in validation.ValidateClip(pb.ValidateClipRequest(url=url))]
-    asked.cancel()
-    await asyncio.wait([asked])
+    call.cancel()
+    await asyncio.wait([call])
     async with asyncio.timeout(10):
-        while any(looking.config.scratch.glob("validation-*/*")):
+        while any(probing_mesh.config.scratch.glob("validation-*/*")):
             with suppress(errors.InvalidArgument, errors.ResourceExhausted):
                 await validation.ProbeClip(pb.ProbeClipRequest(url="http://refused"))
-    assert not [child for child in psutil.Process().children() if "probe_child.py" in " ".join(child.cmdline())]
+    assert not [child for child in psutil.Process().children() if "probe_child" in " ".join(child.cmdline())]
 
 
 async def _probe(validation: pb_grpc.ValidationServiceAsyncStub, url: str) -> None:

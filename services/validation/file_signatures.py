@@ -1,4 +1,4 @@
-"""Kinds: what a file is that is neither video nor picture, told from its first bytes, so that people learn it."""
+"""File signatures: name the type of an unsupported file by its first bytes, for the error message."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 HEAD_BYTES = 4096
 
-# What may come before the root of an SVG: the XML declaration, comments, a document type, other instructions. Each is
-# taken whole or not at all (`?>`), so that no text makes this search for long.
-_BEFORE = r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>"
-_SVG = re.compile(rf"\ufeff?\s*(?>(?>{_BEFORE})\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.IGNORECASE)
+# The XML declaration, comments, document type and processing instructions before the root of an SVG. The groups are
+# atomic (`?>`), so that the search does not backtrack.
+_PROLOG = r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>"
+_SVG = re.compile(rf"\ufeff?\s*(?>(?>{_PROLOG})\s*)*<(?:\w+:)?svg\b", re.DOTALL | re.IGNORECASE)
 
 
 def _picture(kind: str) -> str:
-    return f"a picture of a kind that is not taken ({kind}; PNG, JPEG, WebP, GIF, BMP, TIFF and PSD are)"
+    return f"a picture in an unsupported format ({kind}; PNG, JPEG, WebP, GIF, BMP, TIFF and PSD are supported)"
 
 
-_PLAYLIST = "a playlist, which names other files and is no video itself"
+_PLAYLIST = "a playlist, which refers to other files and is not a video itself"
 _STARTS = (
     (b"#EXTM3U", _PLAYLIST),
     (b"ffconcat version", _PLAYLIST),
@@ -49,14 +49,14 @@ _BRANDS = {
     b"avif": _picture("AVIF"),
     b"M4A ": "sound (M4A)",
 }
-# MPEG audio and ADTS: eleven or twelve set bits, which no container of video begins with.
+# The second byte of MPEG audio and ADTS after 0xFF: a sync word of 11 or 12 bits, which begins no video container.
 _SOUND_SYNC = {0xFB, 0xF3, 0xF2, 0xFA, 0xF1, 0xF9}
 
 
-def unwanted(head: bytes) -> str | None:
-    """What a file is when its first `HEAD_BYTES` show that it is no video and no picture that is taken.
+def describe_unsupported(head: bytes) -> str | None:
+    """The type of a file that is neither a video nor a supported picture, by its first `HEAD_BYTES` bytes.
 
-    None when it may be one.
+    None when the file may be a video or a supported picture.
     """
     if not head:
         return "empty"
@@ -69,21 +69,21 @@ def unwanted(head: bytes) -> str | None:
             return kind
     if head[0] == 0xFF and head[1:2] and head[1] in _SOUND_SYNC:
         return "sound (MPEG)"
-    return _text(head)
+    return _describe_text(head)
 
 
-def _text(head: bytes) -> str | None:
+def _describe_text(head: bytes) -> str | None:
     try:
         text = head[: HEAD_BYTES - 4].decode("utf-8-sig")
     except UnicodeDecodeError as failure:
-        # A character that is cut at the end of the head is no fault of it.
+        # The head may end in the middle of a character.
         if failure.start < len(failure.object) - 4:
             return None
         text = head[: failure.start].decode("utf-8-sig", errors="replace")
     if any(ord(character) < 32 and character not in "\t\r\n\f\x1b" for character in text):
         return None
     if _SVG.match(text):
-        return _picture("SVG; export it as PNG, in the size in which it is wanted")
+        return _picture("SVG; export it as PNG in the desired size")
     if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
         return "a web page; the address must lead to the file itself"
     return "a text file"

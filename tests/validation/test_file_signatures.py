@@ -1,10 +1,10 @@
-"""What the first bytes of a file tell."""
+"""File signatures: unsupported files are named by their first bytes."""
 
 from __future__ import annotations
 
 import pytest
 
-from services.validation.kinds import HEAD_BYTES, unwanted
+from services.validation.file_signatures import HEAD_BYTES, describe_unsupported
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,9 @@ from services.validation.kinds import HEAD_BYTES, unwanted
         (b"\xef\xbb\xbf#EXTM3U\n", "playlist"),
         (b"\n#EXTM3U\n", "playlist"),
         (b"RIFF\0\0\0\0WAVE", "sound"),
-        (b"II+\0", "a picture of a kind that is not taken (BigTIFF"),
+        (b"II+\0", "a picture in an unsupported format (BigTIFF"),
         (b"\xff\x0a\xfa", "JPEG XL"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a picture of a kind that is not taken (SVG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a picture in an unsupported format (SVG"),
         (b"<?xml version='1.0'?>\n<!-- made by hand -->\n<!DOCTYPE svg PUBLIC '-//W3C'>\n<svg:svg/>", "SVG"),
         (b"\0\0\0\x1cftypavif", "picture"),
         (b"\0\0\0\x1cftypM4A ", "sound"),
@@ -25,8 +25,8 @@ from services.validation.kinds import HEAD_BYTES, unwanted
         (("é" * 4000).encode()[: HEAD_BYTES - 1], "text"),
     ],
 )
-def test_what_is_neither_video_nor_picture_is_named(head: bytes, kind: str) -> None:
-    assert kind in (unwanted(head) or "")
+def test_unsupported_files_are_named(head: bytes, kind: str) -> None:
+    assert kind in (describe_unsupported(head) or "")
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_what_is_neither_video_nor_picture_is_named(head: bytes, kind: str) -> N
         b"8BPS\0\1",
     ],
 )
-def test_what_may_be_video_or_picture_passes(head: bytes) -> None:
-    assert unwanted(head) is None
+def test_possible_videos_and_pictures_pass(head: bytes) -> None:
+    assert describe_unsupported(head) is None

@@ -1,4 +1,4 @@
-"""The validation service as the orchestrator meets it: over mTLS, with the real storage beside it."""
+"""The validation service over mTLS, with the real storage service, as the orchestrator calls it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.validation.site import Site
 
 @pytest.fixture
 async def platform(mesh: Mesh, certificates: Path, tmp_path: Path) -> Mesh:
-    """A mesh with validation and what it needs; clips may come from 127.0.0.1."""
+    """A mesh with validation and its dependencies; 127.0.0.1 is allowed."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
@@ -46,7 +46,7 @@ async def validate(mesh: Mesh, request: pb.ValidateClipRequest) -> tuple[list[fl
     return [update.progress.fraction for update in progress], last.clip
 
 
-async def test_a_clip_by_address(platform: Mesh, site: Site, footage: Footage) -> None:
+async def test_a_clip_at_an_address_is_fetched_and_stored(platform: Mesh, site: Site, footage: Footage) -> None:
     body = footage["turned.mov"].read_bytes()
     request = pb.ValidateClipRequest(
         url=site.file("/clip.mov", body), start=Duration(nanos=500_000_000), end=Duration(seconds=2)
@@ -80,7 +80,7 @@ async def test_a_clip_by_address(platform: Mesh, site: Site, footage: Footage) -
     assert await platform.objects().get_bytes(stored.key) == body
 
 
-async def test_an_uploaded_clip(platform: Mesh, footage: Footage) -> None:
+async def test_an_uploaded_clip_is_validated(platform: Mesh, footage: Footage) -> None:
     upload = await platform.objects().put_file("uploads/clip", footage["good.webm"])
     _, clip = await validate(platform, pb.ValidateClipRequest(object=upload))
     assert clip.source.object == upload
@@ -103,39 +103,39 @@ async def test_a_bad_upload_is_refused(platform: Mesh, footage: Footage, name: s
     assert refused.value.reason == reason
 
 
-async def test_an_upload_that_is_not_there(platform: Mesh) -> None:
+async def test_a_missing_upload_is_not_found(platform: Mesh) -> None:
     missing = media_pb2.Object(key="uploads/none", sha256="0" * 64, size_bytes=1)
     with pytest.raises(errors.NotFound) as refused:
         await validate(platform, pb.ValidateClipRequest(object=missing))
     assert refused.value.reason == "OBJECT_NOT_FOUND"
 
 
-async def test_a_clip_at_a_private_address(platform: Mesh) -> None:
+async def test_a_clip_at_a_private_address_is_refused(platform: Mesh) -> None:
     with pytest.raises(errors.InvalidArgument, match="private or reserved network") as refused:
         await validate(platform, pb.ValidateClipRequest(url="https://169.254.169.254/latest/meta-data"))
     assert refused.value.reason == "CLIP_ADDRESS_REFUSED"
 
 
-async def test_a_clip_that_is_not_at_its_address(platform: Mesh, site: Site) -> None:
+async def test_a_missing_page_makes_the_clip_unreachable(platform: Mesh, site: Site) -> None:
     with pytest.raises(errors.InvalidArgument, match="404 Not Found") as refused:
         await validate(platform, pb.ValidateClipRequest(url=site.url("/none.mp4")))
     assert refused.value.reason == "CLIP_UNREACHABLE"
 
 
-async def test_a_clip_without_end(platform: Mesh, site: Site) -> None:
+async def test_an_endless_clip_is_refused(platform: Mesh, site: Site) -> None:
     with pytest.raises(errors.InvalidArgument, match="larger than 1 MB") as refused:
         await validate(platform, pb.ValidateClipRequest(url=site.endless("/clip.mp4")))
     assert refused.value.reason == "CLIP_TOO_LARGE"
 
 
-async def test_a_part_past_the_end(platform: Mesh, footage: Footage) -> None:
+async def test_a_range_past_the_end_is_refused(platform: Mesh, footage: Footage) -> None:
     upload = await platform.objects().put_file("uploads/clip", footage["good.mp4"])
     with pytest.raises(errors.InvalidArgument, match=r"ends at 3\.00 s, and the clip is only 2\.00 s") as refused:
         await validate(platform, pb.ValidateClipRequest(object=upload, end=Duration(seconds=3)))
     assert refused.value.reason == "CLIP_RANGE_INVALID"
 
 
-async def test_a_cancelled_call_leaves_nothing(platform: Mesh, site: Site) -> None:
+async def test_a_cancelled_call_leaves_no_files_and_processes(platform: Mesh, site: Site) -> None:
     scratch = platform.config.scratch
     before = psutil.Process().children()
     reached = asyncio.Event()
