@@ -25,7 +25,11 @@ from services.orchestrator.config import Config
 from services.orchestrator.event_servicer import EventServicer
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.events.feed import Feed, NewEvents, assign_positions, delete_old_events
-from services.orchestrator.jobs import failpoints, jetstream
+from services.orchestrator.jetstream.job_queue import consume_jobs, requeue_lost_jobs
+from services.orchestrator.jetstream.notifications import Notifications
+from services.orchestrator.jetstream.relay import relay_outbox
+from services.orchestrator.jetstream.streams import make_streams
+from services.orchestrator.jobs import failpoints
 from services.orchestrator.jobs.cleanup import run_cleanup
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.estimates import Estimates
@@ -82,7 +86,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         events.connect(runtime.config, "orchestrator", config.nats) as client,
     ):
         stream = client.jetstream()
-        await jetstream.make_streams(stream)
+        await make_streams(stream)
         to_publish, to_position, files_left, due = (asyncio.Event() for _ in range(4))
 
         def on_commit() -> None:
@@ -98,7 +102,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         usage = PostgresUsage(pool, limits)
         store = failpoints.armed(PostgresStore(pool, on_commit, files_left.set, limits=limits))
-        changes = jetstream.Changes(client)
+        notifications = Notifications(client)
         workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
 
         async def make(job: Job, journal: Journal) -> Result:
@@ -108,14 +112,14 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         driver = Driver(
             store,
             make,
-            changes.tell,
+            notifications.publish_change,
             lease_seconds=config.lease_seconds,
             max_attempts=config.max_attempts,
             is_stored=objects.is_stored,
             now=_now,
             clock=time.monotonic,
         )
-        await changes.listen_cancelled(driver.stop)
+        await notifications.subscribe_cancellations(driver.stop)
         config_service = config_service_pb2_grpc.ConfigServiceStub(
             runtime.connect("config", "moneyprinter.config.v1.ConfigService")
         )
@@ -135,7 +139,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             feed.wake(events.user_ids)
             if events.deliveries:
                 due.set()
-            await changes.tell_feed(events.user_ids)
+            await notifications.publish_new_events(events.user_ids)
 
         async def sign(delivery: ClaimedDelivery, now: datetime) -> dict[str, str]:
             return await webhook_secrets.sign(
@@ -143,13 +147,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             )
 
         dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), workers.post, sign, _now, time.monotonic)
-        await changes.listen_feed(feed.wake)
+        await notifications.subscribe_new_events(feed.wake)
         videos = Videos(
             store=store,
             letters=PostgresDeadLetters(pool),
             usage=usage,
             objects=objects,
-            changes=changes,
+            notifications=notifications,
             watchers=ChangePoller(store.versions, LOOK_SECONDS),
             check_voice=workers.find_voice,
             check_captions=workers.check_captions,
@@ -183,10 +187,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             grace=timedelta(seconds=config.orphan_seconds),
             now=_now,
         )
-        consumer = jetstream.consume(
+        consumer = consume_jobs(
             stream, driver.drive, jobs_at_once=config.jobs_at_once, lease_seconds=config.lease_seconds
         )
-        reconcile = jetstream.reconcile(
+        requeue = requeue_lost_jobs(
             store, stream, lease_seconds=config.lease_seconds, pause_seconds=config.reconcile_seconds
         )
         with (
@@ -195,8 +199,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             telemetry.gauged(MISSING, lambda: files.missing),
         ):
             async with (
-                runtime.background(jetstream.relay(PostgresOutbox(pool), stream, to_publish), "relay"),
-                runtime.background(reconcile, "reconcile"),
+                runtime.background(relay_outbox(PostgresOutbox(pool), stream, to_publish), "relay"),
+                runtime.background(requeue, "requeue"),
                 runtime.background(assign_positions(feed_store, to_position, on_new_events), "feed"),
                 runtime.background(delete_old_events(feed_store), "old events"),
                 runtime.background(dispatcher.run(due), "webhooks"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from services.orchestrator.jobs import jetstream
+from services.orchestrator.jetstream.streams import JOBS
 from services.runtime import events
 from tests import media
 from tests.chaos import world as worlds
@@ -129,7 +129,7 @@ async def orchestrator_stopped(folder: Path, times: int) -> str:
             before = await here.rows("SELECT attempt, result, end_time FROM jobs")
             await asyncio.sleep(max(0.0, times - finished))
         async with asyncio.timeout(60):
-            while "job was taken up by another instance" not in here.log(first):  # noqa: ASYNC110
+            while "job was claimed by another instance" not in here.log(first):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         assert states == {job: "completed"}
         assert await here.rows("SELECT attempt, result, end_time FROM jobs") == before
@@ -173,7 +173,7 @@ async def triple_delivery(folder: Path, times: int) -> str:
         here.stand_ins.open.set()
         states = Counter((await here.until_ended(jobs, 600)).values())
         async with asyncio.timeout(120):
-            while (await stream.stream_info(jetstream.JOBS)).state.messages:  # noqa: ASYNC110
+            while (await stream.stream_info(JOBS)).state.messages:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         attempts = await here.rows("SELECT attempt, count(*) FROM jobs GROUP BY attempt")
         manifests = set((await here.manifests(jobs)).values())

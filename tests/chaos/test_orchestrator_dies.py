@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from services.orchestrator.jobs import failpoints, jetstream, workflow
+from services.orchestrator.jetstream.job_queue import consume_jobs
+from services.orchestrator.jetstream.relay import relay_outbox
+from services.orchestrator.jetstream.streams import EVENTS, make_streams
+from services.orchestrator.jobs import failpoints, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.store import Store
@@ -70,7 +73,7 @@ async def test_a_job_ends_once_at_every_point_of_death(
 
         stack.push_async_callback(end)
         stream, written = client.jetstream(), asyncio.Event()
-        await jetstream.make_streams(stream)
+        await make_streams(stream)
         store = PostgresStore(pool, written.set)
         jobs = [job() for _ in POINTS]
         workers = [StraightWorkers() for _ in (*POINTS, "alive")]
@@ -83,10 +86,10 @@ async def test_a_job_ends_once_at_every_point_of_death(
                 pass
 
             driver = Driver(used, make, changed, lease_seconds=LEASE_SECONDS, max_attempts=5)
-            consumer = jetstream.consume(stream, driver.drive, jobs_at_once=jobs_at_once, lease_seconds=LEASE_SECONDS)
+            consumer = consume_jobs(stream, driver.drive, jobs_at_once=jobs_at_once, lease_seconds=LEASE_SECONDS)
             running.append(asyncio.create_task(consumer))
 
-        running.append(asyncio.create_task(jetstream.relay(PostgresOutbox(pool), stream, written)))
+        running.append(asyncio.create_task(relay_outbox(PostgresOutbox(pool), stream, written)))
         mortals = [MortalStore(store) for _ in POINTS]
         for point, mortal, done_by in zip(POINTS, mortals, workers, strict=False):
             start(failpoints.dying(cast(Store, mortal), point, mortal.die), done_by, 1)
@@ -111,7 +114,7 @@ async def test_a_job_ends_once_at_every_point_of_death(
 
 
 async def _published(stream: Any, number: int) -> Counter[str]:
-    subscription = await stream.pull_subscribe("video.processing.>", stream=jetstream.EVENTS)
+    subscription = await stream.pull_subscribe("video.processing.>", stream=EVENTS)
     found: Counter[str] = Counter()
     while found.total() < number or (await subscription.consumer_info()).num_pending:
         for message in await subscription.fetch(100, timeout=5):
@@ -148,7 +151,7 @@ async def test_the_late_result_of_a_stopped_instance_is_refused(two: World) -> N
             assert await two.until_ended([made]) == {made: "completed"}
             before = await two.rows("SELECT attempt, result, end_time FROM jobs")
         async with asyncio.timeout(20):
-            while "job was taken up by another instance" not in two.log(first):  # noqa: ASYNC110
+            while "job was claimed by another instance" not in two.log(first):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert await two.rows("SELECT attempt, result, end_time FROM jobs") == before
     assert before[0][0] == 2

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 
-from services.orchestrator.jobs import jetstream
+from services.orchestrator.jetstream.streams import JOBS
 from services.runtime import events
 from tests.chaos.world import REQUEST, World
 
@@ -36,7 +36,7 @@ async def test_jobs_lost_by_the_queue_are_queued_again(two: World) -> None:
         answers = [await http.post("/v1/videos", json=REQUEST) for _ in range(6)]
         jobs = [answer.json()["job_id"] for answer in answers]
         await two.stand_ins.rendering.wait()
-        await client.jetstream().delete_stream(jetstream.JOBS)
+        await client.jetstream().delete_stream(JOBS)
         two.stand_ins.open.set()
         later = (await http.post("/v1/videos", json=REQUEST)).json()["job_id"]
         assert set((await two.until_ended([*jobs, later], 90)).values()) == {"completed"}
@@ -56,7 +56,7 @@ async def test_repeated_messages_in_any_order_change_nothing(two: World) -> None
         for job in copies:
             await client.jetstream().publish("jobs.video", json.dumps({"job_id": job}).encode())
         async with asyncio.timeout(30):
-            while (await client.jetstream().stream_info(jetstream.JOBS)).state.messages:  # noqa: ASYNC110
+            while (await client.jetstream().stream_info(JOBS)).state.messages:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     assert states == dict.fromkeys(jobs, "completed")
     assert await two.rows("SELECT DISTINCT status, attempt FROM jobs") == [("completed", 1)]

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config import Gateway
 from services.embedded import authority, environment, envoy, nats, ports, postgres, supervisor
-from services.orchestrator.jobs import jetstream
+from services.orchestrator.jetstream.streams import EVENTS
 from services.runtime import events
 from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig
 from tests.chaos import stand_ins
@@ -232,7 +232,7 @@ class World:
         ids: Counter[str] = Counter()
         async with asyncio.timeout(seconds), events.connect(self.config, "orchestrator", self.nats_url) as client:
             stream = client.jetstream()
-            subscription = await stream.pull_subscribe("video.processing.>", stream=jetstream.EVENTS)
+            subscription = await stream.pull_subscribe("video.processing.>", stream=EVENTS)
             while found.total() < number or (await subscription.consumer_info()).num_pending:
                 with suppress(TimeoutError):
                     for message in await subscription.fetch(100, timeout=1):

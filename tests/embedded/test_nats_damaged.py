@@ -19,7 +19,10 @@ from structlog.testing import capture_logs
 
 from services.embedded import binaries, nats, ports
 from services.embedded.errors import PlatformError
-from services.orchestrator.jobs import jetstream
+from services.orchestrator.jetstream import relay, streams
+from services.orchestrator.jetstream.job_queue import consume_jobs, subscribe
+from services.orchestrator.jetstream.relay import relay_outbox
+from services.orchestrator.jetstream.streams import make_streams
 from services.runtime import events
 from services.runtime.config import RuntimeConfig
 from tests.up import up
@@ -89,10 +92,10 @@ async def filled(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -
         events.connect(config, "orchestrator", url) as client,
     ):
         stream = client.jetstream()
-        await jetstream.make_streams(stream)
+        await make_streams(stream)
         for subject in ("jobs.video", "video.processing.started") * 20:
             await stream.publish(subject, b"{}" * 50)
-        subscription = await jetstream._subscribe(stream, 10)
+        subscription = await subscribe(stream, 10)
         await (await subscription.fetch(1, timeout=5))[0].ack()
     return base / "nats"
 
@@ -115,8 +118,8 @@ async def test_a_queue_on_a_damaged_store_delivers_work(
             events.connect(config, "orchestrator", url) as client,
         ):
             stream = client.jetstream()
-            await jetstream.make_streams(stream)
-            consuming = asyncio.create_task(jetstream.consume(stream, drive, jobs_at_once=1, lease_seconds=10))
+            await make_streams(stream)
+            consuming = asyncio.create_task(consume_jobs(stream, drive, jobs_at_once=1, lease_seconds=10))
             try:
                 async with asyncio.timeout(30):
                     while not driven.is_set():
@@ -155,8 +158,9 @@ async def test_a_stream_that_fails_for_good_is_created_anew(
     config: RuntimeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its files, a stream fails for good at its next block."""
-    for name, value in (("PUBLISH_SECONDS", 0.5), ("RETRY_SECONDS", 0.05), ("REBUILT", timedelta(0))):
-        monkeypatch.setattr(jetstream, name, value)
+    monkeypatch.setattr(relay, "PUBLISH_SECONDS", 0.5)
+    monkeypatch.setattr(relay, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "MIN_STREAM_AGE", timedelta(0))
     published = asyncio.Event()
 
     class Outbox:
@@ -177,9 +181,9 @@ async def test_a_stream_that_fails_for_good_is_created_anew(
         events.connect(config, "orchestrator", url) as client,
     ):
         stream = client.jetstream()
-        await jetstream.make_streams(stream)
+        await make_streams(stream)
         shutil.rmtree(folder / STREAMS)
-        relaying = asyncio.create_task(jetstream.relay(Outbox(), stream, asyncio.Event()))
+        relaying = asyncio.create_task(relay_outbox(Outbox(), stream, asyncio.Event()))
         try:
             await asyncio.wait_for(published.wait(), 60)
         finally:

@@ -14,7 +14,11 @@ import pytest
 from nats.aio.client import Client
 
 from moneyprinter.errors import InvalidArgument, Unavailable
-from services.orchestrator.jobs import cleanup, jetstream, workflow
+from services.orchestrator.jetstream.job_queue import consume_jobs
+from services.orchestrator.jetstream.notifications import Notifications
+from services.orchestrator.jetstream.relay import relay_outbox
+from services.orchestrator.jetstream.streams import EVENTS, make_streams
+from services.orchestrator.jobs import cleanup, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Failure, Job
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
@@ -39,7 +43,7 @@ class Platform:
         self.stream = client.jetstream()
         self.written = asyncio.Event()
         self.store = PostgresStore(pool, self.written.set)
-        self.changes = jetstream.Changes(client)
+        self.notifications = Notifications(client)
 
     @asynccontextmanager
     async def instance(self, workers: workflow.Workers) -> AsyncIterator[None]:
@@ -48,13 +52,13 @@ class Platform:
         async def make(made: Job, journal: Any) -> Any:
             return await workflow.make_video(made, workers, journal)
 
-        driver = Driver(self.store, make, self.changes.tell, lease_seconds=LEASE_SECONDS, max_attempts=5)
-        await self.changes.listen_cancelled(driver.stop)
+        driver = Driver(
+            self.store, make, self.notifications.publish_change, lease_seconds=LEASE_SECONDS, max_attempts=5
+        )
+        await self.notifications.subscribe_cancellations(driver.stop)
         work = [
-            asyncio.create_task(jetstream.relay(PostgresOutbox(self.pool), self.stream, self.written)),
-            asyncio.create_task(
-                jetstream.consume(self.stream, driver.drive, jobs_at_once=2, lease_seconds=LEASE_SECONDS)
-            ),
+            asyncio.create_task(relay_outbox(PostgresOutbox(self.pool), self.stream, self.written)),
+            asyncio.create_task(consume_jobs(self.stream, driver.drive, jobs_at_once=2, lease_seconds=LEASE_SECONDS)),
         ]
         try:
             yield
@@ -65,7 +69,7 @@ class Platform:
     async def until(self, made: Job, holds: Callable[[Job], bool]) -> Job:
         """Wait until something holds of a job, told by its changes."""
         changed = asyncio.Event()
-        stop = await self.changes.listen(made.id, changed)
+        stop = await self.notifications.subscribe_changes(made.id, changed)
         async with asyncio.timeout(15):
             while True:
                 changed.clear()
@@ -86,7 +90,7 @@ async def platform(postgres: Databases, nats_url: str, config: RuntimeConfig) ->
         events.connect(config, "orchestrator", nats_url) as client,
     ):
         made = Platform(pool, client)
-        await jetstream.make_streams(made.stream)
+        await make_streams(made.stream)
         yield made
 
 
@@ -96,7 +100,7 @@ def ended(found: Job) -> bool:
 
 async def published(platform: Platform, number: int, *kinds: str) -> list[dict[str, Any]]:
     """The first events of some kinds, as a consumer gets them; their numbers have no gaps."""
-    subscription = await platform.stream.pull_subscribe("video.processing.>", stream=jetstream.EVENTS, durable="test")
+    subscription = await platform.stream.pull_subscribe("video.processing.>", stream=EVENTS, durable="test")
     found: list[dict[str, Any]] = []
     sequences: Counter[str] = Counter()
     while len(found) < number:
@@ -178,8 +182,8 @@ async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: 
 
     taken = asyncio.Event()
     await platform.store.create(made)
-    relay = asyncio.create_task(jetstream.relay(PostgresOutbox(platform.pool), platform.stream, platform.written))
-    hanging = asyncio.create_task(jetstream.consume(platform.stream, hang, jobs_at_once=1, lease_seconds=LEASE_SECONDS))
+    relay = asyncio.create_task(relay_outbox(PostgresOutbox(platform.pool), platform.stream, platform.written))
+    hanging = asyncio.create_task(consume_jobs(platform.stream, hang, jobs_at_once=1, lease_seconds=LEASE_SECONDS))
     try:
         await taken.wait()
         async with platform.instance(next_one):
@@ -196,7 +200,7 @@ async def test_a_cancelled_job_is_stopped_wherever_it_runs(platform: Platform) -
         await platform.store.create(made)
         await stuck.joining.wait()
         await platform.store.cancel(made.id, made.user_id)
-        await platform.changes.tell_cancelled(made.id)
+        await platform.notifications.publish_cancellation(made.id)
         await asyncio.wait_for(stuck.stopped.wait(), 2)
         (event,) = await published(platform, 1, "cancelled")
     assert (event["job_id"], event["payload"]) == (made.id, {"progress": event["payload"]["progress"]})

@@ -48,6 +48,6 @@ async def _drive(driver: Driver, at_least: int) -> None:
         try:
             await driver.drive(alive, at_least=at_least)
         except Superseded as failure:
-            log.warning("job was taken up by another instance, or ended", job_id=str(failure))
+            log.warning("job was claimed by another instance, or ended", job_id=str(failure))
         except (StoreUnavailable, Unavailable) as failure:
             log.info("no job driven before others", why=type(failure).__name__)

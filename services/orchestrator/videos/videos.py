@@ -93,12 +93,12 @@ class Objects(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
-class Changes(Protocol):
-    """Tells that a job has changed."""
+class Notifications(Protocol):
+    """Notifications between instances."""
 
-    async def tell_cancelled(self, job_id: str) -> None: ...
+    async def publish_cancellation(self, job_id: str) -> None: ...
 
-    async def listen(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]: ...
+    async def subscribe_changes(self, job_id: str, changed: asyncio.Event) -> Callable[[], Awaitable[None]]: ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Videos:
     letters: DeadLetters
     usage: UsageStore
     objects: Objects
-    changes: Changes
+    notifications: Notifications
     watchers: ChangePoller
     """Who watches which job."""
     check_voice: Callable[[VideoRequest], Awaitable[object]]
@@ -237,14 +237,14 @@ class Videos:
             raise _no_video(job_id)
         if job.status != "cancelled":
             raise FailedPrecondition(f"the job has {job.status} already; it can be deleted", reason="VIDEO_ENDED")
-        await self.changes.tell_cancelled(job_id)
+        await self.notifications.publish_cancellation(job_id)
         return job
 
     async def delete(self, user_id: str, job_id: str) -> None:
         """Forget a video with its files; a job that is not finished is cancelled first."""
         if await self.store.delete(job_id, user_id) is None:
             raise _no_video(job_id)
-        await self.changes.tell_cancelled(job_id)
+        await self.notifications.publish_cancellation(job_id)
 
     async def retry(self, user_id: str, job_id: str) -> Job:
         """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
@@ -282,13 +282,13 @@ class Videos:
         # Only an id of ours may name what is listened to: what people send may mean anything there, such as every job.
         await self.find(user_id, job_id)
         changed = asyncio.Event()
-        stop_listening = await self.changes.listen(job_id, changed)
+        unsubscribe = await self.notifications.subscribe_changes(job_id, changed)
         try:
             with self.watchers.watching(job_id, changed):
                 async for job in self._changes(user_id, job_id, changed, stopping):
                     yield job
         finally:
-            await stop_listening()
+            await unsubscribe()
 
     async def _changes(
         self, user_id: str, job_id: str, changed: asyncio.Event, stopping: asyncio.Event

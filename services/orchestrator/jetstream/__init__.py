@@ -1,0 +1,1 @@
+"""NATS JetStream: the job queue, the relay of the outbox, and notifications between instances."""
