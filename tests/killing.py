@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -41,7 +42,14 @@ def kill_children(
         f"            os.kill(os.getpid(), signal.SIGKILL)\n"
         f"        signal.setitimer(signal.ITIMER_PROF, {cpu_seconds})\n"
     )
-    launch = children._LAUNCH.replace("os.execvp(", aim + "os.execvp(")
-    monkeypatch.setattr(children, "_LAUNCH", launch)
+    patch_launcher(monkeypatch, folder, aim)
     monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
     return Killer(runs)
+
+
+def patch_launcher(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
+    """Run `code` in every child right before it becomes its program."""
+    launcher = folder / "launcher_child.py"
+    call = "    os.execvp("
+    launcher.write_text(children._LAUNCHER.read_text().replace(call, indent(code, "    ") + call))
+    monkeypatch.setattr(children, "_LAUNCHER", launcher)

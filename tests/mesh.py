@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from moneyprinter import contract
 from moneyprinter.calls import TypedChannel
 from moneyprinter.objects import Objects
-from services.runtime import access, channels, server
+from services.runtime import channels, server
+from services.runtime.authorizer import TokenKeys
 from services.runtime.config import RuntimeConfig
 
 S = TypeVar("S")
@@ -68,7 +69,7 @@ class Mesh:
         self, service: str, config: RuntimeConfig, settings: Any, wire: server.Wire | None
     ) -> AbstractAsyncContextManager[server.Runtime]:
         keys = self._keys() if self._own_keys else None
-        return server.running(service, config, settings=settings, wire=wire, keys=keys)
+        return server.run_service(service, config, settings=settings, wire=wire, keys=keys)
 
     def channel(self, service: str, contract_name: str, caller: str = "orchestrator") -> TypedChannel:
         """A channel to a service, as `caller`."""
@@ -100,10 +101,10 @@ class Mesh:
         """The metadata of a call made for a user."""
         return (("authorization", f"Bearer {self.token(user, roles)}"),)
 
-    def _keys(self) -> access.Keys:
+    def _keys(self) -> TokenKeys:
         public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
 
         async def fetch() -> dict[str, Any]:
             return {"keys": [{**public, "kid": "test", "alg": "ES256", "use": "sig"}]}
 
-        return access.Keys(fetch)
+        return TokenKeys(fetch)

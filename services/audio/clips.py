@@ -123,7 +123,7 @@ async def _decode(program: Path, source: str, number: int, sound: ClipSound, sam
     run_up = sound.source_start / _SECOND if counts else _RUN_UP_SECONDS
     arguments = _arguments(source, f"part-{number}", sound, heard, run_up)
     try:
-        await loudness.run(program, arguments, seconds=heard, folder=folder, niceness=children.BEHIND)
+        await loudness.run(program, arguments, seconds=heard, folder=folder, niceness=children.BACKGROUND_NICENESS)
     except Internal as failure:
         if failure.reason == "CHILD_KILLED":
             raise

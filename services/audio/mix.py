@@ -136,7 +136,10 @@ async def _make(
     """Make `master.wav`. Returns its loudness. Without narration it may be silent."""
     source, measured = "", Loudness(0.0, 0.0, 0.0)
     if order.narration_sha256:
-        source, measured = "narration.wav", await loudness.measure(program, "narration.wav", folder, children.BEHIND)
+        source, measured = (
+            "narration.wav",
+            await loudness.measure(program, "narration.wav", folder, children.BACKGROUND_NICENESS),
+        )
         if measured.integrated_lufs < loudness.SILENT_LUFS:
             raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
     for name, codec, begin, share in (
@@ -162,8 +165,10 @@ async def _make(
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
         seconds = order.samples / RATE
         report = part_of(on_progress, begin, begin + share)
-        await loudness.run(program, file, seconds=seconds, folder=folder, on_progress=report, niceness=children.BEHIND)
-        source, measured = name, await loudness.measure(program, name, folder, children.BEHIND)
+        await loudness.run(
+            program, file, seconds=seconds, folder=folder, on_progress=report, niceness=children.BACKGROUND_NICENESS
+        )
+        source, measured = name, await loudness.measure(program, name, folder, children.BACKGROUND_NICENESS)
     return measured
 
 

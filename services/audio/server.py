@@ -42,7 +42,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     # Who only wants to hear something leaves room for the jobs.
     methods = ("CreateSpeech", "TimeSpeech")
     paths = (f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods)
-    runtime.limit(config.speeches, *paths, while_working=True)
+    runtime.limit(config.speeches, *paths, until_response=True)
     yield
 
 

@@ -23,7 +23,7 @@ from services.commands.sessions import signed_in
 from services.commands.targets import Target
 from services.embedded import data_folder
 from services.embedded.errors import AlreadyRunning, PlatformError
-from services.runtime.contract import check
+from services.runtime.request_checks import check_message
 
 # How long to wait before looking again for a platform that another process starts.
 STARTING_PAUSE_SECONDS = 0.2
@@ -101,7 +101,7 @@ async def _check_voice(client: Client, request: dict[str, Any]) -> None:
 
 def check_request(request: dict[str, Any], clips: Sequence[Clip], logo: Path | None = None) -> None:
     """Raise WrongRequest or InvalidArgument when a request breaks the contract, before anything is uploaded for it."""
-    check(with_clips(request, clips, logo, {}))
+    check_message(with_clips(request, clips, logo, {}))
 
 
 async def upload_files(

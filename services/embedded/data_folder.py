@@ -25,7 +25,7 @@ from typing import IO, Any
 from moneyprinter.errors import ResourceExhausted
 from services.embedded.errors import AlreadyRunning, PlatformError
 from services.embedded.ports import BIND
-from services.runtime.errors import FULL
+from services.runtime.errors import DISK_FULL
 
 LAYOUT_VERSION = 1
 """The version of the folder's layout. A platform starts only on a folder of its own version."""
@@ -84,7 +84,7 @@ def lock_folder(data: Path) -> Iterator[None]:
             _check_ownership(data)
         file = os.fdopen(os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
     except OSError as failure:
-        if failure.errno in FULL:
+        if failure.errno in DISK_FULL:
             raise disk_full(data) from None
         raise PlatformError(
             f"cannot use {failure.filename}: {failure.strerror}; fix it, or start with another --data"
@@ -109,7 +109,7 @@ def lock_folder(data: Path) -> Iterator[None]:
                 raise disk_full(data) from None
             raise
         except OSError as failure:
-            if failure.errno in FULL:
+            if failure.errno in DISK_FULL:
                 raise disk_full(data) from None
             # Only a file of the data folder is the user's to fix; any other error is a defect of the platform.
             if failure.filename is None or not Path(os.fsdecode(failure.filename)).is_relative_to(data):

@@ -139,7 +139,7 @@ async def wait_until_nats_hung(pid: int, config: RuntimeConfig, url: str) -> Non
                 client = await nats.connect(
                     url,
                     name="supervisor",
-                    tls=tls.certificates(config, "orchestrator").context(),
+                    tls=tls.find_certificates(config, "orchestrator").client_context(),
                     tls_hostname=tls.server_name(config, "nats"),
                     tls_handshake_first=True,
                     inbox_prefix=b"_INBOX.orchestrator",

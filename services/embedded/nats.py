@@ -43,7 +43,7 @@ PERMISSIONS: dict[str, dict[str, Any]] = {
 
 def render_config(config: RuntimeConfig, port: int, folder: Path) -> str:
     """Return the server's configuration as JSON, with its store in `folder`."""
-    ours = tls.certificates(config, "nats")
+    ours = tls.find_certificates(config, "nats")
     users = [
         {"user": tls.spiffe_id(config, workload), "permissions": permissions}
         for workload, permissions in PERMISSIONS.items()

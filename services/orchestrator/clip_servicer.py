@@ -8,7 +8,7 @@ from typing import Any
 from moneyprinter.video.v1 import clip_service_pb2 as pb
 from moneyprinter.video.v1 import clip_service_pb2_grpc as pb_grpc
 from services.orchestrator.videos.clips import Clips, Facts
-from services.runtime import access
+from services.runtime import identity
 
 
 class ClipServicer(pb_grpc.ClipServiceServicer):
@@ -19,7 +19,7 @@ class ClipServicer(pb_grpc.ClipServiceServicer):
 
     async def ProbeClip(self, request: pb.ProbeClipRequest, context: Any) -> pb.ProbeClipResponse:
         times = request.start_time, request.end_time
-        facts = await self._clips.probe(access.user().id, request.url, request.asset_id, times)
+        facts = await self._clips.probe(identity.user().id, request.url, request.asset_id, times)
         return pb.ProbeClipResponse(clip=_clip_facts(facts))
 
     async def ProbeFile(

@@ -13,9 +13,9 @@ from moneyprinter.errors import InvalidArgument
 from moneyprinter.video.v1 import event_service_pb2 as pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.feed import Feed, FeedEvent
-from services.runtime import access
-from services.runtime.contract import check
-from services.runtime.server import HEAD
+from services.runtime import identity
+from services.runtime.interceptor import HEAD
+from services.runtime.request_checks import check_message
 
 
 class EventServicer(pb_grpc.EventServiceServicer):
@@ -27,19 +27,19 @@ class EventServicer(pb_grpc.EventServiceServicer):
 
     async def WatchEvents(self, request: pb.WatchEventsRequest, context: Any) -> AsyncIterator[pb.WatchEventsResponse]:
         after = request.after or _last_event_id(context)
-        await self._feed.check(access.user().id, after)
+        await self._feed.check(identity.user().id, after)
         # The client learns that the stream is open before the first event comes.
         await context.send_initial_metadata(())
         if HEAD in dict(context.invocation_metadata()):
             return
-        async with aclosing(self._feed.watch(access.user().id, request.consumer, after, self._stopping)) as events:
+        async with aclosing(self._feed.watch(identity.user().id, request.consumer, after, self._stopping)) as events:
             async for event in events:
                 yield _event(event)
 
     async def AcknowledgeEvents(
         self, request: pb.AcknowledgeEventsRequest, context: Any
     ) -> pb.AcknowledgeEventsResponse:
-        position = await self._feed.acknowledge(access.user().id, request.consumer, request.position)
+        position = await self._feed.acknowledge(identity.user().id, request.consumer, request.position)
         return pb.AcknowledgeEventsResponse(position=str(position))
 
 
@@ -47,7 +47,7 @@ def _last_event_id(context: Any) -> str:
     """The position that a header names, under the rules of the field; empty: none."""
     given = str(dict(context.invocation_metadata()).get("last-event-id", ""))
     try:
-        check(pb.WatchEventsRequest(after=given))
+        check_message(pb.WatchEventsRequest(after=given))
     except InvalidArgument:
         raise InvalidArgument("last-event-id: is no position that an event had", reason="REQUEST_INVALID") from None
     return given

@@ -9,7 +9,7 @@ from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.video_messages import asset_fields
 from services.orchestrator.videos.library import Library, Settings
-from services.runtime import access
+from services.runtime import identity
 
 
 class LibraryServicer(pb_grpc.LibraryServiceServicer):
@@ -19,29 +19,29 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
         self._library = library
 
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
-        assets, next_page = await self._library.list_assets(access.user().id, request.page_size, request.page_token)
+        assets, next_page = await self._library.list_assets(identity.user().id, request.page_size, request.page_token)
         return pb.ListAssetsResponse(
             assets=[pb.Asset(**asset_fields(asset), create_time=timestamp(asset.create_time)) for asset in assets],
             next_page_token=next_page,
         )
 
     async def DeleteAsset(self, request: pb.DeleteAssetRequest, context: Any) -> pb.DeleteAssetResponse:
-        await self._library.delete_asset(access.user().id, request.asset_id)
+        await self._library.delete_asset(identity.user().id, request.asset_id)
         return pb.DeleteAssetResponse()
 
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Any) -> pb.GetSettingsResponse:
-        settings = await self._library.store.get_settings(access.user().id)
+        settings = await self._library.store.get_settings(identity.user().id)
         return pb.GetSettingsResponse(settings=pb.LibrarySettings(retention_days=settings.retention_days))
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Any) -> pb.UpdateSettingsResponse:
-        chosen = await self._library.store.get_settings(access.user().id)
+        chosen = await self._library.store.get_settings(identity.user().id)
         if request.settings.HasField("retention_days"):
             chosen = Settings(request.settings.retention_days)
-            await self._library.store.update_settings(access.user().id, chosen)
+            await self._library.store.update_settings(identity.user().id, chosen)
         return pb.UpdateSettingsResponse(settings=pb.LibrarySettings(retention_days=chosen.retention_days))
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
-        usage, quotas = await self._library.usage.usage(access.user().id), self._library.quotas
+        usage, quotas = await self._library.usage.usage(identity.user().id), self._library.quotas
         return pb.GetUsageResponse(
             bytes=usage.bytes,
             max_bytes=quotas.bytes,

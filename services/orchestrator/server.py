@@ -178,7 +178,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         public = "/moneyprinter.video.v1."
         runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
         downloads = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
-        runtime.limit(config.downloads, *downloads, each=runtime.config.streams_per_client)
+        runtime.limit(config.downloads, *downloads, per_client=runtime.config.streams_per_client)
         runtime.check("database", store.active_jobs)
         files = Reconciliation(
             PostgresFileRecords(pool),
@@ -194,9 +194,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             store, stream, lease_seconds=config.lease_seconds, pause_seconds=config.reconcile_seconds
         )
         with (
-            telemetry.gauged(BREAKERS, lambda: {host: OPENNESS[state] for host, state in dispatcher.breakers.items()}),
-            telemetry.gauged(DRIVEN, lambda: {"orchestrator": driver.job_count}),
-            telemetry.gauged(MISSING, lambda: files.missing),
+            telemetry.register_gauge(
+                BREAKERS, lambda: {host: OPENNESS[state] for host, state in dispatcher.breakers.items()}
+            ),
+            telemetry.register_gauge(DRIVEN, lambda: {"orchestrator": driver.job_count}),
+            telemetry.register_gauge(MISSING, lambda: files.missing),
         ):
             async with (
                 runtime.background(relay_outbox(PostgresOutbox(pool), stream, to_publish), "relay"),

@@ -16,7 +16,7 @@ from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, JobProgress
 from services.orchestrator.videos.requests import ClipWish, OverlayWish, VideoWish
 from services.orchestrator.videos.videos import content_type
-from services.runtime.contract import check
+from services.runtime.request_checks import check_message
 
 # How protobuf says that JSON is no message of a contract.
 _UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)" at "\w+\.?([^"]*)"')
@@ -44,7 +44,7 @@ def parse_request(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
         raise InvalidArgument(
             f"{field}: {words}", reason="REQUEST_INVALID", violations=[Violation(field, words)]
         ) from None
-    check(request)
+    check_message(request)
     return request
 
 

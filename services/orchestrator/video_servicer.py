@@ -29,8 +29,8 @@ from services.orchestrator.video_messages import (
 from services.orchestrator.videos import digests
 from services.orchestrator.videos.ranges import Conditions, etag
 from services.orchestrator.videos.videos import Download, Videos
-from services.runtime import access
-from services.runtime.contract import moment
+from services.runtime import identity
+from services.runtime.request_checks import parse_time
 
 # A length in bytes has fewer.
 MAX_DIGITS = 19
@@ -49,21 +49,21 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
         changes = json_format.MessageToDict(request.changes)
-        changed = parse_request(await self._videos.revised(access.user().id, request.job_id, changes))
+        changed = parse_request(await self._videos.revised(identity.user().id, request.job_id, changes))
         job = await self._create(changed, context)
         return pb.ReviseVideoResponse(**await _accepted(job, context))
 
     async def _create(self, request: pb.CreateVideoRequest, context: Any) -> Job:
         key = _idempotency_key(request, context)
         return await self._videos.create(
-            access.user().id, video_input(request), original_request(request), key, priority=request.priority
+            identity.user().id, video_input(request), original_request(request), key, priority=request.priority
         )
 
     async def GetVideoStatus(self, request: pb.GetVideoStatusRequest, context: Any) -> pb.GetVideoStatusResponse:
-        return status_message(await self._videos.find(access.user().id, request.job_id))
+        return status_message(await self._videos.find(identity.user().id, request.job_id))
 
     async def WatchVideo(self, request: pb.WatchVideoRequest, context: Any) -> AsyncIterator[pb.WatchVideoResponse]:
-        async for job in self._videos.watch(access.user().id, request.job_id, self._stopping):
+        async for job in self._videos.watch(identity.user().id, request.job_id, self._stopping):
             yield pb.WatchVideoResponse(
                 status=status_message(job),
                 fractions=dict(job.progress_details.fractions),
@@ -71,37 +71,37 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
             )
 
     async def GetVideo(self, request: pb.GetVideoRequest, context: Any) -> pb.GetVideoResponse:
-        return pb.GetVideoResponse(video=video_message(await self._videos.find(access.user().id, request.job_id)))
+        return pb.GetVideoResponse(video=video_message(await self._videos.find(identity.user().id, request.job_id)))
 
     async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
         fitting = JobFilter(
             status=request.status,
             title=request.title,
-            from_time=moment(request.from_time, "from_time"),
-            to_time=moment(request.to_time, "to_time"),
+            from_time=parse_time(request.from_time, "from_time"),
+            to_time=parse_time(request.to_time, "to_time"),
         )
-        jobs, next_page = await self._videos.page(access.user().id, request.page_size, request.page_token, fitting)
+        jobs, next_page = await self._videos.page(identity.user().id, request.page_size, request.page_token, fitting)
         return pb.ListVideosResponse(videos=[video_message(job) for job in jobs], next_page_token=next_page)
 
     async def CancelVideo(self, request: pb.CancelVideoRequest, context: Any) -> pb.CancelVideoResponse:
         return pb.CancelVideoResponse(
-            status=status_message(await self._videos.cancel(access.user().id, request.job_id))
+            status=status_message(await self._videos.cancel(identity.user().id, request.job_id))
         )
 
     async def RetryVideo(self, request: pb.RetryVideoRequest, context: Any) -> pb.RetryVideoResponse:
-        job = await self._videos.retry(access.user().id, request.job_id)
+        job = await self._videos.retry(identity.user().id, request.job_id)
         return pb.RetryVideoResponse(**await _accepted(job, context))
 
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
-        await self._videos.delete(access.user().id, request.job_id)
+        await self._videos.delete(identity.user().id, request.job_id)
         return pb.DeleteVideoResponse()
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        letters, next_page = await self._videos.dead_letters(access.user().id, request.page_size, request.page_token)
+        letters, next_page = await self._videos.dead_letters(identity.user().id, request.page_size, request.page_token)
         return pb.ListDeadLettersResponse(dead_letters=map(dead_letter_message, letters), next_page_token=next_page)
 
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
-        letter = await find_dead_letter(self._videos.letters, access.user().id, request.job_id)
+        letter = await find_dead_letter(self._videos.letters, identity.user().id, request.job_id)
         return pb.GetDeadLetterResponse(dead_letter=dead_letter_message(letter))
 
     async def DownloadVideo(
@@ -110,7 +110,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         """Stream a file. Raises InvalidArgument when the requested range has no bytes."""
         headers = dict(context.invocation_metadata())
         asked = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
-        file = await self._videos.download(access.user().id, request.job_id, request.name, asked)
+        file = await self._videos.download(identity.user().id, request.job_id, request.name, asked)
         await context.send_initial_metadata(_file_headers(file))
         if file.selection.status == 416:
             raise InvalidArgument(
@@ -123,7 +123,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         self, request: pb.DownloadPreviewRequest, context: Any
     ) -> AsyncIterator[pb.DownloadPreviewResponse]:
         try:
-            file = await self._videos.preview(access.user().id, request.job_id, request.name)
+            file = await self._videos.preview(identity.user().id, request.job_id, request.name)
         except FailedPrecondition as early:
             if early.retry_after_seconds is not None:
                 # To a player, a status that it asks again after. For gRPC, the service is well.
@@ -146,7 +146,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         # The gateway's word for `content-length`, which gRPC has no place for.
         length = str(dict(context.invocation_metadata()).get("x-upload-length", ""))
         asset = await self._videos.upload(
-            access.user().id,
+            identity.user().id,
             lambda: names[0] if names else "",
             digests.checked(chunks(), dict(context.invocation_metadata())),
             int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None,

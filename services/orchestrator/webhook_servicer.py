@@ -8,7 +8,7 @@ from moneyprinter.video.v1 import webhook_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.webhooks.webhooks import Delivery, Webhook, Webhooks
-from services.runtime import access
+from services.runtime import identity
 
 
 class WebhookServicer(pb_grpc.WebhookServiceServicer):
@@ -18,33 +18,33 @@ class WebhookServicer(pb_grpc.WebhookServiceServicer):
         self._webhooks = webhooks
 
     async def CreateWebhook(self, request: pb.CreateWebhookRequest, context: Any) -> pb.CreateWebhookResponse:
-        webhook, secret = await self._webhooks.create(access.user().id, request.url, request.event_types)
+        webhook, secret = await self._webhooks.create(identity.user().id, request.url, request.event_types)
         await context.send_initial_metadata((("x-http-code", "201"),))
         return pb.CreateWebhookResponse(webhook=_webhook_message(webhook), secret=secret)
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
-        found, next_page = await self._webhooks.list_webhooks(access.user().id, request.page_size, request.page_token)
+        found, next_page = await self._webhooks.list_webhooks(identity.user().id, request.page_size, request.page_token)
         return pb.ListWebhooksResponse(webhooks=map(_webhook_message, found), next_page_token=next_page)
 
     async def GetWebhook(self, request: pb.GetWebhookRequest, context: Any) -> pb.GetWebhookResponse:
-        webhook = await self._webhooks.find(access.user().id, request.webhook_id)
+        webhook = await self._webhooks.find(identity.user().id, request.webhook_id)
         return pb.GetWebhookResponse(webhook=_webhook_message(webhook))
 
     async def DeleteWebhook(self, request: pb.DeleteWebhookRequest, context: Any) -> pb.DeleteWebhookResponse:
-        await self._webhooks.delete(access.user().id, request.webhook_id)
+        await self._webhooks.delete(identity.user().id, request.webhook_id)
         return pb.DeleteWebhookResponse()
 
     async def RotateWebhookSecret(
         self, request: pb.RotateWebhookSecretRequest, context: Any
     ) -> pb.RotateWebhookSecretResponse:
-        webhook, secret = await self._webhooks.rotate_secret(access.user().id, request.webhook_id)
+        webhook, secret = await self._webhooks.rotate_secret(identity.user().id, request.webhook_id)
         return pb.RotateWebhookSecretResponse(webhook=_webhook_message(webhook), secret=secret)
 
     async def ListWebhookDeliveries(
         self, request: pb.ListWebhookDeliveriesRequest, context: Any
     ) -> pb.ListWebhookDeliveriesResponse:
         found, next_page = await self._webhooks.list_deliveries(
-            access.user().id, request.page_size, request.page_token, request.webhook_id, request.status
+            identity.user().id, request.page_size, request.page_token, request.webhook_id, request.status
         )
         deliveries = [_delivery_message(delivery, whole=False) for delivery in found]
         return pb.ListWebhookDeliveriesResponse(deliveries=deliveries, next_page_token=next_page)
@@ -52,13 +52,13 @@ class WebhookServicer(pb_grpc.WebhookServiceServicer):
     async def GetWebhookDelivery(
         self, request: pb.GetWebhookDeliveryRequest, context: Any
     ) -> pb.GetWebhookDeliveryResponse:
-        delivery = await self._webhooks.find_delivery(access.user().id, request.delivery_id)
+        delivery = await self._webhooks.find_delivery(identity.user().id, request.delivery_id)
         return pb.GetWebhookDeliveryResponse(delivery=_delivery_message(delivery))
 
     async def ReplayWebhookDelivery(
         self, request: pb.ReplayWebhookDeliveryRequest, context: Any
     ) -> pb.ReplayWebhookDeliveryResponse:
-        delivery = await self._webhooks.replay(access.user().id, request.delivery_id)
+        delivery = await self._webhooks.replay(identity.user().id, request.delivery_id)
         return pb.ReplayWebhookDeliveryResponse(delivery=_delivery_message(delivery))
 
 

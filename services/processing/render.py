@@ -30,7 +30,7 @@ class Tool:
     max_pixels: int
     limits: children.Limits
     fonts: Fonts
-    niceness: int = children.BEHIND
+    niceness: int = children.BACKGROUND_NICENESS
 
     def identity(self, captions_ass: str) -> str:
         """Returns all of it that the bytes of a segment with such captions depend on."""

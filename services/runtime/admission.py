@@ -1,8 +1,8 @@
-"""Admission: how many calls a server serves at once, in all and for one client, and how long a client keeps it waiting.
+"""Admission: limits on the calls that a server serves at once, in all and per client, and on slow clients.
 
-A client is the user, or the address without one, that a call is served for (`access.client`). What one client can hold
-is less than there is, so that another one finds a place. Calls that stream to or from a client last for as long as the
-client pleases: they have places of their own, and do not take those of calls that work.
+A client is the user for whom a call is served, or the address of an anonymous client (`identity.client`). The limit of
+one client is lower than the total, so that slots remain for others. Calls that stream to or from a client may last for
+hours, so they have slots of their own.
 """
 
 from __future__ import annotations
@@ -20,51 +20,51 @@ from google.api import httpbody_pb2
 
 from moneyprinter.errors import ResourceExhausted, Unavailable
 
-# The part of a limit that one client can take.
+# One client gets at most this fraction of a limit: 1/4.
 SHARE = 4
 
 STREAMS_EXHAUSTED = "STREAMS_EXHAUSTED"
 
 
-def share(most: int) -> int:
-    """How much of a limit one client can take: a quarter, and at least one."""
-    return max(1, most // SHARE)
+def client_share(limit: int) -> int:
+    """Return the part of a limit that one client can take: a quarter, and at least one."""
+    return max(1, limit // SHARE)
 
 
 @dataclass(eq=False)
 class ConcurrencyLimit:
-    """So many calls at once, and so many of them for one client."""
+    """At most `limit` calls at once, and at most `per_client` of them for one client."""
 
-    most: int
-    each: int
-    what: str = "calls"
-    """What is limited, as messages name it."""
+    limit: int
+    per_client: int
+    name: str = "calls"
+    """What is limited, as error messages name it."""
     reason: str = "BUSY"
-    """Why a client is refused that has its share."""
-    while_working: bool = False
-    """Whether a call leaves its place when its answer begins, which is sent at the client's pace."""
+    """The error reason for a client that has reached its limit."""
+    until_response: bool = False
+    """Whether a call releases its slot when its response begins, which is sent at the client's pace."""
     taken: int = 0
     by_client: Counter[str] = field(default_factory=Counter)
 
-    def take(self, client: str) -> None:
-        """Take a place. Raises ResourceExhausted when the client has as many as it can have, or none is left."""
-        if client and self.by_client[client] >= self.each:
+    def acquire(self, client: str) -> None:
+        """Take a slot. Raises `ResourceExhausted` when the client has reached its limit, or no slot is free."""
+        if client and self.by_client[client] >= self.per_client:
             raise ResourceExhausted(
-                f"you have {self.each} {self.what} open at once, the most that one client can have; "
+                f"you have {self.per_client} {self.name} open at once, the most that one client can have; "
                 "wait until one has ended, or end one",
                 reason=self.reason,
                 retry_after_seconds=1.0,
             )
-        if self.taken >= self.most:
+        if self.taken >= self.limit:
             raise ResourceExhausted(
-                f"all places for {self.what} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
+                f"all places for {self.name} are taken; try again in a second", reason="BUSY", retry_after_seconds=1.0
             )
         self.taken += 1
         if client:
             self.by_client[client] += 1
 
-    def leave(self, client: str) -> None:
-        """Leave a place that was taken."""
+    def release(self, client: str) -> None:
+        """Release a slot."""
         self.taken -= 1
         if client:
             self.by_client[client] -= 1
@@ -72,61 +72,61 @@ class ConcurrencyLimit:
                 del self.by_client[client]
 
 
-class Places:
-    """The places that one call holds."""
+class Slots:
+    """The slots that one call holds."""
 
     def __init__(self) -> None:
         self._held: list[tuple[ConcurrencyLimit, str]] = []
 
-    def take(self, limit: ConcurrencyLimit, client: str) -> None:
-        """Take a place under a limit for a client. Raises ResourceExhausted."""
-        limit.take(client)
+    def acquire(self, limit: ConcurrencyLimit, client: str) -> None:
+        """Take a slot of a limit for a client. Raises `ResourceExhausted` when none is free."""
+        limit.acquire(client)
         self._held.append((limit, client))
 
-    def answering(self) -> None:
-        """The work is done, and its answer is sent: leave the places that are for work."""
-        self._leave([held for held in self._held if held[0].while_working])
+    def begin_response(self) -> None:
+        """Release the slots that a call holds only until its response begins."""
+        self._release([held for held in self._held if held[0].until_response])
 
-    def leave(self) -> None:
-        """Leave all of them."""
-        self._leave(list(self._held))
+    def release(self) -> None:
+        """Release all slots."""
+        self._release(list(self._held))
 
-    def _leave(self, places: Sequence[tuple[ConcurrencyLimit, str]]) -> None:
-        for limit, client in places:
+    def _release(self, slots: Sequence[tuple[ConcurrencyLimit, str]]) -> None:
+        for limit, client in slots:
             self._held.remove((limit, client))
-            limit.leave(client)
+            limit.release(client)
 
 
 class Admission:
-    """The limits of one server."""
+    """The concurrency limits of one server."""
 
-    def __init__(self, max_calls: int, max_streams: int, streams_each: int) -> None:
-        self.calls = ConcurrencyLimit(max_calls, share(max_calls))
-        self.streams = ConcurrencyLimit(max_streams, streams_each, "streams", STREAMS_EXHAUSTED)
+    def __init__(self, max_calls: int, max_streams: int, streams_per_client: int) -> None:
+        self.calls = ConcurrencyLimit(max_calls, client_share(max_calls))
+        self.streams = ConcurrencyLimit(max_streams, streams_per_client, "streams", STREAMS_EXHAUSTED)
         self.methods: dict[str, ConcurrencyLimit] = {}
 
     @contextmanager
-    def admitted(self, method: str, client: str, *, directly: bool, streams: bool) -> Iterator[Places]:
-        """Hold the places of a call while the context is open.
+    def admit(self, method: str, client: str, *, directly: bool, streams: bool) -> Iterator[Slots]:
+        """Hold the slots of a call while the context is open.
 
-        `directly` when the client itself makes it, and no other service for the client, whose calls are bounded there;
-        `streams` when it streams. Raises ResourceExhausted when there is no place.
+        `directly` means that the client makes the call itself; calls that a service makes for a client are limited
+        there. `streams` means that the call streams. Raises `ResourceExhausted` when no slot is free.
         """
-        places = Places()
+        slots = Slots()
         try:
-            places.take(self.streams if streams and directly else self.calls, client if directly else "")
+            slots.acquire(self.streams if streams and directly else self.calls, client if directly else "")
             if limit := self.methods.get(method):
-                places.take(limit, client)
-            yield places
+                slots.acquire(limit, client)
+            yield slots
         finally:
-            places.leave()
+            slots.release()
 
 
-class Patience:
-    """How long a call waits for its client: some seconds, which are gained again by what the client sends or takes.
+class StallTimeout:
+    """A budget of seconds in which a call waits for its client; bytes that the client sends or takes refill it.
 
-    So a client that has stopped is left after `seconds`, one that is slower than `bytes_per_second` some time later,
-    and one that is slow but moves is served for as long as it takes.
+    A client that has stopped is cut off after `seconds`, one below `bytes_per_second` some time later, and a slow one
+    above that rate is never cut off.
     """
 
     def __init__(self, seconds: float, bytes_per_second: float) -> None:
@@ -135,7 +135,7 @@ class Patience:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
-        """Wait for the client while the context is open. Raises ResourceExhausted when that takes too long."""
+        """Spend the budget while the context is open. Raises `ResourceExhausted` when it is used up."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._left):
@@ -149,83 +149,83 @@ class Patience:
             ) from None
         self._left -= time.monotonic() - began
 
-    def moved(self, size_bytes: int) -> None:
-        """Count bytes that the client sent or took."""
+    def refill(self, size_bytes: int) -> None:
+        """Refill the budget for bytes that the client sent or took."""
         self._left = min(self._seconds, self._left + size_bytes / self._rate)
 
 
-class Flow:
-    """The messages of one call, which arrive and leave at its client's pace."""
+class MessageFlow:
+    """The messages of one call, which arrive and leave at the client's pace."""
 
-    def __init__(self, places: Places, patience: Patience | None) -> None:
-        self._places = places
-        self._patience = patience
+    def __init__(self, slots: Slots, timeout: StallTimeout | None) -> None:
+        self._slots = slots
+        self._timeout = timeout
         self.has_begun = False
-        """Whether a part of the answer may have been sent."""
+        """Whether a part of the response may have been sent."""
         self.sends_file = False
-        """Whether the answer is the bytes of a file."""
+        """Whether the response is the bytes of a file."""
 
-    async def received(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The messages of a request, as they come. Raises ResourceExhausted when the client is too slow."""
+    async def receive(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Yield the messages of a request. Raises `ResourceExhausted` when the client is too slow."""
         messages = aiter(requests)
         while True:
             try:
-                if self._patience is None:
+                if self._timeout is None:
                     message = await anext(messages)
                 else:
-                    async with self._patience.waiting():
+                    async with self._timeout.waiting():
                         message = await anext(messages)
-                    self._patience.moved(_size(message))
+                    self._timeout.refill(_size(message))
             except StopAsyncIteration:
                 return
             yield message
 
     async def send(self, message: Any, context: Any) -> None:
-        """Send a message of the answer.
+        """Send a message of the response.
 
-        Raises ResourceExhausted when the client is too slow, and Unavailable when it left.
+        Raises `ResourceExhausted` when the client is too slow, and `Unavailable` when it has disconnected.
         """
-        self._places.answering()
+        self._slots.begin_response()
         if not self.has_begun:
             kinds = [field.message_type for field in message.DESCRIPTOR.fields]
             self.has_begun, self.sends_file = True, httpbody_pb2.HttpBody.DESCRIPTOR in kinds
         try:
-            if self._patience is None:
+            if self._timeout is None:
                 await context.write(message)
                 return
-            async with self._patience.waiting():
+            async with self._timeout.waiting():
                 await context.write(message)
-            self._patience.moved(_size(message))
+            self._timeout.refill(_size(message))
         except grpc.aio.InternalError:
-            # gRPC's word for it that comes before it cancels the call.
+            # gRPC raises this before it cancels the call of a client that has disconnected.
             raise Unavailable("the client left before its answer ended", reason="SERVICE_UNAVAILABLE") from None
 
 
 def _size(message: Any) -> int:
-    # Requests come as bytes, and are parsed once the caller is known to be allowed to send them.
+    # Requests arrive as bytes, because they are parsed only after the call is authorized.
     return len(message) if isinstance(message, bytes) else message.ByteSize()
 
 
-class Turns:
-    """Turns for work that waits in line: so many at once, and so many of them for one client.
+class FairSemaphore:
+    """A semaphore of `limit` slots, of which one client can hold `per_client`, by default half.
 
-    `client` returns the client for whom the running task works; empty: for none, and its share is not limited.
+    `client` returns the client for whom the running task works; empty when it works for none, which is not limited.
     """
 
-    def __init__(self, most: int, client: Callable[[], str], each: int | None = None) -> None:
-        self._all = asyncio.Semaphore(most)
+    def __init__(self, limit: int, client: Callable[[], str], per_client: int | None = None) -> None:
+        self._all = asyncio.Semaphore(limit)
         self._client = client
-        self._each = each or max(1, most // 2)
-        self._of_clients: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._per_client = per_client or max(1, limit // 2)
+        self._by_client: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
     async def acquire(self) -> Callable[[], None]:
-        """Wait for a turn; call what is returned when it is over."""
+        """Wait for a slot, and return the function that releases it."""
         client = self._client()
         if not client:
             await self._all.acquire()
             return self._all.release
-        own, users = self._of_clients.get(client, (asyncio.Semaphore(self._each), 0))
-        self._of_clients[client] = own, users + 1
+        own, users = self._by_client.get(client, (asyncio.Semaphore(self._per_client), 0))
+        self._by_client[client] = own, users + 1
         try:
             await own.acquire()
             try:
@@ -237,25 +237,25 @@ class Turns:
             self._forget(client)
             raise
 
-        def over() -> None:
+        def release() -> None:
             self._all.release()
             own.release()
             self._forget(client)
 
-        return over
+        return release
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it while the context is open."""
-        over = await self.acquire()
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it while the context is open."""
+        release = await self.acquire()
         try:
             yield
         finally:
-            over()
+            release()
 
     def _forget(self, client: str) -> None:
-        own, users = self._of_clients[client]
+        own, users = self._by_client[client]
         if users > 1:
-            self._of_clients[client] = own, users - 1
+            self._by_client[client] = own, users - 1
         else:
-            del self._of_clients[client]
+            del self._by_client[client]

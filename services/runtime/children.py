@@ -1,11 +1,10 @@
-"""Children: programs that crash, leak or are attacked run as child processes, with limits, and never outlive us.
+"""Children: child processes with limits, for programs that may crash, leak or be attacked.
 
-A child is spawned through a few lines of Python that set its limits and then become the program: it
-gets a process group of its own, is killed when the thread that started it dies, and, on cancellation or
-error, is killed with its whole group and waited for.
+`launcher_child.py` sets the limits of a child and then becomes its program. The child has its own process group. It is
+killed when the thread that started it dies; on cancellation or error its whole group is killed and awaited.
 
-A child that a signal killed (the out-of-memory killer, a crash, an operator) is run again, twice. `to_error` is the
-one place that decides what a failed child becomes for a user: its output never leaves the log.
+A child that a signal killed (the out-of-memory killer, a crash, an operator) runs again, at most twice. `to_error` maps
+a failed child to the error for the user: its output goes to the log only.
 """
 
 from __future__ import annotations
@@ -37,75 +36,36 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-# A Python program of ours, by its file or by its module.
+# A Python program of ours, by its file or its module.
 _SCRIPT = re.compile(r"([a-z_]+)_child(?:\.py)?$")
 
-# Runs in the child, isolated and without site packages (about 10 ms), then becomes the program.
-# argv: parent's pid, signal at the parent's death, user or -1, niceness, address space, CPU seconds, file size, open
-# files, program... A change of user keeps the one capability to open files (CAP_DAC_OVERRIDE, 1), whatever folders they
-# are in, and nothing else of root; it comes first because it clears the signal at the parent's death.
-_LAUNCH = """
-import ctypes, os, resource, sys
-parent, death, user, niceness, *limits = map(int, sys.argv[1:9])
-if niceness:
-    os.nice(niceness)
-    try:  # Sessions share cores evenly on desktops, whatever is nice within them.
-        with open("/proc/self/autogroup", "w") as group:
-            group.write(str(niceness))
-    except OSError:
-        pass
-libc = ctypes.CDLL(None, use_errno=True)
-def must(failed):
-    if failed:
-        raise SystemExit("cannot change to user %d: %s" % (user, os.strerror(ctypes.get_errno())))
-if user >= 0:
-    must(libc.prctl(28, ctypes.c_ulong(4), 0, 0, 0))  # PR_SET_SECUREBITS: a change of user takes no capability
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
-    must(libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(2, 2, 2, 0, 0, 0)))
-    must(libc.prctl(47, ctypes.c_ulong(2), ctypes.c_ulong(1), 0, 0))  # PR_CAP_AMBIENT_RAISE: programs inherit it
-kinds = resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
-for kind, limit in zip(kinds, limits):
-    if limit:
-        hard = resource.getrlimit(kind)[1]
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        # At the soft limit of CPU time comes SIGXCPU, at the hard one SIGKILL, which would look like any other.
-        grace = 5 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else 0
-        resource.setrlimit(kind, (limit, limit + grace))
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-libc.prctl(41, ctypes.c_ulong(1), 0, 0, 0)  # PR_SET_THP_DISABLE: huge pages make an encoder larger, and not faster
-libc.prctl(1, death)
-if os.getppid() != parent:
-    sys.exit(1)
-os.execvp(sys.argv[9], sys.argv[9:])
-"""
+_LAUNCHER = Path(__file__).with_name("launcher_child.py")
 
-# The niceness of work that nobody waits for by itself: it takes whatever cores are free. Who is waited for goes first.
-BEHIND = 10
+# The niceness of background work, which uses only idle cores.
+BACKGROUND_NICENESS = 10
 
 STDERR_LINES = 40
 LOGGED_CHARACTERS = 2000
 STREAM_BYTES = 1 << 20
 
-# A child that is killed by a signal is run so many times, after these pauses: memory may be free again by then.
+# The runs of a child that a signal kills, and the pauses between them, after which memory may be free again.
 ATTEMPTS = 3
 PAUSES_SECONDS = (0.3, 2.0)
-# A child that used less of its time than this part, when that is over, has stood still.
+# A child that used less than this fraction of its wall time as CPU time has stalled.
 IDLE_PART = 0.2
-# When a client may try again what was killed in all attempts.
+# The retry delay for a client whose work was killed in all attempts.
 KILLED_RETRY_SECONDS = 10.0
 
-# How a shell reports that a signal killed what it ran, and how ffmpeg reports that a signal interrupted it.
+# The exit codes of a shell whose program was killed by a signal, and of ffmpeg after a signal.
 _SHELL_CODES = {
     128 + number for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
 }
 _FFMPEG_INTERRUPTED = (255, 123)
-# The one error of its own that ffmpeg ends with 255 for.
+# The only error of ffmpeg itself with exit code 255.
 _EPERM = os.strerror(errno.EPERM)
-# What programs print whose memory limit is reached: the C library, Python, numpy, C++.
+# What the C library, Python, numpy and C++ print at the memory limit.
 _NO_MEMORY = ("Cannot allocate memory", "MemoryError", "Unable to allocate", "std::bad_alloc")
-# What ffmpeg and its libraries print, and what it means for the user; everything else is in the log only.
+# Messages of ffmpeg and its libraries, and their meaning for the user; all other output goes to the log only.
 _CAUSES = (
     ("Invalid data found when processing input", "its input is damaged"),
     ("moov atom not found", "its input is damaged or incomplete"),
@@ -114,22 +74,22 @@ _CAUSES = (
     ("not on whitelist", "its input is of a kind that is not taken, or leads to other files"),
     ("Decoder not found", "its input is coded in a way that it cannot read"),
 )
-# What ffmpeg is told first, so that it asks nothing, and says only what went wrong.
+# Options that make ffmpeg ask nothing and print only errors.
 QUIET = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use; 0 is no limit."""
+    """The limits of a child; 0 is no limit."""
 
     memory_bytes: int = 4 << 30
     """Address space."""
     cpu_seconds: int = 3600
-    """Time on the CPU, all threads together."""
+    """CPU time of all threads together."""
     file_bytes: int = 16 << 30
-    """The largest file that it may write."""
+    """The size of the largest file that it may write."""
     open_files: int = 256
-    """Files open at once."""
+    """Open files at once."""
     wall_seconds: float = 3600.0
     """Time from start to end."""
 
@@ -150,22 +110,22 @@ class ChildFailed(Exception):
     ) -> None:
         super().__init__(f"{program} reached {limit}" if limit else f"{program} ended with {code}: {stderr[-500:]}")
         self.stalled = stalled
-        """Whether it took its whole time and hardly ran: it was stopped, or the machine did not get to it."""
+        """Whether it reached its wall time with little CPU time: it was stopped, or the machine was overloaded."""
         self.program = program
-        """Its name, without a folder."""
+        """The name of the program, without a folder."""
         self.code = code
-        """Its exit code; -N when signal N killed it."""
+        """The exit code; -N when signal N killed it."""
         self.stderr = stderr
-        """The last lines that it wrote to its standard error; not for users."""
+        """The last lines of its standard error; not for users."""
         self.attempts = 1
-        """How often it was run."""
+        """How often it has run."""
         self.limits = limits
         self.limit = limit or self._reached(seconds)
         """The limit that it reached, such as `120 s of CPU time`; empty: none."""
 
     @property
     def killed(self) -> bool:
-        """Whether it was killed or stopped from outside, by no fault of its own and of its input."""
+        """Whether it was killed or stopped from outside, through no fault of its own or of its input."""
         if self.limit or self.stalled:
             return self.stalled
         interrupted = self.program == "ffmpeg" and self.code in _FFMPEG_INTERRUPTED and _EPERM not in self.stderr
@@ -173,7 +133,7 @@ class ChildFailed(Exception):
 
     @property
     def ending(self) -> str:
-        """How it ended: the name of the signal, or its exit code."""
+        """How it ended: the name of the signal, or the exit code."""
         number = -self.code if self.code < 0 else self.code - 128 if self.code in _SHELL_CODES else 0
         if number:
             return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
@@ -184,7 +144,7 @@ class ChildFailed(Exception):
     def _reached(self, seconds: float) -> str:
         if any(words in self.stderr for words in _NO_MEMORY) and self.limits.memory_bytes:
             return f"{self.limits.memory_bytes >> 20} MB of memory"
-        # ffmpeg catches SIGXCPU and ends as after any other signal; so long it must at least have run on all cores.
+        # ffmpeg catches SIGXCPU and exits as after any other signal. It must have run at least this long on all cores.
         busy = seconds * (os.cpu_count() or 1) >= self.limits.cpu_seconds > 0
         if self.code == -signal.SIGXCPU or (busy and self.code in (-signal.SIGKILL, *_FFMPEG_INTERRUPTED)):
             return f"{self.limits.cpu_seconds} s of CPU time"
@@ -194,10 +154,10 @@ class ChildFailed(Exception):
 
 
 def to_error(failure: ChildFailed, what: str, kind: type[Error], *, reason: str) -> Error:
-    """The error that a user sees of a failed child. Its output goes to the log, under the id that the message names.
+    """Return the error for the user of a failed child; the child's output goes to the log, under the id in the message.
 
-    `what` is the step that failed, such as `the sound could not be made`; `kind` and `reason` are those of a child that
-    refused its input or reached a limit. One that was killed is Internal, CHILD_KILLED, and names program and limits.
+    `what` is the step that failed, such as `the sound could not be made`. `kind` and `reason` are for a child that
+    refused its input or reached a limit. A child that was killed becomes `Internal` with the reason CHILD_KILLED.
     """
     incident = uuid.uuid4().hex[:12]
     log.warning(
@@ -211,7 +171,7 @@ def to_error(failure: ChildFailed, what: str, kind: type[Error], *, reason: str)
     if failure.killed:
         return Internal(
             f"{what}: {failure.program} was killed ({failure.ending}) in {failure.attempts} of {failure.attempts} "
-            f"attempts; it may use {_in_words(failure.limits)}. The machine may "
+            f"attempts; it may use {_describe(failure.limits)}. The machine may "
             "be short of memory: try again when it has less to do",
             reason="CHILD_KILLED",
             retry_after_seconds=KILLED_RETRY_SECONDS,
@@ -224,8 +184,8 @@ def to_error(failure: ChildFailed, what: str, kind: type[Error], *, reason: str)
     return kind(f"{what}: {failure.program} failed (incident {incident} in the log)", reason=reason)
 
 
-def _in_words(limits: Limits) -> str:
-    """The limits of a child, for people."""
+def _describe(limits: Limits) -> str:
+    """Return the limits of a child as text."""
     words = [
         f"{limits.memory_bytes >> 20} MB of memory" if limits.memory_bytes else "",
         f"{limits.cpu_seconds} s of CPU time" if limits.cpu_seconds else "",
@@ -235,7 +195,7 @@ def _in_words(limits: Limits) -> str:
 
 
 async def retry_killed(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what `work` returns; when a signal kills its child, begin it anew, at most ATTEMPTS times in all.
+    """Return what `work` returns; when a signal kills its child, call `work` again, up to ATTEMPTS times in all.
 
     Raises `ChildFailed` of the last attempt.
     """
@@ -252,7 +212,7 @@ async def retry_killed(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _name_of(command: Sequence[str | Path]) -> str:
-    """What a program is called: a script by its file or module, ffmpeg as that, however its file is called."""
+    """Return the name of a program: a child script's or module's, `ffmpeg` for any build of it, or the file name."""
     found = (_SCRIPT.search(str(part)) for part in command[1:])
     script = next((match[1] for match in found if match), None)
     name = Path(command[0]).name
@@ -261,12 +221,12 @@ def _name_of(command: Sequence[str | Path]) -> str:
 
 @dataclass
 class Child:
-    """A running child. `stdin` and `stdout` are streams where they were asked for."""
+    """A running child process."""
 
     process: asyncio.subprocess.Process
     program: str
     limits: Limits = Limits()
-    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=STDERR_LINES))
+    stderr_tail: deque[str] = field(default_factory=lambda: deque(maxlen=STDERR_LINES))
     listener: asyncio.Task[None] | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -281,15 +241,15 @@ class Child:
         return self.process.stdout
 
     async def succeeded(self) -> None:
-        """Wait for the end. Raises ChildFailed when it was not a good one, ResourceExhausted when the disk was full."""
+        """Wait for the exit. Raises `ChildFailed` when it failed, and `ResourceExhausted` when the disk is full."""
         if code := await self.process.wait():
-            # Its last words may still be on the way; a child of its own may keep the line open.
+            # Its last output may still be in the pipe, and a process that it started may hold the pipe open.
             if self.listener is not None:
                 await asyncio.wait([self.listener], timeout=1.0)
-            said = "\n".join(self.last_words)
-            if any(os.strerror(number) in said for number in errors.FULL):
+            stderr = "\n".join(self.stderr_tail)
+            if any(os.strerror(number) in stderr for number in errors.DISK_FULL):
                 raise errors.disk_full()
-            raise ChildFailed(self.program, code, said, self.limits, seconds=time.monotonic() - self.started)
+            raise ChildFailed(self.program, code, stderr, self.limits, seconds=time.monotonic() - self.started)
 
 
 @asynccontextmanager
@@ -306,19 +266,18 @@ async def start(
     niceness: int = 0,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> AsyncIterator[Child]:
-    """Run `command` while the context is open; when it closes, whatever still runs of it is killed.
+    """Run `command` while the context is open; when the context closes, its process group is killed.
 
-    `folder` is its working directory. It inherits no environment but PATH and LANG, and `environment`, and no open
-    files but `descriptors`.
-    With `log`, all that it prints goes to that file, and it has no `stdout`. With `user_id`, root runs it as that user.
-    With `niceness`, up to 19, others go first where cores are scarce. `death_signal` is what it gets when we die.
-    After `limits.wall_seconds` the body is cancelled and ChildFailed raised.
+    `folder` is its working directory. It inherits PATH, LANG and `environment`, and of the open files `descriptors`.
+    With `log`, its output goes to that file, and it has no `stdout`. With `user_id`, root runs it as that user.
+    `niceness` is from 0 to 19. `death_signal` is its signal when this process dies. After `limits.wall_seconds` the
+    body is cancelled and `ChildFailed` raised.
     """
     figures = (limits.memory_bytes, limits.cpu_seconds, limits.file_bytes, limits.open_files)
     user = -1 if user_id is None else user_id
-    who = (os.getpid(), int(death_signal), user, niceness)
+    identity = (os.getpid(), int(death_signal), user, niceness)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _LAUNCH, *map(str, who + figures)),
+        *(sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, identity + figures)),
         *map(str, command),
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=log or asyncio.subprocess.PIPE,
@@ -339,7 +298,7 @@ async def start(
     except TimeoutError:
         if not clock.expired():
             raise
-        words, limit = "\n".join(child.last_words), f"{limits.wall_seconds:g} s"
+        words, limit = "\n".join(child.stderr_tail), f"{limits.wall_seconds:g} s"
         stalled = _cpu_seconds(process.pid) < IDLE_PART * limits.wall_seconds
         code = process.returncode or 0
         raise ChildFailed(child.program, code, words, limits, limit=limit, stalled=stalled) from None
@@ -350,12 +309,12 @@ async def start(
         listener.cancel()
         if child.process.stdin is not None:
             child.process.stdin.close()
-            with suppress(OSError):  # What was still to be written went nowhere.
+            with suppress(OSError):  # Its reader is gone.
                 await child.process.stdin.wait_closed()
 
 
 def _cpu_seconds(pid: int) -> float:
-    """How long a process has been on the CPU; 0 when it is gone."""
+    """Return the CPU time of a process; 0 when it is gone."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:
@@ -364,8 +323,8 @@ def _cpu_seconds(pid: int) -> float:
 
 
 async def _discard(output: asyncio.StreamReader | None) -> None:
-    """Read what nobody wants: asyncio tells of a child's end only when its pipes have come to theirs."""
-    with suppress(RuntimeError):  # Somebody else still reads.
+    """Read and drop the remaining output: asyncio reports a child's exit only after its pipes have ended."""
+    with suppress(RuntimeError):  # Another task still reads.
         while output is not None and await output.read(STREAM_BYTES):
             pass
 
@@ -374,9 +333,9 @@ async def _listen(child: Child) -> None:
     if child.process.stderr is None:
         return
     while not child.process.stderr.at_eof():
-        with suppress(ValueError):  # A line longer than the stream holds; it is lost, and the next one is read.
+        with suppress(ValueError):  # A line longer than the buffer is dropped.
             if line := await child.process.stderr.readline():
-                child.last_words.append(line.decode(errors="replace").rstrip())
+                child.stderr_tail.append(line.decode(errors="replace").rstrip())
 
 
 async def run(
@@ -388,7 +347,7 @@ async def run(
     stdin: bytes | None = None,
     user_id: int | None = None,
 ) -> bytes:
-    """Run `command` to its end and return what it printed; when a signal kills it, run it again. Raises ChildFailed."""
+    """Run `command` and return its output; when a signal kills it, run it again. Raises `ChildFailed` when it fails."""
 
     async def attempt() -> bytes:
         async with start(
@@ -415,7 +374,7 @@ async def ffmpeg(
     environment: Mapping[str, str] | None = None,
     niceness: int = 0,
 ) -> None:
-    """Run ffmpeg in `folder`, and report the part of `seconds` of output that is done, 0 to 1, never less than before.
+    """Run ffmpeg in `folder`, and report the fraction of `seconds` of output that is written, 0 to 1, never falling.
 
     When a signal kills it, it is run again, over what it wrote. Raises ChildFailed. Cancelling the call kills ffmpeg.
     """

@@ -1,6 +1,6 @@
-"""Errors: what a handler raised becomes a status with a reason, and what it was is logged.
+"""Errors: maps exceptions of handlers to gRPC statuses with a reason, and logs unexpected ones.
 
-The tree itself is `moneyprinter.errors`; this is the server's side of it.
+The exceptions themselves are in `moneyprinter.errors`.
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ import grpc
 import structlog
 
 from moneyprinter import status
-from moneyprinter.errors import DeadlineExceeded, Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
+from moneyprinter.errors import DeadlineExceeded, Error, Internal, ResourceExhausted, Unavailable
 
-# What a system says that cannot write on: no fault of who writes, nor of what is written.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The error numbers of a full disk or quota.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-# How long the end of a call may take to be sent.
+# The time for sending the status of a call.
 ABORT_SECONDS = 2.0
-# What is away comes back within a second or two when it restarts.
+# An unreachable service returns within a second or two when it restarts.
 RETRY_AFTER_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-# Faults of the one who calls; everything else is logged as ours or our neighbours'.
-_EXPECTED = (InvalidArgument, Unavailable, DeadlineExceeded, ResourceExhausted)
 
-
-def typed(failure: BaseException) -> Error:
-    """The error that stands for any exception. One that nobody expected becomes Internal, with an id to find it by."""
+def to_error(failure: BaseException) -> Error:
+    """Map an exception to an error. An unexpected one becomes `Internal` and is logged under the id in its message."""
     match failure:
         case Error():
             return failure
@@ -39,7 +36,7 @@ def typed(failure: BaseException) -> Error:
             return status.from_rpc_error(failure)
         case TimeoutError() | asyncio.TimeoutError():
             return DeadlineExceeded("the work did not end within its deadline", reason="DEADLINE_EXCEEDED")
-        case OSError(errno=number) if number in FULL:
+        case OSError(errno=number) if number in DISK_FULL:
             return disk_full()
     incident = uuid.uuid4().hex[:12]
     log.error("defect", incident=incident, exc_info=failure)
@@ -47,22 +44,22 @@ def typed(failure: BaseException) -> Error:
 
 
 def disk_full() -> ResourceExhausted:
-    """The error for what cannot be written on."""
+    """Return the error for a write to a full disk."""
     return ResourceExhausted("the disk is full; free some space and try again", reason="STORAGE_FULL")
 
 
 async def abort(context: grpc.aio.ServicerContext, error: Error) -> None:  # type: ignore[type-arg]
-    """End a call with an error; one of something that is away says when to try again. Always raises."""
+    """End a call with an error. `Unavailable` gets a default retry delay. Always raises."""
     if isinstance(error, Unavailable) and error.retry_after_seconds is None:
         error.retry_after_seconds = RETRY_AFTER_SECONDS
     details: tuple[tuple[str, str | bytes], ...] = ((status.DETAILS_KEY, status.to_status(error).SerializeToString()),)
     if error.retry_after_seconds is not None:
-        # The header of HTTP, which counts in whole seconds; the gateway passes it on.
+        # The HTTP header, in whole seconds; the gateway passes it on.
         details += (("retry-after", str(math.ceil(error.retry_after_seconds))),)
     try:
         async with asyncio.timeout(ABORT_SECONDS):
             await context.abort(status.code_of(error), error.message[: status.MAX_MESSAGE], details)
     except TimeoutError:
-        # The client reads nothing, so that the end waits behind what was sent before. gRPC sends it when it can; the
-        # gateway resets the stream when it cannot.
+        # The client reads nothing, so the status waits behind earlier messages. gRPC sends it when it can, or else
+        # the gateway resets the stream.
         raise asyncio.CancelledError from None

@@ -24,8 +24,8 @@ log = structlog.get_logger()
 async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterator[Client]:
     """Connect to NATS at `url` (`tls://host:port`) with the certificate of `service`, and stay connected."""
 
-    certificates = tls.certificates(config, service)
-    context = certificates.context()
+    certificates = tls.find_certificates(config, service)
+    context = certificates.client_context()
 
     def renew() -> None:
         """Come back with the certificate that is there now; while that is being replaced, with the one before."""

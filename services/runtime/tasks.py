@@ -1,4 +1,4 @@
-"""Task groups: run coroutines at once, and wait for the first of several events."""
+"""Tasks: run coroutines at once, wait for the first of several events, cancel a task."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
+
+CANCEL_SECONDS = 3.0
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -25,14 +27,9 @@ async def run_all(*work: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
 
     On the first failure the others are cancelled and awaited, and that exception is raised alone, not in a group.
     """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except ExceptionGroup as failures:
-        first = failures.exceptions[0]
-    else:
-        return tuple(task.result() for task in tasks)
-    raise first
+    async with task_group() as group:
+        tasks = [group.create_task(each) for each in work]
+    return tuple(task.result() for task in tasks)
 
 
 async def wait_any(*events: asyncio.Event, seconds: float) -> None:
@@ -60,3 +57,14 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
     else:
         return
     raise first
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end.
+
+    The cancellation is repeated every CANCEL_SECONDS: `asyncio.wait_for` of Python 3.11, which nats-py uses, loses a
+    cancellation that arrives at the moment in which the awaited future completes.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)

@@ -1,10 +1,9 @@
-"""Telemetry: events are logged as JSON lines, a trace id follows a request through every service, calls are counted.
+"""Telemetry: logs in JSON lines, trace ids across services, and Prometheus metrics.
 
-What is counted can be read as Prometheus reads it, where a port is set for that. Log events, not prose:
-`log.info("stage done", job_id=job, seconds=3.2)`. Never a secret, a script or a token.
+Log events, not prose: `log.info("stage done", job_id=job, seconds=3.2)`. Never log a secret, a script or a token.
 
-Logging never raises and never waits: a thread writes the lines. grpc.aio logs what a handler raised before it ends the
-call, and asyncio what a callback raised: where that raised in turn, on a full disk, calls never ended, and `up` did.
+Logging never raises and never blocks: a thread writes the lines. grpc.aio logs a handler's exception before it ends the
+call, and asyncio logs a callback's. When logging itself raised on a full disk, calls hung and `up` exited.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ from services.runtime.config import ConfigError, RuntimeConfig
 
 TRACEPARENT = "traceparent"
 
-# So many lines wait to be written while the disk or a pipe is slow; they take some megabytes.
+# This many lines are queued while the disk or a pipe is slow; they take some megabytes.
 QUEUED_LINES = 10_000
-# Lines are written together when they come so soon after each other: each write wakes a thread.
+# Lines within this time are written in one batch, because each write wakes a thread.
 BATCH_SECONDS, BATCH_LINES = 0.005, 500
 CLOSE_SECONDS = 2.0
 
@@ -51,14 +50,14 @@ log = structlog.get_logger()
 
 _CALL_SECONDS = Histogram(
     "rpc_server_call_duration_seconds",
-    "How long calls took, by what they ended with",
+    "Duration of calls by status code",
     ("service", "method", "code"),
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
 )
 
 
 class _Libraries(logging.Handler):
-    """Logs what libraries say through `logging` as we log."""
+    """Forwards the `logging` records of libraries to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -69,19 +68,19 @@ class _Libraries(logging.Handler):
 
 
 class LogWriter:
-    """Writes lines to a file from a thread of its own. A line that cannot be queued or written is lost and counted.
+    """Writes lines to a file on a thread of its own. Lines that cannot be queued or written are dropped and counted.
 
-    The count is logged as soon as a line can be written again.
+    The count is logged with the next line that is written.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = os.dup(descriptor)
-        # Its `put` may be called from a destructor or a signal handler while another one runs.
+        # Unlike that of `Queue`, its `put` is reentrant: a destructor or a signal handler may call it.
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._torn = False
-        """Whether the last line in the file is not whole."""
+        """Whether the last line in the file is incomplete."""
         self.lost = 0
-        """How many lines are lost, and not yet reported."""
+        """The number of dropped lines that are not reported yet."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -95,7 +94,7 @@ class LogWriter:
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
     def close(self) -> None:
-        """Write what is queued, within CLOSE_SECONDS; what is logged afterwards is lost."""
+        """Write the queued lines, within CLOSE_SECONDS. Later lines are dropped."""
         self._lines.put(None)
         self._thread.join(CLOSE_SECONDS)
 
@@ -125,7 +124,7 @@ class LogWriter:
             self.lost -= reported
 
     def _write_bytes(self, data: bytes) -> int:
-        """Write as much as can be written; how much that was."""
+        """Write as many bytes as possible, and return their number."""
         done = 0
         while done < len(data):
             try:
@@ -138,16 +137,16 @@ class LogWriter:
 
 
 def configure(config: RuntimeConfig, output: TextIO | None = None) -> LogWriter | None:
-    """Log JSON lines to `output` (standard error) from the configured level on, and the warnings of libraries.
+    """Log JSON lines from the configured level on, and warnings of libraries, to `output`, by default standard error.
 
-    Returns what writes them, which is to be closed at the end; None when `output` is no file, and written to directly.
+    Returns the writer, which the caller closes at the end, or None when `output` is no file and is written directly.
     """
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     writer = None
     try:
         writer = LogWriter((output or sys.stderr).fileno())
         atexit.register(writer.close)
-    except (io.UnsupportedOperation, AttributeError, ValueError):  # No file, none at all, or one that is closed.
+    except (io.UnsupportedOperation, AttributeError, ValueError):  # No file, None, or a closed file.
         pass
     structlog.configure(
         processors=[
@@ -157,7 +156,7 @@ def configure(config: RuntimeConfig, output: TextIO | None = None) -> LogWriter 
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=_forgiving(structlog.make_filtering_bound_logger(level), writer),
+        wrapper_class=_make_forgiving(structlog.make_filtering_bound_logger(level), writer),
         logger_factory=structlog.PrintLoggerFactory(output) if writer is None else lambda *_: writer,
     )
     root = logging.getLogger()
@@ -166,8 +165,8 @@ def configure(config: RuntimeConfig, output: TextIO | None = None) -> LogWriter 
     return writer
 
 
-def _forgiving(kind: Any, writer: LogWriter | None) -> Any:
-    """A logger of a kind that loses what it cannot render instead of raising."""
+def _make_forgiving(kind: Any, writer: LogWriter | None) -> Any:
+    """Return a subclass of a logger class that drops lines that it cannot render instead of raising."""
 
     class Forgiving(kind):  # type: ignore[misc]
         def _proxy_to_logger(self, *arguments: Any, **fields: Any) -> Any:
@@ -175,7 +174,7 @@ def _forgiving(kind: Any, writer: LogWriter | None) -> Any:
                 return super()._proxy_to_logger(*arguments, **fields)
             except structlog.DropEvent:
                 raise
-            except Exception:  # Such as in a destructor while the interpreter ends, or by an object without a repr.
+            except Exception:  # For example in a destructor at interpreter exit, or from a `__repr__` that raises.
                 if writer is not None:
                     writer.lost += 1
                 return None
@@ -184,18 +183,18 @@ def _forgiving(kind: Any, writer: LogWriter | None) -> Any:
 
 
 def trace_id() -> str:
-    """The trace of the request that is served; empty when none is."""
+    """Return the trace id of the request that is being served; empty outside of one."""
     return _trace_id.get()
 
 
 def traceparent() -> str:
-    """The W3C `traceparent` header for a call made now, in the trace of the request that is served."""
+    """Return a W3C `traceparent` header for an outgoing call, in the trace of the request that is being served."""
     return f"00-{_trace_id.get() or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 @contextmanager
-def traced(header: str | None) -> Iterator[str]:
-    """Belong to the trace of a `traceparent` header, or to a new one, while the context is open."""
+def trace_context(header: str | None) -> Iterator[str]:
+    """Join the trace of a `traceparent` header, or begin a new one, while the context is open; yields its id."""
     match = _TRACE.fullmatch(header or "")
     trace = match[1] if match else secrets.token_hex(16)
     token = _trace_id.set(trace)
@@ -207,8 +206,8 @@ def traced(header: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def logged_call(service: str, method: str) -> Iterator[dict[str, str]]:
-    """Log a call when it has ended: its method, what it ended with (set `code` in the dict), its milliseconds."""
+def log_call(service: str, method: str) -> Iterator[dict[str, str]]:
+    """Log and count a call when the context closes. Yields the outcome, in which the caller sets `code` and more."""
     outcome = {"code": "OK"}
     started = time.perf_counter()
     try:
@@ -222,17 +221,17 @@ def logged_call(service: str, method: str) -> Iterator[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Gauge:
-    """A figure for each of some things, which is read when somebody asks."""
+    """A metric with one label, whose values are read at each scrape."""
 
     name: str
-    what: str
-    """What it is, in a sentence."""
+    description: str
+    """What it measures, in a sentence."""
     label: str
-    """What kind of things have it."""
+    """The name of its label."""
 
 
 class _Gauges(Collector):
-    """Those that are there now; several services of a process may have the same."""
+    """The registered gauges. Several services in one process may register the same one."""
 
     def __init__(self) -> None:
         self.readers: list[tuple[Gauge, Callable[[], Mapping[str, float]]]] = []
@@ -245,7 +244,7 @@ class _Gauges(Collector):
         for gauge, read in list(self.readers):
             found.setdefault(gauge, Counter()).update(read())
         for gauge, figures in found.items():
-            family = GaugeMetricFamily(gauge.name, gauge.what, labels=(gauge.label,))
+            family = GaugeMetricFamily(gauge.name, gauge.description, labels=(gauge.label,))
             for thing, figure in figures.items():
                 family.add_metric((thing,), figure)
             yield family
@@ -256,8 +255,8 @@ REGISTRY.register(_GAUGES)
 
 
 @contextmanager
-def gauged(gauge: Gauge, read: Callable[[], Mapping[str, float]]) -> Iterator[None]:
-    """Let a figure be read while the context is open; of several that read it, the sum."""
+def register_gauge(gauge: Gauge, read: Callable[[], Mapping[str, float]]) -> Iterator[None]:
+    """Export a gauge while the context is open: `read` returns its values by label, which add up over readers."""
     reader = gauge, read
     _GAUGES.readers.append(reader)
     try:
@@ -267,8 +266,11 @@ def gauged(gauge: Gauge, read: Callable[[], Mapping[str, float]]) -> Iterator[No
 
 
 @contextmanager
-def readable(config: RuntimeConfig, service: str) -> Iterator[None]:
-    """Serve what is counted over HTTP, at the port that is set for a service, while the context is open."""
+def serve_metrics(config: RuntimeConfig, service: str) -> Iterator[None]:
+    """Serve the metrics over HTTP while the context is open, when `config.metrics_ports` has a port for the service.
+
+    Raises `ConfigError` when the port is in use.
+    """
     port = config.metrics_ports.get(service)
     if port is None:
         yield

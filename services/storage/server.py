@@ -15,7 +15,7 @@ from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.runtime import telemetry
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
-from services.runtime.server import Runtime, connected
+from services.runtime.server import Runtime, wait_connected
 from services.storage import master_key, objects
 from services.storage.blobs import ObstoreBlobs, delete_abandoned, expire_cache, expire_fences
 from services.storage.config import Config
@@ -42,7 +42,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     except OSError as failure:
         raise ConfigError(f"the folder of the objects cannot be used: {failure}") from None
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
-    await connected(channel, "config")
+    await wait_connected(channel, "config")
     ciphers = AesObjectCiphers(
         await master_key.fetch_or_create(SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel)))
     )
@@ -51,7 +51,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.check("storage", lambda: objects.probe(blobs, ciphers, uuid.uuid4().hex))
     damage = DamageMonitor(blobs)
     runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, ciphers, damage))
-    with telemetry.gauged(DAMAGED, lambda: damage.counts):
+    with telemetry.register_gauge(DAMAGED, lambda: damage.counts):
         async with (
             runtime.background(delete_abandoned(config.root, time.time() - ABANDONED_SECONDS), "abandoned files"),
             runtime.background(_expire(config), "cache"),

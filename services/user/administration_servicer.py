@@ -8,6 +8,7 @@ from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import (
     administration_service_pb2_grpc,
 )
+from services.runtime.pagination import PageRequest
 from services.user.accounts.administration import (
     disable_account,
     enable_account,
@@ -28,7 +29,6 @@ from services.user.messages import (
     read_actor,
     to_timestamp,
 )
-from services.user.pagination import PageRequest
 from services.user.tokens.access_tokens import JwtTokens
 from services.user.tokens.signing_keys import KeyRing, rotate_signing_key
 

@@ -13,8 +13,9 @@ from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.user.v1 import (
     audit_service_pb2_grpc,
 )
-from services.runtime import access
-from services.runtime.contract import moment
+from services.runtime import identity
+from services.runtime.pagination import PageRequest
+from services.runtime.request_checks import parse_time
 from services.user.audit.audit_log import AuditLog
 from services.user.audit.model import Event, Head, Record, RecordFilter
 from services.user.audit.policy import find_refusal
@@ -24,7 +25,6 @@ from services.user.messages import (
     read_actor,
     to_timestamp,
 )
-from services.user.pagination import PageRequest
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     async def AppendEvents(self, request: audit.AppendEventsRequest, context: Any) -> audit.AppendEventsResponse:
         """Append events. Raises `PermissionDenied` when the caller may not record one of them."""
         # A sender reports only the calls that it serves itself, in its own name.
-        events = [read_event(event, access.caller()) for event in request.events]
+        events = [read_event(event, identity.caller()) for event in request.events]
         for event in events:
             if refusal := find_refusal(event, self._spiffe_id):
                 log.warning("audit event refused", sender=event.service, action=event.action, method=event.method)
@@ -59,8 +59,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             action=request.action,
             target=request.target,
             result=request.result,
-            from_time=moment(request.from_time, "from_time"),
-            to_time=moment(request.to_time, "to_time"),
+            from_time=parse_time(request.from_time, "from_time"),
+            to_time=parse_time(request.to_time, "to_time"),
         )
         page = PageRequest(request.page_size, request.page_token)
         actor = read_actor(context)

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from moneyprinter.user.v1 import (
     account_pb2,
 )
-from services.runtime import access
+from services.runtime import identity
 from services.user.accounts.model import Account
 from services.user.client import Client
 from services.user.context import Actor
@@ -24,12 +24,12 @@ CREATED = (("x-http-code", "201"),)
 def read_client(context: Any) -> Client:
     """Return where the running call comes from, and the program that it claims to come from."""
     user_agent = str(dict(context.invocation_metadata()).get("user-agent", ""))[:MAX_USER_AGENT]
-    return Client(access.client_address(), "".join(letter for letter in user_agent if letter.isprintable()))
+    return Client(identity.client_address(), "".join(letter for letter in user_agent if letter.isprintable()))
 
 
 def read_actor(context: Any) -> Actor:
     """Return the user on whose behalf the running call is made."""
-    user = access.user()
+    user = identity.user()
     return Actor(user.id, user.session, read_client(context))
 
 

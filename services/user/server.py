@@ -20,11 +20,12 @@ from moneyprinter.user.v1 import (
     authority_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.runtime import access, db, tls
-from services.runtime.admission import Turns
+from services.runtime import db, identity, tls
+from services.runtime.admission import FairSemaphore
+from services.runtime.authorizer import TokenKeys
 from services.runtime.encryption import KEY_BYTES
 from services.runtime.secrets import SecretClient
-from services.runtime.server import Runtime, connected
+from services.runtime.server import Runtime, wait_connected
 from services.user import postgres
 from services.user.account_servicer import AccountServicer
 from services.user.accounts.first_account import FIRST_USERNAME, FirstAccountDraft, create_first_account
@@ -57,7 +58,7 @@ def _now() -> datetime:
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the accounts of the database."""
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
-    await connected(channel, "config")
+    await wait_connected(channel, "config")
     secret_client = SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel))
     schedule = RotationSchedule(config.signing_key_lifetime, config.signing_key_notice, config.token_lifetime)
     key_ring = KeyRing(secret_client, schedule, generate_signing_key, _now)
@@ -65,14 +66,14 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     tokens = JwtTokens(key_ring, runtime.config.token_issuer, runtime.config.token_audience, config.token_lifetime)
     # Raises when a key is unusable.
     tokens.public_keys(_now())
-    runtime.keys = access.Keys(_key_source(tokens))
+    runtime.keys = TokenKeys(_key_source(tokens))
     cipher = AesFactorCipher((await secret_client.fetch_or_create(MFA_KEY_NAME, generate_key)).value)
     audit_key = await secret_client.fetch_or_create(AUDIT_KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
-    passwords = Argon2Hasher(Turns(config.max_concurrent_hashes, access.client).acquire)
+    passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
     async with db.open_pool(runtime.service, config.database) as pool:
         store = postgres.create_store(pool)
         audit_log = AuditLog(postgres.create_audit_log_store(pool), audit_key.value)
-        runtime.outbox.send = _audit_sender(audit_log, runtime.service)
+        runtime.audit.send = _audit_sender(audit_log, runtime.service)
         draft = FirstAccountDraft(f"user_{secrets.token_hex(8)}", secrets.token_urlsafe(18))
         file = PrivateFile(config.first_account_file)
         if await create_first_account(store.accounts, passwords, file, draft, _now()):
@@ -84,7 +85,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             tokens=tokens,
             totp=PyotpCodes(config.totp_issuer),
             cipher=cipher,
-            recorder=AuditLogRecorder(runtime.outbox),
+            recorder=AuditLogRecorder(runtime.audit),
             now=_now,
             random=secrets.token_bytes,
             policy=Policy(

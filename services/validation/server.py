@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
-from services.runtime import access
-from services.runtime.admission import Turns
+from services.runtime import identity
+from services.runtime.admission import FairSemaphore
 from services.runtime.server import Runtime
 from services.validation.clips import ClipValidator
 from services.validation.config import Config
@@ -41,7 +41,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         scratch=runtime.scratch,
         limits=limits,
         max_bytes=config.max_bytes,
-        probe_turn=Turns(config.max_probes, access.client).turn,
+        probe_turn=FairSemaphore(config.max_probes, identity.client).slot,
     )
     webhooks = WebClient(replace(rules, total_seconds=config.webhook_seconds), context, purpose=WEBHOOK)
     runtime.add(pb_grpc.add_ValidationServiceServicer_to_server, ValidationServicer(validator, webhooks))

@@ -185,7 +185,7 @@ async def serving(
 
     async with AsyncExitStack() as stack:
         for service, registers, servicer in wanted:
-            await stack.enter_async_context(server.running(service, config, wire=_wire(registers, servicer)))
+            await stack.enter_async_context(server.run_service(service, config, wire=_wire(registers, servicer)))
         yield found
 
 

@@ -19,7 +19,7 @@ from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.chaos.world import REQUEST, UNDERWAY, World, world
 from tests.databases import Databases
 from tests.orchestrator.samples import StraightWorkers, job

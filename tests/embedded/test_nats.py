@@ -88,7 +88,7 @@ async def test_a_workload_may_use_only_its_own_subjects(
 
     client = await nats.connect(
         nats_url,
-        tls=tls.certificates(config, workload).context(),
+        tls=tls.find_certificates(config, workload).client_context(),
         tls_hostname="nats.moneyprinter.svc",
         tls_handshake_first=True,
         error_cb=failed,
@@ -107,7 +107,7 @@ async def test_a_workload_may_use_only_its_own_subjects(
 @pytest.mark.parametrize("workload", ["audio", "gateway", "nats"])
 async def test_a_workload_without_permissions_is_refused(config: RuntimeConfig, nats_url: str, workload: str) -> None:
     with pytest.raises(Error, match=r"(?i)authorization"):
-        await connect_once(nats_url, tls.certificates(config, workload).context())
+        await connect_once(nats_url, tls.find_certificates(config, workload).client_context())
 
 
 async def test_a_certificate_of_another_authority_is_refused(

@@ -100,8 +100,8 @@ async def counting(certificates: Path, config: Path, port: int) -> AsyncIterator
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(f"{NAME}.RateLimitService", {"ShouldRateLimit": handler}),)
     )
-    leaf = tls.certificates(RuntimeConfig(certificates=certificates), RATE_LIMITS)
-    server.add_secure_port(f"127.0.0.1:{port}", leaf.server(lambda: None))
+    leaf = tls.find_certificates(RuntimeConfig(certificates=certificates), RATE_LIMITS)
+    server.add_secure_port(f"127.0.0.1:{port}", leaf.server_credentials(lambda: None))
     await server.start()
     try:
         yield limits

@@ -39,8 +39,8 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.monitoring.public_health import PublicHealth
 from services.monitoring.servicer import PublicHealthServicer
-from services.runtime import access, server
-from services.runtime.server import Runtime
+from services.runtime import identity, interceptor
+from services.runtime.server import Runtime, Wire
 from tests.gateway import proxy
 from tests.mesh import Mesh
 
@@ -107,7 +107,7 @@ class Videos(video_grpc.VideoServiceServicer):
         if request.job_id == "vid_slow":
             await asyncio.sleep(SLOW_SECONDS)
         return video_pb.GetVideoResponse(
-            video=video_pb.Video(job_id=request.job_id, title=access.user().id, duration=118, file_size=52428800)
+            video=video_pb.Video(job_id=request.job_id, title=identity.user().id, duration=118, file_size=52428800)
         )
 
     async def ListVideos(self, request: video_pb.ListVideosRequest, context: Any) -> video_pb.ListVideosResponse:
@@ -216,7 +216,7 @@ class Events(event_grpc.EventServiceServicer):
         self.asked.append(request)
         self.metadata = dict(context.invocation_metadata())
         await context.send_initial_metadata(())
-        if server.HEAD in self.metadata:
+        if interceptor.HEAD in self.metadata:
             return
         for number in (7, 12):
             event = event_pb.WatchEventsResponse(
@@ -290,7 +290,7 @@ class Platform:
     events: Events = field(default_factory=Events)
     monitoring: Monitoring = field(default_factory=Monitoring)
 
-    def _wire(self, service: str) -> server.Wire:
+    def _wire(self, service: str) -> Wire:
         @asynccontextmanager
         async def wire(_: None, runtime: Runtime) -> AsyncIterator[None]:
             match service:

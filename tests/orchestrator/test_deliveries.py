@@ -21,7 +21,7 @@ from services.orchestrator.webhooks.deliveries import BusyTargets, ClaimedDelive
 from services.orchestrator.webhooks.webhooks import Delivery, DeliveryAttempt, Webhook
 from services.runtime import db
 from services.runtime.db import Pool
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.databases import Databases
 from tests.orchestrator.samples import job
 

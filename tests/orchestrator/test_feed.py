@@ -23,7 +23,7 @@ from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from services.runtime.db import Pool
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.databases import Databases
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import RESULT, job

@@ -17,7 +17,7 @@ from services.orchestrator.postgres.rows import fetched
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.workers.grpc_workers import stored
 from services.runtime import db
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.databases import Databases
 from tests.mesh import Mesh
 from tests.orchestrator.samples import job

@@ -27,7 +27,7 @@ from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db, events
 from services.runtime.config import RuntimeConfig
 from services.runtime.db import Pool
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.databases import Databases
 from tests.orchestrator.samples import StraightWorkers, job
 

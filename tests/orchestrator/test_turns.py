@@ -11,7 +11,7 @@ import pytest
 
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.turns import Turns
-from services.runtime.server import cancel
+from services.runtime.tasks import cancel
 from tests.orchestrator.samples import job
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

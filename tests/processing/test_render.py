@@ -229,7 +229,7 @@ async def test_the_font_is_found_by_its_name_without_any_system_font(tool: Tool,
         await child.process.wait()
         assert child.listener is not None
         await child.listener
-    assert "(Manrope ExtraBold, 400, 0) -> Manrope-ExtraBold" in "\n".join(child.last_words)
+    assert "(Manrope ExtraBold, 400, 0) -> Manrope-ExtraBold" in "\n".join(child.stderr_tail)
 
 
 async def test_text_of_users_reaches_no_filter_and_no_other_file(tool: Tool, tmp_path: Path) -> None:

@@ -136,7 +136,9 @@ async def test_the_first_of_a_video_goes_before_others(
     wanted = long_request(clip)
     wanted.segment.index = index
     call = stub.RenderSegment(wanted)
-    await wait_until(lambda: any(child.nice() == (0 if goes_first else children.BEHIND) for child in ffmpegs()))
+    await wait_until(
+        lambda: any(child.nice() == (0 if goes_first else children.BACKGROUND_NICENESS) for child in ffmpegs())
+    )
     call.cancel()
     await wait_until(lambda: not ffmpegs())
 

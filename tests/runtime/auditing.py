@@ -15,7 +15,7 @@ from moneyprinter.user.v1 import audit_service_pb2 as pb
 from moneyprinter.user.v1 import audit_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
-from services.runtime import access
+from services.runtime import identity
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
 
@@ -36,7 +36,7 @@ class Trail(pb_grpc.AuditServiceServicer):
             self.changed.notify_all()
             if self.away:
                 raise errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
-            self.senders.add(access.caller())
+            self.senders.add(identity.caller())
             self.events += request.events
         return pb.AppendEventsResponse()
 

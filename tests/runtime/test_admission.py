@@ -14,7 +14,7 @@ from google.api import httpbody_pb2
 from moneyprinter import errors
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.runtime.admission import Turns
+from services.runtime.admission import FairSemaphore
 from services.runtime.config import RuntimeConfig
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
@@ -199,13 +199,13 @@ async def test_calls_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -> 
 
 async def test_one_client_leaves_turns_for_others() -> None:
     client = "ann"
-    turns = Turns(2, lambda: client)
+    turns = FairSemaphore(2, lambda: client)
     over = await turns.acquire()
     second = asyncio.ensure_future(turns.acquire())
     await asyncio.sleep(0)
     assert not second.done()
     client = "bob"
-    async with turns.turn():
+    async with turns.slot():
         pass
     over()
     (await second)()
@@ -220,5 +220,5 @@ async def test_one_client_leaves_turns_for_others() -> None:
         await waiting
     for leave in held:
         leave()
-    async with turns.turn():
+    async with turns.slot():
         pass

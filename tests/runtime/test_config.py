@@ -33,7 +33,7 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_certificate_there_is_no_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"content has no .*ca\.pem"):
-        tls.certificates(RuntimeConfig(certificates=tmp_path), "content")
+        tls.find_certificates(RuntimeConfig(certificates=tmp_path), "content")
 
 
 @pytest.mark.parametrize("key", [b"", b"nothing", "that of another"])
@@ -43,6 +43,6 @@ def test_a_certificate_without_its_own_key_stops_the_start(
     shutil.copytree(certificates, tmp_path / "certificates")
     other = (certificates / "audio" / "key.pem").read_bytes()
     (tmp_path / "certificates" / "content" / "key.pem").write_bytes(key if isinstance(key, bytes) else other)
-    found = tls.certificates(RuntimeConfig(certificates=tmp_path / "certificates"), "content")
+    found = tls.find_certificates(RuntimeConfig(certificates=tmp_path / "certificates"), "content")
     with pytest.raises(ConfigError, match=r"content/cert\.pem cannot be used"):
-        found.server(lambda: None)
+        found.server_credentials(lambda: None)

@@ -26,7 +26,7 @@ from services.validation import probe
 from tests import media
 from tests.audio.conftest import Folder, settings
 from tests.concatenation.test_join import joined
-from tests.killing import kill_children
+from tests.killing import kill_children, patch_launcher
 from tests.media import parts
 from tests.mesh import ffmpeg_program
 
@@ -198,8 +198,7 @@ async def test_a_child_that_stood_still_does_not_blame_the_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
-    stopped = children._LAUNCH.replace("os.execvp(", "os.kill(os.getpid(), 19)\nos.execvp(")
-    monkeypatch.setattr(children, "_LAUNCH", stopped)
+    patch_launcher(monkeypatch, tmp_path, "os.kill(os.getpid(), 19)\n")
     bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 1 << 30, 1)
     with pytest.raises(Internal, match="stood still") as failed:
         await probe.probe(media.clip(tmp_path / "clip.mp4"), probe.TimeRange(), bounds)

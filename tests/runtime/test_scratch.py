@@ -15,7 +15,7 @@ import pytest
 from services.runtime import scratch
 from services.runtime.config import RuntimeConfig
 from services.runtime.scratch import Scratch
-from services.runtime.server import Runtime, running
+from services.runtime.server import Runtime, run_service
 from tests.mesh import Mesh
 
 # Makes a folder with a file, tells of it, and lives until it is killed.
@@ -62,7 +62,7 @@ async def test_what_a_killed_process_left_is_removed_at_the_start_of_any_service
         killed.kill()
         await asyncio.to_thread(killed.wait)
         assert files(root) == ["clip", "clip"]
-        async with running("content", config, wire=_nothing):
+        async with run_service("content", config, wire=_nothing):
             [left] = root.iterdir()
             assert left.name.startswith("audio-")
             assert files(root) == ["clip"]

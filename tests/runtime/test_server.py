@@ -164,7 +164,7 @@ async def test_a_server_that_stops_lets_its_calls_end_and_takes_no_more(config: 
         return pb.WriteScriptResponse(writer="caller")
 
     async with Mesh(config.model_copy(update={"grace_seconds": 20.0})) as mesh:
-        running = server.running("content", mesh.config, settings=None, wire=wiring(handler))
+        running = server.run_service("content", mesh.config, settings=None, wire=wiring(handler))
         runtime = await running.__aenter__()
         mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "content": runtime.port}})
         last = asyncio.ensure_future(call(mesh))
@@ -268,5 +268,5 @@ async def test_a_port_in_use_is_told_in_one_line(mesh: Mesh) -> None:
     runtime = await mesh.start("content", None, wiring(forever))
     taken = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "content": runtime.port}})
     with pytest.raises(ConfigError, match=rf"content cannot listen on 127\.0\.0\.1:{runtime.port}: the port is in use"):
-        async with server.running("content", taken, settings=None, wire=wiring(forever)):
+        async with server.run_service("content", taken, settings=None, wire=wiring(forever)):
             pass

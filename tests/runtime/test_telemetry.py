@@ -80,7 +80,10 @@ async def test_figures_of_services_are_read_when_somebody_asks(mesh: Mesh) -> No
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"audio": port}})
     await mesh.start("audio", None, wire)
     rooms = {"kitchen": 1.0}
-    with telemetry.gauged(ROOMS, lambda: rooms), telemetry.gauged(ROOMS, lambda: {"kitchen": 2.0, "hall": 1.0}):
+    with (
+        telemetry.register_gauge(ROOMS, lambda: rooms),
+        telemetry.register_gauge(ROOMS, lambda: {"kitchen": 2.0, "hall": 1.0}),
+    ):
         assert (await read(port))["test_rooms", "kitchen"] == 3
         rooms["kitchen"] = 5.0
         found = await read(port)

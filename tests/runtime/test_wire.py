@@ -17,7 +17,7 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.runtime import wire
-from services.runtime.contract import check, limits, read
+from services.runtime.request_checks import check_message, parse_request, request_limits
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
 
@@ -37,7 +37,7 @@ def refused(data: bytes, kind: Any, at_most: wire.Limits = wire.REQUEST) -> Inva
 
 async def test_a_message_is_read() -> None:
     request = pb.CreateVideoRequest(title="A walk", clips=[CLIP] * 100, audio=pb.Audio(script="x" * 20_000))
-    assert await read(request.SerializeToString(), pb.CreateVideoRequest) == request
+    assert await parse_request(request.SerializeToString(), pb.CreateVideoRequest) == request
 
 
 def test_the_times_of_the_longest_script_are_taken() -> None:
@@ -45,7 +45,7 @@ def test_the_times_of_the_longest_script_are_taken() -> None:
     request = writing.CreateCaptionsRequest(sentences=[media.TimedSentence(words=[word] * 10)] * 2000)
     # Others had their turns meanwhile.
     assert scanned(request.SerializeToString(), writing.CreateCaptionsRequest) >= 10
-    check(request)
+    check_message(request)
 
 
 async def test_a_compressed_message_is_refused_by_every_service(mesh: Mesh) -> None:
@@ -70,7 +70,7 @@ def test_all_elements_together_are_counted() -> None:
     changes = Struct()
     changes.update({"clips": [{"url": "a"}] * 5000})
     data = pb.ReviseVideoRequest(job_id="vid_1", changes=changes).SerializeToString()
-    at_most = limits("/moneyprinter.video.v1.VideoService/ReviseVideo", pb.ReviseVideoRequest)
+    at_most = request_limits("/moneyprinter.video.v1.VideoService/ReviseVideo", pb.ReviseVideoRequest)
     assert at_most == wire.REQUEST_WITH_JSON
     assert refused(data, pb.ReviseVideoRequest, at_most).reason == "REQUEST_TOO_LARGE"
     few = wire.Limits(fields=1000, parts=10)
@@ -79,8 +79,10 @@ def test_all_elements_together_are_counted() -> None:
 
 
 def test_what_the_mesh_sends_itself_may_be_longer() -> None:
-    assert limits("/moneyprinter.content.v1.ContentService/MakeCaptions", pb.CreateVideoRequest) == wire.INTERNAL
-    upload = limits("/moneyprinter.video.v1.VideoService/UploadAsset", pb.UploadAssetRequest)
+    assert (
+        request_limits("/moneyprinter.content.v1.ContentService/MakeCaptions", pb.CreateVideoRequest) == wire.INTERNAL
+    )
+    upload = request_limits("/moneyprinter.video.v1.VideoService/UploadAsset", pb.UploadAssetRequest)
     assert upload == wire.MESSAGE_OF_STREAM
 
 
@@ -140,7 +142,7 @@ def _length(number: int) -> bytes:
 
 def test_a_message_that_breaks_rules_everywhere_names_some_of_them() -> None:
     with pytest.raises(InvalidArgument) as failure:
-        check(pb.CreateVideoRequest(title="a", clips=[pb.Clip()] * 100, priority="none"))
+        check_message(pb.CreateVideoRequest(title="a", clips=[pb.Clip()] * 100, priority="none"))
     fields = [violation.field for violation in failure.value.violations]
     assert {"clips[0]", "clips[7]", "priority"} <= set(fields)
     assert len(fields) == 9
@@ -148,5 +150,5 @@ def test_a_message_that_breaks_rules_everywhere_names_some_of_them() -> None:
 
 def test_the_only_wrong_one_of_many_is_named() -> None:
     with pytest.raises(InvalidArgument) as failure:
-        check(pb.CreateVideoRequest(title="a", clips=[*[CLIP] * 98, pb.Clip(), CLIP]))
+        check_message(pb.CreateVideoRequest(title="a", clips=[*[CLIP] * 98, pb.Clip(), CLIP]))
     assert [violation.field for violation in failure.value.violations] == ["clips[98]"]

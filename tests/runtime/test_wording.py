@@ -10,7 +10,7 @@ from gateway.contracts import DESCRIPTORS, methods
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.runtime import wording
-from services.runtime.contract import check
+from services.runtime.request_checks import check_message
 
 URL = "https://example.com/a.mp4"
 
@@ -58,7 +58,7 @@ URL = "https://example.com/a.mp4"
 )
 def test_a_refused_field_is_described_in_words(request_: pb.CreateVideoRequest, field: str, words: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        check(request_)
+        check_message(request_)
     assert {violation.field: violation.description for violation in refused.value.violations}[field] == words
 
 

@@ -22,7 +22,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.embedded import authority, nats, ports
-from services.runtime import access, events
+from services.runtime import events, identity
 from services.runtime.config import PORTS, RuntimeConfig
 from services.runtime.server import Runtime
 from tests.gateway import proxy
@@ -77,7 +77,7 @@ class SeenCertificates:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def note(self, context: Any) -> None:
-        self.numbers[access.caller()] = number(context.auth_context()["x509_pem_cert"][0])
+        self.numbers[identity.caller()] = number(context.auth_context()["x509_pem_cert"][0])
 
 
 def content(seen: SeenCertificates) -> Any:

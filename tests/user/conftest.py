@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 
 from moneyprinter.errors import Conflict
 from services.runtime import db
-from services.runtime.admission import Turns
+from services.runtime.admission import FairSemaphore
 from services.runtime.secrets import Secret
 from services.user import postgres
 from services.user.accounts.model import Account
@@ -109,7 +109,7 @@ def clock() -> Clock:
 @pytest.fixture
 def passwords() -> Argon2Hasher:
     """Passwords that are quickly hashed."""
-    return Argon2Hasher(Turns(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    return Argon2Hasher(FairSemaphore(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor, Item
 from services.user.accounts.model import ADMINISTRATOR_ROLE, Account, Invitation, PasswordReset, Profile
 from services.user.accounts.store import (
     account_not_found,
@@ -19,11 +19,10 @@ from services.user.api_keys.model import MAX_INACTIVE_KEYS, ApiKey
 from services.user.audit.model import ChainFunction, Event, Head, Record, RecordFilter
 from services.user.authentication.throttling import AttemptLimit
 from services.user.mfa.model import TotpSecret
-from services.user.pagination import Listable
 from services.user.sessions.model import MAX_SESSIONS, RefreshToken, Rotation, Session, TokenUse
 from services.user.store import Store
 
-T = TypeVar("T", bound=Listable)
+T = TypeVar("T", bound=Item)
 
 
 @dataclass
@@ -127,7 +126,7 @@ class MemoryAccountStore:
         found = (id for id, account in self._tables.accounts.items() if account.username == username)
         return next((self._tables.account(id) for id in found), None)
 
-    async def list_page(self, size: int, after: Place | None) -> list[Account]:
+    async def list_page(self, size: int, after: Cursor | None) -> list[Account]:
         return _page([self._tables.account(id) for id in self._tables.accounts], size, after)
 
     async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
@@ -310,7 +309,7 @@ class MemoryInvitationStore:
         found = self._kept.get(sha256)
         return found if found and self._tables.good(found, now) else None
 
-    async def list_page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
+    async def list_page(self, size: int, after: Cursor | None, now: datetime) -> list[Invitation]:
         return _page([found for found in self._kept.values() if self._tables.good(found, now)], size, after)
 
     async def delete(self, invitation_id: str, now: datetime) -> bool:
@@ -451,7 +450,7 @@ def _fits(event: Event, wanted: RecordFilter) -> bool:
     )
 
 
-def _page(found: list[T], size: int, after: Place | None) -> list[T]:
+def _page(found: list[T], size: int, after: Cursor | None) -> list[T]:
     """Newest first; 0: all."""
     ordered = sorted(found, key=lambda item: (item.create_time, item.id), reverse=True)
     rest = [item for item in ordered if after is None or (item.create_time, item.id) < after]

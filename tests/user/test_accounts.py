@@ -14,7 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from moneyprinter import errors
-from services.runtime.admission import Turns
+from services.runtime.admission import FairSemaphore
 from services.runtime.config import ConfigError
 from services.user.accounts.credential_rules import validate_new_password, validate_username
 from services.user.accounts.first_account import FirstAccountDraft, create_first_account
@@ -338,7 +338,7 @@ class HeldHasher(PasswordHasher):
 
 async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_on() -> None:
     hasher = HeldHasher()
-    passwords = Argon2Hasher(Turns(2, str).acquire, hasher)
+    passwords = Argon2Hasher(FairSemaphore(2, str).acquire, hasher)
     hasher.let_go.clear()
     tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
     await wait_until(lambda: hasher.now == 2)

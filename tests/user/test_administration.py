@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from moneyprinter import errors
+from services.runtime.pagination import PageRequest
 from services.user.accounts.administration import (
     disable_account,
     enable_account,
@@ -20,7 +21,6 @@ from services.user.accounts.model import Profile
 from services.user.accounts.password_reset import reset_password
 from services.user.accounts.profile import ProfileChanges, change_password, close_account, get_profile, update_profile
 from services.user.context import Actor, Context
-from services.user.pagination import PageRequest
 from services.user.sessions.lifecycle import refresh_tokens
 from services.user.sessions.sign_in import Credentials, sign_in
 from tests.user.conftest import CLIENT, PASSWORD, AuditRecording, Clock, People, actor, elsewhere

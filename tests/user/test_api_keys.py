@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from moneyprinter import errors
+from services.runtime.pagination import PageRequest
 from services.user.accounts.administration import (
     EndedAccess,
     end_account_sessions,
@@ -26,7 +27,6 @@ from services.user.api_keys.model import MAX_INACTIVE_KEYS
 from services.user.authentication.reauthentication import SecondFactorCode
 from services.user.context import Actor, Context, Policy
 from services.user.mfa.enrollment import confirm_totp, disable_totp, enroll_totp
-from services.user.pagination import PageRequest
 from services.user.sessions.lifecycle import end_session, end_sessions, list_sessions
 from tests.user.conftest import CLIENT, PASSWORD, AuditRecording, Clock, People, actor, claims
 

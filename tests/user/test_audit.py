@@ -17,7 +17,7 @@ from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from moneyprinter.user.v1 import user_service_pb2 as pb
-from services.runtime import access
+from services.runtime import audit as runtime_audit
 from services.runtime.config import RuntimeConfig
 from tests.databases import Databases
 from tests.user.conftest import claims
@@ -29,7 +29,7 @@ from tests.user.test_service import NEW, register
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that is busy with other things, what is told of is on disk when it is answered all the same."""
-    monkeypatch.setattr(access, "KEEP_SECONDS", 60.0)
+    monkeypatch.setattr(runtime_audit, "DURABLE_SECONDS", 60.0)
 
 
 @pytest.fixture

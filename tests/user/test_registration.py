@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from moneyprinter import errors
+from services.runtime.pagination import PageRequest
 from services.user.accounts.administration import disable_account, enable_account, set_roles
 from services.user.accounts.invitations import InvitationRequest, create_invitation, delete_invitation, list_invitations
 from services.user.accounts.model import Account, Profile
@@ -17,7 +18,6 @@ from services.user.accounts.registration import RegistrationRequest, register_ac
 from services.user.authentication.reauthentication import sign_in_counters
 from services.user.client import Client
 from services.user.context import Actor, Context, Policy, RegistrationPolicy
-from services.user.pagination import PageRequest
 from services.user.sessions.sign_in import Credentials, sign_in
 from services.user.tokens.opaque_tokens import hash_token
 from tests.user.conftest import CLIENT, PASSWORD, AuditRecording, Clock, People

@@ -31,7 +31,7 @@ from moneyprinter.user.v1 import user_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.config.config import Config as SecretsConfig
-from services.runtime import access
+from services.runtime import identity
 from services.runtime.config import ConfigError, RuntimeConfig, load
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -85,7 +85,7 @@ class Videos(video_grpc.VideoServiceServicer):
     async def GetVideoStatus(
         self, request: video_pb.GetVideoStatusRequest, context: Any
     ) -> video_pb.GetVideoStatusResponse:
-        return video_pb.GetVideoStatusResponse(job_id=access.user().id)
+        return video_pb.GetVideoStatusResponse(job_id=identity.user().id)
 
     async def GetVideo(self, request: video_pb.GetVideoRequest, context: Any) -> video_pb.GetVideoResponse:
         return video_pb.GetVideoResponse(video=video_pb.Video(job_id=request.job_id))

@@ -12,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from moneyprinter import errors
-from services.runtime.admission import Turns
+from services.runtime.admission import FairSemaphore
 from services.user.accounts.administration import get_account, unlock_account
 from services.user.accounts.profile import get_profile
 from services.user.authentication.passwords import Argon2Hasher
@@ -93,7 +93,7 @@ async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(context:
             return await super().verify(password_hash, password)
 
     hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    context = replace(context, passwords=Counting(Turns(2, str).acquire, hasher))
+    context = replace(context, passwords=Counting(FairSemaphore(2, str).acquire, hasher))
     for number, name in enumerate(("ada", "nobody"), 1):
         with pytest.raises(errors.Unauthenticated):
             await sign_in(context, Credentials(name, "wrong"), CLIENT)
@@ -154,7 +154,7 @@ async def test_a_disabled_account_is_told_so_only_with_the_right_password(
 
 
 async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(context: Context, ada: str) -> None:
-    stronger = Argon2Hasher(Turns(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    stronger = Argon2Hasher(FairSemaphore(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
     before = await context.store.accounts.find(ada)
     await sign_in(replace(context, passwords=stronger), ADA, CLIENT)
     after = await context.store.accounts.find(ada)

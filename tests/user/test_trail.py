@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from moneyprinter.errors import InvalidArgument, ResourceExhausted
 from services.runtime import db
-from services.runtime.contract import moment
+from services.runtime.request_checks import parse_time
 from services.user import postgres
 from services.user.audit.audit_log import AuditLog
 from services.user.audit.model import AuditLogStore, Event, Fault, Head, Record, RecordFilter, Verification, record_hash
@@ -197,8 +197,8 @@ async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: AuditLo
 @pytest.mark.parametrize("text", ["soon", "2025-01-29", "2025-01-29T10:30:00", "2025-13-29T10:30:00Z", "\0"])
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="from_time"):
-        moment(text, "from_time")
-    assert moment("2025-01-29T11:30:00+01:00", "from_time") == datetime(2025, 1, 29, 10, 30, tzinfo=UTC)
+        parse_time(text, "from_time")
+    assert parse_time("2025-01-29T11:30:00+01:00", "from_time") == datetime(2025, 1, 29, 10, 30, tzinfo=UTC)
 
 
 async def test_one_verification_at_a_time(database: Database) -> None:

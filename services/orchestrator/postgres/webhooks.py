@@ -11,8 +11,8 @@ from psycopg.rows import DictRow
 from moneyprinter.errors import Conflict, ResourceExhausted
 from services.orchestrator.postgres.rows import Transaction, fetched, from_json
 from services.orchestrator.webhooks.webhooks import RETRY_PERIOD, Delivery, DeliveryAttempt, Webhook
-from services.runtime.contract import Place
 from services.runtime.db import Pool
+from services.runtime.pagination import Cursor
 
 _DELIVERIES = (
     "SELECT deliveries.*, outbox.message_id, outbox.subject, outbox.job_id, outbox.payload"
@@ -51,7 +51,7 @@ class PostgresWebhookStore:
                     reason="WEBHOOK_EXISTS",
                 ) from None
 
-    async def list_webhooks(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
+    async def list_webhooks(self, user_id: str, size: int, after: Cursor | None) -> Sequence[Webhook]:
         create_time, webhook_id = after or (None, None)
         found = await fetched(
             self._pool,
@@ -89,7 +89,7 @@ class PostgresWebhookStore:
         return _webhook(found[0]) if found else None
 
     async def list_deliveries(
-        self, user_id: str, size: int, after: Place | None, webhook_id: str, status: str
+        self, user_id: str, size: int, after: Cursor | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
         create_time, delivery_id = after or (None, None)
         found = await fetched(

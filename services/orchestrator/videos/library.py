@@ -11,9 +11,8 @@ import structlog
 
 from moneyprinter.errors import Error
 from services.orchestrator.jobs.model import Asset
-from services.orchestrator.videos import pages
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, UsageStore
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor, PageRequest, item_cursor, list_page
 
 EXPIRY_PERIOD_SECONDS = 60.0
 
@@ -40,7 +39,7 @@ class LibraryStore(Protocol):
     async def update_settings(self, user_id: str, settings: Settings) -> None:
         """Record the settings of an account."""
 
-    async def list_assets(self, user_id: str, size: int, after: Place | None) -> Sequence[Asset]:
+    async def list_assets(self, user_id: str, size: int, after: Cursor | None) -> Sequence[Asset]:
         """Return a user's uploads, newest first, starting behind `after`."""
 
     async def delete_asset(self, user_id: str, asset_id: str, remove_bytes: RemoveBytes) -> None:
@@ -76,8 +75,8 @@ class Library:
 
     async def list_assets(self, user_id: str, size: int, token: str) -> tuple[Sequence[Asset], str]:
         """Return a page of a user's uploads, newest first, and the token of the next page."""
-        return await pages.page(
-            size, token, lambda size, after: self.store.list_assets(user_id, size, after), lambda asset: asset.id
+        return await list_page(
+            PageRequest(size, token), lambda size, after: self.store.list_assets(user_id, size, after), item_cursor
         )
 
     async def delete_asset(self, user_id: str, asset_id: str) -> None:

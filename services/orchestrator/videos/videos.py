@@ -30,10 +30,11 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
 )
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.videos import hls, pages, ranges, requests, stored_bytes
+from services.orchestrator.videos import hls, ranges, requests, stored_bytes
 from services.orchestrator.videos.hls import Part
 from services.orchestrator.videos.quotas import UsageStore, reserved
 from services.orchestrator.videos.requests import VideoWish
+from services.runtime.pagination import PageRequest, item_cursor, list_page
 from services.runtime.tasks import wait_any
 
 # How often it is looked whether a job has changed that is watched, should nobody have told of it.
@@ -264,17 +265,16 @@ class Videos:
         self, user_id: str, size: int, token: str, fitting: JobFilter = ALL_JOBS
     ) -> tuple[Sequence[Job], str]:
         """A page of a user's videos that fit, newest first, and the token of the next."""
-        return await pages.page(
-            size, token, lambda size, after: self.store.page(user_id, size, after, fitting), lambda job: job.id
+        return await list_page(
+            PageRequest(size, token), lambda size, after: self.store.page(user_id, size, after, fitting), item_cursor
         )
 
     async def dead_letters(self, user_id: str, size: int, token: str) -> tuple[Sequence[DeadLetter], str]:
         """A page of what failed of a user's, newest first, and the token of the next."""
-        return await pages.page(
-            size,
-            token,
+        return await list_page(
+            PageRequest(size, token),
             lambda size, after: self.letters.list_dead_letters(user_id, size, after),
-            lambda letter: letter.job_id,
+            lambda letter: (letter.create_time, letter.job_id),
         )
 
     async def watch(self, user_id: str, job_id: str, stopping: asyncio.Event) -> AsyncIterator[Job]:

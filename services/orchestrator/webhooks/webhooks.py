@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from moneyprinter.errors import FailedPrecondition, NotFound
-from services.orchestrator.videos import pages
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor, PageRequest, item_cursor, list_page
 
 MAX_WEBHOOKS = 20
 """The number of webhooks that an account may have."""
@@ -78,7 +77,7 @@ class WebhookStore(Protocol):
         single jobs.
         """
 
-    async def list_webhooks(self, user_id: str, size: int, after: Place | None) -> Sequence[Webhook]:
+    async def list_webhooks(self, user_id: str, size: int, after: Cursor | None) -> Sequence[Webhook]:
         """Return a user's webhooks, newest first, starting behind `after`."""
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook | None:
@@ -94,7 +93,7 @@ class WebhookStore(Protocol):
         """Increment the version of a webhook's secret, and enable the webhook if it was disabled."""
 
     async def list_deliveries(
-        self, user_id: str, size: int, after: Place | None, webhook_id: str, status: str
+        self, user_id: str, size: int, after: Cursor | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
         """Return a user's deliveries, newest first. An empty `webhook_id` or `status` matches all."""
 
@@ -143,8 +142,8 @@ class Webhooks:
 
     async def list_webhooks(self, user_id: str, size: int, token: str) -> tuple[Sequence[Webhook], str]:
         """Return a page of a user's webhooks, newest first, and the token of the next page."""
-        return await pages.page(
-            size, token, lambda size, after: self.store.list_webhooks(user_id, size, after), lambda webhook: webhook.id
+        return await list_page(
+            PageRequest(size, token), lambda size, after: self.store.list_webhooks(user_id, size, after), item_cursor
         )
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook:
@@ -171,11 +170,10 @@ class Webhooks:
         self, user_id: str, size: int, token: str, webhook_id: str, status: str
     ) -> tuple[Sequence[Delivery], str]:
         """Return a page of a user's deliveries, newest first, and the token of the next page."""
-        return await pages.page(
-            size,
-            token,
+        return await list_page(
+            PageRequest(size, token),
             lambda size, after: self.store.list_deliveries(user_id, size, after, webhook_id, status),
-            lambda delivery: delivery.id,
+            item_cursor,
         )
 
     async def find_delivery(self, user_id: str, delivery_id: str) -> Delivery:

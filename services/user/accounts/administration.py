@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.user.accounts.model import Account
+from services.runtime.pagination import Page, PageRequest, item_cursor, list_page
+from services.user.accounts.model import PAGE_SIZE, Account
 from services.user.accounts.store import account_not_found
 from services.user.authentication.reauthentication import sign_in_counters
 from services.user.authentication.throttling import (
@@ -16,7 +17,6 @@ from services.user.authentication.throttling import (
 )
 from services.user.authorization import admin_action, require_administrator
 from services.user.context import Actor, Context
-from services.user.pagination import Page, PageRequest, fetch_page
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EndedAccess:
 async def list_accounts(context: Context, actor: Actor, request: PageRequest) -> Page[Account]:
     """Return a page of all accounts."""
     await require_administrator(context, actor)
-    return await fetch_page(request, context.store.accounts.list_page)
+    return await list_page(request, context.store.accounts.list_page, item_cursor, PAGE_SIZE)
 
 
 async def get_account(context: Context, actor: Actor, account_id: str) -> AccountView:

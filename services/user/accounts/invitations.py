@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from moneyprinter.errors import FailedPrecondition, NotFound
-from services.user.accounts.model import Invitation
+from services.runtime.pagination import Page, PageRequest, item_cursor, list_page
+from services.user.accounts.model import PAGE_SIZE, Invitation
 from services.user.authorization import admin_action, require_administrator
 from services.user.context import Actor, Context
-from services.user.pagination import Page, PageRequest, fetch_page
 from services.user.tokens.opaque_tokens import hash_token
 
 INVITATION_LIFETIME = timedelta(days=7)
@@ -52,8 +52,11 @@ async def create_invitation(context: Context, actor: Actor, request: InvitationR
 async def list_invitations(context: Context, actor: Actor, request: PageRequest) -> Page[Invitation]:
     """Return a page of the valid invitations. Raises `PermissionDenied`."""
     await require_administrator(context, actor)
-    return await fetch_page(
-        request, lambda size, after: context.store.invitations.list_page(size, after, context.now())
+    return await list_page(
+        request,
+        lambda size, after: context.store.invitations.list_page(size, after, context.now()),
+        item_cursor,
+        PAGE_SIZE,
     )
 
 

@@ -8,6 +8,9 @@ from datetime import datetime
 ALL_ROLES = ("video.process", "audio.generate", "content.manage", "user.admin")
 ADMINISTRATOR_ROLE = "user.admin"
 
+PAGE_SIZE = 50
+"""The default size of a page of accounts or invitations."""
+
 
 @dataclass(frozen=True)
 class Profile:

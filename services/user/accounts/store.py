@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from moneyprinter.errors import Conflict, FailedPrecondition, NotFound, PermissionDenied
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor
 from services.user.accounts.first_account import FirstAccountStore
 from services.user.accounts.model import Account, Invitation, PasswordReset, Profile
 
@@ -17,7 +17,7 @@ class AccountStore(FirstAccountStore, Protocol):
     async def find(self, account_id: str) -> Account | None:
         """Return the account of an id."""
 
-    async def list_page(self, size: int, after: Place | None) -> list[Account]:
+    async def list_page(self, size: int, after: Cursor | None) -> list[Account]:
         """Return up to `size` accounts, newest first."""
 
     async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
@@ -75,7 +75,7 @@ class InvitationStore(Protocol):
     async def find(self, sha256: bytes, now: datetime) -> Invitation | None:
         """Return the invitation of a token, if it is valid."""
 
-    async def list_page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
+    async def list_page(self, size: int, after: Cursor | None, now: datetime) -> list[Invitation]:
         """Return up to `size` valid invitations, newest first."""
 
     async def delete(self, invitation_id: str, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from services.runtime.access import Outbox
+from services.runtime.audit import AuditBuffer
 
 log = structlog.get_logger()
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 class AuditLogRecorder:
     """An AuditRecorder on the audit log and the service's log. While the audit log cannot be written, events wait."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: AuditBuffer) -> None:
         self._outbox = outbox
 
     async def record(
@@ -20,5 +20,7 @@ class AuditLogRecorder:
     ) -> None:
         """Record one event of the running call."""
         log.info("audit", action=action, actor=actor, target=target, result=result, address=address, **details)
-        event = self._outbox.event(action, actor=actor, target=target, result=result, address=address, details=details)
-        await self._outbox.keep(event)
+        event = self._outbox.new_event(
+            action, actor=actor, target=target, result=result, address=address, details=details
+        )
+        await self._outbox.record_durably(event)

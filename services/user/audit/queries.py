@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from services.runtime.pagination import PageRequest
 from services.user.audit.audit_log import AuditLog
 from services.user.audit.model import Head, Record, RecordFilter, Verification
 from services.user.authorization import require_administrator
 from services.user.context import Actor, Context
-from services.user.pagination import PageRequest
 
 
 async def list_records(

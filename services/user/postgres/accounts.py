@@ -6,7 +6,7 @@ from datetime import datetime
 
 import psycopg
 
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor
 from services.user.accounts.model import ADMINISTRATOR_ROLE, Account, PasswordReset, Profile
 from services.user.accounts.store import (
     account_not_found,
@@ -56,7 +56,7 @@ class PostgresAccountStore(Tables):
         found = await self._fetch_row(f"{ACCOUNTS} WHERE a.username = %s", username)
         return read_account(found) if found else None
 
-    async def list_page(self, size: int, after: Place | None) -> list[Account]:
+    async def list_page(self, size: int, after: Cursor | None) -> list[Account]:
         create_time, last_id = after or (None, None)
         rows = await self._fetch_rows(
             f"{ACCOUNTS} WHERE %s::timestamptz IS NULL OR (a.create_time, a.id) < (%s::timestamptz, %s)"

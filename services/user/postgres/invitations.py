@@ -6,7 +6,7 @@ from datetime import datetime
 
 from psycopg.rows import DictRow
 
-from services.runtime.contract import Place
+from services.runtime.pagination import Cursor
 from services.user.accounts.model import Invitation
 from services.user.postgres.tables import VALID_INVITATION, Tables, delete_expired
 
@@ -33,7 +33,7 @@ class PostgresInvitationStore(Tables):
         )
         return _invitation(found) if found else None
 
-    async def list_page(self, size: int, after: Place | None, now: datetime) -> list[Invitation]:
+    async def list_page(self, size: int, after: Cursor | None, now: datetime) -> list[Invitation]:
         create_time, last_id = after or (None, None)
         rows = await self._fetch_rows(
             f"SELECT * FROM invitations i WHERE {VALID_INVITATION}"  # noqa: S608

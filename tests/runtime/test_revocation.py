@@ -15,7 +15,7 @@ from moneyprinter.user.v1 import authority_service_pb2 as pb
 from moneyprinter.user.v1 import authority_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
-from services.runtime import authority
+from services.runtime import revocation
 from tests.mesh import Mesh
 from tests.runtime.auditing import wiring
 
@@ -61,7 +61,7 @@ class Silent(video_grpc.VideoServiceServicer):
 
 @pytest.fixture
 async def authorities(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Authorities:
-    monkeypatch.setattr(authority, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(revocation, "CHECK_SECONDS", 0.1)
     kept = Authorities()
     await mesh.start("user", None, wiring(pb_grpc.add_AuthorityServiceServicer_to_server, kept))
     await mesh.start("orchestrator", None, wiring(video_grpc.add_VideoServiceServicer_to_server, Silent()))  # type: ignore[abstract]

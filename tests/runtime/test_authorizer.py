@@ -23,8 +23,9 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.embedded import authority
-from services.runtime import access
-from services.runtime.contract import check
+from services.runtime import identity
+from services.runtime.authorizer import TokenKeys
+from services.runtime.request_checks import check_message
 from services.runtime.server import Runtime
 from tests.mesh import Mesh
 
@@ -44,7 +45,7 @@ class Videos(video_grpc.VideoServiceServicer):
     async def GetVideoStatus(
         self, request: video_pb.GetVideoStatusRequest, context: Any
     ) -> video_pb.GetVideoStatusResponse:
-        return video_pb.GetVideoStatusResponse(job_id=access.user().id)
+        return video_pb.GetVideoStatusResponse(job_id=identity.user().id)
 
 
 @asynccontextmanager
@@ -178,12 +179,12 @@ def written(fields: dict[str, Any]) -> struct_pb2.Struct:
 )
 def test_no_text_holds_a_nul(request_: Any, field: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        check(request_)
+        check_message(request_)
     assert [violation.field for violation in refused.value.violations if field in violation.field]
 
 
 def test_bytes_may_hold_a_nul() -> None:
-    check(video_pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=b"\0")))
+    check_message(video_pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=b"\0")))
 
 
 async def test_a_known_key_is_good_while_the_user_service_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +198,7 @@ async def test_a_known_key_is_good_while_the_user_service_is_away(monkeypatch: p
             raise errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
         return {"keys": [public]}
 
-    keys = access.Keys(fetch)
+    keys = TokenKeys(fetch)
     assert await keys.find("one") is not None
     away = True
     later = time.monotonic() + 1000.0

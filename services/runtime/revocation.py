@@ -1,8 +1,8 @@
-"""Authority: calls that last end with what allowed them, which is their token, session or API key, account and role.
+"""Revocation: ends streaming calls whose token, session, API key, account or role is no longer valid.
 
-A token is checked when a call begins. A call that streams may go on for hours: a timer ends it when its token expires,
-and one check of all of them together, while there are any, ends those whose credential is not valid any more. While the
-user service is away they go on until their tokens expire, which is minutes.
+A token is verified when a call begins, and a stream may last for hours. A timer ends it when its token expires, and a
+periodic check of all open streams ends those whose credential was revoked. While the user service is unreachable,
+streams continue until their tokens expire, within minutes.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from moneyprinter import calls, contract
 from moneyprinter.errors import Error, Unauthenticated
 from moneyprinter.user.v1 import authority_service_pb2 as pb
 from moneyprinter.user.v1 import authority_service_pb2_grpc as pb_grpc
-from services.runtime import access
+from services.runtime import identity
 
 log = structlog.get_logger()
 
 # How often credentials are checked. With the check itself, a call outlives its credential by less than 5 seconds.
 CHECK_SECONDS = 1.0
-CHECKED_AT_ONCE = 500
+CHECK_BATCH = 500
 
 Credential = tuple[str, str]
-"""An account's id, and that of a session or API key of it."""
+"""The id of an account, and the id of one of its sessions or API keys."""
 Check = Callable[[Sequence[Credential]], Awaitable[Mapping[Credential, Sequence[str]]]]
-"""Returns the roles of the credentials that are valid."""
+"""Returns the roles of those credentials that are valid."""
 
 
 class _Stream:
-    """A call that lasts."""
+    """An open streaming call."""
 
-    def __init__(self, user: access.User, role: str) -> None:
+    def __init__(self, user: identity.User, role: str) -> None:
         self.credential = (user.id, user.session)
         self.role = role
         self.end = asyncio.timeout(user.expire_time - time.time())
 
     def stop(self) -> None:
-        """End it now."""
+        """End the call now."""
         self.end.reschedule(asyncio.get_running_loop().time())
 
 
-class Authority:
-    """The calls of a server that last, and the end of each."""
+class RevocationMonitor:
+    """The open streaming calls of a server, whose credentials it checks."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -54,12 +54,12 @@ class Authority:
         self._any = asyncio.Event()
 
     @asynccontextmanager
-    async def required(self, method: str) -> AsyncIterator[None]:
-        """End what is done in this context as soon as its user may not do it any more.
+    async def guard(self, method: str) -> AsyncIterator[None]:
+        """Cancel the body of the context when the user of the running call may no longer call `method`.
 
-        Raises Unauthenticated then. Calls that are not made for a user go on.
+        Raises `Unauthenticated` then. Calls without a user are not affected.
         """
-        user, rule = access.current_user(), contract.rule(method)
+        user, rule = identity.find_user(), contract.rule(method)
         if user is None or rule is None:
             yield
             return
@@ -80,7 +80,7 @@ class Authority:
             self._streams.discard(stream)
 
     async def run(self) -> None:
-        """Check the credentials of all calls that last, again and again while there are any."""
+        """Check the credentials of the open streams every CHECK_SECONDS, until cancelled."""
         while True:
             await self._any.wait()
             await asyncio.sleep(CHECK_SECONDS)
@@ -93,23 +93,23 @@ class Authority:
 
     async def _check_all(self) -> None:
         credentials = sorted({stream.credential for stream in self._streams})
-        for first in range(0, len(credentials), CHECKED_AT_ONCE):
-            asked = credentials[first : first + CHECKED_AT_ONCE]
-            valid = await self._check(asked)
-            # Those that have begun or ended meanwhile are left out.
-            for stream in [stream for stream in self._streams if stream.credential in asked]:
+        for first in range(0, len(credentials), CHECK_BATCH):
+            batch = credentials[first : first + CHECK_BATCH]
+            valid = await self._check(batch)
+            # Streams that began or ended during the check are left out.
+            for stream in [stream for stream in self._streams if stream.credential in batch]:
                 if stream.role not in ("*", *valid.get(stream.credential, ())) or stream.credential not in valid:
                     self._streams.discard(stream)
                     stream.stop()
 
 
-def checker(channel: calls.TypedChannel) -> Check:
-    """What asks the user service, on a channel to it."""
+def credential_check(channel: calls.TypedChannel) -> Check:
+    """Return a check that calls the user service on a channel."""
     stub = pb_grpc.AuthorityServiceStub(channel)
 
     async def check(credentials: Sequence[Credential]) -> Mapping[Credential, Sequence[str]]:
-        asked = [pb.Credential(account_id=account, credential_id=credential) for account, credential in credentials]
-        states = (await stub.CheckCredentials(pb.CheckCredentialsRequest(credentials=asked))).states
+        messages = [pb.Credential(account_id=account, credential_id=credential) for account, credential in credentials]
+        states = (await stub.CheckCredentials(pb.CheckCredentialsRequest(credentials=messages))).states
         pairs = zip(credentials, states, strict=True)
         return {credential: state.roles for credential, state in pairs if state.valid}
 

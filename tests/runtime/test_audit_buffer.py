@@ -14,8 +14,9 @@ from moneyprinter.user.v1 import audit_service_pb2 as pb
 from moneyprinter.user.v1 import audit_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
-from services.runtime import access, server
+from services.runtime import audit
 from services.runtime.config import RuntimeConfig
+from services.runtime.tasks import cancel
 from tests.mesh import Mesh
 from tests.runtime.auditing import Trail, Videos, wiring
 
@@ -52,18 +53,18 @@ class Sent:
     events: list[pb.AuditEvent] = field(default_factory=list)
 
     async def __call__(self, events: Sequence[pb.AuditEvent]) -> None:
-        assert len(events) <= access.BATCH
+        assert len(events) <= audit.BATCH
         if self.failure:
             raise self.failure
         self.events += events
 
 
 async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "MAX_WAITING", 700)
+    monkeypatch.setattr(audit, "MAX_WAITING", 700)
     sent = Sent(errors.Unavailable("away", reason="SERVICE_UNAVAILABLE"))
-    outbox = access.Outbox(config, "storage", sent)
+    outbox = audit.AuditBuffer(config, "storage", sent)
     for number in range(1000):
-        outbox.tell(outbox.event("object.read", target=f"music/{number}", result="OK"))
+        outbox.record(outbox.new_event("object.read", target=f"music/{number}", result="OK"))
     await outbox.drain()
     assert not sent.events
     sent.failure = None
@@ -78,35 +79,35 @@ async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypat
 async def test_whoever_waits_for_an_event_waits_until_it_is_kept_and_never_long(
     config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "FLUSH_SECONDS", 1000.0)
-    monkeypatch.setattr(access, "LONGEST_PAUSE_SECONDS", 1000.0)
+    monkeypatch.setattr(audit, "FLUSH_SECONDS", 1000.0)
+    monkeypatch.setattr(audit, "LONGEST_PAUSE_SECONDS", 1000.0)
     sent = Sent()
-    outbox = access.Outbox(config, "user", sent)
+    outbox = audit.AuditBuffer(config, "user", sent)
     running = asyncio.ensure_future(outbox.run())
-    await outbox.keep(outbox.event("sign_in", result="OK"))
+    await outbox.record_durably(outbox.new_event("sign_in", result="OK"))
     assert len(sent.events) == 1
     # Its caller goes away, or the trail is: the event stays.
-    leaving = asyncio.ensure_future(outbox.keep(outbox.event("sign_in", result="OK")))
+    leaving = asyncio.ensure_future(outbox.record_durably(outbox.new_event("sign_in", result="OK")))
     await asyncio.sleep(0)
     leaving.cancel()
     sent.failure = errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
-    monkeypatch.setattr(access, "KEEP_SECONDS", 0.05)
+    monkeypatch.setattr(audit, "DURABLE_SECONDS", 0.05)
     async with asyncio.timeout(10):
-        await outbox.keep(outbox.event("sign_in", result="OK"))
-        await outbox.keep(outbox.event("sign_in", result="OK"))
+        await outbox.record_durably(outbox.new_event("sign_in", result="OK"))
+        await outbox.record_durably(outbox.new_event("sign_in", result="OK"))
     sent.failure = None
-    await server.cancel(running)
+    await cancel(running)
     await outbox.drain()
     assert len({event.event_id for event in sent.events}) == 4
 
 
 async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: RuntimeConfig) -> None:
     sent = Sent(errors.InvalidArgument("no", reason="REQUEST_INVALID"))
-    outbox = access.Outbox(config, "storage", sent)
-    outbox.tell(outbox.event("object.read", result="OK"))
+    outbox = audit.AuditBuffer(config, "storage", sent)
+    outbox.record(outbox.new_event("object.read", result="OK"))
     await outbox.drain()
     sent.failure = None
-    outbox.tell(outbox.event("object.write", result="OK"))
+    outbox.record(outbox.new_event("object.write", result="OK"))
     await outbox.drain()
     assert [(event.action, dict(event.details)) for event in sent.events] == [
         ("object.write", {}), ("audit.lost", {"events": "1"})
@@ -115,8 +116,8 @@ async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: Runtim
 
 async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: RuntimeConfig) -> None:
     sent = Sent()
-    outbox = access.Outbox(config, "storage", sent)
-    event = outbox.event(
+    outbox = audit.AuditBuffer(config, "storage", sent)
+    event = outbox.new_event(
         "object.read",
         target="x\0\n\u202e" + "y" * 300,
         result="not a reason",
@@ -124,7 +125,7 @@ async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: R
         method="/\ud800",
         details={"note": "\0"},
     )
-    assert (event.target[:5], len(event.target)) == ("x???y", access.MAX_TEXT)
+    assert (event.target[:5], len(event.target)) == ("x???y", audit.MAX_TEXT)
     assert (event.result, event.address, event.details["note"]) == ("UNKNOWN", "fe80::1", "?")
 
 
@@ -137,9 +138,9 @@ async def test_of_events_together_only_the_refused_one_is_lost(config: RuntimeCo
             raise kind("no", reason="AUDIT_EVENT_REFUSED")
         kept.extend(events)
 
-    outbox = access.Outbox(config, "storage", send)
+    outbox = audit.AuditBuffer(config, "storage", send)
     for number in range(20):
-        outbox.tell(outbox.event("object.read", target=f"music/{number}", result="OK"))
+        outbox.record(outbox.new_event("object.read", target=f"music/{number}", result="OK"))
     await outbox.drain()
     assert [event.target for event in kept if event.target] == [f"music/{n}" for n in range(20) if n != 7]
     [lost] = [event for event in kept if event.action == "audit.lost"]
