@@ -1,1 +1,1 @@
-"""The commands of `moneyprinter` beside those that run services: how each is typed, and what it does."""
+"""The commands of `moneyprinter`, one file for each noun: their options and help. `actions/` does the work."""

@@ -1,4 +1,4 @@
-"""Audit: the commands `moneyprinter audit ...`."""
+"""The commands `moneyprinter audit ...`, for the audit log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Annotated
 import typer
 
 from services.commands.targets import parse_target
-from services.commands.terminal import Data, out
+from services.commands.terminal import DataOption, out
 
-app = typer.Typer(
-    help="What was done, by whom, and how it ended: read the audit trail, verify it.", no_args_is_help=True
-)
+app = typer.Typer(help="The audit log of actions, actors and results: list and verify it.", no_args_is_help=True)
 
 
 @app.command(
@@ -22,41 +20,45 @@ app = typer.Typer(
     " [bold]moneyprinter audit list --target vid_12345abc --from 2025-01-29T10:00:00Z[/]",
 )
 def list_audit(
-    actor: Annotated[str, typer.Option(help="An account's id, or a workload's SPIFFE id.")] = "",
-    action: Annotated[str, typer.Option(help="For example sign_in, or job. for all that begin so.")] = "",
-    target: Annotated[str, typer.Option(help="What it was done to: a job, an account, an object's key ...")] = "",
-    result: Annotated[str, typer.Option(help="OK, or a reason, for example ROLE_MISSING.")] = "",
-    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="The first moment.")] = "",
-    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="The moment before which it was.")] = "",
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
-    data: Data = None,
+    actor: Annotated[str, typer.Option(help="The id of an account, or the SPIFFE id of a workload.")] = "",
+    action: Annotated[
+        str, typer.Option(help="The action, for example sign_in; job. matches all actions with that prefix.")
+    ] = "",
+    target: Annotated[str, typer.Option(help="The object of the action: a job, an account, an object key, ...")] = "",
+    result: Annotated[str, typer.Option(help="OK, or an error reason, for example ROLE_MISSING.")] = "",
+    from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="Only records from this time on.")] = "",
+    to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="Only records before this time.")] = "",
+    limit: Annotated[int, typer.Option(help="The largest number of records to list.", min=1)] = 50,
+    data: DataOption = None,
 ) -> None:
-    """List what was done, newest first."""
+    """List audit records, newest first."""
     from moneyprinter.user.v1.audit_service_pb2 import ListAuditRecordsRequest
-    from services.commands import control
+    from services.commands.actions import audit
 
-    wanted = ListAuditRecordsRequest(
+    request = ListAuditRecordsRequest(
         actor=actor, action=action, target=target, result=result, from_time=from_time, to_time=to_time
     )
-    asyncio.run(control.show_audit(parse_target(data), wanted, limit, out))
+    asyncio.run(audit.show_audit(parse_target(data), request, limit, out))
 
 
 @app.command(
     "verify",
     epilog="Examples: [bold]moneyprinter audit verify[/] · [bold]moneyprinter audit verify --known 4711:9f86d0...[/]."
-    " Keep what it prints: given to the next one, it shows whether records were removed from the end meanwhile.",
+    " Store the printed COUNT:HASH: with it, a later run detects records removed from the end.",
 )
 def verify_audit(
     known: Annotated[
         str,
         typer.Option(
-            metavar="COUNT:HASH", help="What a former one printed.", show_default="of the last on this folder"
+            metavar="COUNT:HASH",
+            help="The output of an earlier run.",
+            show_default="that of the last run on this folder",
         ),
     ] = "",
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
-    """Say whether the audit trail is as it was written; ends with 1 when it is not."""
-    from services.commands import control
+    """Verify that the audit log is unchanged. Exits with 1 when it is not."""
+    from services.commands.actions import audit
 
-    if not asyncio.run(control.verify_audit(parse_target(data), known, out)):
+    if not asyncio.run(audit.verify_audit(parse_target(data), known, out)):
         raise typer.Exit(1)

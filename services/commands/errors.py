@@ -1,7 +1,7 @@
-"""The error of commands that cannot be used as they were typed."""
+"""The error of a command with wrong arguments."""
 
 from __future__ import annotations
 
 
 class WrongRequest(Exception):
-    """A command that cannot be carried out as it was typed; the message says why, in one line."""
+    """The arguments of a command, or a file that they name, are wrong. The message states why, in one line."""

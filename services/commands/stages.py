@@ -1,161 +1,125 @@
-"""Stages: what goes into a video, had by itself from the command line: speech, a script, captions, a look at a clip."""
+"""The commands for single stages: `moneyprinter say`, `voices`, `script`, `captions` and `probe`."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
-from google.protobuf import json_format
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
-from moneyprinter.client import Client
-from moneyprinter.content.v1 import writing_service_pb2 as pb
-from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
-from moneyprinter.video.v1 import video_service_pb2 as video_pb
-from services.commands.errors import WrongRequest
-from services.commands.make import any_platform
-from services.commands.request_files import check_writable, read_script
-from services.commands.sessions import signed_in
-from services.commands.targets import Target
+from services.commands.targets import parse_target
+from services.commands.terminal import DataOption, out, run_until_interrupted
 
-SOUNDS = {".wav": "wav", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus", ".flac": "flac"}
-CAPTIONS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass"}
-SHAPES = {"16:9": (1920, 1080), "9:16": (1080, 1920), "1:1": (1080, 1080), "4:5": (1080, 1350), "21:9": (2520, 1080)}
-_HDR = {"pq": "HDR (PQ)", "hlg": "HDR (HLG)"}
+Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text.")]
+TextFile = Annotated[Path | None, typer.Option(help="A file with the text.")]
 
 
-@asynccontextmanager
-async def platform(target: Target, console: Console) -> AsyncIterator[Client]:
-    """A client of the platform on a data folder, which is started for it when none runs."""
-    async with any_platform(target, console), signed_in(target) as client:
-        yield client
+app = typer.Typer()
 
 
-def text_of(text: str | None, file: Path | None) -> str:
-    """The text that is given, or that is in the file."""
-    if (text is None) == (file is None):
-        raise WrongRequest("give either TEXT or --text-file")
-    return read_script(file) if file is not None else text or ""
-
-
-def form_of(out: Path, forms: dict[str, str]) -> str:
-    """The form of a file by its name, once it can be written."""
-    check_writable(out)
-    if out.suffix.lower() not in forms:
-        raise WrongRequest(f"{out.name} must end with one of {', '.join(forms)}")
-    return forms[out.suffix.lower()]
-
-
-async def say(text: str, voice: str, out: Path, timings: Path | None, target: Target, console: Console) -> None:
-    """Write the sound of a text, and the times of its words."""
-    form = form_of(out, SOUNDS)
-    if timings is not None:
-        form_of(timings, {".json": "json"})
-    async with platform(target, console) as client:
-        times, size = await asyncio.gather(
-            client.word_times(text, voice=voice), client.say(text, out, voice=voice, format=form)
-        )
-    words = sum(len(sentence.words) for sentence in times.sentences)
-    if timings is not None:
-        timings.write_text(_json(times))
-    console.print(
-        f"[bold green]Said[/] [bold]{escape(str(out))}[/]: {times.duration:.1f} s, {words} words, {size / 1e3:.0f} kB"
-    )
-    for notice in times.notices:
-        console.print(f"[yellow]Note:[/] {escape(notice.message)}")
-
-
-async def show_voices(language: str, target: Target, console: Console) -> None:
-    """Print the voices of a language, or of all."""
-    async with platform(target, console) as client:
-        found = (await client.speech.ListVoices(speech_pb.ListVoicesRequest(language=language))).voices
-    table = Table("voice", "language", "provider", "quality")
-    for voice in found:
-        table.add_row(escape(voice.name), voice.language, voice.provider, voice.quality)
-    console.print(table if found else f"There is no voice for {escape(language)}.")
-
-
-async def write_script(
-    topic: str, language: str, length: int, out: Path | None, target: Target, console: Console
+@app.command(
+    epilog="Examples: [bold]moneyprinter say 'Hello, world.' --out hello.wav[/] · [bold]moneyprinter say"
+    " --text-file story.txt --voice en-GB --out story.mp3 --timings story.json[/]"
+)
+def say(
+    text: Text = None,
+    text_file: TextFile = None,
+    voice: Annotated[
+        str,
+        typer.Option(
+            help="The voice; `moneyprinter voices` lists them. Without it: a voice in the language of the text."
+        ),
+    ] = "",
+    out_file: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The output file: .wav, .mp3, .opus, .ogg or .flac.")
+    ] = Path("speech.wav"),
+    timings: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="A file for the start and end of each word.")
+    ] = None,
+    data: DataOption = None,
 ) -> None:
-    """Print a script, or write it into a file."""
-    if out is not None:
-        check_writable(out)
-    async with platform(target, console) as client:
-        written = await client.write_script(topic, language=language, length=length)
-    if out is None:
-        console.print(escape(written.script))
-        return
-    out.write_text(f"{written.script}\n", encoding="utf-8")
-    console.print(f"[bold green]Wrote[/] [bold]{escape(str(out))}[/]: {len(written.sentences)} sentences")
+    """Speak a text. Starts a platform when none is running, and stops it afterwards."""
+    from services.commands.actions import stages
 
-
-def read_timings(file: Path) -> speech_pb.TimeSpeechResponse:
-    """The times of words in a file, as `say` wrote them."""
-    try:
-        return json_format.Parse(read_script(file), speech_pb.TimeSpeechResponse())
-    except json_format.ParseError as failure:
-        raise WrongRequest(f"{file} holds no times of words: {failure}") from None
-
-
-async def make_captions(
-    request: pb.CreateCaptionsRequest, voice: str, out: Path, target: Target, console: Console
-) -> None:
-    """Write a file of captions; a script without a duration gets the times of its words from a voice."""
-    request.format = form_of(out, CAPTIONS)
-    async with platform(target, console) as client:
-        if request.script and not request.duration:
-            times = await client.word_times(request.script, voice=voice)
-            request.sentences.extend(times.sentences)
-            request.script = ""
-        await client.make_captions(request, out)
-    console.print(f"[bold green]Captioned[/] [bold]{escape(str(out))}[/]: {out.stat().st_size} bytes")
-
-
-def captions_request(
-    script: str, duration: float, timings: Path | None, shape: str, style: video_pb.Captions
-) -> pb.CreateCaptionsRequest:
-    """What is asked for when captions are. Raises WrongRequest."""
-    if shape not in SHAPES:
-        raise WrongRequest(f"--aspect {shape}: take one of {', '.join(SHAPES)}")
-    width, height = SHAPES[shape]
-    sentences = read_timings(timings).sentences if timings is not None else ()
-    return pb.CreateCaptionsRequest(
-        script=script, duration=duration, sentences=sentences, style=style, width=width, height=height
+    run_until_interrupted(
+        stages.write_speech(stages.read_text(text, text_file), voice, out_file, timings, parse_target(data), out)
     )
 
 
-async def probe(clip: str, target: Target, console: Console) -> None:
-    """Print what a clip is."""
-    source = clip if "://" in clip or clip.startswith("ast_") else Path(clip).expanduser()
-    if isinstance(source, Path) and not source.is_file():
-        raise WrongRequest(f"there is no file {clip}")
-    async with platform(target, console) as client:
-        facts = await client.probe(source)
-    console.print(f"[bold]{escape(clip)}[/]: {'; '.join(_words(facts))}")
+@app.command(epilog="Examples: [bold]moneyprinter voices[/] · [bold]moneyprinter voices de[/]")
+def voices(
+    language: Annotated[str, typer.Argument(help="Only voices of this language, such as de or en-GB.")] = "",
+    data: DataOption = None,
+) -> None:
+    """List the voices."""
+    from services.commands.actions import stages
+
+    run_until_interrupted(stages.show_voices(language, parse_target(data), out))
 
 
-def _words(facts: clips_pb.ClipFacts) -> list[str]:
-    picture = f"{facts.width}x{facts.height}, {facts.video_codec}"
-    length = "a still picture" if facts.still else f"{facts.duration:.2f} s"
-    rate = "" if facts.still else f" at {facts.frame_rate:g} frames a second"
-    more = {
-        "mirrored": facts.mirrored,
-        f"turned by {facts.rotation} degrees": bool(facts.rotation),
-        _HDR.get(facts.hdr, ""): bool(facts.hdr),
-        "interlaced": facts.interlaced,
-        "partly transparent": facts.transparent,
-        f"sound: {facts.audio_codec or 'of an unknown codec'}": facts.has_audio,
-        "no sound": not facts.has_audio and not facts.still,
-        f"{len(facts.key_frames)} key frame{'s' if len(facts.key_frames) > 1 else ''}": bool(facts.key_frames),
-    }
-    return [length, f"{facts.file_size / 1e6:.2f} MB", picture + rate, *(words for words, true in more.items() if true)]
+@app.command(
+    epilog="Examples: [bold]moneyprinter script 'The tides'[/] · [bold]moneyprinter script 'Die Gezeiten'"
+    " --language de --length 8 --out tides.txt[/]"
+)
+def script(
+    topic: Annotated[str, typer.Argument(help="The topic.")],
+    language: Annotated[str, typer.Option(help="en, de, es, fr, it, pt, zh or ja.")] = "en",
+    length: Annotated[int, typer.Option(help="The number of sentences.", min=1, max=9)] = 5,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.txt", help="The output file. Without it: the terminal.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Write a script on a topic."""
+    from services.commands.actions import stages
+
+    run_until_interrupted(stages.write_script(topic, language, length, out_file, parse_target(data), out))
 
 
-def _json(times: speech_pb.TimeSpeechResponse) -> str:
-    return json_format.MessageToJson(times, preserving_proto_field_name=True, indent=1, ensure_ascii=False) + "\n"
+@app.command(
+    epilog="Examples: [bold]moneyprinter captions 'Hello. Is it you?' --duration 4 --out hello.srt[/] ·"
+    " [bold]moneyprinter captions --text-file story.txt --voice en-GB --out story.vtt[/] · [bold]moneyprinter"
+    " captions --timings story.json --aspect 9:16 --highlight word --out story.ass[/]"
+)
+def captions(
+    text: Text = None,
+    text_file: TextFile = None,
+    duration: Annotated[
+        float, typer.Option(help="The duration of the speech in seconds. Without it: as long as the voice takes.")
+    ] = 0.0,
+    voice: Annotated[
+        str, typer.Option(help="The voice that times the words. Without it: a voice in the language of the text.")
+    ] = "",
+    timings: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="The output of `say --timings`, in place of a text.")
+    ] = None,
+    aspect: Annotated[str, typer.Option(help="The aspect ratio: 16:9, 9:16, 1:1, 4:5 or 21:9.")] = "16:9",
+    position: Annotated[str, typer.Option(help="The position in .ass: bottom, middle or top.")] = "",
+    highlight: Annotated[str, typer.Option(help="How .ass highlights the spoken word: none, word or karaoke.")] = "",
+    font: Annotated[str, typer.Option(help="The font in .ass, for example 'Manrope Bold'.")] = "",
+    out_file: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The output file: .srt, .vtt or .ass.")
+    ] = Path("captions.srt"),
+    data: DataOption = None,
+) -> None:
+    """Make the captions of a text."""
+    from moneyprinter.video.v1 import video_service_pb2 as pb
+    from services.commands.actions import stages
+
+    words = "" if timings is not None and text is None and text_file is None else stages.read_text(text, text_file)
+    style = pb.Captions(position=position, highlight=highlight, font=font)
+    request = stages.build_captions_request(words, duration, timings, aspect, style)
+    run_until_interrupted(stages.write_captions(request, voice, out_file, parse_target(data), out))
+
+
+@app.command(
+    epilog="Examples: [bold]moneyprinter probe walk.mp4[/] · [bold]moneyprinter probe https://example.com/walk.mp4[/]"
+)
+def probe(
+    clip: Annotated[str, typer.Argument(metavar="FILE_OR_URL", help="A file, an address or an asset id.")],
+    data: DataOption = None,
+) -> None:
+    """Describe a clip, or report why it cannot be used. The clip is not stored."""
+    from services.commands.actions import stages
+
+    run_until_interrupted(stages.show_clip(clip, parse_target(data), out))

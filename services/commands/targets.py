@@ -1,4 +1,4 @@
-"""The platform that a command talks to: one on this machine, by its folder, or another one, by its address."""
+"""The platform that a command calls: one on this machine, by its folder, or any other, by its address."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Target:
     """The address, `https://host:port`; empty when the platform is named by its folder."""
 
     @property
-    def state(self) -> Path:
-        """The folder where this machine keeps its session and what it has verified."""
+    def state_folder(self) -> Path:
+        """The folder with this machine's session and the last verified state of the audit log."""
         if self.folder is not None:
             return self.folder
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -37,9 +37,9 @@ class Target:
 
 
 def parse_target(text: str | None) -> Target:
-    """The platform that `--data` or `--url` names, that of the default folder for None.
+    """Parse the value of `--data` or `--url`; None means the default folder.
 
-    Raises WrongRequest when an address cannot be used.
+    Raises `WrongRequest` when an address has no host, is not http or https, or would send passwords in plain text.
     """
     if text is None or "://" not in text:
         return Target((Path(text).expanduser() if text else data_folder.default_folder()).resolve())
@@ -49,7 +49,7 @@ def parse_target(text: str | None) -> Target:
     except ValueError:
         port = None
     if where.scheme not in _PORTS or not where.hostname or port is None or where.username or where.path.strip("/"):
-        raise WrongRequest(f"{text} is no address of a platform; write for example https://videos.example.com")
+        raise WrongRequest(f"{text} is not the address of a platform; write for example https://videos.example.com")
     if where.scheme == "http" and where.hostname not in _LOOPBACK:
         raise WrongRequest(f"{text} would send passwords in plain text; write https://")
     host = f"[{where.hostname}]" if ":" in where.hostname else where.hostname

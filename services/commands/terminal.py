@@ -1,4 +1,4 @@
-"""Terminal: what all commands share: where they print, the platform's folder, and how they are interrupted."""
+"""The console, the option `--data`/`--url` and the signal handling that all commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERRUPTED = 130
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-Data = Annotated[
+DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
@@ -29,12 +29,12 @@ Data = Annotated[
 ]
 
 
-def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; SIGINT and SIGTERM cancel it, so that it stops what it started."""
+def run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end. SIGINT and SIGTERM cancel it, so that it stops the processes it started."""
 
     async def run() -> None:
         task = asyncio.ensure_future(work)
-        on_signals(task.cancel)
+        handle_signals(task.cancel)
         await task
 
     try:
@@ -43,8 +43,8 @@ def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def on_signals(act: Callable[[], object]) -> None:
-    """Call `act` when the process is told to stop."""
+def handle_signals(handler: Callable[[], object]) -> None:
+    """Call `handler` on SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, act)
+        loop.add_signal_handler(number, handler)

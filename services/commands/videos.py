@@ -1,131 +1,226 @@
-"""Videos from the command line: list and follow jobs, save what is ready, revise, upload."""
+"""The commands for videos: `moneyprinter make`, `batch`, `status`, `watch`, `download`, `revise` and so on."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from google.protobuf import json_format
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+import typer
 
-from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.commands.errors import WrongRequest
-from services.commands.make import STAGES, finish, progress_bars, show_on
-from services.commands.request_files import check_writable
-from services.commands.results import save_files
-from services.commands.sessions import signed_in
-from services.commands.targets import Target
+from services.commands.targets import parse_target
+from services.commands.terminal import DataOption, out, run_until_interrupted
 
-PAGE_SIZE = 100
-
-# A table of 80 columns has this much room for a title.
-TITLE_WIDTH = 30
+app = typer.Typer()
 
 
-async def show_jobs(target: Target, limit: int, wide: bool, console: Console) -> None:
-    """Print the newest videos, page by page up to `limit`."""
-    request, more = pb.ListVideosRequest(page_size=min(limit, PAGE_SIZE)), True
-    found: list[pb.Video] = []
-    async with signed_in(target) as client:
-        while more and len(found) < limit:
-            page = await client.videos.ListVideos(request)
-            found += page.videos
-            request.page_token = page.next_page_token
-            more = bool(page.next_page_token)
-    table = Table(Column("job", no_wrap=True), Column("title", no_wrap=not wide), "status", "done")
-    if wide:
-        table.add_column("asked for", no_wrap=True)
-    for video in found[:limit]:
-        title = video.title if wide or len(video.title) <= TITLE_WIDTH else f"{video.title[: TITLE_WIDTH - 1]}…"
-        row = [video.job_id, escape(title), video.status, f"{video.progress} %"]
-        table.add_row(*row, *([video.create_time] if wide else []))
-    console.print(table if found else "There is no video yet. Make one: moneyprinter make --help")
-    if more or len(found) > limit:
-        console.print(f"There are more; list them with: moneyprinter status --limit {limit * 5}")
-
-
-async def show_job(target: Target, job_id: str, console: Console) -> None:
-    """Print how far a job is."""
-    async with signed_in(target) as client:
-        video = (await client.videos.GetVideo(pb.GetVideoRequest(job_id=job_id))).video
-    console.print(f"[bold]{escape(video.title)}[/] ({video.job_id}): {video.status}, {video.progress} %")
-    for stage, label in STAGES.items():
-        console.print(f"  {label:24} {getattr(video.stages, stage)}")
-    if video.HasField("error"):
-        console.print(f"  [red]{escape(video.error.message)}[/] ({video.error.reason})")
-    elif video.status == "completed":
-        console.print(
-            f"  {video.duration:.1f} s, {video.file_size / 1e6:.1f} MB; save it with:"
-            f" moneyprinter download {video.job_id}"
-        )
-    elif video.status == "processing":
-        console.print(f"  expected at {video.estimated_completion}")
-
-
-async def watch(target: Target, job_id: str, console: Console) -> None:
-    """Show a job's stages until it has ended. Raises PlatformError when it was cancelled or has failed."""
-    async with signed_in(target) as client:
-        with progress_bars(console) as bars:
-            await finish(client, job_id, bars, console)
-    console.print(f"{escape(job_id)} is completed; save it with: moneyprinter download {escape(job_id)}")
-
-
-async def download(
-    target: Target, job_id: str, out: Path | None, name: str, only_video: bool, console: Console
+@app.command(
+    epilog="Examples: [bold]moneyprinter make --clip walk.mp4 --title 'A walk' --out walk-with-voice.mp4[/] ·"
+    " [bold]moneyprinter make --clip a.mp4@5-12 --clip b.mp4 --script-file text.txt --aspect 9:16 --music calm"
+    " --out short.mp4[/] · [bold]moneyprinter make request.json --out video.mp4[/]"
+)
+def make(
+    request: Annotated[
+        Path | None, typer.Argument(metavar="[REQUEST.json]", help="A request file, in the JSON of the REST interface.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="The title, and the topic of the script when none is given.")
+    ] = None,
+    script: Annotated[str | None, typer.Option(help="The text of the narration.")] = None,
+    script_file: Annotated[Path | None, typer.Option(help="A text file with the narration.")] = None,
+    clip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE_OR_URL[@START-END]", help="A clip and the range of it to use, for example walk.mp4@0:05-0:12."
+        ),
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="The voice, for example en-US or de-DE.")] = None,
+    music: Annotated[str | None, typer.Option(help="none, upbeat, calm, dramatic, happy or dark.")] = None,
+    resolution: Annotated[str | None, typer.Option(help="480p, 720p, 1080p, 1440p or 2160p.")] = None,
+    aspect: Annotated[str | None, typer.Option(help="16:9, 9:16, 1:1, 4:5 or 21:9.")] = None,
+    frame_rate: Annotated[int | None, typer.Option(help="24, 25, 30, 50 or 60 frames a second.")] = None,
+    fit: Annotated[str | None, typer.Option(help="How clips fill the frame: cover, contain, blur or stretch.")] = None,
+    transition: Annotated[
+        str | None,
+        typer.Option(help="The transition between clips: none, crossfade, fade_black, slide_left, wipe_up, zoom, ..."),
+    ] = None,
+    captions: Annotated[str | None, typer.Option(help="The position of captions: bottom, middle, top or none.")] = None,
+    highlight: Annotated[
+        str | None, typer.Option(help="How captions highlight the spoken word: none, word or karaoke.")
+    ] = None,
+    font: Annotated[str | None, typer.Option(help="The font of captions, for example 'Manrope Bold'.")] = None,
+    logo: Annotated[Path | None, typer.Option(help="An image for the upper right corner.")] = None,
+    quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
+    priority: Annotated[str | None, typer.Option(help="The job's priority: low, normal or high.")] = None,
+    out_file: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="The output file: .mp4, or .webm for VP9 and AV1."),
+    ] = Path("video.mp4"),
+    only_video: Annotated[
+        bool, typer.Option("--only-video", help="Save the video without its captions, poster and renditions.")
+    ] = False,
+    data: DataOption = None,
 ) -> None:
-    """Save a finished video with its other files, or the one file of it that is named."""
-    if out is not None:
-        check_writable(out)
-    async with signed_in(target) as client:
-        video = (await client.videos.GetVideo(pb.GetVideoRequest(job_id=job_id))).video
-        names = [file.name for file in video.files]
-        if name and names and name not in names:
-            raise WrongRequest(f"{job_id} has no file {name}; it has {', '.join(names)}")
-        main = next((each for each in names if Path(each).stem == "video"), "video.mp4")
-        path = out or Path(name or file_name(video.title) + Path(main).suffix)
-        if out is None:
-            check_writable(path)
-        if name:
-            size = await client.download(job_id, path, name)
-        else:
-            size = (await save_files(client, job_id, path, console, only_video=only_video)).size_bytes
-    console.print(f"[bold green]Saved[/] [bold]{escape(str(path))}[/]: {size / 1e6:.2f} MB")
+    """Make one video. Starts a platform when none is running, and stops it afterwards."""
+    from services.commands.actions import make as making
+    from services.commands.actions import request_files
+    from services.commands.errors import WrongRequest
+
+    if script is not None and script_file is not None:
+        raise WrongRequest("give either --script or --script-file")
+    if script_file is not None:
+        script = request_files.read_script(script_file)
+    settings = {
+        "title": title,
+        "audio.script": script,
+        "audio.voice": voice,
+        "audio.background_music": music,
+        "settings.resolution": resolution,
+        "settings.aspect_ratio": aspect,
+        "settings.quality": quality,
+        "settings.frame_rate": frame_rate,
+        "settings.transition": transition,
+        "captions.position": captions,
+        "captions.highlight": highlight,
+        "captions.font": font,
+        "priority": priority,
+    }
+    fields, clips = request_files.read_request(request, settings, clip or [])
+    fields.setdefault("title", out_file.stem)
+    if request is None and not clips:
+        raise WrongRequest("the video has no clips: give at least one --clip FILE_OR_URL")
+    request_files.choose_codec(fields, out_file)
+    request_files.check_files(clips, logo, out_file)
+    clips = [replace(c, fit=fit or c.fit) for c in clips]
+    work = making.make_video(fields, clips, logo, out_file, parse_target(data), out, only_video=only_video)
+    run_until_interrupted(work)
 
 
-def file_name(title: str) -> str:
-    """A file name of a title, without what file systems and shells give a meaning."""
-    words = re.sub(r"[^\w .,()-]+", "-", title).strip(" .-")
-    while len(words.encode()) > 200:
-        words = words[:-1]
-    return words or "video"
+@app.command(
+    epilog="Examples: [bold]moneyprinter status[/] · [bold]moneyprinter status --limit 100 --wide[/] ·"
+    " [bold]moneyprinter status vid_12345abc[/]"
+)
+def status(
+    job: Annotated[str | None, typer.Argument(help="A job id. Without it, the newest jobs are listed.")] = None,
+    limit: Annotated[int, typer.Option(help="The largest number of jobs to list.", min=1)] = 20,
+    wide: Annotated[bool, typer.Option("--wide", help="List full titles and creation times.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Show the progress of a job, or list the newest jobs."""
+    from services.commands.actions import videos
+
+    target = parse_target(data)
+    asyncio.run(videos.show_job(target, job, out) if job else videos.show_jobs(target, limit, wide, out))
 
 
-async def revise(target: Target, job_id: str, changes: Mapping[str, Any], out: Path | None, console: Console) -> None:
-    """Make a video again with some fields changed; with `out`, wait for it and save it."""
-    request = pb.ReviseVideoRequest(job_id=job_id)
-    json_format.ParseDict(dict(changes), request.changes)
-    async with signed_in(target) as client:
-        job = await client.videos.ReviseVideo(request)
-        console.print(f"{escape(job_id)} is made again as [bold]{job.job_id}[/]")
-        if out is None:
-            return
-        with progress_bars(console) as bars:
-            await finish(client, job.job_id, bars, console)
-        saved = await save_files(client, job.job_id, out, console)
-    console.print(f"[bold green]Saved[/] [bold]{escape(str(out))}[/]: {saved.size_bytes / 1e6:.2f} MB")
+@app.command(epilog="Example: [bold]moneyprinter watch vid_12345abc[/]")
+def watch(job: Annotated[str, typer.Argument(help="The job id.")], data: DataOption = None) -> None:
+    """Follow a job until it has ended. Exits with 1 when it failed."""
+    from services.commands.actions import videos
+
+    run_until_interrupted(videos.watch_video(parse_target(data), job, out))
 
 
-async def upload(target: Target, files: Sequence[Path], console: Console) -> None:
-    """Upload files, and print their ids."""
-    if missing := [file for file in files if not file.is_file()]:
-        raise WrongRequest(f"there is no file {missing[0]}")
-    async with signed_in(target) as client:
-        for file in files:
-            with progress_bars(console) as bars:
-                bar = bars.add_task(f"Uploading {escape(file.name)}", total=max(1, file.stat().st_size))
-                asset_id = await client.upload(file, show_on(bars, bar))
-            console.print(f"[bold]{asset_id}[/] {escape(str(file))}")
+@app.command(
+    epilog="Examples: [bold]moneyprinter download vid_12345abc[/] · [bold]moneyprinter download vid_12345abc --out"
+    " walk.mp4 --only-video[/] · [bold]moneyprinter download vid_12345abc --file captions.vtt --out walk.vtt[/]"
+)
+def download(
+    job: Annotated[str, typer.Argument(help="The job id.")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The output file.", show_default="the title")
+    ] = None,
+    file: Annotated[str, typer.Option(help="Save only this file of the video, for example poster.jpg.")] = "",
+    only_video: Annotated[
+        bool, typer.Option("--only-video", help="Save the video without its captions, poster and renditions.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Save a finished video, its captions, poster and renditions."""
+    from services.commands.actions import videos
+
+    run_until_interrupted(videos.download_video(parse_target(data), job, out_file, file, only_video, out))
+
+
+@app.command(
+    epilog="Examples: [bold]moneyprinter revise vid_12345abc --title 'A better title' --out better.mp4[/] ·"
+    " [bold]moneyprinter revise vid_12345abc changes.json[/]. Only the affected parts are rendered again."
+)
+def revise(
+    job: Annotated[str, typer.Argument(help="The job id.")],
+    changes: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CHANGES.json]", help="A file with the changed fields, in the JSON of the REST interface."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="The new title.")] = None,
+    script_file: Annotated[Path | None, typer.Option(help="A text file with the new narration.")] = None,
+    voice: Annotated[str | None, typer.Option(help="The new voice.")] = None,
+    music: Annotated[str | None, typer.Option(help="The new music.")] = None,
+    aspect: Annotated[str | None, typer.Option(help="The new aspect ratio, for example 9:16.")] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Wait for the new video and write it to this file."),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Make a video again with changed fields, as a new job."""
+    from services.commands.actions import request_files, videos
+
+    settings = {
+        "title": title,
+        "audio.script": request_files.read_script(script_file) if script_file else None,
+        "audio.voice": voice,
+        "audio.background_music": music,
+        "settings.aspect_ratio": aspect,
+    }
+    changed_fields = request_files.read_changes(changes, settings)
+    if out_file is not None:
+        request_files.check_writable(out_file)
+    run_until_interrupted(videos.revise_video(parse_target(data), job, changed_fields, out_file, out))
+
+
+@app.command(
+    epilog="Examples: [bold]moneyprinter batch videos.csv --out-folder videos[/] · [bold]moneyprinter batch"
+    " requests.jsonl[/]. A CSV file has one row per video, with the columns title, clip (several separated by |),"
+    " script, voice, music, aspect, resolution and quality. A JSON Lines file has one request per line."
+)
+def batch(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.jsonl", help="The file that lists the videos.")],
+    out_folder: Annotated[Path, typer.Option(help="The folder for the videos.")] = Path("videos"),
+    only_video: Annotated[
+        bool, typer.Option("--only-video", help="Save no captions, poster and renditions beside the videos.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Make one video for each row of a file. A second run makes the missing ones. Exits with 1 when one failed."""
+    from services.commands.actions import batches
+
+    rows = batches.read_rows(file)
+    run_until_interrupted(batches.make_batch(rows, out_folder, parse_target(data), out, only_video=only_video))
+
+
+@app.command(epilog="Example: [bold]moneyprinter cancel vid_12345abc[/]")
+def cancel(job: Annotated[str, typer.Argument(help="The job id.")], data: DataOption = None) -> None:
+    """Cancel a job. Its running work stops."""
+    from services.commands.actions import videos
+
+    asyncio.run(videos.cancel_video(parse_target(data), job, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter retry vid_12345abc[/]")
+def retry(job: Annotated[str, typer.Argument(help="The job id.")], data: DataOption = None) -> None:
+    """Continue a failed or cancelled job from its last completed step."""
+    from services.commands.actions import videos
+
+    asyncio.run(videos.retry_video(parse_target(data), job, out))
+
+
+@app.command(epilog="Example: [bold]moneyprinter delete vid_12345abc[/]")
+def delete(job: Annotated[str, typer.Argument(help="The job id.")], data: DataOption = None) -> None:
+    """Delete a video and its files. A running job is cancelled first."""
+    from services.commands.actions import videos
+
+    asyncio.run(videos.delete_video(parse_target(data), job, out))

@@ -1,4 +1,4 @@
-"""Webhooks: the commands `moneyprinter webhooks ...`: where events are posted, and what became of it."""
+"""The commands `moneyprinter webhooks ...`, for webhooks and their deliveries."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from services.commands.targets import parse_target
-from services.commands.terminal import Data, out, until_interrupted
+from services.commands.terminal import DataOption, out, run_until_interrupted
 
 app = typer.Typer(
-    help="Addresses that events are posted to, signed: list them and what was posted, add one, post something again.",
+    help="Addresses that receive signed events: list, add and remove them, show and replay deliveries.",
     no_args_is_help=True,
 )
 
@@ -21,33 +21,33 @@ app = typer.Typer(
     epilog="Examples: [bold]moneyprinter webhooks list[/] · [bold]moneyprinter webhooks list --status failed[/]",
 )
 def list_webhooks(
-    webhook: Annotated[str, typer.Option(help="Only what was posted to this one.")] = "",
-    status: Annotated[str, typer.Option(help="Only what is pending, delivered, failed or gone.")] = "",
-    data: Data = None,
+    webhook: Annotated[str, typer.Option(help="Only deliveries to this webhook id.")] = "",
+    status: Annotated[str, typer.Option(help="Only deliveries that are pending, delivered, failed or gone.")] = "",
+    data: DataOption = None,
 ) -> None:
-    """List the addresses, and what was posted to them last, newest first."""
-    from services.commands import control
+    """List the webhooks and the latest deliveries, newest first."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.show_webhooks(parse_target(data), webhook, status, out))
+    asyncio.run(webhooks.show_webhooks(parse_target(data), webhook, status, out))
 
 
 @app.command(
     "add",
     epilog="Examples: [bold]moneyprinter webhooks add https://example.com/hook[/] · [bold]moneyprinter webhooks add"
     " https://example.com/hook --event video.processing.completed --event video.processing.failed[/] ·"
-    " [bold]moneyprinter webhooks add[/] (for the webhook_url of single requests)",
+    " [bold]moneyprinter webhooks add[/] (for the webhook_url of requests)",
 )
 def add_webhook(
     url: Annotated[
-        str, typer.Argument(help="An https:// address. Without it: for those that single requests name.")
+        str, typer.Argument(help="An https:// address. Without it: the webhook for the webhook_url of requests.")
     ] = "",
-    event: Annotated[list[str] | None, typer.Option(help="Only events of this type; all without it.")] = None,
-    data: Data = None,
+    event: Annotated[list[str] | None, typer.Option(help="Only events of this type. Without it: all events.")] = None,
+    data: DataOption = None,
 ) -> None:
-    """Have events posted to an address, and print the secret that they are signed with. It is not shown again."""
-    from services.commands import control
+    """Add a webhook and print the secret that signs its events. The secret is not shown again."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.add_webhook(parse_target(data), url, event or [], out))
+    asyncio.run(webhooks.add_webhook(parse_target(data), url, event or [], out))
 
 
 @app.command(
@@ -56,42 +56,42 @@ def add_webhook(
     " another.",
 )
 def listen_for_webhooks(
-    port: Annotated[int, typer.Option(help="The port that is listened on; 0: any free one.", min=0)] = 0,
-    data: Data = None,
+    port: Annotated[int, typer.Option(help="The port to listen on; 0: any free port.", min=0)] = 0,
+    data: DataOption = None,
 ) -> None:
-    """Receive the events of your videos on this machine and show them, their signatures verified, until Ctrl-C."""
-    from services.commands import receiver
+    """Receive the events of your videos on this machine, verify and show them, until Ctrl-C."""
+    from services.commands.actions import webhook_receiver
 
-    until_interrupted(receiver.listen(parse_target(data), port, out))
+    run_until_interrupted(webhook_receiver.receive_webhooks(parse_target(data), port, out))
 
 
 @app.command("rotate", epilog="Example: [bold]moneyprinter webhooks rotate whk_12345abc[/]")
-def rotate_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
-    """Make a new secret and print it; for a day the old one is good too. A webhook that was gone is used again."""
-    from services.commands import control
+def rotate_webhook(webhook: Annotated[str, typer.Argument(help="The webhook id.")], data: DataOption = None) -> None:
+    """Create a new secret and print it. The old one stays valid for a day. A disabled webhook is enabled again."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.rotate_webhook(parse_target(data), webhook, out))
+    asyncio.run(webhooks.rotate_webhook(parse_target(data), webhook, out))
 
 
 @app.command("remove", epilog="Example: [bold]moneyprinter webhooks remove whk_12345abc[/]")
-def remove_webhook(webhook: Annotated[str, typer.Argument(help="The webhook.")], data: Data = None) -> None:
-    """Have nothing posted to an address any more, and forget what was."""
-    from services.commands import control
+def remove_webhook(webhook: Annotated[str, typer.Argument(help="The webhook id.")], data: DataOption = None) -> None:
+    """Remove a webhook and the record of its deliveries."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.remove_webhook(parse_target(data), webhook, out))
+    asyncio.run(webhooks.remove_webhook(parse_target(data), webhook, out))
 
 
 @app.command("show", epilog="Example: [bold]moneyprinter webhooks show dlv_12345abc[/]")
-def show_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
-    """Show what was posted, and what was answered each time."""
-    from services.commands import control
+def show_delivery(delivery: Annotated[str, typer.Argument(help="The delivery id.")], data: DataOption = None) -> None:
+    """Show a delivery and the response to each attempt."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.show_delivery(parse_target(data), delivery, out))
+    asyncio.run(webhooks.show_delivery(parse_target(data), delivery, out))
 
 
 @app.command("replay", epilog="Example: [bold]moneyprinter webhooks replay dlv_12345abc[/]")
-def replay_delivery(delivery: Annotated[str, typer.Argument(help="What was posted.")], data: Data = None) -> None:
-    """Post an event again, at once."""
-    from services.commands import control
+def replay_delivery(delivery: Annotated[str, typer.Argument(help="The delivery id.")], data: DataOption = None) -> None:
+    """Deliver an event again, immediately."""
+    from services.commands.actions import webhooks
 
-    asyncio.run(control.replay_delivery(parse_target(data), delivery, out))
+    asyncio.run(webhooks.replay_delivery(parse_target(data), delivery, out))

@@ -37,7 +37,7 @@ async def test_the_trail_of_a_platform_is_read_and_verified(tmp_path: Path) -> N
         code, told = await moneyprinter("audit", "list", "--data", data, "--action", "secret.read")
         assert "storage/master-key by spiffe://cluster.local/ns/moneyprinter/sa/storage from 127.0.0.1" in told
         code, told = await moneyprinter(*audit)
-        assert (code, "It holds what it held when" in told) == (0, True), told
+        assert (code, "It continues the log of" in told) == (0, True), told
         known = told.splitlines()[0].rpartition(" ")[2]
 
         count = known.partition(":")[0]

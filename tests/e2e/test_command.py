@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from services.commands import make
-from services.commands.request_files import Clip, parse_clip
+from services.commands.actions import make
+from services.commands.actions.request_files import Clip, parse_clip
 from tests import media
 from tests.up import Up, assert_all_end, up
 
@@ -160,7 +160,7 @@ async def ended(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def signed_in(running: Up, data: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def open_client(running: Up, data: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
         tokens = await client.post("/v1/auth/sign-in", json=json.loads((data / "first-account").read_text()))
         client.headers["authorization"] = f"Bearer {tokens.json()['access_token']}"
@@ -185,7 +185,7 @@ async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_
 ) -> None:
     data = tmp_path / "data"
     async with up(data) as first:
-        async with signed_in(first, data) as client:
+        async with open_client(first, data) as client:
             job_id = await create_long_job(client, clip)
             await rendering(first, client, job_id)
         children = first.children()
@@ -195,7 +195,7 @@ async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_
         else:
             assert await first.stop(how) == 0
     await assert_all_end(children)
-    async with up(data) as second, signed_in(second, data) as client:
+    async with up(data) as second, open_client(second, data) as client:
         async with asyncio.timeout(90):
             status = await ended(client, job_id)
         assert status["status"] == "completed", status
@@ -214,7 +214,7 @@ async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path,
         process.send_signal(signal.SIGINT)
         output, _ = await process.communicate()
         assert process.returncode == 130, output.decode()
-        assert "goes on as soon as the platform runs" in output.decode()
+        assert "continues when the platform runs again" in output.decode()
     await assert_all_end(children)
     assert list(tmp_path.glob("*.mp4")) == []
 

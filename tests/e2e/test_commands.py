@@ -153,8 +153,8 @@ async def test_all_commands_of_a_machine_share_one_session(terminal: Terminal) -
 async def test_a_changed_password_asks_for_login_and_locks_nobody_out(terminal: Terminal) -> None:
     account, changed = terminal.account, "four tides a day, all year"
     async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
-        signed_in = (await http.post("/v1/auth/sign-in", json=account)).json()
-        http.headers["authorization"] = f"Bearer {signed_in['access_token']}"
+        open_client = (await http.post("/v1/auth/sign-in", json=account)).json()
+        http.headers["authorization"] = f"Bearer {open_client['access_token']}"
         body = {"old_password": account["password"], "new_password": changed}
         assert (await http.post("/v1/accounts/me/password", json=body)).is_success
         for _ in range(6):
@@ -230,8 +230,8 @@ async def test_events_are_shown_by_a_receiver_on_this_machine(tmp_path: Path) ->
         assert (process.returncode, "moneyprinter up --allow-local" in output) == (1, True), output
     async with up(tmp_path / "data", "--allow-local") as platform, httpx.AsyncClient(base_url=platform.url) as http:
         account = json.loads((tmp_path / "data" / "first-account").read_text())
-        signed_in = (await http.post("/v1/auth/sign-in", json=account)).json()
-        http.headers["authorization"] = f"Bearer {signed_in['access_token']}"
+        open_client = (await http.post("/v1/auth/sign-in", json=account)).json()
+        http.headers["authorization"] = f"Bearer {open_client['access_token']}"
         process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
         try:
             assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Make: one video from the command line. Finds or starts a platform, uploads, follows the job, saves its files."""
+"""One video from the command line: finds or starts a platform, uploads, follows the job, saves the files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from moneyprinter import errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.commands.request_files import Clip, to_message
-from services.commands.results import save_files
-from services.commands.sessions import signed_in
+from services.commands.actions.request_files import Clip, to_message
+from services.commands.actions.saved_files import save_files
+from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
 from services.embedded import data_folder
 from services.embedded.errors import AlreadyRunning, PlatformError
 from services.runtime.request_checks import check_message
 
-# How long to wait before looking again for a platform that another process starts.
+# The pause between two checks whether a platform that another process starts has its address.
 STARTING_PAUSE_SECONDS = 0.2
 
 STAGES = {
@@ -38,10 +38,10 @@ STAGES = {
 
 
 @asynccontextmanager
-async def any_platform(target: Target, console: Console) -> AsyncIterator[bool]:
-    """Have the platform of a target while the context is open: the one that runs, or one that is started for it.
+async def ensure_platform(target: Target, console: Console) -> AsyncIterator[bool]:
+    """Find the platform of a target, or run one while the context is open.
 
-    Yields whether it runs without us.
+    Yields whether the platform runs independently of this command. Raises `PlatformError` when one cannot start.
     """
     if target.folder is None:
         yield True
@@ -51,7 +51,7 @@ async def any_platform(target: Target, console: Console) -> AsyncIterator[bool]:
     async with AsyncExitStack() as stack:
         with console.status("Starting the platform ..."):
             while (running := data_folder.find_platform(target.folder)) is None:
-                # Another one that starts at the same moment is used as soon as it has its address.
+                # Another platform that starts on the folder at the same moment is used once it has its address.
                 with suppress(AlreadyRunning):
                     await stack.enter_async_context(run_platform(target.folder, port=0))
                     break
@@ -61,7 +61,7 @@ async def any_platform(target: Target, console: Console) -> AsyncIterator[bool]:
         yield running is not None
 
 
-async def make(
+async def make_video(
     request: dict[str, Any],
     clips: Sequence[Clip],
     logo: Path | None,
@@ -71,43 +71,44 @@ async def make(
     *,
     only_video: bool = False,
 ) -> None:
-    """Make a video and write it to `out`, its other files beside it; show the progress, and what was made."""
+    """Make a video, write it to `out` and its other files beside it, and show the progress."""
     check_request(request, clips, logo)
     began = time.monotonic()
-    async with any_platform(target, console) as runs_on:
+    async with ensure_platform(target, console) as is_independent:
         ready = time.monotonic()
-        async with signed_in(target) as client:
+        async with open_client(target) as client:
             await _check_voice(client, request)
             with progress_bars(console) as bars:
                 assets = await upload_files(client, clips, logo, bars)
-                job = await client.videos.CreateVideo(with_clips(request, clips, logo, assets))
-                await finish(client, job.job_id, bars, console, runs_on=runs_on)
+                job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
+                await wait_until_finished(client, job.job_id, bars, console, is_independent=is_independent)
             saved = await save_files(client, job.job_id, out, console, only_video=only_video)
-        made = time.monotonic()
+        ended = time.monotonic()
     console.print(
         f"[bold green]Made[/] [bold]{escape(str(out))}[/]: {saved.video.duration:.1f} s,"
-        f" {saved.size_bytes / 1e6:.1f} MB, in {made - began:.1f} s ({made - ready:.1f} s without the platform's start)"
+        f" {saved.size_bytes / 1e6:.1f} MB, in {ended - began:.1f} s"
+        f" ({ended - ready:.1f} s without the platform's start)"
     )
 
 
 async def _check_voice(client: Client, request: dict[str, Any]) -> None:
-    """Raise InvalidArgument when there is no such voice, before anything is uploaded."""
+    """Raise `InvalidArgument` when the requested voice does not exist, before any upload."""
     voice = str(request.get("audio", {}).get("voice", ""))
     if voice and voice != "none":
-        # Who may not use the voices by themselves is refused when the video is created.
+        # An account without the role for speech is refused only when it creates the video.
         with suppress(errors.PermissionDenied):
             await client.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text="1", voice=voice))
 
 
 def check_request(request: dict[str, Any], clips: Sequence[Clip], logo: Path | None = None) -> None:
-    """Raise WrongRequest or InvalidArgument when a request breaks the contract, before anything is uploaded for it."""
-    check_message(with_clips(request, clips, logo, {}))
+    """Check a request against the contract, before any upload. Raises `WrongRequest` or `InvalidArgument`."""
+    check_message(build_request(request, clips, logo, {}))
 
 
 async def upload_files(
     client: Client, clips: Sequence[Clip], logo: Path | None = None, bars: Progress | None = None
 ) -> dict[Path, str]:
-    """Upload the files of a request, each once; their ids."""
+    """Upload the files of a request, each once. Returns the asset id of each file."""
     assets: dict[Path, str] = {}
     for file in (*(clip.file for clip in clips), logo):
         if file is None or file in assets:
@@ -116,36 +117,40 @@ async def upload_files(
             assets[file] = await client.upload(file)
         else:
             bar = bars.add_task(f"Uploading {escape(file.name)}", total=max(1, file.stat().st_size))
-            assets[file] = await client.upload(file, show_on(bars, bar))
+            assets[file] = await client.upload(file, progress_callback(bars, bar))
     return assets
 
 
-def with_clips(
+def build_request(
     request: dict[str, Any], clips: Sequence[Clip], logo: Path | None, assets: dict[Path, str]
 ) -> pb.CreateVideoRequest:
-    """The request with its clips and logo; files that have no asset yet get the place of one."""
-    named = []
+    """Add clips and logo to a request. A file that is not uploaded yet gets the placeholder id `ast_0`."""
+    clip_fields = []
     for clip in clips:
         source = {"asset_id": assets.get(clip.file, "ast_0")} if clip.file is not None else {"url": clip.source}
         part = {"start_time": clip.start_time, "end_time": clip.end_time, "fit": clip.fit}
-        named.append({**clip.more, **{name: value for name, value in {**source, **part}.items() if value}})
+        clip_fields.append(
+            {**clip.extra_fields, **{name: value for name, value in {**source, **part}.items() if value}}
+        )
     overlays = list(request.get("overlays", []))
     if logo is not None:
         overlays.append({"asset_id": assets.get(logo, "ast_0")})
-    return to_message({**request, "clips": named, "overlays": overlays})
+    return to_message({**request, "clips": clip_fields, "overlays": overlays})
 
 
-async def finish(client: Client, job_id: str, bars: Progress, console: Console, *, runs_on: bool = True) -> None:
-    """Show a job's stages until it has ended. Raises PlatformError when it was cancelled or has failed."""
+async def wait_until_finished(
+    client: Client, job_id: str, bars: Progress, console: Console, *, is_independent: bool = True
+) -> None:
+    """Show the stages of a job until it has ended. Raises `PlatformError` when it was cancelled or failed."""
     try:
         status = await _follow(client, job_id, bars)
     except asyncio.CancelledError:
-        goes_on = (
-            f"; follow it with: moneyprinter watch {job_id}"
-            if runs_on
-            else " as soon as the platform runs: moneyprinter up"
+        advice = (
+            f" continues; follow it with: moneyprinter watch {job_id}"
+            if is_independent
+            else " continues when the platform runs again: moneyprinter up"
         )
-        console.print(f"Stopped. {job_id} goes on{goes_on}")
+        console.print(f"Stopped. {job_id}{advice}")
         raise
     if status.status == "cancelled":
         raise PlatformError(f"{job_id} was cancelled")
@@ -171,13 +176,13 @@ async def _follow(client: Client, job_id: str, bars: Progress) -> pb.GetVideoSta
     return status
 
 
-def show_on(bars: Progress, bar: TaskID) -> Callable[[int], None]:
-    """A callback that shows on a bar how much is done."""
+def progress_callback(bars: Progress, bar: TaskID) -> Callable[[int], None]:
+    """Return a callback that updates a progress bar with the amount done."""
     return lambda done: bars.update(bar, completed=done)
 
 
 def progress_bars(console: Console) -> Progress:
-    """Bars of work that takes a while, one for each part of it."""
+    """Create the progress display, which has one bar for each stage or upload."""
     return Progress(
         TextColumn("{task.description:24}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine: it shows what is posted, and whether its signature is right."""
+"""A receiver of webhooks on this machine, which verifies and shows each event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from moneyprinter import errors
 from moneyprinter.video.v1 import webhook_service_pb2 as pb
-from services.commands.sessions import signed_in
+from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
 from services.embedded.errors import PlatformError
 
@@ -21,41 +21,43 @@ HOST = "127.0.0.1"
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 
-Receive = Callable[[Mapping[str, str], bytes], int]
+Receiver = Callable[[Mapping[str, str], bytes], int]
 
 
-async def listen(target: Target, port: int, console: Console) -> None:
-    """Have the events of the account posted to this machine, and print them, until cancelled."""
+async def receive_webhooks(target: Target, port: int, console: Console) -> None:
+    """Add a webhook for this machine, and print its events until cancelled. Removes the webhook afterwards.
+
+    Raises `PlatformError` when the platform refuses local addresses, or the port is in use.
+    """
     secret = ""
 
     def receive(headers: Mapping[str, str], body: bytes) -> int:
         try:
             Webhook(secret).verify(body, dict(headers))
         except (WebhookVerificationError, ValueError, KeyError):
-            console.print(
-                "[bold red]A post whose signature is wrong[/] was refused: it does not come from the platform"
-            )
+            console.print("[bold red]Refused a post with a wrong signature[/]: it does not come from the platform")
             return 401
         _print_event(body, console)
         return 204
 
-    async with signed_in(target) as client, _serving(port, receive) as bound:
+    async with open_client(target) as client, _serve_posts(port, receive) as bound:
         url = f"http://{HOST}:{bound}/"
         try:
-            made = await client.webhooks.CreateWebhook(pb.CreateWebhookRequest(url=url))
-        except errors.InvalidArgument as refused:
-            if refused.reason != "WEBHOOK_ADDRESS_REFUSED":
+            created = await client.webhooks.CreateWebhook(pb.CreateWebhookRequest(url=url))
+        except errors.InvalidArgument as refusal:
+            if refusal.reason != "WEBHOOK_ADDRESS_REFUSED":
                 raise
             raise PlatformError(
-                f"this platform posts nothing to this machine; start it with: moneyprinter up --allow-local ({refused})"
+                f"this platform posts no webhooks to this machine; start it with:"
+                f" moneyprinter up --allow-local ({refusal})"
             ) from None
-        secret = made.secret
+        secret = created.secret
         console.print(f"Events are posted to [bold]{url}[/] and shown here (Ctrl-C stops it)")
         try:
             await asyncio.Event().wait()
         finally:
             with suppress(errors.Error):
-                await client.webhooks.DeleteWebhook(pb.DeleteWebhookRequest(webhook_id=made.webhook.webhook_id))
+                await client.webhooks.DeleteWebhook(pb.DeleteWebhookRequest(webhook_id=created.webhook.webhook_id))
 
 
 def _print_event(body: bytes, console: Console) -> None:
@@ -68,12 +70,12 @@ def _print_event(body: bytes, console: Console) -> None:
 
 
 @asynccontextmanager
-async def _serving(port: int, receive: Receive) -> AsyncIterator[int]:
-    """Serve HTTP posts on loopback while the context is open; yields the port."""
+async def _serve_posts(port: int, receive: Receiver) -> AsyncIterator[int]:
+    """Serve HTTP posts on loopback while the context is open. Yields the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            status = await _answer(reader, receive)
+            status = await _handle_request(reader, receive)
             writer.write(f"HTTP/1.1 {status} \r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -89,8 +91,8 @@ async def _serving(port: int, receive: Receive) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def _answer(reader: asyncio.StreamReader, receive: Receive) -> int:
-    """Read one request; the HTTP status of its answer."""
+async def _handle_request(reader: asyncio.StreamReader, receive: Receiver) -> int:
+    """Read one request. Returns the HTTP status of its response."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     if not lines[0].startswith("POST "):
         return 405

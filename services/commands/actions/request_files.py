@@ -1,4 +1,4 @@
-"""Requests as the command line takes them: clips by file or address, a request file, and where the video goes."""
+"""Parses the request of a video: clips by file or address, a request file, options and the output file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.errors import WrongRequest
 
 CODECS = {".mp4": ("h264", "h265"), ".webm": ("vp9", "av1")}
-"""The codecs of each kind of file; the first is the one of a request that names none."""
+"""The codecs of each file type; the first is the default."""
 
 _PART = re.compile(r"(?P<source>.+)@(?P<start>[0-9:.]*)-(?P<end>[0-9:.]*)")
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d{1,3})?)")
@@ -25,36 +25,36 @@ _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d{1,3})?)")
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip as it was named: a file or an address, and the part of it as `HH:MM:SS.mmm`."""
+    """A clip in a request: a file or an address, and the range to use as `HH:MM:SS.mmm`."""
 
     source: str
-    """Empty when `more` names it by `asset_id` or `colour`."""
+    """Empty when `extra_fields` has an `asset_id` or `colour` instead."""
     start_time: str = ""
     end_time: str = ""
     fit: str = ""
-    more: Mapping[str, Any] = field(default_factory=dict)
-    """What else a request file says of it: `motion`, `speed` and so on."""
+    extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    """The clip's other fields in a request file: `motion`, `speed` and so on."""
 
     @property
     def file(self) -> Path | None:
-        """The file; None when it is none."""
+        """The path of a local file; None for any other source."""
         return None if "://" in self.source or not self.source else Path(self.source).expanduser()
 
 
 def parse_clip(text: str) -> Clip:
-    """A clip of `FILE_OR_URL[@START-END]`; times are seconds, `MM:SS` or `HH:MM:SS`, and may be left out."""
+    """Parse `FILE_OR_URL[@START-END]`. A time is in seconds, `MM:SS` or `HH:MM:SS`, and may be empty."""
     match = _PART.fullmatch(text)
     if match is None or (not match["start"] and not match["end"]):
         return Clip(text)
-    return Clip(match["source"], _time(text, match["start"]), _time(text, match["end"]))
+    return Clip(match["source"], _parse_time(text, match["start"]), _parse_time(text, match["end"]))
 
 
-def _time(clip: str, text: str) -> str:
+def _parse_time(clip: str, text: str) -> str:
     if not text:
         return ""
     match = _TIME.fullmatch(text)
     if match is None:
-        raise WrongRequest(f"--clip {clip}: {text} is no time; write seconds (12.5), MM:SS or HH:MM:SS")
+        raise WrongRequest(f"--clip {clip}: {text} is not a time; write seconds (12.5), MM:SS or HH:MM:SS")
     total = int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
     minutes, seconds = divmod(round(total * 1000), 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{seconds / 1000:06.3f}"
@@ -63,10 +63,10 @@ def _time(clip: str, text: str) -> str:
 def read_request(
     file: Path | None, settings: dict[str, Any], clips: Sequence[str]
 ) -> tuple[dict[str, Any], list[Clip]]:
-    """The request as JSON without its clips, and the clips.
+    """Read a request file and options. Returns the request as JSON without its clips, and the clips.
 
-    What a request file holds is overruled by what is given beside it: `settings` has `title`, `audio.script`,
-    `settings.quality` and so on, with None for what is not given. Raises WrongRequest.
+    Options override the file: `settings` maps the path of a field, such as `title` or `audio.script`, to its value, or
+    None when the option is not given. Raises `WrongRequest` when the file cannot be read or has another structure.
     """
     return read_fields(_read_object(file), settings, clips)
 
@@ -74,23 +74,23 @@ def read_request(
 def read_fields(
     request: dict[str, Any], settings: dict[str, Any], clips: Sequence[str]
 ) -> tuple[dict[str, Any], list[Clip]]:
-    """As `read_request`, for the fields of a request that were read before."""
-    named = request.pop("clips", [])
-    if not isinstance(named, list) or not all(isinstance(clip, dict) for clip in named):
+    """Do the same as `read_request` for fields that are already read. Raises `WrongRequest`."""
+    clip_fields = request.pop("clips", [])
+    if not isinstance(clip_fields, list) or not all(isinstance(clip, dict) for clip in clip_fields):
         raise WrongRequest(
             'clips must be a list of objects, each with a "url" (an address or a file), an "asset_id" or a "colour"'
         )
-    found = [_clip_of(clip) for clip in named]
+    file_clips = [_clip_from_fields(clip) for clip in clip_fields]
     set_fields(request, settings)
-    return request, [parse_clip(clip) for clip in clips] or found
+    return request, [parse_clip(clip) for clip in clips] or file_clips
 
 
 def read_changes(file: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The fields that a revision changes: those of a file, and those given beside it. Raises WrongRequest."""
+    """Read the changed fields of a revision, from a file and from options. Raises `WrongRequest`."""
     changes = _read_object(file)
     set_fields(changes, settings)
     if not changes:
-        raise WrongRequest("there is nothing to change: name a file of changes, or options such as --title")
+        raise WrongRequest("there is nothing to change: give a file with changes, or options such as --title")
     return changes
 
 
@@ -104,30 +104,30 @@ def _read_object(file: Path | None) -> dict[str, Any]:
         except ValueError as failure:
             raise WrongRequest(f"{file} is not JSON: {failure}") from None
         if not isinstance(request, dict):
-            raise WrongRequest(f"{file} holds no JSON object")
+            raise WrongRequest(f"{file} is not a JSON object")
     return request
 
 
 def set_fields(request: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Set fields of a request by their paths, such as `audio.script`; None leaves one as it is. Raises WrongRequest."""
+    """Set fields of a request by path, such as `audio.script`; None changes nothing. Raises `WrongRequest`."""
     for path, value in settings.items():
         if value is not None:
             group, _, name = path.rpartition(".")
-            within = request.setdefault(group, {}) if group else request
-            if not isinstance(within, dict):
+            parent = request.setdefault(group, {}) if group else request
+            if not isinstance(parent, dict):
                 raise WrongRequest(f"{group} must be an object")
-            within[name] = value
+            parent[name] = value
 
 
-def _clip_of(fields: dict[str, Any]) -> Clip:
-    known = ("url", "start_time", "end_time", "fit")
-    more = {name: value for name, value in fields.items() if name not in known}
-    source, start, end, fit = (fields.get(name, "") for name in known)
-    return Clip(source, start, end, fit, more)
+def _clip_from_fields(fields: dict[str, Any]) -> Clip:
+    own_fields = ("url", "start_time", "end_time", "fit")
+    extra = {name: value for name, value in fields.items() if name not in own_fields}
+    source, start, end, fit = (fields.get(name, "") for name in own_fields)
+    return Clip(source, start, end, fit, extra)
 
 
 def read_script(file: Path) -> str:
-    """The text of a script file."""
+    """Read a text file. Raises `WrongRequest` when it cannot be read or is not UTF-8."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as failure:
@@ -137,7 +137,7 @@ def read_script(file: Path) -> str:
 
 
 def check_files(clips: Sequence[Clip], logo: Path | None, out: Path) -> None:
-    """Raise WrongRequest when a file is not there, or `out` cannot be written."""
+    """Check that all input files exist and `out` can be written. Raises `WrongRequest`."""
     for clip in clips:
         if clip.file is not None and not clip.file.is_file():
             raise WrongRequest(f"there is no file {clip.source}")
@@ -147,7 +147,7 @@ def check_files(clips: Sequence[Clip], logo: Path | None, out: Path) -> None:
 
 
 def check_writable(out: Path) -> None:
-    """Raise WrongRequest when a file cannot be written, before anything is made for it."""
+    """Check that a file can be written, before any work for it begins. Raises `WrongRequest`."""
     if out.is_dir():
         raise WrongRequest(f"{out} is a folder; name a file in it")
     if not out.absolute().parent.is_dir():
@@ -160,21 +160,21 @@ def check_writable(out: Path) -> None:
 
 
 def choose_codec(request: dict[str, Any], out: Path) -> None:
-    """Have a request make what the name of its file promises. Raises WrongRequest when it asks for something else."""
+    """Set the codec of a request by the suffix of its output file. Raises `WrongRequest` when the two contradict."""
     codecs = CODECS.get(out.suffix.lower())
     if codecs is None:
-        raise WrongRequest(f"--out {out}: a video is a file whose name ends with {' or '.join(CODECS)}")
+        raise WrongRequest(f"--out {out}: the name of a video must end with {' or '.join(CODECS)}")
     settings = request.get("settings")
-    asked = settings.get("codec") if isinstance(settings, dict) else None
-    if not asked and codecs != CODECS[".mp4"]:
+    codec = settings.get("codec") if isinstance(settings, dict) else None
+    if not codec and codecs != CODECS[".mp4"]:
         request["settings"] = {**(settings or {}), "codec": codecs[0]}
-    elif asked and asked not in codecs and any(asked in others for others in CODECS.values()):
-        right = next(suffix for suffix, others in CODECS.items() if asked in others)
-        raise WrongRequest(f"--out {out}: {asked} goes into a {right} file; name it {out.with_suffix(right).name}")
+    elif codec and codec not in codecs and any(codec in others for others in CODECS.values()):
+        right = next(suffix for suffix, others in CODECS.items() if codec in others)
+        raise WrongRequest(f"--out {out}: {codec} needs a {right} file; name it {out.with_suffix(right).name}")
 
 
 def to_message(request: Mapping[str, Any]) -> pb.CreateVideoRequest:
-    """A request as the contract has it. Raises WrongRequest, with the field, when it has another form."""
+    """Convert a request from JSON to its message. Raises `WrongRequest`, with the field, when it does not fit."""
     try:
         message: pb.CreateVideoRequest = json_format.ParseDict(dict(request), pb.CreateVideoRequest())
     except json_format.ParseError as failure:
@@ -183,13 +183,13 @@ def to_message(request: Mapping[str, Any]) -> pb.CreateVideoRequest:
 
 
 def _parse_error(text: str) -> str:
-    """The words of the JSON parser's error, with the field that was probably meant."""
+    """Turn the error of the JSON parser into a message that suggests a similar field."""
     unknown = re.search(
         r'has no field named "(.*?)" at "CreateVideoRequest\.?(.*?)"\.\s*Available Fields.*?"\[(.*)\]"', text
     )
     if unknown is None:
         return f"the request cannot be used: {text.removeprefix('Failed to parse ')}"
-    name, within, fields = unknown.groups()
+    name, parent, fields = unknown.groups()
     near = difflib.get_close_matches(name, re.findall(r"\w+", fields), 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"the request has no field {within + '.' if within else ''}{name}{hint}"
+    return f"the request has no field {parent + '.' if parent else ''}{name}{hint}"

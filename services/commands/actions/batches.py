@@ -1,4 +1,4 @@
-"""Batches: a video for each row of a CSV file, or for each line of a file of JSON lines."""
+"""Batches: one video for each row of a CSV file, or for each line of a JSON Lines file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from rich.table import Column, Table
 from moneyprinter import errors
 from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.commands.errors import WrongRequest
-from services.commands.make import any_platform, check_request, upload_files, with_clips
-from services.commands.request_files import (
+from services.commands.actions.make import build_request, check_request, ensure_platform, upload_files
+from services.commands.actions.request_files import (
     CODECS,
     Clip,
     check_writable,
@@ -30,13 +29,14 @@ from services.commands.request_files import (
     read_script,
     set_fields,
 )
-from services.commands.results import save_files
-from services.commands.sessions import signed_in
+from services.commands.actions.saved_files import save_files
+from services.commands.actions.sessions import open_client
+from services.commands.actions.videos import to_file_name
+from services.commands.errors import WrongRequest
 from services.commands.targets import Target
-from services.commands.videos import file_name
 from services.embedded.errors import PlatformError
 
-# The columns of a CSV file, and the fields of a request that they are.
+# The columns of a CSV file, and the request field of each.
 COLUMNS = {
     "title": "title",
     "script": "audio.script",
@@ -49,21 +49,21 @@ COLUMNS = {
     "transition": "settings.transition",
 }
 
-# The jobs of a batch that was run before, in its folder: a run that was interrupted goes on with them.
+# The file in the output folder with the jobs of earlier runs, so that an interrupted batch continues.
 JOBS_FILE = ".batch.json"
 
 MADE = "made"
 
-# So many are uploaded and followed at once; the platform itself renders one or two.
-AT_ONCE = 4
+# How many rows are uploaded and followed at once; the platform itself renders one or two.
+MAX_CONCURRENT = 4
 
 
 @dataclass(frozen=True)
 class Row:
-    """A video of a batch."""
+    """The request for one video of a batch."""
 
     number: int
-    """Of its line, from 1."""
+    """The number of its line, from 1."""
     request: dict[str, Any]
     clips: Sequence[Clip]
 
@@ -73,16 +73,16 @@ class Row:
 
     @property
     def key(self) -> str:
-        """What the row is known by when the batch is run again: a hash of all that it asks for."""
-        clips = [[clip.source, clip.start_time, clip.end_time, dict(clip.more)] for clip in self.clips]
+        """A hash of the whole request, which identifies the row when the batch runs again."""
+        clips = [[clip.source, clip.start_time, clip.end_time, dict(clip.extra_fields)] for clip in self.clips]
         return hashlib.sha256(json.dumps([self.request, clips], sort_keys=True).encode()).hexdigest()
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of a file. Raises WrongRequest, with the line, when one cannot be used."""
-    # Spreadsheets begin a file with the mark of its byte order.
+    """Read the rows of a file. Raises `WrongRequest`, with the line number, when a row is invalid or there are none."""
+    # Spreadsheets write a byte order mark at the start of a file.
     text = read_script(file).removeprefix("\ufeff")
-    lines = _of_csv(file, text) if file.suffix.lower() == ".csv" else _of_json(file, text)
+    lines = _parse_csv(file, text) if file.suffix.lower() == ".csv" else _parse_json_lines(file, text)
     rows: list[Row] = []
     for number, fields in lines:
         try:
@@ -100,26 +100,26 @@ def read_rows(file: Path) -> list[Row]:
     return rows
 
 
-def _of_csv(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+def _parse_csv(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(text.splitlines())
     if unknown := set(reader.fieldnames or ()) - {*COLUMNS, "clip"}:
-        raise WrongRequest(f"{file}: there is no column {min(unknown)}; there are clip, {', '.join(COLUMNS)}")
-    found = []
+        raise WrongRequest(f"{file}: unknown column {min(unknown)}; the columns are clip, {', '.join(COLUMNS)}")
+    rows = []
     for row in reader:
         if None in row:
-            raise WrongRequest(f"{file}, line {reader.line_num}: there are more cells than columns")
+            raise WrongRequest(f"{file}, line {reader.line_num}: the row has more cells than there are columns")
         fields: dict[str, Any] = {}
         set_fields(fields, {path: (row.get(column) or "").strip() or None for column, path in COLUMNS.items()})
         clips = [parse_clip(each.strip()) for each in (row.get("clip") or "").split("|") if each.strip()]
         fields["clips"] = [
             {"url": clip.source, "start_time": clip.start_time, "end_time": clip.end_time} for clip in clips
         ]
-        found.append((reader.line_num, fields))
-    return found
+        rows.append((reader.line_num, fields))
+    return rows
 
 
-def _of_json(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
-    found = []
+def _parse_json_lines(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
@@ -127,44 +127,44 @@ def _of_json(file: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
             except ValueError as failure:
                 raise WrongRequest(f"{file}, line {number} is not JSON: {failure}") from None
             if not isinstance(fields, dict):
-                raise WrongRequest(f"{file}, line {number} holds no JSON object")
-            found.append((number, fields))
-    return found
+                raise WrongRequest(f"{file}, line {number} is not a JSON object")
+            rows.append((number, fields))
+    return rows
 
 
-async def make_all(
+async def make_batch(
     rows: Sequence[Row], folder: Path, target: Target, console: Console, *, only_video: bool = False
 ) -> None:
-    """Make all videos of a batch, a few at once, and print a summary.
+    """Make all videos of a batch, `MAX_CONCURRENT` at once, and print a summary.
 
-    Raises PlatformError when one has failed; the others are made all the same.
+    Raises `PlatformError` when one failed, after all others are made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = _paths(rows, folder)
+    paths = _choose_paths(rows, folder)
     for path in paths:
         check_writable(path)
     jobs = _read_jobs(folder / JOBS_FILE)
-    turns = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(MAX_CONCURRENT)
     outcomes = [MADE] * len(rows)
     columns = TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
-    async with any_platform(target, console), signed_in(target) as client:
+    async with ensure_platform(target, console), open_client(target) as client:
         with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
             whole = bars.add_task("All videos", total=len(rows))
 
-            async def make_one(place: int) -> None:
-                async with turns:
-                    bar = bars.add_task(escape(paths[place].name[:40]), total=100)
-                    row, path = rows[place], paths[place]
+            async def make_row(index: int) -> None:
+                async with slots:
+                    bar = bars.add_task(escape(paths[index].name[:40]), total=100)
+                    row, path = rows[index], paths[index]
                     if row.key not in jobs or not path.exists():
-                        outcomes[place] = await _make(
+                        outcomes[index] = await _make_video(
                             client, row, path, lambda done: bars.update(bar, completed=done), jobs, only_video
                         )
                     bars.remove_task(bar)
                     bars.advance(whole)
 
             async with asyncio.TaskGroup() as group:
-                for place in range(len(rows)):
-                    group.create_task(make_one(place))
+                for index in range(len(rows)):
+                    group.create_task(make_row(index))
     _print_summary(rows, paths, outcomes, console)
     failed = sum(outcome != MADE for outcome in outcomes)
     if failed:
@@ -172,27 +172,27 @@ async def make_all(
 
 
 def _read_jobs(file: Path) -> dict[str, str]:
-    """The jobs of rows that an earlier run has created, by the rows' keys."""
+    """Return the jobs that earlier runs created, by the keys of their rows."""
     try:
         return {str(key): str(job) for key, job in json.loads(file.read_text()).items()}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-async def _make(
-    client: Client, row: Row, path: Path, show: Callable[[int], None], jobs: dict[str, str], only_video: bool
+async def _make_video(
+    client: Client, row: Row, path: Path, on_progress: Callable[[int], None], jobs: dict[str, str], only_video: bool
 ) -> str:
-    """Make one video, or go on with the job of an earlier run; MADE, or why it was not made."""
+    """Make one video, or continue the job of an earlier run. Returns `MADE`, or the reason of the failure."""
     try:
-        if row.key not in jobs or not await _is_underway(client, jobs[row.key]):
-            message = with_clips(row.request, row.clips, None, await upload_files(client, row.clips))
+        if row.key not in jobs or not await _is_reusable(client, jobs[row.key]):
+            message = build_request(row.request, row.clips, None, await upload_files(client, row.clips))
             jobs[row.key] = (await client.videos.CreateVideo(message)).job_id
             (path.parent / JOBS_FILE).write_text(json.dumps(jobs, indent=1))
         job_id = jobs[row.key]
         status = pb.GetVideoStatusResponse()
         async for update in client.watch(job_id):
             status = update.status
-            show(status.progress)
+            on_progress(status.progress)
         if status.status != "completed":
             return f"{job_id}: {status.error.message or status.status}"
         await save_files(client, job_id, path, Console(quiet=True), only_video=only_video)
@@ -201,8 +201,8 @@ async def _make(
     return MADE
 
 
-async def _is_underway(client: Client, job_id: str) -> bool:
-    """Whether a job is being worked on, or completed."""
+async def _is_reusable(client: Client, job_id: str) -> bool:
+    """Report whether a job is running or completed."""
     try:
         status = await client.videos.GetVideoStatus(pb.GetVideoStatusRequest(job_id=job_id))
     except errors.NotFound:
@@ -210,16 +210,16 @@ async def _is_underway(client: Client, job_id: str) -> bool:
     return status.status in ("processing", "completed")
 
 
-def _paths(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Where each video is written: by its title, and its line where titles are the same."""
-    names = [file_name(row.title) for row in rows]
-    found = []
+def _choose_paths(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Choose the output file of each video: its title, with the line number where titles repeat."""
+    names = [to_file_name(row.title) for row in rows]
+    paths = []
     for row, name in zip(rows, names, strict=True):
         settings = row.request.get("settings")
         codec = settings.get("codec") if isinstance(settings, dict) else None
         suffix = next((suffix for suffix, codecs in CODECS.items() if codec in codecs), ".mp4")
-        found.append(folder / f"{name}{f' {row.number}' if names.count(name) > 1 else ''}{suffix}")
-    return found
+        paths.append(folder / f"{name}{f' {row.number}' if names.count(name) > 1 else ''}{suffix}")
+    return paths
 
 
 def _print_summary(rows: Sequence[Row], paths: Sequence[Path], outcomes: Sequence[str], console: Console) -> None:

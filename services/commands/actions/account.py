@@ -1,0 +1,44 @@
+"""The account from the command line: its retention and its usage."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from moneyprinter.video.v1 import library_service_pb2 as library_pb
+from services.commands.actions.sessions import open_client
+from services.commands.targets import Target
+
+
+async def show_retention(target: Target, days: int | None, console: Console) -> None:
+    """Print how long videos and uploads are kept, after setting it when `days` is given."""
+    async with open_client(target) as client:
+        if days is not None:
+            new_settings = library_pb.LibrarySettings(retention_days=days)
+            await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=new_settings))
+        retention_days = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.retention_days
+    console.print(
+        f"Videos and uploads are kept for {retention_days} days."
+        if retention_days
+        else "Videos and uploads are kept until they are deleted."
+    )
+
+
+async def show_usage(target: Target, console: Console) -> None:
+    """Print the usage and the limits of the account."""
+    async with open_client(target) as client:
+        usage = await client.library.GetUsage(library_pb.GetUsageRequest())
+    table = Table("", "used", "limit")
+    for name, used, limit in (
+        ("uploads and videos", f"{usage.files}", f"{usage.max_files}"),
+        ("their size", f"{usage.bytes / 1e6:,.1f} MB", f"{usage.max_bytes / 1e6:,.0f} MB"),
+        ("unfinished jobs", f"{usage.jobs}", f"{usage.max_jobs}"),
+        (
+            "downloaded clips in 24 hours",
+            f"{usage.fetched_bytes / 1e6:,.1f} MB",
+            f"{usage.max_fetched_bytes / 1e6:,.0f} MB",
+        ),
+        ("minutes of video in 24 hours", f"{usage.minutes:.1f}", f"{usage.max_minutes:.0f}"),
+    ):
+        table.add_row(name, used, "none" if limit.split()[0] == "0" else limit)
+    console.print(table)
