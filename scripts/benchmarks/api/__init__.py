@@ -1,1 +1,1 @@
-"""What `scripts/bench api` is made of: the load, and a gateway without filters."""
+"""`scripts/bench api`: the load generator, the bare gateway and the attacks."""

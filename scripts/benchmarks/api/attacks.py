@@ -1,6 +1,6 @@
-"""Attacks: how soon a user's calls are answered while another one tries to take all that the platform has.
+"""Measures one user's response times while another user tries to exhaust the platform.
 
-The attacks are those of `tests/security`: each runs in a process of its own against a whole platform.
+The attacks are those of `tests/security`. Each runs in a process of its own against a whole platform.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.security.exhaustion import ATTACKS
 
 
 async def measure(folder: Path, rounds: int, names: Sequence[str], *options: str) -> Table:
-    """The second user's times on a platform (`moneyprinter up` with options), calm and in each attack; ms."""
+    """Measure the second user's calls on `moneyprinter up` with `options`: calm, and during each attack."""
     certificates = folder / "certificates"
     authority.issue_certificates(certificates, PORTS, trust_domain="cluster.local", namespace="moneyprinter")
     title = f"A second user's calls, moneyprinter up {' '.join(options)}"
@@ -28,11 +28,11 @@ async def measure(folder: Path, rounds: int, names: Sequence[str], *options: str
         "p95 ms",
         "max ms",
         "failed",
-        "works p50 ms",
-        "works max ms",
-        "attacker was answered",
+        "media work p50 ms",
+        "media work max ms",
+        "responses to the attacker",
     )
-    table = Table(*columns, title=title, caption="The aim for calls that wait for no work is a p95 of at most 200 ms.")
+    table = Table(*columns, title=title, caption="Target for calls without media work: a p95 of at most 200 ms.")
     async with scene(folder, certificates, *options) as here:
         for name in ("", *(names or ATTACKS)):
             times = Times()

@@ -1,8 +1,8 @@
-"""Load: requests over HTTP/1.1 at a rate that does not heed the answers, by a process of its own.
+"""An open load over HTTP/1.1, created by a process of its own.
 
-Reads what to do as JSON from standard input (`Plan`) and prints what was answered (`Answers`). The time of an answer
-counts from the moment at which its request was to be sent: a server that falls behind is seen as its users see it.
-It imports nothing but the standard library, so that it takes as little of the machine as it can.
+Reads a `Plan` as JSON from standard input, and prints the `Answers`. A response time counts from the moment at which
+the request was due, so that a slow server is measured as its users see it. This module imports only the standard
+library, to take little CPU from the server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-# A request that is not answered by then was lost.
+# A request without a response after this time counts as failed.
 PATIENCE_SECONDS = 30.0
 
 
@@ -27,27 +27,27 @@ class Plan:
 
     port: int
     requests: list[str]
-    """Whole HTTP/1.1 requests, which are sent in turn."""
+    """Whole HTTP/1.1 requests, sent in rotation."""
     per_second: float
-    """How many are sent, at moments that are as random as users are."""
+    """The mean rate; the moments are random (a Poisson process)."""
     seconds: float
     status: int
-    """What each is to be answered."""
+    """The expected HTTP status."""
     seed: int = 1
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a load was answered."""
+    """The responses to a load."""
 
     seconds: list[float]
-    """How long each good answer took, in their order."""
+    """The times of the successful responses, in their order."""
     bad: int
-    """How many requests got another answer, or none."""
+    """The number of requests with another status, or without a response."""
 
 
-async def offer(plan: Plan) -> Answers:
-    """The load, from a process of its own."""
+async def send_load(plan: Plan) -> Answers:
+    """Send a load from a process of its own."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", __file__), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -56,7 +56,7 @@ async def offer(plan: Plan) -> Answers:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection, on which one request is answered after the other."""
+    """A connection, which carries one request at a time."""
 
     def __init__(self, load: _Load) -> None:
         self._load = load
@@ -79,10 +79,10 @@ class _Connection(asyncio.Protocol):
             return
         size = head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
         if len(body) == int(size):
-            self._load.answered(self, self._due, int(head[9:12]))
+            self._load.record_answer(self, self._due, int(head[9:12]))
 
     def connection_lost(self, failure: Exception | None) -> None:
-        self._load.lost(self)
+        self._load.record_loss(self)
 
 
 class _Load:
@@ -127,14 +127,14 @@ class _Load:
         self._busy.add(connection)
         connection.send(due, request)
 
-    def answered(self, connection: _Connection, due: float, status: int) -> None:
+    def record_answer(self, connection: _Connection, due: float, status: int) -> None:
         if status == self._plan.status:
             self._seconds.append(time.perf_counter() - due)
         self._busy.discard(connection)
         self._idle.append(connection)
         self._count()
 
-    def lost(self, connection: _Connection) -> None:
+    def record_loss(self, connection: _Connection) -> None:
         if connection in self._busy:
             self._busy.discard(connection)
             self._count()

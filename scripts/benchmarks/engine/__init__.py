@@ -1,1 +1,1 @@
-"""What `scripts/bench engine` is made of: clips, the ways to make a video of them, and what each took."""
+"""`scripts/bench engine`: clips, the ways to make a video from them, and the measurement of each."""

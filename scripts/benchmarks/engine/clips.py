@@ -1,4 +1,4 @@
-"""Clips: footage that the benchmark makes itself, of the kinds that people hand in."""
+"""Clips: synthetic footage of the kinds that users upload."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.runtime.children import QUIET
 from services.validation.probe import TimeRange, probe
 from tests.sources import LIMITS
 
-# What each is, the picture, and how its frames come; all are H.264 as a camera or a stock site writes it.
+# The name, the picture and the frame rate of each clip; all are H.264 as cameras and stock sites write it.
 KINDS = {
     "motion-4k": ("testsrc2=s=3840x2160:r=30,scroll=h=0.004:v=0.002,noise=alls=4:allf=t", 30),
     "detail-1080p": ("mandelbrot=s=1920x1080:r=30:start_scale=0.4:end_scale=0.01:end_pts=500", 30),
@@ -24,13 +24,13 @@ KINDS = {
     "variable-60": ("testsrc2=s=1920x1080:r=60,scroll=h=0.003,select='not(eq(mod(n,7),3)+eq(mod(n,11),5))'", 60),
 }
 
-# Before the part that is used, so that it does not begin where decoding can; and after it, so that no way meets an end.
+# Margins around the used range, so that it begins between key frames and no way reaches the end of a clip.
 LEAD_SECONDS, REST_SECONDS = 1.2, 0.4
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip on the disk, and the part of it that is used, in seconds."""
+    """A clip on disk, and its used range in seconds."""
 
     path: str
     sha256: str
@@ -38,14 +38,14 @@ class Clip:
     start_seconds: float
     end_seconds: float
     picture: dict[str, Any]
-    """What the validation service finds of it."""
+    """The result of the validation service."""
     key_seconds: list[float]
-    """Where decoding can begin."""
+    """The times of the key frames."""
 
 
 async def make(folder: Path, program: Path, seconds: float) -> list[Clip]:
     """Make one clip of each kind, each a little longer than `seconds`, of which `seconds` are used."""
-    # Side by side: what draws a picture has one thread, and an encoder waits for it.
+    # Concurrently: a synthetic source has one thread, and the encoder waits for it.
     cores = asyncio.Semaphore(len(os.sched_getaffinity(0)))
 
     async def one(name: str) -> Clip:

@@ -1,4 +1,4 @@
-"""Commands: what somebody who knows ffmpeg would type for the same video."""
+"""The ffmpeg commands that an expert would write for the same video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.runtime.children import QUIET
 
 
 def inputs(shown: Sequence[plan.Shot]) -> list[str]:
-    """The arguments of ffmpeg that open each shot where it begins."""
+    """Return the input arguments of ffmpeg, which seek to the start of each shot."""
     arguments = []
     for shot in shown:
         seconds = shot.frame_count / plan.RATE + 0.5
@@ -20,7 +20,7 @@ def inputs(shown: Sequence[plan.Shot]) -> list[str]:
 
 
 def graph(task: plan.Task, shown: Sequence[plan.Shot], ass: Path | None, fonts: Path, first: int = 0) -> str:
-    """The filters that draw the whole video as `[whole]`, from the inputs `first` on."""
+    """Return the filter graph that draws the whole video as `[whole]`, from the input number `first` on."""
     w, h = task.width, task.height
     fit = {
         "cover": f"crop=w='min(iw,ih*{w}/{h})':h='min(ih,iw*{h}/{w})',scale={w}:{h}:flags=lanczos",
@@ -38,14 +38,14 @@ def graph(task: plan.Task, shown: Sequence[plan.Shot], ass: Path | None, fonts: 
 
 
 def hand_tuned(task: plan.Task, program: Path, ass: Path | None, fonts: Path, out: Path) -> list[str]:
-    """What somebody who knows ffmpeg would type: all in one command, threads as ffmpeg likes them."""
+    """Return one ffmpeg command for the whole video, with ffmpeg's own number of threads."""
     shown = plan.shots(task)
     drawing = ("-filter_complex", graph(task, shown, ass, fonts), "-map", "[whole]")
     return [str(program), *QUIET, *inputs(shown), *drawing, *_encoding(task), "-movflags", "+faststart", str(out)]
 
 
 def script(task: plan.Task, program: Path, fonts: Path, folder: Path, out: Path, at_once: int) -> list[str]:
-    """The least that it takes to do that in the engine's segments: some commands at once, of one thread each."""
+    """Return a shell script that renders the engine's segments, `at_once` at a time on one thread each."""
     commands, parts, one = [], [], ("-threads", "1")
     for shot, segment in plan.pieces(task):
         ass = folder / f"{segment.index}.ass" if segment.captions_ass else None

@@ -1,7 +1,7 @@
-"""Instance: the process that renders as a processing instance does, and joins, with no mesh around it.
+"""A process that renders and joins as the processing and concatenation services do, without a mesh.
 
-It wires the two services as their servers do, but with objects in a folder, so that what is measured is the
-engine. It reads a task a line, and answers with what that took.
+It wires both services as their servers do, but with objects in a folder, so that only the engine is measured. It reads
+one task per line, and answers with the figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from services.runtime.config import RuntimeConfig
 
 
 class Files:
-    """Objects in a folder. Files are linked, not copied: what storage costs is measured by itself."""
+    """Objects in a folder. Files are linked, not copied, since other benchmarks measure storage."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -60,7 +60,7 @@ class Files:
 
 
 class Bench:
-    """What a wiring is given here instead of a server's runtime."""
+    """Stands in for the runtime of a server."""
 
     def __init__(self, root: Path) -> None:
         self.config = RuntimeConfig(ffmpeg=Path(imageio_ffmpeg.get_ffmpeg_exe()), scratch=root)
@@ -84,7 +84,7 @@ class Bench:
 
 
 async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Make the video of a task, or only render those of its segments that are named, and say what that took."""
+    """Make the video of a task, or only render the segments in `only`. Returns the figures."""
     task = plan.Task.read(message["task"])
     folder = root / "objects" / "clips"
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         segments = plan.segments(task, {clip.sha256: f"clips/{clip.sha256}" for clip in task.clips})
         only = message.get("only", [segment.index for segment in segments])
         segments = [segment for segment in segments if segment.index in only]
-        # As many as an instance takes.
+        # As many segments as an instance accepts.
         at_once = asyncio.Semaphore(2 * slots)
         each: list[float] = []
         ended: dict[int, float] = {}
@@ -140,7 +140,7 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
 
 async def join(videos: Sequence[media_pb2.Object], root: Path) -> concatenation.ConcatenateResponse:
     """Join segments, as a concatenation instance does."""
-    # Not before it is needed: its libraries are not in the memory of an instance that renders.
+    # Imported late: a rendering instance does not load these libraries.
     from services.concatenation import server as concatenation_server
     from services.concatenation.config import Config
 
@@ -152,7 +152,7 @@ async def join(videos: Sequence[media_pb2.Object], root: Path) -> concatenation.
 
 
 def playable(segments: Sequence[media_pb2.Segment], ended: Mapping[int, float]) -> float:
-    """When the first second could be seen: all segments that show it had ended, from the first on."""
+    """Return when the first second was playable: the end of the last segment that it needs."""
     frames, latest = 0, 0.0
     for segment in sorted(segments, key=lambda segment: segment.index):
         if frames >= segment.canvas.frames_per_second:
@@ -162,7 +162,7 @@ def playable(segments: Sequence[media_pb2.Segment], ended: Mapping[int, float]) 
 
 
 def cpu_seconds() -> float:
-    """What this process and its children have used."""
+    """Return the CPU seconds of this process and its children."""
     usages = [resource.getrusage(kind) for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

@@ -1,4 +1,4 @@
-"""Meter: what a piece of work took: wall, CPU of all processes together, and their memory at its highest."""
+"""Measures wall time, CPU time and peak memory of a process and its children."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Took:
-    """What a piece of work took."""
+    """The figures of one piece of work."""
 
     wall_seconds: float
     cpu_seconds: float
     resident_mb: float
-    """The highest sum of the resident memory of all processes; pages that are shared count in each."""
+    """The peak of the summed resident memory of all processes; a shared page counts in each."""
     proportional_mb: float
-    """The same, pages that are shared counted once."""
+    """The peak of the summed proportional memory; a shared page counts once."""
 
 
-class Watch:
-    """Looks at the memory of a process and its children again and again."""
+class MemorySampler:
+    """Samples the memory of a process and its children."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self.resident_mb = self.proportional_mb = 0.0
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> MemorySampler:
         self._thread.start()
         return self
 
@@ -47,7 +47,7 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             resident = proportional = 0
             with suppress(psutil.NoSuchProcess):
@@ -71,7 +71,7 @@ def run(command: Sequence[str]) -> Took:
     """Run a program to its end."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    with Watch(process.pid) as watch:
+    with MemorySampler(process.pid) as watch:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, f"{command[0]} ended with {process.returncode}"
@@ -80,23 +80,23 @@ def run(command: Sequence[str]) -> Took:
 
 
 class Worker:
-    """A program that has started already, does what it is told line by line, and says what that took."""
+    """A running program that executes one task per line and responds with its figures."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def do(self, message: Mapping[str, Any]) -> tuple[Took, dict[str, Any]]:
-        """Have it do something; also what else it said."""
+        """Execute a task. Returns its figures and the whole response."""
         assert self._process.stdin is not None
-        with Watch(self._process.pid) as watch:
+        with MemorySampler(self._process.pid) as watch:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-            said = self.hear()
+            said = self.read_response()
         took = Took(said.pop("wall"), said.pop("cpu"), watch.resident_mb, watch.proportional_mb)
         return took, said
 
-    def hear(self) -> dict[str, Any]:
-        """The next line that it says."""
+    def read_response(self) -> dict[str, Any]:
+        """Read the next response."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the worker ended; what it printed above says why"
@@ -106,13 +106,13 @@ class Worker:
 
 @contextmanager
 def worker(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Worker]:
-    """Keep such a program running while the context is open; it has started when the body begins."""
+    """Run a worker program while the context is open. The body begins once it has started."""
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
     try:
         running = Worker(process)
-        running.hear()
+        running.read_response()
         yield running
     finally:
         assert process.stdin is not None and process.stdout is not None

@@ -1,4 +1,4 @@
-"""The monolith's way: MoviePy, frame by frame in Python, three lossy encodes. Run by a Python that has MoviePy.
+"""The way of a monolith: MoviePy, frame by frame in Python, three lossy encodes. Run by a Python that has MoviePy.
 
 Each clip is cut, fitted and encoded; all are joined and encoded; captions are laid over and all is encoded
 again. It imports nothing of the platform, reads a task a line, and answers with what that took.
@@ -60,7 +60,7 @@ def fit(clip: Any, size: tuple[int, int], how: str) -> Any:
 
 
 def cpu_seconds() -> float:
-    """What this process and its children have used."""
+    """Return the CPU seconds of this process and its children."""
     usages = [resource.getrusage(kind) for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

@@ -1,4 +1,4 @@
-"""Plan: the same video for every way, cut by the orchestrator's own timeline."""
+"""The same video for every way, cut by the orchestrator's timeline."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RATE = 30
 CAPTION_SECONDS = 2.4
 WORDS = ("every", "video", "begins", "with", "a", "few", "clips", "an", "idea", "some", "words", "and", "a", "voice")
 
-# As `media.Quality` states them: the hand-tuned command and the monolith's way are given the same.
+# As `media.Quality` states them, for all ways.
 QUALITIES = {"draft": ("ultrafast", 28), "standard": ("veryfast", 23), "high": ("medium", 20)}
 
 
 @dataclass(frozen=True)
 class Task:
-    """A video that is to be made."""
+    """A video to make."""
 
     clips: tuple[Clip, ...]
     width: int
@@ -33,7 +33,7 @@ class Task:
     quality: str
     frame_count: int
     captions: tuple[str, ...] = ()
-    """What is said, `CAPTION_SECONDS` each."""
+    """The captions, `CAPTION_SECONDS` each."""
 
     @property
     def preset(self) -> str:
@@ -48,12 +48,12 @@ class Task:
         return f"{self.width}x{self.height} {self.fit}{', captions' if self.captions else ''}"
 
     def ass(self) -> str:
-        """The captions as the content service writes them, in the platform's font; empty without any."""
+        """Return the captions as ASS in the platform's font; empty without captions."""
         if not self.captions:
             return ""
         script = pysubs2.SSAFile()
         script.info |= {"PlayResX": str(self.width), "PlayResY": str(self.height)}
-        margins = {"marginl": 60, "marginr": 60, "marginv": 120}
+        margins: dict[str, Any] = {"marginl": 60, "marginr": 60, "marginv": 120}
         script.styles["Default"] = pysubs2.SSAStyle(fontname="Manrope ExtraBold", fontsize=72, outline=4, **margins)
         length = round(1000 * CAPTION_SECONDS)
         script.events = [
@@ -63,18 +63,18 @@ class Task:
         return script.to_string("ass")
 
     def message(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the task as JSON."""
         return asdict(self)
 
     @staticmethod
     def read(message: dict[str, Any]) -> Task:
-        """From JSON."""
+        """Read a task from JSON."""
         clips = tuple(Clip(**clip) for clip in message["clips"])
         return Task(**{**message, "clips": clips, "captions": tuple(message["captions"])})
 
 
 def captions(seconds: float, changed: int | None = None) -> tuple[str, ...]:
-    """Captions for a video, one of them changed on demand."""
+    """Return captions for a video; the one at `changed` differs."""
     count = int(seconds / CAPTION_SECONDS)
     texts = [" ".join(WORDS[place % 12 : place % 12 + 3]) for place in range(count)]
     return tuple("something else here" if place == changed else text for place, text in enumerate(texts))
@@ -82,7 +82,7 @@ def captions(seconds: float, changed: int | None = None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Shot:
-    """What is shown of a clip without a cut, however many segments it is rendered in."""
+    """A range of a clip shown without a cut, possibly in several segments."""
 
     path: str
     start_seconds: float
@@ -90,12 +90,12 @@ class Shot:
 
     @property
     def end_seconds(self) -> float:
-        """Where it ends in its clip."""
+        """The end of the range in its clip."""
         return self.start_seconds + self.frame_count / RATE
 
 
 def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
-    """What the orchestrator would have rendered, in its order; `key` names the stored object of each clip's hash."""
+    """Return the segments that the orchestrator would render. `key` maps a clip's hash to its object key."""
     sources = [
         SourceClip(
             source=Source(StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes), clip.picture),
@@ -131,7 +131,7 @@ def _shot(shot: timeline.Shot) -> media_pb2.Shot:
 
 
 def pieces(task: Task) -> list[tuple[Shot, media_pb2.Segment]]:
-    """What each segment shows, in the order in which they are shown."""
+    """Return each segment and the shot in it, in order."""
     cut = segments(task, {clip.sha256: clip.path for clip in task.clips})
     found = []
     for segment in sorted(cut, key=lambda segment: segment.index):
@@ -142,7 +142,7 @@ def pieces(task: Task) -> list[tuple[Shot, media_pb2.Segment]]:
 
 
 def shots(task: Task) -> list[Shot]:
-    """The same video before it is cut into segments."""
+    """Return the shots of the video before the cut into segments."""
     found: list[Shot] = []
     for shot, _ in pieces(task):
         last = found[-1] if found else None

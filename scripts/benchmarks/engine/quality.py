@@ -1,4 +1,4 @@
-"""Quality: how much a video is like what its sources show, drawn without loss."""
+"""Compares a video with a lossless render of the same sources."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from scripts.benchmarks.engine import commands, plan
 
-# Every so many frames are compared.
+# Compare one of this many frames.
 STEP = 10
 
 
 def compare(task: plan.Task, video: Path, program: Path, ass: Path | None, fonts: Path) -> tuple[float, float]:
-    """SSIM (0 to 1) and VMAF (0 to 100) of every `STEP`-th frame."""
+    """Return SSIM (0 to 1) and VMAF (0 to 100) over every `STEP`-th frame."""
     shown = plan.shots(task)
     drawn = commands.graph(task, shown, ass, fonts, first=1)
     thinned = f"select='not(mod(n,{STEP}))',setpts=N/{plan.RATE}/TB"

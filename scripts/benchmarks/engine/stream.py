@@ -1,4 +1,4 @@
-"""Stream: the encoder service over mTLS against a child of one's own, for the same raw frames."""
+"""Times the encoder service over mTLS and a local ffmpeg child on the same raw frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THREADS = 2
 
 
 def frames(folder: Path, clip: str, count: int) -> Path:
-    """Raw frames of a clip, in a file."""
+    """Decode frames of a clip into a raw file."""
     path = folder / "frames.yuv"
     command = (ffmpeg_program(), "-hide_banner", "-loglevel", "error", "-y", "-i", clip, "-frames:v", count)
     scaled = (*command, "-vf", f"fps={plan.RATE},scale={WIDTH}:{HEIGHT},format=yuv420p", "-f", "rawvideo", path)
@@ -32,8 +32,8 @@ def frames(folder: Path, clip: str, count: int) -> Path:
     return path
 
 
-def own_child(raw: Path, quality: str) -> float:
-    """Seconds that an ffmpeg of one's own takes, fed through its standard input."""
+def encode_locally(raw: Path, quality: str) -> float:
+    """Encode with a local ffmpeg child, fed through its standard input. Returns the seconds."""
     preset, crf = plan.QUALITIES[quality]
     command = (
         *(ffmpeg_program(), "-hide_banner", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"),
@@ -53,7 +53,7 @@ def own_child(raw: Path, quality: str) -> float:
 
 
 async def service(raw: Path, quality: str, runs: int) -> list[tuple[float, float]]:
-    """Seconds that the encoder service takes, and a child of one's own, in turns."""
+    """Encode with the service and with a local child, in turns. Returns the seconds of both for each turn."""
     folder = raw.parent
     authority.issue_certificates(folder / "certificates", PORTS, trust_domain="cluster.local", namespace="moneyprinter")
     config = RuntimeConfig(
@@ -75,7 +75,7 @@ async def service(raw: Path, quality: str, runs: int) -> list[tuple[float, float
             async for response in stub.Encode(_requests(raw, quality)):
                 if response.HasField("summary"):
                     assert response.summary.frame_count * WIDTH * HEIGHT * 3 // 2 == raw.stat().st_size
-            took.append((time.monotonic() - began, await asyncio.to_thread(own_child, raw, quality)))
+            took.append((time.monotonic() - began, await asyncio.to_thread(encode_locally, raw, quality)))
     return took
 
 
