@@ -227,7 +227,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("say", "Hi", "--voice", "xx-Nobody"), 1, "there is no voice 'xx-Nobody'"),
         (("script", "x", "--language", "xx"), 1, "take one of en, de"),
         (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
-        (("captions", "--timings", "tides.txt"), 2, "holds no times of words"),
+        (("captions", "--timings", "tides.txt"), 2, "holds no word times"),
         (("probe", "nowhere.mp4"), 2, "there is no file nowhere.mp4"),
         (("probe", tmp_path / "tides.txt"), 1, "the file is a text file"),
         (("probe", "http://example.com/a.mp4"), 1, "must begin with https://"),

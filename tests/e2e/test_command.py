@@ -105,9 +105,9 @@ async def test_jobs_and_tokens_of_a_running_platform(tmp_path: Path, clip: Path)
     ("arguments", "complaint"),
     [
         (("--clip", "nowhere.mp4"), "there is no file nowhere.mp4"),
-        ((), "there is nothing to show"),
+        ((), "the video has no clips"),
         (("--clip", "a.mp4@five-6"), "there is no file a.mp4@five-6"),
-        (("--clip", "a.mp4@1:2:3:4-6"), "1:2:3:4 is no time"),
+        (("--clip", "a.mp4@1:2:3:4-6"), "1:2:3:4 is not a time"),
         (("no-request.json",), "cannot read no-request.json"),
     ],
 )

@@ -188,12 +188,12 @@ EARLY = [
     (("--out", "walk.txt"), ".mp4 or .webm"),
     (("--out", "nowhere/walk.mp4"), "there is no folder"),
     (("--out", "/proc/walk.mp4"), "cannot write into /proc"),
-    (("--out", "/proc"), "whose name ends with"),
+    (("--out", "/proc"), "must end with"),
     (("--music", "jazz"), "audio.background_music"),
     (("--resolution", "8k"), "settings.resolution"),
     (("wrong.json",), "the request has no field setings; did you mean settings?"),
     (("nested.json",), "the request has no field settings.resolutoin; did you mean resolution?"),
-    (("codec.json", "--out", "walk.webm"), "h264 goes into a .mp4 file"),
+    (("codec.json", "--out", "walk.webm"), "h264 needs a .mp4 file"),
 ]
 
 
