@@ -106,8 +106,8 @@ def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
         )
         for clip in task.clips
     ]
-    frame = timeline.Frame(frames_per_second=RATE, captions_ass=task.ass())
-    planned = timeline.plan(timeline.spread(sources, task.frame_count, frame), frame)
+    settings = timeline.TimelineSettings(frames_per_second=RATE, captions_ass=task.ass())
+    planned = timeline.cut_segments(timeline.fill(sources, task.frame_count, settings), settings)
     return [
         media_pb2.Segment(
             index=segment.index,
@@ -117,7 +117,7 @@ def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
             quality=media_pb2.Quality.Value(f"QUALITY_{task.quality.upper()}"),
             captions_ass=segment.captions_ass,
         )
-        for segment in timeline.order(planned)
+        for segment in timeline.render_order(planned)
     ]
 
 
