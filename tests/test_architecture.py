@@ -1,4 +1,4 @@
-"""The rules of the architecture, read from the code: who imports whom, how long a module is, what a contract says."""
+"""The rules of the architecture, checked on syntax trees and contracts: imports, layout, docstrings, access rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ RUNTIME = {
 }
 # What media services share, beside `runtime`.
 MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "__init__"}
-# The only files of a service that may speak gRPC, a database's or a broker's language.
+# The sub-packages of the services, by subject; the other services are flat.
+SUBPACKAGES = {
+    "content": {"captions", "fonts", "layout", "scripts"},
+    "orchestrator": {"events", "jobs", "postgres", "videos", "webhooks", "workers"},
+    "user": {
+        *("accounts", "api_keys", "audit", "authentication", "mfa"),
+        *("postgres", "sessions", "tokens"),
+    },
+}
+# The only files of a service that may import both vendor libraries and adapters.
 EDGES = {"servicer", "server", "config"}
 VENDORS = {
     "PostgreSQL": ("psycopg", "psycopg_pool", "services.runtime.db"),
@@ -51,7 +60,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path, *, at_start: bool = False) -> set[str]:
-    """The modules that a file imports; `at_start`: only those that importing it imports."""
+    """The modules that a file imports; with `at_start`, only those that it imports at its top level."""
     tree = ast.parse(path.read_text())
     found: set[str] = set()
     for node in tree.body if at_start else ast.walk(tree):
@@ -86,26 +95,37 @@ def test_a_module_imports_only_what_it_may(path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_domain_knows_no_adapter(service: str) -> None:
-    """An adapter is a file that speaks a vendor's language or protobuf: one vendor's, and only the edge imports it."""
+def test_domain_modules_import_no_adapter(service: str) -> None:
+    """An adapter is a module that imports the library of one vendor; only edges import adapters."""
     files = {name_of(path): imports(path) for path in modules(f"services/{service}")}
-    adapters = {name for name, found in files.items() if any(speaks(found, vendor) for vendor in VENDORS)}
+    adapters = {name for name, found in files.items() if any(imports_vendor(found, vendor) for vendor in VENDORS)}
     for name, found in files.items():
         if name.rpartition(".")[2] in EDGES or name == f"services.{service}":
             continue
-        spoken = [vendor for vendor in VENDORS if speaks(found, vendor)]
-        assert len(spoken) <= 1, f"{name} speaks {spoken}"
+        vendors = [vendor for vendor in VENDORS if imports_vendor(found, vendor)]
+        assert len(vendors) <= 1, f"{name} imports {vendors}"
         if name not in adapters:
-            assert not found & adapters, f"{name} is domain, and imports {found & adapters}"
+            assert not found & adapters, f"{name} is a domain module, and imports {found & adapters}"
 
 
-def speaks(found: set[str], vendor: str) -> bool:
+def imports_vendor(found: set[str], vendor: str) -> bool:
     return any(within(module, name) for module in found for name in VENDORS[vendor])
 
 
 @pytest.mark.parametrize(("folder", "modules_of_it"), [("runtime", RUNTIME), ("media", MEDIA)])
 def test_a_library_is_a_closed_list(folder: str, modules_of_it: set[str]) -> None:
     assert {path.stem for path in modules(f"services/{folder}")} == modules_of_it
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_subpackages_of_a_service_are_a_closed_list(service: str) -> None:
+    folders = {path.parent.name for path in (ROOT / "services" / service).glob("*/*.py")}
+    assert folders == SUBPACKAGES.get(service, set())
+
+
+def test_only_edges_stand_beside_the_subpackages_of_the_orchestrator() -> None:
+    names = {path.stem for path in (ROOT / "services" / "orchestrator").glob("*.py")} - {"__init__", *EDGES}
+    assert {name for name in names if not name.endswith(("_servicer", "_messages"))} == set()
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -118,12 +138,12 @@ def test_a_service_has_the_four_files(service: str) -> None:
     assert "\n" not in docstring
 
 
-def test_modules_are_short_and_say_what_they_are() -> None:
+def test_modules_are_short_and_have_a_docstring() -> None:
     for path in modules("proto/moneyprinter", "services", "gateway", "tests", "scripts"):
         text = path.read_text()
         assert text.count("\n") <= MAX_LINES, f"{path} is longer than {MAX_LINES} lines"
         if text.strip():
-            assert ast.get_docstring(ast.parse(text)), f"{path} does not say what it is"
+            assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
         assert path.stem not in {"utils", "helpers", "common", "manager", "base"}, path
 
 
@@ -174,7 +194,7 @@ def elements(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[i
             yield (6, index, 2, number), f"{service.name}.{method.name}"
 
 
-def test_every_method_has_an_access_rule_with_known_callers_and_a_deadline() -> None:
+def test_every_method_has_an_access_rule_with_callers_and_a_deadline() -> None:
     known = {*PORTS, "*"}
     methods = [(file.package, method) for file in contracts() for service in file.service for method in service.method]
     assert len(methods) > 20
@@ -196,7 +216,7 @@ def test_every_method_of_a_contract_is_served() -> None:
                 assert re.search(rf"async def {method.name}\(", text), f"{service} does not serve {method.name}"
 
 
-def test_every_reason_that_is_raised_is_in_the_contract_and_the_other_way_round() -> None:
+def test_reasons_in_the_code_and_in_the_contract_are_the_same() -> None:
     known = {name.removeprefix("REASON_") for name, _ in reason_pb2.Reason.items()} - {"UNSPECIFIED"}
     raised: set[str] = set()
     text = ""
@@ -208,7 +228,7 @@ def test_every_reason_that_is_raised_is_in_the_contract_and_the_other_way_round(
                 raised.add(str(node.value.value))
     assert raised <= known, f"not in the contract: {sorted(raised - known)}"
     unused = {name for name in known if f'"{name}"' not in text}
-    assert not unused, f"nobody raises {sorted(unused)}"
+    assert not unused, f"never raised: {sorted(unused)}"
 
 
 ERRORS = {
@@ -303,13 +323,13 @@ def test_a_repeated_block_is_found() -> None:
     assert len(found) == len(set(found)) + 1
 
 
-def test_the_distribution_of_the_contracts_needs_no_service() -> None:
+def test_the_distribution_of_the_contracts_has_few_dependencies() -> None:
     project = tomllib.loads((ROOT / "proto" / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
     assert needed == {"googleapis-common-protos", "grpcio", "protobuf"}
 
 
-def test_no_lock_file_names_an_index() -> None:
+def test_lock_files_pin_hashes_and_name_no_index() -> None:
     for path in (ROOT / "requirements").glob("*.lock"):
         text = path.read_text()
         assert "://" not in text
