@@ -28,7 +28,7 @@ MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "_
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
     "content": {"captions", "fonts", "layout", "scripts"},
-    "orchestrator": {"events", "jobs", "postgres", "videos", "webhooks", "workers"},
+    "orchestrator": {"events", "jetstream", "jobs", "postgres", "videos", "webhooks", "workers"},
     "user": {
         *("accounts", "api_keys", "audit", "authentication", "mfa"),
         *("postgres", "sessions", "tokens"),
