@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -18,30 +19,16 @@ from services.content.scripts.script_templates import TEMPLATES
 LANGUAGE_NOT_WRITTEN = "LANGUAGE_NOT_WRITTEN"
 """The reason of a notice: there is no template for the language of the script."""
 
-_NAMED_POSITIONS = {
-    "": Position.DEFAULT,
-    "bottom": Position.BOTTOM,
-    "middle": Position.MIDDLE,
-    "top": Position.TOP,
-    "none": Position.NONE,
+# The contract's values have the names of the members; its unspecified value is the default.
+_POSITIONS = {pb.POSITION_UNSPECIFIED: Position.DEFAULT} | {
+    pb.Position.Value(f"POSITION_{position.name}"): position
+    for position in Position
+    if position is not Position.DEFAULT
 }
-_NAMED_HIGHLIGHTS = {
-    "": Highlight.NONE,
-    "none": Highlight.NONE,
-    "word": Highlight.WORD,
-    "karaoke": Highlight.KARAOKE,
-}
-_POSITIONS = {
-    pb.POSITION_UNSPECIFIED: Position.DEFAULT,
-    pb.POSITION_BOTTOM: Position.BOTTOM,
-    pb.POSITION_MIDDLE: Position.MIDDLE,
-    pb.POSITION_TOP: Position.TOP,
-    pb.POSITION_NONE: Position.NONE,
-}
-_HIGHLIGHTS = {
-    pb.HIGHLIGHT_UNSPECIFIED: Highlight.NONE,
-    pb.HIGHLIGHT_WORD: Highlight.WORD,
-    pb.HIGHLIGHT_KARAOKE: Highlight.KARAOKE,
+_HIGHLIGHTS = {pb.HIGHLIGHT_UNSPECIFIED: Highlight.NONE} | {
+    pb.Highlight.Value(f"HIGHLIGHT_{highlight.name}"): highlight
+    for highlight in Highlight
+    if highlight is not Highlight.NONE
 }
 
 
@@ -63,25 +50,14 @@ def to_style(style: pb.CaptionStyle) -> CaptionStyle:
 
 def to_public_style(style: video_pb.Captions) -> CaptionStyle:
     """The style of captions in a public request."""
-    return _to_style(style, _NAMED_POSITIONS[style.position], _NAMED_HIGHLIGHTS[style.highlight])
+    return _to_style(style, Position[style.position.upper() or "DEFAULT"], Highlight[style.highlight.upper() or "NONE"])
 
 
 def _to_style(style: pb.CaptionStyle | video_pb.Captions, position: Position, highlight: Highlight) -> CaptionStyle:
-    return CaptionStyle(
-        position=position,
-        size=style.size,
-        colour=style.colour,
-        outline_colour=style.outline_colour,
-        box_colour=style.box_colour,
-        max_lines=style.max_lines,
-        highlight=highlight,
-        highlight_colour=style.highlight_colour,
-        pop=style.pop,
-        margin=style.margin,
-        side_margin=style.side_margin,
-        outline=style.outline if style.HasField("outline") else None,
-        box_padding=style.box_padding,
-    )
+    """Take the fields of the same names from a message; `outline` is None when it is not set."""
+    values = {field.name: getattr(style, field.name) for field in fields(CaptionStyle)}
+    values |= {"position": position, "highlight": highlight}
+    return CaptionStyle(**values if style.HasField("outline") else {**values, "outline": None})
 
 
 def to_title_style(style: pb.TitleStyle) -> CaptionStyle:

@@ -7,7 +7,7 @@ from typing import Any
 
 from moneyprinter.video.v1 import clip_service_pb2 as pb
 from moneyprinter.video.v1 import clip_service_pb2_grpc as pb_grpc
-from services.orchestrator.videos.clips import Clips, Facts
+from services.orchestrator.videos.clips import ClipFacts, Clips
 from services.runtime import identity
 
 
@@ -29,7 +29,7 @@ class ClipServicer(pb_grpc.ClipServiceServicer):
         return pb.ProbeFileResponse(clip=_clip_facts(await self._clips.probe_file(chunks)))
 
 
-def _clip_facts(facts: Facts) -> pb.ClipFacts:
+def _clip_facts(facts: ClipFacts) -> pb.ClipFacts:
     return pb.ClipFacts(
         duration=facts.seconds,
         file_size=facts.size_bytes,

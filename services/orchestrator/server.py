@@ -36,6 +36,7 @@ from services.orchestrator.jobs.estimates import Estimates
 from services.orchestrator.jobs.express import drive_express
 from services.orchestrator.jobs.journal import Journal
 from services.orchestrator.jobs.model import Job, Result, StoredObject
+from services.orchestrator.jobs.turns import Turns
 from services.orchestrator.jobs.workflow import make_video
 from services.orchestrator.library_servicer import LibraryServicer
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
@@ -61,8 +62,13 @@ from services.orchestrator.webhooks.deliveries import ClaimedDelivery, WebhookDi
 from services.orchestrator.webhooks.root_key import fetch_root_key
 from services.orchestrator.webhooks.signing import WebhookSecrets
 from services.orchestrator.webhooks.webhooks import Webhooks
-from services.orchestrator.workers.grpc_workers import MeshWorkers, object_message, stored
-from services.orchestrator.workers.prober import MeshProber
+from services.orchestrator.workers.checks import GrpcChecks
+from services.orchestrator.workers.grpc_workers import GrpcWorkers
+from services.orchestrator.workers.messages import object_message, stored_object
+from services.orchestrator.workers.previews import GrpcPreviews
+from services.orchestrator.workers.prober import GrpcProber
+from services.orchestrator.workers.stubs import Stubs
+from services.orchestrator.workers.webhooks import GrpcWebhooks
 from services.runtime import db, events, telemetry
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -103,12 +109,15 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         usage = PostgresUsage(pool, limits)
         store = failpoints.armed(PostgresStore(pool, on_commit, files_left.set, limits=limits))
         notifications = Notifications(client)
-        workers = MeshWorkers(runtime, segments_at_once=config.segments_at_once)
+        stubs, storage = Stubs.connect(runtime), runtime.objects()
+        checks, webhook_client = GrpcChecks(stubs), GrpcWebhooks(stubs)
+        turns = Turns(config.segments_at_once)
 
         async def make(job: Job, journal: Journal) -> Result:
-            return await make_video(job, workers.of(job), journal, clips_at_once=config.clips_at_once)
+            workers = GrpcWorkers(job, stubs, checks, storage, turns)
+            return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
 
-        objects = _StoredObjects(runtime.objects())
+        objects = _StoredObjects(storage)
         driver = Driver(
             store,
             make,
@@ -126,7 +135,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         webhook_secrets = WebhookSecrets(lambda: fetch_root_key(SecretClient(config_service)))
         webhooks = Webhooks(
             store=PostgresWebhookStore(pool),
-            check_address=workers.check_address,
+            check_address=webhook_client.check_address,
             derive_secret=webhook_secrets.derive,
             now=_now,
             new_id=_new_id,
@@ -146,7 +155,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 delivery.webhook_id, delivery.secret_versions, delivery.event_id, delivery.body, now
             )
 
-        dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), workers.post, sign, _now, time.monotonic)
+        dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), webhook_client.post, sign, _now, time.monotonic)
         await notifications.subscribe_new_events(feed.wake)
         videos = Videos(
             store=store,
@@ -155,10 +164,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             objects=objects,
             notifications=notifications,
             watchers=ChangePoller(store.versions, LOOK_SECONDS),
-            check_voice=workers.find_voice,
-            check_captions=workers.check_captions,
+            check_voice=checks.find_voice,
+            check_captions=checks.check_captions,
             check_webhook=webhooks.check_job_address,
-            preview_sound=workers.preview_sound,
+            preview_sound=GrpcPreviews(stubs).encode_sound,
             estimate=Estimates(PostgresJobHistory(pool)).duration,
             now=_now,
             new_id=_new_id,
@@ -166,7 +175,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             asset_folder=config.asset_folder,
         )
         runtime.add(video_service_pb2_grpc.add_VideoServiceServicer_to_server, VideoServicer(videos, runtime.stopping))
-        clips = Clips(store, MeshProber(runtime))
+        clips = Clips(store, GrpcProber(stubs))
         runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
@@ -222,7 +231,7 @@ class _StoredObjects:
         self._objects = objects
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
-        return stored(await self._objects.put(key, chunks))
+        return stored_object(await self._objects.put(key, chunks))
 
     async def get_piece(self, found: StoredObject, offset: int, length: int) -> bytes:
         return await self._objects.get_piece(object_message(found), offset, length)
@@ -242,7 +251,7 @@ class _StoredObjects:
             found = await self._objects.head(wanted.key)
         except DataLoss:
             return False
-        return found is not None and stored(found) == wanted
+        return found is not None and stored_object(found) == wanted
 
 
 def _now() -> datetime:

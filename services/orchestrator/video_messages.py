@@ -13,8 +13,8 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
-from services.orchestrator.jobs.model import Asset, CaptionStyle, Failure, Job, JobProgress
-from services.orchestrator.videos.requests import ClipWish, OverlayWish, VideoWish
+from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
+from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
 from services.orchestrator.videos.videos import content_type
 from services.runtime.request_checks import check_message
 
@@ -48,8 +48,8 @@ def parse_request(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
     return request
 
 
-def video_input(request: pb.CreateVideoRequest) -> VideoWish:
-    return VideoWish(
+def video_input(request: pb.CreateVideoRequest) -> VideoInput:
+    return VideoInput(
         title=request.title,
         clips=tuple(_clip(clip) for clip in request.clips),
         script=request.audio.script if request.audio.HasField("script") else None,
@@ -61,7 +61,7 @@ def video_input(request: pb.CreateVideoRequest) -> VideoWish:
         frame_rate=request.settings.frame_rate,
         transition=request.settings.transition,
         transition_duration=request.settings.transition_duration,
-        captions=_captions(request.captions),
+        captions=json_format.MessageToDict(request.captions, preserving_proto_field_name=True),
         overlays=tuple(_overlay(overlay) for overlay in request.overlays),
         width=request.settings.width,
         height=request.settings.height,
@@ -77,8 +77,8 @@ def video_input(request: pb.CreateVideoRequest) -> VideoWish:
     )
 
 
-def _clip(clip: pb.Clip) -> ClipWish:
-    return ClipWish(
+def _clip(clip: pb.Clip) -> ClipInput:
+    return ClipInput(
         url=clip.url,
         asset_id=clip.asset_id,
         start_time=clip.start_time,
@@ -96,27 +96,8 @@ def _clip(clip: pb.Clip) -> ClipWish:
     )
 
 
-def _captions(style: pb.Captions) -> CaptionStyle:
-    return CaptionStyle(
-        position=style.position,
-        size=style.size,
-        colour=style.colour,
-        outline_colour=style.outline_colour,
-        box_colour=style.box_colour,
-        max_lines=style.max_lines,
-        highlight="" if style.highlight == "none" else style.highlight,
-        highlight_colour=style.highlight_colour,
-        pop=style.pop,
-        margin=style.margin,
-        side_margin=style.side_margin,
-        font=style.font,
-        outline=style.outline if style.HasField("outline") else None,
-        box_padding=style.box_padding,
-    )
-
-
-def _overlay(overlay: pb.Overlay) -> OverlayWish:
-    return OverlayWish(
+def _overlay(overlay: pb.Overlay) -> OverlayInput:
+    return OverlayInput(
         asset_id=overlay.asset_id,
         position=overlay.position,
         width=overlay.width,

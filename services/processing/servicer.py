@@ -15,33 +15,13 @@ from services.processing.segments import RenderRequest, Segment, SegmentRenderer
 from services.processing.source import Source
 from services.runtime.progress import OnProgress, stream_progress
 
-_FITS = {
-    media_pb2.FIT_COVER: spec.Fit.COVER,
-    media_pb2.FIT_CONTAIN: spec.Fit.CONTAIN,
-    media_pb2.FIT_BLUR: spec.Fit.BLUR,
-    media_pb2.FIT_STRETCH: spec.Fit.STRETCH,
+# The contract's values have the names of the members.
+_FITS = {media_pb2.Fit.Value(f"FIT_{fit.name}"): fit for fit in spec.Fit}
+_MOTIONS = {media_pb2.MOTION_UNSPECIFIED: None} | {
+    media_pb2.Motion.Value(f"MOTION_{motion.name}"): motion for motion in spec.Motion
 }
-_MOTIONS = {
-    media_pb2.MOTION_UNSPECIFIED: None,
-    media_pb2.MOTION_ZOOM_IN: spec.Motion.ZOOM_IN,
-    media_pb2.MOTION_ZOOM_OUT: spec.Motion.ZOOM_OUT,
-    media_pb2.MOTION_PAN_RIGHT: spec.Motion.PAN_RIGHT,
-    media_pb2.MOTION_PAN_LEFT: spec.Motion.PAN_LEFT,
-}
-_TRANSITIONS = {
-    media_pb2.TRANSITION_UNSPECIFIED: None,
-    media_pb2.TRANSITION_CROSSFADE: spec.Transition.CROSSFADE,
-    media_pb2.TRANSITION_FADE_BLACK: spec.Transition.FADE_BLACK,
-    media_pb2.TRANSITION_FADE_WHITE: spec.Transition.FADE_WHITE,
-    media_pb2.TRANSITION_SLIDE_LEFT: spec.Transition.SLIDE_LEFT,
-    media_pb2.TRANSITION_SLIDE_RIGHT: spec.Transition.SLIDE_RIGHT,
-    media_pb2.TRANSITION_SLIDE_UP: spec.Transition.SLIDE_UP,
-    media_pb2.TRANSITION_SLIDE_DOWN: spec.Transition.SLIDE_DOWN,
-    media_pb2.TRANSITION_WIPE_LEFT: spec.Transition.WIPE_LEFT,
-    media_pb2.TRANSITION_WIPE_RIGHT: spec.Transition.WIPE_RIGHT,
-    media_pb2.TRANSITION_WIPE_UP: spec.Transition.WIPE_UP,
-    media_pb2.TRANSITION_WIPE_DOWN: spec.Transition.WIPE_DOWN,
-    media_pb2.TRANSITION_ZOOM: spec.Transition.ZOOM,
+_TRANSITIONS = {media_pb2.TRANSITION_UNSPECIFIED: None} | {
+    media_pb2.Transition.Value(f"TRANSITION_{transition.name}"): transition for transition in spec.Transition
 }
 _QUALITIES = {media_pb2.Quality.Value(f"QUALITY_{quality.name}"): quality for quality in Quality}
 _CODECS = {media_pb2.CODEC_UNSPECIFIED: Codec.H264} | {

@@ -16,7 +16,7 @@ from services.rendering.finish import Container, Form
 from services.rendering.videos import Finisher, Order, Video
 from services.runtime.progress import OnProgress, stream_progress
 
-_CONTAINERS = {pb.CONTAINER_MP4: Container.MP4, pb.CONTAINER_WEBM: Container.WEBM}
+_CONTAINERS = {pb.Container.Value(f"CONTAINER_{container.name}"): container for container in Container}
 
 
 class RenderingServicer(pb_grpc.RenderingServiceServicer):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs.estimates import FRESH_SECONDS, Estimates, Lately, PastJob, Waiting, pace
+from services.orchestrator.jobs.estimates import FRESH_SECONDS, Estimates, LoadSnapshot, PastJob, Waiting, slowdown
 from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.postgres.history import PostgresJobHistory
 from services.orchestrator.postgres.store import PostgresStore
@@ -21,11 +21,11 @@ from tests.orchestrator.samples import REQUEST, RESULT, job
 class Told:
     """A past that is told."""
 
-    def __init__(self, lately: Lately) -> None:
-        self.answer: Lately | Unavailable = lately
+    def __init__(self, snapshot: LoadSnapshot) -> None:
+        self.answer: LoadSnapshot | Unavailable = snapshot
         self.asked = 0
 
-    async def lately(self) -> Lately:
+    async def snapshot(self) -> LoadSnapshot:
         self.asked += 1
         if isinstance(self.answer, Unavailable):
             raise self.answer
@@ -33,30 +33,30 @@ class Told:
 
 
 async def test_without_a_past_a_job_takes_what_is_expected() -> None:
-    assert await Estimates(Told(Lately())).duration("user_1", 30.0, "standard") == timedelta(seconds=30)
+    assert await Estimates(Told(LoadSnapshot())).duration("user_1", 30.0, "standard") == timedelta(seconds=30)
 
 
 async def test_what_jobs_took_says_what_the_next_takes() -> None:
     past = [PastJob("standard", 30.0, 15.0)] * 5 + [PastJob("high", 30.0, 90.0)] * 5
-    estimates = Estimates(Told(Lately(past)))
+    estimates = Estimates(Told(LoadSnapshot(past)))
     assert await estimates.duration("user_1", 20.0, "standard") == timedelta(seconds=10)
-    assert await Estimates(Told(Lately(past))).duration("user_1", 20.0, "high") == timedelta(seconds=60)
+    assert await Estimates(Told(LoadSnapshot(past))).duration("user_1", 20.0, "high") == timedelta(seconds=60)
 
 
 def test_the_jobs_most_like_it_count() -> None:
     short, long = [PastJob("draft", 5.0, 10.0)] * 20, [PastJob("draft", 500.0, 250.0)] * 20
-    assert pace([*short, *long], 6.0, "draft") == 2.0
-    assert pace([*short, *long], 400.0, "draft") == 0.5
-    assert pace([*short, *long], 400.0, "high") == 0.5, "of other qualities when there is none"
+    assert slowdown([*short, *long], 6.0, "draft") == 2.0
+    assert slowdown([*short, *long], 400.0, "draft") == 0.5
+    assert slowdown([*short, *long], 400.0, "high") == 0.5, "of other qualities when there is none"
 
 
 def test_one_that_was_slow_does_not_count() -> None:
-    assert pace([PastJob("draft", 10.0, 10.0)] * 5 + [PastJob("draft", 10.0, 9000.0)], 10.0, "draft") == 1.0
+    assert slowdown([PastJob("draft", 10.0, 10.0)] * 5 + [PastJob("draft", 10.0, 9000.0)], 10.0, "draft") == 1.0
 
 
 async def test_what_waits_comes_first() -> None:
     waiting = {"user_1": Waiting(2, 40.0), "user_2": Waiting(2, 20.0), "user_3": Waiting(6, 60.0)}
-    estimates = Estimates(Told(Lately([PastJob("draft", 10.0, 5.0)], waiting, running=2)))
+    estimates = Estimates(Told(LoadSnapshot([PastJob("draft", 10.0, 5.0)], waiting, running=2)))
     # It is the third of its user: three of each come first, where there are so many.
     first = (40 + 20 + 60 * 3 / 6) / 2 + 20
     assert await estimates.duration("user_1", 20.0, "draft") == timedelta(seconds=first / 2)
@@ -69,14 +69,14 @@ async def test_what_waits_comes_first() -> None:
 async def test_a_higher_priority_is_not_held_up_and_holds_others_up() -> None:
     others = {"high": {"user_3": Waiting(2, 60.0)}, "low": {"user_4": Waiting(1, 500.0)}}
     for priority, before in (("high", 60 * 1 / 2), ("normal", 60 + 20.0), ("low", 60 + 20 + 500.0)):
-        estimates = Estimates(Told(Lately((), {"user_2": Waiting(1, 20.0)}, running=1, others=others)))
+        estimates = Estimates(Told(LoadSnapshot((), {"user_2": Waiting(1, 20.0)}, running=1, others=others)))
         found = await estimates.duration("user_1", 30.0, "draft", priority)
         assert found == timedelta(seconds=before + 30)
 
 
 async def test_the_past_is_read_now_and_then() -> None:
     now = [0.0]
-    past = Told(Lately([PastJob("draft", 10.0, 20.0)]))
+    past = Told(LoadSnapshot([PastJob("draft", 10.0, 20.0)]))
     estimates = Estimates(past, lambda: now[0])
     for _ in range(3):
         await estimates.duration("user_1", 10.0, "draft")
@@ -87,7 +87,7 @@ async def test_the_past_is_read_now_and_then() -> None:
         # Whoever cannot read the past cannot record the job either, and says so at once.
         with pytest.raises(Unavailable):
             await estimates.duration("user_1", 10.0, "draft")
-    past.answer = Lately([PastJob("draft", 10.0, 40.0)])
+    past.answer = LoadSnapshot([PastJob("draft", 10.0, 40.0)])
     assert await estimates.duration("user_1", 10.0, "draft") == timedelta(seconds=40)
 
 
@@ -106,9 +106,9 @@ async def test_the_database_knows_the_past(postgres: Databases, running: int) ->
             await store.create(_job(15.0))
         if running:
             await store.claim(timedelta(seconds=10))
-        lately = await PostgresJobHistory(pool).lately()
+        snapshot = await PostgresJobHistory(pool).snapshot()
     left = Waiting(2 - running, 15.0 * (2 - running))
-    assert lately == Lately([PastJob("draft", 40.0, 30.0)], {"user_1": left}, running)
+    assert snapshot == LoadSnapshot([PastJob("draft", 40.0, 30.0)], {"user_1": left}, running)
 
 
 def _job(work_seconds: float) -> Job:
@@ -117,21 +117,25 @@ def _job(work_seconds: float) -> Job:
 
 def test_short_jobs_say_little_of_a_long_one() -> None:
     short = [PastJob("draft", 6.0, 1.0)] * 20
-    assert pace(short, 6.0, "draft") == pytest.approx(1 / 6)
-    assert 0.6 < pace(short, 600.0, "draft") < 1, "a long job is not estimated at six times the speed that was measured"
+    assert slowdown(short, 6.0, "draft") == pytest.approx(1 / 6)
+    assert 0.6 < slowdown(short, 600.0, "draft") < 1, (
+        "a long job is not estimated at six times the speed that was measured"
+    )
 
 
 def test_a_long_script_takes_its_time_however_small_the_picture_is() -> None:
     # Twenty minutes at 480p in draft quality, measured: about 0.5 s for each second of it on two cores.
     request = replace(REQUEST, script="word " * 3800, width=854, height=480, quality="draft", clips=REQUEST.clips[:1])
-    assert requests.expected_length(request) == pytest.approx(1267, abs=5)
-    assert 500 < requests.expected_seconds(request) < 1200
+    assert requests.expected_video_seconds(request) == pytest.approx(1267, abs=5)
+    assert 500 < requests.expected_work_seconds(request) < 1200
     larger = replace(request, width=1920, height=1080, quality="standard")
-    assert requests.expected_seconds(larger) > 2 * requests.expected_seconds(request)
-    assert requests.expected_seconds(replace(larger, frames_per_second=60)) > 1.5 * requests.expected_seconds(larger)
+    assert requests.expected_work_seconds(larger) > 2 * requests.expected_work_seconds(request)
+    assert requests.expected_work_seconds(replace(larger, frames_per_second=60)) > 1.5 * requests.expected_work_seconds(
+        larger
+    )
 
 
 def test_without_narration_the_clips_say_how_much_there_is_to_do() -> None:
     silent = replace(REQUEST, voice="none", script=None, seconds=100.0)
-    assert requests.expected_length(silent) == 100
-    assert requests.expected_length(replace(silent, seconds=0.0)) == 20 + 10, "of one the length is known"
+    assert requests.expected_video_seconds(silent) == 100
+    assert requests.expected_video_seconds(replace(silent, seconds=0.0)) == 20 + 10, "of one the length is known"

@@ -15,7 +15,7 @@ from services.orchestrator.jobs.model import File, Job, Result
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.rows import fetched
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.workers.grpc_workers import stored
+from services.orchestrator.workers.messages import stored_object
 from services.runtime import db
 from services.runtime.tasks import cancel
 from tests.databases import Databases
@@ -107,7 +107,7 @@ async def test_a_job_that_is_retried_writes_and_its_late_worker_does_not(world: 
     file = await world.objects.put_bytes(f"{second.attempt_folder}/video.mp4", b"good")
     assert await worker.go_on() == "WRITER_FENCED"
     assert await world.keys() == {f"{second.attempt_folder}/video.mp4"}
-    result = Result((File("video.mp4", stored(file)),), 1.0)
+    result = Result((File("video.mp4", stored_object(file)),), 1.0)
     await world.store.complete(second, result, second.stages, second.progress_details)
     await world.sweep()
     assert await world.objects.get_bytes(file.key) == b"good"
@@ -120,7 +120,7 @@ async def test_a_worker_of_an_attempt_that_was_overtaken_changes_no_file_of_the_
     await worker.begun.wait()
     second = await world.claim()
     file = await world.objects.put_bytes(f"{second.attempt_folder}/video.mp4", b"good")
-    result = Result((File("video.mp4", stored(file)),), 1.0)
+    result = Result((File("video.mp4", stored_object(file)),), 1.0)
     await world.store.complete(second, result, second.stages, second.progress_details)
     await world.sweep()
     assert await worker.go_on() == "WRITER_FENCED"

@@ -32,7 +32,7 @@ class Line:
 
     async def wait(self, name: str, of: Job) -> asyncio.Task[None]:
         async def work() -> None:
-            async with self.turns.taken(of):
+            async with self.turns.slot(of):
                 self.order.append(name)
                 self.running[name] = asyncio.Event()
                 try:
@@ -104,7 +104,7 @@ async def test_turns_are_neither_lost_nor_given_twice_when_waiters_give_up(seed:
 
     async def work() -> None:
         nonlocal running, most, done
-        async with turns.taken(chance.choice(jobs)):
+        async with turns.slot(chance.choice(jobs)):
             running += 1
             most = max(most, running)
             try:

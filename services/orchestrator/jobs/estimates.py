@@ -1,4 +1,4 @@
-"""Estimates: when a job will end, learnt from the jobs that ended and those that wait before it."""
+"""Estimates: how long a new job takes, from the jobs that were completed and those that wait before it."""
 
 from __future__ import annotations
 
@@ -12,99 +12,101 @@ from typing import Protocol
 
 from services.orchestrator.jobs.model import PRIORITIES
 
-# What is known of others is looked up again after so long.
+# The history of other jobs is read again after this time.
 FRESH_SECONDS = 5.0
-# So many jobs that were most like it say how long one takes.
+# The slowdown of a job is the median of this many completed jobs of the nearest size.
 NEIGHBOURS = 9
 
 
 @dataclass(frozen=True)
 class PastJob:
-    """A job that was completed."""
+    """A completed job."""
 
     quality: str
     work_seconds: float
-    """What it was expected to take when nothing else runs."""
+    """The expected time when no other job runs."""
     took_seconds: float
-    """From the moment that an instance took it up."""
+    """The time from its first claim to its end."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A user's jobs that nobody has begun."""
+    """The jobs of a user that no instance has claimed."""
 
     jobs: int = 0
     work_seconds: float = 0.0
-    """What is expected of all of them."""
+    """The expected time of all of them together."""
 
 
 @dataclass(frozen=True)
-class Lately:
-    """How it went lately, and what is going on."""
+class LoadSnapshot:
+    """The jobs that were completed lately, and those that wait and run now."""
 
     past: Sequence[PastJob] = ()
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
-    """Those of normal priority, by the ids of their users."""
+    """The waiting jobs of normal priority, by the ids of their users."""
     running: int = 0
-    """How many jobs are worked on."""
+    """The number of claimed jobs."""
     others: Mapping[str, Mapping[str, Waiting]] = field(default_factory=dict)
-    """Those of other priorities, by the priority."""
+    """The waiting jobs of other priorities, by priority and user id."""
 
 
-class Past(Protocol):
-    """Knows of all users' jobs."""
+class JobHistory(Protocol):
+    """The jobs of all users."""
 
-    async def lately(self) -> Lately:
-        """How it went lately. Raises Unavailable."""
+    async def snapshot(self) -> LoadSnapshot:
+        """Read the load. Raises `Unavailable` when the store cannot be read."""
 
 
 class Estimates:
-    """Says how long jobs will take, which users take turns to have done."""
+    """Estimates how long new jobs take. `clock` returns seconds of a monotonic clock."""
 
-    def __init__(self, past: Past, clock: Callable[[], float] = time.monotonic) -> None:
-        self._past = past
+    def __init__(self, history: JobHistory, clock: Callable[[], float] = time.monotonic) -> None:
+        self._history = history
         self._clock = clock
-        self._lately = Lately()
+        self._load = LoadSnapshot()
         self._read_at = -math.inf
-        # With what was created here since then.
+        # The waiting jobs of the snapshot, and those that were created here since then.
         self._waiting: dict[str, dict[str, Waiting]] = {}
         self._at_once = 1
 
     async def duration(self, user_id: str, work_seconds: float, quality: str, priority: str = "normal") -> timedelta:
-        """How long a job that a user creates now will take, until it has ended. Raises Unavailable.
+        """Returns the time until a job ends that a user creates now; counts it as waiting from then on.
 
-        Jobs of a higher priority come before it, those of a lower one do not hold it up.
+        Users take turns; jobs of a higher priority come first, jobs of a lower one do not delay it. Raises
+        `Unavailable` when the store cannot be read.
         """
         if self._clock() - self._read_at > FRESH_SECONDS:
-            self._lately = await self._past.lately()
+            self._load = await self._history.snapshot()
             self._read_at = self._clock()
-            by_priority = {"normal": self._lately.waiting, **self._lately.others}
+            by_priority = {"normal": self._load.waiting, **self._load.others}
             self._waiting = {name: dict(by_priority.get(name, {})) for name in PRIORITIES}
-            # Only while jobs wait are there as many running as there can be.
-            self._at_once = max(1, self._lately.running, 0 if any(self._waiting.values()) else self._at_once)
-        alike = self._waiting[priority]
-        mine = alike.get(user_id, Waiting())
-        before = mine.work_seconds + sum(
-            theirs.work_seconds * min(1.0, (mine.jobs + 1) / theirs.jobs)
-            for other, theirs in alike.items()
-            if other != user_id
+            # The number of running jobs is the capacity only while jobs wait.
+            self._at_once = max(1, self._load.running, 0 if any(self._waiting.values()) else self._at_once)
+        same_priority = self._waiting[priority]
+        own = same_priority.get(user_id, Waiting())
+        before = own.work_seconds + sum(
+            other.work_seconds * min(1.0, (own.jobs + 1) / other.jobs)
+            for other_id, other in same_priority.items()
+            if other_id != user_id
         )
         for higher in PRIORITIES[PRIORITIES.index(priority) + 1 :]:
-            before += sum(theirs.work_seconds for theirs in self._waiting[higher].values())
-        alike[user_id] = Waiting(mine.jobs + 1, mine.work_seconds + work_seconds)
-        seconds = (before / self._at_once + work_seconds) * pace(self._lately.past, work_seconds, quality)
+            before += sum(other.work_seconds for other in self._waiting[higher].values())
+        same_priority[user_id] = Waiting(own.jobs + 1, own.work_seconds + work_seconds)
+        seconds = (before / self._at_once + work_seconds) * slowdown(self._load.past, work_seconds, quality)
         return timedelta(seconds=seconds)
 
 
-def pace(past: Sequence[PastJob], work_seconds: float, quality: str) -> float:
-    """What jobs take for each second that was expected of them: the median of those most like this one.
+def slowdown(past: Sequence[PastJob], work_seconds: float, quality: str) -> float:
+    """Returns the seconds that a job takes for each second of expected work: the median of the most similar jobs.
 
-    The more a job differs in size from those, the less they say of it: much of what a short job takes is spent once.
+    The more a job differs in size from those, the closer the result is to 1: a large part of a short job is spent once,
+    whatever its length.
     """
-    alike = [job for job in past if job.quality == quality] or past
-    nearest = sorted(alike, key=lambda job: abs(math.log(job.work_seconds / work_seconds)))[:NEIGHBOURS]
+    similar = [job for job in past if job.quality == quality] or past
+    nearest = sorted(similar, key=lambda job: abs(math.log(job.work_seconds / work_seconds)))[:NEIGHBOURS]
     if not nearest:
         return 1.0
-    found = statistics.median(job.took_seconds / job.work_seconds for job in nearest)
-    apart = statistics.median(abs(math.log(job.work_seconds / work_seconds)) for job in nearest)
-    return float(found ** (1 / max(1.0, apart)))
+    ratio = statistics.median(job.took_seconds / job.work_seconds for job in nearest)
+    distance = statistics.median(abs(math.log(job.work_seconds / work_seconds)) for job in nearest)
+    return float(ratio ** (1 / max(1.0, distance)))

@@ -92,29 +92,6 @@ class ClipRequest:
 
 
 @dataclass(frozen=True)
-class CaptionStyle:
-    """What captions look like; what is empty or 0 is chosen for the canvas."""
-
-    position: str = ""
-    """`bottom`, `middle`, `top`, or `none` for no captions in the picture."""
-    size: float = 0.0
-    colour: str = ""
-    outline_colour: str = ""
-    box_colour: str = ""
-    max_lines: int = 0
-    highlight: str = ""
-    """`word` or `karaoke`; empty: none."""
-    highlight_colour: str = ""
-    pop: bool = False
-    margin: float = 0.0
-    side_margin: float = 0.0
-    font: str = ""
-    outline: float | None = None
-    """None: chosen."""
-    box_padding: float = 0.0
-
-
-@dataclass(frozen=True)
 class OverlayRequest:
     """A picture over the video."""
 
@@ -160,7 +137,8 @@ class VideoRequest:
     quality: str
     """`draft`, `standard`, `high` or `near_lossless`."""
     transition_seconds: float = 0.5
-    captions: CaptionStyle = CaptionStyle()
+    captions: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of `video.v1.Captions` that the client set, as JSON; the workers pass them on."""
     overlays: tuple[OverlayRequest, ...] = ()
     codec: str = "h264"
     """`h264`, `h265`, `vp9` or `av1`."""

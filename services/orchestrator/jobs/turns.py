@@ -37,7 +37,7 @@ class Turns:
         self._numbers = count(1)
 
     @asynccontextmanager
-    async def taken(self, job: Job) -> AsyncIterator[None]:
+    async def slot(self, job: Job) -> AsyncIterator[None]:
         """Wait for a turn of a job, and have it while the context is open."""
         waiter = _Waiter(job, next(self._numbers))
         self._waiting.append(waiter)

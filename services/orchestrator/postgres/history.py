@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from services.orchestrator.jobs.estimates import Lately, PastJob, Waiting
+from services.orchestrator.jobs.estimates import LoadSnapshot, PastJob, Waiting
 from services.orchestrator.jobs.model import PRIORITIES
 from services.orchestrator.postgres.rows import Transaction
 from services.runtime.db import Pool
@@ -14,12 +14,12 @@ REMEMBERED_JOBS = 200
 
 
 class PostgresJobHistory:
-    """The recent jobs of all users (`estimates.Past`)."""
+    """The recent jobs of all users (`estimates.JobHistory`)."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def lately(self) -> Lately:
+    async def snapshot(self) -> LoadSnapshot:
         async with Transaction(self._pool) as connection:
             cursor = await connection.execute(
                 "SELECT request ->> 'quality' AS quality, work_seconds,"
@@ -40,4 +40,4 @@ class PostgresJobHistory:
                 "SELECT count(*) AS running FROM jobs WHERE status = 'processing' AND attempt > base_attempt"
             )
             (now,) = await cursor.fetchall()
-        return Lately(past, waiting, now["running"], dict(others))
+        return LoadSnapshot(past, waiting, now["running"], dict(others))

@@ -13,7 +13,7 @@ from services.orchestrator.jobs.model import Job
 from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.videos import quotas
 from services.orchestrator.videos.quotas import Quotas, Usage
-from services.orchestrator.videos.requests import expected_length
+from services.orchestrator.videos.requests import expected_video_seconds
 from services.runtime.db import Pool
 
 # Longer than an upload may take.
@@ -73,7 +73,7 @@ async def check(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, 
 
     Raises ResourceExhausted when a quota is used up.
     """
-    await _check(connection, job, limits, now, expected_length(job.request))
+    await _check(connection, job, limits, now, expected_video_seconds(job.request))
 
 
 async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
@@ -88,7 +88,7 @@ async def count(connection: AsyncConnection[DictRow], job: Job, now: datetime) -
     """Count the expected minutes of a new job's video."""
     await connection.execute(
         "INSERT INTO asked_videos (job_id, user_id, seconds, create_time) VALUES (%s, %s, %s, %s)",
-        (job.id, job.user_id, expected_length(job.request), now),
+        (job.id, job.user_id, expected_video_seconds(job.request), now),
     )
 
 

@@ -1,4 +1,4 @@
-"""Clips: what a clip is that somebody might make a video of. Nothing of it is kept."""
+"""Clips: probe a clip before a video is made of it. Nothing of it is stored."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from services.orchestrator.videos import requests
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a clip is that can be used."""
+class ClipFacts:
+    """The properties of a usable clip."""
 
     seconds: float
     """0 for a still picture."""
     size_bytes: int
     sha256: str
     width: int
-    """As it is shown."""
+    """In pixels, as a player shows it, after rotation."""
     height: int
     rotation: int
-    """How far it is turned to be shown, in degrees clockwise."""
+    """Clockwise, in degrees."""
     frame_rate: float
     """0 for a still picture."""
     video_codec: str
@@ -36,17 +36,18 @@ class Facts:
     has_audio: bool
     audio_codec: str
     key_seconds: tuple[float, ...]
+    """The times of key frames, where decoding can begin."""
     mirrored: bool = False
-    """Whether it is mirrored left to right, before it is turned."""
+    """Whether a player mirrors it left to right before it rotates it."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """The part of a clip that is wanted, in seconds."""
+class TimeRange:
+    """A part of a clip, in seconds."""
 
-    start: float
-    end: float | None
-    """None: the clip's end."""
+    start_seconds: float
+    end_seconds: float | None
+    """None: the end of the clip."""
 
 
 class Assets(Protocol):
@@ -56,41 +57,42 @@ class Assets(Protocol):
 
 
 class Prober(Protocol):
-    """Who looks at clips. Raises InvalidArgument with one of the CLIP reasons when one cannot be used."""
+    """Probes clips. Raises `InvalidArgument` with one of the CLIP reasons when a clip cannot be used."""
 
-    async def at_address(self, url: str, part: Part) -> Facts: ...
+    async def probe_address(self, url: str, part: TimeRange) -> ClipFacts: ...
 
-    async def of_object(self, found: StoredObject, part: Part) -> Facts: ...
+    async def probe_object(self, stored: StoredObject, part: TimeRange) -> ClipFacts: ...
 
-    async def of_bytes(self, chunks: AsyncIterator[bytes]) -> Facts: ...
+    async def probe_stream(self, chunks: AsyncIterator[bytes]) -> ClipFacts: ...
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips as a user sees them, who sees only the user's own assets."""
+    """Probes clips for users. A user can probe only own assets."""
 
     assets: Assets
     prober: Prober
 
-    async def probe(self, user_id: str, url: str, asset_id: str, times: tuple[str, str]) -> Facts:
-        """Describe the clip at an address, or an asset; `times` are the start and the end of the requested part.
+    async def probe(self, user_id: str, url: str, asset_id: str, times: tuple[str, str]) -> ClipFacts:
+        """Probe the clip at an address, or an asset; `times` are the start and the end of a part, as `HH:MM:SS`.
 
-        Raises InvalidArgument for a clip that cannot be used, and NotFound when there is no such asset.
+        Raises `InvalidArgument` with one of the CLIP reasons when the clip cannot be used, `NotFound` when the user has
+        no such asset, and `DataLoss` when the stored file of the asset is damaged.
         """
         start, end = map(requests.parse_time, times)
         if end is not None and end <= (start or 0.0):
             raise InvalidArgument(f"the wanted part ends at {times[1]}, before it starts", reason="CLIP_RANGE_INVALID")
-        part = Part(start or 0.0, end)
+        part = TimeRange(start or 0.0, end)
         if url:
-            return await self.prober.at_address(url, part)
+            return await self.prober.probe_address(url, part)
         owned = await self.assets.assets(user_id, [asset_id])
         if asset_id not in owned:
             raise NotFound(f"there is no asset {asset_id}; upload it first", reason="ASSET_NOT_FOUND")
         try:
-            return await self.prober.of_object(owned[asset_id].object, part)
+            return await self.prober.probe_object(owned[asset_id].object, part)
         except (NotFound, DataLoss) as failure:
             raise recovery.lost_upload_error(asset_id) from failure
 
-    async def probe_file(self, chunks: AsyncIterator[bytes]) -> Facts:
-        """What a clip is whose bytes come."""
-        return await self.prober.of_bytes(chunks)
+    async def probe_file(self, chunks: AsyncIterator[bytes]) -> ClipFacts:
+        """Probe a clip whose bytes arrive in chunks. Raises `InvalidArgument` when it cannot be used."""
+        return await self.prober.probe_stream(chunks)

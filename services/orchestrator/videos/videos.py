@@ -33,7 +33,7 @@ from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import hls, ranges, requests, stored_bytes
 from services.orchestrator.videos.hls import Part
 from services.orchestrator.videos.quotas import UsageStore, reserved
-from services.orchestrator.videos.requests import VideoWish
+from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
 from services.runtime.tasks import wait_any
 
@@ -128,16 +128,16 @@ class Videos:
     asset_folder: str
 
     async def create(
-        self, user_id: str, wish: VideoWish, written: Mapping[str, Any], key: str = "", priority: str = ""
+        self, user_id: str, video: VideoInput, written: Mapping[str, Any], key: str = "", priority: str = ""
     ) -> Job:
         """Accept a request, which is `written` as JSON; the same one with the same `key` once.
 
         Raises InvalidArgument or NotFound with the wrong field, Conflict when the key was used for another request.
         """
-        request = await self._checked(user_id, wish)
-        if wish.webhook_url:
-            await self._check_webhook(user_id, wish.webhook_url)
-        now, work = self.now(), requests.expected_seconds(request)
+        request = await self._checked(user_id, video)
+        if video.webhook_url:
+            await self._check_webhook(user_id, video.webhook_url)
+        now, work = self.now(), requests.expected_work_seconds(request)
         job = Job(
             id=self.new_id("vid"),
             user_id=user_id,
@@ -148,7 +148,7 @@ class Videos:
             work_seconds=work,
             priority=priority or "normal",
             original_request=written,
-            webhook_url=wish.webhook_url,
+            webhook_url=video.webhook_url,
         )
         return await self.store.create(job, idempotency.make_key(key, written))
 
@@ -169,41 +169,41 @@ class Videos:
             written[name] = {**written[name], **value} if merged else value
         return written
 
-    async def _checked(self, user_id: str, wish: VideoWish) -> VideoRequest:
-        every = [clip.asset_id for clip in wish.clips] + [overlay.asset_id for overlay in wish.overlays]
+    async def _checked(self, user_id: str, video: VideoInput) -> VideoRequest:
+        every = [clip.asset_id for clip in video.clips] + [overlay.asset_id for overlay in video.overlays]
         named = [asset_id for asset_id in every if asset_id]
         assets = await self.store.assets(user_id, named) if named else {}
         clips = tuple(
-            requests.clip_request(index, clip, assets, wish.transition) for index, clip in enumerate(wish.clips)
+            requests.clip_request(index, clip, assets, video.transition) for index, clip in enumerate(video.clips)
         )
-        overlays = tuple(requests.overlay_request(index, each, assets) for index, each in enumerate(wish.overlays))
-        requests.scenes(clips, wish.script)
-        script = requests.script(wish.script)
-        voice = requests.voice(wish)
-        width, height = wish.width, wish.height
+        overlays = tuple(requests.overlay_request(index, each, assets) for index, each in enumerate(video.overlays))
+        requests.check_scenes(clips, video.script)
+        script = requests.check_script(video.script)
+        voice = requests.choose_voice(video)
+        width, height = video.width, video.height
         if not width:
-            width, height = requests.canvas_size(wish.resolution, wish.aspect_ratio)
+            width, height = requests.canvas_size(video.resolution, video.aspect_ratio)
         request = VideoRequest(
-            title=wish.title,
-            clips=clips or (requests.background(wish.title),),
+            title=video.title,
+            clips=clips or (requests.background_clip(video.title),),
             script=script,
             voice=voice,
-            background_music="" if wish.background_music == "none" else wish.background_music,
+            background_music="" if video.background_music == "none" else video.background_music,
             width=width,
             height=height,
-            frames_per_second=wish.frame_rate or requests.FRAMES_PER_SECOND,
-            quality=wish.quality or "standard",
-            transition_seconds=wish.transition_duration or requests.TRANSITION_SECONDS,
-            captions=wish.captions,
+            frames_per_second=video.frame_rate or requests.FRAMES_PER_SECOND,
+            quality=video.quality or "standard",
+            transition_seconds=video.transition_duration or requests.TRANSITION_SECONDS,
+            captions=video.captions,
             overlays=overlays,
-            codec=wish.codec or "h264",
-            renditions=requests.renditions(wish.renditions, width, height),
-            gif=wish.gif,
-            loudness_lufs=wish.loudness,
-            seconds=wish.duration,
-            script_format=wish.script_format,
-            max_shot_seconds=wish.max_shot_seconds or requests.MAX_SHOT_SECONDS,
-            poster_seconds=requests.parse_time(wish.poster_time),
+            codec=video.codec or "h264",
+            renditions=requests.renditions(video.renditions, width, height),
+            gif=video.gif,
+            loudness_lufs=video.loudness,
+            seconds=video.duration,
+            script_format=video.script_format,
+            max_shot_seconds=video.max_shot_seconds or requests.MAX_SHOT_SECONDS,
+            poster_seconds=requests.parse_time(video.poster_time),
         )
         questions: list[Awaitable[object]] = [self.check_captions(request)]
         if request.narrated:
@@ -250,7 +250,7 @@ class Videos:
     async def retry(self, user_id: str, job_id: str) -> Job:
         """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
         was = await self.find(user_id, job_id)
-        work = requests.expected_seconds(was.request)
+        work = requests.expected_work_seconds(was.request)
         left = await self.estimate(user_id, work, was.request.quality, was.priority)
         job = await self.store.retry(job_id, user_id, self.now() + left)
         if job is None:

@@ -1,52 +1,47 @@
-"""Prober: the validation service as clips see it."""
+"""Prober: the validation service as a probe of clips."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
-
-from moneyprinter.media.v1 import media_pb2
 from moneyprinter.validation.v1 import validation_service_pb2 as pb
-from moneyprinter.validation.v1 import validation_service_pb2_grpc as pb_grpc
 from services.orchestrator.jobs.model import StoredObject
-from services.orchestrator.videos.clips import Facts, Part
-from services.runtime.server import Runtime
+from services.orchestrator.videos.clips import ClipFacts, TimeRange
+from services.orchestrator.workers.messages import object_message, optional_duration, to_duration, to_seconds
+from services.orchestrator.workers.stubs import Stubs
 
+# The transfer functions of HDR, in the words of the public contract.
 _HDR = {"": "", "smpte2084": "pq", "arib-std-b67": "hlg"}
 
 
-class MeshProber:
-    """Who looks at clips (`clips.Prober`)."""
+class GrpcProber:
+    """Probes clips with the validation service (`clips.Prober`)."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        channel = runtime.connect("validation", "moneyprinter.validation.v1.ValidationService")
-        self._validation = pb_grpc.ValidationServiceStub(channel)
+    def __init__(self, stubs: Stubs) -> None:
+        self._validation = stubs.validation
 
-    async def at_address(self, url: str, part: Part) -> Facts:
+    async def probe_address(self, url: str, part: TimeRange) -> ClipFacts:
         return await self._probe(pb.ProbeClipRequest(url=url), part)
 
-    async def of_object(self, found: StoredObject, part: Part) -> Facts:
-        named = media_pb2.Object(key=found.key, sha256=found.sha256, size_bytes=found.size_bytes)
-        return await self._probe(pb.ProbeClipRequest(object=named), part)
+    async def probe_object(self, stored: StoredObject, part: TimeRange) -> ClipFacts:
+        return await self._probe(pb.ProbeClipRequest(object=object_message(stored)), part)
 
-    async def _probe(self, request: pb.ProbeClipRequest, part: Part) -> Facts:
-        request.start.CopyFrom(_duration(part.start))
-        if part.end is not None:
-            request.end.CopyFrom(_duration(part.end))
+    async def _probe(self, request: pb.ProbeClipRequest, part: TimeRange) -> ClipFacts:
+        request.start.CopyFrom(to_duration(part.start_seconds))
+        if (end := optional_duration(part.end_seconds)) is not None:
+            request.end.CopyFrom(end)
         return _facts((await self._validation.ProbeClip(request)).probed)
 
-    async def of_bytes(self, chunks: AsyncIterator[bytes]) -> Facts:
+    async def probe_stream(self, chunks: AsyncIterator[bytes]) -> ClipFacts:
         requests = (pb.ProbeFileRequest(chunk=chunk) async for chunk in chunks)
         return _facts((await self._validation.ProbeFile(requests)).probed)
 
 
-def _facts(probed: pb.ProbedClip) -> Facts:
+def _facts(probed: pb.ProbedClip) -> ClipFacts:
     clip, source = probed.clip, probed.clip.source
     rate = clip.frame_rate
-    return Facts(
-        seconds=_seconds(clip.duration),
+    return ClipFacts(
+        seconds=to_seconds(clip.duration),
         size_bytes=probed.size_bytes,
         sha256=probed.sha256,
         width=clip.width,
@@ -61,15 +56,5 @@ def _facts(probed: pb.ProbedClip) -> Facts:
         still=source.still,
         has_audio=clip.has_audio,
         audio_codec=probed.audio_codec,
-        key_seconds=tuple(map(_seconds, clip.key_frames)),
+        key_seconds=tuple(map(to_seconds, clip.key_frames)),
     )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.ToTimedelta() / timedelta(seconds=1)
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration

@@ -1,0 +1,56 @@
+"""Checks of a request before its job is created: a voice can speak it, and its captions can be drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+
+from moneyprinter.audio.v1 import audio_service_pb2 as audio
+from moneyprinter.content.v1 import content_service_pb2 as content
+from services.orchestrator.jobs.model import Narrator, VideoRequest
+from services.orchestrator.workers import messages
+from services.orchestrator.workers.stubs import Stubs
+
+# The workflow chooses the voice again soon after the check: choices are kept for this long, and at most this many.
+VOICE_SECONDS, VOICES = 60.0, 1000
+
+
+class GrpcChecks:
+    """Asks the audio and the content service whether they can do what a request needs."""
+
+    def __init__(self, stubs: Stubs) -> None:
+        self._audio = stubs.audio
+        self._content = stubs.content
+        self._voices: dict[bytes, tuple[float, Narrator]] = {}
+
+    async def find_voice(self, request: VideoRequest) -> Narrator:
+        """Return the voice that speaks a request's script.
+
+        Raises `InvalidArgument` when no voice can speak it, or the requested voice cannot.
+        """
+        message = _voice_request(request)
+        key = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+        found_at, narrator = self._voices.get(key, (-math.inf, None))
+        if narrator is None or time.monotonic() - found_at > VOICE_SECONDS:
+            found = await self._audio.GetVoice(message)
+            narrator = Narrator(found.name, found.language, found.quality, messages.to_notices(found.notices))
+            while len(self._voices) >= VOICES:
+                del self._voices[next(iter(self._voices))]
+            self._voices[key] = (time.monotonic(), narrator)
+        return narrator
+
+    async def check_captions(self, request: VideoRequest) -> None:
+        """Raise `InvalidArgument` when captions cannot be drawn in the requested style, such as in a missing font."""
+        if request.captions:
+            style = messages.caption_style(request.captions)
+            await self._content.MakeCaptions(content.MakeCaptionsRequest(canvas=messages.canvas(request), style=style))
+
+
+def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
+    """Returns what a voice must speak, by the fields that the texts come from."""
+    texts = {"audio.script": request.script or ""} | {
+        f"clips[{index}].script": clip.script for index, clip in enumerate(request.clips)
+    }
+    narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
+    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title="" if narrated else request.title)

@@ -1,0 +1,107 @@
+"""Enums come from the contract: no service restates the values of one, and public names are those of the enums."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from buf.validate import validate_pb2
+
+ROOT = Path(__file__).parent.parent
+# As many values of an enum in one place are no coincidence.
+MANY = 3
+# The order in which the views of a still picture alternate: it says more than the enum does.
+ORDERS = {("services/orchestrator/jobs/timeline.py", "Motion")}
+
+
+def contracts() -> list[descriptor_pb2.FileDescriptorProto]:
+    files = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "gateway" / "api.binpb").read_bytes())
+    return [file for file in files.file if file.package.startswith("moneyprinter.")]
+
+
+def enums() -> dict[str, frozenset[str]]:
+    """The values of each enum, as `fade_black` for `TRANSITION_FADE_BLACK`. Reasons of errors are not among them."""
+    found = {}
+    for file in contracts():
+        for enum in file.enum_type:
+            prefix = enum.value[0].name.removesuffix("UNSPECIFIED")
+            names = frozenset(value.name.removeprefix(prefix).lower() for value in enum.value[1:])
+            if len(names) >= MANY and not file.package.startswith("moneyprinter.error."):
+                found[enum.name] = names
+    return found
+
+
+ENUMS = enums()
+
+
+def stated(node: ast.AST) -> Iterator[str]:
+    """The names that a literal collection, or a dictionary by its keys, or a `Literal` consists of."""
+    match node:
+        case ast.Dict(keys=keys, values=values):
+            # A figure for each value restates nothing.
+            figures = all(isinstance(value, ast.Constant) and not isinstance(value.value, str) for value in values)
+            elements = [] if figures else [key for key in keys if key is not None]
+        case ast.Set(elts=elements) | ast.List(elts=elements) | ast.Tuple(elts=elements):
+            pass
+        case _:
+            return
+    for element in elements:
+        match element:
+            case ast.Constant(value=str(text)):
+                yield text.lower().replace(" ", "_")
+            case ast.Attribute(attr=name) | ast.Name(id=name):
+                prefixes = (f"{enum.upper()}_" for enum in ENUMS)
+                yield from (name.removeprefix(prefix).lower() for prefix in prefixes if name.startswith(prefix))
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "services").rglob("*.py")):
+        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def test_no_service_restates_the_values_of_an_enum() -> None:
+    restated = [
+        f"{path}:{getattr(node, 'lineno', 0)} restates {enum}"
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if (names := set(stated(node)))
+        for enum, values in ENUMS.items()
+        if len(names & values) >= MANY and (path, enum) not in ORDERS
+    ]
+    assert not restated, restated
+
+
+def test_a_python_enum_has_all_values_of_the_contract_and_stands_once() -> None:
+    """The service that gives the values their meaning declares them, and no other."""
+    declared: dict[str, list[str]] = {}
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in node.bases):
+                members = {
+                    target.id.lower()
+                    for statement in node.body
+                    if isinstance(statement, ast.Assign)
+                    for target in statement.targets
+                    if isinstance(target, ast.Name)
+                }
+                for enum, values in ENUMS.items():
+                    if len(members & values) >= MANY or (members & values and node.name == enum):
+                        declared.setdefault(enum, []).append(path)
+                        assert values <= members, f"{path}: {node.name} lacks {sorted(values - members)}"
+    assert {enum: paths for enum, paths in declared.items() if len(paths) > 1} == {}
+
+
+@pytest.mark.parametrize("file", contracts(), ids=lambda file: str(file.name))
+def test_names_in_public_fields_are_all_values_of_their_enum(file: descriptor_pb2.FileDescriptorProto) -> None:
+    """A transition that the renderer knows can be requested, and the other way round."""
+    for message in file.message_type:
+        for field in message.field:
+            rules = field.options.Extensions[validate_pb2.field].string
+            names = set(getattr(rules, "in")) - {"", "none"}
+            for enum, values in ENUMS.items():
+                if len(names & values) >= MANY:
+                    assert names == values - {"none"}, f"{message.name}.{field.name} is not {enum}"
