@@ -107,7 +107,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             fetched_bytes=config.quota_fetched_bytes,
         )
         usage = PostgresUsage(pool, limits)
-        store = failpoints.armed(PostgresStore(pool, on_commit, files_left.set, limits=limits))
+        store = failpoints.with_failpoint(PostgresStore(pool, on_commit, files_left.set, limits=limits))
         notifications = Notifications(client)
         stubs, storage = Stubs.connect(runtime), runtime.objects()
         checks, webhook_client = GrpcChecks(stubs), GrpcWebhooks(stubs)

@@ -148,7 +148,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         asset = await self._videos.upload(
             identity.user().id,
             lambda: names[0] if names else "",
-            digests.checked(chunks(), dict(context.invocation_metadata())),
+            digests.verify_digests(chunks(), dict(context.invocation_metadata())),
             int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None,
         )
         await context.send_initial_metadata((("x-http-code", "201"),))

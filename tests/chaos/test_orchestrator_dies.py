@@ -28,7 +28,7 @@ LEASE_SECONDS = 1.0
 STEPS = 11
 # Every state change of a job of the sample workers, in about this order.
 POINTS = (
-    "take:1",
+    "claim:1",
     # Changes within a short time are written together.
     "advance:1",
     *(f"record:{number}" for number in range(1, STEPS + 1)),
@@ -92,7 +92,7 @@ async def test_a_job_ends_once_at_every_point_of_death(
         running.append(asyncio.create_task(relay_outbox(PostgresOutbox(pool), stream, written)))
         mortals = [MortalStore(store) for _ in POINTS]
         for point, mortal, done_by in zip(POINTS, mortals, workers, strict=False):
-            start(failpoints.dying(cast(Store, mortal), point, mortal.die), done_by, 1)
+            start(failpoints.kill_at(cast(Store, mortal), point, mortal.die), done_by, 1)
         for made in jobs:
             await store.create(made)
         async with asyncio.timeout(30):

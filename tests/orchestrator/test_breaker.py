@@ -1,4 +1,4 @@
-"""The breaker: five failures within a minute open it, half a minute later one call tries."""
+"""The circuit breaker: five failures within a minute open it, half a minute later it admits one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.orchestrator.webhooks.breaker import Breaker
 
 
 class Clock:
-    """Shows what it is told to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -24,30 +24,30 @@ def opened() -> tuple[Clock, Breaker]:
     for _ in range(5):
         ticket = breaker.admit()
         assert ticket is not None
-        breaker.failed(ticket)
+        breaker.record_failure(ticket)
     assert breaker.state == "open"
     return clock, breaker
 
 
-def test_five_failures_within_a_minute_open_it() -> None:
+def test_five_failures_within_a_minute_open_the_breaker() -> None:
     clock = Clock()
     breaker = Breaker(clock)
     for seconds in (0, 15, 15, 15, 16):
         clock.now += seconds
         ticket = breaker.admit()
         assert ticket is not None
-        breaker.failed(ticket)
+        breaker.record_failure(ticket)
     assert breaker.state == "closed", "the first was 61 s ago"
     clock.now += 14
     ticket = breaker.admit()
     assert ticket is not None
-    breaker.failed(ticket)
+    breaker.record_failure(ticket)
     assert breaker.state == "open"
     assert breaker.admit() is None
     assert breaker.wait_seconds == 30.0
 
 
-def test_after_half_a_minute_one_call_tries() -> None:
+def test_after_half_a_minute_one_call_is_admitted() -> None:
     clock, breaker = opened()
     clock.now += 29.9
     assert breaker.admit() is None
@@ -56,48 +56,48 @@ def test_after_half_a_minute_one_call_tries() -> None:
     assert probe is not None
     assert (breaker.admit(), breaker.state) == (None, "half_open")
     assert breaker.wait_seconds == 1.0
-    breaker.failed(probe)
+    breaker.record_failure(probe)
     assert (breaker.state, breaker.wait_seconds) == ("open", 30.0)
     clock.now += 30
     probe = breaker.admit()
     assert probe is not None
-    breaker.succeeded(probe)
+    breaker.record_success(probe)
     assert (breaker.state, breaker.wait_seconds) == ("closed", 0.0)
     assert breaker.admit() is not None
 
 
-def test_a_probe_that_comes_to_nothing_makes_room_for_another() -> None:
+def test_a_probe_without_an_outcome_makes_room_for_another() -> None:
     clock, breaker = opened()
     clock.now += 30
     probe = breaker.admit()
     assert probe is not None
-    breaker.abandoned(probe)
+    breaker.release(probe)
     assert breaker.admit() is not None
     assert breaker.state == "half_open"
 
 
-def test_calls_from_before_it_opened_say_nothing_any_more() -> None:
+def test_outcomes_of_calls_from_before_it_opened_are_ignored() -> None:
     clock = Clock()
     breaker = Breaker(clock)
     early = [breaker.admit() for _ in range(7)]
     for ticket in early[:5]:
         assert ticket is not None
-        breaker.failed(ticket)
+        breaker.record_failure(ticket)
     clock.now += 30
     probe = breaker.admit()
     late = early[5]
     assert late is not None
-    breaker.succeeded(late)
+    breaker.record_success(late)
     assert breaker.state == "half_open"
-    breaker.failed(late)
+    breaker.record_failure(late)
     assert breaker.state == "half_open"
     assert probe is not None
-    breaker.succeeded(probe)
+    breaker.record_success(probe)
     assert breaker.state == "closed"
 
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["admit", "succeed", "fail", "abandon"])), max_size=60))
-def test_it_never_stays_open_and_never_lets_two_try(steps: list[tuple[float, str]]) -> None:
+def test_it_never_stays_open_and_never_admits_two_probes(steps: list[tuple[float, str]]) -> None:
     clock = Clock()
     breaker = Breaker(clock)
     failures: list[float] = []
@@ -119,17 +119,17 @@ def test_it_never_stays_open_and_never_lets_two_try(steps: list[tuple[float, str
         elif running:
             ticket = running.pop(0)
             if action == "succeed":
-                breaker.succeeded(ticket)
+                breaker.record_success(ticket)
             elif action == "fail":
                 counted = breaker.state
-                breaker.failed(ticket)
+                breaker.record_failure(ticket)
                 if breaker.state == "open" and counted != "open":
                     failures.append(clock.now)
             else:
-                breaker.abandoned(ticket)
+                breaker.release(ticket)
         assert len(probes) <= 1
         assert 0.0 <= breaker.wait_seconds <= 30.0
     clock.now += 30
     for ticket in running:
-        breaker.abandoned(ticket)
-    assert breaker.admit() is not None, "after half a minute somebody may try, whatever was before"
+        breaker.release(ticket)
+    assert breaker.admit() is not None, "after half a minute a call is admitted, whatever was before"

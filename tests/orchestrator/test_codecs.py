@@ -23,11 +23,11 @@ def box(kind: bytes, content: bytes) -> bytes:
         (box(b"av1C", bytes.fromhex("81 08 0c 00")), ["av01.0.08M.08"]),
         (box(b"av1C", bytes.fromhex("81 0d 4c 00")), ["av01.0.13M.10"]),
         (box(b"avcC", bytes.fromhex("014d401e")) + box(b"esds", b""), ["avc1.4d401e", "mp4a.40.2"]),
-        (b"nothing that is known", []),
+        (b"no known box", []),
     ],
 )
 def test_codecs_are_named(header: bytes, names: list[str]) -> None:
-    assert codecs.names(header) == names
+    assert codecs.codec_names(header) == names
 
 
 def test_a_playlist_names_pictures_and_sound_or_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Digests: an upload that arrives as something else than was sent is refused, and kept nowhere."""
+"""Digests: an upload whose bytes differ from its digests is refused, and not stored."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHA256_TEXT = base64.b64encode(SHA256.digest()).decode()
 SHA512_TEXT = base64.b64encode(hashlib.sha512(BYTES).digest()).decode()
 
 
-async def sent(headers: dict[str, object]) -> bytes:
+async def upload(headers: dict[str, object]) -> bytes:
     async def chunks() -> AsyncIterator[bytes]:
         for chunk in CHUNKS:
             yield chunk
 
-    return b"".join([chunk async for chunk in digests.checked(chunks(), headers)])
+    return b"".join([chunk async for chunk in digests.verify_digests(chunks(), headers)])
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ async def sent(headers: dict[str, object]) -> bytes:
     ],
     ids=str,
 )
-async def test_what_is_true_is_taken(headers: dict[str, object]) -> None:
-    assert await sent(headers) == BYTES
+async def test_an_upload_with_matching_digests_is_accepted(headers: dict[str, object]) -> None:
+    assert await upload(headers) == BYTES
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_what_is_true_is_taken(headers: dict[str, object]) -> None:
     ],
     ids=str,
 )
-async def test_what_is_false_or_no_digest_is_refused_by_name(headers: dict[str, object], name: str) -> None:
+async def test_a_wrong_or_malformed_digest_is_refused_with_its_header(headers: dict[str, object], name: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await sent(headers)
+        await upload(headers)
     assert [violation.field for violation in refused.value.violations] == [name]

@@ -1,4 +1,4 @@
-"""Segments are rendered by priority, then by turns of the users, then by age; nothing is lost when some give up."""
+"""Segments are rendered by priority, then by turns of the users, then by age; no turn is lost when waiters leave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def made(user: str, priority: str = "normal", minute: int = 0) -> Job:
 
 
 class Line:
-    """Segments that wait for turns, each of which ends when it is told to."""
+    """Segments that wait for turns; tests end each of them."""
 
     def __init__(self, at_once: int = 1) -> None:
         self.turns = Turns(at_once)
@@ -45,7 +45,7 @@ class Line:
         return self.tasks[-1]
 
     async def finish(self) -> list[str]:
-        """Let one end after the other, until all have; returns the order in which they began."""
+        """End them one after the other. Returns the order in which they began."""
         while self.running:
             next(iter(self.running.values())).set()
             for _ in range(4):
@@ -54,7 +54,7 @@ class Line:
         return self.order
 
 
-async def test_a_high_job_goes_before_what_waits_of_a_long_one() -> None:
+async def test_segments_of_a_high_job_overtake_those_of_a_long_one() -> None:
     line, long, urgent = Line(2), made("user_1"), made("user_1", "high", 5)
     for number in range(49):
         await line.wait(f"long {number}", long)
@@ -73,7 +73,7 @@ async def test_a_low_job_waits_for_all_others() -> None:
     assert await line.finish() == ["first", "other", "low"]
 
 
-async def test_users_share_whoever_has_more_and_older_segments() -> None:
+async def test_users_share_evenly_although_one_has_more_and_older_segments() -> None:
     line, old, young = Line(), made("user_1"), made("user_2", minute=9)
     for number in range(6):
         await line.wait(f"old {number}", old)
@@ -98,7 +98,7 @@ async def test_a_user_with_two_jobs_has_one_share_and_the_older_job_first() -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_turns_are_neither_lost_nor_given_twice_when_waiters_give_up(seed: int) -> None:
+async def test_turns_are_neither_lost_nor_given_twice_when_waiters_leave(seed: int) -> None:
     chance, turns, running, most, done = random.Random(seed), Turns(3), 0, 0, 0
     jobs = [made(f"user_{number}", priority) for number in range(3) for priority in ("low", "normal", "high")]
 

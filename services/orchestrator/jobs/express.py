@@ -1,7 +1,7 @@
-"""Express: a job that goes before those that are driven does not wait until one of them has ended.
+"""Express lane: a job of a higher priority than the running ones does not wait until one of them ends.
 
-An instance drives so many jobs at once. When it does, and one of a higher priority than theirs waits, it drives that
-as well: the segments of both are rendered in the order of their priorities (`turns`).
+An instance drives a fixed number of jobs at once. When all these places are taken, it also drives waiting jobs of a
+higher priority: the segments of all are rendered in the order of their priorities (`turns`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import PRIORITIES
 from services.orchestrator.jobs.store import AllJobsHeld, StoreUnavailable, Superseded
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
 async def drive_express(driver: Driver, *, jobs_at_once: int) -> None:
-    """Drive jobs of a higher priority beside those that take all places, as many again, until cancelled."""
+    """Drive jobs of a higher priority while all `jobs_at_once` places are taken, at most as many again.
+
+    Returns only when it is cancelled.
+    """
     running: set[asyncio.Task[None]] = set()
     try:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             lowest = min(driver.priorities, default=len(PRIORITIES) - 1)
-            # One that looks for a job may find it, and is counted by the driver then.
+            # A task in `running` may be about to claim a job; the driver counts that job only afterwards.
             full = jobs_at_once <= driver.job_count < 2 * jobs_at_once and len(running) < jobs_at_once
             if full and lowest < len(PRIORITIES) - 1:
                 task = asyncio.create_task(_drive(driver, lowest + 1))
@@ -41,13 +44,13 @@ async def drive_express(driver: Driver, *, jobs_at_once: int) -> None:
 
 
 async def _drive(driver: Driver, at_least: int) -> None:
-    async def alive() -> None:
-        """No message of the queue stands for it: its own one finds it done."""
+    async def report_alive() -> None:
+        """No message of the queue belongs to this claim: the job's own message finds the job done."""
 
     with suppress(AllJobsHeld):
         try:
-            await driver.drive(alive, at_least=at_least)
+            await driver.drive(report_alive, at_least=at_least)
         except Superseded as failure:
             log.warning("job was claimed by another instance, or ended", job_id=str(failure))
         except (StoreUnavailable, Unavailable) as failure:
-            log.info("no job driven before others", why=type(failure).__name__)
+            log.info("no express job claimed", error=type(failure).__name__)

@@ -1,8 +1,8 @@
-"""Failpoints: let an instance die between two changes of state, for tests; a process that is not told to has none.
+"""Failpoints: kill an instance between two changes of state, for tests. Without the variable there are none.
 
-`MONEYPRINTER_FAILPOINT=17@/some/file` kills the process when it has made 17 changes of state, and
-`record:3@/some/file` when it has recorded three results; the file is made first, and where it is already,
-nothing happens: the process that takes over lives.
+`MONEYPRINTER_FAILPOINT=17@/some/file` kills the process after 17 changes of state, `record:3@/some/file` after it has
+recorded three results. The process creates the file first; when the file exists, nothing happens, so that the process
+which claims the job next survives.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from services.orchestrator.jobs.store import Store
 
 VARIABLE = "MONEYPRINTER_FAILPOINT"
 
-CHANGES = ("create", "take", "advance", "record", "complete", "fail", "cancel", "retry", "delete", "forget_steps")
-"""The methods of a store that change a job's state."""
+CHANGES = ("create", "claim", "advance", "record", "complete", "fail", "cancel", "retry", "delete", "forget_steps")
+"""The methods of the job store that change the state of a job."""
 
 Die = Callable[[], Awaitable[None]]
 
 
-def armed(store: Store) -> Store:
-    """The store, whose caller dies where the environment says so."""
+def with_failpoint(store: Store) -> Store:
+    """Returns the store; with the variable, a store that kills the process at the failpoint."""
     point, _, file = os.environ.get(VARIABLE, "").partition("@")
     if not point:
         return store
@@ -37,22 +37,22 @@ def armed(store: Store) -> Store:
             return
         os.kill(os.getpid(), signal.SIGKILL)
 
-    return dying(store, point, die)
+    return kill_at(store, point, die)
 
 
-def dying(store: Store, point: str, die: Die) -> Store:
-    """A store whose caller dies by `die` at a point: `17`, `record:3`."""
-    return cast(Store, _Dying(store, point, die))
+def kill_at(store: Store, point: str, die: Die) -> Store:
+    """Returns a store that calls `die` at a failpoint: `17`, `record:3`."""
+    return cast(Store, _FailingStore(store, point, die))
 
 
-class _Dying:
+class _FailingStore:
     def __init__(self, store: Store, point: str, die: Die) -> None:
         name, _, number = point.rpartition(":")
         self._store = store
         self._name = name
         self._number = int(number)
         self._die = die
-        self._done: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -62,8 +62,8 @@ class _Dying:
         async def change(*arguments: Any) -> Any:
             result = await method(*arguments)
             for counted in ("", name):
-                self._done[counted] += 1
-            if self._name in ("", name) and self._done[self._name] == self._number:
+                self._counts[counted] += 1
+            if self._name in ("", name) and self._counts[self._name] == self._number:
                 await self._die()
             return result
 

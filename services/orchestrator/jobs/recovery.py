@@ -1,8 +1,8 @@
-"""Recovery: what a job made and the store lost is made again. Originals cannot be: their loss is explained.
+"""Recovery: a job whose results the storage service has lost makes them again; a lost upload fails the job.
 
-Most of what steps give is kept by its content: speech, mixes, segments, joined videos, fetched clips. Storage removes
-such an object when it finds it damaged, and after a time in which nothing used it. A recorded step whose object is
-gone runs again, and so do the steps that depend on it: what they need is found by its content, and costs little.
+Most results are cached under a hash of their inputs: speech, mixes, segments, joined videos, fetched clips. The storage
+service removes such an object when it finds the object damaged or unused for long. A recorded step whose object is gone
+runs again, and so do the steps that depend on it; they find what still exists in the cache, and cost little.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from moneyprinter.errors import DataLoss, Error
 from services.orchestrator.jobs.model import StoredObject, VideoRequest
 
 COMPLETE = "complete"
-"""Stands for the end of a job, as a step that needs the files."""
+"""The end of a job, as a step that needs the files."""
 
 LOST = ("OBJECT_NOT_FOUND", "DATA_CORRUPT", "CHECKSUM_MISMATCH")
-"""The reasons of a step that did not get an object which it needs."""
+"""The error reasons of a step that could not read an object."""
 
-# What each kind of step is made of; a kind is the first word of a step's name.
+# The kinds of steps whose results each kind of step needs; a kind is the first word of a step's name.
 _NEEDS: Mapping[str, Sequence[str]] = {
     "caption": ("validate", "speak"),
     "mix": ("validate", "speak"),
@@ -29,20 +29,20 @@ _NEEDS: Mapping[str, Sequence[str]] = {
     "finish": ("join", "mix", "caption"),
     COMPLETE: ("finish",),
 }
-# So many objects are looked at at once.
+# At most this many objects are checked at once.
 _AT_ONCE = 8
 
 IsStored = Callable[[StoredObject], Awaitable[bool]]
-"""Whether an object is in the store, with the content that is recorded."""
+"""Returns whether an object is stored with its recorded content."""
 
 
 def needed_steps(step: str, recorded: Collection[str]) -> list[str]:
-    """Returns the recorded steps whose results a step is made of."""
+    """Returns the recorded steps whose results a step needs."""
     return [name for name in recorded if _kind(name) in _NEEDS.get(_kind(step), ())]
 
 
 def dependent_steps(lost: Collection[str], recorded: Collection[str]) -> list[str]:
-    """Returns the recorded steps that are made of lost ones, directly or not, and the lost ones."""
+    """Returns the lost steps and the recorded steps that depend on them, directly or not."""
     kinds = {_kind(name) for name in lost}
     following: set[str] = set()
     while more := {kind for kind, needs in _NEEDS.items() if {*kinds, *following} & set(needs)} - following:
@@ -51,7 +51,7 @@ def dependent_steps(lost: Collection[str], recorded: Collection[str]) -> list[st
 
 
 async def find_lost_steps(results: Mapping[str, Any], is_stored: IsStored) -> list[str]:
-    """Returns the steps, by name, whose results (as JSON) name an object that the store does not have any more."""
+    """Returns the names of the steps whose results (as JSON) name an object that is no longer stored."""
     at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def is_lost(result: Any) -> bool:
@@ -66,7 +66,7 @@ async def find_lost_steps(results: Mapping[str, Any], is_stored: IsStored) -> li
 
 
 def find_objects(result: Any) -> Iterator[StoredObject]:
-    """The objects that a recorded result (JSON) names."""
+    """Returns the objects that a recorded result (JSON) names."""
     match result:
         case {"key": str(key), "sha256": str(sha256), "size_bytes": int(size_bytes)}:
             yield StoredObject(key, sha256, size_bytes)
@@ -79,7 +79,7 @@ def find_objects(result: Any) -> Iterator[StoredObject]:
 
 
 def explain(error: Error, request: VideoRequest) -> Error:
-    """Returns the error of a job that failed; when an upload is lost, one that names the upload and what to do."""
+    """Returns the error of a failed job; when an upload is lost, an error that names the upload and what to do."""
     if error.reason not in LOST:
         return error
     uploads = [(f"clips[{place}]", clip.asset) for place, clip in enumerate(request.clips)]
@@ -91,7 +91,7 @@ def explain(error: Error, request: VideoRequest) -> Error:
 
 
 def lost_upload_error(asset_id: str, field: str = "") -> DataLoss:
-    """The error for an upload whose stored bytes are damaged or gone."""
+    """Returns the error for an upload whose stored bytes are damaged or gone."""
     return DataLoss(
         f"{field and f'{field}: '}the stored file of the asset {asset_id} is damaged or missing; upload the file again"
         " and name the new asset, or restore the storage from a backup",

@@ -1,10 +1,10 @@
-"""The stages of a job: their order, what part of the work each is, and what becomes of them when it ends."""
+"""The stages of a job: their order, their parts of the whole work, and their states when the job is stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# The specification's stages, in order, and the part of the whole work that each is.
+# The specification's stages in order, and the part of the whole work of each.
 STAGES = {
     "validation": 0.05,
     "audio_generation": 0.10,
@@ -15,10 +15,10 @@ STAGES = {
 
 
 def reset_stages(stages: Mapping[str, str]) -> dict[str, str]:
-    """The stages of a job that goes on after it ended: what was not completed is pending."""
+    """Returns the stages of a job that is retried: all but the completed ones are pending."""
     return {stage: state if state == "completed" else "pending" for stage, state in stages.items()}
 
 
 def stop_stages(stages: Mapping[str, str]) -> dict[str, str]:
-    """The stages of a job that is stopped: what was in progress is cancelled."""
+    """Returns the stages of a job that is stopped: the running ones are cancelled."""
     return {stage: "cancelled" if state == "in_progress" else state for stage, state in stages.items()}

@@ -1,10 +1,11 @@
-"""Turns: whose segment is rendered next, of all that the jobs of this instance wait for.
+"""Turns: the order in which this instance sends the segments of its jobs to the processing service.
 
-One of the highest priority; of several users' the one of whom the fewest are being rendered, and of those the one
-whose last turn is longest ago; of a user's jobs the oldest, and of a job the segment that was asked for first.
+The next segment has the highest priority. Among those, its user has the fewest segments rendering; among such users,
+the one whose last turn is longest ago. Among a user's jobs it belongs to the oldest, and within a job it is the first
+that was requested.
 
-Other instances have turns of their own. Of what they all send, the processing service renders that of a higher
-priority first; users share only within an instance.
+Instances do not coordinate their turns. The processing service renders segments of a higher priority first, whichever
+instance sends them; users share fairly only within an instance.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Waiter:
 
 
 class Turns:
-    """At most so many segments at once."""
+    """Admits segments in their order, at most `at_once` at a time."""
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
@@ -38,7 +39,7 @@ class Turns:
 
     @asynccontextmanager
     async def slot(self, job: Job) -> AsyncIterator[None]:
-        """Wait for a turn of a job, and have it while the context is open."""
+        """Wait for a turn of a job, and hold it while the context is open."""
         waiter = _Waiter(job, next(self._numbers))
         self._waiting.append(waiter)
         self._grant()
@@ -56,14 +57,14 @@ class Turns:
 
     def _grant(self) -> None:
         while self._free and self._waiting:
-            waiter = min(self._waiting, key=self._place)
+            waiter = min(self._waiting, key=self._rank)
             self._waiting.remove(waiter)
             self._free -= 1
             self._running[waiter.job.user_id] += 1
             self._last_turn[waiter.job.user_id] = next(self._numbers)
             waiter.granted.set()
 
-    def _place(self, waiter: _Waiter) -> tuple[object, ...]:
+    def _rank(self, waiter: _Waiter) -> tuple[object, ...]:
         job = waiter.job
         return (
             -PRIORITIES.index(job.priority),

@@ -1,12 +1,12 @@
-"""Codecs: the names that HLS has for what a stream holds (RFC 6381), read from the header of an MP4."""
+"""Codecs: the RFC 6381 names of the streams of an MP4, read from its header, for the `CODECS` attribute of HLS."""
 
 from __future__ import annotations
 
 _LENGTH = 4
 
 
-def names(header: bytes) -> list[str]:
-    """The names of all codecs that a header declares, for example `avc1.64001f`; none for what is not known here."""
+def codec_names(header: bytes) -> list[str]:
+    """Returns the names of the codecs that a header declares, for example `avc1.64001f`. Unknown codecs have none."""
     readers = {b"avcC": _avc, b"hvcC": _hevc, b"vpcC": _vp9, b"av1C": _av1}
     found = []
     for box, read in readers.items():
@@ -14,7 +14,7 @@ def names(header: bytes) -> list[str]:
         if at >= 0:
             found.append(read(header[at + _LENGTH : at + _LENGTH + 32]))
     if b"esds" in header:
-        # Sound is AAC-LC wherever it is AAC.
+        # All AAC here is AAC-LC.
         found.append("mp4a.40.2")
     if b"dOps" in header:
         found.append("opus")

@@ -1,4 +1,4 @@
-"""Digests: what an HTTP client states about the bytes that it sends, compared with the bytes that arrived.
+"""Digests: compare the bytes of an upload with the digests in its HTTP headers.
 
 The headers are `content-md5` (RFC 1864), `content-digest`, `repr-digest` (RFC 9530) and `x-content-sha256`.
 """
@@ -18,50 +18,52 @@ _MEMBER = re.compile(r"\s*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):\s*")
 _BYTES = {"md5": 16, "sha256": 32, "sha512": 64}
 
 
-def expected(headers: Mapping[str, object]) -> list[tuple[str, str, bytes]]:
-    """What some headers say: the name of each, an algorithm of hashlib, and the digest.
+def parse_digests(headers: Mapping[str, object]) -> list[tuple[str, str, bytes]]:
+    """Returns the digests in headers: the name of the header, the algorithm of hashlib, and the digest.
 
-    Algorithms that are not known here are passed over. Raises InvalidArgument for what is no digest.
+    Unknown algorithms are ignored. Raises `InvalidArgument` for a malformed digest.
     """
     found = []
     if (given := headers.get("content-md5")) is not None:
         found.append(("content-md5", "md5", _base64("content-md5", str(given))))
     if (given := headers.get("x-content-sha256")) is not None:
         if not re.fullmatch("[0-9a-fA-F]{64}", str(given)):
-            raise _wrong("x-content-sha256", "is no SHA-256 in hexadecimal")
+            raise _invalid("x-content-sha256", "is not a SHA-256 in hexadecimal")
         found.append(("x-content-sha256", "sha256", bytes.fromhex(str(given))))
     for name in ("content-digest", "repr-digest"):
         for member in str(headers.get(name, "")).split(",") if headers.get(name) else ():
-            read = _MEMBER.fullmatch(member)
-            if read is None:
-                raise _wrong(name, "is not written as in sha-256=:...:, with base64 between the colons")
-            if algorithm := _ALGORITHMS.get(read[1]):
-                found.append((name, algorithm, _base64(name, read[2])))
+            member_match = _MEMBER.fullmatch(member)
+            if member_match is None:
+                raise _invalid(name, "is not written as in sha-256=:...:, with base64 between the colons")
+            if algorithm := _ALGORITHMS.get(member_match[1]):
+                found.append((name, algorithm, _base64(name, member_match[2])))
     for name, algorithm, digest in found:
         if len(digest) != _BYTES[algorithm]:
-            raise _wrong(name, f"has {len(digest)} bytes, not {_BYTES[algorithm]}")
+            raise _invalid(name, f"has {len(digest)} bytes, not {_BYTES[algorithm]}")
     return found
 
 
-async def checked(chunks: AsyncIterator[bytes], headers: Mapping[str, object]) -> AsyncIterator[bytes]:
-    """The chunks as they come. Raises InvalidArgument after the last one when they are not what the headers say."""
-    said = expected(headers)
-    hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for _, algorithm, _ in said}
+async def verify_digests(chunks: AsyncIterator[bytes], headers: Mapping[str, object]) -> AsyncIterator[bytes]:
+    """Yield the chunks. Raises `InvalidArgument` after the last one when their digest differs from a header's."""
+    digests = parse_digests(headers)
+    hashes = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for _, algorithm, _ in digests}
     async for chunk in chunks:
         for running in hashes.values():
             running.update(chunk)
         yield chunk
-    for name, algorithm, digest in said:
+    for name, algorithm, digest in digests:
         if hashes[algorithm].digest() != digest:
-            raise _wrong(name, "is not the digest of the bytes that arrived; send the file again")
+            raise _invalid(name, "is not the digest of the bytes that arrived; send the file again")
 
 
 def _base64(name: str, text: str) -> bytes:
     try:
         return base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
-        raise _wrong(name, "is no base64") from None
+        raise _invalid(name, "is not base64") from None
 
 
-def _wrong(name: str, words: str) -> InvalidArgument:
-    return InvalidArgument(f"{name}: {words}", reason="REQUEST_INVALID", violations=[Violation(name, words)])
+def _invalid(name: str, description: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{name}: {description}", reason="REQUEST_INVALID", violations=[Violation(name, description)]
+    )

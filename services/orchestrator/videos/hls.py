@@ -52,7 +52,7 @@ def ready(rendered: Mapping[str, RenderedVideo]) -> list[RenderedVideo]:
 
 def codec_names(header: bytes) -> str:
     """The codecs of a preview, whose pictures begin with a header, as a playlist names them; empty: not known."""
-    found = codecs.names(header)
+    found = codecs.codec_names(header)
     return ",".join([*found, SOUND_CODEC]) if found else ""
 
 

@@ -1,4 +1,4 @@
-"""Breaker: whom we call outside, and fails again and again, is left alone for a while."""
+"""Circuit breaker: stops calls to an external host that keeps failing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Stops calls to somebody outside who fails again and again, and lets one through now and then to see.
+    """Stops calls to an external host that keeps failing, and admits one call now and then as a probe.
 
-    5 failures within 60 s open it; 30 s later one call may try, whose outcome closes it or opens it again. A call that
-    was let through earlier says nothing any more. `clock` gives seconds.
+    5 failures within 60 s open it; 30 s later it admits one call, whose outcome closes it or opens it again. Outcomes
+    of calls that it admitted in an earlier state are ignored. `clock` returns seconds of a monotonic clock.
     """
 
     FAILURES = 5
@@ -24,28 +24,28 @@ class Breaker:
         self._opened = 0.0
         self._round = 0
         self.state = "closed"
-        """`closed`, `open`, or `half_open` while one call tries; for logs and metrics."""
+        """`closed`, `open`, or `half_open` while one call probes the host; for logs and metrics."""
 
     def admit(self) -> int | None:
-        """Let a call through; it is then told of with the ticket that this returns. None: it is not let through."""
+        """Admit a call, and return the ticket with which its outcome is recorded; None when the call is refused."""
         if self.state == "open" and self._clock() - self._opened >= self.RECOVERY_SECONDS:
-            self._go("half_open")
+            self._enter("half_open")
         elif self.state != "closed":
             return None
         return self._round
 
     @property
     def wait_seconds(self) -> float:
-        """How long to wait before it makes sense to ask again."""
+        """The time until the breaker may admit a call."""
         return 0.0 if self.state == "closed" else max(1.0, self.RECOVERY_SECONDS - (self._clock() - self._opened))
 
-    def succeeded(self, ticket: int) -> None:
-        """A call has shown that all is well."""
+    def record_success(self, ticket: int) -> None:
+        """Record that the host has answered."""
         if ticket == self._round and self.state == "half_open":
-            self._go("closed")
+            self._enter("closed")
 
-    def failed(self, ticket: int) -> None:
-        """A call has failed by who was called."""
+    def record_failure(self, ticket: int) -> None:
+        """Record that the host has failed."""
         if ticket != self._round:
             return
         now = self._clock()
@@ -53,14 +53,14 @@ class Breaker:
         many = len(self._failures) == self.FAILURES and now - self._failures[0] <= self.WINDOW_SECONDS
         if many or self.state == "half_open":
             self._opened = now
-            self._go("open")
+            self._enter("open")
 
-    def abandoned(self, ticket: int) -> None:
-        """A call came to nothing by no fault of who was called: another one may try in its place."""
+    def release(self, ticket: int) -> None:
+        """Record that a call ended without an outcome of the host: another call may probe in its place."""
         if ticket == self._round and self.state == "half_open":
-            self._go("open")
+            self._enter("open")
 
-    def _go(self, state: str) -> None:
+    def _enter(self, state: str) -> None:
         self.state = state
         self._round += 1
         if state != "half_open":

@@ -211,9 +211,9 @@ class WebhookDispatcher:
         except InvalidArgument as failure:
             seconds = (self._now() - began).total_seconds()
             response, error = WebhookResponse(0, seconds), failure.message
-            (breaker.failed if failure.reason == "WEBHOOK_UNREACHABLE" else breaker.abandoned)(ticket)
+            (breaker.record_failure if failure.reason == "WEBHOOK_UNREACHABLE" else breaker.release)(ticket)
         except (Error, asyncio.CancelledError) as failure:
-            breaker.abandoned(ticket)
+            breaker.release(ticket)
             if isinstance(failure, asyncio.CancelledError):
                 raise
             log.warning("webhook delivery postponed", delivery=delivery.id, reason=failure.reason)
@@ -223,7 +223,7 @@ class WebhookDispatcher:
             # A response below 500 shows that the host works, even when it refuses the event.
             failing = response.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
             overloaded = response.http_status == HTTPStatus.TOO_MANY_REQUESTS
-            (breaker.failed if failing or overloaded else breaker.succeeded)(ticket)
+            (breaker.record_failure if failing or overloaded else breaker.record_success)(ticket)
         if breaker.state == "open":
             log.warning("circuit breaker of webhook host opened", host=host, seconds=breaker.wait_seconds)
         await self._record(delivery, DeliveryAttempt(began, response.http_status, error, round(response.seconds, 3)))
