@@ -1,1 +1,1 @@
-"""User: accounts, sign-in, and the tokens that prove it."""
+"""User: accounts, sessions, access tokens, API keys, MFA, and the audit log."""

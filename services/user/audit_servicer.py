@@ -45,7 +45,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             if refusal := find_refusal(event, self._spiffe_id):
                 log.warning("audit event refused", sender=event.service, action=event.action, method=event.method)
                 raise PermissionDenied(
-                    f"none of these events is kept, since {event.service} may not record one of them: {refusal}",
+                    f"none of these events is recorded, since {event.service} may not record one of them: {refusal}",
                     reason="AUDIT_EVENT_REFUSED",
                 )
         await self._audit_log.append([event.with_receive_time(self._context.now()) for event in events])

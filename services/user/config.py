@@ -26,7 +26,7 @@ class Config(Settings):
     first_account_file: Path = Path("/var/lib/moneyprinter/first-account")
     """The file for username and password of the first account, as JSON, when there is no account yet."""
     max_concurrent_hashes: int = Field(2, ge=1)
-    """How many passwords are hashed at once; each takes 46 MB and most of a tenth of a second."""
+    """How many passwords are hashed at once; each takes 46 MB and about 80 ms."""
     registration: RegistrationPolicy = "invitation"
     """Who may create an account: nobody, people with an administrator's invitation, or everybody."""
     registered_roles: tuple[Role, ...] = ("video.process", "audio.generate", "content.manage")

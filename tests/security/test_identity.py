@@ -22,7 +22,7 @@ from services.runtime import db
 from services.runtime.config import RuntimeConfig
 from tests.databases import Databases
 from tests.gateway import proxy
-from tests.user.test_gateway import Front, fronted
+from tests.user.test_gateway import Front, run_front
 from tests.user.test_service import NEW, register
 
 KEY = {"display_name": "k", "roles": ["user.admin"]}
@@ -30,7 +30,7 @@ KEY = {"display_name": "k", "roles": ["user.admin"]}
 
 @pytest.fixture
 async def front(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Front]:
-    async with fronted(config, postgres, tmp_path) as front:
+    async with run_front(config, postgres, tmp_path) as front:
         yield front
 
 

@@ -1,4 +1,4 @@
-"""What the tests of accounts share."""
+"""Fixtures of the tests of the user service."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PASSWORD = "correct horse battery"
 
 
 class Clock:
-    """A time that moves when it is told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.time = START
@@ -56,7 +56,7 @@ class Clock:
 
 
 class MemorySecrets:
-    """Secrets in versions, as the config service keeps them."""
+    """A SecretStore in memory."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[bytes]] = {}
@@ -74,8 +74,8 @@ class MemorySecrets:
 
 
 @dataclass(frozen=True)
-class Event:
-    """What an Audit was told."""
+class AuditedAction:
+    """A recorded action."""
 
     action: str
     actor: str
@@ -87,14 +87,14 @@ class Event:
 
 @dataclass
 class AuditRecording:
-    """An Audit that can be read."""
+    """An AuditRecorder whose records a test can read."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[AuditedAction] = field(default_factory=list)
 
     async def record(
         self, action: str, *, actor: str, target: str, result: str, address: str, details: dict[str, str]
     ) -> None:
-        self.events.append(Event(action, actor, target, result, address, details))
+        self.events.append(AuditedAction(action, actor, target, result, address, details))
 
     def results(self, action: str) -> list[str]:
         """Return how the actions of a kind ended."""
@@ -108,13 +108,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def passwords() -> Argon2Hasher:
-    """Passwords that are quickly hashed."""
+    """A hasher with fast parameters."""
     return Argon2Hasher(FairSemaphore(2, str).acquire, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")
 async def pool(postgres: Databases) -> AsyncIterator[db.Pool]:
-    """A pool on a database of ours; making one for every test takes longer than the tests."""
+    """A pool on one database for all tests; creating one for each test takes longer than the tests."""
     async with db.open_pool("user", await postgres.fresh("user")) as opened:
         yield opened
 
@@ -123,7 +123,7 @@ async def pool(postgres: Databases) -> AsyncIterator[db.Pool]:
 async def store(request: pytest.FixtureRequest, pool: db.Pool) -> Store:
     """Each kind of store, empty."""
     if request.param == "memory":
-        return memory.store()
+        return memory.create_store()
     async with pool.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(TABLES)}")
     return postgres.create_store(pool)
@@ -145,7 +145,7 @@ async def keys(clock: Clock) -> KeyRing:
 
 @pytest.fixture
 def context(store: Store, passwords: Argon2Hasher, keys: KeyRing, audit: AuditRecording, clock: Clock) -> Context:
-    """A context over each kind of store."""
+    """A context on each kind of store."""
     return Context(
         store=store,
         throttle=LoginThrottle(store.attempts, AttemptLimits()),
@@ -161,13 +161,13 @@ def context(store: Store, passwords: Argon2Hasher, keys: KeyRing, audit: AuditRe
 
 @dataclass
 class People:
-    """Makes accounts, and signs them in."""
+    """Creates accounts, and signs them in."""
 
     context: Context
     clock: Clock
 
     async def add(self, username: str, *roles: str) -> Account:
-        """An account that signs in with PASSWORD; each is a second younger than the one before."""
+        """Create an account with PASSWORD, a second later than the one before."""
         self.clock.pass_by(timedelta(seconds=1))
         account = Account(
             f"user_{secrets.token_hex(8)}", username, await self.context.passwords.hash(PASSWORD), roles, self.clock()
@@ -176,11 +176,11 @@ class People:
         return account
 
     async def sign_in(self, username: str, client: Client = CLIENT, **code: str) -> Actor:
-        """Sign in; returns who is asking from now on."""
+        """Sign in, and return the actor."""
         return actor((await self.tokens(username, client, **code)).access_token, client)
 
     async def tokens(self, username: str, client: Client = CLIENT, **code: str) -> IssuedTokens:
-        """Sign in; returns the tokens."""
+        """Sign in, and return the tokens."""
         return await sign_in(self.context, Credentials(username, PASSWORD, SecondFactorCode(**code)), client)
 
 
@@ -190,17 +190,17 @@ def people(context: Context, clock: Clock) -> People:
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says, unverified."""
+    """Return the claims of a token, unverified."""
     found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return found
 
 
 def actor(token: str, client: Client = CLIENT) -> Actor:
-    """Who is asking with an access token."""
+    """Return the actor of an access token."""
     found = claims(token)
     return Actor(found["sub"], found["sid"], client)
 
 
-def elsewhere(who: Actor) -> Actor:
-    """The same from another address."""
-    return replace(who, client=Client("198.51.100.9", "another browser"))
+def elsewhere(actor: Actor) -> Actor:
+    """Return the actor at another address."""
+    return replace(actor, client=Client("198.51.100.9", "another browser"))

@@ -1,4 +1,4 @@
-"""Memory: a Store that is gone when the process is, for tests. Nothing in it waits, so that nothing comes between."""
+"""Memory: the stores in memory. No method waits, so that each call is atomic."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Tables:
     proofs: dict[str, datetime] = field(default_factory=dict)
 
     def account(self, account_id: str) -> Account:
-        """An account with what other tables say of it."""
+        """Return an account, with the state of its second factor."""
         if account_id not in self.accounts:
             raise account_not_found(account_id)
         factor = self.factors.get(account_id)
@@ -65,18 +65,18 @@ class _Tables:
         self.accounts[account_id] = change(self.account(account_id))
         return self.account(account_id)
 
-    def keep_an_administrator(self, account_id: str) -> None:
-        """Raises FailedPrecondition when an account is the last administrator."""
-        enabled = {id for id, account in self.accounts.items() if account.is_active_administrator}
+    def require_another_administrator(self, account_id: str) -> None:
+        """Raise `FailedPrecondition` when an account is the last active administrator."""
+        enabled = {id for id, account in self.accounts.items() if _is_active_administrator(account)}
         if enabled == {account_id}:
             raise last_administrator_required()
 
-    def good(self, invitation: Invitation, now: datetime) -> bool:
-        """Whether an invitation can be used."""
-        return now < invitation.expire_time and self.accounts[invitation.creator_id].is_active_administrator
+    def is_valid(self, invitation: Invitation, now: datetime) -> bool:
+        """Return whether an invitation can be used."""
+        return now < invitation.expire_time and _is_active_administrator(self.accounts[invitation.creator_id])
 
     def expiry(self, session_id: str) -> datetime:
-        """When the newest token of a session expires."""
+        """Return when the newest token of a session expires."""
         return max(token.expire_time for token in self.tokens.values() if token.session_id == session_id)
 
     def end(self, ids: Iterable[str]) -> int:
@@ -86,13 +86,13 @@ class _Tables:
         self.tokens = {key: token for key, token in self.tokens.items() if token.session_id not in gone}
         return len(gone)
 
-    def of(self, account_id: str, keep: str = "") -> list[str]:
-        """The sessions of an account, but one."""
+    def sessions_of(self, account_id: str, keep: str = "") -> list[str]:
+        """Return the sessions of an account but `keep`."""
         return [id for id, session in self.sessions.items() if session.account_id == account_id and id != keep]
 
 
-def store() -> Store:
-    """An empty store."""
+def create_store() -> Store:
+    """Return empty stores."""
     tables = _Tables()
     return Store(
         MemoryAccountStore(tables),
@@ -132,7 +132,7 @@ class MemoryAccountStore:
     async def register(self, account: Account, invitation_sha256: bytes | None) -> None:
         if invitation_sha256 is not None:
             invitation = self._tables.invitations.get(invitation_sha256)
-            if invitation is None or not self._tables.good(invitation, account.create_time):
+            if invitation is None or not self._tables.is_valid(invitation, account.create_time):
                 raise invitation_invalid()
         if await self.find_by_username(account.username):
             raise username_taken(account.username)
@@ -156,7 +156,7 @@ class MemoryAccountStore:
         if not await self.replace_hash(account_id, old_hash, new_hash):
             return False
         self._tables.resets.pop(account_id, None)
-        self._tables.end(self._tables.of(account_id, keep_session))
+        self._tables.end(self._tables.sessions_of(account_id, keep_session))
         return True
 
     async def replace_hash(self, account_id: str, old_hash: str, new_hash: str) -> bool:
@@ -168,13 +168,13 @@ class MemoryAccountStore:
     async def set_roles(self, account_id: str, roles: tuple[str, ...]) -> Account:
         self._tables.account(account_id)
         if ADMINISTRATOR_ROLE not in roles:
-            self._tables.keep_an_administrator(account_id)
+            self._tables.require_another_administrator(account_id)
         return self._tables.change(account_id, lambda account: replace(account, roles=roles))
 
     async def disable(self, account_id: str, now: datetime) -> Account:
         self._tables.account(account_id)
-        self._tables.keep_an_administrator(account_id)
-        self._tables.end(self._tables.of(account_id))
+        self._tables.require_another_administrator(account_id)
+        self._tables.end(self._tables.sessions_of(account_id))
         return self._tables.change(
             account_id, lambda account: replace(account, disable_time=account.disable_time or now)
         )
@@ -185,7 +185,7 @@ class MemoryAccountStore:
     async def start_reset(self, account_id: str, reset: PasswordReset, disable_totp: bool) -> Account:
         self._tables.account(account_id)
         self._tables.resets[account_id] = reset
-        self._tables.end(self._tables.of(account_id))
+        self._tables.end(self._tables.sessions_of(account_id))
         if disable_totp:
             self._tables.factors.pop(account_id, None)
             self._tables.recovery_codes.pop(account_id, None)
@@ -276,15 +276,15 @@ class MemorySessionStore:
         return self._tables.proofs.get(session_id) if session_id in self._tables.sessions else None
 
     async def list_active(self, account_id: str, now: datetime) -> list[Session]:
-        ids = [id for id in self._tables.of(account_id) if self._tables.expiry(id) > now]
+        ids = [id for id in self._tables.sessions_of(account_id) if self._tables.expiry(id) > now]
         found = [self._tables.sessions[id] for id in ids]
         return sorted(found, key=lambda session: (session.use_time, session.id), reverse=True)
 
     async def end(self, account_id: str, session_id: str) -> bool:
-        return self._tables.end(id for id in self._tables.of(account_id) if id == session_id) == 1
+        return self._tables.end(id for id in self._tables.sessions_of(account_id) if id == session_id) == 1
 
     async def end_all(self, account_id: str, keep: str = "") -> int:
-        return self._tables.end(self._tables.of(account_id, keep))
+        return self._tables.end(self._tables.sessions_of(account_id, keep))
 
     async def end_by_token(self, sha256: bytes) -> Session | None:
         token = self._tables.tokens.get(sha256)
@@ -300,22 +300,22 @@ class MemoryInvitationStore:
 
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
-        self._kept = tables.invitations
+        self._invitations = tables.invitations
 
     async def add(self, invitation: Invitation) -> None:
-        self._kept[invitation.sha256] = invitation
+        self._invitations[invitation.sha256] = invitation
 
     async def find(self, sha256: bytes, now: datetime) -> Invitation | None:
-        found = self._kept.get(sha256)
-        return found if found and self._tables.good(found, now) else None
+        found = self._invitations.get(sha256)
+        return found if found and self._tables.is_valid(found, now) else None
 
     async def list_page(self, size: int, after: Cursor | None, now: datetime) -> list[Invitation]:
-        return _page([found for found in self._kept.values() if self._tables.good(found, now)], size, after)
+        return _page([found for found in self._invitations.values() if self._tables.is_valid(found, now)], size, after)
 
     async def delete(self, invitation_id: str, now: datetime) -> bool:
-        for sha256, found in list(self._kept.items()):
-            if found.id == invitation_id and self._tables.good(found, now):
-                del self._kept[sha256]
+        for sha256, found in list(self._invitations.items()):
+            if found.id == invitation_id and self._tables.is_valid(found, now):
+                del self._invitations[sha256]
                 return True
         return False
 
@@ -405,10 +405,10 @@ class MemoryApiKeyStore:
         return True
 
     async def revoke_all(self, account_id: str, now: datetime) -> int:
-        good = [key for key in await self.list_by_account(account_id) if key.is_active(now)]
-        for key in good:
+        active = [key for key in await self.list_by_account(account_id) if key.is_active(now)]
+        for key in active:
             await self.revoke(account_id, key.id, now)
-        return len(good)
+        return len(active)
 
 
 class MemoryAuditLogStore:
@@ -423,9 +423,9 @@ class MemoryAuditLogStore:
         self.records += chain(self._head, new.values())
         return self._head
 
-    async def list_page(self, wanted: RecordFilter, size: int, before: int | None) -> list[Record]:
-        fitting = (record for record in reversed(self.records) if _fits(record.event, wanted))
-        return [record for record in fitting if before is None or record.number < before][:size]
+    async def list_page(self, record_filter: RecordFilter, size: int, before: int | None) -> list[Record]:
+        matching = (record for record in reversed(self.records) if _matches(record.event, record_filter))
+        return [record for record in matching if before is None or record.number < before][:size]
 
     async def read_after(self, number: int, size: int) -> list[Record]:
         return [record for record in self.records if record.number > number][:size]
@@ -438,20 +438,27 @@ class MemoryAuditLogStore:
         return self.records[-1].head if self.records else Head()
 
 
-def _fits(event: Event, wanted: RecordFilter) -> bool:
-    named = wanted.action.endswith(".") and event.action.startswith(wanted.action)
+def _matches(event: Event, record_filter: RecordFilter) -> bool:
+    is_prefix = record_filter.action.endswith(".") and event.action.startswith(record_filter.action)
     return (
-        all(getattr(wanted, name) in ("", getattr(event, name)) for name in ("actor", "target", "result"))
-        and (named or wanted.action in ("", event.action))
-        and (not wanted.account or (event.service == "user" and wanted.account in (event.actor, event.target)))
-        and (not wanted.actions or event.action in wanted.actions)
-        and (wanted.from_time is None or wanted.from_time <= event.time)
-        and (wanted.to_time is None or event.time < wanted.to_time)
+        all(getattr(record_filter, name) in ("", getattr(event, name)) for name in ("actor", "target", "result"))
+        and (is_prefix or record_filter.action in ("", event.action))
+        and (
+            not record_filter.account
+            or (event.service == "user" and record_filter.account in (event.actor, event.target))
+        )
+        and (not record_filter.actions or event.action in record_filter.actions)
+        and (record_filter.from_time is None or record_filter.from_time <= event.time)
+        and (record_filter.to_time is None or event.time < record_filter.to_time)
     )
 
 
 def _page(found: list[T], size: int, after: Cursor | None) -> list[T]:
-    """Newest first; 0: all."""
+    """Return a page, newest first; size 0: all."""
     ordered = sorted(found, key=lambda item: (item.create_time, item.id), reverse=True)
     rest = [item for item in ordered if after is None or (item.create_time, item.id) < after]
     return rest[:size] if size else rest
+
+
+def _is_active_administrator(account: Account) -> bool:
+    return ADMINISTRATOR_ROLE in account.roles and account.disable_time is None

@@ -1,4 +1,4 @@
-"""One suite for every store of accounts, what names and passwords may be, and the making of the first account."""
+"""Accounts in every store, the rules of usernames and passwords, and the creation of the first account."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOB = Account("user_bob", "bob", "another hash", ("user.admin",), START)
 DRAFT = FirstAccountDraft("user_1", "correct horse")
 
 
-async def test_the_first_account_is_the_only_first_one(store: Store) -> None:
+async def test_only_one_first_account_is_added(store: Store) -> None:
     assert await store.accounts.is_empty()
     assert await store.accounts.add_first(ADA)
     assert not await store.accounts.add_first(BOB)
@@ -39,20 +39,20 @@ async def test_the_first_account_is_the_only_first_one(store: Store) -> None:
     assert await store.accounts.find_by_username("bob") is None
 
 
-async def test_of_many_first_accounts_at_once_one_is_made(store: Store) -> None:
-    made = await asyncio.gather(
+async def test_concurrent_starts_add_one_first_account(store: Store) -> None:
+    created = await asyncio.gather(
         *(store.accounts.add_first(Account(f"user_{n}", f"name {n}", "h", (), START)) for n in range(12))
     )
-    assert sorted(made) == [False] * 11 + [True]
+    assert sorted(created) == [False] * 11 + [True]
 
 
 @pytest.mark.parametrize("name", ["Ada", "ada ", "", "x\0y", "ада", "' OR 1=1 --", "%"])
-async def test_only_the_very_name_finds_an_account(store: Store, name: str) -> None:
+async def test_an_account_is_found_by_its_exact_username_only(store: Store, name: str) -> None:
     await store.accounts.add_first(ADA)
     assert await store.accounts.find_by_username(name) is None
 
 
-async def test_a_name_is_given_once_even_to_many_at_once(store: Store) -> None:
+async def test_concurrent_registrations_of_one_username_create_one_account(store: Store) -> None:
     async def register(number: int) -> bool:
         try:
             await store.accounts.register(replace(ADA, id=f"user_{number}"), None)
@@ -68,7 +68,7 @@ def invitation(token: bytes, days: int = 1) -> Invitation:
     return Invitation("inv_" + token.hex(), token.ljust(32), (), "", BOB.id, START, START + timedelta(days=days))
 
 
-async def test_an_invitation_is_used_once_even_by_many_at_once(store: Store) -> None:
+async def test_concurrent_registrations_use_an_invitation_once(store: Store) -> None:
     await store.accounts.add_first(BOB)
     await store.invitations.add(invitation(b"1"))
 
@@ -83,7 +83,7 @@ async def test_an_invitation_is_used_once_even_by_many_at_once(store: Store) -> 
     assert sorted(await asyncio.gather(*(register(number) for number in range(8)))) == [False] * 7 + [True]
 
 
-async def test_an_invitation_outlives_a_name_that_is_taken(store: Store) -> None:
+async def test_an_invitation_stays_valid_when_the_username_is_taken(store: Store) -> None:
     await store.accounts.add_first(BOB)
     await store.invitations.add(invitation(b"1"))
     with pytest.raises(errors.Conflict):
@@ -104,7 +104,7 @@ async def test_an_invitation_expires(store: Store, clock: Clock) -> None:
         await store.accounts.register(replace(ADA, create_time=clock()), b"1".ljust(32))
 
 
-async def test_accounts_are_told_in_pages(store: Store) -> None:
+async def test_accounts_are_listed_in_pages(store: Store) -> None:
     made = [Account(f"user_{n}", f"name{n}", "h", (), START + timedelta(seconds=n // 2)) for n in range(5)]
     for account in made:
         await store.accounts.register(account, None)
@@ -113,14 +113,14 @@ async def test_accounts_are_told_in_pages(store: Store) -> None:
     assert [*first, *rest] == sorted(made, key=lambda a: (a.create_time, a.id), reverse=True)
 
 
-async def test_what_an_account_says_of_itself_is_replaced(store: Store) -> None:
+async def test_a_profile_is_replaced(store: Store) -> None:
     await store.accounts.add_first(ADA)
     profile = Profile("Ada L.", "ada@example.com", "en-GB")
     assert (await store.accounts.set_profile(ADA.id, profile)).profile == profile
     assert await store.accounts.find(ADA.id) == replace(ADA, profile=profile)
 
 
-async def test_there_is_always_an_administrator(store: Store, clock: Clock) -> None:
+async def test_the_last_administrator_cannot_be_removed(store: Store, clock: Clock) -> None:
     await store.accounts.add_first(BOB)
     await store.accounts.register(ADA, None)
     for attempt in (store.accounts.set_roles(BOB.id, ()), store.accounts.disable(BOB.id, clock())):
@@ -129,14 +129,14 @@ async def test_there_is_always_an_administrator(store: Store, clock: Clock) -> N
         assert refused.value.reason == "LAST_ADMINISTRATOR"
     await store.accounts.set_roles(ADA.id, ("user.admin",))
     assert (await store.accounts.disable(BOB.id, clock())).disable_time == clock()
-    # One who is disabled does not count.
+    # A disabled administrator does not count.
     with pytest.raises(errors.FailedPrecondition):
         await store.accounts.set_roles(ADA.id, ())
     await store.accounts.enable(BOB.id)
     assert (await store.accounts.set_roles(ADA.id, ())).roles == ()
 
 
-async def test_administrators_who_leave_at_once_leave_one(store: Store, clock: Clock) -> None:
+async def test_concurrent_removals_leave_one_administrator(store: Store, clock: Clock) -> None:
     everybody = [Account(f"user_{n}", f"name{n}", "h", ("user.admin",), START) for n in range(6)]
     for account in everybody:
         await store.accounts.register(account, None)
@@ -156,7 +156,7 @@ async def test_administrators_who_leave_at_once_leave_one(store: Store, clock: C
     assert len([a for a in left if a.roles and a.disable_time is None]) == 1
 
 
-async def test_an_account_that_is_not_there_is_not_found(store: Store, clock: Clock) -> None:
+async def test_an_unknown_account_is_not_found(store: Store, clock: Clock) -> None:
     await store.accounts.add_first(BOB)
     assert await store.accounts.find("user_x") is None
     reset = PasswordReset(b"x" * 32, clock() + timedelta(days=1))
@@ -172,7 +172,7 @@ async def test_an_account_that_is_not_there_is_not_found(store: Store, clock: Cl
         assert refused.value.reason == "ACCOUNT_NOT_FOUND"
 
 
-async def test_a_password_is_replaced_only_while_it_is_the_old_one(store: Store) -> None:
+async def test_a_password_is_replaced_only_while_the_old_one_is_current(store: Store) -> None:
     await store.accounts.add_first(ADA)
     done = await asyncio.gather(
         *(store.accounts.replace_password(ADA.id, "a hash", f"hash {n}", "") for n in range(4)),
@@ -181,12 +181,12 @@ async def test_a_password_is_replaced_only_while_it_is_the_old_one(store: Store)
     assert sorted(done) == [False] * 7 + [True]
 
 
-async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, clock: Clock) -> None:
+async def test_a_password_reset_is_used_once_and_expires(store: Store, clock: Clock) -> None:
     await store.accounts.add_first(ADA)
     for token in (b"1", b"2"):
         reset = PasswordReset(token.ljust(32), clock() + timedelta(days=1))
         assert (await store.accounts.start_reset(ADA.id, reset, disable_totp=False)).password_hash is None
-    # The second leave is instead of the first.
+    # The second reset replaces the first.
     assert await store.accounts.complete_reset(b"1".ljust(32), "new", clock()) is None
     assert await store.accounts.find_by_reset_token(b"2".ljust(32), clock() + timedelta(days=1)) is None
     done = await asyncio.gather(*(store.accounts.complete_reset(b"2".ljust(32), f"new {n}", clock()) for n in range(4)))
@@ -195,7 +195,7 @@ async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, cl
 
 
 @pytest.mark.parametrize(
-    ("typed", "kept"),
+    ("typed", "normalized"),
     [
         ("Ada", "ada"),
         ("ＡＤＡ", "ada"),
@@ -205,14 +205,14 @@ async def test_leave_to_set_a_password_is_used_once_and_expires(store: Store, cl
         ("a" * 32,) * 2,
     ],
 )
-def test_a_name_is_kept_in_one_form(typed: str, kept: str) -> None:
-    assert validate_username(typed) == kept
+def test_usernames_are_normalized(typed: str, normalized: str) -> None:
+    assert validate_username(typed) == normalized
 
 
 @pytest.mark.parametrize(
     "typed", ["ab", "a" * 33, "аda", "ada lovelace", ".ada", "-ada", "a\0da", "ada\n", "İda", "ad\u200da", "@da", ""]
 )
-def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
+def test_ambiguous_usernames_are_refused(typed: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         validate_username(typed)
     assert [violation.field for violation in refused.value.violations] == ["username"]
@@ -225,7 +225,7 @@ def test_a_name_that_could_be_mistaken_is_refused(typed: str) -> None:
         *("xK9#mQ2$vL5@", "\U0001f40e 12 gallops \U0001f40e"),
     ],
 )
-def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
+def test_strong_passwords_are_accepted(password: str) -> None:
     validate_new_password(password, "ada", "password")
 
 
@@ -237,7 +237,7 @@ def test_a_password_that_is_hard_to_guess_is_taken(password: str) -> None:
         *("iloveyou2026", "moneyprinter1", "admin-admin-admin"),
     ],
 )
-def test_a_password_that_is_easily_guessed_is_refused(password: str) -> None:
+def test_weak_passwords_are_refused(password: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         validate_new_password(password, "adalovelace", "new_password")
     assert refused.value.reason == "PASSWORD_WEAK"
@@ -245,7 +245,7 @@ def test_a_password_that_is_easily_guessed_is_refused(password: str) -> None:
     assert password not in refused.value.message
 
 
-async def test_the_first_account_is_told_in_a_private_file(
+async def test_the_first_account_is_written_to_a_private_file(
     store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "new" / "first-account"
@@ -260,7 +260,7 @@ async def test_the_first_account_is_told_in_a_private_file(
     assert "correct horse" not in repr(made) + repr(DRAFT)
 
 
-async def test_there_is_no_second_first_account(
+async def test_no_first_account_is_created_when_there_are_accounts(
     store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     await store.accounts.add_first(ADA)
@@ -269,11 +269,11 @@ async def test_there_is_no_second_first_account(
 
 
 @pytest.mark.parametrize("own_files", [False, True])
-async def test_replicas_that_start_at_once_make_one_account_that_a_file_opens(
+async def test_replicas_that_start_concurrently_create_one_account_with_one_file(
     store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path, own_files: bool
 ) -> None:
     paths = [tmp_path / (f"file-{n}" if own_files else "file") for n in range(6)]
-    made = await asyncio.gather(
+    created = await asyncio.gather(
         *(
             create_first_account(
                 store.accounts, passwords, PrivateFile(path), FirstAccountDraft(f"user_{n}", f"password {n}"), clock()
@@ -281,26 +281,26 @@ async def test_replicas_that_start_at_once_make_one_account_that_a_file_opens(
             for n, path in enumerate(paths)
         )
     )
-    assert sorted(made) == [False] * 5 + [True]
+    assert sorted(created) == [False] * 5 + [True]
     [left] = tmp_path.iterdir()
     account = await store.accounts.find_by_username("admin")
     assert account is not None
     assert await passwords.verify(account.password_hash, json.loads(left.read_text())["password"])
 
 
-async def test_a_start_after_one_that_died_takes_the_password_that_was_told(
+async def test_a_restart_after_a_crash_uses_the_password_in_the_file(
     store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path
 ) -> None:
     file = PrivateFile(tmp_path / "file")
-    file.claim("admin", "told before")
+    file.claim("admin", "written before")
     assert await create_first_account(store.accounts, passwords, file, DRAFT, clock())
     account = await store.accounts.find_by_username("admin")
     assert account is not None
-    assert await passwords.verify(account.password_hash, "told before")
+    assert await passwords.verify(account.password_hash, "written before")
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"username": "admin"}', '{"password": ""}'])
-async def test_a_file_of_something_else_stops_the_start(
+async def test_the_start_fails_when_the_file_holds_something_else(
     store: Store, passwords: Argon2Hasher, clock: Clock, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "file").write_text(text)
@@ -308,43 +308,43 @@ async def test_a_file_of_something_else_stops_the_start(
         await create_first_account(store.accounts, passwords, PrivateFile(tmp_path / "file"), DRAFT, clock())
 
 
-def test_passwords_are_hashed_as_they_should_be() -> None:
+def test_passwords_are_hashed_with_the_configured_parameters() -> None:
     assert HASHER.hash("x").startswith("$argon2id$v=19$m=47104,t=2,p=1$")
 
 
-async def test_a_password_is_the_same_however_a_keyboard_makes_its_accents(passwords: Argon2Hasher) -> None:
+async def test_composed_and_decomposed_accents_are_the_same_password(passwords: Argon2Hasher) -> None:
     assert await passwords.verify(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")
 
 
-class HeldHasher(PasswordHasher):
-    """Knows how many hashes are made at once; while it is held, none is finished."""
+class BlockingHasher(PasswordHasher):
+    """Counts concurrent hashes; none ends before `release` is set."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=64, parallelism=1)
-        self.let_go = threading.Event()
-        self.let_go.set()
+        self.release = threading.Event()
+        self.release.set()
         self._lock = threading.Lock()
-        self.now = self.most = 0
+        self.running = self.peak = 0
 
     def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
         with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        self.let_go.wait(10)
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+        self.release.wait(10)
         with self._lock:
-            self.now -= 1
+            self.running -= 1
         return super().hash(password, salt=salt)
 
 
-async def test_a_caller_that_gives_up_does_not_free_the_turn_of_work_that_goes_on() -> None:
-    hasher = HeldHasher()
+async def test_a_cancelled_caller_does_not_free_the_slot_of_running_work() -> None:
+    hasher = BlockingHasher()
     passwords = Argon2Hasher(FairSemaphore(2, str).acquire, hasher)
-    hasher.let_go.clear()
+    hasher.release.clear()
     tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(6)]
-    await wait_until(lambda: hasher.now == 2)
+    await wait_until(lambda: hasher.running == 2)
     for task in tasks[:4]:
         task.cancel()
     await asyncio.wait(tasks[:4])
-    hasher.let_go.set()
+    hasher.release.set()
     assert len(await asyncio.gather(*tasks[4:])) == 2
-    assert hasher.most == 2
+    assert hasher.peak == 2

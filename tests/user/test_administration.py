@@ -1,4 +1,4 @@
-"""What administrators do with other people's accounts, and what people do with their own."""
+"""Administration of other users' accounts, and changes of the own account."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_accounts_are_listed_in_pages(context: Context, root: Actor, peopl
 
 
 @pytest.mark.parametrize("token", ["x", "eHg=", "\u00e9", "MjAyNi0xMS0yMyB4", "MjAyNi0xMS0yM1QxMDowMDowMCB4", "===="])
-async def test_a_page_token_of_ones_own_making_is_refused(context: Context, root: Actor, token: str) -> None:
+async def test_an_invented_page_token_is_refused(context: Context, root: Actor, token: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="page_token"):
         await list_accounts(context, root, PageRequest(3, token))
 
@@ -72,7 +72,7 @@ async def test_only_administrators_reach_other_accounts(context: Context, root: 
     assert (await get_account(context, root, root.account_id)).account.password_hash
 
 
-async def test_an_account_that_is_not_there_is_not_found(context: Context, root: Actor) -> None:
+async def test_an_unknown_account_is_not_found(context: Context, root: Actor) -> None:
     for attempt in (
         get_account(context, root, "user_x"),
         set_roles(context, root, "user_x", ()),
@@ -87,8 +87,10 @@ async def test_an_account_that_is_not_there_is_not_found(context: Context, root:
         assert refused.value.reason == "ACCOUNT_NOT_FOUND"
 
 
-async def test_one_who_lost_the_role_cannot_take_it_back(context: Context, root: Actor, people: People) -> None:
-    """The access token says `user.admin` for a while yet."""
+async def test_an_administrator_without_the_role_cannot_restore_it(
+    context: Context, root: Actor, people: People
+) -> None:
+    """The access token contains `user.admin` until it expires."""
     await people.add("boss", "user.admin")
     boss = await people.sign_in("boss")
     await set_roles(context, boss, root.account_id, ())
@@ -97,7 +99,7 @@ async def test_one_who_lost_the_role_cannot_take_it_back(context: Context, root:
     assert refused.value.reason == "ROLE_MISSING"
 
 
-async def test_the_last_administrator_stays(context: Context, root: Actor) -> None:
+async def test_the_last_administrator_keeps_the_role(context: Context, root: Actor) -> None:
     for attempt in (
         set_roles(context, root, root.account_id, ("video.process",)),
         disable_account(context, root, root.account_id),
@@ -122,15 +124,15 @@ async def test_an_account_is_disabled_and_enabled(context: Context, root: Actor,
         await get_profile(context, ada)
 
 
-async def test_every_action_is_told(context: Context, root: Actor, ada: Actor, audit: AuditRecording) -> None:
+async def test_every_action_is_recorded(context: Context, root: Actor, ada: Actor, audit: AuditRecording) -> None:
     audit.events.clear()
     await set_roles(context, root, ada.account_id, ("content.manage", "audio.generate"))
     with pytest.raises(errors.FailedPrecondition):
         await disable_account(context, root, root.account_id)
     with pytest.raises(errors.PermissionDenied):
         await unlock_account(context, ada, root.account_id)
-    told = [(event.action, event.actor, event.target, event.result, event.details) for event in audit.events]
-    assert told == [
+    recorded = [(event.action, event.actor, event.target, event.result, event.details) for event in audit.events]
+    assert recorded == [
         ("account.set_roles", root.account_id, ada.account_id, "OK", {"roles": "content.manage audio.generate"}),
         ("account.disable", root.account_id, root.account_id, "LAST_ADMINISTRATOR", {}),
         ("account.unlock", ada.account_id, root.account_id, "ROLE_MISSING", {}),
@@ -144,7 +146,7 @@ async def test_a_profile_is_changed_field_by_field(context: Context, ada: Actor)
     assert (await get_profile(context, ada)).profile == changed.profile
 
 
-async def test_a_changed_password_ends_every_other_session(context: Context, ada: Actor, people: People) -> None:
+async def test_changing_the_password_ends_every_other_session(context: Context, ada: Actor, people: People) -> None:
     there = await sign_in(context, Credentials("ada", PASSWORD), CLIENT)
     with pytest.raises(errors.InvalidArgument) as weak:
         await change_password(context, ada, PASSWORD, "adaadaadaada")
@@ -163,7 +165,7 @@ async def test_a_changed_password_ends_every_other_session(context: Context, ada
     await sign_in(context, Credentials("ada", NEW), CLIENT)
 
 
-async def test_a_stolen_token_does_not_help_to_guess_the_password(context: Context, ada: Actor) -> None:
+async def test_a_stolen_token_does_not_allow_guessing_the_password(context: Context, ada: Actor) -> None:
     for _ in range(5):
         with pytest.raises(errors.PermissionDenied):
             await change_password(context, ada, "guess", NEW)
@@ -173,7 +175,7 @@ async def test_a_stolen_token_does_not_help_to_guess_the_password(context: Conte
         assert refused.value.reason == "SIGN_IN_LOCKED"
 
 
-async def test_people_close_their_own_account(context: Context, root: Actor, ada: Actor) -> None:
+async def test_users_close_their_own_account(context: Context, root: Actor, ada: Actor) -> None:
     with pytest.raises(errors.PermissionDenied):
         await close_account(context, ada, "wrong")
     await close_account(context, ada, PASSWORD)

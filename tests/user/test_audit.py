@@ -1,4 +1,4 @@
-"""The audit trail as administrators meet it: through Envoy, over gRPC, and by the command line."""
+"""The audit log as administrators use it: through Envoy, over gRPC, and on the command line."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from services.runtime import audit as runtime_audit
 from services.runtime.config import RuntimeConfig
 from tests.databases import Databases
 from tests.user.conftest import claims
-from tests.user.running import Users, another, bearer, running
-from tests.user.test_gateway import STATUS, Front, fronted
+from tests.user.instances import Users, bearer, run_second_instance, run_user_service
+from tests.user.test_gateway import STATUS, Front, run_front
 from tests.user.test_service import NEW, register
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that is busy with other things, what is told of is on disk when it is answered all the same."""
+    """Wait long enough that an event is on disk before the response, even on a busy machine."""
     monkeypatch.setattr(runtime_audit, "DURABLE_SECONDS", 60.0)
 
 
 @pytest.fixture
 async def users(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Users]:
-    async with running(config, postgres, tmp_path) as users:
+    async with run_user_service(config, postgres, tmp_path) as users:
         yield users
 
 
 @pytest.fixture
 async def front(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Front]:
-    async with fronted(config, postgres, tmp_path) as front:
+    async with run_front(config, postgres, tmp_path) as front:
         yield front
 
 
@@ -48,22 +48,22 @@ def stub(users: Users, caller: str = "gateway") -> Any:
     return users.mesh.stub(audit_grpc.AuditServiceStub, caller=caller)
 
 
-async def told(users: Users, **wanted: Any) -> list[audit.AuditRecord]:
-    """What the trail holds, the oldest first."""
-    request = audit.ListAuditRecordsRequest(page_size=500, **wanted)
+async def list_records(users: Users, **filters: Any) -> list[audit.AuditRecord]:
+    """Return the records of the audit log, oldest first."""
+    request = audit.ListAuditRecordsRequest(page_size=500, **filters)
     found: audit.ListAuditRecordsResponse = await stub(users).ListAuditRecords(request, metadata=await users.bearer())
     return list(reversed(found.records))
 
 
-async def behind_the_back(users: Users, postgres: Databases, statement: str) -> None:
+async def tamper(users: Users, postgres: Databases, statement: str) -> None:
     name = str(conninfo_to_dict(users.settings.database)["dbname"])
     async with await AsyncConnection.connect(postgres.server.conninfo("postgres", name)) as connection:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute(statement.encode())
 
 
-async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(users: Users) -> None:
-    """Sign-in, tokens, roles: by whom, with what, and how it ended; no name that nobody has, and no secret."""
+async def test_actions_on_accounts_are_recorded_before_the_response(users: Users) -> None:
+    """Records have actor, credential and result, and neither unknown usernames nor secrets."""
     for name, password in (("admin", "hunter2"), ("nobody.of.this.name", "hunter3")):
         with pytest.raises(errors.Unauthenticated):
             await users.stub.SignIn(pb.SignInRequest(username=name, password=password))
@@ -80,7 +80,7 @@ async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(us
     await users.admin.DisableAccount(admin.DisableAccountRequest(account_id=ada), metadata=machine)
     await users.stub.RefreshToken(pb.RefreshTokenRequest(refresh_token=first.refresh_token))
 
-    records = await told(users)
+    records = await list_records(users)
     assert [record.number for record in records] == list(range(1, len(records) + 1))
     seen = [
         (record.event.action, record.event.actor, record.event.target, record.event.result)
@@ -110,7 +110,7 @@ async def test_what_is_done_with_accounts_is_in_the_trail_when_it_is_answered(us
         assert secret not in everything
 
 
-async def test_what_the_rules_refuse_is_in_the_trail_too(users: Users) -> None:
+async def test_refused_calls_are_recorded_too(users: Users) -> None:
     await register(users, "ada", "video.process")
     token = (await users.sign_in("ada", NEW)).access_token
     with pytest.raises(errors.PermissionDenied):
@@ -127,7 +127,7 @@ async def test_what_the_rules_refuse_is_in_the_trail_too(users: Users) -> None:
         await stub(users).AppendEvents(audit.AppendEventsRequest(events=[event]))
 
     async def refused() -> set[tuple[str, str, str]]:
-        records = [record.event for record in await told(users)]
+        records = [record.event for record in await list_records(users)]
         return {
             (event.action, event.actor, event.result)
             for event in records
@@ -146,14 +146,14 @@ async def test_what_the_rules_refuse_is_in_the_trail_too(users: Users) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_service_speaks_in_its_own_name_only(users: Users) -> None:
+async def test_a_service_reports_in_its_own_name_only(users: Users) -> None:
     event = audit.AuditEvent(event_id="a" * 32, action="object.read", result="OK", target="x/1", peer="audio")
     event.actor = "spiffe://cluster.local/ns/moneyprinter/sa/audio"
     event.method = "/moneyprinter.storage.v1.StorageService/GetObject"
     event.time.GetCurrentTime()
     for _ in range(2):
         await stub(users, "storage").AppendEvents(audit.AppendEventsRequest(events=[event]))
-    [record] = await told(users, action="object.read")
+    [record] = await list_records(users, action="object.read")
     assert record.service == "storage"
     for wrong in ({"action": "x\n"}, {"result": "no"}, {"address": "here"}, {"event_id": ""}, {"target": "\0"}):
         broken = audit.AuditEvent()
@@ -164,10 +164,8 @@ async def test_a_service_speaks_in_its_own_name_only(users: Users) -> None:
             await stub(users, "storage").AppendEvents(audit.AppendEventsRequest(events=[broken]))
 
 
-async def test_two_instances_write_one_trail_that_outlives_both(
-    config: RuntimeConfig, postgres: Databases, tmp_path: Path
-) -> None:
-    async with running(config, postgres, tmp_path) as users, another(users) as other:
+async def test_two_instances_write_one_audit_log(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> None:
+    async with run_user_service(config, postgres, tmp_path) as users, run_second_instance(users) as other:
         await asyncio.gather(*(one.sign_in() for one in (users, other) for _ in range(5)))
         root = await users.bearer()
         found = await stub(users).VerifyAuditTrail(audit.VerifyAuditTrailRequest(), metadata=root)
@@ -175,16 +173,16 @@ async def test_two_instances_write_one_trail_that_outlives_both(
         assert (found.intact, found.record_count >= 11) == (True, True)
         again = await stub(other).VerifyAuditTrail(known, metadata=root)
         assert again.intact
-        await behind_the_back(users, postgres, 'DELETE FROM "user".audit_records WHERE number > 3')
+        await tamper(users, postgres, 'DELETE FROM "user".audit_records WHERE number > 3')
         for one in (users, other):
             cut = await stub(one).VerifyAuditTrail(known, metadata=root)
             assert (cut.intact, cut.fault) == (False, "CUT")
-            # What was asked of them meanwhile is in it too.
+            # The calls of this test are in the log too.
             assert cut.fault_number == cut.record_count + 1
             assert 3 <= cut.record_count < found.record_count
 
 
-async def test_an_administrator_reads_and_verifies_it_over_rest(front: Front, postgres: Databases) -> None:
+async def test_an_administrator_reads_and_verifies_the_log_over_rest(front: Front, postgres: Databases) -> None:
     machine = {"x-client-address": "6.6.6.6"}
     root = await front.sign_in()
     assert (await front.http.get(STATUS, headers=root | machine)).status_code == 200
@@ -210,21 +208,21 @@ async def test_an_administrator_reads_and_verifies_it_over_rest(front: Front, po
 
     found = (await front.http.get("/v1/audit/verification", headers=root)).json()
     assert (found["intact"], found["fault"], found["fault_number"]) == (True, "", "0")
-    await behind_the_back(
+    await tamper(
         front.users, postgres, """UPDATE "user".audit_records SET result = 'OK' WHERE result = 'CREDENTIALS_WRONG'"""
     )
     found = (await front.http.get("/v1/audit/verification", headers=root)).json()
     assert (found["intact"], found["fault"], found["fault_number"]) == (False, "CHANGED", seen["number"])
 
 
-async def test_jobs_are_told_with_the_address_that_the_gateway_saw(front: Front) -> None:
-    """A service that was started after the user service, called through Envoy by somebody who lies."""
+async def test_jobs_are_recorded_with_the_address_that_the_gateway_saw(front: Front) -> None:
+    """The service was started after the user service, and the client sends forged headers."""
     root = await front.sign_in()
-    lies = {"x-client-address": "6.6.6.6", "x-forwarded-for": "6.6.6.6"}
-    await front.http.get("/v1/videos/vid_1", headers=root | lies)
+    forged = {"x-client-address": "6.6.6.6", "x-forwarded-for": "6.6.6.6"}
+    await front.http.get("/v1/videos/vid_1", headers=root | forged)
     account_id = claims(root["authorization"].split()[1])["sub"]
     async with asyncio.timeout(20):
-        while not (records := await told(front.users, action="job.read")):  # noqa: ASYNC110
+        while not (records := await list_records(front.users, action="job.read")):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     [record] = records
     event = record.event

@@ -1,4 +1,4 @@
-"""What each workload may record in the audit trail: its own calls, as the contracts describe them."""
+"""What each workload may record in the audit log: its own calls, as the contracts describe them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from services.runtime.config import PORTS, SERVICES, RuntimeConfig
 from services.user.audit.model import Event
 from services.user.audit.policy import find_refusal
 from tests.databases import Databases
-from tests.user.running import Users, running
-from tests.user.test_audit import stub, told
+from tests.user.instances import Users, run_user_service
+from tests.user.test_audit import list_records, stub
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 SPIFFE = "spiffe://cluster.local/ns/moneyprinter/sa/"
@@ -118,7 +118,7 @@ def test_a_forgery_is_refused(fields: dict[str, Any]) -> None:
         {"method": "/grpc.health.v1.Health/Check", "result": "PEER_UNIDENTIFIED"},
     ],
 )
-def test_what_services_report_is_recorded(fields: dict[str, Any]) -> None:
+def test_valid_reports_of_services_are_accepted(fields: dict[str, Any]) -> None:
     assert not find_refusal(event(**fields), spiffe_id)
 
 
@@ -132,19 +132,19 @@ def test_the_time_of_a_record_is_when_it_was_received(late: int, claimed: bool) 
 
 @pytest.fixture
 async def users(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Users]:
-    async with running(config, postgres, tmp_path) as users:
+    async with run_user_service(config, postgres, tmp_path) as users:
         yield users
 
 
 def sent(number: int, **fields: Any) -> audit.AuditEvent:
-    """An event as storage sends it, of long ago."""
+    """Return an event as storage sends it, with an old time."""
     known = {**HONEST, "result": "OK", **fields}
     known.pop("service", None)
     return audit.AuditEvent(event_id=f"{number:032x}", time=Timestamp(seconds=1_000_000_000), **known)
 
 
-async def test_forged_and_backdated_events_do_not_reach_the_trail(users: Users) -> None:
-    """Each forgery among honest events is refused with all of them, and the attempt is in the trail."""
+async def test_forged_and_backdated_events_are_not_recorded(users: Users) -> None:
+    """A forged event is refused together with all events of its call, and the attempt is recorded."""
     append = stub(users, "storage").AppendEvents
     for number, fields in enumerate(FORGERIES.values()):
         forged = sent(number, **{"action": "call", "actor": "", "peer": "", "method": "", **fields})
@@ -153,10 +153,10 @@ async def test_forged_and_backdated_events_do_not_reach_the_trail(users: Users) 
         assert refused.value.reason == "AUDIT_EVENT_REFUSED"
     await append(audit.AppendEventsRequest(events=[sent(2000, target="x/1")]))
     async with asyncio.timeout(30):
-        while len(attempts := await told(users, result="AUDIT_EVENT_REFUSED")) < len(FORGERIES):  # noqa: ASYNC110
+        while len(attempts := await list_records(users, result="AUDIT_EVENT_REFUSED")) < len(FORGERIES):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert {(record.service, record.event.actor) for record in attempts} == {("user", f"{SPIFFE}storage")}
-    [kept] = await told(users, action="object.read")
-    assert kept.event.target == "x/1"
-    assert abs(kept.event.time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=2)
-    assert kept.event.details["claimed_time"].startswith("2001-09-09T01:46:40")
+    [record] = await list_records(users, action="object.read")
+    assert record.event.target == "x/1"
+    assert abs(record.event.time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=2)
+    assert record.event.details["claimed_time"].startswith("2001-09-09T01:46:40")

@@ -1,4 +1,4 @@
-"""Accounts as people and programs meet them: over REST and gRPC, through Envoy; and keys that change meanwhile."""
+"""Accounts over REST and gRPC, through Envoy, also while signing keys are rotated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from services.runtime.server import Wire
 from tests.databases import Databases
 from tests.gateway import proxy
 from tests.gateway.platform import PUBLIC_SERVICES
-from tests.user.running import Users, another, bearer, running
+from tests.user.instances import Users, bearer, run_second_instance, run_user_service
 from tests.user.test_service import NEW, wire_videos
 
 STATUS = "/v1/videos/vid_1/status"
@@ -35,7 +35,7 @@ STATUS = "/v1/videos/vid_1/status"
 
 @dataclass
 class Front:
-    """Envoy in front of the user service, and of videos that answer with the user."""
+    """Envoy in front of the user service, and of a VideoService that returns the user."""
 
     users: Users
     proxy: proxy.Proxy
@@ -45,14 +45,14 @@ class Front:
         return self.proxy.http
 
     async def sign_in(self, username: str = "admin", password: str = "", **more: str) -> dict[str, str]:
-        """Sign in; returns the headers of who has."""
+        """Sign in, and return the headers of the user's requests."""
         body = {"username": username, "password": password or self.users.password, **more}
         answer = await self.http.post("/v1/auth/sign-in", json=body)
         assert answer.status_code == 200, answer.text
         return {"authorization": f"Bearer {answer.json()['access_token']}"}
 
     async def do(self, verb: str, path: str, headers: dict[str, str] | None = None, **body: Any) -> Any:
-        """Make a request that succeeds; returns its JSON."""
+        """Make a request that succeeds, and return its JSON."""
         answer = await self.http.request(verb, path, headers=headers, json=body or None)
         assert answer.status_code in (200, 201), answer.text
         return answer.json()
@@ -60,7 +60,7 @@ class Front:
     async def refused(
         self, verb: str, path: str, headers: dict[str, str] | None = None, **body: Any
     ) -> tuple[int, str]:
-        """Make a request that fails; returns its status and reason."""
+        """Make a request that fails, and return its status and reason."""
         answer = await self.http.request(verb, path, headers=headers, json=body or None)
         assert answer.status_code >= 400, answer.text
         details = answer.json()["details"]
@@ -68,17 +68,17 @@ class Front:
 
 
 @asynccontextmanager
-async def fronted(
+async def run_front(
     config: RuntimeConfig, postgres: Databases, folder: Path, *, wire: Wire = wire_videos, **settings: Any
 ) -> AsyncIterator[Front]:
-    """Run all of it while the context is open; `wire` is what stands for the orchestrator."""
-    async with running(config, postgres, folder, **settings) as users:
+    """Run a Front while the context is open; `wire` replaces the orchestrator."""
+    async with run_user_service(config, postgres, folder, **settings) as users:
         await users.mesh.start("orchestrator", None, wire)
         found = users.mesh.config
-        nobody = dict.fromkeys(PUBLIC_SERVICES, "127.0.0.1:1")
+        unreachable = dict.fromkeys(PUBLIC_SERVICES, "127.0.0.1:1")
         addresses = {service: found.address(service) for service in ("orchestrator", "user")}
         gateway = Gateway(
-            addresses={**nobody, **addresses},
+            addresses={**unreachable, **addresses},
             certificates=found.certificates,
             keys_seconds=1,
             user_burst=100_000,
@@ -91,27 +91,27 @@ async def fronted(
 
 @pytest.fixture
 async def front(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Front]:
-    async with fronted(config, postgres, tmp_path) as front:
+    async with run_front(config, postgres, tmp_path) as front:
         yield front
 
 
-async def test_a_whole_life_over_rest(front: Front) -> None:
+async def test_the_life_of_an_account_over_rest(front: Front) -> None:
     root = await front.sign_in()
     invited = await front.http.post(
         "/v1/auth/invitations", json={"roles": ["video.process"], "valid_for": "3600s"}, headers=root
     )
     assert invited.status_code == 201
-    wish: dict[str, Any] = {
+    request: dict[str, Any] = {
         "username": "Ada",
         "password": NEW,
         "display_name": "Ada L.",
         "invitation_token": invited.json()["invitation_token"],
     }
-    made = await front.http.post("/v1/auth/register", json=wish)
+    made = await front.http.post("/v1/auth/register", json=request)
     assert made.status_code == 201
     account = made.json()["account"]
     assert (account["username"], account["roles"]) == ("ada", ["video.process"])
-    assert await front.refused("POST", "/v1/auth/register", **wish) == (403, "INVITATION_INVALID")
+    assert await front.refused("POST", "/v1/auth/register", **request) == (403, "INVITATION_INVALID")
     ada = await front.sign_in("ada", NEW)
     assert (await front.do("GET", STATUS, ada))["job_id"] == account["account_id"]
     me = await front.do("GET", "/v1/accounts/me", ada)
@@ -128,7 +128,7 @@ async def test_a_whole_life_over_rest(front: Front) -> None:
     roles = await front.do("PUT", f"{path}/roles", root, roles=["content.manage"])
     assert roles["account"]["roles"] == ["content.manage"]
     await front.do("POST", "/v1/accounts/me/password", ada, old_password=NEW, new_password=NEW + "!")
-    # Requests without a body are as good as those with an empty one.
+    # Requests without a body are accepted as those with an empty one.
     assert "disable_time" in (await front.do("POST", f"{path}/disable", root))["account"]
     assert await front.refused("GET", "/v1/accounts/me", ada) == (401, "TOKEN_INVALID")
     assert "disable_time" not in (await front.do("POST", f"{path}/enable", root))["account"]
@@ -139,7 +139,7 @@ async def test_a_whole_life_over_rest(front: Front) -> None:
     await front.do("POST", "/v1/accounts/me/close", ada, password=NEW)
 
 
-async def test_paths_of_ones_own_and_of_others_are_told_apart(front: Front) -> None:
+async def test_paths_of_the_own_account_and_of_others_differ(front: Front) -> None:
     root = await front.sign_in()
     others = [await front.sign_in() for _ in range(2)]
     sessions = (await front.do("GET", "/v1/accounts/me/sessions", root))["sessions"]
@@ -154,7 +154,7 @@ async def test_paths_of_ones_own_and_of_others_are_told_apart(front: Front) -> N
     assert await front.refused("DELETE", "/v1/accounts/me/sessions", root) == (401, "TOKEN_INVALID")
 
 
-async def test_failures_are_told_with_status_reason_and_when_to_come_back(front: Front) -> None:
+async def test_failures_have_status_reason_and_retry_delay(front: Front) -> None:
     wrong: dict[str, Any] = {"username": "admin", "password": "wrong"}
     for _ in range(5):
         assert await front.refused("POST", "/v1/auth/sign-in", **wrong) == (401, "CREDENTIALS_WRONG")
@@ -170,14 +170,14 @@ async def test_failures_are_told_with_status_reason_and_when_to_come_back(front:
     assert await front.refused("GET", "/v1/accounts/me") == (401, "TOKEN_INVALID")
 
 
-async def test_an_address_is_the_connections_whatever_a_client_claims(front: Front) -> None:
+async def test_the_address_is_the_connections_whatever_a_client_claims(front: Front) -> None:
     claimed = {"x-forwarded-for": "8.8.8.8", "x-envoy-external-address": "8.8.8.8", "user-agent": "a browser"}
     body = {"username": "admin", "password": front.users.password}
     answer = await front.http.post("/v1/auth/sign-in", json=body, headers=claimed)
     headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
     [session] = (await front.do("GET", "/v1/accounts/me/sessions", headers))["sessions"]
     assert (session["address"], session["user_agent"]) == ("127.0.0.1", "a browser")
-    assert front.users.audited()[0]["address"] == "127.0.0.1"
+    assert front.users.audit_log_lines()[0]["address"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -187,12 +187,12 @@ async def test_an_address_is_the_connections_whatever_a_client_claims(front: Fro
         ({"trusted_proxies": 1}, "6.6.6.6, 203.0.113.9", "203.0.113.9"),
         ({"trusted_proxies": 1}, "6.6.6.6, 2001:DB8::9", "2001:db8::9"),
         ({"trusted_proxies": 2}, "6.6.6.6, 203.0.113.9, 10.0.0.1", "203.0.113.9"),
-        # A client that came past the proxies.
+        # A client that bypasses the proxies.
         ({"trusted_proxies": 2}, "203.0.113.9", "127.0.0.1"),
         ({"trusted_proxies": 1}, "", "127.0.0.1"),
     ],
 )
-async def test_behind_proxies_session_job_and_trail_have_one_address(
+async def test_behind_proxies_session_job_and_audit_log_have_the_same_address(
     front: Front, tmp_path: Path, settings: dict[str, Any], forwarded: str, address: str
 ) -> None:
     gateway = front.proxy.gateway.model_copy(update=settings)
@@ -205,7 +205,7 @@ async def test_behind_proxies_session_job_and_trail_have_one_address(
         bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
         [session] = (await other.do("GET", "/v1/accounts/me/sessions", bearer))["sessions"]
         assert (await other.http.get("/v1/videos/vid_1", headers=bearer | headers)).status_code == 200
-        assert (session["address"], front.users.audited()[0]["address"]) == (address, address)
+        assert (session["address"], front.users.audit_log_lines()[0]["address"]) == (address, address)
         async with asyncio.timeout(20):
             while not (found := (await other.do("GET", "/v1/audit?action=job.read", bearer))["records"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -215,8 +215,8 @@ async def test_behind_proxies_session_job_and_trail_have_one_address(
 async def test_the_client_signs_in_with_codes_and_keys(front: Front) -> None:
     async with Client(front.proxy.address) as person:
         await person.sign_in("ADMIN", front.users.password)
-        wish = own.CreateApiKeyRequest(display_name="cutter", roles=["video.process"])
-        made = await person.account.CreateApiKey(wish)
+        request = own.CreateApiKeyRequest(display_name="cutter", roles=["video.process"])
+        made = await person.account.CreateApiKey(request)
         enrolled = await person.account.EnrollTotp(own.EnrollTotpRequest(password=front.users.password))
         code = pyotp.TOTP(enrolled.secret).now()
         confirmed = await person.account.ConfirmTotp(own.ConfirmTotpRequest(totp_code=code))
@@ -247,9 +247,9 @@ async def test_the_client_signs_in_with_codes_and_keys(front: Front) -> None:
 async def test_keys_change_while_requests_run_and_none_fails(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
-    """Two instances make tokens, which the gateway and a service check at once; keys are changed twice."""
+    """Two instances issue tokens, which gateway and service verify meanwhile; the keys are rotated twice."""
     settings: dict[str, Any] = {"signing_key_notice": 3, "signing_key_refresh": 0.2}
-    async with fronted(config, postgres, tmp_path, **settings) as front, another(front.users) as other:
+    async with run_front(config, postgres, tmp_path, **settings) as front, run_second_instance(front.users) as other:
         root = await front.users.bearer()
         made = await front.users.own.CreateApiKey(
             own.CreateApiKeyRequest(display_name="load", roles=["video.process"]), metadata=root
@@ -257,7 +257,7 @@ async def test_keys_change_while_requests_run_and_none_fails(
         stopped = asyncio.Event()
         codes: list[int] = []
         seen: list[str] = []
-        kept: list[str] = []
+        issued: list[str] = []
 
         async def load(users: Users) -> None:
             refresh_token = (await users.sign_in()).refresh_token
@@ -267,11 +267,11 @@ async def test_keys_change_while_requests_run_and_none_fails(
                 refresh_token = refreshed.refresh_token
                 exchanged = await users.stub.ExchangeApiKey(pb.ExchangeApiKeyRequest(api_key=made.api_key))
                 # Tokens of this moment, and one of some time ago.
-                tokens = [refreshed.access_token, exchanged.access_token, *kept[:: max(1, len(kept) // 3)]]
+                tokens = [refreshed.access_token, exchanged.access_token, *issued[:: max(1, len(issued) // 3)]]
                 for token in tokens:
                     answer = await front.http.get(STATUS, headers={"authorization": f"Bearer {token}"})
                     codes.append(answer.status_code)
-                kept.append(exchanged.access_token)
+                issued.append(exchanged.access_token)
                 seen.append(jwt.get_unverified_header(exchanged.access_token)["kid"])
 
         async def signs(kid: str) -> None:
@@ -298,5 +298,5 @@ async def test_keys_change_while_requests_run_and_none_fails(
         listed = await other.stub.ListSigningKeys(pb.ListSigningKeysRequest())
         assert set(dict.fromkeys(seen)) == {key.kid for key in listed.keys}
         assert (len(codes) > 100, set(codes)) == (True, {200})
-        # Tokens of the first key are still good, at the gateway and at the service itself.
-        assert (await front.http.get(STATUS, headers=dict(bearer(kept[0])))).status_code == 200
+        # Tokens of the first key are still accepted, by the gateway and by the service itself.
+        assert (await front.http.get(STATUS, headers=dict(bearer(issued[0])))).status_code == 200

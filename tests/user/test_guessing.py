@@ -1,4 +1,4 @@
-"""Nobody guesses without limit: each proof has a counter, which that proof alone clears. Nobody locks others out."""
+"""Guessing: each kind of proof has a limit of failures of its own, and no client locks out others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("ada")
 
 
 def from_address(number: int) -> Client:
-    """A client of another network each."""
+    """Return a client in a network of its own."""
     return Client(f"198.51.{number // 250}.{number % 250}", "a bot")
 
 
@@ -47,8 +47,8 @@ async def ada(people: People) -> Actor:
 
 @pytest.fixture
 async def app(context: Context, ada: Actor, clock: Clock) -> App:
-    enrolment = await enroll_totp(context, ada, PASSWORD)
-    app = App(enrolment.secret, clock)
+    enrollment = await enroll_totp(context, ada, PASSWORD)
+    app = App(enrollment.secret, clock)
     app.recovery_codes = await confirm_totp(context, ada, app.code())
     clock.pass_by(PERIOD)
     return app
@@ -61,7 +61,7 @@ async def root(people: People) -> Actor:
 
 
 async def reason(work: Awaitable[object]) -> str:
-    """Why something is refused; OK when it is not."""
+    """Return the reason of a refusal, or OK."""
     try:
         await work
     except errors.Error as failure:
@@ -85,14 +85,14 @@ GUESSES: dict[str, Guess] = {
 }
 
 
-async def test_codes_are_guessed_five_times_however_guesses_are_spread(
+async def test_codes_are_guessed_five_times_however_the_guesses_are_distributed(
     context: Context, ada: Actor, app: App, people: People
 ) -> None:
-    """Over ways, sessions, addresses and instances, and all at once."""
+    """Over operations, sessions, addresses and instances, all concurrently."""
     sessions = [ada, await people.sign_in("ada", recovery=app.recovery_codes[0])]
-    desks = [context, replace(context, throttle=LoginThrottle(context.store.attempts))]
+    contexts = [context, replace(context, throttle=LoginThrottle(context.store.attempts))]
     ways = list(GUESSES.values())
-    guesses = [ways[n % 3](desks[n % 2], sessions[n % 2], app, from_address(n)) for n in range(50)]
+    guesses = [ways[n % 3](contexts[n % 2], sessions[n % 2], app, from_address(n)) for n in range(50)]
     found = Counter(await asyncio.gather(*(reason(guess) for guess in guesses)))
     assert found == {"MFA_CODE_WRONG": 5, "SIGN_IN_LOCKED": 45}
     assert await reason(enter(context, totp=app.code())) == "SIGN_IN_LOCKED"
@@ -118,7 +118,7 @@ async def _refresh(context: Context, ada: Actor, root: Actor, app: App) -> None:
     await refresh_tokens(context, tokens.refresh_token, CLIENT)
 
 
-async def _enrol_again(context: Context, ada: Actor, root: Actor, app: App) -> None:
+async def _enroll_again(context: Context, ada: Actor, root: Actor, app: App) -> None:
     with pytest.raises(errors.FailedPrecondition):
         await enroll_totp(context, ada, PASSWORD)
 
@@ -135,13 +135,13 @@ RESETS: dict[str, Reset] = {
         context, from_address(7), recovery=app.recovery_codes[8]
     ),
     "session refreshed": _refresh,
-    "enrolled again": _enrol_again,
+    "enrolled again": _enroll_again,
     "password guessed": _wrong_password,
 }
 
 
 @pytest.mark.parametrize("reset", RESETS.values(), ids=RESETS)
-async def test_nothing_but_a_right_code_clears_the_counter_of_codes(
+async def test_only_a_correct_code_clears_the_counter_of_codes(
     context: Context, ada: Actor, root: Actor, app: App, reset: Reset
 ) -> None:
     for _ in range(4):
@@ -151,9 +151,7 @@ async def test_nothing_but_a_right_code_clears_the_counter_of_codes(
     assert await reason(enter(context, totp=app.wrong())) == "SIGN_IN_LOCKED"
 
 
-async def test_a_right_code_clears_its_counter_and_no_other(
-    context: Context, ada: Actor, app: App, clock: Clock
-) -> None:
+async def test_a_correct_code_clears_only_its_own_counter(context: Context, ada: Actor, app: App, clock: Clock) -> None:
     for _ in range(4):
         assert await reason(enter(context, totp=app.wrong())) == "MFA_CODE_WRONG"
         assert await reason(enter(context, recovery="a" * 16)) == "MFA_CODE_WRONG"
@@ -167,37 +165,41 @@ async def test_a_right_code_clears_its_counter_and_no_other(
     assert (end, again) == ("SIGN_IN_LOCKED", "SIGN_IN_LOCKED")
 
 
-async def test_passwords_are_guessed_five_times_from_anywhere_and_five_times_at_home(context: Context) -> None:
-    strangers = [reason(enter(context, from_address(n), "wrong")) for n in range(50)]
-    assert Counter(await asyncio.gather(*strangers)) == {"CREDENTIALS_WRONG": 5, "SIGN_IN_LOCKED": 45}
-    at_home = [reason(enter(context, CLIENT, "wrong")) for _ in range(50)]
-    assert Counter(await asyncio.gather(*at_home)) == {"CREDENTIALS_WRONG": 5, "SIGN_IN_LOCKED": 45}
+async def test_passwords_are_guessed_five_times_from_unknown_and_five_times_from_known_networks(
+    context: Context,
+) -> None:
+    unknown = [reason(enter(context, from_address(n), "wrong")) for n in range(50)]
+    assert Counter(await asyncio.gather(*unknown)) == {"CREDENTIALS_WRONG": 5, "SIGN_IN_LOCKED": 45}
+    known = [reason(enter(context, CLIENT, "wrong")) for _ in range(50)]
+    assert Counter(await asyncio.gather(*known)) == {"CREDENTIALS_WRONG": 5, "SIGN_IN_LOCKED": 45}
 
 
-async def test_one_who_knows_a_name_does_not_lock_out_its_owner(
+async def test_wrong_passwords_from_elsewhere_do_not_lock_out_the_owner(
     context: Context, ada: Actor, people: People, clock: Clock
 ) -> None:
-    """Not where the owner signs in from, nor where the owner is signed in."""
+    """Neither in the networks of the owner, nor where the owner is signed in."""
     for day in range(3):
         for number in range(9):
             await reason(enter(context, from_address(number), "wrong"))
         assert await reason(enter(context, from_address(day))) == "SIGN_IN_LOCKED"
         assert await reason(enter(context, CLIENT)) == "OK"
-        # Which does not clear the counter of strangers.
+        # This does not clear the counter of unknown networks.
         assert await reason(enter(context, from_address(day))) == "SIGN_IN_LOCKED"
         await step_up(context, ada, PASSWORD, SecondFactorCode())
         clock.pass_by(timedelta(days=1))
 
 
-async def test_neighbours_of_an_owner_do_not_lock_out_the_owner(context: Context, people: People) -> None:
-    """Those behind the same address who try other names."""
+async def test_attempts_at_other_accounts_from_the_same_address_do_not_lock_out_the_owner(
+    context: Context, people: People
+) -> None:
+    """Clients behind the same address try other usernames."""
     for number in range(60):
         await reason(sign_in(context, Credentials(f"name{number}", "wrong"), CLIENT))
     assert await reason(sign_in(context, Credentials("name99", "wrong"), CLIENT)) == "SIGN_IN_LOCKED"
     assert await reason(enter(context, CLIENT)) == "OK"
 
 
-async def test_a_network_is_the_owners_for_90_days_after_a_whole_sign_in(
+async def test_a_network_is_known_for_90_days_after_a_complete_sign_in(
     context: Context, ada: Actor, app: App, clock: Clock
 ) -> None:
     cafe = Client("2001:db8::7", "a browser")
@@ -212,7 +214,7 @@ async def test_a_network_is_the_owners_for_90_days_after_a_whole_sign_in(
     assert await context.store.accounts.find_known_networks(ada.account_id, clock()) == []
 
 
-async def test_the_old_password_is_no_new_one(context: Context, ada: Actor) -> None:
+async def test_the_old_password_is_refused_as_the_new_one(context: Context, ada: Actor) -> None:
     accented = "caf\u00e9 au lait, please"
     assert await reason(change_password(context, ada, PASSWORD, PASSWORD)) == "PASSWORD_UNCHANGED"
     await change_password(context, ada, PASSWORD, accented)
@@ -220,42 +222,42 @@ async def test_the_old_password_is_no_new_one(context: Context, ada: Actor) -> N
     assert await reason(change_password(context, ada, accented, typed_elsewhere)) == "PASSWORD_UNCHANGED"
 
 
-async def test_tokens_that_are_none_are_counted_and_right_ones_pass(
+async def test_unknown_tokens_are_counted_and_valid_ones_are_accepted(
     context: Context, ada: Actor, root: Actor, audit: AuditRecording
 ) -> None:
-    shown, _ = await create_api_key(context, ada, ApiKeyRequest("k", ("video.process",)))
+    api_key, _ = await create_api_key(context, ada, ApiKeyRequest("k", ("video.process",)))
     tokens = await sign_in(context, Credentials("ada", PASSWORD), CLIENT)
     invitation, _ = await create_invitation(context, root, InvitationRequest(()))
     reset = await reset_password(context, root, root.account_id, disable_totp=False)
     guest = RegistrationRequest("guest", "some long words")
-    wrong_key = shown[:-1] + ("0" if shown[-1] != "0" else "1")
+    wrong_key = api_key[:-1] + ("0" if api_key[-1] != "0" else "1")
     guesses: dict[str, Callable[[], Awaitable[object]]] = {
         "API_KEY_INVALID": lambda: exchange_api_key(context, wrong_key, CLIENT),
         "REFRESH_TOKEN_INVALID": lambda: refresh_tokens(context, "guess", CLIENT),
         "INVITATION_INVALID": lambda: register_account(context, replace(guest, invitation_token="guess"), CLIENT),
         "RESET_TOKEN_INVALID": lambda: set_password(context, "guess", NEW, CLIENT),
     }
-    for why, guess in guesses.items():
+    for refusal, guess in guesses.items():
         found = Counter(await asyncio.gather(*(reason(guess()) for _ in range(60))))
-        assert found == {why: 50, "SIGN_IN_LOCKED": 10}
-    assert await reason(exchange_api_key(context, shown, CLIENT)) == "OK"
+        assert found == {refusal: 50, "SIGN_IN_LOCKED": 10}
+    assert await reason(exchange_api_key(context, api_key, CLIENT)) == "OK"
     assert await reason(refresh_tokens(context, tokens.refresh_token, CLIENT)) == "OK"
     assert await reason(register_account(context, replace(guest, invitation_token=invitation), CLIENT)) == "OK"
     assert await reason(set_password(context, reset.token, NEW, CLIENT)) == "OK"
 
 
-async def test_a_machine_of_an_administrator_does_not_unlock_its_owner(context: Context, people: People) -> None:
+async def test_an_api_key_of_an_administrator_does_not_unlock_its_owner(context: Context, people: People) -> None:
     await people.add("boss", "user.admin")
     boss = await people.sign_in("boss")
-    shown, _ = await create_api_key(context, boss, ApiKeyRequest("k", ("user.admin",)))
-    machine = actor((await exchange_api_key(context, shown, CLIENT)).access_token)
+    api_key, _ = await create_api_key(context, boss, ApiKeyRequest("k", ("user.admin",)))
+    machine = actor((await exchange_api_key(context, api_key, CLIENT)).access_token)
     assert await reason(unlock_account(context, machine, boss.account_id)) == "SESSION_REQUIRED"
 
 
-async def test_a_stolen_token_does_not_unlock_the_guesses_of_codes(
+async def test_a_stolen_token_does_not_unlock_attempts_at_codes(
     context: Context, people: People, clock: Clock, root: Actor
 ) -> None:
-    """An administrator's own: unlocking takes a proof, which takes a code."""
+    """Unlocking requires a proof, which requires a code, also for an administrator."""
     app = App((await enroll_totp(context, root, PASSWORD)).secret, clock)
     await confirm_totp(context, root, app.code())
     clock.pass_by(timedelta(minutes=6))

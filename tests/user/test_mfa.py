@@ -1,4 +1,4 @@
-"""Codes of an authenticator app, and recovery codes."""
+"""MFA: codes of an authenticator app, and recovery codes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class App:
         self.recovery_codes: list[str] = []
 
     def code(self, periods: int = 0) -> str:
-        """What it shows now, or some periods from now."""
+        """Return the code of now, or of some periods from now."""
         return self.totp.at(self.clock() + periods * PERIOD)
 
     def wrong(self) -> str:
-        """A code of none of the periods about now."""
+        """Return a code of none of the periods around now."""
         near = {self.code(periods) for periods in range(-3, 4)}
         return next(code for code in (f"{number:06}" for number in range(10)) if code not in near)
 
@@ -55,9 +55,9 @@ async def ada(people: People) -> Actor:
 
 @pytest.fixture
 async def app(context: Context, ada: Actor, clock: Clock) -> App:
-    """The app of `ada`, whose secret is confirmed; the next code is of another period."""
-    enrolment = await enroll_totp(context, ada, PASSWORD)
-    app = App(enrolment.secret, clock)
+    """The app of `ada`, with a confirmed secret; the next code is of another period."""
+    enrollment = await enroll_totp(context, ada, PASSWORD)
+    app = App(enrollment.secret, clock)
     app.recovery_codes = await confirm_totp(context, ada, app.code())
     clock.pass_by(PERIOD)
     return app
@@ -68,25 +68,25 @@ async def enter(context: Context, **code: str) -> IssuedTokens:
 
 
 async def reason(context: Context, password: str = PASSWORD, **code: str) -> str:
-    """Why signing in is refused."""
+    """Return the reason for which a sign-in is refused."""
     with pytest.raises(errors.Error) as refused:
         await sign_in(context, Credentials("ada", password, SecondFactorCode(**code)), CLIENT)
     return refused.value.reason
 
 
-async def test_an_app_is_enrolled_with_a_secret_that_it_can_read(context: Context, ada: Actor, clock: Clock) -> None:
-    enrolment = await enroll_totp(context, ada, PASSWORD)
-    uri = urlsplit(enrolment.uri)
+async def test_enrollment_returns_a_uri_for_the_app(context: Context, ada: Actor, clock: Clock) -> None:
+    enrollment = await enroll_totp(context, ada, PASSWORD)
+    uri = urlsplit(enrollment.uri)
     assert (uri.scheme, uri.netloc, uri.path) == ("otpauth", "totp", "/MoneyPrinter:ada")
-    assert parse_qs(uri.query) == {"secret": [enrolment.secret], "issuer": ["MoneyPrinter"]}
-    assert len(base64.b32decode(enrolment.secret)) == 20
-    assert enrolment.secret not in repr(enrolment)
-    # It does not count before it was confirmed.
+    assert parse_qs(uri.query) == {"secret": [enrollment.secret], "issuer": ["MoneyPrinter"]}
+    assert len(base64.b32decode(enrollment.secret)) == 20
+    assert enrollment.secret not in repr(enrollment)
+    # It has no effect before it is confirmed.
     await enter(context)
     assert not (await get_profile(context, ada)).mfa_enabled
 
 
-async def test_who_knows_the_password_is_asked_for_a_code(context: Context, app: App, ada: Actor) -> None:
+async def test_a_code_is_required_after_the_correct_password(context: Context, app: App, ada: Actor) -> None:
     assert (await get_profile(context, ada)).mfa_enabled
     assert await reason(context) == "MFA_REQUIRED"
     assert await reason(context, "wrong") == "CREDENTIALS_WRONG"
@@ -95,10 +95,10 @@ async def test_who_knows_the_password_is_asked_for_a_code(context: Context, app:
     await enter(context, totp=app.code())
 
 
-async def test_being_asked_for_a_code_is_no_failure(context: Context, app: App) -> None:
+async def test_a_sign_in_without_a_code_is_no_failure(context: Context, app: App) -> None:
     for _ in range(9):
         assert await reason(context) == "MFA_REQUIRED"
-    # And does not clear failures.
+    # Nor does it clear failures.
     for _ in range(4):
         assert await reason(context, totp=app.wrong()) == "MFA_CODE_WRONG"
         assert await reason(context) == "MFA_REQUIRED"
@@ -106,7 +106,7 @@ async def test_being_asked_for_a_code_is_no_failure(context: Context, app: App) 
     assert await reason(context, totp=app.code()) == "SIGN_IN_LOCKED"
 
 
-async def test_after_five_bad_codes_the_sixth_is_refused_even_when_it_is_good(
+async def test_after_five_wrong_codes_a_correct_one_is_refused(
     context: Context, app: App, clock: Clock, audit: AuditRecording
 ) -> None:
     for _ in range(5):
@@ -118,19 +118,19 @@ async def test_after_five_bad_codes_the_sixth_is_refused_even_when_it_is_good(
     assert audit.results("sign_in")[-9:] == ["MFA_CODE_WRONG"] * 5 + ["SIGN_IN_LOCKED"] * 3 + ["OK"]
 
 
-async def test_no_code_is_good_twice_nor_one_before_it(context: Context, app: App, clock: Clock) -> None:
+async def test_no_code_is_accepted_twice_nor_an_earlier_one(context: Context, app: App, clock: Clock) -> None:
     code = app.code()
     await enter(context, totp=code)
     assert await reason(context, totp=code) == "MFA_CODE_WRONG"
     assert await reason(context, totp=app.code(-1)) == "MFA_CODE_WRONG"
-    # A clock that is a little fast.
+    # The clock of the phone is a little fast.
     await enter(context, totp=app.code(1))
     assert await reason(context, totp=code) == "MFA_CODE_WRONG"
     clock.pass_by(2 * PERIOD)
     await enter(context, totp=app.code())
 
 
-async def test_the_code_that_confirmed_does_not_sign_in(context: Context, ada: Actor, clock: Clock) -> None:
+async def test_the_code_that_confirmed_the_app_does_not_sign_in(context: Context, ada: Actor, clock: Clock) -> None:
     app = App((await enroll_totp(context, ada, PASSWORD)).secret, clock)
     await confirm_totp(context, ada, app.code())
     assert await reason(context, totp=app.code()) == "MFA_CODE_WRONG"
@@ -141,7 +141,7 @@ async def test_a_code_of_another_time_is_refused(context: Context, app: App, per
     assert await reason(context, totp=app.code(periods)) == "MFA_CODE_WRONG"
 
 
-async def test_of_many_uses_of_a_code_at_once_one_succeeds(context: Context, app: App, ada: Actor) -> None:
+async def test_one_of_many_concurrent_uses_of_a_code_succeeds(context: Context, app: App, ada: Actor) -> None:
     counter = int(context.now().timestamp()) // 30
     used = await asyncio.gather(*(context.store.second_factors.use_counter(ada.account_id, counter) for _ in range(16)))
     assert sorted(used) == [False] * 15 + [True]
@@ -149,17 +149,17 @@ async def test_of_many_uses_of_a_code_at_once_one_succeeds(context: Context, app
     assert not await context.store.second_factors.use_counter("user_nobody", counter)
 
 
-async def test_of_many_sign_ins_with_one_code_at_once_one_succeeds(context: Context, app: App) -> None:
-    # Two instances of the service, each with turns of its own.
-    desks = [context, replace(context, throttle=LoginThrottle(context.store.attempts))]
+async def test_one_of_many_concurrent_sign_ins_with_a_code_succeeds(context: Context, app: App) -> None:
+    # Two instances of the service, each with slots of its own.
+    contexts = [context, replace(context, throttle=LoginThrottle(context.store.attempts))]
     ends = await asyncio.gather(
-        *(enter(desks[number % 2], totp=app.code()) for number in range(5)), return_exceptions=True
+        *(enter(contexts[number % 2], totp=app.code()) for number in range(5)), return_exceptions=True
     )
     assert len([end for end in ends if isinstance(end, IssuedTokens)]) == 1
     assert {end.reason for end in ends if isinstance(end, errors.Error)} == {"MFA_CODE_WRONG"}
 
 
-async def test_of_many_confirmations_at_once_one_succeeds(context: Context, ada: Actor, clock: Clock) -> None:
+async def test_one_of_many_concurrent_confirmations_succeeds(context: Context, ada: Actor, clock: Clock) -> None:
     app = App((await enroll_totp(context, ada, PASSWORD)).secret, clock)
     ends = await asyncio.gather(*(confirm_totp(context, ada, app.code()) for _ in range(5)), return_exceptions=True)
     [codes] = [end for end in ends if isinstance(end, list)]
@@ -188,18 +188,18 @@ async def test_the_recovery_code_of_another_account_is_refused(context: Context,
     assert await reason(context, totp=theirs.code(1)) == "MFA_CODE_WRONG"
 
 
-async def test_enrolment_takes_the_password_and_counts_failures(context: Context, ada: Actor) -> None:
+async def test_enrollment_requires_the_password_and_counts_failures(context: Context, ada: Actor) -> None:
     for _ in range(5):
         with pytest.raises(errors.PermissionDenied) as refused:
             await enroll_totp(context, ada, "wrong")
         assert refused.value.reason == "CREDENTIALS_WRONG"
     with pytest.raises(errors.ResourceExhausted):
         await enroll_totp(context, elsewhere(ada), PASSWORD)
-    # Whoever has a stolen token cannot lock its owner out.
+    # A stolen token does not suffice to lock its owner out.
     await enter(context)
 
 
-async def test_confirming_counts_failures(context: Context, ada: Actor, clock: Clock) -> None:
+async def test_confirmation_counts_failures(context: Context, ada: Actor, clock: Clock) -> None:
     app = App((await enroll_totp(context, ada, PASSWORD)).secret, clock)
     for _ in range(5):
         with pytest.raises(errors.PermissionDenied) as refused:
@@ -209,9 +209,7 @@ async def test_confirming_counts_failures(context: Context, ada: Actor, clock: C
         await confirm_totp(context, ada, app.code())
 
 
-async def test_a_new_enrolment_is_instead_of_one_that_was_not_confirmed(
-    context: Context, ada: Actor, clock: Clock
-) -> None:
+async def test_a_new_enrollment_replaces_an_unconfirmed_one(context: Context, ada: Actor, clock: Clock) -> None:
     with pytest.raises(errors.FailedPrecondition):
         await confirm_totp(context, ada, "123456")
     old = App((await enroll_totp(context, ada, PASSWORD)).secret, clock)
@@ -227,23 +225,25 @@ async def test_a_new_enrolment_is_instead_of_one_that_was_not_confirmed(
 
 @pytest.mark.parametrize("kind", ["totp", "recovery"])
 async def test_codes_are_disabled_with_password_and_code(context: Context, ada: Actor, app: App, kind: str) -> None:
-    good = SecondFactorCode(totp=app.code()) if kind == "totp" else SecondFactorCode(recovery=app.recovery_codes[0])
-    for password, code, why in (
-        ("wrong", good, "CREDENTIALS_WRONG"),
+    valid = SecondFactorCode(totp=app.code()) if kind == "totp" else SecondFactorCode(recovery=app.recovery_codes[0])
+    for password, code, expected in (
+        ("wrong", valid, "CREDENTIALS_WRONG"),
         (PASSWORD, SecondFactorCode(totp=app.wrong()), "MFA_CODE_WRONG"),
         (PASSWORD, SecondFactorCode(recovery="a" * 16), "MFA_CODE_WRONG"),
         (PASSWORD, SecondFactorCode(), "MFA_CODE_WRONG"),
     ):
         with pytest.raises(errors.PermissionDenied) as refused:
             await disable_totp(context, ada, password, code)
-        assert refused.value.reason == why
-    await disable_totp(context, ada, PASSWORD, good)
+        assert refused.value.reason == expected
+    await disable_totp(context, ada, PASSWORD, valid)
     await enter(context)
     with pytest.raises(errors.FailedPrecondition):
-        await disable_totp(context, ada, PASSWORD, good)
+        await disable_totp(context, ada, PASSWORD, valid)
 
 
-async def test_who_lost_everything_is_helped_by_an_administrator(context: Context, app: App, people: People) -> None:
+async def test_an_administrator_helps_a_user_without_password_and_codes(
+    context: Context, app: App, people: People
+) -> None:
     await people.add("root", "user.admin")
     root = await people.sign_in("root")
     ada = await context.store.accounts.find_by_username("ada")
@@ -253,35 +253,37 @@ async def test_who_lost_everything_is_helped_by_an_administrator(context: Contex
     await enter(context)
 
 
-async def test_secrets_are_kept_sealed_and_told_to_nobody(
+async def test_secrets_are_stored_encrypted_and_never_recorded(
     context: Context, ada: Actor, clock: Clock, audit: AuditRecording
 ) -> None:
     secret = (await enroll_totp(context, ada, PASSWORD)).secret
     codes = await confirm_totp(context, ada, pyotp.TOTP(secret).at(clock()))
-    kept = await context.store.second_factors.find_totp(ada.account_id)
-    assert kept is not None
-    assert secret.encode() not in kept.encrypted
-    assert base64.b32decode(secret) not in kept.encrypted
+    stored = await context.store.second_factors.find_totp(ada.account_id)
+    assert stored is not None
+    assert secret.encode() not in stored.encrypted
+    assert base64.b32decode(secret) not in stored.encrypted
     for text in (secret, *codes, *(code.replace("-", "") for code in codes)):
         assert text not in str(audit.events)
     assert audit.results("totp.enrol") + audit.results("totp.confirm") == ["OK", "OK"]
 
 
-def test_a_sealed_secret_that_was_altered_or_moved_is_not_opened() -> None:
-    seal = AesFactorCipher(bytes(32))
-    sealed = seal.encrypt("user_ada", "SECRET")
-    assert seal.decrypt("user_ada", sealed) == "SECRET"
-    assert seal.encrypt("user_ada", "SECRET") != sealed
-    damaged = [sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :] for place in range(len(sealed))]
-    for text in (*damaged, sealed[:-1], sealed + b"x", b"", sealed[:10]):
+def test_an_altered_or_moved_secret_is_not_decrypted() -> None:
+    cipher = AesFactorCipher(bytes(32))
+    encrypted = cipher.encrypt("user_ada", "SECRET")
+    assert cipher.decrypt("user_ada", encrypted) == "SECRET"
+    assert cipher.encrypt("user_ada", "SECRET") != encrypted
+    damaged = [
+        encrypted[:place] + bytes([encrypted[place] ^ 1]) + encrypted[place + 1 :] for place in range(len(encrypted))
+    ]
+    for text in (*damaged, encrypted[:-1], encrypted + b"x", b"", encrypted[:10]):
         with pytest.raises(errors.DataLoss) as refused:
-            seal.decrypt("user_ada", text)
+            cipher.decrypt("user_ada", text)
         assert refused.value.reason == "DATA_CORRUPT"
-    for other, account in ((seal, "user_eve"), (AesFactorCipher(bytes([1]) * 32), "user_ada")):
+    for other, account in ((cipher, "user_eve"), (AesFactorCipher(bytes([1]) * 32), "user_ada")):
         with pytest.raises(errors.DataLoss):
-            other.decrypt(account, sealed)
-    # It is AES-256-GCM, and nothing else.
-    assert AESGCM(bytes(32)).decrypt(sealed[4:16], sealed[16:], b"MPT1moneyprinter totp user_ada") == b"SECRET"
+            other.decrypt(account, encrypted)
+    # The format is AES-256-GCM, as other programs implement it.
+    assert AESGCM(bytes(32)).decrypt(encrypted[4:16], encrypted[16:], b"MPT1moneyprinter totp user_ada") == b"SECRET"
 
 
 def test_digests_are_bound_to_account_and_key() -> None:
@@ -294,12 +296,12 @@ def test_digests_are_bound_to_account_and_key() -> None:
     assert len(digests) == 8
 
 
-def test_a_key_of_another_length_stops_the_start() -> None:
+def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigError, match="it must be 32"):
         AesFactorCipher(b"short")
 
 
-def test_codes_are_those_of_rfc_6238(clock: Clock) -> None:
+def test_codes_match_rfc_6238(clock: Clock) -> None:
     secret = base64.b32encode(b"12345678901234567890").decode()
     codes = PyotpCodes("MoneyPrinter")
     for second, code in ((59, "287082"), (1111111109, "081804"), (20000000000, "353130")):

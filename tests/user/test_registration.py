@@ -1,4 +1,4 @@
-"""How accounts are made, and how a lost password is replaced."""
+"""Registration with and without invitations, and the reset of a lost password."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from services.user.tokens.opaque_tokens import hash_token
 from tests.user.conftest import CLIENT, PASSWORD, AuditRecording, Clock, People
 
 ADA = RegistrationRequest("Ada", "some long words", profile=Profile("Ada L.", "ada@example.com", "en-GB"))
-EVERYBODY = Client("192.0.2.1", "a browser")
+UNINVITED = Client("192.0.2.1", "a browser")
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ async def root(people: People) -> Actor:
     return await people.sign_in("root")
 
 
-def under(context: Context, registration: RegistrationPolicy) -> Context:
+def with_policy(context: Context, registration: RegistrationPolicy) -> Context:
     return replace(context, policy=Policy(registration))
 
 
-async def reason(context: Context, wish: RegistrationRequest, client: Client = CLIENT) -> str:
-    """Why a registration is refused."""
+async def reason(context: Context, request: RegistrationRequest, client: Client = CLIENT) -> str:
+    """Return the reason for which a registration is refused."""
     with pytest.raises(errors.Error) as refused:
-        await register_account(context, wish, client)
+        await register_account(context, request, client)
     return refused.value.reason
 
 
-async def test_who_is_invited_makes_an_account_once(
+async def test_an_invitation_creates_one_account(
     context: Context, root: Actor, clock: Clock, audit: AuditRecording
 ) -> None:
     token, invitation = await create_invitation(context, root, InvitationRequest(("audio.generate",), "for Ada"))
@@ -52,71 +52,69 @@ async def test_who_is_invited_makes_an_account_once(
     assert await context.store.accounts.find(made.id) == made
     await sign_in(context, Credentials("ada", ADA.password), CLIENT)
     assert await reason(context, replace(ADA, username="eve", invitation_token=token)) == "INVITATION_INVALID"
-    told = next(event for event in audit.events if event.action == "account.register")
-    assert (told.target, told.details) == (made.id, {"roles": "audio.generate", "invitation": invitation.id})
+    recorded = next(event for event in audit.events if event.action == "account.register")
+    assert (recorded.target, recorded.details) == (made.id, {"roles": "audio.generate", "invitation": invitation.id})
     for secret in (token, ADA.password):
         assert secret not in str(audit.events) + repr(replace(ADA, invitation_token=token)) + repr(invitation)
 
 
 @pytest.mark.parametrize("token", ["", "guessed"])
-async def test_without_a_good_invitation_nobody_learns_which_names_there_are(
+async def test_without_a_valid_invitation_usernames_are_not_disclosed(
     context: Context, root: Actor, token: str
 ) -> None:
     for name in ("root", "ada", "?"):
         assert await reason(context, replace(ADA, username=name, invitation_token=token)) == "INVITATION_INVALID"
 
 
-async def test_an_open_platform_takes_everybody_but_makes_nobody_an_administrator(
-    context: Context, root: Actor
-) -> None:
-    made = await register_account(under(context, "open"), ADA, CLIENT)
+async def test_an_open_platform_registers_everybody_but_not_as_administrators(context: Context, root: Actor) -> None:
+    made = await register_account(with_policy(context, "open"), ADA, CLIENT)
     assert made.roles == ("video.process", "audio.generate", "content.manage")
     token, _ = await create_invitation(context, root, InvitationRequest(("user.admin",)))
     invited = await register_account(
-        under(context, "open"), replace(ADA, username="bob", invitation_token=token), CLIENT
+        with_policy(context, "open"), replace(ADA, username="bob", invitation_token=token), CLIENT
     )
     assert invited.roles == ("user.admin",)
-    assert await reason(under(context, "open"), replace(ADA, invitation_token="wrong")) == "INVITATION_INVALID"
+    assert await reason(with_policy(context, "open"), replace(ADA, invitation_token="wrong")) == "INVITATION_INVALID"
 
 
-async def test_a_closed_platform_takes_nobody(context: Context, root: Actor) -> None:
+async def test_a_closed_platform_registers_nobody(context: Context, root: Actor) -> None:
     token, _ = await create_invitation(context, root, InvitationRequest(()))
-    for wish in (ADA, replace(ADA, invitation_token=token)):
-        assert await reason(under(context, "closed"), wish) == "REGISTRATION_CLOSED"
+    for request in (ADA, replace(ADA, invitation_token=token)):
+        assert await reason(with_policy(context, "closed"), request) == "REGISTRATION_CLOSED"
     with pytest.raises(errors.FailedPrecondition):
-        await create_invitation(under(context, "closed"), root, InvitationRequest(()))
+        await create_invitation(with_policy(context, "closed"), root, InvitationRequest(()))
 
 
-async def test_what_will_not_do_does_not_use_the_invitation_up(context: Context, root: Actor) -> None:
+async def test_a_refused_registration_does_not_use_up_the_invitation(context: Context, root: Actor) -> None:
     token, _ = await create_invitation(context, root, InvitationRequest(()))
-    wish = replace(ADA, invitation_token=token)
-    assert await reason(context, replace(wish, username="ROOT")) == "USERNAME_TAKEN"
-    assert await reason(context, replace(wish, username="ада")) == "REQUEST_INVALID"
-    assert await reason(context, replace(wish, password="password1234")) == "PASSWORD_WEAK"
-    assert await reason(context, replace(wish, username="adalovelace", password="AdaLovelace1")) == "PASSWORD_WEAK"
-    await register_account(context, wish, CLIENT)
+    request = replace(ADA, invitation_token=token)
+    assert await reason(context, replace(request, username="ROOT")) == "USERNAME_TAKEN"
+    assert await reason(context, replace(request, username="ада")) == "REQUEST_INVALID"
+    assert await reason(context, replace(request, password="password1234")) == "PASSWORD_WEAK"
+    assert await reason(context, replace(request, username="adalovelace", password="AdaLovelace1")) == "PASSWORD_WEAK"
+    await register_account(context, request, CLIENT)
 
 
-async def test_one_address_cannot_register_without_end(context: Context, root: Actor, clock: Clock) -> None:
-    context = under(context, "open")
+async def test_registrations_of_one_address_are_limited(context: Context, root: Actor, clock: Clock) -> None:
+    context = with_policy(context, "open")
     for number in range(10):
-        await register_account(context, replace(ADA, username=f"name{number}"), EVERYBODY)
-    assert await reason(context, replace(ADA, username="one.more"), EVERYBODY) == "SIGN_IN_LOCKED"
+        await register_account(context, replace(ADA, username=f"name{number}"), UNINVITED)
+    assert await reason(context, replace(ADA, username="one.more"), UNINVITED) == "SIGN_IN_LOCKED"
     await register_account(context, replace(ADA, username="another"), CLIENT)
     token, _ = await create_invitation(context, root, InvitationRequest(()))
-    await register_account(context, replace(ADA, username="invited", invitation_token=token), EVERYBODY)
+    await register_account(context, replace(ADA, username="invited", invitation_token=token), UNINVITED)
     clock.pass_by(timedelta(hours=1))
-    await register_account(context, replace(ADA, username="one.more"), EVERYBODY)
+    await register_account(context, replace(ADA, username="one.more"), UNINVITED)
 
 
-async def test_of_many_who_want_one_name_at_once_one_gets_it(context: Context, root: Actor) -> None:
-    context = under(context, "open")
+async def test_one_of_many_concurrent_registrations_gets_the_username(context: Context, root: Actor) -> None:
+    context = with_policy(context, "open")
     ends = await asyncio.gather(*(register_account(context, ADA, CLIENT) for _ in range(6)), return_exceptions=True)
     assert len([end for end in ends if isinstance(end, Account)]) == 1
     assert {end.reason for end in ends if isinstance(end, errors.Error)} == {"USERNAME_TAKEN"}
 
 
-async def test_invitations_are_listed_and_taken_back_by_administrators(
+async def test_administrators_list_and_delete_invitations(
     context: Context, root: Actor, people: People, clock: Clock
 ) -> None:
     made = []
@@ -144,7 +142,7 @@ async def test_invitations_are_listed_and_taken_back_by_administrators(
         assert refusal.value.reason == "ROLE_MISSING"
 
 
-async def test_an_invitation_is_good_as_long_as_it_says(context: Context, root: Actor, clock: Clock) -> None:
+async def test_an_invitation_is_valid_for_the_requested_time(context: Context, root: Actor, clock: Clock) -> None:
     usual, _ = await create_invitation(context, root, InvitationRequest(()))
     short, _ = await create_invitation(context, root, InvitationRequest((), valid_for=timedelta(minutes=5)))
     clock.pass_by(timedelta(minutes=5))
@@ -153,27 +151,29 @@ async def test_an_invitation_is_good_as_long_as_it_says(context: Context, root: 
     await register_account(context, replace(ADA, invitation_token=usual), CLIENT)
 
 
-async def test_an_invitation_is_as_good_as_who_made_it(context: Context, root: Actor, people: People) -> None:
+async def test_an_invitation_is_valid_while_its_creator_is_an_administrator(
+    context: Context, root: Actor, people: People
+) -> None:
     await people.add("boss", "user.admin")
     boss = await people.sign_in("boss")
     token, _ = await create_invitation(context, root, InvitationRequest(("user.admin",)))
-    wish = replace(ADA, invitation_token=token)
+    request = replace(ADA, invitation_token=token)
     for leave in (
         set_roles(context, boss, root.account_id, ("video.process",)),
         disable_account(context, boss, root.account_id),
     ):
         await leave
-        assert await reason(context, wish) == "INVITATION_INVALID"
+        assert await reason(context, request) == "INVITATION_INVALID"
         account = replace(await people.add(f"guest{context.random(2).hex()}"), id="user_x", username="late")
         with pytest.raises(errors.PermissionDenied):
             await context.store.accounts.register(account, hash_token(token))
         assert (await list_invitations(context, boss, PageRequest())).items == []
     await enable_account(context, boss, root.account_id)
     await set_roles(context, boss, root.account_id, ("user.admin",))
-    await register_account(context, wish, CLIENT)
+    await register_account(context, request, CLIENT)
 
 
-async def test_a_reset_password_is_replaced_once_by_its_owner(
+async def test_the_owner_replaces_a_reset_password_once(
     context: Context, root: Actor, people: People, audit: AuditRecording
 ) -> None:
     eve = await people.add("eve")
@@ -194,7 +194,7 @@ async def test_a_reset_password_is_replaced_once_by_its_owner(
         with pytest.raises(errors.Unauthenticated):
             await sign_in(context, Credentials("eve", "forgotten"), CLIENT)
     await set_password(context, reset.token, "a new long one", CLIENT)
-    # The failures of former times are forgotten.
+    # The earlier failures are cleared.
     await sign_in(context, Credentials("eve", "a new long one"), CLIENT)
     for token in (reset.token, "unknown", ""):
         with pytest.raises(errors.PermissionDenied) as refused:
@@ -204,7 +204,7 @@ async def test_a_reset_password_is_replaced_once_by_its_owner(
         assert secret not in str(audit.events) + repr(reset)
 
 
-async def test_leave_to_set_a_password_expires_and_ends_with_a_change(
+async def test_a_password_reset_expires_and_ends_with_a_change(
     context: Context, root: Actor, people: People, clock: Clock
 ) -> None:
     eve = await people.add("eve")

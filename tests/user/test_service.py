@@ -1,4 +1,4 @@
-"""The user service over mTLS, on PostgreSQL: what the wire adds to the domain."""
+"""The user service over mTLS, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from services.user.mfa.encryption import generate_key
 from tests.databases import Databases
 from tests.mesh import Mesh
 from tests.user.conftest import TABLES, claims
-from tests.user.running import Users, another, bearer, running
+from tests.user.instances import Users, bearer, run_second_instance, run_user_service
 
 NEW = "another long one"
 
 
 @pytest.fixture
 async def users(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Users]:
-    async with running(config, postgres, tmp_path) as users:
+    async with run_user_service(config, postgres, tmp_path) as users:
         yield users
 
 
 async def register(users: Users, username: str, *roles: str) -> str:
-    """Invite and register somebody whose password is NEW; returns the account's id."""
+    """Invite and register a user with the password NEW; return the account's id."""
     invited = await users.admin.CreateInvitation(
         admin.CreateInvitationRequest(roles=roles), metadata=await users.bearer()
     )
@@ -63,7 +63,7 @@ async def register(users: Users, username: str, *roles: str) -> str:
     return made.account.account_id
 
 
-async def test_the_first_account_signs_in_and_gets_what_the_specification_says(users: Users) -> None:
+async def test_the_first_account_signs_in_as_the_specification_says(users: Users) -> None:
     answer = await users.sign_in()
     assert (answer.token_type, answer.expires_in) == ("Bearer", 900)
     (key,) = (await users.stub.ListSigningKeys(pb.ListSigningKeysRequest())).keys
@@ -80,7 +80,7 @@ async def test_the_first_account_signs_in_and_gets_what_the_specification_says(u
 
 
 class Videos(video_grpc.VideoServiceServicer):
-    """Answers with the user."""
+    """A VideoService that returns the user."""
 
     async def GetVideoStatus(
         self, request: video_pb.GetVideoStatusRequest, context: Any
@@ -97,7 +97,7 @@ async def wire_videos(_: None, runtime: Runtime) -> AsyncIterator[None]:
     yield
 
 
-async def test_another_service_knows_the_user_and_the_roles_by_the_token(users: Users) -> None:
+async def test_another_service_reads_user_and_roles_from_the_token(users: Users) -> None:
     await users.mesh.start("orchestrator", None, wire_videos)
     stub: Any = users.mesh.stub(video_grpc.VideoServiceStub, caller="gateway")
     ask = video_pb.GetVideoStatusRequest(job_id="vid_1")
@@ -111,7 +111,7 @@ async def test_another_service_knows_the_user_and_the_roles_by_the_token(users: 
     assert refused.value.reason == "ROLE_MISSING"
 
 
-async def test_ones_own_account_needs_a_token_but_no_role(users: Users) -> None:
+async def test_the_own_account_requires_a_token_but_no_role(users: Users) -> None:
     await register(users, "ada")
     with pytest.raises(errors.Unauthenticated):
         await users.own.GetProfile(own.GetProfileRequest())
@@ -129,10 +129,10 @@ async def test_a_profile_over_the_wire(users: Users) -> None:
         own.UpdateProfileRequest(display_name="Root", email="root@example.com", locale="en"), metadata=token
     )
     changed = await users.own.UpdateProfile(own.UpdateProfileRequest(email=""), metadata=token)
-    told = changed.account
-    assert (told.display_name, told.email, told.locale, told.mfa_enabled) == ("Root", "", "en", False)
-    assert abs(told.create_time.ToSeconds() - time.time()) < 60
-    assert not told.HasField("disable_time")
+    account = changed.account
+    assert (account.display_name, account.email, account.locale, account.mfa_enabled) == ("Root", "", "en", False)
+    assert abs(account.create_time.ToSeconds() - time.time()) < 60
+    assert not account.HasField("disable_time")
     for wrong in ({"email": "nowhere"}, {"locale": "en_GB"}, {"display_name": "x\u202e"}, {"display_name": "x" * 101}):
         with pytest.raises(errors.InvalidArgument):
             await users.own.UpdateProfile(own.UpdateProfileRequest(**wrong), metadata=token)
@@ -146,7 +146,7 @@ async def test_refresh_over_the_wire(users: Users) -> None:
     assert len({answer.refresh_token for answer in at_once}) == 1
     second = await users.stub.RefreshToken(pb.RefreshTokenRequest(refresh_token=at_once[0].refresh_token))
     assert second.token_type == "Bearer"
-    # What the first one got was used: now it is a replay.
+    # The successor of the first token was used, so that this use is a replay.
     for token in (first.refresh_token, second.refresh_token):
         with pytest.raises(errors.Unauthenticated) as refused:
             await users.stub.RefreshToken(pb.RefreshTokenRequest(refresh_token=token))
@@ -156,7 +156,7 @@ async def test_refresh_over_the_wire(users: Users) -> None:
     assert refused.value.reason == "TOKEN_INVALID"
 
 
-async def test_wrong_passwords_are_refused_and_at_last_told_to_wait(users: Users) -> None:
+async def test_wrong_passwords_are_refused_and_then_locked(users: Users) -> None:
     request = pb.SignInRequest(username="admin", password="wrong")
     answers = await asyncio.gather(*(users.stub.SignIn(request) for _ in range(12)), return_exceptions=True)
     refusals = [answer for answer in answers if isinstance(answer, errors.Error)]
@@ -165,7 +165,7 @@ async def test_wrong_passwords_are_refused_and_at_last_told_to_wait(users: Users
     assert all(890 < seconds <= 900 for seconds in waits)
 
 
-async def test_a_session_shows_where_it_was_used_from(users: Users) -> None:
+async def test_a_session_shows_its_address_and_user_agent(users: Users) -> None:
     forwarded = (("x-client-address", "198.51.100.9"), ("x-forwarded-for", "10.0.0.1"))
     signed_in = await users.stub.SignIn(pb.SignInRequest(username="admin", password=users.password), metadata=forwarded)
     token = bearer(signed_in.access_token)
@@ -193,19 +193,19 @@ async def test_a_session_shows_where_it_was_used_from(users: Users) -> None:
         ("", ""),
     ],
 )
-async def test_a_session_and_the_trail_have_one_address(users: Users, header: str, address: str) -> None:
-    """The one that the gateway passes on, whatever else the request carries."""
+async def test_session_and_audit_log_have_the_same_address(users: Users, header: str, address: str) -> None:
+    """The address that the gateway forwards, whatever other headers the request has."""
     metadata = (("x-client-address", header), ("x-forwarded-for", "6.6.6.6"), ("x-real-ip", "6.6.6.6"))
     request = pb.SignInRequest(username="admin", password=users.password)
     token = bearer((await users.stub.SignIn(request, metadata=metadata)).access_token)
     [session] = (await users.own.ListSessions(own.ListSessionsRequest(), metadata=token)).sessions
-    [event] = users.audited()
+    [event] = users.audit_log_lines()
     assert (session.address, event["address"]) == (address, address)
 
 
-async def test_an_agent_is_kept_without_what_a_terminal_would_obey(users: Users) -> None:
+async def test_a_user_agent_is_stored_without_control_characters(users: Users) -> None:
     class Context:
-        """A call's metadata."""
+        """A call with metadata."""
 
         def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
             return (("user-agent", "agent\x1b[31m" + "x" * 300),)
@@ -240,7 +240,7 @@ async def test_a_second_factor_over_the_wire(users: Users) -> None:
     with pytest.raises(errors.Unauthenticated) as refused:
         await users.sign_in()
     assert refused.value.reason == "MFA_REQUIRED"
-    # A phone whose clock is a little fast; the code of now has confirmed.
+    # The clock of the phone is a little fast; the present code has been used for the confirmation.
     ahead = totp.at(time.time() + 30)
     ends = await asyncio.gather(*(users.sign_in(totp_code=ahead) for _ in range(4)), return_exceptions=True)
     reasons = sorted(end.reason if isinstance(end, errors.Error) else "" for end in ends)
@@ -320,7 +320,7 @@ async def test_administration_over_the_wire(users: Users) -> None:
             await users.admin.SetRoles(wrong, metadata=token)
 
 
-async def test_people_change_their_password_and_close_their_account(users: Users) -> None:
+async def test_users_change_their_password_and_close_their_account(users: Users) -> None:
     await register(users, "ada")
     token = bearer((await users.sign_in("ada", NEW)).access_token)
     request = own.ChangePasswordRequest(old_password=NEW, new_password=NEW + "!")
@@ -355,7 +355,7 @@ async def test_a_second_instance_has_the_same_accounts_and_keys(users: Users) ->
     enrolled = await users.own.EnrollTotp(
         own.EnrollTotpRequest(password=users.password), metadata=bearer(first.access_token)
     )
-    async with another(users) as other:
+    async with run_second_instance(users) as other:
         assert await other.stub.ListSigningKeys(pb.ListSigningKeysRequest()) == keys
         token = bearer((await other.sign_in()).access_token)
         code = pyotp.TOTP(enrolled.secret).now()
@@ -367,7 +367,7 @@ async def test_a_second_instance_has_the_same_accounts_and_keys(users: Users) ->
     assert users.settings.first_account_file.read_text() == before
 
 
-async def test_instances_that_start_at_once_agree_on_a_secret(mesh: Mesh, tmp_path: Path) -> None:
+async def test_instances_that_start_concurrently_share_a_secret(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="user"))
@@ -405,17 +405,17 @@ async def test_no_secret_is_logged_or_stored(users: Users) -> None:
         assert secret not in seen
 
 
-async def test_what_is_done_is_audited_with_address_and_trace(users: Users) -> None:
+async def test_actions_are_audited_with_address_and_trace(users: Users) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     metadata = (("x-client-address", "203.0.113.1"), ("traceparent", f"00-{trace}-b7ad6b7169203331-01"))
     request = pb.SignInRequest(username="admin", password="wrong")
     with pytest.raises(errors.Unauthenticated):
         await users.stub.SignIn(request, metadata=metadata)
-    [event] = users.audited()
+    [event] = users.audit_log_lines()
     first = await users.sign_in()
     account_id = claims(first.access_token)["sub"]
-    told = {name: event.get(name) for name in ("action", "actor", "target", "result", "address", "trace_id")}
-    assert told == {
+    recorded = {name: event.get(name) for name in ("action", "actor", "target", "result", "address", "trace_id")}
+    assert recorded == {
         "action": "sign_in",
         "actor": "",
         "target": account_id,
@@ -426,13 +426,13 @@ async def test_what_is_done_is_audited_with_address_and_trace(users: Users) -> N
 
 
 @pytest.mark.parametrize("check", ["database", "signing-keys"])
-async def test_the_health_checks_ask_what_is_needed(users: Users, check: str) -> None:
+async def test_the_health_checks_succeed(users: Users, check: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(users.mesh.channel("user", "grpc.health.v1.Health", caller="monitoring"))
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=check))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_settings_that_lose_requests_or_say_nothing_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONEYPRINTER_USER_REGISTERED_ROLES", json.dumps(["video.process"]))
     assert load(Config).registered_roles == ("video.process",)
     for name, value in (
@@ -448,10 +448,10 @@ def test_settings_that_lose_requests_or_say_nothing_stop_the_start(monkeypatch: 
                 load(Config)
 
 
-async def test_a_database_of_the_first_version_is_brought_up_to_date(
+async def test_a_database_of_the_first_version_is_migrated(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
-    """Whoever was signed in stays signed in."""
+    """Users who were signed in stay signed in."""
     conninfo = await postgres.fresh("user")
     first = Path(services.user.__file__).parent / "migrations" / "0001_accounts.sql"
     async with await AsyncConnection.connect(conninfo) as connection:

@@ -1,4 +1,4 @@
-"""Signing in, staying signed in, and seeing where one is."""
+"""Sign-in, refresh, and the list of sessions."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ ADA = Credentials("ada", PASSWORD)
 
 @pytest.fixture(autouse=True)
 async def ada(people: People) -> str:
-    """The id of `ada`, who may sign in."""
+    """The id of the account `ada`."""
     return (await people.add("ada", "video.process")).id
 
 
-async def test_the_access_token_says_who_and_what(context: Context, clock: Clock, ada: str) -> None:
+async def test_the_access_token_names_account_session_and_roles(context: Context, clock: Clock, ada: str) -> None:
     tokens = await sign_in(context, ADA, CLIENT)
     assert isinstance(context.tokens, JwtTokens)
     [public] = context.tokens.public_keys(clock())
@@ -66,7 +66,7 @@ async def test_the_access_token_says_who_and_what(context: Context, clock: Clock
 
 
 @pytest.mark.parametrize("username", ["ada", "Ada", "ADA", "ＡＤＡ"])
-async def test_a_name_may_be_typed_in_letters_of_any_size(context: Context, username: str, ada: str) -> None:
+async def test_usernames_are_case_insensitive(context: Context, username: str, ada: str) -> None:
     tokens = await sign_in(context, Credentials(username, PASSWORD), CLIENT)
     assert claims(tokens.access_token)["sub"] == ada
 
@@ -75,7 +75,7 @@ async def test_a_name_may_be_typed_in_letters_of_any_size(context: Context, user
     ("username", "password"),
     [("ada", "wrong"), ("ada", ""), ("eve", PASSWORD), ("a\0", "x"), ("ada", "x\0"), ("ada ", PASSWORD)],
 )
-async def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(
+async def test_a_wrong_username_and_a_wrong_password_get_the_same_response(
     context: Context, audit: AuditRecording, username: str, password: str
 ) -> None:
     with pytest.raises(errors.Unauthenticated, match=r"^name and password do not belong together$") as refused:
@@ -84,7 +84,7 @@ async def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(
     assert audit.results("sign_in") == ["CREDENTIALS_WRONG"]
 
 
-async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(context: Context) -> None:
+async def test_an_unknown_username_takes_as_long_as_a_wrong_password(context: Context) -> None:
     class Counting(Argon2Hasher):
         checks = 0
 
@@ -101,25 +101,25 @@ async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(context:
 
 
 @pytest.mark.parametrize("username", ["ada", "nobody"])
-async def test_a_name_that_failed_five_times_waits_whatever_is_shown_then(
+async def test_after_five_failures_a_username_is_locked_whatever_the_password(
     context: Context, clock: Clock, people: People, username: str
 ) -> None:
     for _ in range(5):
         with pytest.raises(errors.Unauthenticated):
             await sign_in(context, Credentials(username, "wrong"), CLIENT)
-    said = set()
+    messages = set()
     for password in (PASSWORD, "wrong"):
         with pytest.raises(errors.ResourceExhausted) as refused:
             await sign_in(context, Credentials(username, password), OTHER)
         assert (refused.value.reason, refused.value.retry_after_seconds) == ("SIGN_IN_LOCKED", 900.0)
-        said.add(refused.value.message)
-    assert len(said) == 1
+        messages.add(refused.value.message)
+    assert len(messages) == 1
     clock.pass_by(timedelta(minutes=15))
     with pytest.raises(errors.Unauthenticated):
         await sign_in(context, Credentials(username, "wrong"), CLIENT)
 
 
-async def test_a_good_sign_in_clears_the_failures_before_it(context: Context) -> None:
+async def test_a_successful_sign_in_clears_earlier_failures(context: Context) -> None:
     for _ in range(3):
         for _ in range(4):
             with pytest.raises(errors.Unauthenticated):
@@ -127,12 +127,12 @@ async def test_a_good_sign_in_clears_the_failures_before_it(context: Context) ->
         await sign_in(context, ADA, CLIENT)
 
 
-async def test_many_sign_ins_of_one_account_at_once_succeed(context: Context) -> None:
+async def test_many_concurrent_sign_ins_of_one_account_succeed(context: Context) -> None:
     found = await asyncio.gather(*(sign_in(context, ADA, CLIENT) for _ in range(20)))
     assert len({claims(tokens.access_token)["sid"] for tokens in found}) == 20
 
 
-async def test_a_disabled_account_is_told_so_only_with_the_right_password(
+async def test_only_the_correct_password_discloses_that_an_account_is_disabled(
     context: Context, people: People, clock: Clock, ada: str
 ) -> None:
     tokens = await sign_in(context, ADA, CLIENT)
@@ -153,7 +153,7 @@ async def test_a_disabled_account_is_told_so_only_with_the_right_password(
     await sign_in(context, ADA, CLIENT)
 
 
-async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(context: Context, ada: str) -> None:
+async def test_a_sign_in_updates_a_hash_with_former_parameters(context: Context, ada: str) -> None:
     stronger = Argon2Hasher(FairSemaphore(2, str).acquire, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
     before = await context.store.accounts.find(ada)
     await sign_in(replace(context, passwords=stronger), ADA, CLIENT)
@@ -167,7 +167,7 @@ async def test_a_hash_of_former_parameters_is_made_anew_at_sign_in(context: Cont
     assert await context.store.accounts.find(ada) == after
 
 
-async def test_a_session_is_not_begun_with_a_password_that_was_changed_meanwhile(
+async def test_no_session_is_created_with_a_password_that_was_changed_meanwhile(
     context: Context, clock: Clock, ada: str
 ) -> None:
     before = await context.store.accounts.find(ada)
@@ -180,7 +180,7 @@ async def test_a_session_is_not_begun_with_a_password_that_was_changed_meanwhile
     assert await context.store.sessions.list_active(ada, clock()) == []
 
 
-async def test_a_session_goes_on_with_refresh_tokens(context: Context, clock: Clock, ada: str) -> None:
+async def test_a_session_continues_with_refresh_tokens(context: Context, clock: Clock, ada: str) -> None:
     tokens = await sign_in(context, ADA, CLIENT)
     session = claims(tokens.access_token)["sid"]
     for _ in range(3):
@@ -193,7 +193,7 @@ async def test_a_session_goes_on_with_refresh_tokens(context: Context, clock: Cl
 
 
 async def refused(context: Context, token: str, client: Client = CLIENT) -> bool:
-    """Whether a refresh token is refused."""
+    """Return whether a refresh token is refused."""
     try:
         await refresh_tokens(context, token, client)
     except errors.Unauthenticated as failure:
@@ -202,7 +202,7 @@ async def refused(context: Context, token: str, client: Client = CLIENT) -> bool
     return False
 
 
-async def test_refreshes_at_once_get_the_same_token_and_the_user_stays(context: Context) -> None:
+async def test_concurrent_refreshes_get_the_same_token(context: Context) -> None:
     first = await sign_in(context, ADA, CLIENT)
     found = await asyncio.gather(*(refresh_tokens(context, first.refresh_token, CLIENT) for _ in range(8)))
     assert len({tokens.refresh_token for tokens in found}) == 1
@@ -211,7 +211,7 @@ async def test_refreshes_at_once_get_the_same_token_and_the_user_stays(context: 
     assert not await refused(context, second.refresh_token)
 
 
-async def test_a_token_that_comes_again_later_ends_the_session_and_no_other(
+async def test_a_replayed_token_ends_its_session_and_no_other(
     context: Context, clock: Clock, audit: AuditRecording
 ) -> None:
     first = await sign_in(context, ADA, CLIENT)
@@ -227,7 +227,7 @@ async def test_a_token_that_comes_again_later_ends_the_session_and_no_other(
     assert not await refused(context, other.refresh_token)
 
 
-async def test_a_token_that_another_client_shows_at_once_ends_the_session(context: Context) -> None:
+async def test_a_token_used_by_another_client_ends_the_session(context: Context) -> None:
     for thief in (OTHER, replace(CLIENT, user_agent="curl"), replace(CLIENT, address="")):
         first = await sign_in(context, ADA, CLIENT)
         second = await refresh_tokens(context, first.refresh_token, CLIENT)
@@ -235,7 +235,7 @@ async def test_a_token_that_another_client_shows_at_once_ends_the_session(contex
         assert await refused(context, second.refresh_token)
 
 
-async def test_a_token_whose_successor_was_used_ends_the_session_at_once(context: Context) -> None:
+async def test_a_token_whose_successor_was_used_ends_the_session(context: Context) -> None:
     first = await sign_in(context, ADA, CLIENT)
     second = await refresh_tokens(context, first.refresh_token, CLIENT)
     third = await refresh_tokens(context, second.refresh_token, CLIENT)
@@ -243,8 +243,8 @@ async def test_a_token_whose_successor_was_used_ends_the_session_at_once(context
     assert await refused(context, third.refresh_token)
 
 
-async def test_of_a_thief_and_an_owner_who_go_on_from_one_token_neither_stays(context: Context, clock: Clock) -> None:
-    """Both had the same address and program, and came within the grace: the next use tells."""
+async def test_a_session_that_is_continued_by_two_clients_ends(context: Context, clock: Clock) -> None:
+    """Both clients have the same address and user agent, and came within the grace; the next use detects them."""
     first = await sign_in(context, ADA, CLIENT)
     owner = await refresh_tokens(context, first.refresh_token, CLIENT)
     thief = await refresh_tokens(context, first.refresh_token, CLIENT)
@@ -254,7 +254,7 @@ async def test_of_a_thief_and_an_owner_who_go_on_from_one_token_neither_stays(co
     assert await refused(context, thief.refresh_token)
 
 
-async def test_what_is_kept_does_not_make_the_next_token(context: Context) -> None:
+async def test_the_stored_data_does_not_reveal_the_next_token(context: Context) -> None:
     first = await sign_in(context, ADA, CLIENT)
     salts = []
 
@@ -263,18 +263,18 @@ async def test_what_is_kept_does_not_make_the_next_token(context: Context) -> No
         return salts[-1]
 
     second = await refresh_tokens(replace(context, random=random), first.refresh_token, CLIENT)
-    kept = (*salts, hash_token(first.refresh_token), hash_token(second.refresh_token))
-    assert not any(second.refresh_token in (value.hex(), encode_token(value)) for value in kept)
+    stored = (*salts, hash_token(first.refresh_token), hash_token(second.refresh_token))
+    assert not any(second.refresh_token in (value.hex(), encode_token(value)) for value in stored)
 
 
-async def test_roles_that_changed_are_in_the_next_token(context: Context, ada: str) -> None:
+async def test_changed_roles_are_in_the_next_token(context: Context, ada: str) -> None:
     first = await sign_in(context, ADA, CLIENT)
     await context.store.accounts.set_roles(ada, ("content.manage",))
     second = await refresh_tokens(context, first.refresh_token, CLIENT)
     assert claims(second.access_token)["roles"] == ["content.manage"]
 
 
-async def test_sessions_are_listed_with_when_and_where_they_were_used(
+async def test_sessions_are_listed_with_time_and_client_of_their_last_use(
     context: Context, people: People, clock: Clock
 ) -> None:
     here = await people.sign_in("ada")
@@ -290,7 +290,7 @@ async def test_sessions_are_listed_with_when_and_where_they_were_used(
     assert [session.id for session in await list_sessions(context, actor(there.access_token))] == [newest.id]
 
 
-async def test_a_session_is_ended_by_its_owner_only(context: Context, people: People) -> None:
+async def test_only_the_owner_ends_a_session(context: Context, people: People) -> None:
     await people.add("eve")
     here, there, eve = [await people.sign_in(name) for name in ("ada", "ada", "eve")]
     with pytest.raises(errors.NotFound) as refusal:
@@ -305,17 +305,17 @@ async def test_a_session_is_ended_by_its_owner_only(context: Context, people: Pe
 
 
 @pytest.mark.parametrize("keep_current", [True, False])
-async def test_all_sessions_are_ended_at_once(context: Context, people: People, keep_current: bool) -> None:
+async def test_all_sessions_are_ended_in_one_call(context: Context, people: People, keep_current: bool) -> None:
     await people.add("eve")
     signed_in: list[Actor] = [await people.sign_in("ada") for _ in range(4)]
     eve = await people.sign_in("eve")
     assert await end_sessions(context, signed_in[0], keep_current) == (3 if keep_current else 4)
-    left = [who for who in signed_in if await context.store.sessions.find_holder(who.session_id, context.now())]
+    left = [actor for actor in signed_in if await context.store.sessions.find_holder(actor.session_id, context.now())]
     assert left == (signed_in[:1] if keep_current else [])
     assert len(await list_sessions(context, eve)) == 1
 
 
-async def test_signing_out_ends_the_session_of_any_of_its_tokens(context: Context, audit: AuditRecording) -> None:
+async def test_signing_out_with_any_of_its_tokens_ends_the_session(context: Context, audit: AuditRecording) -> None:
     first = await sign_in(context, ADA, CLIENT)
     second: IssuedTokens = await refresh_tokens(context, first.refresh_token, CLIENT)
     await sign_out(context, first.refresh_token, CLIENT)
@@ -325,7 +325,7 @@ async def test_signing_out_ends_the_session_of_any_of_its_tokens(context: Contex
     assert [bool(event.actor) for event in audit.events if event.action == "sign_out"] == [True, False, False]
 
 
-async def test_the_session_not_used_for_longest_makes_room_for_a_new_one(
+async def test_a_new_session_ends_the_least_recently_used_one(
     context: Context, people: People, clock: Clock, ada: str
 ) -> None:
     account = await context.store.accounts.find(ada)
@@ -345,15 +345,15 @@ async def test_the_session_not_used_for_longest_makes_room_for_a_new_one(
     assert "ses_0" not in left
 
 
-async def test_every_sign_in_and_refresh_is_told_without_its_secrets(
+async def test_every_sign_in_and_refresh_is_recorded_without_secrets(
     context: Context, audit: AuditRecording, ada: str
 ) -> None:
     tokens = await sign_in(context, ADA, CLIENT)
     await refresh_tokens(context, tokens.refresh_token, OTHER)
     with pytest.raises(errors.Unauthenticated):
         await sign_in(context, Credentials("hunter2 typed as a name", "hunter3"), CLIENT)
-    told = [(event.action, event.actor, event.target, event.result, event.address) for event in audit.events]
-    assert told == [
+    recorded = [(event.action, event.actor, event.target, event.result, event.address) for event in audit.events]
+    assert recorded == [
         ("sign_in", ada, ada, "OK", CLIENT.address),
         ("session.refresh", ada, ada, "OK", OTHER.address),
         ("sign_in", "", "", "CREDENTIALS_WRONG", CLIENT.address),
@@ -362,7 +362,9 @@ async def test_every_sign_in_and_refresh_is_told_without_its_secrets(
         assert secret not in str(audit.events)
 
 
-async def test_an_administrator_sees_and_lifts_a_lock(context: Context, people: People, clock: Clock, ada: str) -> None:
+async def test_an_administrator_sees_and_removes_a_lock(
+    context: Context, people: People, clock: Clock, ada: str
+) -> None:
     await people.add("root", "user.admin")
     root = await people.sign_in("root")
     assert (await get_account(context, root, ada)).lock_end is None

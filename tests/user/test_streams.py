@@ -1,4 +1,4 @@
-"""Calls that last end with what allowed them: token, session, API key, account, role. Those of others go on."""
+"""Streams: long-lasting calls end with their token, session, API key, account or role; those of others continue."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from services.runtime.config import RuntimeConfig
 from services.runtime.server import Runtime
 from tests.databases import Databases
 from tests.user.conftest import claims
-from tests.user.running import Metadata, Users, bearer, running
-from tests.user.test_gateway import fronted
+from tests.user.instances import Metadata, Users, bearer, run_user_service
+from tests.user.test_gateway import run_front
 from tests.user.test_service import NEW, register
 
-# A call ends within 5 seconds; the rest is for a busy machine.
+# A call ends within 5 seconds; the rest allows for a busy machine.
 ENDS_SECONDS = 5.0 + 15.0
 
 
@@ -42,9 +42,9 @@ FILE = bytes(range(250)) * 4
 
 
 def is_end(failure: Any) -> bool:
-    """Whether a call ended with its authority.
+    """Return whether a call ended with its authority.
 
-    A client of grpc.aio that sends while the server ends the call sometimes learns that it ended, and not why.
+    A client of grpc.aio that sends while the server ends the call sometimes gets the end without the reason.
     """
     if isinstance(failure, errors.Internal):
         return "Internal error from Core" in failure.message
@@ -52,13 +52,13 @@ def is_end(failure: Any) -> bool:
 
 
 class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
-    """Calls that do not end by themselves."""
+    """A service whose calls do not end by themselves."""
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
-        """Where the downloads of a file that takes 5 seconds began."""
+        """The offsets at which downloads of a file began that takes 5 seconds."""
         self.left = asyncio.Event()
-        """Set when the server has left a client that does not read."""
+        """Set when the server has ended the call of a client that does not read."""
 
     @asynccontextmanager
     async def wire(self, _: None, runtime: Runtime) -> AsyncIterator[None]:
@@ -110,7 +110,7 @@ class Endless(video_grpc.VideoServiceServicer, event_grpc.EventServiceServicer):
 
 @dataclass
 class Scene:
-    """A user service, and one of calls that last."""
+    """A user service, and a service with long-lasting calls."""
 
     users: Users
     endless: Endless
@@ -121,21 +121,21 @@ class Scene:
 
 
 @asynccontextmanager
-async def staged(config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any) -> AsyncIterator[Scene]:
+async def run_scene(config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any) -> AsyncIterator[Scene]:
     endless = Endless()  # type: ignore[abstract]
-    async with running(config, postgres, folder, **settings) as users:
+    async with run_user_service(config, postgres, folder, **settings) as users:
         await users.mesh.start("orchestrator", None, endless.wire)
         yield Scene(users, endless)
 
 
 @pytest.fixture
 async def scene(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> AsyncIterator[Scene]:
-    async with staged(config, postgres, tmp_path) as scene:
+    async with run_scene(config, postgres, tmp_path) as scene:
         yield scene
 
 
-class Opened:
-    """Calls of one user that last, of each kind, all under way."""
+class OpenCalls:
+    """Running calls of one user, one of each kind."""
 
     def __init__(self, scene: Scene, metadata: Metadata, *, downloads: bool = True) -> None:
         self._scene = scene
@@ -143,7 +143,7 @@ class Opened:
         self._metadata = metadata
         self._calls: list[asyncio.Task[Any]] = []
 
-    async def begin(self) -> Opened:
+    async def begin(self) -> OpenCalls:
         videos, events, metadata = self._scene.videos, self._scene.events, self._metadata
         started: list[asyncio.Event] = []
 
@@ -165,7 +165,7 @@ class Opened:
 
         task(lambda on: read(videos.WatchVideo(video_pb.WatchVideoRequest(job_id="vid_1"), metadata=metadata), on))
         task(lambda on: read(events.WatchEvents(event_pb.WatchEventsRequest(), metadata=metadata), on))
-        # A client that stops reading, so that the server waits to write; it finds the end behind what was sent before.
+        # A client that stops reading, so that the server's write blocks. The end arrives behind the data sent before.
         download = video_pb.DownloadVideoRequest(job_id="vid_1")
         left = self._scene.endless.left
         if self._downloads:
@@ -177,16 +177,16 @@ class Opened:
                 await each.wait()
         return self
 
-    async def ended(self) -> list[str]:
-        """The reasons with which all of them have ended."""
+    async def wait_ended(self) -> list[str]:
+        """Wait until all calls have ended, and return their reasons."""
         async with asyncio.timeout(ENDS_SECONDS):
             found = await asyncio.gather(*self._calls, return_exceptions=True)
         return [AUTHORITY_ENDED if is_end(one) else repr(one) for one in found]
 
-    def go_on(self) -> bool:
+    def are_running(self) -> bool:
         return not any(call.done() for call in self._calls)
 
-    async def leave(self) -> None:
+    async def cancel(self) -> None:
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
@@ -275,8 +275,8 @@ KEY_ENDS = [revoke, end_by_administrator, disable, close, take_role]
 async def ada(users: Users) -> Target:
     account_id = await register(users, "ada", "video.process")
     session = await users.sign_in("ada", NEW)
-    wish = own.CreateApiKeyRequest(display_name="k", roles=["video.process"])
-    key = await users.own.CreateApiKey(wish, metadata=bearer(session.access_token))
+    request = own.CreateApiKeyRequest(display_name="k", roles=["video.process"])
+    key = await users.own.CreateApiKey(request, metadata=bearer(session.access_token))
     return Target(account_id, session, key)
 
 
@@ -285,7 +285,7 @@ async def ada(users: Users) -> Target:
     [*((False, end) for end in SESSION_ENDS), *((True, end) for end in KEY_ENDS)],
     ids=[*(end.__name__ for end in SESSION_ENDS), *(f"key_{end.__name__}" for end in KEY_ENDS)],
 )
-async def test_calls_end_when_their_authority_does_and_those_of_others_go_on(
+async def test_calls_end_with_their_authority_and_those_of_others_continue(
     scene: Scene, by_key: bool, end: Callable[[Users, Target], Awaitable[None]]
 ) -> None:
     users = scene.users
@@ -294,43 +294,43 @@ async def test_calls_end_when_their_authority_does_and_those_of_others_go_on(
     if by_key:
         exchange = pb.ExchangeApiKeyRequest(api_key=target.key.api_key)
         token = (await users.stub.ExchangeApiKey(exchange)).access_token
-    others = await Opened(scene, await users.bearer(), downloads=False).begin()
-    theirs = await Opened(scene, bearer(token)).begin()
+    others = await OpenCalls(scene, await users.bearer(), downloads=False).begin()
+    theirs = await OpenCalls(scene, bearer(token)).begin()
     await end(users, target)
-    assert await theirs.ended() == [AUTHORITY_ENDED] * 5
-    assert others.go_on()
-    # A new one with a token of before lasts no longer.
+    assert await theirs.wait_ended() == [AUTHORITY_ENDED] * 5
+    assert others.are_running()
+    # A new call with an earlier token ends as well.
     late = scene.events.WatchEvents(event_pb.WatchEventsRequest(), metadata=bearer(token))
     async with asyncio.timeout(ENDS_SECONDS):
         with pytest.raises(errors.Unauthenticated):
             async for _ in late:
                 pass
-    await others.leave()
+    await others.cancel()
 
 
 async def test_calls_end_with_their_token(config: RuntimeConfig, postgres: Databases, tmp_path: Path) -> None:
-    async with staged(config, postgres, tmp_path, token_lifetime=6) as scene:
-        theirs = await Opened(scene, await scene.users.bearer()).begin()
-        assert await theirs.ended() == [AUTHORITY_ENDED] * 5
+    async with run_scene(config, postgres, tmp_path, token_lifetime=6) as scene:
+        theirs = await OpenCalls(scene, await scene.users.bearer()).begin()
+        assert await theirs.wait_ended() == [AUTHORITY_ENDED] * 5
 
 
-async def test_a_role_that_the_call_does_not_need_may_go(scene: Scene) -> None:
+async def test_losing_a_role_that_a_call_does_not_need_does_not_end_it(scene: Scene) -> None:
     users = scene.users
     account_id = await register(users, "ada", "video.process", "content.manage")
     token = (await users.sign_in("ada", NEW)).access_token
-    theirs = await Opened(scene, bearer(token), downloads=False).begin()
+    theirs = await OpenCalls(scene, bearer(token), downloads=False).begin()
     request = admin.SetRolesRequest(account_id=account_id, roles=["video.process"])
     await users.admin.SetRoles(request, metadata=await users.bearer())
-    # Checks of some seconds have come and gone when another call that has lost its authority has ended.
+    # When another call without authority has ended, several checks of this one have passed.
     target = await users.sign_in("admin")
-    gone = await Opened(scene, bearer(target.access_token)).begin()
+    gone = await OpenCalls(scene, bearer(target.access_token)).begin()
     await users.stub.SignOut(pb.SignOutRequest(refresh_token=target.refresh_token))
-    await gone.ended()
-    assert theirs.go_on()
-    await theirs.leave()
+    await gone.wait_ended()
+    assert theirs.are_running()
+    await theirs.cancel()
 
 
-async def test_only_services_with_calls_that_last_ask_for_credentials(scene: Scene) -> None:
+async def test_only_services_with_streaming_calls_may_check_credentials(scene: Scene) -> None:
     path = "/moneyprinter.user.v1.AuthorityService/CheckCredentials"
     assert contract.serves("user", path)
     rule = contract.rule(path)
@@ -340,11 +340,11 @@ async def test_only_services_with_calls_that_last_ask_for_credentials(scene: Sce
     users = scene.users
     target = await ada(users)
     stub: Any = users.mesh.stub(authority_grpc.AuthorityServiceStub, caller="orchestrator")
-    asked = [(target.account_id, target.session_id), (target.account_id, target.key.key.key_id)]
+    valid = [(target.account_id, target.session_id), (target.account_id, target.key.key.key_id)]
     wrong = [("user_x", target.session_id), (target.account_id, "ses_x"), (target.account_id, ""), ("", "key_x")]
     found = await stub.CheckCredentials(
         authority_pb.CheckCredentialsRequest(
-            credentials=[authority_pb.Credential(account_id=a, credential_id=c) for a, c in (*asked, *wrong)]
+            credentials=[authority_pb.Credential(account_id=a, credential_id=c) for a, c in (*valid, *wrong)]
         )
     )
     assert [(state.valid, list(state.roles)) for state in found.states] == [
@@ -353,11 +353,11 @@ async def test_only_services_with_calls_that_last_ask_for_credentials(scene: Sce
     ]
 
 
-async def test_server_sent_events_end_with_the_session_and_go_on_with_another_token(
+async def test_server_sent_events_end_with_the_session_and_resume_with_another_token(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
     endless = Endless()  # type: ignore[abstract]
-    async with fronted(config, postgres, tmp_path, wire=endless.wire) as front:
+    async with run_front(config, postgres, tmp_path, wire=endless.wire) as front:
         signed_in = await front.users.sign_in()
         headers = {"authorization": f"Bearer {signed_in.access_token}"}
         async with asyncio.timeout(ENDS_SECONDS), front.http.stream("GET", "/v1/events", headers=headers) as events:
@@ -371,13 +371,13 @@ async def test_server_sent_events_end_with_the_session_and_go_on_with_another_to
             assert "id: 11" in [await anext(lines) for _ in range(2)]
 
 
-async def test_the_client_goes_on_with_a_new_token_when_one_expires(
+async def test_the_client_continues_with_a_new_token_when_one_expires(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
-    """Each stream has one event, and lasts as long as its token."""
+    """Each stream sends one event, and lasts as long as its token."""
     endless = Endless()  # type: ignore[abstract]
     async with (
-        fronted(config, postgres, tmp_path, wire=endless.wire, token_lifetime=3) as front,
+        run_front(config, postgres, tmp_path, wire=endless.wire, token_lifetime=3) as front,
         Client(front.proxy.address) as client,
     ):
         await client.sign_in("admin", front.users.password)
@@ -391,7 +391,7 @@ async def test_the_client_goes_on_with_a_new_token_when_one_expires(
         downloaded = tmp_path / "video.mp4"
         assert await client.download("vid_file", downloaded) == len(FILE)
         assert downloaded.read_bytes() == FILE
-        # From its beginning, and once or more where it was.
+        # One download from the beginning, and at least one that resumes.
         assert endless.offsets[0] == 0
         assert len(endless.offsets) >= 2
         assert endless.offsets[-1] > 0

@@ -1,1 +1,1 @@
-"""Accounts: who may sign in, how accounts are made, changed and administered."""
+"""Accounts: registration, profiles, password resets, and administration."""

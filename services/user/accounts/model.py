@@ -39,11 +39,6 @@ class Account:
     mfa_enabled: bool = False
     """Whether signing in takes a code."""
 
-    @property
-    def is_active_administrator(self) -> bool:
-        """Whether the account is enabled and has the role of administrators."""
-        return ADMINISTRATOR_ROLE in self.roles and self.disable_time is None
-
 
 @dataclass(frozen=True)
 class Invitation:

@@ -9,7 +9,7 @@ from services.user.accounts.model import Account
 
 KEY_PREFIX = "key_"
 
-# So many expired or revoked API keys of an account are kept, for its owner to see.
+# So many expired or revoked API keys of an account stay visible to its owner.
 MAX_INACTIVE_KEYS = 100
 
 

@@ -1,1 +1,1 @@
-"""Audit: the tamper-evident log of what was done on the platform."""
+"""Audit: the tamper-evident audit log of the platform."""

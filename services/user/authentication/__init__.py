@@ -1,1 +1,1 @@
-"""Authentication: passwords, repeated proofs of identity, and the throttling of failed attempts."""
+"""Authentication: password hashing, reauthentication, and the throttling of failed attempts."""

@@ -1,4 +1,4 @@
-"""What a stolen token is not enough for: it takes a password or a code of the last five minutes, and no API key."""
+"""Reauthentication: sensitive actions require a password or a code of the last five minutes, and no API key."""
 
 from __future__ import annotations
 
@@ -51,25 +51,27 @@ async def eve(people: People) -> str:
 
 Action = Callable[[Context, Actor, str], Awaitable[object]]
 ACTIONS: dict[str, Action] = {
-    "make a key": lambda context, who, eve: create_api_key(context, who, KEY),
-    "change the address": lambda context, who, eve: update_profile(context, who, ProfileChanges(email="x@example.com")),
-    "give roles": lambda context, who, eve: set_roles(context, who, eve, ("user.admin",)),
-    "disable": lambda context, who, eve: disable_account(context, who, eve),
-    "enable": lambda context, who, eve: enable_account(context, who, eve),
-    "unlock": lambda context, who, eve: unlock_account(context, who, eve),
-    "end sessions": lambda context, who, eve: end_account_sessions(context, who, eve, True),
-    "reset a password": lambda context, who, eve: reset_password(context, who, eve, True),
-    "reset one's own": lambda context, who, eve: reset_password(context, who, who.account_id, True),
-    "invite": lambda context, who, eve: create_invitation(context, who, InvitationRequest(("user.admin",))),
+    "make a key": lambda context, actor, eve: create_api_key(context, actor, KEY),
+    "change the address": lambda context, actor, eve: update_profile(
+        context, actor, ProfileChanges(email="x@example.com")
+    ),
+    "give roles": lambda context, actor, eve: set_roles(context, actor, eve, ("user.admin",)),
+    "disable": lambda context, actor, eve: disable_account(context, actor, eve),
+    "enable": lambda context, actor, eve: enable_account(context, actor, eve),
+    "unlock": lambda context, actor, eve: unlock_account(context, actor, eve),
+    "end sessions": lambda context, actor, eve: end_account_sessions(context, actor, eve, True),
+    "reset a password": lambda context, actor, eve: reset_password(context, actor, eve, True),
+    "reset one's own": lambda context, actor, eve: reset_password(context, actor, actor.account_id, True),
+    "invite": lambda context, actor, eve: create_invitation(context, actor, InvitationRequest(("user.admin",))),
 }
 WITH_CODES: dict[str, Action] = {
-    "change the password": lambda context, who, eve: change_password(context, who, PASSWORD, NEW),
-    "close": lambda context, who, eve: close_account(context, who, PASSWORD),
+    "change the password": lambda context, actor, eve: change_password(context, actor, PASSWORD, NEW),
+    "close": lambda context, actor, eve: close_account(context, actor, PASSWORD),
 }
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
-async def test_it_takes_a_proof_of_the_last_five_minutes(
+async def test_sensitive_actions_require_a_proof_of_the_last_five_minutes(
     context: Context, root: Actor, eve: str, clock: Clock, action: Action
 ) -> None:
     clock.pass_by(PROOF_LIFETIME + timedelta(seconds=1))
@@ -82,7 +84,7 @@ async def test_it_takes_a_proof_of_the_last_five_minutes(
     assert await reason(action(context, root, eve)) == "OK"
 
 
-async def test_a_fresh_sign_in_is_a_proof_and_a_refreshed_token_is_none(
+async def test_a_sign_in_is_a_proof_and_a_refreshed_token_is_not(
     context: Context, root: Actor, eve: str, people: People, clock: Clock
 ) -> None:
     await people.add("boss", "user.admin")
@@ -99,7 +101,7 @@ async def test_a_fresh_sign_in_is_a_proof_and_a_refreshed_token_is_none(
 
 
 @pytest.mark.parametrize("action", [*ACTIONS.values(), *WITH_CODES.values()], ids=[*ACTIONS, *WITH_CODES])
-async def test_where_an_account_asks_for_codes_the_proof_is_one(
+async def test_with_mfa_the_proof_is_a_code(
     context: Context, root: Actor, eve: str, people: People, clock: Clock, action: Action
 ) -> None:
     await people.add("boss", "user.admin")
@@ -117,7 +119,7 @@ async def test_where_an_account_asks_for_codes_the_proof_is_one(
     assert await reason(action(context, root, eve)) == "OK"
 
 
-async def test_the_rest_of_a_profile_takes_no_proof(context: Context, root: Actor, clock: Clock) -> None:
+async def test_other_fields_of_a_profile_require_no_proof(context: Context, root: Actor, clock: Clock) -> None:
     clock.pass_by(timedelta(minutes=6))
     await update_profile(context, root, ProfileChanges(display_name="Root", locale="en", email=""))
     assert await reason(revoke_api_key(context, root, "key_0000000000000000")) == "API_KEY_NOT_FOUND"
@@ -133,35 +135,39 @@ async def machine(context: Context, root: Actor) -> Actor:
 BY_MACHINES: dict[str, Action] = {
     **{name: ACTIONS[name] for name in ("make a key", "change the address", "reset a password", "reset one's own")},
     **WITH_CODES,
-    "prove itself": lambda context, who, eve: step_up(context, who, PASSWORD, SecondFactorCode()),
-    "read what its owner reads": lambda context, who, eve: list_security_events(context, trail(), who, 0, ""),
-    "enrol": lambda context, who, eve: enroll_totp(context, who, PASSWORD),
-    "make an administrator": lambda context, who, eve: set_roles(context, who, eve, ("user.admin",)),
-    "invite an administrator": lambda context, who, eve: create_invitation(
-        context, who, InvitationRequest(("user.admin",))
+    "prove itself": lambda context, actor, eve: step_up(context, actor, PASSWORD, SecondFactorCode()),
+    "read what its owner reads": lambda context, actor, eve: list_security_events(
+        context, create_audit_log(), actor, 0, ""
+    ),
+    "enrol": lambda context, actor, eve: enroll_totp(context, actor, PASSWORD),
+    "make an administrator": lambda context, actor, eve: set_roles(context, actor, eve, ("user.admin",)),
+    "invite an administrator": lambda context, actor, eve: create_invitation(
+        context, actor, InvitationRequest(("user.admin",))
     ),
     **{
         f"{name} its owner": action
         for name, action in {
-            "give roles to": lambda context, who, eve: set_roles(context, who, who.account_id, ()),
-            "disable": lambda context, who, eve: disable_account(context, who, who.account_id),
-            "enable": lambda context, who, eve: enable_account(context, who, who.account_id),
-            "unlock": lambda context, who, eve: unlock_account(context, who, who.account_id),
-            "end the sessions of": lambda context, who, eve: end_account_sessions(context, who, who.account_id, True),
+            "give roles to": lambda context, actor, eve: set_roles(context, actor, actor.account_id, ()),
+            "disable": lambda context, actor, eve: disable_account(context, actor, actor.account_id),
+            "enable": lambda context, actor, eve: enable_account(context, actor, actor.account_id),
+            "unlock": lambda context, actor, eve: unlock_account(context, actor, actor.account_id),
+            "end the sessions of": lambda context, actor, eve: end_account_sessions(
+                context, actor, actor.account_id, True
+            ),
         }.items()
     },
 }
 
 
 @pytest.mark.parametrize("action", BY_MACHINES.values(), ids=BY_MACHINES)
-async def test_a_key_acts_on_no_identity_of_its_owner_and_makes_no_administrators(
+async def test_an_api_key_neither_changes_its_owners_identity_nor_creates_administrators(
     context: Context, root: Actor, machine: Actor, eve: str, people: People, action: Action
 ) -> None:
     await people.add("boss", "user.admin")
     assert await reason(action(context, machine, eve)) == "SESSION_REQUIRED"
 
 
-async def test_a_key_leaves_other_administrators_alone(context: Context, machine: Actor, people: People) -> None:
+async def test_an_api_key_cannot_change_other_administrators(context: Context, machine: Actor, people: People) -> None:
     boss = (await people.add("boss", "user.admin")).id
     for work in (
         set_roles(context, machine, boss, ()),
@@ -172,7 +178,7 @@ async def test_a_key_leaves_other_administrators_alone(context: Context, machine
         assert await reason(work) == "SESSION_REQUIRED"
 
 
-async def test_a_key_of_an_administrator_looks_after_others(context: Context, machine: Actor, eve: str) -> None:
+async def test_an_api_key_of_an_administrator_manages_other_users(context: Context, machine: Actor, eve: str) -> None:
     for work in (
         get_account(context, machine, eve),
         set_roles(context, machine, eve, ("content.manage",)),
@@ -185,19 +191,19 @@ async def test_a_key_of_an_administrator_looks_after_others(context: Context, ma
         assert await reason(work) == "OK"
 
 
-def trail() -> AuditLog:
+def create_audit_log() -> AuditLog:
     return AuditLog(MemoryAuditLogStore(), bytes(32))
 
 
-async def test_security_events_are_what_was_done_with_ones_account(
+async def test_security_events_are_the_records_of_ones_account(
     context: Context, root: Actor, eve: str, people: People, audit: AuditRecording
 ) -> None:
-    who = await people.sign_in("eve")
-    kept = trail()
-    await create_api_key(context, who, ApiKeyRequest("k", ("video.process",)))
-    assert await reason(change_password(context, who, "wrong", NEW)) == "CREDENTIALS_WRONG"
+    user = await people.sign_in("eve")
+    audit_log = create_audit_log()
+    await create_api_key(context, user, ApiKeyRequest("k", ("video.process",)))
+    assert await reason(change_password(context, user, "wrong", NEW)) == "CREDENTIALS_WRONG"
     await set_roles(context, root, eve, ("content.manage",))
-    await get_profile(context, who)
+    await get_profile(context, user)
     events = [
         Event(
             f"{n:032x}", START, "user", e.action, e.actor, e.result, target=e.target, address=e.address,
@@ -205,10 +211,10 @@ async def test_security_events_are_what_was_done_with_ones_account(
         )
         for n, e in enumerate(audit.events)
     ]  # fmt: skip
-    # One that another service claims is none of this.
+    # An event that another service reports does not belong to them.
     events.append(replace(events[0], id="f" * 32, service="storage", actor=eve))
-    await kept.append(events)
-    found, token = await list_security_events(context, kept, who, 0, "")
+    await audit_log.append(events)
+    found, token = await list_security_events(context, audit_log, user, 0, "")
     assert [(record.event.action, record.event.actor, record.event.result) for record in found] == [
         ("account.set_roles", root.account_id, "OK"),
         ("password.change", eve, "CREDENTIALS_WRONG"),
@@ -216,13 +222,13 @@ async def test_security_events_are_what_was_done_with_ones_account(
         ("sign_in", eve, "OK"),
     ]
     assert token == ""
-    first, token = await list_security_events(context, kept, who, 3, "")
-    rest, _ = await list_security_events(context, kept, who, 3, token)
+    first, token = await list_security_events(context, audit_log, user, 3, "")
+    rest, _ = await list_security_events(context, audit_log, user, 3, token)
     assert [*first, *rest] == found
     assert "expire_time" in found[2].event.details
 
 
-async def test_disabling_codes_is_a_proof_by_itself(context: Context, root: Actor, clock: Clock) -> None:
+async def test_disabling_codes_needs_no_other_proof(context: Context, root: Actor, clock: Clock) -> None:
     app = App((await enroll_totp(context, root, PASSWORD)).secret, clock)
     await confirm_totp(context, root, app.code())
     clock.pass_by(timedelta(minutes=6))

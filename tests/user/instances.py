@@ -1,4 +1,4 @@
-"""Running: the user service as the gateway and the mesh meet it, over mTLS, on PostgreSQL."""
+"""Instances: the user service over mTLS, on PostgreSQL, as the gateway and the mesh call it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Users:
     mesh: Mesh
     settings: Config
     password: str
-    """Of the first account."""
+    """The password of the first account."""
     log: io.StringIO
 
     def __post_init__(self) -> None:
-        # As any type: the stubs of grpc want their own kind of metadata.
+        # `Any`, since the stubs of grpc require their own type of metadata.
         self.stub: Any = self.mesh.stub(pb_grpc.UserServiceStub, caller="gateway")
         self.own: Any = self.mesh.stub(own_grpc.AccountServiceStub, caller="gateway")
         self.admin: Any = self.mesh.stub(admin_grpc.AdministrationServiceStub, caller="gateway")
@@ -43,41 +43,43 @@ class Users:
     async def sign_in(self, username: str = "admin", password: str = "", **code: str) -> pb.SignInResponse:
         """Sign in; without a password, with the first account's."""
         request = pb.SignInRequest(username=username, password=password or self.password, **code)
-        answer: pb.SignInResponse = await self.stub.SignIn(request)
-        return answer
+        response: pb.SignInResponse = await self.stub.SignIn(request)
+        return response
 
     async def bearer(self) -> Metadata:
-        """The metadata of a call by the first account."""
+        """Return the metadata of a call by the first account."""
         return bearer((await self.sign_in()).access_token)
 
-    def audited(self) -> list[dict[str, Any]]:
-        """What the log holds of the audit."""
+    def audit_log_lines(self) -> list[dict[str, Any]]:
+        """Return the audit events in the service's log."""
         lines = (json.loads(line) for line in self.log.getvalue().splitlines())
         return [line for line in lines if line["event"] == "audit"]
 
 
 def bearer(token: str, *more: tuple[str, str]) -> Metadata:
-    """The metadata of a call with a token."""
+    """Return the metadata of a call with a token."""
     return (("authorization", f"Bearer {token}"), *more)
 
 
 @asynccontextmanager
-async def running(config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any) -> AsyncIterator[Users]:
-    """Run config and user service while the context is open."""
+async def run_user_service(
+    config: RuntimeConfig, postgres: Databases, folder: Path, **settings: Any
+) -> AsyncIterator[Users]:
+    """Run the config and the user service while the context is open."""
     log = io.StringIO()
     telemetry.configure(config, log)
     (folder / "master-key").write_bytes(bytes(range(32)))
-    chosen = Config(database=await postgres.fresh("user"), first_account_file=folder / "first-account", **settings)
+    user_config = Config(database=await postgres.fresh("user"), first_account_file=folder / "first-account", **settings)
     async with Mesh(config, own_keys=False) as mesh:
         await mesh.start("config", SecretsConfig(store=folder / "secrets", master_key_file=folder / "master-key"))
-        await mesh.start("user", chosen)
+        await mesh.start("user", user_config)
         password = json.loads((folder / "first-account").read_text())["password"]
-        yield Users(mesh, chosen, password, log)
+        yield Users(mesh, user_config, password, log)
 
 
 @asynccontextmanager
-async def another(users: Users) -> AsyncIterator[Users]:
-    """A second instance of the user service, on the same database and secrets."""
+async def run_second_instance(users: Users) -> AsyncIterator[Users]:
+    """Run a second instance of the user service, on the same database and secrets."""
     async with Mesh(users.mesh.config, own_keys=False) as mesh:
         mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "user": 0}})
         await mesh.start("user", users.settings)

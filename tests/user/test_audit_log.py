@@ -1,4 +1,4 @@
-"""The audit trail itself: in which order it is written, and that nothing is done to it unseen, even by a superuser."""
+"""The audit log: its order, and the detection of tampering, even by a superuser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TIME = datetime(2026, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)
 
 
 def event(number: int, **changes: Any) -> Event:
-    told = Event(
+    default = Event(
         id=f"{number:032x}",
         time=TIME + timedelta(seconds=number),
         service="storage",
@@ -40,18 +40,18 @@ def event(number: int, **changes: Any) -> Event:
         target=f"music/{number}",
         details={"b": "2", "a": "ü"},
     )
-    return replace(told, **changes)
+    return replace(default, **changes)
 
 
 @dataclass
 class Database:
-    """A database with a trail, and its superuser."""
+    """A database with an audit log, and its superuser."""
 
     pool: db.Pool
     superuser: str
 
-    async def behind_the_back(self, *statements: str) -> None:
-        """Do with the table what only a superuser can."""
+    async def tamper(self, *statements: str) -> None:
+        """Execute statements that only a superuser may execute."""
         async with await AsyncConnection.connect(self.superuser) as connection:
             await connection.execute("SET session_replication_role = replica")
             await connection.execute('SET search_path TO "user"')
@@ -60,7 +60,7 @@ class Database:
 
 
 @asynccontextmanager
-async def opened(databases: Databases) -> AsyncIterator[Database]:
+async def open_database(databases: Databases) -> AsyncIterator[Database]:
     conninfo = await databases.fresh("user")
     name = str(conninfo_to_dict(conninfo)["dbname"])
     async with db.open_pool("user", conninfo) as pool:
@@ -69,7 +69,7 @@ async def opened(databases: Databases) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(postgres: Databases) -> AsyncIterator[Database]:
-    async with opened(postgres) as found:
+    async with open_database(postgres) as found:
         yield found
 
 
@@ -78,36 +78,36 @@ async def store(request: pytest.FixtureRequest, postgres: Databases) -> AsyncIte
     if request.param == "memory":
         yield memory.MemoryAuditLogStore()
     else:
-        async with opened(postgres) as database:
-            yield _stored(database)
+        async with open_database(postgres) as database:
+            yield _create_store(database)
 
 
-def _stored(database: Database) -> AuditLogStore:
+def _create_store(database: Database) -> AuditLogStore:
     return postgres.create_audit_log_store(database.pool)
 
 
 @pytest.fixture
-def trail(store: AuditLogStore) -> AuditLog:
+def audit_log(store: AuditLogStore) -> AuditLog:
     return AuditLog(store, KEY)
 
 
-async def all_of(store: AuditLogStore) -> list[Record]:
+async def read_all(store: AuditLogStore) -> list[Record]:
     return await store.read_after(0, 10_000)
 
 
-async def test_an_empty_trail_is_intact(trail: AuditLog) -> None:
-    assert await trail.verify(Head()) == Verification(Head())
+async def test_an_empty_log_is_intact(audit_log: AuditLog) -> None:
+    assert await audit_log.verify(Head()) == Verification(Head())
 
 
-async def test_records_come_back_as_they_were_told_and_anybody_can_compute_their_hashes(
-    trail: AuditLog, store: AuditLogStore
+async def test_records_are_read_as_written_and_their_hashes_can_be_computed(
+    audit_log: AuditLog, store: AuditLogStore
 ) -> None:
-    told = [event(1), event(2, target="", details={}, time=TIME.astimezone(UTC))]
-    await trail.append(told)
-    first, second = await all_of(store)
-    assert [first.event, second.event] == told
+    events = [event(1), event(2, target="", details={}, time=TIME.astimezone(UTC))]
+    await audit_log.append(events)
+    first, second = await read_all(store)
+    assert [first.event, second.event] == events
     assert [first.number, second.number] == [1, 2]
-    written = json.dumps(
+    text = json.dumps(
         {
             "action": "object.read",
             "actor": "spiffe://cluster.local/ns/moneyprinter/sa/audio",
@@ -126,60 +126,60 @@ async def test_records_come_back_as_they_were_told_and_anybody_can_compute_their
         },
         separators=(",", ":"),
     )
-    assert first.hash == hashlib.sha256(bytes(32) + written.encode()).digest()
-    assert second.hash == record_hash(first.head, told[1])
-    assert await trail.verify(first.head) == Verification(second.head)
+    assert first.hash == hashlib.sha256(bytes(32) + text.encode()).digest()
+    assert second.hash == record_hash(first.head, events[1])
+    assert await audit_log.verify(first.head) == Verification(second.head)
 
 
-async def test_what_is_told_twice_is_kept_once(trail: AuditLog, store: AuditLogStore) -> None:
-    await trail.append([event(1), event(2)])
-    await trail.append([event(2), event(3), event(1), event(3)])
-    assert [record.event for record in await all_of(store)] == [event(1), event(2), event(3)]
+async def test_a_repeated_event_is_stored_once(audit_log: AuditLog, store: AuditLogStore) -> None:
+    await audit_log.append([event(1), event(2)])
+    await audit_log.append([event(2), event(3), event(1), event(3)])
+    assert [record.event for record in await read_all(store)] == [event(1), event(2), event(3)]
 
 
 async def test_two_instances_write_one_chain(store: AuditLogStore) -> None:
-    trails = [AuditLog(store, KEY), AuditLog(store, KEY)]
-    await asyncio.gather(*(trails[number % 2].append([event(number)]) for number in range(60)))
-    records = await all_of(store)
+    audit_logs = [AuditLog(store, KEY), AuditLog(store, KEY)]
+    await asyncio.gather(*(audit_logs[number % 2].append([event(number)]) for number in range(60)))
+    records = await read_all(store)
     assert [record.number for record in records] == list(range(1, 61))
     assert {record.event.id for record in records} == {event(number).id for number in range(60)}
-    for trail in trails:
-        assert await trail.verify(Head()) == Verification(records[-1].head)
+    for audit_log in audit_logs:
+        assert await audit_log.verify(Head()) == Verification(records[-1].head)
 
 
-async def test_what_cannot_be_kept_is_told_to_all_who_wait_and_can_be_told_again(store: AuditLogStore) -> None:
-    class Away:
-        """A store that is away at first."""
+async def test_a_failed_append_fails_for_all_its_callers_and_can_be_repeated(store: AuditLogStore) -> None:
+    class Unavailable:
+        """A store that is unavailable at first."""
 
-        away = True
+        unavailable = True
 
         def __getattr__(self, name: str) -> Any:
-            if name == "append" and self.away:
+            if name == "append" and self.unavailable:
                 raise ConnectionError
             return getattr(store, name)
 
-    away: Any = Away()
-    trail = AuditLog(away, KEY)
-    failed = await asyncio.gather(*(trail.append([event(n)]) for n in range(3)), return_exceptions=True)
+    unavailable: Any = Unavailable()
+    audit_log = AuditLog(unavailable, KEY)
+    failed = await asyncio.gather(*(audit_log.append([event(n)]) for n in range(3)), return_exceptions=True)
     assert [type(failure) for failure in failed] == [ConnectionError] * 3
-    away.away = False
-    await asyncio.gather(*(trail.append([event(n)]) for n in range(3)))
-    assert {record.event.id for record in await all_of(store)} == {event(n).id for n in range(3)}
+    unavailable.unavailable = False
+    await asyncio.gather(*(audit_log.append([event(n)]) for n in range(3)))
+    assert {record.event.id for record in await read_all(store)} == {event(n).id for n in range(3)}
 
 
-async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: AuditLog) -> None:
-    told = [
+async def test_records_are_filtered_and_listed_newest_first(audit_log: AuditLog) -> None:
+    events = [
         event(1),
         event(2, action="object.write"),
         event(3, actor="user_1", result="ROLE_MISSING"),
         event(4, action="sign_in", target="user_1"),
         event(5),
     ]
-    await trail.append(told)
+    await audit_log.append(events)
 
-    async def numbers(size: int = 0, token: str = "", **wanted: Any) -> tuple[list[int], str]:
-        records, following = await trail.list_page(RecordFilter(**wanted), size, token)
-        return [record.number for record in records], following
+    async def numbers(size: int = 0, token: str = "", **filters: Any) -> tuple[list[int], str]:
+        records, next_token = await audit_log.list_page(RecordFilter(**filters), size, token)
+        return [record.number for record in records], next_token
 
     assert await numbers() == ([5, 4, 3, 2, 1], "")
     assert await numbers(2) == ([5, 4], "4")
@@ -190,22 +190,22 @@ async def test_a_part_of_it_is_found_by_what_it_says_newest_first(trail: AuditLo
     assert await numbers(action="object.write") == ([2], "")
     assert await numbers(target="user_1") == ([4], "")
     assert await numbers(result="ROLE_MISSING", action="object.read") == ([3], "")
-    assert await numbers(from_time=told[1].time, to_time=told[3].time) == ([3, 2], "")
+    assert await numbers(from_time=events[1].time, to_time=events[3].time) == ([3, 2], "")
     assert await numbers(action="%") == ([], "")
 
 
 @pytest.mark.parametrize("text", ["soon", "2025-01-29", "2025-01-29T10:30:00", "2025-13-29T10:30:00Z", "\0"])
-def test_a_time_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="from_time"):
         parse_time(text, "from_time")
     assert parse_time("2025-01-29T11:30:00+01:00", "from_time") == datetime(2025, 1, 29, 10, 30, tzinfo=UTC)
 
 
-async def test_one_verification_at_a_time(database: Database) -> None:
-    trail = AuditLog(_stored(database), KEY)
-    await trail.append([event(number) for number in range(5)])
-    verdicts = await asyncio.gather(*(trail.verify(Head()) for _ in range(3)), return_exceptions=True)
-    assert sorted(type(verdict).__name__ for verdict in verdicts) == [
+async def test_one_verification_runs_at_a_time(database: Database) -> None:
+    audit_log = AuditLog(_create_store(database), KEY)
+    await audit_log.append([event(number) for number in range(5)])
+    results = await asyncio.gather(*(audit_log.verify(Head()) for _ in range(3)), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == [
         ResourceExhausted.__name__, ResourceExhausted.__name__, Verification.__name__
     ]  # fmt: skip
 
@@ -218,12 +218,12 @@ async def test_one_verification_at_a_time(database: Database) -> None:
         "TRUNCATE audit_records",
     ],
 )
-async def test_the_services_own_role_may_only_add(database: Database, statement: str) -> None:
-    await AuditLog(_stored(database), KEY).append([event(1)])
+async def test_the_services_role_may_only_insert(database: Database, statement: str) -> None:
+    await AuditLog(_create_store(database), KEY).append([event(1)])
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with database.pool.connection() as connection:
             await connection.execute(statement)
-    # Nor may anybody whom the privileges let do it, unless the trigger is taken away first.
+    # Nor may a role with the privileges, unless it drops the trigger first.
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only ever added to"):
         async with await AsyncConnection.connect(database.superuser) as connection:
             await connection.execute('SET search_path TO "user"')
@@ -231,7 +231,7 @@ async def test_the_services_own_role_may_only_add(database: Database, statement:
 
 
 LAST = 12
-"""How long the trails are that are tampered with."""
+"""The length of the logs that are tampered with."""
 MOVED = ", ".join(
     f"{name} = other.{name}"
     for name in (
@@ -240,7 +240,7 @@ MOVED = ", ".join(
     )
 )
 TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
-    # What is done, what is found, and at which record.
+    # The statements, the fault that is detected, and its record.
     **{
         f"a changed {name}": (f"UPDATE audit_records SET {name} = {value} WHERE number = 5", "CHANGED", 5)  # noqa: S608
         for name, value in {
@@ -254,7 +254,7 @@ TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
             "hash": "sha256('x')",
         }.items()
     },
-    "a changed seal": ("UPDATE audit_records SET seal = sha256('x') WHERE number = 5", "FORGED", 5),
+    "a changed HMAC": ("UPDATE audit_records SET seal = sha256('x') WHERE number = 5", "FORGED", 5),
     "a record removed from the middle": ("DELETE FROM audit_records WHERE number = 5", "REMOVED", 5),
     "the first record removed": ("DELETE FROM audit_records WHERE number = 1", "REMOVED", 1),
     "the end removed": ("DELETE FROM audit_records WHERE number > 9", "CUT", 10),
@@ -278,44 +278,44 @@ TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
-async def test_what_is_done_behind_its_back_is_found_at_the_record(database: Database, tampering: str) -> None:
+async def test_tampering_is_detected_at_its_record(database: Database, tampering: str) -> None:
     statements, fault, number = TAMPERINGS[tampering]
-    trail = AuditLog(_stored(database), KEY)
-    await trail.append([event(n) for n in range(LAST)])
-    before = await all_of(_stored(database))
-    assert (await trail.verify(Head())).fault == ""
-    await database.behind_the_back(*statements.split(";"))
+    audit_log = AuditLog(_create_store(database), KEY)
+    await audit_log.append([event(n) for n in range(LAST)])
+    before = await read_all(_create_store(database))
+    assert (await audit_log.verify(Head())).fault == ""
+    await database.tamper(*statements.split(";"))
     head = before[number - 2].head if number > 1 else Head()
-    assert await trail.verify(Head()) == Verification(head, fault, number)
-    # An instance that has seen nothing of it knows as much, if it is told how long the trail was.
-    anew = AuditLog(_stored(database), KEY)
-    assert await anew.verify(before[-1].head) == Verification(head, fault, number)
+    assert await audit_log.verify(Head()) == Verification(head, fault, number)
+    # An instance that has not seen the log detects the same with the known head.
+    other = AuditLog(_create_store(database), KEY)
+    assert await other.verify(before[-1].head) == Verification(head, fault, number)
     if fault != "CUT":
-        assert await anew.verify(Head()) == Verification(head, fault, number)
+        assert await other.verify(Head()) == Verification(head, fault, number)
 
 
-async def test_who_mends_the_chain_cannot_make_the_seals(database: Database) -> None:
-    """All records from the fifth on are written anew, with right hashes, by somebody who has no key."""
-    store = _stored(database)
-    trail = AuditLog(store, KEY)
-    await trail.append([event(n) for n in range(LAST)])
-    records = await all_of(store)
-    await database.behind_the_back("DELETE FROM audit_records WHERE number > 4")
+async def test_a_repaired_chain_without_the_key_is_detected(database: Database) -> None:
+    """All records from the fifth on are rewritten with correct hashes, without the key."""
+    store = _create_store(database)
+    audit_log = AuditLog(store, KEY)
+    await audit_log.append([event(n) for n in range(LAST)])
+    records = await read_all(store)
+    await database.tamper("DELETE FROM audit_records WHERE number > 4")
     forger = AuditLog(store, b"some other key")
     await forger.append([replace(record.event, actor="user_innocent") for record in records[4:]])
     assert await forger.verify(Head(0)) == Verification(Head(), "FORGED", 1)
     assert await AuditLog(store, KEY).verify(Head()) == Verification(records[3].head, "FORGED", 5)
 
 
-async def test_a_trail_that_goes_on_after_its_end_was_removed_is_found_by_what_was_known(database: Database) -> None:
-    store = _stored(database)
-    trail = AuditLog(store, KEY)
-    await trail.append([event(n) for n in range(LAST)])
-    known = (await trail.verify(Head())).head
-    await database.behind_the_back("DELETE FROM audit_records WHERE number = 12")
-    # Another instance writes on, and its chain is right in itself.
+async def test_a_removed_end_is_detected_by_a_known_head_although_the_log_continues(database: Database) -> None:
+    store = _create_store(database)
+    audit_log = AuditLog(store, KEY)
+    await audit_log.append([event(n) for n in range(LAST)])
+    known_head = (await audit_log.verify(Head())).head
+    await database.tamper("DELETE FROM audit_records WHERE number = 12")
+    # Another instance continues the log with a correct chain.
     await AuditLog(store, KEY).append([event(n) for n in range(100, 110)])
-    anew = AuditLog(store, KEY)
-    assert (await anew.verify(Head())).fault == ""
-    for found in (await anew.verify(known), await trail.verify(Head())):
+    other = AuditLog(store, KEY)
+    assert (await other.verify(Head())).fault == ""
+    for found in (await other.verify(known_head), await audit_log.verify(Head())):
         assert (found.fault, found.number) == ("CHANGED", LAST)
