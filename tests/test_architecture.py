@@ -24,7 +24,7 @@ RUNTIME = {
     *("events", "db", "secrets", "encryption", "children", "launcher_child", "scratch", "telemetry", "__init__"),
 }
 # What media services share, beside `runtime`.
-MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "__init__"}
+MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "__init__"}
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
     "content": {"captions", "fonts", "layout", "scripts"},

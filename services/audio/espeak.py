@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from moneyprinter.errors import Internal
 from services.audio import normalization, timings, voices
 from services.audio.speech import Spoken, Voice, Word
+from services.media.ffmpeg import QUIET
 from services.runtime import children
 from services.runtime.progress import OnProgress, ignore_progress
 
@@ -179,7 +180,7 @@ def _resample(program: Path, raw: Path, rate: int, target: Path) -> list[str]:
         .filter("aresample", SOUND_RATE, resampler="soxr", osf="s16")
         .output(target.name, acodec="pcm_s16le", ac=1, fflags="+bitexact", **{"flags:a": "+bitexact"})
     )
-    return [str(program), *children.QUIET, *sound.get_args()]
+    return [str(program), *QUIET, *sound.get_args()]
 
 
 def _duration(path: Path) -> timedelta:

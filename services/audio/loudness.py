@@ -7,6 +7,7 @@ from pathlib import Path
 import ffmpeg
 
 from moneyprinter.errors import Internal
+from services.media.ffmpeg import report_failures, run_ffmpeg
 from services.media.loudness import Loudness, meter, read_report
 from services.runtime import children
 from services.runtime.progress import OnProgress, ignore_progress
@@ -27,27 +28,21 @@ async def measure(program: Path, sound: str, folder: Path, niceness: int = 0) ->
 
 async def run(
     program: Path,
-    stream: ffmpeg.Stream | list[str],
+    command: ffmpeg.Stream | list[str],
     *,
     seconds: float,
     folder: Path,
     on_progress: OnProgress = ignore_progress,
     niceness: int = 0,
 ) -> None:
-    """Run ffmpeg on what ffmpeg-python describes, or with arguments; report the part of `seconds` that is done.
-
-    Raises `Internal` when ffmpeg fails.
-    """
-    arguments = stream if isinstance(stream, list) else stream.get_args()
-    try:
-        await children.ffmpeg(
+    """Run ffmpeg on a sound, as `run_ffmpeg` does, within `LIMITS`. Raises `Internal` when ffmpeg fails."""
+    with report_failures("the sound could not be made", Internal, reason="RENDER_FAILED"):
+        await run_ffmpeg(
             program,
-            arguments,
+            command,
             seconds=seconds,
             folder=folder,
             on_progress=on_progress,
             limits=LIMITS,
             niceness=niceness,
         )
-    except children.ChildFailed as failure:
-        raise children.to_error(failure, "the sound could not be made", Internal, reason="RENDER_FAILED") from failure

@@ -15,7 +15,7 @@ from services.audio import mix
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
 from services.audio.servicer import AudioServicer, SpeechServicer
-from services.runtime import children
+from services.media.ffmpeg import ffmpeg_version
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
 
@@ -25,7 +25,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Find espeak-ng and ffmpeg, and serve."""
     runtime.max_calls = config.max_calls
     program = runtime.config.ffmpeg
-    version = await children.ffmpeg_version(program)
+    version = await ffmpeg_version(program)
     desk = mix.Desk(program, version, timedelta(seconds=config.longest_mix_seconds))
     speakers = [await asyncio.to_thread(_espeak, config, runtime)]
     runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(runtime, runtime.objects(), speakers, desk))

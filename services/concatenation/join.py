@@ -1,4 +1,4 @@
-"""Join: put segments one after the other by stream copy, with every frame on its tick."""
+"""Join: concatenate segments by stream copy, with every frame on its tick."""
 
 from __future__ import annotations
 
@@ -13,54 +13,52 @@ import ffmpeg
 
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation.segments import UNDECODED, Segment
-from services.runtime import children
+from services.media.ffmpeg import capture_ffmpeg, report_failures, run_ffmpeg
 from services.runtime.progress import OnProgress, ignore_progress
 
-# Raise it whenever the same segments give another file than before: joined videos have it in their names.
+# Raise it whenever the same segments give another file than before: the keys of joined videos depend on it.
 VERSION = 3
 
 LIST, JOINED = "list.ffconcat", "joined.mp4"
 
-# What a file is called whose parameters may change: they are in its frames then (ISO/IEC 14496-15, 5.4.2.1 and 8.4.1).
-# Other codecs have them in their key frames always.
-_CHANGING = {"h264": "avc3", "hevc": "hev1"}
+# The sample entries of files whose parameter sets may change: these are in the frames (ISO/IEC 14496-15, 5.4.2.1 and
+# 8.4.1). Other codecs always have them in their key frames.
+_INBAND_SAMPLE_ENTRIES = {"h264": "avc3", "hevc": "hev1"}
 
 
-def name(place: int) -> str:
-    """The file of the segment that is the `place`-th, from 1."""
-    return f"{place}.mp4"
+def segment_file(number: int) -> str:
+    """Returns the file name of a segment; numbers begin at 1."""
+    return f"{number}.mp4"
 
 
-async def join(
+async def join_segments(
     segments: Sequence[Segment], folder: Path, program: Path, on_progress: OnProgress = ignore_progress
 ) -> None:
-    """Join the segments in `folder`, which are alike, into one file beside them.
+    """Join the segments in `folder`, which are compatible, into the file `JOINED` beside them.
 
-    Raises `FailedPrecondition` when they cannot be joined.
+    `on_progress` receives the part that is done, 0 to 1. Raises `FailedPrecondition` when they cannot be joined.
     """
-    (folder / LIST).write_text(_list(segments), encoding="ascii")
-    frames = sum(segment.frames for segment in segments)
-    seconds = float(frames / segments[0].rate)
-    try:
-        if _changes(segments) and segments[0].codec == "hevc":
-            for place in range(1, len(segments) + 1):
-                await _carry_parameters(folder, name(place), program)
-        await children.ffmpeg(program, _arguments(segments), seconds=seconds, folder=folder, on_progress=on_progress)
-    except children.ChildFailed as failure:
-        what = "the segments cannot be joined"
-        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
-    if await asyncio.to_thread(count, folder / JOINED) != frames:
+    (folder / LIST).write_text(_concat_list(segments), encoding="ascii")
+    frames = sum(segment.frame_count for segment in segments)
+    seconds = float(frames / segments[0].frame_rate)
+    with report_failures("the segments cannot be joined", FailedPrecondition, reason="RENDER_FAILED"):
+        if _parameters_change(segments) and segments[0].codec == "hevc":
+            for number in range(1, len(segments) + 1):
+                await _inline_parameters(folder, segment_file(number), program)
+        arguments = _arguments(segments)
+        await run_ffmpeg(program, arguments, seconds=seconds, folder=folder, on_progress=on_progress)
+    if await asyncio.to_thread(count_frames, folder / JOINED) != frames:
         words = f"the segments cannot be joined: they do not have {frames} frames in even steps"
         raise FailedPrecondition(words, reason="SEGMENTS_MISMATCHED")
 
 
-def _list(segments: Sequence[Segment]) -> str:
-    """The list for ffmpeg. Lengths are rounded so that their sums are right, however many there are."""
+def _concat_list(segments: Sequence[Segment]) -> str:
+    """The list for ffmpeg's demuxer `concat`. Durations are rounded such that their sums are exact to a microsecond."""
     lines, frames = ["ffconcat version 1.0"], 0
-    for place, segment in enumerate(segments, 1):
-        begin, frames = frames, frames + segment.frames
-        length = _microseconds(frames / segment.rate) - _microseconds(begin / segment.rate)
-        lines += [f"file {name(place)}", f"duration {length}us"]
+    for number, segment in enumerate(segments, 1):
+        begin, frames = frames, frames + segment.frame_count
+        length = _microseconds(frames / segment.frame_rate) - _microseconds(begin / segment.frame_rate)
+        lines += [f"file {segment_file(number)}", f"duration {length}us"]
     return "\n".join(lines) + "\n"
 
 
@@ -70,10 +68,10 @@ def _microseconds(seconds: Fraction) -> int:
 
 def _arguments(segments: Sequence[Segment]) -> list[str]:
     first = segments[0]
-    ticks, step = 1 / first.time_base, 1 / (first.rate * first.time_base)
-    # A segment that is shorter than the encoder's delay was given later decoding times than its neighbours.
+    ticks, step = 1 / first.time_base, 1 / (first.frame_rate * first.time_base)
+    # A segment that is shorter than the encoder's delay has later decoding times than its neighbours.
     delay = max(segment.delay for segment in segments)
-    listed: Any = ffmpeg.input(LIST, f="concat", safe=1, protocol_whitelist="file", format_whitelist="concat,mov")
+    source: Any = ffmpeg.input(LIST, f="concat", safe=1, protocol_whitelist="file", format_whitelist="concat,mov")
     options = {
         "c": "copy",
         "bsf:v": f"setts=pts=PTS:dts=(N-{delay})*({step}):duration={step}",
@@ -82,26 +80,26 @@ def _arguments(segments: Sequence[Segment]) -> list[str]:
         "map_metadata": -1,
         "fflags": "+bitexact",
     }
-    if _changes(segments) and first.codec in _CHANGING:
-        options["tag:v"] = _CHANGING[first.codec]
-    return [str(argument) for argument in ffmpeg.output(listed["v:0"], JOINED, **options).get_args()]
+    if _parameters_change(segments) and first.codec in _INBAND_SAMPLE_ENTRIES:
+        options["tag:v"] = _INBAND_SAMPLE_ENTRIES[first.codec]
+    return [str(argument) for argument in ffmpeg.output(source["v:0"], JOINED, **options).get_args()]
 
 
-def _changes(segments: Sequence[Segment]) -> bool:
-    """Whether what a decoder must know changes on the way: some were encoded by a GPU, say, and others not."""
+def _parameters_change(segments: Sequence[Segment]) -> bool:
+    """Whether decoder parameters differ between segments, as those of GPU and software encoders do."""
     return any(segment.parameters != segments[0].parameters for segment in segments)
 
 
-async def _carry_parameters(folder: Path, file: str, program: Path) -> None:
-    """Put what a decoder must know into the key frames of a segment, where its header had it (H.265)."""
+async def _inline_parameters(folder: Path, file: str, program: Path) -> None:
+    """Move the parameter sets of an H.265 segment from its header into its key frames."""
     options = {"c": "copy", "bsf:v": "hevc_mp4toannexb", "tag:v": "hev1"}
-    written: Any = ffmpeg.output(ffmpeg.input(file)["v:0"], f"carrying-{file}", **options)
-    await children.run((program, *children.QUIET, *map(str, written.get_args())), folder=folder)
-    (folder / f"carrying-{file}").replace(folder / file)
+    command: Any = ffmpeg.output(ffmpeg.input(file)["v:0"], f"inline-{file}", **options)
+    await capture_ffmpeg(program, command, folder=folder)
+    (folder / f"inline-{file}").replace(folder / file)
 
 
-def count(path: Path) -> int:
-    """The frames of a joined video; 0 when it has none, or they are not shown in even steps from 0 on."""
+def count_frames(path: Path) -> int:
+    """Returns the number of frames of a joined video; 0 when they are not shown in even steps from 0 on."""
     with av.open(str(path), options=UNDECODED) as container:
         stream = container.streams.video[0]
         if not stream.average_rate or stream.time_base is None:

@@ -1,4 +1,4 @@
-"""The edge of the concatenation service."""
+"""Servicer: the edge of the concatenation service."""
 
 from __future__ import annotations
 

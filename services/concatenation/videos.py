@@ -1,4 +1,4 @@
-"""Videos: fetch segments, join them and keep the joined video, or find one that was joined before."""
+"""Videos: fetch segments, join them and store the joined video, or find a video that was joined before."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Generic, Protocol, TypeVar
 
 from moneyprinter.errors import NotFound
 from services.concatenation import join
-from services.concatenation.segments import Formats, Segment, check_alike, inspect
+from services.concatenation.segments import PixelFormats, Segment, check_compatible, read_segment
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 
-# The parts of the work that are done when the segments are here, and when they are joined.
+# The parts of the whole work that are done when the segments are fetched, and when they are joined.
 FETCHED, JOINED = 0.6, 0.9
-# So many segments are on their way at once.
-AT_ONCE = 4
+# How many segments are fetched at once.
+PARALLEL_FETCHES = 4
 
 
 class Stored(Protocol):
@@ -35,10 +35,10 @@ T = TypeVar("T", bound=Stored)
 
 
 class Objects(Protocol[T]):
-    """Where segments and videos are kept."""
+    """The store of segments and videos."""
 
     async def head(self, key: str) -> T | None:
-        """Describe an object; None when there is none."""
+        """Returns the description of an object, or None when there is none."""
 
     async def get_file(self, source: T, path: Path) -> None:
         """Write an object to a file."""
@@ -48,7 +48,7 @@ class Objects(Protocol[T]):
 
 
 @dataclass(frozen=True)
-class Video(Generic[T]):
+class JoinedVideo(Generic[T]):
     """A joined video."""
 
     stored: T
@@ -57,61 +57,62 @@ class Video(Generic[T]):
 
 @dataclass(frozen=True)
 class Joiner(Generic[T]):
-    """What segments are joined with."""
+    """Joins stored segments."""
 
     objects: Objects[T]
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
     ffmpeg: Path
     version: str
-    """What ffmpeg says of itself."""
+    """The version line of ffmpeg."""
 
-    async def join(self, segments: Sequence[T], on_progress: OnProgress = ignore_progress) -> Video[T]:
-        """Join stored segments. Returns the video.
+    async def join(self, segments: Sequence[T], on_progress: OnProgress = ignore_progress) -> JoinedVideo[T]:
+        """Join stored segments, or find the joined video. `on_progress` receives the part that is done, 0 to 1.
 
-        Raises `FailedPrecondition` when they cannot be joined without encoding them again.
+        Raises `FailedPrecondition` when they cannot be joined without another encode.
         """
-        key = f"cache/concatenation/{self._hash(segments)}.mp4"
+        key = self._cache_key(segments)
         async with self.scratch() as folder:
             if found := await self.objects.head(key):
                 try:
                     await self.objects.get_file(found, folder / join.JOINED)
                 except NotFound:
-                    # It was damaged, and is joined again.
+                    # The stored video was damaged; it is joined again.
                     (folder / join.JOINED).unlink()
                 else:
-                    return Video(found, await asyncio.to_thread(join.count, folder / join.JOINED))
+                    return JoinedVideo(found, await asyncio.to_thread(join.count_frames, folder / join.JOINED))
             on_progress(0.0)
-            opened: list[Segment] = []
-            async with aclosing(self._opened(segments, folder)) as opening:
-                async for segment in opening:
-                    opened.append(segment)
-                    on_progress(FETCHED * len(opened) / len(segments))
-            check_alike(opened)
-            await join.join(opened, folder, self.ffmpeg, part_of(on_progress, FETCHED, JOINED))
+            fetched: list[Segment] = []
+            async with aclosing(self._fetch_segments(segments, folder)) as fetching:
+                async for segment in fetching:
+                    fetched.append(segment)
+                    on_progress(FETCHED * len(fetched) / len(segments))
+            check_compatible(fetched)
+            await join.join_segments(fetched, folder, self.ffmpeg, part_of(on_progress, FETCHED, JOINED))
             stored = await self.objects.put_file(key, folder / join.JOINED)
-            return Video(stored, sum(segment.frames for segment in opened))
+            return JoinedVideo(stored, sum(segment.frame_count for segment in fetched))
 
-    async def _opened(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
-        """Fetch segments, some at once, and look what each is; in their order."""
-        formats: Formats = {}
+    async def _fetch_segments(self, segments: Sequence[T], folder: Path) -> AsyncGenerator[Segment, None]:
+        """Fetch segments, `PARALLEL_FETCHES` at once. Yields their properties, in order."""
+        pixel_formats: PixelFormats = {}
 
-        async def opened(place: int, segment: T) -> Segment:
-            path = folder / join.name(place)
+        async def fetch(number: int, segment: T) -> Segment:
+            path = folder / join.segment_file(number)
             await self.objects.get_file(segment, path)
-            return await asyncio.to_thread(inspect, path, place, formats)
+            return await asyncio.to_thread(read_segment, path, number, pixel_formats)
 
-        left = starmap(opened, enumerate(segments, 1))
-        coming = deque(map(asyncio.ensure_future, islice(left, AT_ONCE)))
+        pending = starmap(fetch, enumerate(segments, 1))
+        fetches = deque(map(asyncio.ensure_future, islice(pending, PARALLEL_FETCHES)))
         try:
-            while coming:
-                yield await coming[0]
-                coming.popleft()
-                coming.extend(map(asyncio.ensure_future, islice(left, 1)))
+            while fetches:
+                yield await fetches[0]
+                fetches.popleft()
+                fetches.extend(map(asyncio.ensure_future, islice(pending, 1)))
         finally:
-            for task in coming:
+            for task in fetches:
                 task.cancel()
-            await asyncio.gather(*coming, return_exceptions=True)
+            await asyncio.gather(*fetches, return_exceptions=True)
 
-    def _hash(self, segments: Sequence[T]) -> str:
+    def _cache_key(self, segments: Sequence[T]) -> str:
         lines = [f"{join.VERSION} {self.version}", *(segment.sha256 for segment in segments)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return f"cache/concatenation/{digest}.mp4"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from services.encoder.frames import Format
 from services.media.encoding import BT709, GOP_SECONDS, SOFTWARE_ENCODERS, Codec, Quality, software_options
-from services.runtime import children
+from services.media.ffmpeg import QUIET
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def ffmpeg_command(backend: Backend, format: Format, machine: Machine) -> Sequen
     device = ("-vaapi_device", machine.render_node) if backend.name.endswith("_vaapi") else ()
     size = f"{format.width}x{format.height}"
     return (
-        *(machine.ffmpeg, *children.QUIET, *device),
+        *(machine.ffmpeg, *QUIET, *device),
         *("-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", size, "-framerate", str(rate), "-i", "pipe:0"),
         *("-vf", _video_filters(backend), "-c:v", backend.name, *coding, "-fps_mode", "passthrough"),
         # Each packet is written at once, without the metadata that the reader would skip.

@@ -17,7 +17,7 @@ from services.encoder.config import Config
 from services.encoder.encoding import Encoder
 from services.encoder.load import Load
 from services.encoder.servicer import EncoderServicer
-from services.runtime import children
+from services.media.ffmpeg import ffmpeg_version
 from services.runtime.server import Runtime
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ DRIVERS = ("LD_LIBRARY_PATH", "LIBVA_DRIVER_NAME", "LIBVA_DRIVERS_PATH", "ONEVPL
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve EncoderService; the backends are probed in the background."""
-    await children.ffmpeg_version(runtime.config.ffmpeg)
+    await ffmpeg_version(runtime.config.ffmpeg)
     machine = Machine(
         ffmpeg=runtime.config.ffmpeg,
         threads=config.threads,

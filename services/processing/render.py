@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moneyprinter.errors import FailedPrecondition
+from services.media.ffmpeg import report_failures, run_ffmpeg
 from services.processing import command, fragment, graph
 from services.processing.fonts import Fonts
 from services.processing.fragment import Fragment
@@ -47,8 +48,8 @@ async def render(
     """
     environment = await asyncio.to_thread(prepare_captions, spec, folder, tool)
     arguments = command.segment_arguments(spec, sources, tool.threads, tool.max_pixels)
-    try:
-        await children.ffmpeg(
+    with report_failures("the segment cannot be rendered", FailedPrecondition, reason="RENDER_FAILED"):
+        await run_ffmpeg(
             tool.ffmpeg,
             arguments,
             seconds=spec.seconds,
@@ -58,9 +59,6 @@ async def render(
             environment=environment,
             niceness=tool.niceness,
         )
-    except children.ChildFailed as failure:
-        what = "the segment cannot be rendered"
-        raise children.to_error(failure, what, FailedPrecondition, reason="RENDER_FAILED") from failure
     return await check_segment(spec, folder)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from moneyprinter.encoder.v1 import encoder_service_pb2_grpc as encoder_grpc
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as pb_grpc
+from services.media.ffmpeg import ffmpeg_version
 from services.processing.config import Config
 from services.processing.encoder_client import GrpcEncoder
 from services.processing.fonts import Fonts
@@ -29,7 +30,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     async with runtime.scratch() as bold_fonts, runtime.scratch() as folder:
         tool = Tool(
             ffmpeg=runtime.config.ffmpeg,
-            version=await children.ffmpeg_version(runtime.config.ffmpeg),
+            version=await ffmpeg_version(runtime.config.ffmpeg),
             threads=config.threads_per_render,
             max_pixels=config.max_pixels,
             limits=children.Limits(memory_bytes=config.address_bytes),

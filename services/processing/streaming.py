@@ -19,6 +19,7 @@ from typing import Protocol
 from moneyprinter.errors import DataLoss, Internal
 from services.media import flv
 from services.media.encoding import Codec, Quality
+from services.media.ffmpeg import QUIET
 from services.media.flv import Encoded, Packet, SequenceHeader
 from services.media.pipes import PIPE_BYTES, enlarge_pipe
 from services.processing import command
@@ -94,7 +95,7 @@ async def _draw_and_encode(
         arguments = command.rawvideo_arguments(spec, sources, tool.threads, tool.max_pixels, write_ends)
         try:
             async with children.start(
-                (tool.ffmpeg, *children.QUIET, *arguments),
+                (tool.ffmpeg, *QUIET, *arguments),
                 limits=tool.limits,
                 folder=folder,
                 environment=environment,

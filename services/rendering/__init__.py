@@ -1,1 +1,1 @@
-"""Finishes a video: sound and picture together, poster, and a check of the result."""
+"""Finishes a video: mux, poster, thumbnails and animation, and a check of the result."""

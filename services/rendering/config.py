@@ -1,4 +1,4 @@
-"""Config: the knobs of the rendering service."""
+"""Config: the settings of the rendering service."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from services.runtime.config import Settings
 
 
 class Config(Settings):
-    """What the rendering service is told (`MONEYPRINTER_RENDERING_...`)."""
+    """The settings of the rendering service, from `MONEYPRINTER_RENDERING_...`."""
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_RENDERING_")
 
     max_calls: int = Field(20, ge=1)
-    """How many calls are served at once; each holds its video on the disk twice."""
+    """How many calls run at once. Each holds its video on the disk twice."""

@@ -1,4 +1,4 @@
-"""Videos: fetch picture and sound, finish the video, check it and keep it."""
+"""Videos: fetch the tracks of a video, finish it, check it and store it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from services.rendering import check, finish, pictures
-from services.rendering.check import Measures
-from services.rendering.finish import Form
+from services.rendering import check, finish, previews
+from services.rendering.check import Measurements
+from services.rendering.finish import OutputSpec
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 from services.runtime.tasks import run_all
 
-# The parts of the work that are done when the parts are here, and the video is made and checked.
+# The parts of the whole work that are done when the tracks are fetched, and when the video is finished and checked.
 FETCHED, CHECKED = 0.1, 0.95
-# Of what is between, how much each piece of work is: as measured of a video of 20 minutes.
-_SHARES = {"mux": 0.55, "measure": 0.25, "pictures": 0.1, "animation": 0.1}
+# The shares of the steps between, as measured with a video of 20 minutes.
+_SHARES = {"mux": 0.55, "check": 0.25, "previews": 0.1, "animation": 0.1}
 
 T = TypeVar("T")
 Wait = Callable[[], Awaitable[object]]
 
 
 class Objects(Protocol[T]):
-    """Where parts and videos are kept."""
+    """The store of tracks and videos."""
 
     async def get_file(self, source: T, path: Path) -> None:
         """Write an object to a file."""
 
     async def put_file(self, key: str, path: Path, before_end: Wait | None = None) -> T:
-        """Store a file: send it, wait, and then let it be there."""
+        """Store a file. The object exists once `before_end` has returned, while its bytes are sent before."""
 
 
 @dataclass(frozen=True)
-class Order(Generic[T]):
-    """A video that is to be finished."""
+class FinishRequest(Generic[T]):
+    """The request to finish a video."""
 
-    pictures: tuple[T, ...]
-    """In the video's own size, then in the others of the form."""
-    sound: T
-    form: Form
+    video_tracks: tuple[T, ...]
+    """In the video's own size, then in the other sizes of the spec."""
+    audio_track: T
+    spec: OutputSpec
     folder: str
-    """Where the results are kept."""
+    """The key prefix of the results."""
 
 
 @dataclass(frozen=True)
@@ -51,104 +51,114 @@ class Video(Generic[T]):
     """A finished video."""
 
     files: tuple[tuple[str, T], ...]
-    """By their names, the video itself first."""
-    measures: Measures
+    """Names and objects, the video itself first."""
+    measurements: Measurements
     poster_seconds: float
-    """Where in it the poster is from."""
+    """The time of the poster's frame in the video."""
 
 
 @dataclass(frozen=True)
-class Finisher(Generic[T]):
-    """What videos are finished with."""
+class VideoFinisher(Generic[T]):
+    """Finishes videos and stores them."""
 
     objects: Objects[T]
     scratch: Callable[[], AbstractAsyncContextManager[Path]]
     ffmpeg: Path
 
-    async def finish(self, order: Order[T], on_progress: OnProgress = ignore_progress) -> Video[T]:
-        """Finish a video. Returns it.
+    async def finish(self, request: FinishRequest[T], on_progress: OnProgress = ignore_progress) -> Video[T]:
+        """Finish a video. `on_progress` receives the part that is done, 0 to 1.
 
-        Raises `FailedPrecondition` with the reason QUALITY_CHECK_FAILED when the result is not as it should be.
+        Raises `FailedPrecondition` with the reason RENDER_FAILED when a step fails, and QUALITY_CHECK_FAILED when the
+        result fails its check.
         """
-        form = order.form
         on_progress(0.0)
         async with self.scratch() as folder:
             await run_all(
-                self.objects.get_file(order.sound, folder / finish.SOUND),
+                self.objects.get_file(request.audio_track, folder / finish.AUDIO_TRACK),
                 *(
-                    self.objects.get_file(shown, folder / finish.picture(place))
-                    for place, shown in enumerate(order.pictures)
+                    self.objects.get_file(track, folder / finish.video_track_file(index))
+                    for index, track in enumerate(request.video_tracks)
                 ),
             )
             on_progress(FETCHED)
-            progress = _Progress(part_of(on_progress, FETCHED, CHECKED))
-            (measures, videos), poster_seconds = await self._worked(order, folder, progress)
+            progress = _WeightedProgress(part_of(on_progress, FETCHED, CHECKED))
+            (measurements, videos), poster_seconds = await self._make_files(request, folder, progress)
             on_progress(CHECKED)
-            previews = await run_all(*(self._stored(order, folder, name) for name in form.previews))
-        return Video((*videos, *previews), measures, poster_seconds)
+            images = await run_all(*(self._store(request, folder, name) for name in request.spec.previews))
+        return Video((*videos, *images), measurements, poster_seconds)
 
     async def take_poster(self, video: T, folder: str) -> tuple[str, T]:
-        """Keep the first frame of a segment as a video's poster: its name and the object. Raises FailedPrecondition."""
+        """Store a frame of a segment as a video's poster. Returns the poster's name and object.
+
+        Raises `FailedPrecondition` with the reason RENDER_FAILED when the segment cannot be decoded.
+        """
         async with self.scratch() as scratch:
-            await self.objects.get_file(video, scratch / finish.PICTURE)
-            await pictures.take(scratch)
+            await self.objects.get_file(video, scratch / finish.VIDEO_TRACK)
+            await previews.write_previews(scratch)
             key = f"{folder}/{finish.POSTER}"
             return finish.POSTER, await self.objects.put_file(key, scratch / finish.POSTER)
 
-    async def _worked(
-        self, order: Order[T], folder: Path, progress: _Progress
-    ) -> tuple[tuple[Measures, list[tuple[str, T]]], float]:
-        """Make, check and store the videos, and make what shows what is in them."""
-        form = order.form
-        # Videos are large: they are sent to be stored while they are checked, and are there when all is found good.
-        good = asyncio.Barrier(2 + len(form.videos))
-        making, seeing = self._made(order, folder, good, progress), self._seen(form, folder, good, progress)
-        made, poster_seconds = await run_all(making, seeing)
-        if form.animation:
-            await finish.animate(folder, self.ffmpeg, form.seconds, progress.of("animation"))
-        return made, poster_seconds
+    async def _make_files(
+        self, request: FinishRequest[T], folder: Path, progress: _WeightedProgress
+    ) -> tuple[tuple[Measurements, list[tuple[str, T]]], float]:
+        """Mux, check and store the videos, and make their previews. Returns also the poster's time in seconds."""
+        spec = request.spec
+        # Videos are large. They are sent to the store while they are checked, and exist there once all checks passed.
+        checked = asyncio.Barrier(2 + len(spec.videos))
+        stored, poster_seconds = await run_all(
+            self._mux_and_store(request, folder, checked, progress),
+            self._write_previews(spec, folder, checked, progress),
+        )
+        if spec.animation:
+            await finish.make_animation(folder, self.ffmpeg, spec.seconds, progress.step("animation"))
+        return stored, poster_seconds
 
-    async def _made(
-        self, order: Order[T], folder: Path, good: asyncio.Barrier, progress: _Progress
-    ) -> tuple[Measures, list[tuple[str, T]]]:
-        """Make the videos, measure and store them."""
-        form = order.form
-        await finish.mux(folder, self.ffmpeg, form, progress.of("mux"))
-        storing = run_all(*(self._stored(order, folder, name, good.wait) for name in form.videos))
-        measures, stored = await run_all(self._measured(form, folder, good, progress), storing)
-        return measures, list(stored)
+    async def _mux_and_store(
+        self, request: FinishRequest[T], folder: Path, checked: asyncio.Barrier, progress: _WeightedProgress
+    ) -> tuple[Measurements, list[tuple[str, T]]]:
+        spec = request.spec
+        await finish.mux(folder, self.ffmpeg, spec, progress.step("mux"))
+        storing = run_all(*(self._store(request, folder, name, checked.wait) for name in spec.videos))
+        measurements, stored = await run_all(self._check(spec, folder, checked, progress), storing)
+        return measurements, list(stored)
 
-    async def _measured(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> Measures:
-        measures = await check.measure(folder, self.ffmpeg, form, progress.of("measure"))
-        await good.wait()
-        return measures
+    async def _check(
+        self, spec: OutputSpec, folder: Path, checked: asyncio.Barrier, progress: _WeightedProgress
+    ) -> Measurements:
+        measurements = await check.check_video(folder, self.ffmpeg, spec, progress.step("check"))
+        await checked.wait()
+        return measurements
 
-    async def _seen(self, form: Form, folder: Path, good: asyncio.Barrier, progress: _Progress) -> float:
-        """Take the pictures that show what is in the video; when the poster is shown, in seconds."""
-        seen = await pictures.take(folder)
-        progress.of("pictures")(1.0)
-        # Should the few pictures that were looked at be black, as in a short video that fades in, all are.
-        if seen.black and not form.may_be_black and await check.is_black(folder, self.ffmpeg):
-            raise check.failed(f"all of its {form.seconds:.2f} s are black")
-        await good.wait()
-        return seen.poster_seconds
+    async def _write_previews(
+        self, spec: OutputSpec, folder: Path, checked: asyncio.Barrier, progress: _WeightedProgress
+    ) -> float:
+        """Write poster and thumbnails, and refuse a black video. Returns the poster's time in seconds."""
+        report = await previews.write_previews(folder)
+        progress.step("previews")(1.0)
+        # The few examined frames may be black, as in a short video that fades in: then all frames are examined.
+        if report.black and not spec.may_be_black and await check.is_black(folder, self.ffmpeg):
+            raise check.check_failed(f"all of its {spec.seconds:.2f} s are black")
+        await checked.wait()
+        return report.poster_seconds
 
-    async def _stored(self, order: Order[T], folder: Path, name: str, good: Wait | None = None) -> tuple[str, T]:
-        return name, await self.objects.put_file(f"{order.folder}/{name}", folder / name, good)
+    async def _store(
+        self, request: FinishRequest[T], folder: Path, name: str, checked: Wait | None = None
+    ) -> tuple[str, T]:
+        return name, await self.objects.put_file(f"{request.folder}/{name}", folder / name, checked)
 
 
-class _Progress:
-    """Adds up how much is done of the pieces of work that go on at once."""
+class _WeightedProgress:
+    """The progress of several steps that run at once, as one."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self._done: dict[str, float] = {}
         self._on_progress = on_progress
 
-    def of(self, piece: str) -> OnProgress:
-        """Takes how much is done of a piece of work, one of `_SHARES`."""
+    def step(self, name: str) -> OnProgress:
+        """Returns the callback for the progress of a step, one of `_SHARES`."""
 
         def report(fraction: float) -> None:
-            self._done[piece] = max(fraction, self._done.get(piece, 0.0))
-            self._on_progress(min(1.0, sum(_SHARES[piece] * done for piece, done in self._done.items())))
+            self._done[name] = max(fraction, self._done.get(name, 0.0))
+            self._on_progress(min(1.0, sum(_SHARES[step] * done for step, done in self._done.items())))
 
         return report

@@ -29,8 +29,6 @@ import structlog
 
 from moneyprinter.errors import Error, Internal
 from services.runtime import errors
-from services.runtime.config import ConfigError
-from services.runtime.progress import OnProgress, ignore_progress, rising
 
 log = structlog.get_logger()
 
@@ -74,8 +72,6 @@ _CAUSES = (
     ("not on whitelist", "its input is of a kind that is not taken, or leads to other files"),
     ("Decoder not found", "its input is coded in a way that it cannot read"),
 )
-# Options that make ffmpeg ask nothing and print only errors.
-QUIET = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error")
 
 
 @dataclass(frozen=True)
@@ -361,40 +357,3 @@ async def run(
         return output
 
     return await retry_killed(attempt)
-
-
-async def ffmpeg(
-    program: Path,
-    arguments: Sequence[str | Path],
-    *,
-    seconds: float,
-    folder: Path,
-    on_progress: OnProgress = ignore_progress,
-    limits: Limits = Limits(),
-    environment: Mapping[str, str] | None = None,
-    niceness: int = 0,
-) -> None:
-    """Run ffmpeg in `folder`, and report the fraction of `seconds` of output that is written, 0 to 1, never falling.
-
-    When a signal kills it, it is run again, over what it wrote. Raises ChildFailed. Cancelling the call kills ffmpeg.
-    """
-    command = (program, *QUIET, "-nostats", "-progress", "pipe:1", *arguments)
-    report = rising(on_progress)
-
-    async def attempt() -> None:
-        async with start(command, limits=limits, folder=folder, environment=environment, niceness=niceness) as child:
-            while line := await child.stdout.readline():
-                name, _, value = line.decode(errors="replace").strip().partition("=")
-                if name == "out_time_us" and value.lstrip("-").isdigit():
-                    report(min(1.0, max(0.0, int(value) / 1e6 / seconds)))
-            await child.succeeded()
-
-    await retry_killed(attempt)
-
-
-async def ffmpeg_version(program: Path) -> str:
-    """What ffmpeg prints as its version. Raises ConfigError when it cannot be run."""
-    try:
-        return (await run((program, "-version"), limits=Limits(wall_seconds=30.0))).decode().partition("\n")[0]
-    except ChildFailed as failure:
-        raise ConfigError(f"MONEYPRINTER_RUNTIME_FFMPEG: {program} cannot be run: {failure}") from None

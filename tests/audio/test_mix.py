@@ -12,7 +12,7 @@ from moneyprinter.errors import Internal, InvalidArgument
 from services.audio import mix, music
 from services.audio.espeak import Espeak
 from services.audio.mix import Desk, Mixed, Order
-from services.runtime import children
+from services.media.ffmpeg import ffmpeg_version
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, band, level, lufs, programs, r128, read, write
 from tests.mesh import ffmpeg_program
@@ -21,7 +21,7 @@ from tests.progress import after_first_report
 
 @pytest.fixture(scope="session")
 async def desk() -> Desk:
-    version = await children.ffmpeg_version(ffmpeg_program())
+    version = await ffmpeg_version(ffmpeg_program())
     return Desk(ffmpeg_program(), version, timedelta(minutes=10))
 
 

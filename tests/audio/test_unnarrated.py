@@ -11,7 +11,7 @@ import pytest
 
 from services.audio import mix
 from services.audio.mix import Desk, Order
-from services.runtime import children
+from services.media.ffmpeg import ffmpeg_version
 from tests import media
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, r128, read
@@ -21,7 +21,7 @@ from tests.mesh import ffmpeg_program
 
 @pytest.fixture(scope="session")
 async def desk() -> Desk:
-    version = await children.ffmpeg_version(ffmpeg_program())
+    version = await ffmpeg_version(ffmpeg_program())
     return Desk(ffmpeg_program(), version, timedelta(minutes=10))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from moneyprinter.errors import FailedPrecondition
 from services.concatenation import join
-from services.concatenation.segments import Formats, check_alike, inspect
+from services.concatenation.segments import PixelFormats, check_compatible, read_segment
 from services.media.encoding import Codec, Quality
 from services.processing import command, graph, render
 from services.processing.fonts import Fonts
@@ -39,16 +39,16 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     spec = Spec((shot,), frames, Canvas(width, height, rate), **options)
     found = await probe_source(work / graph.source_name(0))
     await render.render(spec, [found], work, TOOL)
-    return (work / command.SEGMENT).rename(folder / join.name(place))
+    return (work / command.SEGMENT).rename(folder / join.segment_file(place))
 
 
 async def joined(folder: Path, count: int) -> list[float]:
     """Join the first `count` segments of a folder; returns the progress."""
-    formats: Formats = {}
-    segments = [inspect(folder / join.name(place), place, formats) for place in range(1, count + 1)]
-    check_alike(segments)
+    formats: PixelFormats = {}
+    segments = [read_segment(folder / join.segment_file(place), place, formats) for place in range(1, count + 1)]
+    check_compatible(segments)
     progress: list[float] = []
-    await join.join(segments, folder, ffmpeg_program(), progress.append)
+    await join.join_segments(segments, folder, ffmpeg_program(), progress.append)
     return progress
 
 
@@ -73,7 +73,9 @@ async def test_every_frame_is_there_once_in_even_steps(
     assert video.start == 0 and video.times == tuple(Fraction(number, rate) for number in range(sum(lengths)))
     assert (video.rate, video.colours) == (Fraction(rate), (1, 1, 1, 1))
     assert video.seconds == pytest.approx(sum(lengths) / rate, abs=1e-5)
-    parts = [frame for place in range(1, len(lengths) + 1) for frame in media.hashes(tmp_path / join.name(place))]
+    parts = [
+        frame for place in range(1, len(lengths) + 1) for frame in media.hashes(tmp_path / join.segment_file(place))
+    ]
     assert media.hashes(result) == parts, "the pictures are the segments'"
     times = decoding_times(result)
     assert {later - earlier for earlier, later in pairwise(times)} <= {command.FRAME_TICKS}
@@ -106,13 +108,13 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
         str(30 * command.FRAME_TICKS),
     )
     cut = ("-ss", str(20 / 30), "-i", str(clip), "-frames:v", "20", "-pix_fmt", "yuv420p", *OTHERS[codec], *fragmented)
-    media.ffmpeg(*cut, tmp_path / join.name(2))
-    formats: Formats = {}
-    segments = [inspect(tmp_path / join.name(place), place, formats) for place in (1, 2, 3)]
+    media.ffmpeg(*cut, tmp_path / join.segment_file(2))
+    formats: PixelFormats = {}
+    segments = [read_segment(tmp_path / join.segment_file(place), place, formats) for place in (1, 2, 3)]
     assert codec in (Codec.VP9, Codec.AV1) or segments[1].parameters != segments[0].parameters
     await joined(tmp_path, 3)
     result = tmp_path / join.JOINED
-    parts = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.name(place))]
+    parts = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.segment_file(place))]
     assert media.hashes(result) == parts
     assert media.numbers(result) == list(range(60))
     # From the middle, too, and by a decoder that has seen nothing of what is before.
@@ -133,7 +135,7 @@ async def test_joining_many_does_not_drift(tmp_path: Path) -> None:
     clip = media.numbered(tmp_path / "clip.mp4", seconds=1)
     first = await segment(tmp_path, 1, clip, 7, rate=7)
     for place in range(2, 201):
-        (tmp_path / join.name(place)).symlink_to(first)
+        (tmp_path / join.segment_file(place)).symlink_to(first)
     progress = await joined(tmp_path, 200)
     assert media.probe(tmp_path / join.JOINED).times[-1] == Fraction(1399, 7)
     assert progress[-1] > 0.9
@@ -178,7 +180,7 @@ async def test_files_of_another_kind_are_refused(tmp_path: Path, encode: tuple[s
     clip = media.clip(tmp_path / "clip.mp4", size=(64, 36))
     await segment(tmp_path, 1, clip, 5)
     ticks = ("-video_track_timescale", "90000")
-    media.clip(tmp_path / join.name(2), size=(64, 36), seconds=0.2, encode=encode, container=ticks)
+    media.clip(tmp_path / join.segment_file(2), size=(64, 36), seconds=0.2, encode=encode, container=ticks)
     with pytest.raises(FailedPrecondition, match=says) as refused:
         await joined(tmp_path, 2)
     assert refused.value.reason == "SEGMENTS_MISMATCHED"
@@ -187,7 +189,7 @@ async def test_files_of_another_kind_are_refused(tmp_path: Path, encode: tuple[s
 async def test_a_segment_whose_frames_are_uneven_is_refused(tmp_path: Path) -> None:
     choose = ("-vf", "select='not(eq(n,3))'", "-fps_mode", "vfr", *media.LOSSLESS)
     for place in (1, 2):
-        media.clip(tmp_path / join.name(place), size=(64, 36), seconds=0.5, encode=choose)
+        media.clip(tmp_path / join.segment_file(place), size=(64, 36), seconds=0.5, encode=choose)
     with pytest.raises(FailedPrecondition, match="even steps") as refused:
         await joined(tmp_path, 2)
     assert refused.value.reason == "SEGMENTS_MISMATCHED"
@@ -195,13 +197,13 @@ async def test_a_segment_whose_frames_are_uneven_is_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("content", [b"", b"this is no video" * 100])
 async def test_what_is_no_video_is_told(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / join.name(1)).write_bytes(content)
+    (tmp_path / join.segment_file(1)).write_bytes(content)
     with pytest.raises(FailedPrecondition, match="segment 1 cannot be opened") as refused:
         await joined(tmp_path, 1)
     assert refused.value.reason == "RENDER_FAILED"
 
 
 async def test_sound_alone_is_told(tmp_path: Path) -> None:
-    media.ffmpeg("-f", "lavfi", "-i", "sine=440", "-t", "1", tmp_path / join.name(1))
+    media.ffmpeg("-f", "lavfi", "-i", "sine=440", "-t", "1", tmp_path / join.segment_file(1))
     with pytest.raises(FailedPrecondition, match="segment 1 has no picture"):
         await joined(tmp_path, 1)

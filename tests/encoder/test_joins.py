@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.concatenation import join
-from services.concatenation.segments import Formats, check_alike, inspect
+from services.concatenation.segments import PixelFormats, check_compatible, read_segment
 from services.encoder import backends
 from services.encoder.frames import Format
 from services.media.encoding import Codec, Quality
@@ -60,7 +60,7 @@ async def test_the_same_frames_give_the_same_bytes_in_both_services(
     format, frames = format_of(codec, quality), moving_frames(40, 128, 128)
     there = await render_segment(tmp_path, format, frames)
     encoded = await encode([format, *split_frames(frames, 1 << 20)], await encoder(BACKENDS[codec]))
-    assert encoded.started.extradata == inspect(there, 1, {}).parameters
+    assert encoded.started.extradata == read_segment(there, 1, {}).parameters
     with av.open(str(there)) as container:
         assert encoded.data == [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
@@ -72,13 +72,13 @@ async def test_segments_of_both_services_join(tmp_path: Path, codec: Codec, rate
     format, frames = format_of(codec, Quality.STANDARD, rate), moving_frames(35, 128, 128)
     there = await render_segment(tmp_path, format, moving_frames(40, 128, 128))
     encoded = await encode([format, *split_frames(frames, 1 << 20)], await encoder(BACKENDS[codec]))
-    write_segment(tmp_path / join.name(2), encoded, rate, like=there)
+    write_segment(tmp_path / join.segment_file(2), encoded, rate, like=there)
     for place in (1, 3):
-        (tmp_path / join.name(place)).symlink_to(there)
-    formats: Formats = {}
-    segments = [inspect(tmp_path / join.name(place), place, formats) for place in (1, 2, 3)]
-    check_alike(segments)
-    await join.join(segments, tmp_path, ffmpeg_program())
+        (tmp_path / join.segment_file(place)).symlink_to(there)
+    formats: PixelFormats = {}
+    segments = [read_segment(tmp_path / join.segment_file(place), place, formats) for place in (1, 2, 3)]
+    check_compatible(segments)
+    await join.join_segments(segments, tmp_path, ffmpeg_program())
     shown = media.probe(tmp_path / join.JOINED)
     assert shown.times == tuple(Fraction(number, rate) for number in range(40 + 35 + 40))
     here = decode_packets(codec, encoded.started.extradata, encoded.data)

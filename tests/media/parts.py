@@ -18,10 +18,10 @@ ENCODE = (
 def picture(folder: Path, chain: str = media.CORNERS, seconds: float = 2.0) -> Path:
     """A picture without sound."""
     made = media.clip(folder / "picture.mp4", chain, seconds=seconds, encode=ENCODE)
-    return made.rename(folder / finish.PICTURE)
+    return made.rename(folder / finish.VIDEO_TRACK)
 
 
 def sound(folder: Path, expression: str = "sine=440", seconds: float = 2.0, volume_db: float = 0.0) -> Path:
     """A sound."""
     made = media.sound(folder / "sound.wav", expression, seconds=seconds, volume_db=volume_db)
-    return made.rename(folder / finish.SOUND)
+    return made.rename(folder / finish.AUDIO_TRACK)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from moneyprinter.errors import FailedPrecondition
-from services.rendering import check, finish, pictures
-from services.rendering.check import Measures
-from services.rendering.finish import Container, Form
+from services.rendering import check, finish, previews
+from services.rendering.check import Measurements
+from services.rendering.finish import Container, OutputSpec
 from tests import media
 from tests.media.parts import ENCODE, picture, sound
 from tests.mesh import ffmpeg_program
@@ -23,7 +23,7 @@ VIDEO = "video.mp4"
 
 async def finished(folder: Path, seconds: float = 2.0, title: str = "A title", **form: Any) -> Path:
     """Mux what is in the folder."""
-    wanted = Form(**{"container": Container.MP4, "seconds": seconds, "title": title, **form})
+    wanted = OutputSpec(**{"container": Container.MP4, "seconds": seconds, "title": title, **form})
     await finish.mux(folder, ffmpeg_program(), wanted)
     return folder / wanted.video
 
@@ -100,10 +100,10 @@ async def test_any_title_is_written_as_it_is(tmp_path: Path, title: str, written
         assert container.metadata.get("title") == written
 
 
-async def checked(folder: Path, planned: float = 2.0) -> Measures:
+async def checked(folder: Path, planned: float = 2.0) -> Measurements:
     """Mux what is in the folder, and check it."""
     await finished(folder)
-    return await check.measure(folder, ffmpeg_program(), Form(Container.MP4, planned, ""))
+    return await check.check_video(folder, ffmpeg_program(), OutputSpec(Container.MP4, planned, ""))
 
 
 async def test_what_is_good_passes_with_its_measures(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def refused(folder: Path, planned: float = 2.0) -> str:
 async def test_a_video_is_black_when_all_of_it_is(tmp_path: Path, chain: str, black: bool) -> None:
     picture(tmp_path, chain), sound(tmp_path)
     await finished(tmp_path)
-    seen = await pictures.take(tmp_path)
+    seen = await previews.write_previews(tmp_path)
     assert (seen.black and await check.is_black(tmp_path, ffmpeg_program())) == black
 
 
@@ -162,11 +162,11 @@ async def test_a_missing_stream_is_refused(tmp_path: Path, missing: str) -> None
     kept = {"picture": "-vn", "sound": "-an"}[missing]
     media.ffmpeg("-i", made, kept, "-c", "copy", tmp_path / VIDEO)
     with pytest.raises(FailedPrecondition, match=f"it has no {missing}") as failure:
-        await check.measure(tmp_path, ffmpeg_program(), Form(Container.MP4, 2.0, ""))
+        await check.check_video(tmp_path, ffmpeg_program(), OutputSpec(Container.MP4, 2.0, ""))
     assert failure.value.reason == "QUALITY_CHECK_FAILED"
 
 
-@pytest.mark.parametrize("broken", [finish.PICTURE, finish.SOUND])
+@pytest.mark.parametrize("broken", [finish.VIDEO_TRACK, finish.AUDIO_TRACK])
 async def test_parts_that_cannot_be_read_are_told(tmp_path: Path, broken: str) -> None:
     picture(tmp_path), sound(tmp_path)
     (tmp_path / broken).write_bytes(b"neither picture nor sound" * 100)
@@ -183,7 +183,7 @@ async def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
         folder.mkdir()
         picture(folder, "testsrc2=s={w}x{h}:r={rate}"), sound(folder)
         await finished(folder)
-        await pictures.take(folder)
+        await previews.write_previews(folder)
         made.append([(folder / file).read_bytes() for file in (VIDEO, finish.POSTER, finish.THUMBNAILS)])
     assert made[0] == made[1]
 
@@ -193,11 +193,11 @@ async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_p
     flashes = f"eq(n,{rate})+eq(n,{(seconds - 1) * rate})"
     chain = f"color=black:s={{w}}x{{h}}:r={{rate}},drawbox=t=fill:c=white:enable='{flashes}'"
     media.clip(tmp_path / "picture.mp4", chain, size=(64, 36), rate=str(rate), seconds=seconds, encode=ENCODE).rename(
-        tmp_path / finish.PICTURE
+        tmp_path / finish.VIDEO_TRACK
     )
     clicks = f"between(t,1,1.02)+between(t,{seconds - 1},{seconds - 1}.02)"
     media.sound(tmp_path / "sound.wav", f"aevalsrc='if({clicks},0.8*sin(2*PI*1000*t),0)':s=48000", seconds=seconds)
-    (tmp_path / "sound.wav").rename(tmp_path / finish.SOUND)
+    (tmp_path / "sound.wav").rename(tmp_path / finish.AUDIO_TRACK)
     made = await finished(tmp_path, seconds)
     video = media.probe(made)
     assert video.seconds == pytest.approx(seconds, abs=1e-3) and video.start == 0
@@ -211,24 +211,24 @@ async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_p
 
 async def test_a_webm_holds_opus_and_is_as_long_as_the_plan(tmp_path: Path) -> None:
     vp9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60")
-    media.clip(tmp_path / "picture.mp4", media.CORNERS, seconds=2.0, encode=vp9).rename(tmp_path / finish.PICTURE)
+    media.clip(tmp_path / "picture.mp4", media.CORNERS, seconds=2.0, encode=vp9).rename(tmp_path / finish.VIDEO_TRACK)
     sound(tmp_path, volume_db=6)
-    form = Form(Container.WEBM, 2.0, "A title")
+    form = OutputSpec(Container.WEBM, 2.0, "A title")
     await finish.mux(tmp_path, ffmpeg_program(), form)
-    measures = await check.measure(tmp_path, ffmpeg_program(), form)
+    measures = await check.check_video(tmp_path, ffmpeg_program(), form)
     assert measures.seconds == pytest.approx(2.0, abs=0.02)
     with av.open(str(tmp_path / "video.webm")) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["vp9", "opus"]
         assert container.metadata["title"] == "A title"
     assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / "video.webm"), abs=0.3)
     with pytest.raises(FailedPrecondition, match=r"the plan says 2\.20 s"):
-        await check.measure(tmp_path, ffmpeg_program(), Form(Container.WEBM, 2.2, ""))
+        await check.check_video(tmp_path, ffmpeg_program(), OutputSpec(Container.WEBM, 2.2, ""))
 
 
 async def test_renditions_have_the_same_sound(tmp_path: Path) -> None:
     picture(tmp_path), sound(tmp_path)
     small = media.clip(tmp_path / "small.mp4", media.CORNERS, size=(160, 90), seconds=2.0, encode=ENCODE)
-    small.rename(tmp_path / finish.picture(1))
+    small.rename(tmp_path / finish.video_track_file(1))
     made = await finished(tmp_path, renditions=("90p",))
     other = tmp_path / "video-90p.mp4"
     assert (media.probe(other).width, media.probe(other).height) == (160, 90)
@@ -242,8 +242,8 @@ async def test_an_animation_shows_pieces_of_the_whole(
     # Red for six seconds, then blue for six.
     chain = "color=red:s={w}x{h}:r={rate},drawbox=t=fill:c=blue:enable='gte(t,6)'"
     made = media.clip(tmp_path / "picture.mp4", chain, size=size, seconds=12, encode=ENCODE)
-    made.rename(tmp_path / finish.PICTURE)
-    await finish.animate(tmp_path, ffmpeg_program(), 12.0)
+    made.rename(tmp_path / finish.VIDEO_TRACK)
+    await finish.make_animation(tmp_path, ffmpeg_program(), 12.0)
     animation = tmp_path / finish.ANIMATION
     shown = list(media.pictures(animation))
     assert (shown[0].shape[1], shown[0].shape[0]) == expected

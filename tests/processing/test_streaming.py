@@ -81,11 +81,11 @@ async def test_segments_from_here_and_there_are_joined(
     tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder
 ) -> None:
     await streamed(tool, tmp_path / "there", clip, spec(), encoder)
-    (tmp_path / "there" / command.SEGMENT).rename(tmp_path / join.name(2))
+    (tmp_path / "there" / command.SEGMENT).rename(tmp_path / join.segment_file(2))
     for place in (1, 3):
-        (await rendered(tool, tmp_path / f"here{place}", [clip], spec())).rename(tmp_path / join.name(place))
+        (await rendered(tool, tmp_path / f"here{place}", [clip], spec())).rename(tmp_path / join.segment_file(place))
     await joined(tmp_path, 3)
-    frames = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.name(place))]
+    frames = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.segment_file(place))]
     assert media.hashes(tmp_path / join.JOINED) == frames
 
 

@@ -114,7 +114,7 @@ async def test_what_was_asked_to_be_black_or_silent_is_made(mesh: Mesh, stub: An
 
 async def test_a_long_video_tells_how_far_it_is(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     picture(tmp_path, "color=red:s=64x36:r=5", seconds=300)
-    (tmp_path / finish.PICTURE).rename(tmp_path / "long")
+    (tmp_path / finish.VIDEO_TRACK).rename(tmp_path / "long")
     video = await mesh.objects().put_file("cache/concatenation/long.mp4", tmp_path / "long")
     wanted = await request(mesh, tmp_path, "sine=440", duration=Duration(seconds=300))
     wanted.video.CopyFrom(video)
@@ -139,7 +139,7 @@ async def test_a_poster_is_taken_from_a_frame(mesh: Mesh, stub: Any, tmp_path: P
 
 async def test_a_short_video_that_fades_in_from_black_passes(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     wanted = await request(mesh, tmp_path, chain=media.CORNERS + ",fade=in:0:20")
-    assert media.probe(tmp_path / finish.PICTURE).key_frames == (0,)
+    assert media.probe(tmp_path / finish.VIDEO_TRACK).key_frames == (0,)
     *_, last = [response async for response in stub.FinishVideo(wanted)]
     assert last.HasField("video")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.rendering import finish, pictures
-from services.rendering.pictures_child import (
+from services.rendering import finish, previews
+from services.rendering.previews_child import (
     THUMBNAIL_HEIGHT,
     THUMBNAIL_WIDTH,
     THUMBNAILS,
@@ -55,14 +55,14 @@ async def test_pictures_of_any_size_are_taken(tmp_path: Path, size: tuple[int, i
     shown = media.clip(
         tmp_path / "picture.mp4", size=size, rate="10", seconds=0.3, encode=("-c:v", "libx264", "-preset", "ultrafast")
     )
-    shown.rename(tmp_path / finish.PICTURE)
-    await pictures.take(tmp_path)
+    shown.rename(tmp_path / finish.VIDEO_TRACK)
+    await previews.write_previews(tmp_path)
     (poster,) = media.pictures(tmp_path / finish.POSTER)
     assert (poster.shape[1], poster.shape[0]) == size
     (strip,) = media.pictures(tmp_path / finish.THUMBNAILS)
     across, down = thumbnail_size(*size)
     assert (strip.shape[1], strip.shape[0]) == (THUMBNAILS * across, down)
-    await finish.animate(tmp_path, ffmpeg_program(), 0.3)
+    await finish.make_animation(tmp_path, ffmpeg_program(), 0.3)
     animation = next(iter(media.pictures(tmp_path / finish.ANIMATION)))
     assert max(animation.shape[:2]) == finish.ANIMATION_SIDE
     assert min(animation.shape[:2]) >= 2 and not any(side % 2 for side in animation.shape[:2])
@@ -71,5 +71,5 @@ async def test_pictures_of_any_size_are_taken(tmp_path: Path, size: tuple[int, i
 async def test_an_odd_side_after_scaling_is_no_fault(tmp_path: Path) -> None:
     # 628 becomes 251.2 where 1200 becomes 480, the side at which pictures are measured.
     picture(tmp_path, "testsrc2=s=1200x628:r={rate}", seconds=0.5)
-    seen = await pictures.take(tmp_path)
+    seen = await previews.write_previews(tmp_path)
     assert not seen.black

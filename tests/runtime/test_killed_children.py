@@ -15,12 +15,13 @@ from services.audio import clips, export, loudness
 from services.audio.espeak import open_espeak
 from services.concatenation import join
 from services.media.encoding import Quality
+from services.media.ffmpeg import run_ffmpeg
 from services.processing import render as rendering
 from services.processing.render import Tool
 from services.processing.source import Source
 from services.processing.spec import Canvas, Clip, Shot, Spec
-from services.rendering import check, finish, pictures
-from services.rendering.finish import Container, Form
+from services.rendering import check, finish, previews
+from services.rendering.finish import Container, OutputSpec
 from services.runtime import children
 from services.validation import probe
 from tests import media
@@ -84,24 +85,26 @@ async def render_segment(folder: Path) -> None:
 
 async def join_segments(folder: Path) -> None:
     for place in (1, 2):
-        media.clip(folder / join.name(place), encode=parts.ENCODE, container=("-video_track_timescale", "15360"))
+        media.clip(
+            folder / join.segment_file(place), encode=parts.ENCODE, container=("-video_track_timescale", "15360")
+        )
     await joined(folder, 2)
 
 
 async def mux(folder: Path) -> None:
     parts.picture(folder), parts.sound(folder)
-    await finish.mux(folder, ffmpeg_program(), Form(Container.MP4, 2.0, "A title"))
+    await finish.mux(folder, ffmpeg_program(), OutputSpec(Container.MP4, 2.0, "A title"))
     assert media.probe(folder / "video.mp4").has_audio
 
 
 async def animate(folder: Path) -> None:
     parts.picture(folder)
-    await finish.animate(folder, ffmpeg_program(), 2.0)
+    await finish.make_animation(folder, ffmpeg_program(), 2.0)
 
 
 async def take_pictures(folder: Path) -> None:
     parts.picture(folder)
-    assert not (await pictures.take(folder)).black
+    assert not (await previews.write_previews(folder)).black
 
 
 async def look_for_black(folder: Path) -> None:
@@ -120,7 +123,7 @@ PROGRAMS: dict[str, tuple[Work, str, str]] = {
     "joined video": (join_segments, join.LIST, "ffmpeg"),
     "finished video": (mux, "video.mp4", "ffmpeg"),
     "animation": (animate, finish.ANIMATION, "ffmpeg"),
-    "poster": (take_pictures, "pictures_child.py", "pictures"),
+    "poster": (take_pictures, "previews_child.py", "previews"),
     "black frames": (look_for_black, "blackframe", "ffmpeg"),
 }
 
@@ -189,7 +192,7 @@ async def test_ffmpeg_that_a_signal_interrupts_is_run_again(tmp_path: Path) -> N
     )
     wrapper.chmod(0o700)
     fractions: list[float] = []
-    await children.ffmpeg(wrapper, (), seconds=1.0, folder=tmp_path, on_progress=fractions.append)
+    await run_ffmpeg(wrapper, (), seconds=1.0, folder=tmp_path, on_progress=fractions.append)
     assert fractions == []
     assert (tmp_path / "once").exists()
 

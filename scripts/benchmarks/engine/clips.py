@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.runtime.children import QUIET
+from services.media.ffmpeg import QUIET
 from services.validation.probe import TimeRange, probe
 from tests.sources import LIMITS
 

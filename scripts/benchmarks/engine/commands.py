@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.engine import plan
-from services.runtime.children import QUIET
+from services.media.ffmpeg import QUIET
 
 
 def inputs(shown: Sequence[plan.Shot]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moneyprinter.errors import FailedPrecondition
-from services.rendering import finish, pictures
+from services.rendering import finish, previews
 from tests import media
 from tests.media import Picture
 from tests.media.parts import ENCODE, picture
@@ -16,7 +16,7 @@ from tests.media.parts import ENCODE, picture
 
 async def poster(folder: Path) -> Picture:
     """The poster of the picture in the folder."""
-    await pictures.take(folder)
+    await previews.write_previews(folder)
     (taken,) = media.pictures(folder / finish.POSTER)
     return taken
 
@@ -50,7 +50,7 @@ async def test_the_poster_is_the_one_picture_that_is_not_spoilt(tmp_path: Path, 
     good = "between(n,96,126)"
     picture(tmp_path, f"{SCENE},{spoilt}:enable='not({good})'", seconds=6)
     taken = await poster(tmp_path)
-    frames = [frame.astype(int) for frame in media.pictures(tmp_path / finish.PICTURE)]
+    frames = [frame.astype(int) for frame in media.pictures(tmp_path / finish.VIDEO_TRACK)]
     best = min(range(180), key=lambda number: float(np.abs(frames[number] - taken).mean()))
     assert 96 <= best <= 126
 
@@ -64,13 +64,15 @@ async def test_the_poster_is_not_from_the_middle_of_a_crossfade(tmp_path: Path) 
     )
     picture(tmp_path, chain, seconds=6)
     taken = await poster(tmp_path)
-    frames = list(media.pictures(tmp_path / finish.PICTURE))
+    frames = list(media.pictures(tmp_path / finish.VIDEO_TRACK))
     assert min(float(np.abs(frames[end].astype(int) - taken).mean()) for end in (0, -1)) < 4
 
 
 async def test_the_thumbnails_are_ten_and_evenly_spread(tmp_path: Path) -> None:
-    media.numbered(tmp_path / "picture.mp4", seconds=2, size=(64, 36), encode=ENCODE).rename(tmp_path / finish.PICTURE)
-    await pictures.take(tmp_path)
+    media.numbered(tmp_path / "picture.mp4", seconds=2, size=(64, 36), encode=ENCODE).rename(
+        tmp_path / finish.VIDEO_TRACK
+    )
+    await previews.write_previews(tmp_path)
     (strip,) = media.pictures(tmp_path / finish.THUMBNAILS)
     assert strip.shape == (160, 10 * 284, 3)
     greys = [float(strip[40:120, 284 * n + 80 : 284 * n + 200].mean()) for n in range(10)]
@@ -89,8 +91,8 @@ async def test_a_video_of_one_frame_has_both(tmp_path: Path) -> None:
 
 
 async def test_what_is_no_video_is_told(tmp_path: Path) -> None:
-    (tmp_path / finish.PICTURE).write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.mp4\n" * 100)
+    (tmp_path / finish.VIDEO_TRACK).write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.mp4\n" * 100)
     with pytest.raises(FailedPrecondition, match="cannot be finished") as failure:
-        await pictures.take(tmp_path)
+        await previews.write_previews(tmp_path)
     assert failure.value.reason == "RENDER_FAILED"
     assert str(tmp_path) not in failure.value.message
