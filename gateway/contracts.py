@@ -1,7 +1,7 @@
-"""Contracts: what the gateway reads from the descriptors of all contracts.
+"""Reads the methods of all contracts from their descriptors.
 
-What is public, where it is served, and what needs a token is written nowhere else: it is read from the
-methods' access rules and HTTP bindings in `api.binpb`.
+The access rules and HTTP bindings in `api.binpb` are the only source for what is public, at which path, and what needs
+a token.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ WORKLOAD = "gateway"
 """The gateway's own name in the mesh, and in the access rules of public methods."""
 
 KEYS_METHOD = "/moneyprinter.user.v1.UserService/ListSigningKeys"
-"""Where the keys come from that user tokens are verified with."""
+"""The method that returns the keys which verify user tokens."""
 
 HEALTH = "moneyprinter.monitoring.v1.PublicHealthService"
-"""What answers the calls of gRPC's own health service."""
+"""The service that answers the calls of gRPC's standard health service."""
 HEALTH_PATH = "/grpc.health.v1.Health/"
-"""How the paths of those calls begin."""
+"""The path prefix of these calls."""
 
 HTTP_BODY = ".google.api.HttpBody"
 
@@ -42,113 +42,113 @@ _VERBS = ("get", "put", "post", "delete", "patch")
 
 @dataclass(frozen=True)
 class Binding:
-    """One way in which a method is reached over REST."""
+    """An HTTP binding of a method."""
 
     verb: str
     """For example `GET`."""
     path: str
     """For example `/v1/videos/{job_id}`."""
     body: str
-    """The field of the request that the body is; `*` is the whole request, empty no body."""
+    """The field of the request that the body holds; `*`: the whole request; empty: no body."""
     response_body: str
-    """The field of the answer that the body is; empty: the whole answer."""
+    """The field of the response that the body holds; empty: the whole response."""
 
     @property
-    def varies(self) -> bool:
-        """Whether the path has segments that vary."""
+    def has_variables(self) -> bool:
+        """Whether the path has variable segments."""
         return "{" in self.path
 
     @property
-    def expression(self) -> str:
-        """The regular expression of the whole path. Raises ValueError for forms that no contract of ours uses."""
+    def regex(self) -> str:
+        """The regular expression of the whole path. Raises `ValueError` for forms that no contract here uses."""
         if re.search(r"[*=:]", self.path):
-            raise ValueError(f"{self.path}: only whole segments may vary, as in /v1/videos/{{job_id}}")
+            raise ValueError(f"{self.path}: only whole segments may be variable, as in /v1/videos/{{job_id}}")
         return "/".join("[^/]+" if part.startswith("{") else re.escape(part) for part in self.path.split("/"))
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a contract, as the gateway sees it."""
+    """A method of a contract, with what the gateway needs of it."""
 
     path: str
     """Its gRPC path: `/package.Service/Method`."""
     service: str
     """The service that serves it."""
     public: bool
-    """Whether it may be called from outside."""
+    """Whether clients may call it through the gateway."""
     role: str
-    """The role that its user must hold; empty: it needs no token."""
+    """The role that its caller must hold; empty: it needs no token."""
     retry_safe: bool
-    """Whether it may be called again after a failure."""
-    asks_nothing: bool
-    """Whether its request holds nothing at all."""
+    """Whether a call may be repeated after a failure."""
+    has_empty_request: bool
+    """Whether its request has no fields."""
     http_statuses: tuple[int, ...]
-    """The HTTP statuses that its answers may have over REST beside 200."""
+    """The HTTP statuses that its responses may have over REST, beside 200."""
     rest: tuple[Binding, ...]
     """Its HTTP bindings."""
     client_streaming: bool
     """Whether its request is a stream."""
     server_streaming: bool
-    """Whether its answer is a stream."""
+    """Whether its response is a stream."""
     events: bool
-    """Whether its answer is a stream of messages, which REST sends as server-sent events, and not of bytes."""
+    """Whether its response is a stream of messages, which REST sends as server-sent events; False for bytes."""
     deadline_seconds: float
-    """The longest time that its server gives a call."""
+    """The deadline that its server sets for a call, in seconds."""
     request: str
-    """The full name of the message that it takes, with a dot before it."""
+    """The full name of its request message, with a leading dot."""
 
     @property
     def contract(self) -> str:
-        """The full name of the gRPC service that it belongs to."""
+        """The full name of its gRPC service."""
         return self.path.split("/")[1]
 
     @property
     def needs_token(self) -> bool:
-        """Whether it is called for a user, whom a token names."""
+        """Whether a call needs a user's token."""
         return bool(self.role)
 
     @property
-    def trades_secrets(self) -> bool:
-        """Whether strangers call it with what they know, as sign-in: such calls are limited by their address."""
-        return self.public and not self.needs_token and not self.asks_nothing and self.contract != HEALTH
+    def exchanges_credentials(self) -> bool:
+        """Whether it exchanges credentials for tokens, as sign-in does: such calls are limited by client address."""
+        return self.public and not self.needs_token and not self.has_empty_request and self.contract != HEALTH
 
     @property
     def streams(self) -> bool:
-        """Whether its calls last for as long as clients send or take bytes or events."""
+        """Whether its calls stream bytes or events."""
         return self.client_streaming or self.server_streaming
 
     @property
-    def made(self) -> bool:
-        """Whether the bytes of its answer are made while the client waits, and not fetched."""
+    def generates_bytes(self) -> bool:
+        """Whether the bytes of its response are generated during the call, and not fetched."""
         return self.server_streaming and not any(binding.verb == "GET" for binding in self.rest)
 
     @property
     def pool(self) -> str:
-        """The connections that its calls are made on: streams, which last, take nothing of those of other calls."""
+        """The connection pool of its calls. Streams have their own, since they occupy connections for long."""
         return f"{self.service}-streams" if self.streams else self.service
 
     @property
     def native(self) -> Binding:
-        """The way in which it is reached over gRPC."""
+        """Its gRPC path as a binding."""
         return Binding("POST", self.path, "", "")
 
 
 @cache
-def methods(descriptors: Path = DESCRIPTORS) -> tuple[Method, ...]:
-    """All methods of all contracts, in the order of their paths."""
+def load_methods(descriptors: Path = DESCRIPTORS) -> tuple[Method, ...]:
+    """Return all methods of all contracts, ordered by path."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes())
     messages = {f".{file.package}.{message.name}": message for file in files.file for message in file.message_type}
-    found = (
-        _method(file.package, service.name, method, messages)
+    loaded = (
+        _load_method(file.package, service.name, method, messages)
         for file in files.file
         if file.package.startswith("moneyprinter.")
         for service in file.service
         for method in service.method
     )
-    return tuple(sorted(found, key=lambda method: method.path))
+    return tuple(sorted(loaded, key=lambda method: method.path))
 
 
-def _method(
+def _load_method(
     package: str,
     service: str,
     method: descriptor_pb2.MethodDescriptorProto,
@@ -156,8 +156,8 @@ def _method(
 ) -> Method:
     rule = method.options.Extensions[access_pb2.rule]
     domain = package.split(".")[1]
-    rest = tuple(bindings(method.options.Extensions[annotations_pb2.http]))
-    of_bytes = any(
+    rest = tuple(read_bindings(method.options.Extensions[annotations_pb2.http]))
+    sends_bytes = any(
         field.type_name == HTTP_BODY and field.name == binding.response_body
         for binding in rest
         for field in messages[method.output_type].field
@@ -168,21 +168,21 @@ def _method(
         public=WORKLOAD in rule.callers,
         role=rule.role,
         retry_safe=rule.retry_safe,
-        asks_nothing=not messages[method.input_type].field,
+        has_empty_request=not messages[method.input_type].field,
         http_statuses=tuple(rule.http_statuses),
         rest=rest,
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
-        events=method.server_streaming and bool(rest) and not of_bytes,
+        events=method.server_streaming and bool(rest) and not sends_bytes,
         deadline_seconds=rule.deadline.ToTimedelta().total_seconds() or contract.DEFAULT_DEADLINE_SECONDS,
         request=method.input_type,
     )
 
 
-def bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
-    """The bindings of a `google.api.http` option."""
+def read_bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
+    """Yield the bindings of a `google.api.http` option."""
     for verb in _VERBS:
         if path := getattr(rule, verb):
             yield Binding(verb.upper(), path, rule.body, rule.response_body)
-    for more in rule.additional_bindings:
-        yield from bindings(more)
+    for additional in rule.additional_bindings:
+        yield from read_bindings(additional)

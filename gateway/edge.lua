@@ -1,40 +1,40 @@
--- Edge: what the gateway changes in requests and replies, beyond what Envoy's own filters can.
+-- Edge: changes to requests and responses that Envoy's own filters cannot make.
 --
--- What depends on the method comes as metadata of its route (`gateway/routes.py`). A request whose path is not in its one
--- form, or has no route, is refused here, before any other filter decides. `gateway/render.py` writes REPLIES, what is
--- then replied, and LIMITS before this text.
+-- The properties of the method come as metadata of its route (`gateway/routes.py`). This script refuses a request without
+-- a route or with a non-canonical path before any other filter decides. `gateway/render.py` writes the constants REPLIES
+-- and LIMITS before this text.
 
 local ZEROS = string.rep("0", 32)
 local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
--- A token of ours is far shorter.
-local MAX_TOKEN = 4096
+-- The platform's own tokens are far shorter.
+local MAX_TOKEN_BYTES = 4096
 
--- What comes from clients and is of use behind here. gRPC does not take every header that HTTP allows, and what a
--- service does not know of cannot deceive it.
-local USED = {}
+-- The client headers that services and filters use; all others are dropped. gRPC does not accept every header that HTTP
+-- allows, and a service cannot be deceived by a header that it never receives.
+local FORWARDED_HEADERS = {}
 for name in ([[
   accept access-control-request-headers access-control-request-method authorization connection content-length
   content-type expect host idempotency-key if-none-match if-range last-event-id origin range te traceparent tracestate
   transfer-encoding upgrade user-agent
   x-accept-content-transfer-encoding x-accept-response-streaming x-grpc-web x-request-id x-user-agent
 ]]):gmatch("%S+") do
-  USED[name] = true
+  FORWARDED_HEADERS[name] = true
 end
 
--- What an upload may be checked against.
-local DIGESTS = { ["content-digest"] = true, ["content-md5"] = true, ["repr-digest"] = true, ["x-content-sha256"] = true }
+-- The digests that verify an upload.
+local DIGEST_HEADERS = { ["content-digest"] = true, ["content-md5"] = true, ["repr-digest"] = true, ["x-content-sha256"] = true }
 
--- Bytes that a path may hold as an escape: those of letters beyond ASCII, and what is neither plain in a path nor read by
--- anybody as more than a character.
-local ESCAPED = {}
+-- The bytes that may stand as an escape in a path: those of non-ASCII letters, and ASCII characters that must be escaped
+-- and that no parser treats as a delimiter.
+local ESCAPABLE = {}
 for byte = 0x20, 0xf4 do
   local plain = byte < 0x7f and string.char(byte):find("[%w%-._~/\\;%%?#]")
-  ESCAPED[byte] = not plain and byte ~= 0x7f and byte ~= 0xc0 and byte ~= 0xc1
+  ESCAPABLE[byte] = not plain and byte ~= 0x7f and byte ~= 0xc0 and byte ~= 0xc1
 end
 
--- Whether a header is Envoy's own, which has already dropped what a client said by such a name, or of use.
-local function used(name, value, is_grpc)
+-- Reports whether a header stays: Envoy's own headers (Envoy has dropped the client's by these names) and the used ones.
+local function is_forwarded(name, value, is_grpc)
   if name:find("^:") or name:find("^x%-envoy%-") or name:find("^x%-forwarded%-") then
     return true
   elseif value:find("[^ -~]") then
@@ -42,24 +42,24 @@ local function used(name, value, is_grpc)
   elseif name == "grpc-timeout" then
     return is_grpc and #value <= 9 and value:find("^%d+[HMSmun]$") ~= nil
   end
-  return USED[name] or is_grpc and (name == "grpc-encoding" or name == "grpc-accept-encoding")
+  return FORWARDED_HEADERS[name] or is_grpc and (name == "grpc-encoding" or name == "grpc-accept-encoding")
 end
 
-local function drop_unused(headers, is_upload)
+local function drop_headers(headers, is_upload)
   local is_grpc = (headers:get("content-type") or ""):find("^application/grpc") ~= nil
-  local unused = {}
+  local dropped = {}
   for name, value in pairs(headers) do
-    if not used(name, value, is_grpc) and not (is_upload and DIGESTS[name]) then
-      unused[#unused + 1] = name
+    if not is_forwarded(name, value, is_grpc) and not (is_upload and DIGEST_HEADERS[name]) then
+      dropped[#dropped + 1] = name
     end
   end
-  for _, name in ipairs(unused) do
+  for _, name in ipairs(dropped) do
     headers:remove(name)
   end
 end
 
--- What base64url stands for.
-local function decoded(text)
+-- Decodes base64url.
+local function decode_base64url(text)
   local bytes, bits, count = {}, 0, 0
   for digit in text:gmatch(".") do
     bits, count = bits * 64 + DIGITS:find(digit, 1, true) - 1, count + 6
@@ -72,28 +72,28 @@ local function decoded(text)
   return table.concat(bytes)
 end
 
--- Whether a token's header asks for something that must be understood (`crit`, RFC 7515), which Envoy does not look
--- for. JSON has many spellings of a name that is written with escapes; ours are written without.
-local function asks_for_more(head)
-  local json = decoded(head)
+-- Reports whether a token's header has critical extensions (`crit`, RFC 7515), which Envoy ignores. Escapes can spell the
+-- name in many ways, so any escape counts as one: the platform's own tokens have none.
+local function has_critical_extensions(head)
+  local json = decode_base64url(head)
   return json:find("\\", 1, true) or json:find('"%s*crit%s*"')
 end
 
--- The token of an `authorization` header, if it is one token in the one form that everybody after us reads alike,
--- and asks for nothing more.
-local function token(headers)
+-- Returns the token of the `authorization` header; nil unless it is a single bearer token in the form that Envoy and the
+-- services parse alike, without critical extensions.
+local function parse_bearer_token(headers)
   local scheme, head, rest = (headers:get("authorization") or ""):match("^(%a+) ([%w%-_]+)(%.[%w%-_]+%.[%w%-_]+)$")
   if scheme == nil or scheme:lower() ~= "bearer" or headers:getNumValues("authorization") ~= 1 then
     return nil
   end
-  if #head + #rest > MAX_TOKEN or asks_for_more(head) then
+  if #head + #rest > MAX_TOKEN_BYTES or has_critical_extensions(head) then
     return nil
   end
   return head .. rest
 end
 
--- The trace of a request: the one that a client has begun, or a new one with the id that the client is told.
-local function trace(headers)
+-- Continues the client's trace, or starts one with the request id that the response shows. Returns the trace id.
+local function set_trace(headers)
   local given = headers:get("traceparent") or ""
   local id, span = given:match("^00%-(%x+)%-(%x+)%-%x%x$")
   if id and #id == 32 and #span == 16 and id ~= ZEROS and given == given:lower() then
@@ -109,20 +109,20 @@ local function trace(headers)
   return id
 end
 
--- Whether a path is written in the one form that everybody after us reads alike.
-local function canonical(path)
+-- Reports whether a path is in the form that Envoy and the services parse alike.
+local function is_canonical(path)
   if not path:find("^/[%w%-._~/%%!$&'()*+,:=@]*$") or path:find("//", 1, true) then
     return false
   elseif path:find("/%.%.?/") or path:find("/%.%.?$") then
     return false
   end
   local rest = path:gsub("%%(%x%x)", function(digits)
-    return ESCAPED[tonumber(digits, 16)] and "" or "%"
+    return ESCAPABLE[tonumber(digits, 16)] and "" or "%"
   end)
   return not rest:find("%", 1, true)
 end
 
--- Reply one of REPLIES. Envoy itself gives gRPC the form of gRPC; `envoy_on_response` gives gRPC-Web its own.
+-- Sends one of REPLIES. Envoy converts it for gRPC, and `envoy_on_response` for gRPC-Web.
 local function refuse(handle, name, allow)
   local reply, kind = REPLIES[name], handle:headers():get("content-type") or ""
   local headers = { [":status"] = tostring(reply.status), ["grpc-status"] = tostring(reply.code), allow = allow }
@@ -135,24 +135,24 @@ local function refuse(handle, name, allow)
   end
 end
 
--- How much memory the body of a request may take until it is whole, in units: what it announces, or a quarter of the
--- most that its method takes. gRPC announces nothing, and its messages are mostly far smaller.
+-- Returns the memory that a body may take until it is complete, in units: its announced length, or a quarter of the
+-- largest body of its method. gRPC announces no length, and most of its messages are far smaller.
 local function body_units(length, route)
-  local most = route:get("body_bytes")
-  if most == nil then
+  local max_bytes = route:get("body_bytes")
+  if max_bytes == nil then
     return 1
   end
-  return math.max(1, math.ceil(math.min(tonumber(length) or most / 4, most) / LIMITS.body_unit_bytes))
+  return math.max(1, math.ceil(math.min(tonumber(length) or max_bytes / 4, max_bytes) / LIMITS.body_unit_bytes))
 end
 
--- Headers that Envoy adds.
-local function added(name)
+-- Reports whether Envoy, and not the client, has added a header.
+local function is_added_by_envoy(name)
   return name:find("^x%-forwarded%-") or name:find("^x%-envoy%-") or name == "x-request-id" or name == "x-wire-bytes"
     or name == ":scheme"
 end
 
--- What is wrong with a request whatever is at its path: the name of a reply, or nil.
-local function malformed(headers, is_http1)
+-- Checks a request apart from its route. Returns the name of a reply, or nil when it is well-formed.
+local function check_request(headers, is_http1)
   local path, host = headers:get(":path"), headers:get(":authority")
   if path == nil or headers:get(":method") == "CONNECT" then
     return "path"
@@ -161,27 +161,27 @@ local function malformed(headers, is_http1)
   elseif #path > LIMITS.path_bytes then
     return "path_length"
   end
-  -- Over HTTP/1.1, at least a colon and the end of the line belong to each; to the first line `METHOD path HTTP/1.1`.
-  local size, least = 0, 0
+  -- Over HTTP/1.1, each header takes at least a colon and a line end; the first line is `METHOD path HTTP/1.1`.
+  local size, min_wire_bytes = 0, 0
   for name, value in pairs(headers) do
     size = size + #name + #value
     if name == ":path" or name == ":method" then
-      least = least + #value
-    elseif not added(name) then
-      least = least + #(name == ":authority" and "host" or name) + #value + 3
+      min_wire_bytes = min_wire_bytes + #value
+    elseif not is_added_by_envoy(name) then
+      min_wire_bytes = min_wire_bytes + #(name == ":authority" and "host" or name) + #value + 3
     end
   end
   if size > LIMITS.headers_bytes then
     return "headers"
-  elseif is_http1 and (tonumber(headers:get("x-wire-bytes")) or math.huge) < least + 14 then
-    -- Envoy takes lines that end without CR, which others read as part of a header.
+  elseif is_http1 and (tonumber(headers:get("x-wire-bytes")) or math.huge) < min_wire_bytes + 14 then
+    -- Envoy accepts lines that end without CR, which other servers parse as part of a header.
     return "lines"
   end
-  return not canonical(path:match("^[^?]*")) and "path" or nil
+  return not is_canonical(path:match("^[^?]*")) and "path" or nil
 end
 
--- What is wrong with what a request brings to its route: the name of a reply, or nil.
-local function misplaced(headers, route)
+-- Checks a request against its route. Returns the name of a reply, or nil when it fits.
+local function check_route(headers, route)
   local kind = headers:get("content-type") or ""
   local is_grpc = kind:find("^application/grpc") ~= nil
   if route:get("native") ~= nil and route:get("native") ~= is_grpc then
@@ -189,7 +189,7 @@ local function misplaced(headers, route)
   elseif not is_grpc and kind:lower():find("^multipart/") then
     return "multipart"
   end
-  -- A few bytes of what is compressed can stand for hundreds of megabytes.
+  -- A few compressed bytes can expand to hundreds of megabytes.
   for _, name in ipairs({ "content-encoding", "grpc-encoding" }) do
     if (headers:get(name) or "identity"):lower() ~= "identity" then
       return "encoding"
@@ -200,18 +200,18 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local noted = handle:streamInfo():dynamicMetadata()
+  local metadata = handle:streamInfo():dynamicMetadata()
   local kind = headers:get("content-type") or ""
   if kind:find("^application/grpc%-web") then
-    noted:set("moneyprinter", "web", kind)
+    metadata:set("moneyprinter", "web", kind)
   end
-  local wrong = malformed(headers, handle:streamInfo():protocol() == "HTTP/1.1")
-  if wrong ~= nil then
-    refuse(handle, wrong)
+  local reply_name = check_request(headers, handle:streamInfo():protocol() == "HTTP/1.1")
+  if reply_name ~= nil then
+    refuse(handle, reply_name)
     return
   end
 
-  -- The specification writes both /api/v1/... and /v1/..., and tells progress as /videos/...
+  -- The specification has paths under both /api/v1/ and /v1/, and progress URLs under /videos/.
   local path, verb = headers:get(":path"), headers:get(":method")
   local rest = path:match("^/api(/v1/.*)$")
   if rest == nil and path:match("^/videos%f[/?%z]") then
@@ -220,10 +220,10 @@ function envoy_on_request(handle)
   if rest ~= nil then
     headers:replace(":path", rest)
   end
-  -- A service answers as to GET, and ends with the headers where it can.
+  -- A service answers HEAD as GET, and ends after the headers where it can.
   if verb == "HEAD" then
     headers:replace(":method", "GET")
-    noted:set("moneyprinter", "head", true)
+    metadata:set("moneyprinter", "head", true)
   end
   handle:clearRouteCache()
   local route = handle:metadata()
@@ -232,55 +232,55 @@ function envoy_on_request(handle)
     refuse(handle, allow == nil and "unknown" or "verb", allow)
     return
   end
-  wrong = misplaced(headers, route)
-  if wrong ~= nil then
-    refuse(handle, wrong)
+  reply_name = check_route(headers, route)
+  if reply_name ~= nil then
+    refuse(handle, reply_name)
     return
   end
 
   local length = headers:get("content-length")
-  drop_unused(headers, route:get("upload"))
-  -- The transcoder drops it, and what is full refuses an upload for it.
+  drop_headers(headers, route:get("upload"))
+  -- The transcoder drops content-length, which a full storage needs to refuse an upload.
   if length ~= nil and length:find("^%d+$") then
     headers:replace("x-upload-length", length)
   end
   if verb == "HEAD" then
     headers:replace("x-http-head", "1")
   end
-  local bearer = token(headers)
+  local bearer = parse_bearer_token(headers)
   if bearer ~= nil then
     headers:replace("authorization", "Bearer " .. bearer)
   elseif headers:get("authorization") ~= nil then
     if route:get("token") then
-      -- Refused as what it is, and not as missing.
+      -- So that the reply reports a malformed token, not a missing one.
       headers:replace("authorization", "Bearer malformed")
     else
       headers:remove("authorization")
     end
   end
-  noted:set("moneyprinter", "body_units", body_units(length, route))
-  noted:set("moneyprinter", "limited", route:get("limited") or false)
-  noted:set("moneyprinter", "trace_id", trace(headers))
+  metadata:set("moneyprinter", "body_units", body_units(length, route))
+  metadata:set("moneyprinter", "limited", route:get("limited") or false)
+  metadata:set("moneyprinter", "trace_id", set_trace(headers))
 end
 
--- Tells a browser the position of each event, as the id that it comes back with. The transcoder writes whole events, and
--- `position` first, where a message has one; in text, quotation marks are escaped. An event without a position only shows
--- that the stream is alive, which browsers and proxies know as a comment.
-local function name_events(handle)
+-- Adds the position of each event as its id, which a browser sends when it reconnects. The transcoder writes whole events
+-- with `position` first, where a message has one; in strings, quotation marks are escaped. An event without a position is
+-- a keep-alive, which server-sent events write as a comment.
+local function add_event_ids(handle)
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
     if length > 0 then
       local text = chunk:getBytes(0, length)
-      local named, count = text:gsub('(data: {"position":"(%d+)")', "id: %2\n%1")
-      local kept, alive = named:gsub('data: {"position":""[^\n]*\n', ": keep-alive\n")
-      if count + alive > 0 then
-        chunk:setBytes(kept)
+      local with_ids, id_count = text:gsub('(data: {"position":"(%d+)")', "id: %2\n%1")
+      local result, keep_alive_count = with_ids:gsub('data: {"position":""[^\n]*\n', ": keep-alive\n")
+      if id_count + keep_alive_count > 0 then
+        chunk:setBytes(result)
       end
     end
   end
 end
 
--- Lets no byte of a body through: a request for the headers alone.
+-- Drops the body of a response, as for HEAD.
 local function drop_body(handle)
   for chunk in handle:bodyChunks() do
     if chunk:length() > 0 then
@@ -292,14 +292,14 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   local kind = headers:get("content-type") or ""
-  local noted = handle:streamInfo():dynamicMetadata():get("moneyprinter") or {}
-  -- gRPC has but the status 200, and its metadata are its own.
+  local request = handle:streamInfo():dynamicMetadata():get("moneyprinter") or {}
+  -- gRPC has only the status 200, and its metadata stay unchanged.
   if kind:sub(1, 16) == "application/grpc" and headers:get(":status") == "200" then
     return
-  elseif noted.web then
-    -- One of Envoy's own replies, which it gave the form of HTTP: its headers say what its trailers would.
+  elseif request.web then
+    -- A reply of Envoy itself in the form of HTTP: the headers carry what gRPC-Web expects in trailers.
     headers:replace(":status", "200")
-    headers:replace("content-type", noted.web)
+    headers:replace("content-type", request.web)
     headers:remove("content-length")
     drop_body(handle)
     return
@@ -312,34 +312,34 @@ function envoy_on_response(handle)
   headers:remove("grpc-message")
   headers:remove("grpc-accept-encoding")
   if headers:get(":status"):find("^5") and headers:get("retry-after") == nil then
-    -- A service that dies or stops ends its calls without saying when to come back.
+    -- A service that dies or stops ends its calls without retry-after.
     headers:add("retry-after", "1")
   end
   local method = handle:metadata()
-  local may_be = code ~= nil and (method:get("statuses") or {})[code] or false
+  local is_declared = code ~= nil and (method:get("statuses") or {})[code] or false
   if headers:get(":status") ~= "200" then
-    -- What was said of a file is not true of an error.
+    -- These headers describe the file, not the error.
     headers:remove("content-disposition")
     headers:remove("x-content-sha256")
     headers:remove("etag")
-    if may_be and code >= "400" then
+    if is_declared and code >= "400" then
       headers:replace(":status", code)
     end
   else
-    if may_be then
+    if is_declared then
       headers:replace(":status", code)
     end
     if method:get("events") then
       headers:replace("content-type", "text/event-stream")
-      if not noted.head then
-        name_events(handle)
+      if not request.head then
+        add_event_ids(handle)
       end
     elseif size ~= nil and kind ~= "application/json" then
-      -- A download says how long it is, so that a client can tell when it was cut.
+      -- With the length of a download, a client can detect that it was cut.
       headers:replace("content-length", size)
     end
   end
-  if noted.head then
+  if request.head then
     drop_body(handle)
   end
 end

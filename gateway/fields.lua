@@ -1,35 +1,36 @@
--- Fields: refuses the JSON bodies that hold a field that no contract has, or one field twice. Envoy's transcoder would
--- drop the one without a word and take the last of the other. It also reads forms that are not JSON, in which a field
--- could hide, so all that is not JSON by the letter (RFC 8259) is refused here, with its place.
+-- Fields: refuses JSON bodies with an unknown field, or with a field twice. Envoy's transcoder would silently drop the
+-- first and use the last of the second. It also accepts text that is not JSON, which could hide a field, so this script
+-- refuses everything that is not valid JSON (RFC 8259), and reports its position.
 --
--- `gateway/render.py` writes SHAPES before this text: for each kind of message its fields, as lists of name, lowerCamelCase
--- name, kind, and how many items a list may have, 0 for any number (`gateway/fields.py`). One call does a bounded amount of work, whatever the body is.
+-- `gateway/render.py` writes the constant SHAPES before this text: for each kind of message, a list of its fields, each
+-- with name, lowerCamelCase name, kind, and the largest number of items (0: any number; see `gateway/fields.py`). One call
+-- does a bounded amount of work for any body.
 
 local MAX_DEPTH = 40
-local MAX_STEPS = 200000 -- beyond what `at_most` bounds: the escapes of texts
-local MAX_WRONG = 10
+local MAX_STEPS = 200000 -- bounds what `max_elements` does not: escapes in strings
+local MAX_VIOLATIONS = 10
 local MAX_NAME = 60
 
 local byte, find, sub = string.byte, string.find, string.sub
 local QUOTE, BACKSLASH, COMMA, COLON = byte('"'), byte("\\"), byte(","), byte(":")
 local OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = byte("{"), byte("}"), byte("["), byte("]")
 
--- What follows a backslash in a string, and what it stands for.
+-- The character after a backslash in a string, and its meaning.
 local ESCAPES = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
--- The fields of every kind, by each of their names.
+-- The fields of every kind, by both of their names.
 local KINDS = {}
 for kind, fields in pairs(SHAPES) do
-  local found = {}
+  local by_name = {}
   for _, field in ipairs(fields) do
-    local entry = { name = field[1], kind = field[3], most = field[4] }
-    found[field[1]], found[field[2]] = entry, entry
+    local entry = { name = field[1], kind = field[3], max_items = field[4] }
+    by_name[field[1]], by_name[field[2]] = entry, entry
   end
-  KINDS[kind] = found
+  KINDS[kind] = by_name
 end
 
--- A character of Unicode in UTF-8.
-local function character(point)
+-- Encodes a Unicode code point in UTF-8.
+local function utf8_character(point)
   if point < 0x80 then
     return string.char(point)
   elseif point < 0x800 then
@@ -38,24 +39,25 @@ local function character(point)
   return string.char(0xe0 + math.floor(point / 4096), 0x80 + math.floor(point / 64) % 64, 0x80 + point % 64)
 end
 
--- What the inside of a string of JSON stands for.
-local function plain(text)
+-- Decodes the escapes of a JSON string.
+local function unescape(text)
   if not find(text, "\\", 1, true) then
     return text
   end
-  text = text:gsub("\\u(%x%x%x%x)", function(digits) return character(tonumber(digits, 16)) end)
+  text = text:gsub("\\u(%x%x%x%x)", function(digits) return utf8_character(tonumber(digits, 16)) end)
   return (text:gsub("\\(.)", ESCAPES))
 end
 
--- Ends a walk that has seen enough.
+-- The error that ends parsing early, once enough violations are found.
 local ENOUGH = {}
 
-local function fail(at, words)
-  error({ at = at, words = words }, 0)
+-- Ends parsing: the text is not JSON at byte `at`.
+local function fail(at, message)
+  error({ at = at, message = message }, 0)
 end
 
--- How many letters must change for one word to become another; letters that change places count once.
-local function distance(one, other)
+-- Returns the edit distance of two words; a swap of neighbouring letters counts once.
+local function edit_distance(one, other)
   local before, last, row = {}, {}, {}
   for j = 0, #other do
     last[j] = j
@@ -75,37 +77,37 @@ local function distance(one, other)
   return last[#other]
 end
 
--- What may have been meant by a name: the nearest field, or else all of them.
-local function advice(kind, name)
+-- Describes an unknown field: suggests the nearest name, or else lists all.
+local function describe_unknown(kind, name)
   local names, nearest, least = {}, nil, math.max(2, math.floor(#name / 4)) + 1
   for _, field in ipairs(SHAPES[kind] or {}) do
     names[#names + 1] = field[1]
-    local away = #name <= MAX_NAME and distance(name:lower(), field[1]) or least
-    if away < least then
-      nearest, least = field[1], away
+    local distance = #name <= MAX_NAME and edit_distance(name:lower(), field[1]) or least
+    if distance < least then
+      nearest, least = field[1], distance
     end
   end
   if nearest ~= nil then
     return ("is no field; did you mean `%s`?"):format(nearest)
   elseif #names == 0 then
-    return "is no field: nothing is taken here"
+    return "is no field: this body has no fields"
   end
-  return "is no field; there are " .. table.concat(names, ", ")
+  return "is no field; the fields are " .. table.concat(names, ", ")
 end
 
--- One walk through a body.
-local Walk = {}
-Walk.__index = Walk
+-- A parser of one body.
+local Parser = {}
+Parser.__index = Parser
 
-function Walk:step(at)
+function Parser:step(at)
   self.steps = self.steps + 1
   if self.steps > MAX_STEPS then
     fail(at, "it holds too many values")
   end
 end
 
--- The place of what is being read, as people write it, with a name in it at its end.
-function Walk:place(name, depth)
+-- Returns the path of the value being parsed, such as `clips[0].url`, with `name` at its end.
+function Parser:field_path(name, depth)
   local parts = {}
   for level = 1, depth do
     local part = self.path[level]
@@ -121,15 +123,15 @@ function Walk:place(name, depth)
   return table.concat(parts) .. (#parts > 0 and "." or "") .. name
 end
 
-function Walk:wrong(name, words)
-  if #self.violations < MAX_WRONG then
-    self.violations[#self.violations + 1] = { field = self:place(name, self.depth), description = sub(words, 1, 200) }
+function Parser:add_violation(name, description)
+  if #self.violations < MAX_VIOLATIONS then
+    self.violations[#self.violations + 1] = { field = self:field_path(name, self.depth), description = sub(description, 1, 200) }
   else
     error(ENOUGH, 0)
   end
 end
 
-function Walk:space(at)
+function Parser:skip_space(at)
   local code = byte(self.text, at)
   if code == 32 or code == 10 or code == 13 or code == 9 then
     return select(2, find(self.text, "^[ \n\r\t]*", at)) + 1
@@ -137,8 +139,8 @@ function Walk:space(at)
   return at
 end
 
--- The place of the quotation mark that ends a string; `at` is that of the one that begins it.
-function Walk:string(at)
+-- Parses the string that begins at `at`. Returns the position of its closing quotation mark.
+function Parser:string(at)
   local text, from = self.text, at + 1
   while true do
     local stop = find(text, '[%z\1-\31"\\]', from)
@@ -159,7 +161,7 @@ function Walk:string(at)
   end
 end
 
-function Walk:scalar(at)
+function Parser:scalar(at)
   local text = self.text
   local _, stop = find(text, "^[%w+%-.]+", at)
   local word = stop and sub(text, at, math.min(stop, at + 400)) or ""
@@ -175,37 +177,37 @@ function Walk:scalar(at)
   return stop + 1
 end
 
-function Walk:list(at, kind, most)
+function Parser:list(at, kind, max_items)
   local text, count = self.text, 0
-  at = self:space(at + 1)
+  at = self:skip_space(at + 1)
   if byte(text, at) == CLOSE_LIST then
     return at + 1
   end
   while true do
-    if count == most then
+    if count == max_items then
       local name = self.path[self.depth - 1]
-      local place = self:place(tostring(name), self.depth - 2)
-      table.insert(self.violations, { field = place, description = ("must hold at most %d items"):format(most) })
+      local place = self:field_path(tostring(name), self.depth - 2)
+      table.insert(self.violations, { field = place, description = ("must hold at most %d items"):format(max_items) })
       error(ENOUGH, 0)
     end
     self.path[self.depth] = count
-    at = self:space(self:value(at, kind))
+    at = self:skip_space(self:value(at, kind))
     local code = byte(text, at)
     if code == CLOSE_LIST then
       return at + 1
     elseif code ~= COMMA then
       fail(at, "a list needs a comma or its end")
     end
-    at, count = self:space(at + 1), count + 1
+    at, count = self:skip_space(at + 1), count + 1
     if byte(text, at) == CLOSE_LIST then
       fail(at, "a list ends with a comma")
     end
   end
 end
 
-function Walk:object(at, kind)
+function Parser:object(at, kind)
   local text, fields, seen = self.text, KINDS[kind], {}
-  at = self:space(at + 1)
+  at = self:skip_space(at + 1)
   if byte(text, at) == CLOSE then
     return at + 1
   end
@@ -215,40 +217,40 @@ function Walk:object(at, kind)
     end
     local stop = self:string(at)
     local written = sub(text, at + 1, stop - 1)
-    local name = plain(written)
+    local name = unescape(written)
     local field = fields and fields[name]
-    -- The place is that of the object itself.
+    -- A violation names the path of the object itself.
     self.path[self.depth] = nil
     if fields and not field then
-      self:wrong(written, advice(kind, name))
+      self:add_violation(written, describe_unknown(kind, name))
     elseif seen[field and field.name or name] then
-      self:wrong(written, "is given twice")
+      self:add_violation(written, "is given twice")
     end
     seen[field and field.name or name] = true
-    at = self:space(stop + 1)
+    at = self:skip_space(stop + 1)
     if byte(text, at) ~= COLON then
       fail(at, "a name needs a colon behind it")
     end
     self.path[self.depth] = written
-    at = self:space(at + 1)
+    at = self:skip_space(at + 1)
     local began = at
-    at = self:value(at, field and field.kind or "any", field and field.most > 0 and field.most or nil)
+    at = self:value(at, field and field.kind or "any", field and field.max_items > 0 and field.max_items or nil)
     if self.depth == 1 then
       self.first = self.first == nil and { began, at - 1 } or false
     end
-    at = self:space(at)
+    at = self:skip_space(at)
     local code = byte(text, at)
     if code == CLOSE then
       return at + 1
     elseif code ~= COMMA then
       fail(at, "an object needs a comma or its end")
     end
-    at = self:space(at + 1)
+    at = self:skip_space(at + 1)
   end
 end
 
--- Reads one value; returns where the next thing begins.
-function Walk:value(at, kind, most)
+-- Parses one value. Returns the position after it.
+function Parser:value(at, kind, max_items)
   self:step(at)
   local code = byte(self.text, at)
   if code == QUOTE then
@@ -259,26 +261,26 @@ function Walk:value(at, kind, most)
     fail(at, "it is nested too deeply")
   end
   self.depth = self.depth + 1
-  at = code == OPEN and self:object(at, kind) or self:list(at, kind, most)
+  at = code == OPEN and self:object(at, kind) or self:list(at, kind, max_items)
   self.path[self.depth] = nil
   self.depth = self.depth - 1
   return at
 end
 
--- Reads a whole body of a kind. Raises { at, words } when it is no JSON, and ENOUGH when more need not be read.
-function Walk:read(kind)
-  local at = self:space(1)
+-- Parses a whole body of a kind. Raises { at, message } when it is not JSON, and ENOUGH after too many violations.
+function Parser:read(kind)
+  local at = self:skip_space(1)
   if byte(self.text, at) ~= OPEN then
     fail(at, "it must be an object, in braces")
   end
-  at = self:space(self:value(at, kind))
+  at = self:skip_space(self:value(at, kind))
   if at <= #self.text then
     fail(at, "something follows its end")
   end
 end
 
--- A text as JSON. What is not UTF-8 or a control character is shown as a question mark.
-local function quoted(text)
+-- Writes a text as a JSON string. Control characters and invalid UTF-8 become question marks.
+local function to_json_string(text)
   text = text:gsub("[%z\1-\31\127]", "?"):gsub('["\\]', "\\%0")
   text = text:gsub("[\128-\255]+", function(bytes)
     local rest = bytes:gsub("[\194-\223][\128-\191]", ""):gsub("[\224-\239][\128-\191][\128-\191]", "")
@@ -288,10 +290,11 @@ local function quoted(text)
   return '"' .. text .. '"'
 end
 
+-- Sends an error reply with status 400.
 local function refuse(handle, message, violations)
   local listed = {}
   for _, violation in ipairs(violations) do
-    listed[#listed + 1] = ('{"field": %s, "description": %s}'):format(quoted(violation.field), quoted(violation.description))
+    listed[#listed + 1] = ('{"field": %s, "description": %s}'):format(to_json_string(violation.field), to_json_string(violation.description))
   end
   local details = '{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "REQUEST_INVALID",'
     .. ' "domain": "moneyprinter", "metadata": {}}'
@@ -299,13 +302,13 @@ local function refuse(handle, message, violations)
     details = details .. ', {"@type": "type.googleapis.com/google.rpc.BadRequest", "field_violations": ['
       .. table.concat(listed, ", ") .. "]}"
   end
-  local body = ('{"code": 3, "message": %s, "details": [%s]}'):format(quoted(message), details)
+  local body = ('{"code": 3, "message": %s, "details": [%s]}'):format(to_json_string(message), details)
   handle:respond({ [":status"] = "400", ["content-type"] = "application/json", ["grpc-status"] = "3" }, body)
 end
 
-local NAMES_NOTHING = "the body names no field; give the whole of what shall hold from now on"
+local BODY_EMPTY = "the body names no field; give all fields, since the body replaces everything"
 
--- Line and column of a byte, from 1.
+-- Returns line and column of a byte, from 1.
 local function line_and_column(text, at)
   local line, began = 1, 1
   for place in text:sub(1, at - 1):gmatch("()\n") do
@@ -316,41 +319,41 @@ end
 
 function envoy_on_request(handle)
   local route = handle:metadata()
-  -- What is one field of a message may also be sent as answers print it, in that field.
-  local kind, wrapped, at_most = route:get("body"), route:get("wrapped"), route:get("at_most")
+  -- Clients may also send the body as responses show it: inside the field of its message.
+  local kind, wrapped, max_elements = route:get("body"), route:get("wrapped"), route:get("max_elements")
   local whole = route:get("whole")
   local body = kind and handle:body()
   if not body or body:length() == 0 then
     if whole then
-      refuse(handle, NAMES_NOTHING, {})
+      refuse(handle, BODY_EMPTY, {})
     end
     return
   end
   local text = body:getBytes(0, body:length())
-  -- JSON costs the transcoder as much for an element of two bytes as for one of a thousand.
-  if #text > at_most and select(2, text:gsub("[%[{,]", "", at_most + 1)) > at_most then
+  -- An element of two bytes costs the transcoder as much as one of a thousand.
+  if #text > max_elements and select(2, text:gsub("[%[{,]", "", max_elements + 1)) > max_elements then
     handle:respond({ [":status"] = "413", ["content-type"] = "application/json" }, REPLIES.large.body)
     return
   end
   local is_wrapped = wrapped and not KINDS[kind][wrapped] and find(text, '^%s*{%s*"' .. wrapped .. '"%s*:%s*{')
   if is_wrapped then
-    KINDS.wrapped = { [wrapped] = { name = wrapped, kind = kind, most = 0 } }
+    KINDS.wrapped = { [wrapped] = { name = wrapped, kind = kind, max_items = 0 } }
   end
-  local walk = setmetatable({ text = text, steps = 0, depth = 0, path = {}, violations = {} }, Walk)
-  local read_well, failure = pcall(walk.read, walk, is_wrapped and "wrapped" or kind)
-  local violations = walk.violations
-  if not read_well and failure ~= ENOUGH then
+  local parser = setmetatable({ text = text, steps = 0, depth = 0, path = {}, violations = {} }, Parser)
+  local is_valid, failure = pcall(parser.read, parser, is_wrapped and "wrapped" or kind)
+  local violations = parser.violations
+  if not is_valid and failure ~= ENOUGH then
     if type(failure) ~= "table" then
       error(failure)
     end
     local line, column = line_and_column(text, failure.at)
-    refuse(handle, ("the body is no JSON at line %d, column %d: %s"):format(line, column, failure.words), {})
+    refuse(handle, ("the body is not JSON at line %d, column %d: %s"):format(line, column, failure.message), {})
   elseif #violations > 0 then
     local more = #violations > 1 and (" (and %d more)"):format(#violations - 1) or ""
     refuse(handle, violations[1].field .. ": " .. violations[1].description .. more, violations)
-  elseif whole and walk.first == nil then
-    refuse(handle, NAMES_NOTHING, {})
-  elseif is_wrapped and walk.first then
-    body:setBytes(sub(text, walk.first[1], walk.first[2]))
+  elseif whole and parser.first == nil then
+    refuse(handle, BODY_EMPTY, {})
+  elseif is_wrapped and parser.first then
+    body:setBytes(sub(text, parser.first[1], parser.first[2]))
   end
 end

@@ -1,6 +1,6 @@
-"""Fields: the names that the JSON bodies of requests may hold, read from the contracts.
+"""The names of fields in JSON bodies, read from the contracts.
 
-`fields.lua` refuses all others: Envoy's transcoder would drop them without a word.
+`fields.lua` refuses all others, since Envoy's transcoder would silently drop them.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method
 
 ANY = "any"
-"""The kind of a value that may hold anything, such as a Struct."""
-TEXT = ""
-"""The kind of texts, numbers and enums, and of lists of them."""
-NOTHING = "nothing"
-"""The kind of a body that may hold no field at all."""
+"""The kind of a value with any content, such as a Struct."""
+SCALAR = ""
+"""The kind of strings, numbers and enums, and of lists of them."""
+EMPTY = "nothing"
+"""The kind of a body without any field."""
 
 _WELL_KNOWN = ".google.protobuf."
 _OPEN = {".google.protobuf.Struct", ".google.protobuf.Value", ".google.protobuf.ListValue", ".google.protobuf.Any"}
 
-# Structs whose fields are those of a message: the changes of a request are parts of a request.
-_SHAPED = {".moneyprinter.video.v1.ReviseVideoRequest.changes": ".moneyprinter.video.v1.CreateVideoRequest"}
+# Structs with the fields of a message: the changes of a video are fields of the request for one.
+_STRUCTS_OF_MESSAGES = {
+    ".moneyprinter.video.v1.ReviseVideoRequest.changes": ".moneyprinter.video.v1.CreateVideoRequest"
+}
 
 Shape = list[tuple[str, str, str, int]]
-"""The fields of a message: the name of each, its lowerCamelCase name, its kind, which may be a message's name, and how
-many items it may hold as a list; 0: any number."""
+"""The fields of a message: name, lowerCamelCase name, kind (which may be the name of a message), and the largest number
+of items of a list (0: any number)."""
 
 
 @cache
-def _contracts(descriptors: Path) -> dict[str, descriptor_pb2.DescriptorProto]:
+def _load_messages(descriptors: Path) -> dict[str, descriptor_pb2.DescriptorProto]:
     found: dict[str, descriptor_pb2.DescriptorProto] = {}
 
     def add(prefix: str, messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
@@ -48,44 +50,44 @@ def _contracts(descriptors: Path) -> dict[str, descriptor_pb2.DescriptorProto]:
     return found
 
 
-def kind_of_body(method: Method, binding: Binding, descriptors: Path = DESCRIPTORS) -> str | None:
-    """The kind of the body that a binding takes; None for bytes, such as an upload's."""
+def body_kind(method: Method, binding: Binding, descriptors: Path = DESCRIPTORS) -> str | None:
+    """Return the kind of a binding's body; None for bytes, as of an upload."""
     if not binding.body:
-        return NOTHING
+        return EMPTY
     if binding.body == "*":
         return method.request
-    message = _contracts(descriptors)[method.request]
+    message = _load_messages(descriptors)[method.request]
     field = next(field for field in message.field if field.name == binding.body)
-    return None if field.type_name == HTTP_BODY else _kind(method.request, field, descriptors)
+    return None if field.type_name == HTTP_BODY else _field_kind(method.request, field, descriptors)
 
 
-def shapes(kinds: Iterable[str], descriptors: Path = DESCRIPTORS) -> dict[str, Shape]:
-    """The fields of every message that bodies of some kinds may hold."""
-    found: dict[str, Shape] = {NOTHING: []}
-    left = list(kinds)
-    while left:
-        name = left.pop()
+def message_shapes(kinds: Iterable[str], descriptors: Path = DESCRIPTORS) -> dict[str, Shape]:
+    """Return the fields of every message that bodies of these kinds may hold."""
+    found: dict[str, Shape] = {EMPTY: []}
+    pending = list(kinds)
+    while pending:
+        name = pending.pop()
         if name in found or not name.startswith("."):
             continue
         found[name] = [
             (
                 field.name,
                 field.json_name,
-                _kind(name, field, descriptors),
+                _field_kind(name, field, descriptors),
                 field.options.Extensions[validate_pb2.field].repeated.max_items,
             )
-            for field in _contracts(descriptors)[name].field
+            for field in _load_messages(descriptors)[name].field
         ]
-        left += [kind for _, _, kind, _ in found[name]]
+        pending += [kind for _, _, kind, _ in found[name]]
     return found
 
 
-def _kind(message: str, field: Field, descriptors: Path) -> str:
-    if shaped := _SHAPED.get(f"{message}.{field.name}"):
-        return shaped
+def _field_kind(message: str, field: Field, descriptors: Path) -> str:
+    if shape := _STRUCTS_OF_MESSAGES.get(f"{message}.{field.name}"):
+        return shape
     if field.type != Field.TYPE_MESSAGE:
-        return TEXT
-    entry = _contracts(descriptors)[field.type_name] if not field.type_name.startswith(_WELL_KNOWN) else None
+        return SCALAR
+    entry = _load_messages(descriptors)[field.type_name] if not field.type_name.startswith(_WELL_KNOWN) else None
     if field.type_name in _OPEN or (entry is not None and entry.options.map_entry):
         return ANY
-    return TEXT if entry is None else field.type_name
+    return SCALAR if entry is None else field.type_name

@@ -1,4 +1,4 @@
-"""OpenAPI: the public REST interface as OpenAPI 3.1, made from the contracts alone.
+"""Describes the public REST interface as OpenAPI 3.1, from the contracts alone.
 
 `scripts/generate` writes it to `openapi.json`, which the gateway serves, and which its page at `/docs` shows.
 """
@@ -16,41 +16,41 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
 from buf.validate import validate_pb2
-from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method, methods
+from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method, load_methods
 
 Schema = dict[str, Any]
 
 STATUS = ".google.rpc.Status"
 
 ERRORS = {
-    400: "The request breaks a rule, or asks for what the present state does not allow.",
-    401: "The access token, or what was given for one, is missing or wrong.",
-    403: "The user lacks the role.",
-    404: "There is nothing of this name that is the caller's.",
+    400: "The request breaks a rule, or the present state does not allow it.",
+    401: "The access token, or the credential for one, is missing or wrong.",
+    403: "The user lacks the required role.",
+    404: "The caller has no such object.",
     408: "The request did not arrive in time.",
-    409: "It exists already, or was changed meanwhile.",
-    413: "The request is larger than is taken.",
+    409: "The object already exists, or has changed meanwhile.",
+    413: "The request is too large.",
     414: "The path is too long.",
-    415: "The body is a form or compressed, and is not taken so.",
-    416: "The file has no such part: `content-range` says how long it is.",
-    429: "Too many requests, or the platform is full: `retry-after` says when to come back.",
-    431: "The headers are too large or too many.",
-    500: "The platform met a defect.",
-    503: "A part of the platform cannot be reached: try again in a moment.",
+    415: "The body is a form or compressed, which is not supported.",
+    416: "The file has no such range; `content-range` holds its length.",
+    429: "Too many requests, or the platform is at capacity; `retry-after` holds the seconds until a retry.",
+    431: "The headers are too large, or there are too many.",
+    500: "The platform has an internal error.",
+    503: "A part of the platform is unavailable; retry in a moment.",
     504: "A part of the platform did not answer in time.",
 }
-"""What every error means, by its status."""
-OF_EVERY_METHOD = (400, 414, 415, 431, 500, 503, 504)
-OF_FILES = 416
+"""The description of every error, by HTTP status."""
+ERRORS_OF_ALL_METHODS = (400, 414, 415, 431, 500, 503, 504)
+RANGE_ERROR = 416
 
-_DESCRIPTIONS = {206: "The part that was asked for.", 503: ERRORS[503]}
+_DESCRIPTIONS = {206: "The requested range.", 503: ERRORS[503]}
 
-MADE = {201, 202}
-"""The statuses that an answer has in the place of 200, and not beside it."""
+CREATED = {201, 202}
+"""The statuses that a response has instead of 200, not beside it."""
 
 _INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
-# JSON of protobuf writes those of 64 bits as strings.
+# Protobuf's JSON writes 64-bit integers as strings.
 _INT64: Schema = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
 _BINARY: Schema = {"type": "string", "format": "binary"}
 _NUMBER: Schema = {"type": "number"}
@@ -78,7 +78,7 @@ _WELL_KNOWN: dict[str, Schema] = {
     HTTP_BODY: _BINARY,
 }
 
-_LIMITS = {
+_RULE_KEYWORDS = {
     "min_len": "minLength",
     "max_len": "maxLength",
     "pattern": "pattern",
@@ -92,30 +92,30 @@ _LIMITS = {
     "unique": "uniqueItems",
     "const": "const",
 }
-"""Rules of the contracts that JSON Schema has a word for; the server alone keeps the others."""
-_LIMITED = {"string", "int32", "uint32", "sint32", "float", "double"}
+"""The rules of contracts and their JSON Schema keywords; only the server checks the other rules."""
+_TYPES_WITH_RULES = {"string", "int32", "uint32", "sint32", "float", "double"}
 
 
 def describe(descriptors: Path = DESCRIPTORS) -> Schema:
-    """The whole public interface."""
-    return Interface(descriptors).described()
+    """Return the OpenAPI document of the public interface."""
+    return Interface(descriptors).document()
 
 
 class Interface:
-    """The contracts, while they are described: it collects the messages that the methods speak of."""
+    """Builds the document, and collects the schemas of all messages that the methods use."""
 
     def __init__(self, descriptors: Path) -> None:
-        self._methods = [method for method in methods(descriptors) if method.public]
+        self._methods = [method for method in load_methods(descriptors) if method.public]
         self._messages: dict[str, descriptor_pb2.DescriptorProto] = {}
         self._enums: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
         self._calls: dict[str, descriptor_pb2.MethodDescriptorProto] = {}
         self._comments: dict[str, str] = {}
         self._schemas: dict[str, Schema] = {}
         for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes()).file:
-            self._read(file)
+            self._load(file)
 
-    def described(self) -> Schema:
-        """All of it."""
+    def document(self) -> Schema:
+        """Return the whole OpenAPI document."""
         paths: dict[str, Schema] = {}
         for method in self._methods:
             for number, binding in enumerate(method.rest):
@@ -128,9 +128,9 @@ class Interface:
             "info": {
                 "title": "MoneyPrinter",
                 "version": "1",
-                "description": "A request in, a finished, narrated, captioned video out. Every path is served below"
-                " `/api` too, and every GET answers HEAD. Errors are `google.rpc.Status`; `reason` in their details is"
-                " for programs.",
+                "description": "A request in, a finished, narrated, captioned video out. Every path is also served"
+                " under `/api`, and every GET supports HEAD. Errors are `google.rpc.Status`, with a `reason` for"
+                " programs in their details.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
@@ -162,15 +162,15 @@ class Interface:
             found["parameters"] = parameters
         if binding.body:
             found["requestBody"] = {"required": True, "content": self._content(call.input_type, binding.body)}
-        content = self._content(call.output_type, binding.response_body, events=method.events, is_answer=True)
+        content = self._content(call.output_type, binding.response_body, events=method.events, is_response=True)
         found["responses"] = {
             **{str(code): {"$ref": f"#/components/responses/Error{code}"} for code in _errors(method)},
             **{
-                str(code): {"description": _DESCRIPTIONS.get(code, "The answer."), "content": content}
-                for code in {*method.http_statuses, *(() if MADE & {*method.http_statuses} else (200,))}
+                str(code): {"description": _DESCRIPTIONS.get(code, "The response."), "content": content}
+                for code in {*method.http_statuses, *(() if CREATED & {*method.http_statuses} else (200,))}
                 if code < 300 or (code >= 500 and not method.server_streaming)
             },
-            **({"304": {"description": "The client has it already."}} if 304 in method.http_statuses else {}),
+            **({"304": {"description": "The client's copy is current."}} if 304 in method.http_statuses else {}),
         }
         found["responses"] = dict(sorted(found["responses"].items()))
         return found
@@ -188,19 +188,19 @@ class Interface:
                 words = schema.pop("description", "")
                 place = "path" if field.name in in_path else "query"
                 if place == "path":
-                    # An empty segment is another path.
+                    # A path with an empty segment is a different path.
                     schema["minLength"] = max(1, schema.get("minLength", 1))
                 needed = place == "path" or field.name in self._required(message)
                 yield {"name": field.name, "in": place, "required": needed, "description": words, "schema": schema}
 
-    def _content(self, message: str, name: str, *, events: bool = False, is_answer: bool = False) -> Schema:
-        """A body: the whole message, or one of its fields; that of bytes has any type."""
+    def _content(self, message: str, name: str, *, events: bool = False, is_response: bool = False) -> Schema:
+        """Return the content of a body: the whole message, or one of its fields. Bytes may have any media type."""
         if name in ("", "*"):
             return {"text/event-stream" if events else "application/json": {"schema": self._reference(message)}}
         field = next(field for field in self._messages[message].field if field.name == name)
         if field.type_name == HTTP_BODY:
-            # Of any type; an answer says its own.
-            types = ("application/octet-stream", *(("*/*",) if is_answer else ()))
+            # A request may have any type; a response states its own.
+            types = ("application/octet-stream", *(("*/*",) if is_response else ()))
             return {kind: {"schema": dict(_BINARY)} for kind in types}
         return {"application/json": {"schema": self._field(message, field)}}
 
@@ -224,7 +224,7 @@ class Interface:
         return found
 
     def _required(self, message: str) -> list[str]:
-        """The fields without which a message breaks a rule."""
+        """Return the fields that the rules of a message require."""
 
         def required(rules: validate_pb2.FieldRules) -> bool:
             if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
@@ -239,35 +239,35 @@ class Interface:
 
     def _field(self, message: str, field: Field) -> Schema:
         rules = field.options.Extensions[validate_pb2.field]
-        found = self._limited(self._kind(field), rules)
+        found = self._with_rules(self._type_schema(field), rules)
         if field.label == Field.LABEL_REPEATED:
             entry = self._messages.get(field.type_name)
             if entry is not None and entry.options.map_entry:
-                found = {"type": "object", "additionalProperties": self._kind(entry.field[1])}
+                found = {"type": "object", "additionalProperties": self._type_schema(entry.field[1])}
             else:
-                items = self._limited(self._kind(field), rules.repeated.items)
-                found = {"type": "array", "items": items, **_limits(rules.repeated)}
+                items = self._with_rules(self._type_schema(field), rules.repeated.items)
+                found = {"type": "array", "items": items, **_rule_keywords(rules.repeated)}
         if words := self._comments.get(f"{message}.{field.name}"):
             found["description"] = words
         return found
 
-    def _limited(self, schema: Schema, rules: validate_pb2.FieldRules) -> Schema:
+    def _with_rules(self, schema: Schema, rules: validate_pb2.FieldRules) -> Schema:
         kind = rules.WhichOneof("type")
-        if kind is None or kind not in _LIMITED or schema.get("type") not in ("string", "integer", "number"):
+        if kind is None or kind not in _TYPES_WITH_RULES or schema.get("type") not in ("string", "integer", "number"):
             return schema
-        limited = schema | _limits(getattr(rules, kind))
+        constrained = schema | _rule_keywords(getattr(rules, kind))
         if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
-            return {"anyOf": [{"const": "" if schema["type"] == "string" else 0}, limited]}
-        return limited
+            return {"anyOf": [{"const": "" if schema["type"] == "string" else 0}, constrained]}
+        return constrained
 
-    def _kind(self, field: Field) -> Schema:
+    def _type_schema(self, field: Field) -> Schema:
         if field.type == Field.TYPE_MESSAGE:
             return self._reference(field.type_name)
         if field.type == Field.TYPE_ENUM:
             return {"type": "string", "enum": [value.name for value in self._enums[field.type_name].value]}
         return dict(_SCALARS[field.type])
 
-    def _read(self, file: descriptor_pb2.FileDescriptorProto) -> None:
+    def _load(self, file: descriptor_pb2.FileDescriptorProto) -> None:
         comments = {
             tuple(place.path): " ".join(place.leading_comments.split())
             for place in file.source_code_info.location
@@ -295,28 +295,32 @@ class Interface:
 
 
 def _tag(contract: str) -> str:
-    """The subject that the calls of a gRPC service are listed under."""
+    """Return the tag of a gRPC service."""
     return contract.rpartition(".")[2].removesuffix("Service")
 
 
-def _limits(rules: Any) -> Schema:
-    """What JSON Schema says of a field's rules."""
+def _rule_keywords(rules: Any) -> Schema:
+    """Return the JSON Schema keywords of a field's rules."""
     found = {descriptor.name: value for descriptor, value in rules.ListFields()}
     if "\\p" in found.get("pattern", ""):
-        # Classes of characters, which other dialects of regular expressions write in other ways or not at all.
+        # Other dialects of regular expressions write Unicode classes differently, or have none.
         del found["pattern"]
-    return {word: list(found[rule]) if rule == "in" else found[rule] for rule, word in _LIMITS.items() if rule in found}
+    return {
+        word: list(found[rule]) if rule == "in" else found[rule]
+        for rule, word in _RULE_KEYWORDS.items()
+        if rule in found
+    }
 
 
 def _errors(method: Method) -> tuple[int, ...]:
-    """The statuses of errors that a method's answers may have. What asks nothing of anybody can fail in few ways."""
-    if method.asks_nothing and not method.needs_token:
-        return OF_EVERY_METHOD
-    return tuple(code for code in ERRORS if code != OF_FILES or code in method.http_statuses)
+    """Return the error statuses of a method. One without fields and token can fail in few ways."""
+    if method.has_empty_request and not method.needs_token:
+        return ERRORS_OF_ALL_METHODS
+    return tuple(code for code in ERRORS if code != RANGE_ERROR or code in method.http_statuses)
 
 
 def main() -> None:
-    """Write the interface that a descriptor set holds: `python -m gateway.openapi DESCRIPTORS FILE`."""
+    """Write the document of a descriptor set: `python -m gateway.openapi DESCRIPTORS FILE`."""
     descriptors, target = map(Path, sys.argv[1:])
     target.write_text(json.dumps(describe(descriptors), indent=1, ensure_ascii=False) + "\n")
 

@@ -1,8 +1,8 @@
-"""Render: the gateway's configuration, made from one template, its settings and the contracts.
+"""Renders Envoy's configuration from one template, the gateway's settings and the contracts.
 
-`python -m gateway.render FOLDER` writes it for a container, whose settings are in its environment
-(`MONEYPRINTER_GATEWAY_...`); then `envoy -c FOLDER/envoy.yaml` serves it. The laptop platform and the tests
-write the same files.
+`python -m gateway.render FOLDER` writes it for a container, with settings from the environment
+(`MONEYPRINTER_GATEWAY_...`); then `envoy -c FOLDER/envoy.yaml` serves it. The laptop platform and the tests write the
+same files.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from markupsafe import Markup
 
 from gateway import fields, lua
 from gateway.config import Gateway
-from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, methods
-from gateway.replies import BY_THE_SCRIPT, STOPPING, pause, replies
-from gateway.routes import Route, paths, routes
-from gateway.sizes import largest
+from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, load_methods
+from gateway.replies import SCRIPT_REPLIES, STOPPING, list_replies, retry_seconds
+from gateway.routes import Route, build_routes, list_paths
+from gateway.sizes import max_request_size
 from services.runtime.config import ConfigError, load
 
 TEMPLATE = "envoy.yaml.j2"
 
 RATE_LIMITS = "ratelimit"
-"""The rate limit service's own name in the mesh, and the domain of the limits that it is asked about."""
+"""The name of the rate limit service in the mesh, and the domain of its limits."""
 
 DOCS = {
     "/openapi.json": ("openapi.json", "application/json"),
@@ -39,27 +39,27 @@ DOCS = {
     "/docs/docs.css": ("docs/docs.css", "text/css; charset=utf-8"),
     "/docs/docs.js": ("docs/docs.js", "text/javascript; charset=utf-8"),
 }
-"""What the gateway serves by itself: paths to files of this folder, and their types."""
+"""The files that the gateway itself serves, by path, with their content types."""
 
 ROOT = ("docs/root.html", "text/html; charset=utf-8")
-"""What browsers get at `/`; for programs there is nothing."""
+"""The page at `/`, for browsers only."""
 
 MINUTES_PER_HOUR = 60
 
-# What is held for one stream, at most. Small, so that a client that reads slowly is seen to read, and to stop.
+# The buffer of one stream. It is small, so that a slow client is distinguishable from a stalled one.
 BUFFER_BYTES = 128 * 1024
 SERVICE_WINDOW_BYTES = 128 * 1024
-# The most that a service takes of a message, as JSON.
-ANSWER_BYTES = 8 * 1024 * 1024
-# What a client sends ahead: an upload over a line of 100 ms has 20 Mbit/s.
+# The largest message of a service, as JSON.
+RESPONSE_BYTES = 8 * 1024 * 1024
+# The flow-control window of a client: an upload with a round trip of 100 ms reaches 20 Mbit/s.
 CLIENT_WINDOW_BYTES = 256 * 1024
-# How many streams share a connection.
+# The streams of one connection.
 CLIENT_STREAMS = 100
 SERVICE_STREAMS = 256
-# What the bodies of one user may be together, in units of BODY_UNIT_BYTES: 64 MiB at once, and 8 MiB a second.
-# They have `body_seconds` to arrive, so that one user holds about 300 MiB at most, a tenth of `max_heap_bytes`; and
-# four times as much over gRPC, which announces no length.
-# A call without a body is one unit, since Envoy refuses a descriptor of no hits.
+# The rate limit of one user's bodies, in units of BODY_UNIT_BYTES: 64 MiB at once, and 8 MiB per second.
+# A body must arrive within `body_seconds`, so one user holds at most about 300 MiB, a tenth of `max_heap_bytes`; over
+# gRPC, which announces no length, four times as much.
+# A call without a body counts as one unit, since Envoy refuses a descriptor without hits.
 BODY_UNIT_BYTES = 8 * 1024
 BODY_BURST = 8 * 1024
 BODY_PER_SECOND = 1024
@@ -69,18 +69,18 @@ MAX_SOCKET_BYTES = 100
 MAX_PATH_BYTES = 8 << 10
 """The longest path, with its query."""
 MAX_HEADERS_BYTES = 32 << 10
-"""The largest headers, with the path. Envoy itself takes more, so that a path that is too long is seen as such."""
+"""The largest headers, with the path. Envoy itself accepts more, so that the script can report a long path."""
 
 
 def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> dict[str, str]:
-    """Envoy's configuration: the files of `folder`, by name. `envoy.yaml` names the others.
+    """Render the configuration: the content of each file for `folder`, by name. `envoy.yaml` refers to the others.
 
-    Raises ConfigError when an address is missing or malformed.
+    Raises `ConfigError` when an address is missing or malformed.
     """
-    every = methods(descriptors)
-    public = [method for method in every if method.public]
-    served = routes(public, gateway.max_body_bytes, descriptors)
-    keys = next(method for method in every if method.path == KEYS_METHOD)
+    all_methods = load_methods(descriptors)
+    public = [method for method in all_methods if method.public]
+    served = build_routes(public, gateway.max_body_bytes, descriptors)
+    keys = next(method for method in all_methods if method.path == KEYS_METHOD)
     services = sorted({method.service for method in (*public, keys)})
     if missing := [name for name in services if name not in gateway.addresses]:
         raise ConfigError(f"the gateway needs the addresses of {', '.join(missing)}")
@@ -90,9 +90,9 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         undefined=jinja2.StrictUndefined,
-        # Macros pass as they are; every other value becomes JSON, whatever is in it.
+        # The output of a macro is inserted unchanged; every other value becomes JSON.
         autoescape=True,
-        finalize=_json,
+        finalize=_to_json,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -107,19 +107,19 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
                 ("/", FOLDER / ROOT[0], ROOT[1], True),
             ],
             public=public,
-            sizes={method.path: largest(method.path, descriptors) for method in public},
+            sizes={method.path: max_request_size(method.path, descriptors) for method in public},
             admin=admin_socket(gateway, folder),
             routes=served,
-            paths=paths(served, DOCS),
+            paths=list_paths(served, DOCS),
             keys=keys,
             rate_limits=RATE_LIMITS,
-            per_user=_bucket(gateway.user_per_minute, gateway.user_burst),
-            per_address=_bucket(gateway.address_per_minute, gateway.address_burst),
+            per_user=_token_bucket(gateway.user_per_minute, gateway.user_burst),
+            per_address=_token_bucket(gateway.address_per_minute, gateway.address_burst),
             per_user_bodies={
                 "bucket": {"max_tokens": BODY_BURST, "tokens_per_fill": BODY_PER_SECOND, "fill_interval": "1s"},
                 "retry_after": "1",
             },
-            replies=replies(gateway),
+            replies=list_replies(gateway),
             stopping=STOPPING,
             clusters=[
                 *(_cluster(gateway, name, address, gateway.max_calls) for name, address in addresses.items()),
@@ -129,24 +129,24 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
                 ),
             ],
             buffer_bytes=BUFFER_BYTES,
-            answer_bytes=ANSWER_BYTES,
+            response_bytes=RESPONSE_BYTES,
             client_window_bytes=CLIENT_WINDOW_BYTES,
             client_streams=CLIENT_STREAMS,
             service_window_bytes=SERVICE_WINDOW_BYTES,
             service_streams=SERVICE_STREAMS,
         ),
-        **_scripts(served, descriptors),
-        **_secrets(gateway),
+        **_render_scripts(served, descriptors),
+        **_render_secrets(gateway),
     }
     if gateway.rate_limit_service:
-        files["ratelimit.yaml"] = json.dumps(limits(gateway), indent=2)
+        files["ratelimit.yaml"] = json.dumps(rate_limit_config(gateway), indent=2)
     return files
 
 
-def write(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> Path:
-    """Write the files into `folder`; returns the one that Envoy is started with.
+def write_config(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> Path:
+    """Write the configuration into `folder`. Returns the file for `envoy -c`.
 
-    Raises ConfigError when a certificate is missing too.
+    Raises `ConfigError` when an address or a certificate is missing.
     """
     leaves = [gateway.certificates / WORKLOAD, *([gateway.tls] if gateway.tls else [])]
     needed = [gateway.certificates / "ca.pem", *(leaf / name for leaf in leaves for name in ("cert.pem", "key.pem"))]
@@ -159,10 +159,10 @@ def write(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> Pa
 
 
 def admin_socket(gateway: Gateway, folder: Path) -> Path:
-    """The Unix socket of the administration of a gateway whose configuration is in `folder`.
+    """Return the Unix socket of the admin interface of a gateway whose configuration is in `folder`.
 
-    The path of a socket is short (`sockaddr_un`): beside a folder with a long name it is in a private one of the
-    temporary folder. Raises ConfigError when that one is somebody else's.
+    The path of a socket is limited (`sockaddr_un`): for a folder with a long path, the socket is in a private folder of
+    the temporary folder. Raises `ConfigError` when that folder belongs to another user or is not private.
     """
     socket = gateway.admin or folder / "admin.sock"
     if len(os.fsencode(socket)) <= MAX_SOCKET_BYTES:
@@ -170,36 +170,36 @@ def admin_socket(gateway: Gateway, folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"moneyprinter-{os.getuid()}-{name}"
     private.mkdir(mode=0o700, exist_ok=True)
-    found = private.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ConfigError(f"{private} is no private folder of this user; remove it")
+    info = private.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        raise ConfigError(f"{private} is not a private folder of this user; remove it")
     return private / "admin.sock"
 
 
-def limits(gateway: Gateway) -> dict[str, Any]:
-    """What Envoy's rate limit service is configured with (`ratelimit.yaml`): the same figures.
+def rate_limit_config(gateway: Gateway) -> dict[str, Any]:
+    """Return the configuration of Envoy's rate limit service (`ratelimit.yaml`), with the same figures.
 
-    It counts calls in whole minutes and hours, and knows no buckets. So it is told what a bucket lets through at
-    most in a minute, and in an hour; each gateway's own buckets smooth what is in between.
+    The service counts calls per minute and per hour and has no token buckets. So its limits are the most that a bucket
+    admits in a minute and in an hour; the buckets of each gateway smooth the calls within.
     """
 
-    def within(per_minute: int, burst: int) -> dict[str, int]:
+    def windows(per_minute: int, burst: int) -> dict[str, int]:
         return {"minute": burst + per_minute, "hour": burst + per_minute * MINUTES_PER_HOUR}
 
-    def of(unit: str, figure: int) -> dict[str, Any]:
+    def limit(unit: str, figure: int) -> dict[str, Any]:
         return {"rate_limit": {"unit": unit, "requests_per_unit": figure}}
 
-    users = within(gateway.user_per_minute, gateway.user_burst)
-    addresses = within(gateway.address_per_minute, gateway.address_burst)
+    users = windows(gateway.user_per_minute, gateway.user_burst)
+    addresses = windows(gateway.address_per_minute, gateway.address_burst)
     return {
         "domain": RATE_LIMITS,
         "descriptors": [
-            *({"key": f"user_{unit}", **of(unit, figure)} for unit, figure in users.items()),
+            *({"key": f"user_{unit}", **limit(unit, figure)} for unit, figure in users.items()),
             *(
                 {
-                    "key": "trades_secrets",
+                    "key": "exchanges_credentials",
                     "value": unit,
-                    "descriptors": [{"key": "masked_remote_address", **of(unit, figure)}],
+                    "descriptors": [{"key": "masked_remote_address", **limit(unit, figure)}],
                 }
                 for unit, figure in addresses.items()
             ),
@@ -207,9 +207,9 @@ def limits(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:
-    """The scripts that Envoy runs, with the constants that they need before them."""
-    replied = {
+def _render_scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:
+    """Render the scripts that Envoy runs, each after its constants."""
+    script_replies = {
         name: {
             "status": reply.status,
             "code": reply.native_code,
@@ -217,33 +217,33 @@ def _scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:
             "body": reply.body,
             "trailer": reply.trailer,
         }
-        for name, reply in BY_THE_SCRIPT.items()
+        for name, reply in SCRIPT_REPLIES.items()
     }
     limits = {"path_bytes": MAX_PATH_BYTES, "headers_bytes": MAX_HEADERS_BYTES, "body_unit_bytes": BODY_UNIT_BYTES}
-    shapes = fields.shapes({route.body for route in served if route.body is not None}, descriptors)
+    shapes = fields.message_shapes({route.body for route in served if route.body is not None}, descriptors)
     constants: dict[str, dict[str, object]] = {
-        "edge.lua": {"REPLIES": replied, "LIMITS": limits},
-        "fields.lua": {"REPLIES": {"large": replied["large"]}, "SHAPES": shapes},
+        "edge.lua": {"REPLIES": script_replies, "LIMITS": limits},
+        "fields.lua": {"REPLIES": {"large": script_replies["large"]}, "SHAPES": shapes},
     }
-    return {name: lua.constants(values) + (FOLDER / name).read_text() for name, values in constants.items()}
+    return {name: lua.define_constants(values) + (FOLDER / name).read_text() for name, values in constants.items()}
 
 
-def _json(value: object) -> Markup:
-    """A value as JSON, which is YAML too; what a macro of the template wrote, as it is."""
+def _to_json(value: object) -> Markup:
+    """Return a value as JSON, which is also YAML, and the output of a macro unchanged."""
     if isinstance(value, Markup):
         return value
     return Markup(json.dumps(str(value) if isinstance(value, Path) else value))  # noqa: S704
 
 
-def _bucket(per_minute: int, burst: int) -> dict[str, Any]:
+def _token_bucket(per_minute: int, burst: int) -> dict[str, Any]:
     return {
         "bucket": {"max_tokens": burst, "tokens_per_fill": per_minute, "fill_interval": "60s"},
-        "retry_after": str(pause(per_minute)),
+        "retry_after": str(retry_seconds(per_minute)),
     }
 
 
-def _secrets(gateway: Gateway) -> dict[str, str]:
-    """The files that name the certificates. Envoy reads those again when they are replaced in their folders."""
+def _render_secrets(gateway: Gateway) -> dict[str, str]:
+    """Render the files that refer to the certificates, which Envoy reloads when they are replaced."""
 
     def leaf(name: str, folder: Path) -> dict[str, Any]:
         chain, key = ({"filename": str(folder / file)} for file in ("cert.pem", "key.pem"))
@@ -278,17 +278,17 @@ def _cluster(gateway: Gateway, service: str, addresses: str, max_requests: int) 
 def _endpoint(service: str, address: str) -> tuple[str, int]:
     host, _, port = address.strip().rpartition(":")
     if not host or not port.isdigit():
-        raise ConfigError(f"{address!r} is no address of {service}: give host:port")
+        raise ConfigError(f"{address!r} is not an address of {service}: give host:port")
     return host.strip("[]"), int(port)
 
 
 def main() -> int:
-    """Write the configuration into the folder that the command line names."""
+    """Write the configuration into the folder given on the command line."""
     if len(sys.argv) != 2:
         print("usage: python -m gateway.render FOLDER", file=sys.stderr)
         return 2
     try:
-        print(write(load(Gateway), Path(sys.argv[1]).resolve()))
+        print(write_config(load(Gateway), Path(sys.argv[1]).resolve()))
     except (ConfigError, OSError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

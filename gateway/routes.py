@@ -1,7 +1,7 @@
-"""Routes: the one list of what the gateway serves, from which its routes are made.
+"""The routes of the gateway, built from the contracts.
 
-A request is matched once. Whether it needs a token, which rate limit counts it, what its body may hold and which
-service gets it are properties of the route that was found, so that no two filters can disagree about a path.
+Envoy matches a request once. Whether it needs a token, which rate limit counts it, what its body may hold and which
+service receives it are properties of the matched route, so that no two filters can disagree about a path.
 """
 
 from __future__ import annotations
@@ -15,41 +15,44 @@ from typing import Any
 from gateway import fields, sizes
 from gateway.contracts import DESCRIPTORS, HEALTH, HEALTH_PATH, Binding, Method
 
-# What is let through where the contract takes no body: some clients send `{}` with every request.
+# The limit where the contract has no body: some clients send `{}` with every request.
 NO_BODY_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path and a verb of a method."""
+    """A path and an HTTP verb of a method."""
 
     method: Method
     binding: Binding
     native: bool
-    """Whether it is gRPC's own, and not REST."""
+    """Whether it is the gRPC path; False for REST."""
     body: str | None
-    """The kind of the JSON that it takes, a kind of `gateway.fields`; None: bytes."""
+    """The kind of its JSON body, as in `gateway.fields`; None: bytes."""
     body_bytes: int | None
-    """The largest body, which is held in memory until it is whole; None: it is a stream, and not held."""
+    """The largest body, which Envoy buffers until it is complete; None: a stream, which is not buffered."""
 
     @property
     def match(self) -> dict[str, Any]:
         """Envoy's match of the path and the verb."""
-        return {**_path(self.binding), "headers": [{"name": ":method", "string_match": {"exact": self.binding.verb}}]}
+        return {
+            **_match_path(self.binding),
+            "headers": [{"name": ":method", "string_match": {"exact": self.binding.verb}}],
+        }
 
     @property
     def rewrite(self) -> str | None:
-        """The path that the service knows it by, where that is another one."""
+        """The path at the service, where it differs."""
         return self.method.path if self.native and self.binding.path != self.method.path else None
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the scripts must know of it."""
+        """The properties that `edge.lua` reads."""
         return {
             "served": True,
             "native": self.native,
             "token": self.method.needs_token,
-            "limited": self.method.trades_secrets,
+            "limited": self.method.exchanges_credentials,
             "events": self.method.events,
             "upload": self.method.client_streaming and not self.native,
             **({} if self.body_bytes is None else {"body_bytes": self.body_bytes}),
@@ -57,10 +60,11 @@ class Route:
         }
 
     @property
-    def content(self) -> dict[str, str | bool]:
-        """What its JSON may hold; `wrapped` is the field of the request that it may also be sent in.
+    def body_rules(self) -> dict[str, str | bool]:
+        """The rules for its JSON body, which `fields.lua` reads.
 
-        What replaces everything, `whole`, must name something: an empty list and none at all are the same to gRPC.
+        `wrapped` is the field of the request in which clients may also send the body. `whole` marks a body that
+        replaces everything and so must not be empty: gRPC does not distinguish an empty list from none.
         """
         if self.body is None:
             return {}
@@ -72,22 +76,22 @@ class Route:
         }
 
 
-def routes(methods: Iterable[Method], max_body_bytes: int, descriptors: Path = DESCRIPTORS) -> list[Route]:
-    """The routes of some methods. Paths without parts that vary come first, as the transcoder reads them.
+def build_routes(methods: Iterable[Method], max_body_bytes: int, descriptors: Path = DESCRIPTORS) -> list[Route]:
+    """Build the routes of methods. Paths without variable segments come first, as in the transcoder.
 
-    `max_body_bytes` is the most that any body has that is no stream; those of many methods are smaller.
+    `max_body_bytes` is the limit of every body that is not a stream; many methods have a smaller one.
     """
 
     def body_bytes(method: Method, *, takes_body: bool) -> int | None:
         if method.client_streaming:
             return None
-        largest = sizes.largest(method.path, descriptors).bytes if takes_body else NO_BODY_BYTES
+        largest = sizes.max_request_size(method.path, descriptors).bytes if takes_body else NO_BODY_BYTES
         return min(largest, max_body_bytes)
 
     def native(method: Method, binding: Binding) -> Route:
         return Route(method, binding, native=True, body=None, body_bytes=body_bytes(method, takes_body=True))
 
-    found = [
+    built = [
         route
         for method in methods
         for route in (
@@ -101,36 +105,36 @@ def routes(methods: Iterable[Method], max_body_bytes: int, descriptors: Path = D
                     method,
                     binding,
                     native=False,
-                    body=fields.kind_of_body(method, binding, descriptors),
+                    body=fields.body_kind(method, binding, descriptors),
                     body_bytes=body_bytes(method, takes_body=bool(binding.body)),
                 )
                 for binding in method.rest
             ),
         )
     ]
-    return sorted(found, key=lambda route: (_places_that_vary(route.binding), route.binding.path))
+    return sorted(built, key=lambda route: (_variable_segments(route.binding), route.binding.path))
 
 
-def paths(found: Iterable[Route], served: Iterable[str] = ()) -> list[tuple[dict[str, Any], str]]:
-    """Every path, whatever the verb, with the verbs that it takes, as in the header `allow`.
+def list_paths(routes: Iterable[Route], served: Iterable[str] = ()) -> list[tuple[dict[str, Any], str]]:
+    """Return the match of every path with its verbs, as for the header `allow`.
 
-    `served` are paths that the gateway serves by itself, to GET.
+    `served` are the paths of files that the gateway itself serves to GET.
     """
-    bindings = [route.binding for route in found] + [Binding("GET", path, "", "") for path in served]
-    every = sorted({binding.path: binding for binding in bindings}.values(), key=_places_that_vary)
-    return [(_path(one), ", ".join(_verbs(one, bindings))) for one in every]
+    bindings = [route.binding for route in routes] + [Binding("GET", path, "", "") for path in served]
+    every = sorted({binding.path: binding for binding in bindings}.values(), key=_variable_segments)
+    return [(_match_path(one), ", ".join(_allowed_verbs(one, bindings))) for one in every]
 
 
-def _verbs(path: Binding, bindings: Iterable[Binding]) -> list[str]:
-    """The verbs of all bindings whose path may be this one too: `/v1/accounts/me` is an account's as well."""
+def _allowed_verbs(path: Binding, bindings: Iterable[Binding]) -> list[str]:
+    """Return the verbs of all bindings that match a path: `/v1/accounts/me` also matches `/v1/accounts/{id}`."""
     example = path.path
-    verbs = {binding.verb for binding in bindings if re.fullmatch(binding.expression, example)}
+    verbs = {binding.verb for binding in bindings if re.fullmatch(binding.regex, example)}
     return sorted(verbs | ({"HEAD"} if "GET" in verbs else set()))
 
 
-def _places_that_vary(binding: Binding) -> tuple[bool, ...]:
+def _variable_segments(binding: Binding) -> tuple[bool, ...]:
     return tuple(part.startswith("{") for part in binding.path.split("/"))
 
 
-def _path(binding: Binding) -> dict[str, Any]:
-    return {"safe_regex": {"regex": binding.expression}} if binding.varies else {"path": binding.path}
+def _match_path(binding: Binding) -> dict[str, Any]:
+    return {"safe_regex": {"regex": binding.regex}} if binding.has_variables else {"path": binding.path}

@@ -1,7 +1,7 @@
-"""Sizes: how large the request of a method can be, computed from the rules of its contract.
+"""Computes the largest valid request of a method from the rules of its contract.
 
-JSON is costly for its elements more than for its bytes: a megabyte of `[],[],[],...` keeps a worker of Envoy's busy for
-0.4 s, in which it serves nobody else. A request that is larger than the contract allows is refused before it is parsed.
+The elements of JSON cost more than its bytes: one megabyte of `[],[],[],...` blocks a worker thread of Envoy for 0.4 s.
+The gateway refuses a request larger than the contract allows before it parses it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS
 
-# What no rule limits, in bytes and in elements.
+# The size of what no rule limits, in bytes and in elements.
 UNLIMITED = 1 << 30
-# A character of JSON takes six bytes as an escape; a number, a name's quotation marks and blanks take some.
+# An escaped character takes six bytes of JSON; a number, or a name with its punctuation, takes at most SCALAR_BYTES.
 ESCAPED_BYTES = 6
 SCALAR_BYTES = 64
-# So that errors name the field that is too long rather than the request, in most cases.
-LEAST_BYTES = 64 << 10
-# Punctuation in texts looks like elements, and so do fields that are not known.
+# The limit is at least this, so that most errors name the field that is too long and not the request.
+MIN_BYTES = 64 << 10
+# The count includes punctuation inside strings, and unknown fields.
 SPARE_ELEMENTS = 5000
-# As `services.runtime.wire` takes them.
-MOST_ELEMENTS = 100_000
+# The limits of `services.runtime.wire`.
+MAX_ELEMENTS = 100_000
 JSON_ELEMENTS = 10_000
 
 _STRUCT = ".google.protobuf.Struct"
@@ -47,16 +47,16 @@ class Size:
 
 
 @cache
-def largest(path: str, descriptors: Path = DESCRIPTORS) -> Size:
-    """The largest request of a method (`/package.Service/Method`) that is let through; its bytes may be UNLIMITED."""
-    kinds, inputs = _contracts(descriptors)
-    found = _size(kinds, inputs[path], ())
-    return Size(max(found.bytes, LEAST_BYTES), min(found.elements, MOST_ELEMENTS) + SPARE_ELEMENTS)
+def max_request_size(path: str, descriptors: Path = DESCRIPTORS) -> Size:
+    """Return the largest accepted request of a method (`/package.Service/Method`); its bytes may be `UNLIMITED`."""
+    kinds, inputs = _load_messages(descriptors)
+    size = _message_size(kinds, inputs[path], ())
+    return Size(max(size.bytes, MIN_BYTES), min(size.elements, MAX_ELEMENTS) + SPARE_ELEMENTS)
 
 
 @cache
-def _contracts(descriptors: Path) -> tuple[dict[str, descriptor_pb2.DescriptorProto], dict[str, str]]:
-    """The messages of all contracts by name, and the names of the requests by their methods' paths."""
+def _load_messages(descriptors: Path) -> tuple[dict[str, descriptor_pb2.DescriptorProto], dict[str, str]]:
+    """Return the messages of all contracts by name, and the names of the request messages by method path."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes()).file
     kinds = {f".{file.package}.{kind.name}": kind for file in files for kind in file.message_type}
     kinds |= {f"{name}.{inner.name}": inner for name, kind in list(kinds.items()) for inner in kind.nested_type}
@@ -69,32 +69,32 @@ def _contracts(descriptors: Path) -> tuple[dict[str, descriptor_pb2.DescriptorPr
     return kinds, inputs
 
 
-def _size(kinds: dict[str, descriptor_pb2.DescriptorProto], name: str, within: tuple[str, ...]) -> Size:
+def _message_size(kinds: dict[str, descriptor_pb2.DescriptorProto], name: str, parents: tuple[str, ...]) -> Size:
     if name == _STRUCT:
         return Size(UNLIMITED, JSON_ELEMENTS)
-    if name in within:
+    if name in parents:
         return Size(UNLIMITED, UNLIMITED)
     total = Size(SCALAR_BYTES, 2)
     for field in kinds[name].field:
         rules = field.options.Extensions[validate_pb2.field]
         if field.type == Field.TYPE_MESSAGE:
-            one = _size(kinds, field.type_name, (*within, name))
+            one = _message_size(kinds, field.type_name, (*parents, name))
         else:
-            one = Size(_bytes(field, rules), 1)
+            one = Size(_scalar_bytes(field, rules), 1)
         if field.label == Field.LABEL_REPEATED:
             one = one * (rules.repeated.max_items or rules.map.max_pairs or UNLIMITED)
         total += one + Size(len(field.name) + SCALAR_BYTES, 1)
     return total
 
 
-def _bytes(field: Field, rules: validate_pb2.FieldRules) -> int:
+def _scalar_bytes(field: Field, rules: validate_pb2.FieldRules) -> int:
     rules = rules.repeated.items if field.label == Field.LABEL_REPEATED else rules
     if field.type not in (Field.TYPE_STRING, Field.TYPE_BYTES):
         return SCALAR_BYTES
     text = rules.string
-    known = [*getattr(text, "in"), text.const]
-    if any(known):
-        return max(map(len, known)) * ESCAPED_BYTES
+    values = [*getattr(text, "in"), text.const]
+    if any(values):
+        return max(map(len, values)) * ESCAPED_BYTES
     limit = text.max_len or text.len or text.max_bytes or rules.bytes.max_len
-    # A pattern is short where it says no length.
+    # The patterns without a length rule match short texts only.
     return (limit or (SCALAR_BYTES if text.pattern else UNLIMITED)) * ESCAPED_BYTES

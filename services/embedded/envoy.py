@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.config import Gateway
-from gateway.render import admin_socket, write
+from gateway.render import admin_socket, write_config
 from services.embedded import binaries, supervisor
 
 POLL_SECONDS = 0.05
@@ -28,7 +28,7 @@ async def run_gateway(
     Raises `PlatformError` when Envoy does not start.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = write(gateway, folder)
+    file = write_config(gateway, folder)
     if gateway.access_log is not None:
         supervisor.open_log(gateway.access_log).close()
     command = (

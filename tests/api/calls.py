@@ -16,7 +16,7 @@ import httpx
 from google.protobuf import json_format, message_factory
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway.contracts import Method, methods
+from gateway.contracts import Method, load_methods
 from moneyprinter import contract
 
 Fields = dict[str, Any]
@@ -38,7 +38,7 @@ class Answer:
 
 
 # Import all contracts, whatever other tests have imported.
-for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")[0] for found in methods()}:
+for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")[0] for found in load_methods()}:
     for _module in iter_modules(import_module(_package).__path__, f"{_package}."):
         if _module.name.endswith("_pb2"):
             import_module(_module.name)
@@ -46,7 +46,7 @@ for _package in {found.path.removeprefix("/").rpartition("/")[0].rpartition(".")
 
 def method(name: str) -> Method:
     """Find a method by its service and name, for example `VideoService/CreateVideo`."""
-    return next(found for found in methods() if found.path.endswith(f".{name}"))
+    return next(found for found in load_methods() if found.path.endswith(f".{name}"))
 
 
 async def over_rest(http: httpx.AsyncClient, called: Method, fields: Fields, headers: dict[str, str]) -> Answer:

@@ -17,7 +17,7 @@ from google.api import httpbody_pb2
 from google.protobuf import json_format
 
 from gateway.config import Gateway
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from moneyprinter.errors import (
     DataLoss,
     DeadlineExceeded,
@@ -50,7 +50,7 @@ FILE = bytes(range(256)) * 4096
 """What a download holds: 1 MiB."""
 PART = FILE[:1000]
 """What is downloaded of it by whoever asks for its first 1000 bytes."""
-PUBLIC_SERVICES = tuple(sorted({method.service for method in methods() if method.public}))
+PUBLIC_SERVICES = tuple(sorted({method.service for method in load_methods() if method.public}))
 ETAG = f'"{hashlib.sha256(FILE).hexdigest()}"'
 CHUNK_BYTES = 64 * 1024
 LARGE_BYTES = 32 * len(FILE)

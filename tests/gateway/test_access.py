@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.contracts import Method, methods
+from gateway.contracts import Method, load_methods
 from moneyprinter.access.v1 import access_pb2
 
 # So that their rules are known.
@@ -23,8 +23,8 @@ from moneyprinter.video.v1 import clip_service_pb2, library_service_pb2, webhook
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
-PUBLIC = [method for method in methods() if method.public]
-INTERNAL = [method for method in methods() if not method.public]
+PUBLIC = [method for method in load_methods() if method.public]
+INTERNAL = [method for method in load_methods() if not method.public]
 WITH_TOKEN = [method for method in PUBLIC if method.needs_token]
 WITHOUT_TOKEN = [method for method in PUBLIC if not method.needs_token]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from gateway.contracts import FOLDER, Method, methods
+from gateway.contracts import FOLDER, Method, load_methods
 from gateway.openapi import describe
 from tests.gateway.proxy import Proxy
 
 API = describe()
-PUBLIC = [method for method in methods() if method.public and method.rest]
+PUBLIC = [method for method in load_methods() if method.public and method.rest]
 
 
 def operations(method: Method) -> list[dict[str, object]]:
@@ -45,7 +45,7 @@ def test_it_says_who_may_call_and_what_may_come_back(method: Method) -> None:
         responses = found["responses"]
         assert isinstance(responses, dict)
         assert {str(status) for status in method.http_statuses} < set(responses)
-        assert ("401" in responses) is (method.needs_token or method.trades_secrets)
+        assert ("401" in responses) is (method.needs_token or method.exchanges_credentials)
 
 
 def test_it_says_the_rules_of_the_contract() -> None:

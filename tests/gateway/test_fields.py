@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from gateway.contracts import HTTP_BODY, Binding, Method, methods
+from gateway.contracts import HTTP_BODY, Binding, Method, load_methods
 from moneyprinter import contract
 from tests.api import calls  # noqa: F401  so that all contracts are known
 from tests.gateway.platform import Platform
@@ -19,7 +19,7 @@ from tests.gateway.proxy import Proxy
 VIDEO = {"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}]}
 WITH_BODY = [
     (method, binding)
-    for method in methods()
+    for method in load_methods()
     if method.public
     for binding in method.rest
     if binding.verb in ("POST", "PUT", "PATCH", "DELETE") and not method.client_streaming
@@ -93,7 +93,7 @@ def test_the_table_holds_every_kind_of_body() -> None:
         ({"settings": {"resolutoin": "1080p"}}, "settings.resolutoin", "did you mean `resolution`?"),
         ({"clips": [{"url": "x"}, {"titel": "x"}]}, "clips[1].titel", "did you mean `title`?"),
         ({"overlay": []}, "overlay", "did you mean `overlays`?"),
-        ({"xyzzy": 1}, "xyzzy", "there are title, clips,"),
+        ({"xyzzy": 1}, "xyzzy", "the fields are title, clips,"),
         ({"": 1}, "", "is no field"),
         ({'é\u2028"\\': 1}, 'é\u2028"\\', "is no field"),
         ({"x" * 500: 1}, "x" * 60 + "...", "is no field"),
@@ -152,7 +152,7 @@ async def test_what_is_no_json_is_refused_with_its_place(gateway: Proxy, bearer:
     """Also what lenient readers take, as Envoy's is: a field could hide in it."""
     answer = await gateway.http.post("/v1/videos", content=text.encode(), headers=bearer)
     assert answer.status_code == 400, answer.text
-    assert re.match(r"the body is no JSON at line \d+, column \d+: ", answer.json()["message"])
+    assert re.match(r"the body is not JSON at line \d+, column \d+: ", answer.json()["message"])
 
 
 GOOD = [

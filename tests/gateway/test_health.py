@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.contracts import HEALTH, methods
+from gateway.contracts import HEALTH, load_methods
 from services.monitoring.public_health import PUBLIC
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
@@ -22,9 +22,9 @@ VIDEOS = "moneyprinter.video.v1.VideoService"
 
 
 def test_every_public_service_can_be_asked_for() -> None:
-    assert {method.contract: method.service for method in methods() if method.public and method.contract != HEALTH} == (
-        dict(PUBLIC)
-    )
+    assert {
+        method.contract: method.service for method in load_methods() if method.public and method.contract != HEALTH
+    } == (dict(PUBLIC))
 
 
 async def status(gateway: Proxy, service: str) -> Any:

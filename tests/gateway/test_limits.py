@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from gateway.render import BODY_BURST, BODY_UNIT_BYTES
 from moneyprinter import errors
 from moneyprinter.calls import TypedChannel
@@ -113,7 +113,7 @@ async def test_health_and_keys_are_not_limited(strict: Proxy) -> None:
 
 
 def test_what_trades_secrets_is_read_from_the_contracts() -> None:
-    found = {method.path.rpartition("/")[2] for method in methods() if method.trades_secrets}
+    found = {method.path.rpartition("/")[2] for method in load_methods() if method.exchanges_credentials}
     assert found >= {"SignIn", "RefreshToken"}
     assert not found & {"GetHealth", "ListSigningKeys"}
 
@@ -168,7 +168,7 @@ async def test_gateways_that_count_together(platform: Platform, certificates: Pa
             assert [answer.status_code for answer in addresses] == [200, 429]
             await one.http.get("/health")
             kinds: dict[tuple[str, ...], Any] = {tuple(key for key, _ in entries): None for entries in limits.counts}
-            assert set(kinds) == {("user_minute",), ("user_hour",), ("trades_secrets", "masked_remote_address")}
+            assert set(kinds) == {("user_minute",), ("user_hour",), ("exchanges_credentials", "masked_remote_address")}
         assert await statuses(one.http, eve, 6) == [200] * 5 + [429]
 
 

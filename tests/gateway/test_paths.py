@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.contracts import Method, methods
+from gateway.contracts import Method, load_methods
 from tests.gateway import proxy
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
@@ -22,7 +22,7 @@ GUARDED = ("content-security-policy", "x-content-type-options", "x-frame-options
 
 BOUND = {
     (binding.verb, re.sub(r"{\w+}", "part", binding.path)): method
-    for method in methods()
+    for method in load_methods()
     if method.public
     for binding in method.rest
 }
@@ -119,7 +119,7 @@ async def test_token_limit_and_route_are_those_of_the_method(front: Proxy, beare
             assert nobody.status not in (404, 405)
             assert (nobody.status == 401) is method.needs_token, (verb, spelling)
             assert somebody.status != 401
-            own = ADDRESS_BURST if method.trades_secrets else None
+            own = ADDRESS_BURST if method.exchanges_credentials else None
             assert (nobody.limit, somebody.limit) == (own, USER_BURST if method.needs_token else own)
             await front.logged(somebody.headers["x-request-id"])
             log = front.gateway.access_log

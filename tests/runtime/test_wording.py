@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from buf.validate import validate_pb2
-from gateway.contracts import DESCRIPTORS, methods
+from gateway.contracts import DESCRIPTORS, load_methods
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.runtime import wording
@@ -71,7 +71,7 @@ def test_every_pattern_of_a_public_contract_has_words() -> None:
         for service in file.service
         for method in service.method
     }
-    public = [kinds[inputs[method.path]] for method in methods() if method.public]
+    public = [kinds[inputs[method.path]] for method in load_methods() if method.public]
     seen: dict[str, str] = {}
     names = set()
     while public:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from tests.gateway import proxy
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
@@ -103,7 +103,7 @@ async def test_a_request_without_a_valid_trace_gets_one_from_its_request_id(
 
 PUBLIC = ("/health", "/v1/auth/jwks.json")
 SECRET = "/v1/videos"
-INTERNAL = next(method.path for method in methods() if method.path.endswith("ConfigService/GetSecret"))
+INTERNAL = next(method.path for method in load_methods() if method.path.endswith("ConfigService/GetSecret"))
 
 # Spellings of paths that another server may interpret differently from the gateway: each must be refused, or have its
 # literal meaning.

@@ -24,7 +24,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.contracts import Method, methods
+from gateway.contracts import Method, load_methods
 from moneyprinter import contract
 from tests import watchdog
 from tests.api import calls
@@ -36,12 +36,12 @@ PASSWORD = "four tides a day, all year"
 GOOD_SECONDS = 2.0
 ATTACK_SECONDS = 20.0
 MEMORY_BYTES = 400 << 20
-UNARY = [method for method in methods() if method.public and not method.client_streaming and not method.events]
+UNARY = [method for method in load_methods() if method.public and not method.client_streaming and not method.events]
 # A watch lasts until its client disconnects.
-ASKING = [method for method in UNARY if not method.asks_nothing and not method.path.endswith("/Watch")]
+ASKING = [method for method in UNARY if not method.has_empty_request and not method.path.endswith("/Watch")]
 WITH_BODY = [method for method in ASKING if any(binding.body for binding in method.rest)]
-STREAMS = [method for method in methods() if method.public and method.client_streaming]
-EVENTS = [method for method in methods() if method.public and method.events]
+STREAMS = [method for method in load_methods() if method.public and method.client_streaming]
+EVENTS = [method for method in load_methods() if method.public and method.events]
 
 
 def name(method: Method) -> str:

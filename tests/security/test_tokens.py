@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from gateway.replies import SIGN_IN
 from moneyprinter import errors
 from moneyprinter.video.v1 import video_service_pb2 as pb
@@ -184,7 +184,7 @@ async def test_an_attack_is_refused_by_the_gateway(platform: Platform, gateway: 
     assert answer.json()["details"][0]["reason"] == "TOKEN_INVALID"
     # This message is the gateway's own: the request has not reached a service.
     assert answer.json()["message"].startswith(SIGN_IN)
-    watch = next(method.path for method in methods() if method.path.endswith("/WatchVideo"))
+    watch = next(method.path for method in load_methods() if method.path.endswith("/WatchVideo"))
     async with gateway.channel() as channel:
         start: Any = channel.unary_stream(watch)
         call = start(b"", metadata=sent, timeout=10)

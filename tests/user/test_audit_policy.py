@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from moneyprinter import contract, errors
 from moneyprinter.user.v1 import audit_service_pb2 as audit
 from services.runtime.config import PORTS, SERVICES, RuntimeConfig
@@ -47,7 +47,7 @@ def event(**fields: Any) -> Event:
 
 
 def test_every_call_that_the_contracts_allow_can_be_recorded_by_its_service_only() -> None:
-    for method in methods():
+    for method in load_methods():
         assert contract.serves(method.service, method.path)
         rule = contract.rule(method.path)
         assert rule is not None

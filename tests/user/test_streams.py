@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from google.api import httpbody_pb2
 
-from gateway.contracts import methods
+from gateway.contracts import load_methods
 from moneyprinter import contract, errors
 from moneyprinter.client import Client
 from moneyprinter.user.v1 import account_service_pb2 as own
@@ -335,7 +335,9 @@ async def test_only_services_with_streaming_calls_may_check_credentials(scene: S
     assert contract.serves("user", path)
     rule = contract.rule(path)
     assert rule is not None
-    lasting = {each.service for each in methods() if each.role and (each.client_streaming or each.server_streaming)}
+    lasting = {
+        each.service for each in load_methods() if each.role and (each.client_streaming or each.server_streaming)
+    }
     assert set(rule.callers) == lasting
     users = scene.users
     target = await ada(users)

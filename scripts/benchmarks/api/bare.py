@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from gateway.config import Gateway
-from gateway.render import write
+from gateway.render import write_config
 from services.embedded import binaries, supervisor
 
 KEPT_FILTERS = ("envoy.filters.http.grpc_json_transcoder", "envoy.filters.http.router")
@@ -19,7 +19,7 @@ KEPT_FILTERS = ("envoy.filters.http.grpc_json_transcoder", "envoy.filters.http.r
 async def run_gateway(gateway: Gateway, folder: Path) -> AsyncIterator[None]:
     """Run a gateway of these settings without its filters while the context is open. For benchmarks only."""
     folder.mkdir(mode=0o700)
-    file = write(gateway, folder)
+    file = write_config(gateway, folder)
     config = yaml.safe_load(file.read_text())
     [public] = [one for one in config["static_resources"]["listeners"] if one["name"] == "public"]
     http = public["filter_chains"][0]["filters"][0]["typed_config"]
