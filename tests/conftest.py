@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -11,7 +11,7 @@ import structlog
 
 from services.embedded import authority, nats, ports
 from services.runtime.config import PORTS, RuntimeConfig
-from tests.databases import Databases
+from tests.databases import TIMEOUT_VARIABLES, Databases
 from tests.mesh import Mesh, ffmpeg_program
 
 # Tracebacks with all variables take a second to print.
@@ -28,6 +28,15 @@ hypothesis.settings.register_profile("moneyprinter", deadline=None)
 hypothesis.settings.load_profile("moneyprinter")
 
 pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchdog"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_timeout() -> Iterator[None]:
+    """Give the databases of all services that tests start a time limit for loaded machines."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TIMEOUT_VARIABLES.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,15 @@ import os
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.config import PREFIX, Settings
+from services.runtime.config import PREFIX, DatabaseSettings
 
 
-class Config(Settings):
+class Config(DatabaseSettings):
     """Settings of the orchestrator (`MONEYPRINTER_ORCHESTRATOR_...`)."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}ORCHESTRATOR_")
 
     database: str = "host=postgres dbname=moneyprinter user=orchestrator"
-    """Where PostgreSQL is: libpq's conninfo. The password is in its `passfile`."""
     nats: str = "tls://nats:4222"
     """Where NATS is."""
     jobs_at_once: int = 2

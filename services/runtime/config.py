@@ -44,6 +44,9 @@ PORTS = {
     "monitoring": 8091,
     "encoder": 8092,
 }
+# A client waits at most two seconds for the report that the database is unreachable.
+DATABASE_TIMEOUT_SECONDS = 1.5
+
 SERVICES = tuple(name for name in PORTS if name != "gateway")
 
 
@@ -55,6 +58,15 @@ class Settings(BaseSettings):
     """The base of every service's `Config`."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(Settings):
+    """The settings of a service with a database."""
+
+    database: str
+    """How to connect to PostgreSQL: libpq's conninfo. The password is in its `passfile`."""
+    database_timeout_seconds: float = Field(DATABASE_TIMEOUT_SECONDS, gt=0, le=60)
+    """The time limit of a transaction; then the database counts as unreachable."""
 
 
 class RuntimeConfig(Settings):

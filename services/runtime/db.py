@@ -1,8 +1,8 @@
-"""Db: a pool of PostgreSQL connections, and the schema brought up to date at start.
+"""Db: a pool of PostgreSQL connections, transactions with a time limit, and schema migrations at start.
 
-A service's schema is the numbered files `migrations/NNNN_name.sql` in its folder, each run once, in
-order, in a transaction of its own. A file that was ever released is never changed or deleted: databases have run it.
-The next one changes what it made. `tests/runtime/migrations.sha256` lists them.
+A service's schema is the numbered files `migrations/NNNN_name.sql` in its folder, each run once, in order, in its own
+transaction. A released file is never changed or deleted, because databases have run it; a later one changes the schema.
+`tests/runtime/migrations.sha256` lists them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any
@@ -19,22 +19,34 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from services.runtime.config import ConfigError
+from moneyprinter.errors import Unavailable
+from services.runtime.config import DATABASE_TIMEOUT_SECONDS, ConfigError
 
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
-# The pool's attempts come at longer and longer intervals; given up soon, it begins anew when somebody asks for one,
-# so that a database that comes back is found within a second or two, however long it was away.
+
+class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
+    """A pool of connections."""
+
+    timeout_seconds = DATABASE_TIMEOUT_SECONDS
+    """The default time limit of a transaction, and the limit of the wait for a connection."""
+
+
+# The pool retries with growing intervals. With this limit it soon stops, and starts again at the next request for a
+# connection: so a database that returns is found within a second or two, however long its outage.
 RECONNECT_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def open_pool(service: str, conninfo: str, *, size: int = 8) -> AsyncIterator[Pool]:
-    """Open a pool on a database whose schema `service` is brought up to date first.
+async def open_pool(
+    service: str, conninfo: str, *, size: int = 8, timeout_seconds: float = DATABASE_TIMEOUT_SECONDS
+) -> AsyncIterator[Pool]:
+    """Migrate the schema `service` of a database, and open a pool of up to `size` connections that use it.
 
-    `conninfo` is libpq's; it names a `passfile` and holds no password.
+    `conninfo` is libpq's; it names a `passfile` and holds no password. `timeout_seconds` is the default time limit of
+    transactions. Raises `ConfigError` when the migrations fail, and `psycopg.Error` when the database is unreachable.
     """
 
     async def configure(connection: AsyncConnection[Any]) -> None:
@@ -42,7 +54,7 @@ async def open_pool(service: str, conninfo: str, *, size: int = 8) -> AsyncItera
         await connection.execute("SET statement_timeout TO '10s'")
         await connection.commit()
 
-    pool = AsyncConnectionPool(
+    pool = Pool(
         conninfo,
         connection_class=AsyncConnection[DictRow],
         kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": service},
@@ -53,27 +65,89 @@ async def open_pool(service: str, conninfo: str, *, size: int = 8) -> AsyncItera
         reconnect_timeout=RECONNECT_SECONDS,
         open=False,
     )
+    pool.timeout_seconds = timeout_seconds
     async with await AsyncConnection.connect(conninfo, connect_timeout=10) as connection:
         await _migrate(connection, service)
     async with pool:
         yield pool
 
 
-def cut_later(connection: AsyncConnection[Any], seconds: float) -> asyncio.TimerHandle:
-    """Cut a connection off in so many seconds, unless the handle is cancelled: what waits for it fails at once.
+class Transaction:
+    """A transaction on a connection of a pool, within a time limit. It is an asynchronous context manager.
 
-    A server that hangs closes nothing, and psycopg answers a cancelled task with a request to cancel, which hangs too.
+    Raises `Unavailable` within `timeout_seconds` when the database is unreachable, hangs, or has a full disk. With
+    `single`, each statement is its own transaction, which takes one round trip instead of three.
     """
 
-    def cut() -> None:
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
+    def __init__(self, pool: Pool, timeout_seconds: float | None = None, *, single: bool = False) -> None:
+        self._single = single
+        self._opened: AsyncConnection[DictRow] | None = None
+        self._timeout_seconds = pool.timeout_seconds if timeout_seconds is None else timeout_seconds
+        self._connection = pool.connection(timeout=min(self._timeout_seconds, pool.timeout_seconds))
+        self._abort: asyncio.TimerHandle | None = None
 
-    return asyncio.get_running_loop().call_later(seconds, cut)
+    async def __aenter__(self) -> AsyncConnection[DictRow]:
+        began = asyncio.get_running_loop().time()
+        try:
+            connection = await self._connection.__aenter__()
+        except (PoolTimeout, psycopg.OperationalError) as failure:
+            raise _to_unavailable(failure) from failure
+        if self._single:
+            self._opened = connection
+            await connection.set_autocommit(True)
+        self._abort = abort_after(connection, began + self._timeout_seconds - asyncio.get_running_loop().time())
+        return connection
+
+    async def __aexit__(self, kind: Any, failure: Any, traceback: Any) -> None:
+        if self._single and self._opened is not None:
+            with suppress(psycopg.Error):  # A lost connection is not used again.
+                await self._opened.set_autocommit(False)
+        try:
+            await self._connection.__aexit__(kind, failure, traceback)
+        except psycopg.OperationalError as lost:
+            # A cancelled task ends as cancelled, whatever becomes of the connection.
+            if not isinstance(failure, asyncio.CancelledError):
+                raise _to_unavailable(lost) from lost
+        finally:
+            if self._abort is not None:
+                self._abort.cancel()
+        if isinstance(failure, psycopg.OperationalError):
+            raise _to_unavailable(failure) from failure
+
+
+async def fetch_all(pool: Pool, query: str, parameters: Parameters = ()) -> list[DictRow]:
+    """Execute a single statement and return its rows. Raises `Unavailable` as `Transaction` does."""
+    async with Transaction(pool, single=True) as connection:
+        return await (await connection.execute(query, parameters)).fetchall()
+
+
+def abort_after(connection: AsyncConnection[Any], seconds: float) -> asyncio.TimerHandle:
+    """Shut a connection's socket down after `seconds`, unless the handle is cancelled; pending statements then fail.
+
+    A hung server closes no connection, and psycopg handles the cancellation of a task with a cancel request, which
+    hangs too.
+    """
+
+    def shut_down() -> None:
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    return asyncio.get_running_loop().call_later(seconds, shut_down)
+
+
+def _to_unavailable(failure: Exception) -> Unavailable:
+    if isinstance(failure, psycopg.errors.DiskFull):
+        # Unlike for other full stores, jobs wait for this one, because their records must not be lost.
+        return Unavailable(
+            "the disk is full; free some space and try again", reason="STORAGE_FULL", retry_after_seconds=10.0
+        )
+    return Unavailable(
+        "the database cannot be reached; try again in a moment", reason="SERVICE_UNAVAILABLE", retry_after_seconds=2.0
+    )
 
 
 def migrations(service: str) -> dict[str, bytes]:
-    """Returns the migrations of a service in the order in which they run: each file's name and text."""
+    """Return the migrations of a service in the order in which they run: the text by file name."""
     folder = resources.files("services") / service / "migrations"
     found = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".sql")}
     return dict(sorted(found.items()))
@@ -81,7 +155,7 @@ def migrations(service: str) -> dict[str, bytes]:
 
 async def _migrate(connection: AsyncConnection[Any], service: str) -> None:
     files = migrations(service)
-    # One replica at a time; the lock goes with the connection.
+    # One replica at a time; the lock ends with the connection.
     await connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (f"migrate {service}",))
     schema = sql.Identifier(service)
     await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))

@@ -9,20 +9,19 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.config import Settings
+from services.runtime.config import DatabaseSettings
 from services.user.context import RegistrationPolicy
 
 # Without an invitation, nobody becomes an administrator.
 Role = Literal["video.process", "audio.generate", "content.manage"]
 
 
-class Config(Settings):
+class Config(DatabaseSettings):
     """Settings from the environment (`MONEYPRINTER_USER_...`). Durations are seconds, or in ISO 8601."""
 
     model_config = SettingsConfigDict(env_prefix="MONEYPRINTER_USER_")
 
     database: str = "host=postgres dbname=moneyprinter user=user"
-    """The address of PostgreSQL, as libpq's conninfo. The password is in its `passfile`."""
     first_account_file: Path = Path("/var/lib/moneyprinter/first-account")
     """The file for username and password of the first account, as JSON, when there is no account yet."""
     max_concurrent_hashes: int = Field(2, ge=1)

@@ -70,7 +70,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     cipher = AesFactorCipher((await secret_client.fetch_or_create(MFA_KEY_NAME, generate_key)).value)
     audit_key = await secret_client.fetch_or_create(AUDIT_KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
-    async with db.open_pool(runtime.service, config.database) as pool:
+    async with db.open_pool(runtime.service, config.database, timeout_seconds=config.database_timeout_seconds) as pool:
         store = postgres.create_store(pool)
         audit_log = AuditLog(postgres.create_audit_log_store(pool), audit_key.value)
         runtime.audit.send = _audit_sender(audit_log, runtime.service)

@@ -17,9 +17,12 @@ import pytest
 
 from services.embedded import health
 from services.runtime.children import run
+from services.runtime.config import DATABASE_TIMEOUT_SECONDS
+from tests.databases import TIMEOUT_VARIABLES
 from tests.up import Up, up
 
 SECONDS = 2.0
+ENVIRONMENT = dict.fromkeys(TIMEOUT_VARIABLES, str(DATABASE_TIMEOUT_SECONDS))
 CREATE = {
     "title": "A walk",
     "clips": [{"colour": "#203040", "duration": 2}],
@@ -70,7 +73,7 @@ async def shortest_time(ask: Callable[[], Any], tries: int = 3) -> tuple[float, 
 
 
 async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: Path) -> None:
-    async with up(tmp_path, "--processes") as running:
+    async with up(tmp_path, "--processes", environment=ENVIRONMENT) as running:
         headers = {"authorization": f"Bearer {await token(tmp_path)}"}
         async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
             job = (await client.post("/v1/videos", json=CREATE)).json()["job_id"]
@@ -100,7 +103,7 @@ async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: 
 
 async def test_hung_processes_are_killed_and_restarted(tmp_path: Path) -> None:
     hanging = (*SERVERS, "storage", "orchestrator")
-    async with up(tmp_path, "--processes") as running:
+    async with up(tmp_path, "--processes", environment=ENVIRONMENT) as running:
         before = {process.pid for name in hanging for process in processes(running, name)}
         for name in hanging:
             for process in processes(running, name):

@@ -19,10 +19,9 @@ from services.orchestrator.postgres.webhooks import PostgresWebhookStore
 from services.orchestrator.webhooks import deliveries
 from services.orchestrator.webhooks.deliveries import BusyTargets, ClaimedDelivery, WebhookDispatcher, WebhookResponse
 from services.orchestrator.webhooks.webhooks import Delivery, DeliveryAttempt, Webhook
-from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.tasks import cancel
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import job
 
 LEASE = timedelta(seconds=30)
@@ -106,7 +105,7 @@ class World:
 
 @pytest.fixture
 async def world(postgres: Databases) -> AsyncIterator[World]:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield World(pool)
 
 

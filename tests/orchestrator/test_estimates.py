@@ -13,8 +13,7 @@ from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.postgres.history import PostgresJobHistory
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos import requests
-from services.runtime import db
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import REQUEST, RESULT, job
 
 
@@ -93,7 +92,7 @@ async def test_the_past_is_read_now_and_then() -> None:
 
 @pytest.mark.parametrize("running", [0, 1])
 async def test_the_database_knows_the_past(postgres: Databases, running: int) -> None:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         began = datetime.now(UTC)
         now = [began]
         store = PostgresStore(pool, lambda: None, now=lambda: now[0])

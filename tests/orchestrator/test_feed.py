@@ -21,10 +21,9 @@ from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.stages import STAGES
 from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
-from services.runtime import db
 from services.runtime.db import Pool
 from services.runtime.tasks import cancel
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import RESULT, job
 
@@ -76,7 +75,7 @@ class World:
 
 @pytest.fixture
 async def world(postgres: Databases) -> AsyncIterator[World]:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield World(pool)
 
 

@@ -17,7 +17,7 @@ from services.orchestrator.events.feed import Feed, FeedEvent
 from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import job
 
 USER = "user_1"
@@ -53,7 +53,7 @@ class Copy:
 
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[Copy]:
-    async with db.open_pool("orchestrator", conninfo) as pool:
+    async with open_pool("orchestrator", conninfo) as pool:
         yield Copy(pool)
 
 

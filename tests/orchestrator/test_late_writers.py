@@ -13,12 +13,12 @@ from moneyprinter.errors import FailedPrecondition
 from services.orchestrator.jobs.cleanup import run_cleanup
 from services.orchestrator.jobs.model import File, Job, Result
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
-from services.orchestrator.postgres.rows import fetched
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.workers.messages import stored_object
 from services.runtime import db
+from services.runtime.db import fetch_all
 from services.runtime.tasks import cancel
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
 from tests.orchestrator.samples import job
 from tests.stored import start_storage
@@ -43,7 +43,7 @@ class World:
         """Sweep until nothing is left."""
         sweeping = asyncio.create_task(run_cleanup(self.rows, self.sweeping, asyncio.Event()))
         async with asyncio.timeout(20):
-            while await fetched(self._pool, "SELECT 1 FROM jobs WHERE sweep_time IS NOT NULL"):  # noqa: ASYNC110
+            while await fetch_all(self._pool, "SELECT 1 FROM jobs WHERE sweep_time IS NOT NULL"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await cancel(sweeping)
 
@@ -75,7 +75,7 @@ class Stopped:
 @pytest.fixture
 async def world(postgres: Databases, mesh: Mesh, tmp_path: Path) -> AsyncIterator[World]:
     await start_storage(mesh, tmp_path / "storage")
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield World(pool, mesh)
 
 

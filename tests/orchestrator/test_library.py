@@ -19,9 +19,8 @@ from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.library import Library, Settings
 from services.orchestrator.videos.quotas import UNLIMITED
-from services.runtime import db
 from services.runtime.db import Pool
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
 from tests.orchestrator.samples import REQUEST, RESULT, job, stored
 
@@ -42,7 +41,7 @@ class Objects:
 
 @pytest.fixture
 async def pool(postgres: Databases) -> AsyncIterator[Pool]:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield pool
 
 
@@ -165,7 +164,7 @@ async def test_users_see_and_choose_what_is_their_own(postgres: Databases, nats_
     database = await postgres.fresh("orchestrator")
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
     stub = mesh.stub(pb_grpc.LibraryServiceStub, caller="gateway")
-    async with db.open_pool("orchestrator", database) as pool:
+    async with open_pool("orchestrator", database) as pool:
         for name in ("a", "b", "c"):
             await upload(pool, name, NOW)
         await upload(pool, "other", NOW, "user_2")

@@ -24,11 +24,11 @@ from services.orchestrator.jobs.model import Failure, Job
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
-from services.runtime import db, events
+from services.runtime import events
 from services.runtime.config import RuntimeConfig
 from services.runtime.db import Pool
 from services.runtime.tasks import cancel
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import StraightWorkers, job
 
 LEASE_SECONDS = 1.0
@@ -86,7 +86,7 @@ class Platform:
 @pytest.fixture
 async def platform(postgres: Databases, nats_url: str, config: RuntimeConfig) -> AsyncIterator[Platform]:
     async with (
-        db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool,
+        open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool,
         events.connect(config, "orchestrator", nats_url) as client,
     ):
         made = Platform(pool, client)

@@ -14,9 +14,8 @@ from services.orchestrator.postgres.reconciliation import PostgresFileRecords
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos import reconciliation
 from services.orchestrator.videos.reconciliation import Reconciliation
-from services.runtime import db
 from services.runtime.db import Pool
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import job, stored
 
 DAY = timedelta(days=1)
@@ -24,7 +23,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 async def pool(postgres: Databases) -> AsyncIterator[Pool]:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield pool
 
 

@@ -16,8 +16,7 @@ from services.orchestrator.jobs.model import ClipRequest, File, Job, Result, Sto
 from services.orchestrator.jobs.store import Superseded
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.store import PostgresStore
-from services.runtime import db
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import REQUEST, StraightWorkers, job, stored
 
@@ -200,7 +199,7 @@ def test_an_upload_of_an_overlay_is_named() -> None:
 
 async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases) -> None:
     """Cancelled between its last step and its end, swept, and retried (`record:7`)."""
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, workers, made = PostgresStore(pool, lambda: None), LosingWorkers(), job()
         await store.create(made)
 
@@ -232,7 +231,7 @@ async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases
 
 
 async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: Databases) -> None:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
         claimed = await store.claim(timedelta(seconds=10))
@@ -283,7 +282,7 @@ async def test_files_that_were_lost_before_a_job_resumed_are_made_again() -> Non
 
 
 async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(postgres: Databases) -> None:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
         await store.claim(timedelta(seconds=-1))

@@ -20,8 +20,7 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
 from services.orchestrator.jobs.model import Failure
 from services.orchestrator.postgres.store import PostgresStore
-from services.runtime import db
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
 from tests.orchestrator.samples import job
 
@@ -280,7 +279,7 @@ async def test_a_revision_is_another_job_with_the_changes(videos: Videos) -> Non
 
 async def test_what_failed_is_told_with_its_attempts_until_it_is_retried(videos: Videos) -> None:
     made = [job() for _ in range(3)]
-    async with db.open_pool("orchestrator", videos.database) as pool:
+    async with open_pool("orchestrator", videos.database) as pool:
         store = PostgresStore(pool, lambda: None)
         for each in made:
             await store.create(replace(each, priority="high"))

@@ -15,8 +15,7 @@ from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import Asset, Failure, JobProgress, RenderedVideo, SourceClip
 from services.orchestrator.jobs.store import AllJobsHeld, JobFilter, Store, Superseded
 from services.orchestrator.postgres.store import PostgresStore
-from services.runtime import db
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import REQUEST, RESULT, job, source, stored
 
@@ -29,7 +28,7 @@ async def store(request: pytest.FixtureRequest, postgres: Databases) -> AsyncIte
     if request.param == "memory":
         yield MemoryStore()
         return
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield PostgresStore(pool, lambda: None)
 
 

@@ -13,9 +13,8 @@ from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.quotas import UNLIMITED
-from services.runtime import db
 from services.runtime.db import Pool
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.orchestrator.samples import job
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -23,7 +22,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def pool(postgres: Databases) -> AsyncIterator[Pool]:
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         yield pool
 
 

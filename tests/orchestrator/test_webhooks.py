@@ -21,10 +21,9 @@ from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.embedded import ports
 from services.orchestrator.config import Config
-from services.runtime import db
 from services.storage.config import Config as StorageConfig
 from services.validation.config import Config as ValidationConfig
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
 from tests.orchestrator.receiver import Posted, Receiver
 
@@ -60,7 +59,7 @@ class Platform:
     async def all_placed(self) -> None:
         """Wait until it is known of every event where it is to be posted."""
         unplaced = "SELECT 1 FROM outbox WHERE user_id IS NOT NULL AND position IS NULL"
-        async with db.open_pool("orchestrator", self.database) as pool, pool.connection() as connection:
+        async with open_pool("orchestrator", self.database) as pool, pool.connection() as connection:
             async with asyncio.timeout(20):
                 while await (await connection.execute(unplaced)).fetchone():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -144,7 +143,7 @@ async def test_with_a_new_secret_posts_are_signed_with_the_old_one_too(platform:
     await platform.cancelled()
     (posted,) = await receiver.until(1)
     assert verified(posted, made.secret) == verified(posted, rotated.secret)
-    async with db.open_pool("orchestrator", platform.database) as pool, pool.connection() as connection:
+    async with open_pool("orchestrator", platform.database) as pool, pool.connection() as connection:
         await connection.execute("UPDATE webhooks SET rotate_time = rotate_time - interval '25 hours'")
         rows = await (await connection.execute("SELECT webhooks::text AS row FROM webhooks")).fetchall()
         assert made.secret.removeprefix("whsec_")[:10] not in str(rows)
@@ -201,7 +200,7 @@ async def test_nothing_is_posted_to_private_addresses(platform: Platform, host: 
 async def test_an_address_that_became_private_is_not_connected(platform: Platform, certificates: Path) -> None:
     async with Receiver(certificates, host="127.0.0.2") as trap, Receiver(certificates) as receiver:
         await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
-        async with db.open_pool("orchestrator", platform.database) as pool, pool.connection() as connection:
+        async with open_pool("orchestrator", platform.database) as pool, pool.connection() as connection:
             await connection.execute("UPDATE webhooks SET url = %s", (trap.url(),))
         await platform.cancelled()
         delivery = await platform.delivery("pending", 1)

@@ -20,7 +20,7 @@ from moneyprinter.client import Client
 from moneyprinter.user.v1 import account_service_pb2 as own
 from services.runtime import db
 from services.runtime.config import RuntimeConfig
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.gateway import proxy
 from tests.user.test_gateway import Front, run_front
 from tests.user.test_service import NEW, register
@@ -202,7 +202,7 @@ async def test_a_migration_sets_the_expiry_of_unlimited_keys(postgres: Databases
             "INSERT INTO api_keys (id, account_id, display_name, sha256, roles, create_time, expire_time) VALUES"
             " ('key_1', 'user_1', '', '', '{}', now(), NULL), ('key_2', 'user_1', '', '', '{}', now(), '2030-01-01Z')"
         )
-    async with db.open_pool("user", conninfo) as pool, pool.connection() as connection:
+    async with open_pool("user", conninfo) as pool, pool.connection() as connection:
         keys = await (await connection.execute("SELECT id, expire_time - now() AS life FROM api_keys")).fetchall()
         lives = {key["id"]: key["life"] for key in keys}
         assert timedelta(days=89) < lives["key_1"] <= timedelta(days=90)

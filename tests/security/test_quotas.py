@@ -26,7 +26,7 @@ from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, reserved
 from services.runtime import db
 from services.storage.config import Config as StorageConfig
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
 from tests.orchestrator.samples import REQUEST, RESULT, job
 
@@ -146,7 +146,7 @@ async def test_an_endless_upload_is_read_up_to_the_quota(postgres: Databases) ->
         while True:
             yield bytes(MEGABYTE)
 
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         usage = PostgresUsage(pool, Quotas(bytes=40 * MEGABYTE))
         with pytest.raises(errors.ResourceExhausted, match="needs 41"):
             async for chunk in reserved(usage, "user_1", "ast_1", endless(), None):
@@ -208,7 +208,7 @@ async def test_the_fetched_bytes_per_day_are_limited(postgres: Databases) -> Non
     limits = Quotas(fetched_bytes=1000)
     fetched = SourceClip(Source(StoredObject("cache/validation/a.bin", "a" * 64, 400)))
     uploaded = SourceClip(Source(StoredObject("assets/ast_1", "a" * 64, 4000)))
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
         usage = PostgresUsage(pool, limits, lambda: now[0])
         await store.create(job())
@@ -235,7 +235,7 @@ async def test_the_migration_counts_existing_data(postgres: Databases, monkeypat
     earlier = {name: text for name, text in every.items() if name < "0015"}
     with monkeypatch.context() as patched:
         patched.setattr(db, "migrations", lambda _: earlier)
-        async with db.open_pool("orchestrator", database) as pool, pool.connection() as connection:
+        async with open_pool("orchestrator", database) as pool, pool.connection() as connection:
             for asset_id in ("ast_1", "ast_2"):
                 await connection.execute(
                     "INSERT INTO assets (id, user_id, filename, object) VALUES (%s, 'user_1', 'a',"
@@ -250,7 +250,7 @@ async def test_the_migration_counts_existing_data(postgres: Databases, monkeypat
                     ' {"object": {"size_bytes": 7}}]}\')',
                     (job_id, gone),
                 )
-    async with db.open_pool("orchestrator", database) as pool:
+    async with open_pool("orchestrator", database) as pool:
         used = await PostgresUsage(pool, UNLIMITED).usage("user_1")
         assert (used.bytes, used.files) == (2057, 3)
         async with pool.connection() as connection:
@@ -263,7 +263,7 @@ async def test_the_migration_counts_existing_data(postgres: Databases, monkeypat
 async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Databases) -> None:
     now = [datetime.now(UTC)]
     limits = Quotas(bytes=10, files=10, jobs=10, minutes=1)
-    async with db.open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store = PostgresStore(pool, lambda: None, now=lambda: now[0], limits=limits)
         usage = PostgresUsage(pool, limits, lambda: now[0])
         await store.create(job())

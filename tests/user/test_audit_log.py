@@ -22,7 +22,7 @@ from services.runtime.request_checks import parse_time
 from services.user import postgres
 from services.user.audit.audit_log import AuditLog
 from services.user.audit.model import AuditLogStore, Event, Fault, Head, Record, RecordFilter, Verification, record_hash
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.user import memory
 
 KEY = bytes(range(32))
@@ -63,7 +63,7 @@ class Database:
 async def open_database(databases: Databases) -> AsyncIterator[Database]:
     conninfo = await databases.fresh("user")
     name = str(conninfo_to_dict(conninfo)["dbname"])
-    async with db.open_pool("user", conninfo) as pool:
+    async with open_pool("user", conninfo) as pool:
         yield Database(pool, databases.server.conninfo("postgres", name))
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.cleanup import RemoveFiles
 from services.orchestrator.postgres import quotas, rows
-from services.orchestrator.postgres.rows import Transaction
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction
 
 # The transaction also waits for the storage service. It is a background task: no client waits for it.
 CLEANUP_SECONDS = 30.0

@@ -10,8 +10,8 @@ from psycopg.types.json import Jsonb
 
 from services.orchestrator.jobs.dead_letters import Attempt, DeadLetter
 from services.orchestrator.jobs.model import Failure, Job
-from services.orchestrator.postgres.rows import Transaction, from_json, to_json
-from services.runtime.db import Pool
+from services.orchestrator.postgres.rows import from_json, to_json
+from services.runtime.db import Pool, Transaction
 
 
 async def end_attempt(connection: AsyncConnection[DictRow], job: Job, outcome: str, now: datetime) -> None:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.orchestrator.postgres.rows import Transaction, fetched, to_json
+from services.orchestrator.postgres.rows import to_json
 from services.orchestrator.webhooks.deliveries import MAX_CONCURRENT_PER_WEBHOOK, BusyTargets, ClaimedDelivery
 from services.orchestrator.webhooks.webhooks import SECRET_OVERLAP, DeliveryAttempt
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 
 MAX_HISTORY = 50
 
@@ -95,7 +95,7 @@ class PostgresDeliveryQueue:
             )
 
     async def next_due_time(self, busy: BusyTargets) -> datetime | None:
-        (row,) = await fetched(
+        (row,) = await fetch_all(
             self._pool,
             "SELECT min(due_time) AS due FROM deliveries"
             " WHERE status = 'pending' AND webhook_id <> ALL (%(webhooks)s) AND user_id <> ALL (%(users)s)",

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from services.orchestrator.events.feed import FeedEvent, NewEvents, PositionLookup
-from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.webhooks.webhooks import RETRY_PERIOD
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 
 BATCH_SIZE = 500
 # Both are background tasks: no client waits for them.
@@ -50,7 +49,9 @@ class PostgresFeedStore:
         self._pool = pool
 
     async def assign_positions(self) -> NewEvents | None:
-        if not await fetched(self._pool, "SELECT 1 FROM outbox WHERE position IS NULL AND user_id IS NOT NULL LIMIT 1"):
+        if not await fetch_all(
+            self._pool, "SELECT 1 FROM outbox WHERE position IS NULL AND user_id IS NOT NULL LIMIT 1"
+        ):
             return None
         async with Transaction(self._pool, ASSIGN_SECONDS) as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('orchestrator feed'))")
@@ -61,7 +62,7 @@ class PostgresFeedStore:
         return NewEvents([row["user_id"] for row in found], deliveries=found[0]["posted"] > 0)
 
     async def list_after(self, user_id: str, position: int, size: int) -> Sequence[FeedEvent]:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT position, message_id, sequence, payload FROM outbox"
             " WHERE user_id = %s AND position > %s ORDER BY position LIMIT %s",
@@ -72,7 +73,7 @@ class PostgresFeedStore:
         ]
 
     async def look_up(self, user_id: str, position: int) -> PositionLookup:
-        (row,) = await fetched(
+        (row,) = await fetch_all(
             self._pool,
             "SELECT EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position = %(position)s) AS found,"
             " EXISTS (SELECT 1 FROM outbox WHERE user_id = %(user)s AND position < %(position)s) AS older",
@@ -81,11 +82,11 @@ class PostgresFeedStore:
         return PositionLookup(row["found"], row["older"])
 
     async def newest_position(self, user_id: str) -> int:
-        found = await fetched(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
+        found = await fetch_all(self._pool, "SELECT max(position) AS newest FROM outbox WHERE user_id = %s", (user_id,))
         return found[0]["newest"] or 0
 
     async def newest_positions(self, user_ids: Sequence[str]) -> Mapping[str, int]:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT user_id, (SELECT max(position) FROM outbox WHERE outbox.user_id = watched.user_id) AS newest"
             " FROM unnest(%s::text[]) AS watched (user_id)",
@@ -94,13 +95,13 @@ class PostgresFeedStore:
         return {row["user_id"]: row["newest"] for row in found if row["newest"]}
 
     async def consumer_position(self, user_id: str, name: str) -> int:
-        found = await fetched(
+        found = await fetch_all(
             self._pool, "SELECT position FROM consumers WHERE user_id = %s AND name = %s", (user_id, name)
         )
         return found[0]["position"] if found else 0
 
     async def acknowledge(self, user_id: str, name: str, position: int) -> int:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "INSERT INTO consumers AS known (user_id, name, position, update_time) VALUES (%s, %s, %s, now())"
             " ON CONFLICT (user_id, name) DO UPDATE SET position = greatest(known.position, excluded.position),"

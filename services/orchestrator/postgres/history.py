@@ -6,8 +6,7 @@ from collections import defaultdict
 
 from services.orchestrator.jobs.estimates import LoadSnapshot, PastJob, Waiting
 from services.orchestrator.jobs.model import PRIORITIES
-from services.orchestrator.postgres.rows import Transaction
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction
 
 # Estimates are made from this many of the most recently completed jobs.
 REMEMBERED_JOBS = 200

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from moneyprinter.errors import FailedPrecondition, NotFound
 from services.orchestrator.jobs.model import Asset
 from services.orchestrator.postgres import rows
-from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.videos.library import RemoveBytes, Settings
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 
 # The transaction also waits for the storage service, which removes the bytes of an upload.
 REMOVE_SECONDS = 30.0
@@ -55,7 +54,7 @@ class PostgresLibraryStore:
         self._now = now
 
     async def get_settings(self, user_id: str) -> Settings:
-        found = await fetched(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
+        found = await fetch_all(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
         return Settings(found[0]["retention_days"] if found else self._default_days)
 
     async def update_settings(self, user_id: str, settings: Settings) -> None:
@@ -68,7 +67,7 @@ class PostgresLibraryStore:
 
     async def list_assets(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:
         create_time, asset_id = after or (None, None)
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT * FROM assets WHERE user_id = %s"
             " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"

@@ -12,8 +12,7 @@ from psycopg.rows import DictRow
 from services.orchestrator.events.messages import Event
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.store import JOBS_SUBJECT
-from services.orchestrator.postgres.rows import Transaction
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction
 from services.runtime.events import encode
 
 OUTBOX_BATCH = 100

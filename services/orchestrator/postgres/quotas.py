@@ -10,11 +10,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from services.orchestrator.jobs.model import Job
-from services.orchestrator.postgres.rows import Transaction, fetched
 from services.orchestrator.videos import quotas
 from services.orchestrator.videos.quotas import Quotas, Usage
 from services.orchestrator.videos.requests import expected_video_seconds
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 
 # Longer than an upload may take.
 RESERVED = timedelta(hours=2)
@@ -51,7 +50,7 @@ class PostgresUsage:
         self._now = now
 
     async def usage(self, user_id: str) -> Usage:
-        (row,) = await fetched(self._pool, _USED, {"user_id": user_id, "day": self._now() - DAY})
+        (row,) = await fetch_all(self._pool, _USED, {"user_id": user_id, "day": self._now() - DAY})
         return Usage(**row)
 
     async def reserve(self, user_id: str, asset_id: str, size_bytes: int) -> None:

@@ -29,10 +29,10 @@ from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHel
 from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.idempotency import find_or_record
 from services.orchestrator.postgres.outbox import publish_events, queue
-from services.orchestrator.postgres.rows import Transaction, fetched, from_json, to_json
+from services.orchestrator.postgres.rows import from_json, to_json
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
 from services.orchestrator.videos.quotas import fetched_bytes as fetched_for
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 
 T = TypeVar("T")
 
@@ -155,12 +155,12 @@ class PostgresStore:
         return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
-        found = await fetched(self._pool, _OWNED, (job_id, user_id))
+        found = await fetch_all(self._pool, _OWNED, (job_id, user_id))
         return rows.job(found[0]) if found else None
 
     async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
         # A row that is written anew names the transaction that wrote it.
-        found = await fetched(
+        found = await fetch_all(
             self._pool, "SELECT id, xmin::text AS version FROM jobs WHERE id = ANY(%s)", (list(job_ids),)
         )
         return {row["id"]: row["version"] for row in found}
@@ -170,7 +170,7 @@ class PostgresStore:
     ) -> list[Job]:
         create_time, job_id = after or (None, None)
         places = {"user_id": user_id, "size": size, "after": create_time, "after_id": job_id, **asdict(fitting)}
-        return [rows.job(row) for row in await fetched(self._pool, _PAGE, places)]
+        return [rows.job(row) for row in await fetch_all(self._pool, _PAGE, places)]
 
     async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
         now = self._now()
@@ -198,7 +198,7 @@ class PostgresStore:
             await dead_letters.end_attempt(connection, job, "released", self._now())
 
     async def interruptions(self, job: Job) -> int:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT count(*) AS died FROM attempts"
             " WHERE job_id = %s AND attempt > %s AND attempt < %s AND outcome IS NULL",
@@ -232,14 +232,16 @@ class PostgresStore:
         self._committed()
 
     async def step_names(self, job: Job) -> Collection[str]:
-        return {row["name"] for row in await fetched(self._pool, "SELECT name FROM steps WHERE job_id = %s", (job.id,))}
+        return {
+            row["name"] for row in await fetch_all(self._pool, "SELECT name FROM steps WHERE job_id = %s", (job.id,))
+        }
 
     async def step(self, job: Job, name: str, kind: type[T]) -> T | None:
-        found = await fetched(self._pool, "SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
+        found = await fetch_all(self._pool, "SELECT result FROM steps WHERE job_id = %s AND name = %s", (job.id, name))
         return from_json(kind, found[0]["result"]) if found else None
 
     async def steps(self, job_id: str, prefix: str, kind: type[T]) -> dict[str, T]:
-        found = await fetched(
+        found = await fetch_all(
             self._pool, "SELECT name, result FROM steps WHERE job_id = %s AND starts_with(name, %s)", (job_id, prefix)
         )
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
@@ -263,7 +265,7 @@ class PostgresStore:
             check_fetched(self._limits, used.fetched_bytes)
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
-        found = await fetched(
+        found = await fetch_all(
             self._pool, "SELECT name, result FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names))
         )
         return {row["name"]: row["result"] for row in found}
@@ -378,7 +380,7 @@ class PostgresStore:
         return rows.job(row)
 
     async def active_jobs(self) -> int:
-        found = await fetched(self._pool, "SELECT count(*) AS active FROM jobs WHERE status = 'processing'")
+        found = await fetch_all(self._pool, "SELECT count(*) AS active FROM jobs WHERE status = 'processing'")
         return int(found[0]["active"])
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
@@ -414,7 +416,7 @@ class PostgresStore:
             await connection.execute("DELETE FROM reservations WHERE id = %s", (asset.id,))
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT * FROM assets WHERE user_id = %s AND id = ANY(%s)",
             (user_id, list(ids)),

@@ -9,9 +9,9 @@ import psycopg
 from psycopg.rows import DictRow
 
 from moneyprinter.errors import Conflict, ResourceExhausted
-from services.orchestrator.postgres.rows import Transaction, fetched, from_json
+from services.orchestrator.postgres.rows import from_json
 from services.orchestrator.webhooks.webhooks import RETRY_PERIOD, Delivery, DeliveryAttempt, Webhook
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction, fetch_all
 from services.runtime.pagination import Cursor
 
 _DELIVERIES = (
@@ -53,7 +53,7 @@ class PostgresWebhookStore:
 
     async def list_webhooks(self, user_id: str, size: int, after: Cursor | None) -> Sequence[Webhook]:
         create_time, webhook_id = after or (None, None)
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "SELECT * FROM webhooks WHERE user_id = %s"
             " AND (%s::timestamptz IS NULL OR (create_time, id) < (%s::timestamptz, %s))"
@@ -63,24 +63,24 @@ class PostgresWebhookStore:
         return [_webhook(row) for row in found]
 
     async def find(self, user_id: str, webhook_id: str) -> Webhook | None:
-        found = await fetched(
+        found = await fetch_all(
             self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND id = %s", (user_id, webhook_id)
         )
         return _webhook(found[0]) if found else None
 
     async def find_for_jobs(self, user_id: str) -> Webhook | None:
-        found = await fetched(self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND url = ''", (user_id,))
+        found = await fetch_all(self._pool, "SELECT * FROM webhooks WHERE user_id = %s AND url = ''", (user_id,))
         return _webhook(found[0]) if found else None
 
     async def delete(self, user_id: str, webhook_id: str) -> bool:
         return bool(
-            await fetched(
+            await fetch_all(
                 self._pool, "DELETE FROM webhooks WHERE user_id = %s AND id = %s RETURNING id", (user_id, webhook_id)
             )
         )
 
     async def rotate_secret(self, user_id: str, webhook_id: str, now: datetime) -> Webhook | None:
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             "UPDATE webhooks SET secret_version = secret_version + 1, rotate_time = %s, disable_time = NULL"
             " WHERE user_id = %s AND id = %s RETURNING *",
@@ -92,7 +92,7 @@ class PostgresWebhookStore:
         self, user_id: str, size: int, after: Cursor | None, webhook_id: str, status: str
     ) -> Sequence[Delivery]:
         create_time, delivery_id = after or (None, None)
-        found = await fetched(
+        found = await fetch_all(
             self._pool,
             f"{_DELIVERIES} WHERE deliveries.user_id = %s AND (%s = '' OR webhook_id = %s)"
             " AND (%s = '' OR status = %s)"
@@ -103,13 +103,13 @@ class PostgresWebhookStore:
         return [_delivery(row) for row in found]
 
     async def find_delivery(self, user_id: str, delivery_id: str) -> Delivery | None:
-        found = await fetched(
+        found = await fetch_all(
             self._pool, f"{_DELIVERIES} WHERE deliveries.user_id = %s AND deliveries.id = %s", (user_id, delivery_id)
         )
         return _delivery(found[0]) if found else None
 
     async def replay(self, user_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-        await fetched(
+        await fetch_all(
             self._pool,
             # A new claim: the attempt that another instance is making now does not end the delivery.
             "UPDATE deliveries SET status = 'pending', claim = claim + 1, due_time = %s, give_up_time = %s"

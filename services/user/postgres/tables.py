@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from psycopg_pool import PoolTimeout
 
-from moneyprinter.errors import Unavailable
-from services.runtime.db import Pool
+from services.runtime.db import Pool, Transaction
 from services.user.accounts.model import Account, Profile
 
 Connection = AsyncConnection[DictRow]
@@ -38,19 +33,9 @@ class Tables:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        """Open a transaction, which is committed when the context closes without an error.
-
-        Raises `Unavailable` when the database does not respond.
-        """
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PoolTimeout, psycopg.OperationalError) as failure:
-            raise Unavailable(
-                "the database of the accounts does not answer; try again", reason="SERVICE_UNAVAILABLE"
-            ) from failure
+    def _transaction(self) -> Transaction:
+        """Return a transaction, which is committed when its context closes without an error."""
+        return Transaction(self._pool)
 
     async def _fetch_row(self, query: str, *values: object) -> DictRow | None:
         """Return the first row of a query."""

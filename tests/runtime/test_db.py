@@ -1,0 +1,45 @@
+"""Transactions have a time limit, after which the database counts as unreachable."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from moneyprinter.errors import Unavailable
+from services.orchestrator.config import Config as OrchestratorConfig
+from services.runtime import db
+from services.user.config import Config as UserConfig
+from tests.databases import Databases
+
+
+@pytest.mark.parametrize("single", [True, False])
+async def test_a_statement_that_hangs_is_aborted(postgres: Databases, single: bool) -> None:
+    async with db.open_pool("user", await postgres.fresh("user"), timeout_seconds=0.5) as pool:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="cannot be reached") as failed:
+            async with db.Transaction(pool, single=single) as connection:
+                await connection.execute("SELECT pg_sleep(60)")
+        assert time.monotonic() - began < 10
+        assert (failed.value.reason, failed.value.retry_after_seconds) == ("SERVICE_UNAVAILABLE", 2.0)
+        # The pool replaces the connection.
+        pool.timeout_seconds = 10.0
+        assert await db.fetch_all(pool, "SELECT 1 AS one") == [{"one": 1}]
+
+
+async def test_a_pool_without_a_free_connection_counts_as_unreachable(postgres: Databases) -> None:
+    async with (
+        db.open_pool("user", await postgres.fresh("user"), size=1, timeout_seconds=0.5) as pool,
+        db.Transaction(pool, 60.0),
+    ):
+        with pytest.raises(Unavailable):
+            await db.fetch_all(pool, "SELECT 1")
+
+
+@pytest.mark.parametrize("kind", [OrchestratorConfig, UserConfig])
+def test_clients_learn_of_an_outage_within_two_seconds(
+    kind: type[OrchestratorConfig] | type[UserConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("ORCHESTRATOR", "USER"):
+        monkeypatch.delenv(f"MONEYPRINTER_{service}_DATABASE_TIMEOUT_SECONDS")
+    assert kind().database_timeout_seconds == 1.5
