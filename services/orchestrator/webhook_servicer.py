@@ -83,9 +83,9 @@ def _delivery_message(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDe
         status=delivery.status,
         create_time=timestamp(delivery.create_time),
         next_time=timestamp(delivery.due_time) if delivery.status == "pending" else "",
-        tries=delivery.tries,
-        history=[
-            pb.WebhookTry(
+        attempt_count=delivery.tries,
+        attempts=[
+            pb.DeliveryAttempt(
                 time=timestamp(attempt.time),
                 http_status=attempt.http_status,
                 error=attempt.error,

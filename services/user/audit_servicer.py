@@ -67,12 +67,10 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         records, token = await list_records(self._context, self._audit_log, actor, record_filter, page)
         return audit.ListAuditRecordsResponse(records=map(_record_message, records), next_page_token=token)
 
-    async def VerifyAuditTrail(
-        self, request: audit.VerifyAuditTrailRequest, context: Any
-    ) -> audit.VerifyAuditTrailResponse:
+    async def VerifyAuditLog(self, request: audit.VerifyAuditLogRequest, context: Any) -> audit.VerifyAuditLogResponse:
         known_head = Head(request.known_count, bytes.fromhex(request.known_hash))
         verification = await verify_log(self._context, self._audit_log, read_actor(context), known_head)
-        return audit.VerifyAuditTrailResponse(
+        return audit.VerifyAuditLogResponse(
             intact=not verification.fault,
             record_count=verification.head.number,
             head_hash=verification.head.hash.hex() if verification.head.number else "",

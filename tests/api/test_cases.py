@@ -60,7 +60,7 @@ HOOK, HOOKS, DELIVERIES = (
     f"WebhookService/{name}" for name in ("CreateWebhook", "ListWebhooks", "ListWebhookDeliveries")
 )
 SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
-AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditTrail"
+AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditLog"
 NONE = {"job_id": "vid_none"}
 SPEAK, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
 SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"

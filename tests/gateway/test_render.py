@@ -55,7 +55,7 @@ PUBLIC = {
     "/moneyprinter.user.v1.AdministrationService/SetRoles",
     "/moneyprinter.user.v1.AdministrationService/UnlockAccount",
     "/moneyprinter.user.v1.AuditService/ListAuditRecords",
-    "/moneyprinter.user.v1.AuditService/VerifyAuditTrail",
+    "/moneyprinter.user.v1.AuditService/VerifyAuditLog",
     "/moneyprinter.user.v1.UserService/ExchangeApiKey",
     "/moneyprinter.user.v1.UserService/ListSigningKeys",
     "/moneyprinter.user.v1.UserService/RefreshToken",

@@ -64,12 +64,12 @@ class Platform:
                 while await (await connection.execute(unplaced)).fetchone():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
-    async def delivery(self, status: str, tries: int, **fields: Any) -> pb.WebhookDelivery:
-        """Wait until the newest delivery is in a state after a number of tries."""
+    async def delivery(self, status: str, attempt_count: int, **fields: Any) -> pb.WebhookDelivery:
+        """Wait until the newest delivery is in a state after a number of attempts."""
         async with asyncio.timeout(20):
             while True:
                 for listed in (await self.ListWebhookDeliveries(**fields)).deliveries:
-                    if (listed.status, listed.tries) == (status, tries):
+                    if (listed.status, listed.attempt_count) == (status, attempt_count):
                         whole = await self.GetWebhookDelivery(delivery_id=listed.delivery_id)
                         assert isinstance(whole.delivery, pb.WebhookDelivery)
                         return whole.delivery
@@ -123,7 +123,7 @@ async def test_an_event_is_posted_signed_and_listed(platform: Platform, receiver
         Webhook(made.secret).verify(posted.body + b" ", posted.headers)
     delivery = await platform.delivery("delivered", 1)
     assert (delivery.webhook_id, delivery.event_id) == (made.webhook.webhook_id, f"{job_id}-event-1")
-    assert (delivery.history[0].http_status, delivery.next_time) == (204, "")
+    assert (delivery.attempts[0].http_status, delivery.next_time) == (204, "")
     assert delivery.body.encode() == posted.body
     found = (await platform.GetWebhook(webhook_id=made.webhook.webhook_id)).webhook
     assert found == made.webhook
@@ -133,7 +133,7 @@ async def test_an_event_is_posted_signed_and_listed(platform: Platform, receiver
     await platform.ReplayWebhookDelivery(delivery_id=delivery.delivery_id)
     again = (await receiver.until(2))[1]
     assert (verified(again, made.secret), again.headers["webhook-id"]) == (event, posted.headers["webhook-id"])
-    assert len((await platform.delivery("delivered", 2)).history) == 2
+    assert len((await platform.delivery("delivered", 2)).attempts) == 2
 
 
 async def test_with_a_new_secret_posts_are_signed_with_the_old_one_too(platform: Platform, receiver: Receiver) -> None:
@@ -179,7 +179,7 @@ async def test_a_redirect_is_not_followed(platform: Platform, receiver: Receiver
         await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
         await platform.cancelled()
         delivery = await platform.delivery("pending", 1)
-        assert (delivery.history[0].http_status, trap.connections) == (307, 0)
+        assert (delivery.attempts[0].http_status, trap.connections) == (307, 0)
         assert delivery.next_time
 
 
@@ -204,7 +204,7 @@ async def test_an_address_that_became_private_is_not_connected(platform: Platfor
             await connection.execute("UPDATE webhooks SET url = %s", (trap.url(),))
         await platform.cancelled()
         delivery = await platform.delivery("pending", 1)
-        assert "private or reserved network" in delivery.history[0].error
+        assert "private or reserved network" in delivery.attempts[0].error
         assert trap.connections == 0
 
 

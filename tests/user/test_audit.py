@@ -114,7 +114,7 @@ async def test_refused_calls_are_recorded_too(users: Users) -> None:
     await register(users, "ada", "video.process")
     token = (await users.sign_in("ada", NEW)).access_token
     with pytest.raises(errors.PermissionDenied):
-        await stub(users).VerifyAuditTrail(audit.VerifyAuditTrailRequest(), metadata=bearer(token))
+        await stub(users).VerifyAuditLog(audit.VerifyAuditLogRequest(), metadata=bearer(token))
     with pytest.raises(errors.PermissionDenied):
         await users.admin.SetRoles(
             admin.SetRolesRequest(account_id=claims(token)["sub"], roles=["user.admin"]), metadata=bearer(token)
@@ -168,14 +168,14 @@ async def test_two_instances_write_one_audit_log(config: RuntimeConfig, postgres
     async with run_user_service(config, postgres, tmp_path) as users, run_second_instance(users) as other:
         await asyncio.gather(*(one.sign_in() for one in (users, other) for _ in range(5)))
         root = await users.bearer()
-        found = await stub(users).VerifyAuditTrail(audit.VerifyAuditTrailRequest(), metadata=root)
-        known = audit.VerifyAuditTrailRequest(known_count=found.record_count, known_hash=found.head_hash)
+        found = await stub(users).VerifyAuditLog(audit.VerifyAuditLogRequest(), metadata=root)
+        known = audit.VerifyAuditLogRequest(known_count=found.record_count, known_hash=found.head_hash)
         assert (found.intact, found.record_count >= 11) == (True, True)
-        again = await stub(other).VerifyAuditTrail(known, metadata=root)
+        again = await stub(other).VerifyAuditLog(known, metadata=root)
         assert again.intact
         await tamper(users, postgres, 'DELETE FROM "user".audit_records WHERE number > 3')
         for one in (users, other):
-            cut = await stub(one).VerifyAuditTrail(known, metadata=root)
+            cut = await stub(one).VerifyAuditLog(known, metadata=root)
             assert (cut.intact, cut.fault) == (False, "CUT")
             # The calls of this test are in the log too.
             assert cut.fault_number == cut.record_count + 1

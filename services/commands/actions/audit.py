@@ -66,7 +66,7 @@ async def verify_audit(target: Target, earlier: str, console: Console) -> bool:
     file = target.state_folder / VERIFIED_FILE
     request = _parse_result(earlier or (file.read_text().strip() if file.exists() else ""))
     async with open_client(target) as client:
-        result = await client.audit.VerifyAuditTrail(request)
+        result = await client.audit.VerifyAuditLog(request)
     if not result.intact:
         console.print(
             f"[bold red]The audit log is broken:[/] record {result.fault_number} {FAULT_MESSAGES[result.fault]}."
@@ -80,10 +80,10 @@ async def verify_audit(target: Target, earlier: str, console: Console) -> bool:
     return True
 
 
-def _parse_result(text: str) -> audit.VerifyAuditTrailRequest:
+def _parse_result(text: str) -> audit.VerifyAuditLogRequest:
     if not text:
-        return audit.VerifyAuditTrailRequest()
+        return audit.VerifyAuditLogRequest()
     count, _, head = text.partition(":")
     if not re.fullmatch(r"[0-9]{1,18}", count) or not re.fullmatch(r"[0-9a-f]{64}", head):
         raise WrongRequest(f"{text!r} is not a result of `moneyprinter audit verify`; give COUNT:HASH")
-    return audit.VerifyAuditTrailRequest(known_count=int(count), known_hash=head)
+    return audit.VerifyAuditLogRequest(known_count=int(count), known_hash=head)

@@ -27,7 +27,9 @@ async def show_webhooks(target: Target, webhook_id: str, status: str, console: C
         request = hooks.ListWebhookDeliveriesRequest(webhook_id=webhook_id, status=status)
         for each in (await client.webhooks.ListWebhookDeliveries(request)).deliveries:
             kind = each.event_type.rpartition(".")[2]
-            deliveries.add_row(each.delivery_id, kind, each.job_id, each.status, str(each.tries), each.create_time)
+            deliveries.add_row(
+                each.delivery_id, kind, each.job_id, each.status, str(each.attempt_count), each.create_time
+            )
     console.print(table if table.row_count else "There are no webhooks.")
     console.print(deliveries if deliveries.row_count else "There are no deliveries.")
 
@@ -66,7 +68,7 @@ async def show_delivery(target: Target, delivery_id: str, console: Console) -> N
         delivery = (await client.webhooks.GetWebhookDelivery(request)).delivery
     when = f", next at {delivery.next_time}" if delivery.next_time else ""
     console.print(f"[bold]{delivery.event_id}[/] to {escape(delivery.url)} is {delivery.status}{when}")
-    for attempt in delivery.history:
+    for attempt in delivery.attempts:
         outcome = escape(attempt.error) or f"HTTP status {attempt.http_status}"
         console.print(f"  {attempt.time}, {attempt.seconds:.2f} s: {outcome}")
     console.print(escape(delivery.body), soft_wrap=True)

@@ -271,8 +271,8 @@ class ListAuditRecordsResponse(_message.Message):
 Global___ListAuditRecordsResponse: _TypeAlias = ListAuditRecordsResponse  # noqa: Y015
 
 @_typing.final
-class VerifyAuditTrailRequest(_message.Message):
-    """Request of `VerifyAuditTrail`."""
+class VerifyAuditLogRequest(_message.Message):
+    """Request of `VerifyAuditLog`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -294,11 +294,11 @@ class VerifyAuditTrailRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___VerifyAuditTrailRequest: _TypeAlias = VerifyAuditTrailRequest  # noqa: Y015
+Global___VerifyAuditLogRequest: _TypeAlias = VerifyAuditLogRequest  # noqa: Y015
 
 @_typing.final
-class VerifyAuditTrailResponse(_message.Message):
-    """Response of `VerifyAuditTrail`."""
+class VerifyAuditLogResponse(_message.Message):
+    """Response of `VerifyAuditLog`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -335,4 +335,4 @@ class VerifyAuditTrailResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___VerifyAuditTrailResponse: _TypeAlias = VerifyAuditTrailResponse  # noqa: Y015
+Global___VerifyAuditLogResponse: _TypeAlias = VerifyAuditLogResponse  # noqa: Y015

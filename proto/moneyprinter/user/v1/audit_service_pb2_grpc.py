@@ -45,10 +45,10 @@ class AuditServiceStub:
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.ListAuditRecordsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.ListAuditRecordsResponse.FromString,
                 _registered_method=True)
-        self.VerifyAuditTrail = channel.unary_unary(
-                '/moneyprinter.user.v1.AuditService/VerifyAuditTrail',
-                request_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailRequest.SerializeToString,
-                response_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailResponse.FromString,
+        self.VerifyAuditLog = channel.unary_unary(
+                '/moneyprinter.user.v1.AuditService/VerifyAuditLog',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogResponse.FromString,
                 _registered_method=True)
 
 
@@ -72,7 +72,7 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def VerifyAuditTrail(self, request, context):
+    def VerifyAuditLog(self, request, context):
         """Reads the whole audit log, and reports whether it is unchanged. One verification runs at a time; others are rejected with
         BUSY.
         """
@@ -93,10 +93,10 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.ListAuditRecordsRequest.FromString,
                     response_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.ListAuditRecordsResponse.SerializeToString,
             ),
-            'VerifyAuditTrail': grpc.unary_unary_rpc_method_handler(
-                    servicer.VerifyAuditTrail,
-                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailRequest.FromString,
-                    response_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailResponse.SerializeToString,
+            'VerifyAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAuditLog,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -165,7 +165,7 @@ class AuditService:
             _registered_method=True)
 
     @staticmethod
-    def VerifyAuditTrail(request,
+    def VerifyAuditLog(request,
             target,
             options=(),
             channel_credentials=None,
@@ -178,9 +178,9 @@ class AuditService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/moneyprinter.user.v1.AuditService/VerifyAuditTrail',
-            moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailRequest.SerializeToString,
-            moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditTrailResponse.FromString,
+            '/moneyprinter.user.v1.AuditService/VerifyAuditLog',
+            moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_audit__service__pb2.VerifyAuditLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

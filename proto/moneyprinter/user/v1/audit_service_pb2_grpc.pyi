@@ -44,7 +44,7 @@ class AuditServiceStub:
     """
     ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditRecordsRequest, _audit_service_pb2.ListAuditRecordsResponse]
     """Lists the records of the audit log, the newest first."""
-    VerifyAuditTrail: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditTrailRequest, _audit_service_pb2.VerifyAuditTrailResponse]
+    VerifyAuditLog: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditLogRequest, _audit_service_pb2.VerifyAuditLogResponse]
     """Reads the whole audit log, and reports whether it is unchanged. One verification runs at a time; others are rejected with
     BUSY.
     """
@@ -61,7 +61,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditRecordsRequest, _audit_service_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
     """Lists the records of the audit log, the newest first."""
-    VerifyAuditTrail: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditTrailRequest, _audit_service_pb2.VerifyAuditTrailResponse]  # type: ignore[assignment]
+    VerifyAuditLog: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditLogRequest, _audit_service_pb2.VerifyAuditLogResponse]  # type: ignore[assignment]
     """Reads the whole audit log, and reports whether it is unchanged. One verification runs at a time; others are rejected with
     BUSY.
     """
@@ -89,11 +89,11 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the records of the audit log, the newest first."""
 
     @_abc_1.abstractmethod
-    def VerifyAuditTrail(
+    def VerifyAuditLog(
         self,
-        request: _audit_service_pb2.VerifyAuditTrailRequest,
+        request: _audit_service_pb2.VerifyAuditLogRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_audit_service_pb2.VerifyAuditTrailResponse, _abc.Awaitable[_audit_service_pb2.VerifyAuditTrailResponse]]:
+    ) -> _typing.Union[_audit_service_pb2.VerifyAuditLogResponse, _abc.Awaitable[_audit_service_pb2.VerifyAuditLogResponse]]:
         """Reads the whole audit log, and reports whether it is unchanged. One verification runs at a time; others are rejected with
         BUSY.
         """

@@ -482,8 +482,8 @@ class WebhookDelivery(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
-    TRIES_FIELD_NUMBER: _builtins.int
-    HISTORY_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The id, `dlv_...`."""
@@ -503,12 +503,12 @@ class WebhookDelivery(_message.Message):
     """The time of the event, RFC 3339 in UTC."""
     next_time: _builtins.str
     """The time of the next attempt, RFC 3339 in UTC; empty for a delivery that is not pending."""
-    tries: _builtins.int
+    attempt_count: _builtins.int
     """The number of attempts."""
     body: _builtins.str
     """The body: the event's envelope as JSON."""
     @_builtins.property
-    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookTry]:
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryAttempt]:
         """The attempts, the oldest first."""
 
     def __init__(
@@ -523,20 +523,20 @@ class WebhookDelivery(_message.Message):
         status: _builtins.str = ...,
         create_time: _builtins.str = ...,
         next_time: _builtins.str = ...,
-        tries: _builtins.int = ...,
-        history: _abc.Iterable[Global___WebhookTry] | None = ...,
+        attempt_count: _builtins.int = ...,
+        attempts: _abc.Iterable[Global___DeliveryAttempt] | None = ...,
         body: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "create_time", b"create_time", "delivery_id", b"delivery_id", "event_id", b"event_id", "event_type", b"event_type", "history", b"history", "job_id", b"job_id", "next_time", b"next_time", "status", b"status", "tries", b"tries", "url", b"url", "webhook_id", b"webhook_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "attempts", b"attempts", "body", b"body", "create_time", b"create_time", "delivery_id", b"delivery_id", "event_id", b"event_id", "event_type", b"event_type", "job_id", b"job_id", "next_time", b"next_time", "status", b"status", "url", b"url", "webhook_id", b"webhook_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WebhookDelivery: _TypeAlias = WebhookDelivery  # noqa: Y015
 
 @_typing.final
-class WebhookTry(_message.Message):
+class DeliveryAttempt(_message.Message):
     """One attempt of a delivery."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -567,4 +567,4 @@ class WebhookTry(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WebhookTry: _TypeAlias = WebhookTry  # noqa: Y015
+Global___DeliveryAttempt: _TypeAlias = DeliveryAttempt  # noqa: Y015
