@@ -58,7 +58,8 @@ async def check_writer(blobs: Blobs, key: str) -> None:
             number <= up_to for entry in entries if (up_to := _number(entry.name, _fence_folder(folder))) is not None
         ):
             raise FailedPrecondition(
-                f"{key} is not kept: another attempt took this writer's place, or its job ended", reason="WRITER_FENCED"
+                f"{key} is not stored: another attempt took this writer's place, or its job ended",
+                reason="WRITER_FENCED",
             )
 
 

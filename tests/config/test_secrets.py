@@ -89,8 +89,8 @@ async def test_files_are_private_and_reveal_nothing(tmp_path: Path) -> None:
 
 
 async def test_secrets_survive_a_restart(tmp_path: Path) -> None:
-    await (await open_store(tmp_path)).add(NAME, b"kept", 0)
-    assert await (await open_store(tmp_path)).find_newest(NAME) == secrets.Secret(b"kept", 1)
+    await (await open_store(tmp_path)).add(NAME, b"stored", 0)
+    assert await (await open_store(tmp_path)).find_newest(NAME) == secrets.Secret(b"stored", 1)
 
 
 async def test_two_processes_in_one_folder_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -175,9 +175,9 @@ async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Pa
             await running.start("storage", Config(root=tmp_path / "objects"))
             objects = running.objects()
             if await objects.head("a") is None:
-                await objects.put_bytes("a", b"kept")
+                await objects.put_bytes("a", b"stored")
             else:
-                assert [chunk async for chunk in objects.get("a")] == [b"kept"]
+                assert [chunk async for chunk in objects.get("a")] == [b"stored"]
                 return
     pytest.fail("the second service found no object")
 

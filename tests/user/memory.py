@@ -321,7 +321,7 @@ class MemoryInvitationStore:
 
 
 class MemorySecondFactorStore:
-    """A FactorStore."""
+    """A SecondFactorStore."""
 
     def __init__(self, tables: _Tables) -> None:
         self._factors = tables.factors
@@ -366,7 +366,7 @@ class MemorySecondFactorStore:
 
 
 class MemoryApiKeyStore:
-    """A KeyStore."""
+    """An ApiKeyStore."""
 
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
@@ -412,7 +412,7 @@ class MemoryApiKeyStore:
 
 
 class MemoryAuditLogStore:
-    """A TrailStore."""
+    """An AuditLogStore."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []

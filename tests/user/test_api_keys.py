@@ -132,9 +132,9 @@ async def test_only_the_owner_revokes_a_key_for_good(
     api_key, key = await create_api_key(context, ada, REQUEST)
     machine = actor((await exchange_api_key(context, api_key, CLIENT)).access_token)
     assert (await get_profile(context, machine)).id == ada.account_id
-    for who, key_id in ((eve, key.id), (ada, "key_0000000000000000")):
+    for other, key_id in ((eve, key.id), (ada, "key_0000000000000000")):
         with pytest.raises(errors.NotFound) as refusal:
-            await revoke_api_key(context, who, key_id)
+            await revoke_api_key(context, other, key_id)
         assert refusal.value.reason == "API_KEY_NOT_FOUND"
     assert await list_api_keys(context, eve) == []
     await revoke_api_key(context, ada, key.id)

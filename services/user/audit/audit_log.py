@@ -78,7 +78,9 @@ class AuditLog:
         `known_head` comes from a former verification. Raises `ResourceExhausted` while another one is running.
         """
         if self._verifying.locked():
-            raise ResourceExhausted("the trail is being verified; try again", reason="BUSY", retry_after_seconds=5.0)
+            raise ResourceExhausted(
+                "another verification of the audit log is running; try again", reason="BUSY", retry_after_seconds=5.0
+            )
         async with self._verifying:
             # Taken before the length is read, since the log grows meanwhile.
             known_heads = (known_head, self._furthest)
@@ -97,7 +99,7 @@ class AuditLog:
 
     def _record_head(self, head: Head) -> None:
         if head.number // LOG_INTERVAL > self._furthest.number // LOG_INTERVAL:
-            log.info("audit trail", record_count=head.number, head_hash=head.hash.hex())
+            log.info("audit log head", record_count=head.number, head_hash=head.hash.hex())
         if head.number > self._furthest.number:
             self._furthest = head
 

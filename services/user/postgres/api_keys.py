@@ -16,7 +16,7 @@ _ACTIVE = "revoke_time IS NULL AND expire_time > %s"
 
 
 class PostgresApiKeyStore(Tables):
-    """A KeyStore."""
+    """An ApiKeyStore."""
 
     async def add(self, key: ApiKey, max_active: int) -> bool:
         async with self._transaction() as connection:

@@ -22,7 +22,7 @@ _INSERT = (
 
 
 class PostgresAuditLogStore(Tables):
-    """A TrailStore."""
+    """An AuditLogStore."""
 
     async def append(self, events: Sequence[Event], chain: ChainFunction) -> Head:
         async with self._transaction() as connection:

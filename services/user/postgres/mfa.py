@@ -9,7 +9,7 @@ from services.user.postgres.tables import Tables, execute
 
 
 class PostgresSecondFactorStore(Tables):
-    """A FactorStore."""
+    """A SecondFactorStore."""
 
     async def find_totp(self, account_id: str) -> TotpSecret | None:
         found = await self._fetch_row("SELECT * FROM totp_factors WHERE account_id = %s", account_id)
