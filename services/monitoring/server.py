@@ -14,7 +14,8 @@ from services.monitoring.grpc_services import HEALTH, GrpcServices
 from services.monitoring.health import HealthCache, HealthSources
 from services.monitoring.machine import LocalMachine
 from services.monitoring.public_health import PublicHealth
-from services.monitoring.servicer import MonitoringServicer, PublicHealthServicer
+from services.monitoring.public_health_servicer import PublicHealthServicer
+from services.monitoring.servicer import MonitoringServicer
 from services.runtime.config import SERVICES
 from services.runtime.server import Runtime
 

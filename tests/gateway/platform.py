@@ -38,7 +38,7 @@ from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.monitoring.public_health import PublicHealth
-from services.monitoring.servicer import PublicHealthServicer
+from services.monitoring.public_health_servicer import PublicHealthServicer
 from services.runtime import identity, interceptor
 from services.runtime.server import Runtime, Wire
 from tests.gateway import proxy

@@ -1,8 +1,8 @@
 """Throttling: how many attempts to prove an identity may fail, per account and per address, before others must wait.
 
 Each kind of proof of an account (its password, its codes, its recovery codes) has a counter of its own, which only a
-successful attempt of the same kind clears: a correct password must not allow more guesses of codes. An attempt counts as
-failed from its start, so that concurrent attempts cannot exceed the limit, and is withdrawn when it succeeds.
+successful attempt of the same kind clears: a correct password must not allow more guesses of codes. An attempt counts
+as failed from its start, so that concurrent attempts cannot exceed the limit, and is withdrawn when it succeeds.
 
 Wrong passwords for a username lock it for unknown networks only. A network from which the account has signed in before
 has a counter of its own, and so has an account that is signed in: a username is not enough to lock its owner out.
