@@ -1,10 +1,10 @@
-"""Speaks with espeak-ng: this file runs in a child process, and is imported by nobody.
+"""Speaks with espeak-ng in a child process. No module imports this file.
 
     espeak_child.py LIBRARY DATA VOICE WORDS_PER_MINUTE
 
-Standard input: one sentence a line, as JSON strings. Standard output, for each: a line of JSON,
+Standard input: one sentence per line, as JSON strings. Standard output, for each sentence: a line of JSON,
 `{"rate": 22050, "samples": n, "words": [[sample, character], ...]}`, then n samples of 16 bit.
-`character` counts from 0. Only the standard library is used: the interpreter is started without any other.
+`character` counts from 0. It uses only the standard library: the interpreter runs without site packages.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ class Event(ctypes.Structure):
     ]
 
 
-Heard = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
+Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
 
 
 def main(library: str, data: str, voice: str, words_per_minute: str) -> None:
@@ -48,7 +48,7 @@ def main(library: str, data: str, voice: str, words_per_minute: str) -> None:
     espeak.espeak_SetParameter(RATE, int(words_per_minute), 0)
     sound, words = bytearray(), []
 
-    def heard(samples, count, events):  # type: ignore[no-untyped-def]
+    def collect(samples, count, events):  # type: ignore[no-untyped-def]
         if samples and count > 0:
             sound.extend(ctypes.string_at(samples, 2 * count))
         at = 0
@@ -58,7 +58,7 @@ def main(library: str, data: str, voice: str, words_per_minute: str) -> None:
             at += 1
         return 0
 
-    callback = Heard(heard)
+    callback = Callback(collect)
     espeak.espeak_SetSynthCallback(callback)
     for line in sys.stdin.buffer.read().splitlines():
         text = json.loads(line).encode()

@@ -1,4 +1,4 @@
-"""Export: speech as a file for people, at the loudness and in the form that they ask for."""
+"""Export: speech as a file, at the requested loudness and in the requested format."""
 
 from __future__ import annotations
 
@@ -13,60 +13,71 @@ from moneyprinter.errors import InvalidArgument
 from services.audio import loudness, mastering
 
 LOUDNESS_LUFS = -16.0
-"""What spoken word is published at."""
+"""The default loudness; usual for spoken word."""
 _VOICE_LUFS = -18.0
 _BITEXACT: Mapping[str, str] = {"fflags": "+bitexact", "flags:a": "+bitexact"}
 
 
 @dataclass(frozen=True)
-class Format:
-    """A form of sound."""
+class SoundFormat:
+    """A format of sound files."""
 
     content_type: str
-    coding: Mapping[str, Any]
-    """What ffmpeg is told."""
+    encoding: Mapping[str, Any]
+    """The options of ffmpeg's encoder."""
 
 
 FORMATS = {
-    "wav": Format("audio/wav", {"acodec": "pcm_s16le"}),
-    "mp3": Format("audio/mpeg", {"acodec": "libmp3lame", "audio_bitrate": "96k"}),
-    "opus": Format("audio/ogg", {"acodec": "libopus", "audio_bitrate": "48k", "f": "ogg"}),
-    "flac": Format("audio/flac", {"acodec": "flac", "sample_fmt": "s16"}),
+    "wav": SoundFormat("audio/wav", {"acodec": "pcm_s16le"}),
+    "mp3": SoundFormat("audio/mpeg", {"acodec": "libmp3lame", "audio_bitrate": "96k"}),
+    "opus": SoundFormat("audio/ogg", {"acodec": "libopus", "audio_bitrate": "48k", "f": "ogg"}),
+    "flac": SoundFormat("audio/flac", {"acodec": "flac", "sample_fmt": "s16"}),
 }
 
 
-async def export(program: Path, speech: Path, form: str, target_lufs: float, samples: int) -> Path:
-    """Master a WAV file of speech, `samples` long at 48 kHz, and code it; returns the new file beside it.
+async def export_speech(program: Path, speech: Path, format_name: str, target_lufs: float, samples: int) -> Path:
+    """Master a WAV file of speech, and encode it. Returns the new file, which is in the same folder.
 
-    Raises InvalidArgument, SPEECH_FAILED, when there is nothing to hear in it.
+    Args:
+        program: The ffmpeg program.
+        speech: The WAV file, 48 kHz, mono.
+        format_name: A key of `FORMATS`.
+        target_lufs: The loudness of the result.
+        samples: The length of the speech at 48 kHz.
+
+    Raises `InvalidArgument` (SPEECH_FAILED) when the speech is silent, and `Internal` when ffmpeg fails.
     """
     folder, source = speech.parent, speech.name
     measured = await loudness.measure(program, source, folder)
     if measured.integrated_lufs < loudness.SILENT_LUFS:
         raise InvalidArgument(
-            "nothing is heard of this text in this voice; take a voice of its language", reason="SPEECH_FAILED"
+            "this voice speaks nothing of this text; take a voice of its language", reason="SPEECH_FAILED"
         )
-    source = await _run(
-        program, mastering.evened(source, _VOICE_LUFS - measured.integrated_lufs), folder / "evened.wav", samples
+    source = await _write(
+        program, mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs), folder / "evened.wav", samples
     )
     measured = await loudness.measure(program, source, folder)
-    if mastering.peaks_pass(measured, target_lufs):
-        source = await _run(program, mastering.limited(source, measured, target_lufs), folder / "limited.wav", samples)
+    if mastering.exceeds_peak(measured, target_lufs):
+        source = await _write(
+            program, mastering.limit_peaks(source, measured, target_lufs), folder / "limited.wav", samples
+        )
         measured = await loudness.measure(program, source, folder)
     sound = (
-        mastering.normalised(source, measured, target_lufs)
+        mastering.normalize(source, measured, target_lufs)
         .filter("apad", whole_len=samples)
         .filter("atrim", end_sample=samples)
         .filter("aformat", sample_fmts="s16", channel_layouts="mono")
     )
-    made = await _run(program, sound, folder / f"speech-{form}.{form}", samples, FORMATS[form].coding)
-    return folder / made
+    target = folder / f"speech-{format_name}.{format_name}"
+    await _write(program, sound, target, samples, FORMATS[format_name].encoding)
+    return target
 
 
-async def _run(
-    program: Path, sound: ffmpeg.Stream, target: Path, samples: int, coding: Mapping[str, Any] | None = None
+async def _write(
+    program: Path, sound: ffmpeg.Stream, target: Path, samples: int, encoding: Mapping[str, Any] | None = None
 ) -> str:
-    file = sound.output(target.name, ar=mastering.RATE, **(coding or {"acodec": "pcm_f32le"}), **_BITEXACT)
+    """Write a sound to a file, as floats unless there is an encoding. Returns the name of the file."""
+    file = sound.output(target.name, ar=mastering.RATE, **(encoding or {"acodec": "pcm_f32le"}), **_BITEXACT)
     seconds = samples / mastering.RATE
-    await loudness.run(program, file, seconds=seconds, folder=target.parent)
+    await loudness.process_sound(program, file, seconds=seconds, folder=target.parent)
     return target.name

@@ -1,8 +1,8 @@
-"""Languages: the writing systems that a language is written in, and the language of a text, as far as it shows.
+"""Languages: the writing systems of a language, and the language of a text by its letters and frequent words.
 
-A writing system is named as the Unicode names of its letters begin: `LATIN`, `CYRILLIC`. Chinese characters are `HAN`,
-the Japanese syllables `KANA`. Where several languages share a writing system, letters that only one of them has and a
-few of its most frequent words tell them apart: enough to choose a voice for a text, and no more is meant.
+A writing system has the name with which the Unicode names of its letters begin: `LATIN`, `CYRILLIC`. Chinese
+characters are `HAN`, the Japanese syllables `KANA`. Languages that share a writing system are told apart by letters
+that only one of them has, and by a few of their most frequent words. That is sufficient to choose a voice for a text.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from services.audio import normalization
 
 LATIN = "LATIN"
 
-# The languages of each writing system but Latin, as espeak-ng has them; a text in it is in the first one, unless its
-# letters or words show another.
+# The languages of espeak-ng by writing system, without Latin. A text is in the first language of its writing system
+# unless its letters or words show another one.
 _LANGUAGES: Mapping[str, str] = {
     "ARABIC": "ar fa sd ug ur",
     "ARMENIAN": "hy hyw",
@@ -44,16 +44,16 @@ _LANGUAGES: Mapping[str, str] = {
     "TELUGU": "te",
     "THAI": "th",
 }
-_BOTH = ("sr", "hbs")
-"""Written in Latin letters as well."""
+_ALSO_LATIN = ("sr", "hbs")
+"""Languages that are also written in Latin letters."""
 _SYSTEMS: Mapping[str, frozenset[str]] = {
     language: frozenset(system for system, known in _LANGUAGES.items() if language in known.split())
-    | ({LATIN} if language in _BOTH else set())
+    | ({LATIN} if language in _ALSO_LATIN else set())
     for languages in _LANGUAGES.values()
     for language in languages.split()
 }
 
-# Letters that a language has and those above it in the list have not; the last that is met counts.
+# Letters that a language has and those before it in the list do not have. The last language that matches counts.
 _LETTERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "CYRILLIC": (
         ("bg", "ъ"), ("ru", "ыэё"), ("uk", "іїєґ"), ("be", "ў"), ("sr", "ђћџљњј"), ("mk", "ѓќѕ"),
@@ -66,7 +66,7 @@ _LETTERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "MYANMAR": (("shn", "ၵၶၼႁ"),),
     "ETHIOPIC": (("ti", "ቕኽዅ"),),
 }  # fmt: skip
-# Frequent words of a language that the others of its writing system do not have, or seldom.
+# Frequent words of a language that are rare or missing in the others of its writing system.
 _WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "CYRILLIC": (("bg", "е ще са съм това"), ("be", "гэта што ён як для ці мы"), ("mk", "денес ова што кој")),
     "DEVANAGARI": (("mr", "आहे आणि आहेत नाही"), ("ne", "छ छन् हुन्छ भयो गर्न")),
@@ -91,17 +91,17 @@ _WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _LATIN_WORDS = tuple((language, frozenset(words.split())) for language, words in _WORDS[LATIN])
-# A text is taken for one in another language than English if so many of its words are known of it, so large a part, and
-# so many more than of any other language.
-_LEAST_WORDS, _LEAST_PART, _LEAST_LEAD = 3, 0.2, 1.5
+# A Latin text is in another language than English when at least this many of its words, this fraction of them, and
+# this multiple of those of any other language are frequent words of the language.
+_MIN_WORDS, _MIN_FRACTION, _MIN_LEAD = 3, 0.2, 1.5
 
-# How many letters of Latin a character of these takes to say what they say.
+# The Latin letters that say as much as one character of these writing systems.
 _WEIGHTS: Mapping[str, float] = {"HAN": 2.5, "KANA": 1.5, "HANGUL": 2.0}
-# A text of Chinese characters of which so many are Japanese syllables is Japanese.
+# A text with more Japanese syllables per Chinese character is Japanese.
 _JAPANESE = 0.1
 
 
-def systems(tag: str) -> frozenset[str]:
+def systems_of(tag: str) -> frozenset[str]:
     """The writing systems of a language, by its BCP 47 tag."""
     language, _, rest = tag.lower().partition("-")
     if "shaw" in rest:
@@ -110,39 +110,44 @@ def systems(tag: str) -> frozenset[str]:
     return found if "latn" not in rest or LATIN in found else frozenset((LATIN,))
 
 
-def named(system: str) -> str:
-    """What people call a writing system."""
+def system_name(system: str) -> str:
+    """The common name of a writing system."""
     return {"HAN": "Chinese", "KANA": "Japanese", "HANGUL": "Korean", "ORIYA": "Odia"}.get(system, system.title())
 
 
-def weights(text: str) -> dict[str, float]:
-    """How much of a text is written in each writing system, about as long as it takes to say."""
+def weigh_systems(text: str) -> dict[str, float]:
+    """The share of each writing system in a text, in Latin letters that say as much."""
     found: dict[str, float] = {}
     text = _ADDRESSES.sub(" ", text)
     if text.isascii():
         letters = sum(map(str.isalpha, text))
         return {LATIN: float(letters)} if letters else {}
-    for character in normalization.reading(text).text:
+    for character in normalization.normalize(text).text:
         if system := _system(character):
             found[system] = found.get(system, 0.0) + _WEIGHTS.get(system, 1.0)
     return found
 
 
 def main_system(text: str) -> str:
-    """The writing system that most of a text is written in; empty when it has no letters."""
-    found = weights(text)
+    """The main writing system of a text; empty when it has no letters."""
+    found = weigh_systems(text)
     if found.get("KANA", 0.0) > _JAPANESE * found.get("HAN", 0.0):
         found["KANA"] = found.get("KANA", 0.0) + found.pop("HAN", 0.0)
     return max(found, key=lambda system: found[system], default="")
 
 
-def unreadable(text: str, tag: str, *, is_title: bool = False) -> str:
-    """The writing system that keeps a voice of a language from reading a text; empty: it can read it.
+def unreadable_system(text: str, tag: str, *, is_title: bool = False) -> str:
+    """The writing system because of which a voice cannot read a text; empty when it can.
 
-    A few words in another one are no hindrance. Latin words among others are read in English by every voice; a text in
-    Latin letters alone is none of its language, unless it is a title, which may be a name.
+    A few words in another writing system are acceptable. Every voice reads Latin words among others in English. A text
+    in Latin letters only is not readable in a language with other letters, unless it is a title, which may be a name.
+
+    Args:
+        text: The text.
+        tag: The language of the voice (BCP 47).
+        is_title: Whether the text is a title.
     """
-    found, known = weights(text), systems(tag)
+    found, known = weigh_systems(text), systems_of(tag)
     own = sum(weight for system, weight in found.items() if system in known)
     latin = 0.0 if LATIN in known else found.get(LATIN, 0.0)
     foreign = {system: weight for system, weight in found.items() if system not in known and system != LATIN}
@@ -152,42 +157,42 @@ def unreadable(text: str, tag: str, *, is_title: bool = False) -> str:
 
 
 def language_of(text: str) -> str:
-    """The language of a text, ISO 639, as far as its letters and words show; empty: no voice has its writing system.
+    """The language of a text (ISO 639) by its letters and words; empty when no voice has its writing system.
 
-    It is `en` for Latin letters whose language does not show, and for no letters at all.
+    The result is `en` for a text in Latin letters of unknown language, and for a text without letters.
     """
     system = main_system(text)
     if not system:
         return "en"
-    lowered = normalization.reading(text).text.lower()
+    lowered = normalization.normalize(text).text.lower()
     if system == LATIN:
-        return _latin(lowered)
+        return _latin_language(lowered)
     found = _LANGUAGES.get(system, "").partition(" ")[0]
     words = set(_words(lowered))
     for language, known in _WORDS.get(system, ()):
         found = language if words & set(known.split()) else found
     for language, letters in _LETTERS.get(system, ()):
         found = language if any(letter in lowered for letter in letters) else found
-    # The only one of them that has both letters.
+    # Belarusian is the only language with both letters.
     return "be" if system == "CYRILLIC" and {"і", "ы"} <= set(lowered) and found in ("uk", "be") else found
 
 
-def _latin(lowered: str) -> str:
+def _latin_language(lowered: str) -> str:
     words = _words(lowered)
-    met = {language: sum(map(known.__contains__, words)) for language, known in _LATIN_WORDS}
-    best, second = sorted(met.values(), reverse=True)[:2]
-    if best < max(_LEAST_WORDS, _LEAST_PART * len(words)) or best < _LEAST_LEAD * second:
+    counts = {language: sum(map(known.__contains__, words)) for language, known in _LATIN_WORDS}
+    best, second = sorted(counts.values(), reverse=True)[:2]
+    if best < max(_MIN_WORDS, _MIN_FRACTION * len(words)) or best < _MIN_LEAD * second:
         return "en"
-    return max(met, key=lambda language: met[language])
+    return max(counts, key=lambda language: counts[language])
 
 
 def _words(lowered: str) -> list[str]:
-    """The words of a text; marks belong to them."""
+    """The words of a text, with their marks."""
     return re.findall(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])*", lowered)
 
 
-# Addresses, mail addresses and tags are in Latin letters whatever the language is. Nothing is searched without a bound:
-# the time would grow with the square of the text, in which nothing else runs.
+# Addresses, mail addresses and tags are in Latin letters in every language. All repetitions are bounded: without
+# bounds, the time grows with the square of the text and blocks the event loop.
 _ADDRESSES = re.compile(r"\]\([^)]{0,500}\)|(?<!\w)\w{1,20}://\S+|(?<!\S)\S{1,64}@\S+|</?[A-Za-z][^<>]{0,500}>")
 
 

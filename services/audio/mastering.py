@@ -1,7 +1,7 @@
-"""Mastering: bring a sound to its loudness (EBU R 128), with no true peak above -1 dBTP.
+"""Mastering: bring a sound to a loudness (EBU R 128), with no true peak above -1 dBTP.
 
-A sound is measured and brought to its loudness by loudnorm's linear second pass; where its peaks would pass -1 dBTP,
-they are limited first, at four times the sample rate.
+ffmpeg's loudnorm, in its linear second pass, applies the gain for a measured sound. If the peaks would then exceed
+-1 dBTP, a limiter at four times the sample rate lowers them first.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from services.media.loudness import Loudness
 TARGET_DBTP = -1.0
 RATE = 48_000
 
-# loudnorm is told a lower peak than promised: 16 bit and other meters move it by some hundredths.
+# The peak for loudnorm is lower than the promised one: 16 bit and other meters change it by some hundredths.
 _MARGIN_DB = 0.2
 
 
-def evened(source: str, gain_db: float) -> ffmpeg.Stream:
-    """The voice of a WAV file after a gain, evened out."""
+def even_out(source: str, gain_db: float) -> ffmpeg.Stream:
+    """Apply a gain to the voice in a WAV file, and compress its dynamics."""
     return (
         ffmpeg.input(source, f="wav")
         .filter("aresample", RATE, resampler="soxr")
@@ -28,14 +28,14 @@ def evened(source: str, gain_db: float) -> ffmpeg.Stream:
     )
 
 
-def peaks_pass(measured: Loudness, target_lufs: float) -> bool:
-    """Whether peaks of a sound must be limited before it is brought to its loudness."""
+def exceeds_peak(measured: Loudness, target_lufs: float) -> bool:
+    """Whether the peaks of a sound must be limited before it is brought to the target loudness."""
     return measured.true_peak_dbtp + target_lufs - measured.integrated_lufs > TARGET_DBTP - _MARGIN_DB
 
 
-def limited(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
-    """The sound with its true peaks so low that the gain it needs leaves them under the target."""
-    # It loses some tenths of its loudness here, which it gets back as gain.
+def limit_peaks(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
+    """Limit the true peaks of a WAV file so that the gain to the target loudness keeps them below -1 dBTP."""
+    # The limiter costs some tenths of the loudness, which the gain restores.
     ceiling_db = TARGET_DBTP - _MARGIN_DB - 0.6 - (target_lufs - measured.integrated_lufs)
     return (
         ffmpeg.input(source, f="wav")
@@ -45,8 +45,11 @@ def limited(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Strea
     )
 
 
-def normalised(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
-    """loudnorm's second pass. It is linear when the range is told above 0 and below the target's."""
+def normalize(source: str, measured: Loudness, target_lufs: float) -> ffmpeg.Stream:
+    """Bring a WAV file to the target loudness by loudnorm's second pass.
+
+    The pass is linear only if the given range is above 0 and below the target's.
+    """
     return (
         ffmpeg.input(source, f="wav")
         .filter(

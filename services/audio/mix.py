@@ -1,8 +1,8 @@
-"""Mix: music and clips' own sound under a narration, mastered together to one loudness, as long as asked.
+"""Mix: music and clips' own sound under a narration, mastered together to one loudness and an exact length.
 
-The voice is brought to one level and evened out. The music is looped, fades in and out, makes room
-around the frequencies of speech, and is pushed down while the voice speaks (a compressor that listens
-to the voice); so are the clips, but less. Their sum is mastered.
+The voice is brought to one level and compressed. The music is looped, fades in and out, and is attenuated around the
+frequencies of speech. While the voice speaks, a sidechain compressor lowers the music, and the clips less. Their sum
+is mastered.
 """
 
 from __future__ import annotations
@@ -18,43 +18,44 @@ from typing import Any, Protocol
 import ffmpeg
 
 from moneyprinter.errors import InvalidArgument, NotFound
-from services.audio import clips, loudness, mastering, music
-from services.audio.clips import ClipSound
+from services.audio import clip_sounds, loudness, mastering, music
+from services.audio.clip_sounds import ClipSound
 from services.media.loudness import Loudness
 from services.runtime import children
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 TARGET_LUFS = -14.0
-RATE = clips.RATE
+RATE = clip_sounds.RATE
 
 _VERSION = 3
-"""Counts up when the same request would sound otherwise."""
+"""Increases when the same request would sound different."""
 _VOICE_LUFS = -18.0
 _MUSIC_LUFS = -26.0
-_SHORTEST = timedelta(seconds=0.5)
+_MIN_DURATION = timedelta(seconds=0.5)
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked for."""
+class MixRequest:
+    """The content and the loudness of a mix."""
 
     narration: Any
     """The stored narration; None: there is none."""
     narration_sha256: str
-    """Empty: there is none."""
+    """Empty: there is no narration."""
     mood: str
-    """The mood of the music; empty: none."""
+    """The mood of the music; empty: no music."""
     duration: timedelta
     clip_sounds: tuple[ClipSound, ...] = ()
     target_lufs: float = TARGET_LUFS
 
     @property
     def samples(self) -> int:
+        """The length in samples at 48 kHz."""
         return round(self.duration / timedelta(seconds=1) * RATE)
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedTrack:
     """A finished sound track."""
 
     audio: Any
@@ -62,17 +63,8 @@ class Mixed:
     loudness: Loudness
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What mixes."""
-
-    ffmpeg: Path
-    ffmpeg_version: str
-    longest: timedelta
-
-
 class Objects(Protocol):
-    """Stored objects."""
+    """The object store."""
 
     async def head(self, key: str) -> Any: ...
 
@@ -81,65 +73,80 @@ class Objects(Protocol):
     async def put_file(self, key: str, path: Path) -> Any: ...
 
 
-async def mix(
-    desk: Desk, objects: Objects, order: Order, folder: Path, on_progress: OnProgress = ignore_progress
-) -> Mixed:
-    """Mix and master, or find what was mixed before. Returns the sound track.
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes sound tracks with ffmpeg."""
 
-    Raises InvalidArgument: MUSIC_UNKNOWN, SPEECH_FAILED when the narration is silent, CLIP_NOT_PLAYABLE
-    when a clip has no sound, REQUEST_INVALID when the duration or a place cannot be made.
-    """
-    loop = music.find(order.mood)
-    _check(order, desk.longest)
-    key = f"cache/audio/{_digest(desk, order, loop)}.wav"
-    if audio := await objects.head(key):
-        try:
-            await objects.get_file(audio, folder / "master.wav")
-        except NotFound:
-            # It was damaged, and is mixed again.
-            (folder / "master.wav").unlink()
-        else:
-            return Mixed(audio, await loudness.measure(desk.ffmpeg, "master.wav", folder))
-    if order.narration_sha256:
-        await objects.get_file(order.narration, folder / "narration.wav")
-    if order.clip_sounds:
-        on_progress(0.01)
-        await clips.lay(desk.ffmpeg, objects, order.clip_sounds, order.samples, folder)
-    measured = await _make(desk.ffmpeg, order, loop, folder, on_progress)
-    return Mixed(await objects.put_file(key, folder / "master.wav"), measured)
+    ffmpeg: Path
+    ffmpeg_version: str
+    max_duration: timedelta
+
+    async def mix(
+        self, objects: Objects, request: MixRequest, folder: Path, on_progress: OnProgress = ignore_progress
+    ) -> MixedTrack:
+        """Mix and master, or return the stored result of an equal request.
+
+        Args:
+            objects: The object store with the narration, the clips and the results.
+            request: The content of the mix.
+            folder: An empty folder for temporary files.
+            on_progress: Receives the progress, from 0 to 1.
+
+        Raises `InvalidArgument` (MUSIC_UNKNOWN), (SPEECH_FAILED) when the narration is silent, (CLIP_NOT_PLAYABLE)
+        when a clip has no sound, and (REQUEST_INVALID) when the duration or a start is out of range; `Internal` when
+        ffmpeg fails.
+        """
+        loop = music.find_loop(request.mood)
+        _check(request, self.max_duration)
+        key = f"cache/audio/{self._digest(request, loop)}.wav"
+        if audio := await objects.head(key):
+            try:
+                await objects.get_file(audio, folder / "master.wav")
+            except NotFound:
+                # The stored result was damaged.
+                (folder / "master.wav").unlink()
+            else:
+                return MixedTrack(audio, await loudness.measure(self.ffmpeg, "master.wav", folder))
+        if request.narration_sha256:
+            await objects.get_file(request.narration, folder / "narration.wav")
+        if request.clip_sounds:
+            on_progress(0.01)
+            await clip_sounds.place_clip_sounds(self.ffmpeg, objects, request.clip_sounds, request.samples, folder)
+        measured = await _make_master(self.ffmpeg, request, loop, folder, on_progress)
+        return MixedTrack(await objects.put_file(key, folder / "master.wav"), measured)
+
+    def _digest(self, request: MixRequest, loop: music.Loop | None) -> str:
+        loop_digest = hashlib.sha256(loop.path.read_bytes()).hexdigest() if loop else ""
+        clips = [clip.identity for clip in request.clip_sounds]
+        spec = [
+            *(_VERSION, self.ffmpeg_version, request.narration_sha256, loop_digest),
+            *(request.samples, clips, request.target_lufs),
+        ]
+        return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
 
-def _check(order: Order, longest: timedelta) -> None:
-    if not _SHORTEST <= order.duration <= longest:
+def _check(request: MixRequest, max_duration: timedelta) -> None:
+    if not _MIN_DURATION <= request.duration <= max_duration:
         raise InvalidArgument(
-            f"a mix of {order.duration.total_seconds():g} s cannot be made; "
-            f"it takes {_SHORTEST.total_seconds():g} to {longest.total_seconds():g} s",
+            f"a mix of {request.duration.total_seconds():g} s cannot be made; "
+            f"it takes {_MIN_DURATION.total_seconds():g} to {max_duration.total_seconds():g} s",
             reason="REQUEST_INVALID",
         )
-    for number, sound in enumerate(order.clip_sounds):
+    for number, sound in enumerate(request.clip_sounds):
         if min(sound.source_start, sound.start) < timedelta(0):
             raise InvalidArgument(
                 f"clip_sounds[{number}] begins before 0 s; let it begin at 0 s or later", reason="REQUEST_INVALID"
             )
 
 
-def _digest(desk: Desk, order: Order, loop: music.Loop | None) -> str:
-    sound = hashlib.sha256(loop.path.read_bytes()).hexdigest() if loop else ""
-    kept = [clip.identity for clip in order.clip_sounds]
-    spec = [_VERSION, desk.ffmpeg_version, order.narration_sha256, sound, order.samples, kept, order.target_lufs]
-    return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
-
-
-async def _make(
-    program: Path, order: Order, loop: music.Loop | None, folder: Path, on_progress: OnProgress
+async def _make_master(
+    program: Path, request: MixRequest, loop: music.Loop | None, folder: Path, on_progress: OnProgress
 ) -> Loudness:
-    """Make `master.wav`. Returns its loudness. Without narration it may be silent."""
+    """Make `master.wav`. Returns its loudness; without narration it may be silent."""
     source, measured = "", Loudness(0.0, 0.0, 0.0)
-    if order.narration_sha256:
-        source, measured = (
-            "narration.wav",
-            await loudness.measure(program, "narration.wav", folder, children.BACKGROUND_NICENESS),
-        )
+    if request.narration_sha256:
+        source = "narration.wav"
+        measured = await loudness.measure(program, source, folder, children.BACKGROUND_NICENESS)
         if measured.integrated_lufs < loudness.SILENT_LUFS:
             raise InvalidArgument("the narration is silent; speak the script again", reason="SPEECH_FAILED")
     for name, codec, begin, share in (
@@ -149,49 +156,49 @@ async def _make(
     ):
         match name:
             case "blend.wav":
-                voice = mastering.evened(source, _VOICE_LUFS - measured.integrated_lufs) if source else None
-                sound = _blend(voice, order, loop)
+                voice = mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs) if source else None
+                sound = _blend(voice, request, loop)
             case "master.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
-                # Nothing is heard: there is nothing to be brought to a loudness.
-                sound = _whole(ffmpeg.input(source, f="wav"), order)
+                # A silent mix has no loudness to adjust.
+                sound = _fit_length(ffmpeg.input(source, f="wav"), request)
             case "limited.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
                 continue
-            case "limited.wav" if mastering.peaks_pass(measured, order.target_lufs):
-                sound = mastering.limited(source, measured, order.target_lufs)
+            case "limited.wav" if mastering.exceeds_peak(measured, request.target_lufs):
+                sound = mastering.limit_peaks(source, measured, request.target_lufs)
             case "master.wav":
-                sound = _whole(mastering.normalised(source, measured, order.target_lufs), order)
+                sound = _fit_length(mastering.normalize(source, measured, request.target_lufs), request)
             case _:
                 continue
         file = sound.output(name, acodec=codec, ar=RATE, fflags="+bitexact", **{"flags:a": "+bitexact"})
-        seconds = order.samples / RATE
+        seconds = request.samples / RATE
         report = part_of(on_progress, begin, begin + share)
-        await loudness.run(
+        await loudness.process_sound(
             program, file, seconds=seconds, folder=folder, on_progress=report, niceness=children.BACKGROUND_NICENESS
         )
         source, measured = name, await loudness.measure(program, name, folder, children.BACKGROUND_NICENESS)
     return measured
 
 
-def _blend(voice: ffmpeg.Stream | None, order: Order, loop: music.Loop | None) -> ffmpeg.Stream:
-    """The voice, evened out, and under it the music and the clips that make way for it."""
-    samples = order.samples
-    # What lies under the voice, from which level of the voice on it is pushed down, and how much.
+def _blend(voice: ffmpeg.Stream | None, request: MixRequest, loop: music.Loop | None) -> ffmpeg.Stream:
+    """The compressed voice, with the music and the clips ducked under it."""
+    samples = request.samples
+    # Each bed under the voice, with the threshold and the ratio of its sidechain compressor.
     beds: list[tuple[ffmpeg.Stream, float, float]] = []
     if loop is not None:
-        beds.append((_bed(loop, samples), 0.02, 4.0))
-    if order.clip_sounds:
-        kept = ffmpeg.input(clips.KEPT, f="f32le", ar=RATE, ac=2)
-        beds.append((_stereo(kept), 0.04, 2.0))
+        beds.append((_music_bed(loop, samples), 0.02, 4.0))
+    if request.clip_sounds:
+        clips = ffmpeg.input(clip_sounds.CLIPS_FILE, f="f32le", ar=RATE, ac=2)
+        beds.append((_to_stereo(clips), 0.04, 2.0))
     if voice is None:
-        return _together([bed for bed, _, _ in beds], samples)
+        return _sum_beds([bed for bed, _, _ in beds], samples)
     voice = voice.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
     if not beds:
-        return _stereo(voice)
+        return _to_stereo(voice)
     split = voice.filter_multi_output("asplit", 1 + len(beds))
-    # The compressor drops what it still holds of one sound when the other ends: so neither does, before the mix does.
+    # The compressor discards its buffer of one input when the other ends. Padding keeps both longer than the mix.
     ducked = [
         ffmpeg.filter(
-            [bed.filter("apad"), _stereo(split[number]).filter("apad")],
+            [bed.filter("apad"), _to_stereo(split[number]).filter("apad")],
             "sidechaincompress",
             threshold=threshold,
             ratio=ratio,
@@ -202,29 +209,29 @@ def _blend(voice: ffmpeg.Stream | None, order: Order, loop: music.Loop | None) -
         )
         for number, (bed, threshold, ratio) in enumerate(beds, 1)
     ]
-    return ffmpeg.filter([_stereo(split[0]), *ducked], "amix", inputs=1 + len(beds), normalize=0, duration="first")
+    return ffmpeg.filter([_to_stereo(split[0]), *ducked], "amix", inputs=1 + len(beds), normalize=0, duration="first")
 
 
-def _together(beds: Sequence[ffmpeg.Stream], samples: int) -> ffmpeg.Stream:
-    """Music and clips without a voice; silence when there is neither."""
+def _sum_beds(beds: Sequence[ffmpeg.Stream], samples: int) -> ffmpeg.Stream:
+    """The sum of music and clips without a voice; silence when there are none."""
     if not beds:
         silence = ffmpeg.input(f"anullsrc=r={RATE}:cl=stereo", f="lavfi")
-        return _stereo(silence).filter("atrim", end_sample=samples)
+        return _to_stereo(silence).filter("atrim", end_sample=samples)
     padded = [bed.filter("apad", whole_len=samples).filter("atrim", end_sample=samples) for bed in beds]
     return ffmpeg.filter(padded, "amix", inputs=len(padded), normalize=0) if len(padded) > 1 else padded[0]
 
 
-def _stereo(sound: ffmpeg.Stream) -> ffmpeg.Stream:
-    """On two sides; both the same when it has one."""
+def _to_stereo(sound: ffmpeg.Stream) -> ffmpeg.Stream:
+    """Convert a sound to stereo; both sides are equal when it is mono."""
     return sound.filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
 
 
-def _bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
-    """The music, from its first bar, as long as the mix."""
+def _music_bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
+    """The looped music, from its first bar, in the length of the mix."""
     seconds = samples / RATE
     fade_in, fade_out = min(0.5, seconds / 4), min(1.5, seconds / 2)
     return (
-        music.stream(loop)
+        music.loop_stream(loop)
         .filter("aloop", loop=-1, size=loop.samples)
         .filter("atrim", end_sample=samples)
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
@@ -235,10 +242,10 @@ def _bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
     )
 
 
-def _whole(sound: ffmpeg.Stream, order: Order) -> ffmpeg.Stream:
-    """A sound as long as it was ordered, on two sides, in 16 bits."""
+def _fit_length(sound: ffmpeg.Stream, request: MixRequest) -> ffmpeg.Stream:
+    """Cut or pad a sound to the requested length, in stereo and 16 bit."""
     return (
-        sound.filter("apad", whole_len=order.samples)
-        .filter("atrim", end_sample=order.samples)
+        sound.filter("apad", whole_len=request.samples)
+        .filter("atrim", end_sample=request.samples)
         .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
     )

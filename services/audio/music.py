@@ -1,4 +1,4 @@
-"""Music: the loops that lie under a narration, one per mood; `scripts/make_music` made them."""
+"""Music: the loops that play under a narration, one per mood; `scripts/make_music` generates them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from moneyprinter.errors import InvalidArgument
 
 FOLDER = Path(__file__).parent / "music"
 RUN_IN_SAMPLES = 24_000
-"""A file holds so much of the loop's end before it, and of its beginning after it: the codec's warm-up."""
+"""The run-in and run-out of a file for the codec's warm-up: the end of the loop before it, its beginning after it."""
 LOUDNESS_LUFS = -20.0
-"""How loud every loop is."""
+"""The loudness of every loop."""
 
-# How long the end of a round fades into the beginning of the next: 0.1 s.
+# The cross-fade from the end of a round to the beginning of the next: 0.1 s.
 _SEAM_SAMPLES = 4_800
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A piece of music whose end leads to its beginning without a seam."""
+    """A piece of music that repeats without a seam."""
 
     mood: str
     samples: int
-    """Its length at 48 kHz, whole bars, without run-in."""
+    """The length at 48 kHz, in whole bars, without run-in."""
 
     @property
     def path(self) -> Path:
+        """The Opus file of the loop."""
         return FOLDER / f"{self.mood}.opus"
 
 
@@ -44,8 +45,11 @@ LOOPS = {
 }
 
 
-def find(mood: str) -> Loop | None:
-    """The loop of a mood, None for no music. Raises InvalidArgument, MUSIC_UNKNOWN."""
+def find_loop(mood: str) -> Loop | None:
+    """The loop of a mood; None when the mood is empty.
+
+    Raises `InvalidArgument` (MUSIC_UNKNOWN) when there is no music for the mood.
+    """
     if not mood:
         return None
     if loop := LOOPS.get(mood):
@@ -56,24 +60,24 @@ def find(mood: str) -> Loop | None:
     )
 
 
-def stream(loop: Loop) -> ffmpeg.Stream:
-    """One round of a loop, for ffmpeg, that follows itself without a click.
+def loop_stream(loop: Loop) -> ffmpeg.Stream:
+    """One round of a loop for ffmpeg, which can be repeated without a click.
 
-    What the file holds after the loop fades into the loop's beginning: both are the same music, but a
-    lossy codec has kept them a little differently.
+    The run-out of the file fades into the beginning of the loop. Both are the same music, but the lossy codec encodes
+    them slightly differently.
     """
     stored = ffmpeg.input(str(loop.path), f="ogg").filter_multi_output("asplit", 2)
     last = RUN_IN_SAMPLES + loop.samples
-    begun = (
+    beginning = (
         stored[0]
         .filter("atrim", start_sample=RUN_IN_SAMPLES, end_sample=last)
         .filter("asetpts", "N/SR/TB")
         .filter("afade", t="in", ns=_SEAM_SAMPLES, curve="tri")
     )
-    ending = (
+    run_out = (
         stored[1]
         .filter("atrim", start_sample=last, end_sample=last + _SEAM_SAMPLES)
         .filter("asetpts", "N/SR/TB")
         .filter("afade", t="out", ns=_SEAM_SAMPLES, curve="tri")
     )
-    return ffmpeg.filter([begun, ending], "amix", inputs=2, normalize=0, duration="first")
+    return ffmpeg.filter([beginning, run_out], "amix", inputs=2, normalize=0, duration="first")

@@ -1,7 +1,7 @@
-"""Silence: shorten what is silent for long in a narration, and say where its words are then.
+"""Silence: shorten the long silences of a narration, and move its words accordingly.
 
-Providers pause as they like; a pause that is longer than 0.5 s becomes one of 0.4 s. Of each the
-beginning and the end are kept, and what is between them goes, so that a voice neither breaks off nor bursts in.
+The pauses of providers differ. A silence of more than 0.5 s is shortened to 0.4 s by removing its middle, so that the
+sound before and after it keeps its decay and its onset.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST_SECONDS = 0.5
-"""A silence that lasts longer is shortened."""
+MAX_SILENCE_SECONDS = 0.5
+"""A longer silence is shortened."""
 
-_KEPT_SECONDS = 0.4
-# Below 1 % of the loudest sample (-40 dB) nothing is heard.
+_SHORTENED_SECONDS = 0.4
+# A sample below 1 % of the loudest one (-40 dB) is silent.
 _SILENT = 0.01
 _FRAME_SECONDS = 0.01
 _SEAM_SECONDS = 0.005
@@ -30,50 +30,56 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Silence:
-    """A silence that is shortened."""
+    """A silence that is shortened; all values are in samples."""
 
     first: int
-    """Its first sample."""
+    """The first sample."""
     last: int
-    """The one after its last."""
-    kept: int
-    """How many samples of it are kept."""
+    """The sample after the last one."""
+    shortened: int
+    """The new length."""
 
 
-def shorten(path: Path) -> tuple[list[Silence], int]:
-    """Shorten the long silences of a WAV file (mono, 16 bit) in place; return them, and the file's new length.
+def shorten_silences(path: Path) -> tuple[list[Silence], int]:
+    """Shorten the long silences of a WAV file (mono, 16 bit) in place. A completely silent file is unchanged.
 
-    The length is in samples. A file that is silent as a whole is left as it is.
+    Returns the silences, and the new length of the file in samples.
     """
     with wave.open(str(path), "rb") as file:
         rate, length = file.getframerate(), file.getnframes()
-        silences = _find(file, rate)
+        silences = _find_silences(file, rate)
         if not silences:
             return [], length
         shorter = path.with_suffix(".shorter")
         with wave.open(str(shorter), "wb") as target:
             target.setparams(file.getparams())
-            for piece in _pieces(file, silences, round(_SEAM_SECONDS * rate)):
-                target.writeframes(piece.tobytes())
+            for section in _join_sections(file, silences, round(_SEAM_SECONDS * rate)):
+                target.writeframes(section.tobytes())
     shorter.replace(path)
-    return silences, length - sum(silence.last - silence.first - silence.kept for silence in silences)
+    return silences, length - sum(silence.last - silence.first - silence.shortened for silence in silences)
 
 
-def moved(seconds: float, silences: Sequence[Silence], rate: int) -> float:
-    """Where a moment of the sound is after its silences were shortened. No two moments change places."""
-    olds, news, removed = [0], [0], 0
+def move_time(seconds: float, silences: Sequence[Silence], rate: int) -> float:
+    """Convert a time in the original sound to one in the sound with shortened silences. The order of times is kept.
+
+    Args:
+        seconds: The time in the original sound.
+        silences: The silences that were shortened.
+        rate: Samples per second.
+    """
+    before, after, removed = [0], [0], 0
     for silence in silences:
-        olds += [silence.first, silence.last]
-        news.append(silence.first - removed)
-        removed += silence.last - silence.first - silence.kept
-        news.append(silence.last - removed)
-    # After the last silence, time goes on as before.
-    place = seconds * rate
-    return (place - removed if place >= olds[-1] else float(np.interp(place, olds, news))) / rate
+        before += [silence.first, silence.last]
+        after.append(silence.first - removed)
+        removed += silence.last - silence.first - silence.shortened
+        after.append(silence.last - removed)
+    # After the last silence, all times move by the same amount.
+    sample = seconds * rate
+    return (sample - removed if sample >= before[-1] else float(np.interp(sample, before, after))) / rate
 
 
-def _find(file: wave.Wave_read, rate: int) -> list[Silence]:
-    """The silences that last too long."""
+def _find_silences(file: wave.Wave_read, rate: int) -> list[Silence]:
+    """The silences that are too long; none when the whole file is silent."""
     frame = round(_FRAME_SECONDS * rate)
     peaks = []
     while len(block := _read(file, _STEP_FRAMES * frame)):
@@ -81,33 +87,33 @@ def _find(file: wave.Wave_read, rate: int) -> list[Silence]:
         padded[: len(block)] = block
         peaks.append(np.abs(padded.reshape(-1, frame)).max(axis=1))
     loudness = np.concatenate([np.zeros(0, np.int32), *peaks])
-    heard = np.flatnonzero(loudness > max(32.0, _SILENT * float(loudness.max(initial=0))))
-    if not len(heard):
+    audible = np.flatnonzero(loudness > max(32.0, _SILENT * float(loudness.max(initial=0))))
+    if not len(audible):
         return []
-    kept = round(_KEPT_SECONDS * rate)
-    found = []
-    for before, after in pairwise([-1, *heard.tolist(), len(loudness)]):
+    shortened = round(_SHORTENED_SECONDS * rate)
+    silences = []
+    for before, after in pairwise([-1, *audible.tolist(), len(loudness)]):
         first, last = (before + 1) * frame, min(after * frame, file.getnframes())
-        if last - first > LONGEST_SECONDS * rate:
-            found.append(Silence(first, last, kept))
-    return found
+        if last - first > MAX_SILENCE_SECONDS * rate:
+            silences.append(Silence(first, last, shortened))
+    return silences
 
 
-def _pieces(file: wave.Wave_read, silences: Sequence[Silence], seam: int) -> list[Pcm]:
-    """What is kept, piece by piece; where something is left out, what was before fades into what comes."""
-    begins = [0, *(silence.last - silence.kept // 2 for silence in silences)]
-    ends = [*(silence.first + silence.kept // 2 for silence in silences), file.getnframes()]
-    pieces: list[Pcm] = []
+def _join_sections(file: wave.Wave_read, silences: Sequence[Silence], seam: int) -> list[Pcm]:
+    """The sections between the removed parts, with a cross-fade of `seam` samples where two of them meet."""
+    begins = [0, *(silence.last - silence.shortened // 2 for silence in silences)]
+    ends = [*(silence.first + silence.shortened // 2 for silence in silences), file.getnframes()]
+    sections: list[Pcm] = []
     for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         ahead = seam if number else 0
         file.setpos(begin - ahead)
-        piece = _read(file, end - begin + ahead)
+        section = _read(file, end - begin + ahead)
         if number:
             rising = np.linspace(0.0, 1.0, seam)
-            faded = pieces[-1][-seam:] * (1 - rising) + piece[:seam] * rising
-            pieces[-1] = np.concatenate([pieces[-1][:-seam], np.round(faded).astype(np.int16)])
-        pieces.append(piece[ahead:])
-    return pieces
+            faded = sections[-1][-seam:] * (1 - rising) + section[:seam] * rising
+            sections[-1] = np.concatenate([sections[-1][:-seam], np.round(faded).astype(np.int16)])
+        sections.append(section[ahead:])
+    return sections
 
 
 def _read(file: wave.Wave_read, samples: int) -> Pcm:

@@ -1,4 +1,4 @@
-"""Speech: say a script with the first provider that knows the voice, and keep what was said."""
+"""Speech: speak a script with the first provider that has the voice, and store the result."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from services.audio import normalization, silence
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 _VERSION = 4
-"""Counts up when the same request would sound otherwise."""
+"""Increases when the same request would sound different."""
 _RATE = 48_000
 
 
 class Quality(Enum):
-    """How well a voice is understood."""
+    """The quality of a voice."""
 
     NEURAL = "neural"
-    """It sounds like a person."""
+    """Sounds like a person."""
     ROBOTIC = "robotic"
     UNINTELLIGIBLE = "unintelligible"
-    """Its listeners do not understand what it speaks."""
+    """Listeners do not understand the voice."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice that a provider speaks with."""
+    """A voice of a provider."""
 
     name: str
-    """The name that it was asked for by."""
+    """The name under which the caller requested the voice."""
     language: str
     """BCP 47, for example `en-US`."""
     setting: str
-    """What the provider calls it."""
+    """The name of the voice at the provider."""
     quality: Quality = Quality.ROBOTIC
     note: str = ""
-    """Why it is unintelligible."""
-    stands_in: bool = False
-    """Whether the name is that of another provider's voice, which this one replaces."""
+    """Why the voice is unintelligible."""
+    is_substitute: bool = False
+    """Whether the name is that of another provider's voice, which this voice replaces."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word as it is written, with its time from the start of the narration."""
+    """A word as it is written, with its times from the start of the narration."""
 
     text: str
     start: timedelta
@@ -58,11 +58,13 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What a provider has said."""
+class SpokenText:
+    """The words of a narration with their times."""
 
     duration: timedelta
+    """The length of the narration."""
     sentences: tuple[tuple[Word, ...], ...]
+    """The words of each sentence."""
 
 
 @dataclass(frozen=True)
@@ -71,38 +73,41 @@ class Speech:
 
     audio: Any
     """The stored sound: WAV, 48 kHz, mono, 16 bit."""
-    spoken: Spoken
+    spoken: SpokenText
     provider: str
 
 
-class Speaker(Protocol):
+class SpeechProvider(Protocol):
     """A provider of speech."""
 
     @property
     def name(self) -> str:
-        """Who it is, for example `espeak`."""
+        """The name of the provider, for example `espeak`."""
 
     @property
     def version(self) -> str:
-        """Changes when it would say the same text otherwise."""
+        """Changes when the same text would sound different."""
 
     def voice(self, name: str) -> Voice | None:
-        """The voice of that name; None when it does not know it."""
+        """The voice of a name; None when the provider has none."""
 
     def examples(self) -> Sequence[str]:
-        """Some names of voices that it knows."""
+        """The names of some voices, for error messages."""
 
     def voices(self) -> Sequence[Voice]:
-        """A voice of each of its languages, in the order of their names."""
+        """A voice of each language, in the order of their names."""
 
     async def speak(
         self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
-    ) -> Spoken:
-        """Write the sound (WAV, 48 kHz, mono, 16 bit) to `target`. Returns the words and their times."""
+    ) -> SpokenText:
+        """Speak sentences into the file `target` (WAV, 48 kHz, mono, 16 bit). Returns the words and their times.
+
+        Raises `Internal` (SPEECH_FAILED) when the provider fails.
+        """
 
 
 class Objects(Protocol):
-    """Stored objects."""
+    """The object store."""
 
     async def head(self, key: str) -> Any: ...
 
@@ -113,47 +118,59 @@ class Objects(Protocol):
     def get(self, key: str) -> AsyncIterator[bytes]: ...
 
 
-def find_voice(speakers: Sequence[Speaker], name: str) -> tuple[Speaker, Voice]:
-    """The first provider that knows a voice. Raises InvalidArgument, VOICE_UNKNOWN."""
-    for speaker in speakers:
-        if voice := speaker.voice(name):
-            return speaker, voice
-    known = ", ".join(example for speaker in speakers for example in speaker.examples())
+def find_voice(providers: Sequence[SpeechProvider], name: str) -> tuple[SpeechProvider, Voice]:
+    """The first provider that has a voice, and the voice.
+
+    Raises `InvalidArgument` (VOICE_UNKNOWN) when no provider has it.
+    """
+    for provider in providers:
+        if voice := provider.voice(name):
+            return provider, voice
+    examples = ", ".join(example for provider in providers for example in provider.examples())
     raise InvalidArgument(
-        f"there is no voice {name!r}; there are {known} and others, which `GET /v1/voices` lists",
+        f"there is no voice {name!r}; there are {examples} and others, which `GET /v1/voices` lists",
         reason="VOICE_UNKNOWN",
     )
 
 
 async def synthesize(
-    speaker: Speaker,
+    provider: SpeechProvider,
     voice: Voice,
     objects: Objects,
     sentences: Sequence[str],
     folder: Path,
     on_progress: OnProgress = ignore_progress,
 ) -> Speech:
-    """Speak sentences, or find them as they were spoken before. Returns the speech.
+    """Speak sentences and store the sound, or return the stored result of an equal request.
 
-    Nothing in it, nor its beginning or end, is silent for longer than 0.5 s.
+    No silence in the sound is longer than 0.5 s.
 
-    Raises InvalidArgument, SCRIPT_EMPTY, when no sentence holds a letter or digit.
+    Args:
+        provider: The provider of the voice.
+        voice: The voice.
+        objects: The object store.
+        sentences: The sentences, with their punctuation.
+        folder: The folder of temporary files.
+        on_progress: Receives the progress, from 0 to 1.
+
+    Raises `InvalidArgument` (SCRIPT_EMPTY) when no sentence has a letter or digit, and what `SpeechProvider.speak`
+    raises.
     """
     lines = _lines(sentences)
-    spec = json.dumps([_VERSION, speaker.name, speaker.version, voice.setting, lines])
+    spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
-    if found := await _found(objects, key):
-        return Speech(*found, speaker.name)
+    if stored := await _find_stored(objects, key):
+        return Speech(*stored, provider.name)
     target = folder / "speech.wav"
-    said = await _spoken(speaker, voice, lines, target, on_progress)
+    spoken = await _speak_lines(provider, voice, lines, target, on_progress)
     audio = await objects.put_file(f"{key}.wav", target)
-    # The words come last: who finds them finds the sound.
-    await objects.put_bytes(f"{key}.json", _written(said))
-    return Speech(audio, said, speaker.name)
+    # The words are stored after the sound, so that the sound exists whenever the words do.
+    await objects.put_bytes(f"{key}.json", _encode(spoken))
+    return Speech(audio, spoken, provider.name)
 
 
-async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
-    """The sound and the words that were spoken before; None when either is gone."""
+async def _find_stored(objects: Objects, key: str) -> tuple[Any, SpokenText] | None:
+    """The stored sound and its words; None when either is missing."""
     if not await objects.head(f"{key}.json"):
         return None
     try:
@@ -161,57 +178,66 @@ async def _found(objects: Objects, key: str) -> tuple[Any, Spoken] | None:
     except NotFound:
         return None
     audio = await objects.head(f"{key}.wav")
-    return (audio, _read(words)) if audio else None
+    return (audio, _decode(words)) if audio else None
 
 
-async def say(speaker: Speaker, voice: Voice, sentences: Sequence[str], target: Path) -> Spoken:
-    """Speak sentences as `synthesize` does, into the file `target` and nowhere else. Raises what it raises."""
-    return await _spoken(speaker, voice, _lines(sentences), target)
+async def speak_to_file(provider: SpeechProvider, voice: Voice, sentences: Sequence[str], target: Path) -> SpokenText:
+    """Speak sentences as `synthesize` does, into the file `target`, and store nothing. Raises what it raises."""
+    return await _speak_lines(provider, voice, _lines(sentences), target)
 
 
-def voices(speakers: Sequence[Speaker], language: str) -> list[tuple[Speaker, Voice]]:
-    """The voices of a language or of all, in the order of their names, each of the first provider that has it."""
-    wanted = language.lower()
-    found: dict[str, tuple[Speaker, Voice]] = {}
-    for speaker in speakers:
-        for voice in speaker.voices():
-            if not wanted or f"{voice.language.lower()}-".startswith(f"{wanted}-"):
-                found.setdefault(voice.name, (speaker, voice))
-    return [found[name] for name in sorted(found)]
+def list_voices(providers: Sequence[SpeechProvider], language: str) -> list[tuple[SpeechProvider, Voice]]:
+    """The voices of a language in the order of their names, each with the first provider that has it.
+
+    Args:
+        providers: The providers, in order of preference.
+        language: A BCP 47 tag or its beginning, such as `en`; empty: all languages.
+    """
+    prefix = language.lower()
+    voices: dict[str, tuple[SpeechProvider, Voice]] = {}
+    for provider in providers:
+        for voice in provider.voices():
+            if not prefix or f"{voice.language.lower()}-".startswith(f"{prefix}-"):
+                voices.setdefault(voice.name, (provider, voice))
+    return [voices[name] for name in sorted(voices)]
 
 
 def _lines(sentences: Sequence[str]) -> list[str]:
-    """The sentences that are spoken, each on one line."""
+    """The sentences that are not blank, each on one line."""
     lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
-    if not any(character.isalnum() for line in lines for character in normalization.reading(line).text):
+    if not any(character.isalnum() for line in lines for character in normalization.normalize(line).text):
         raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")
     return lines
 
 
-async def _spoken(
-    speaker: Speaker, voice: Voice, lines: Sequence[str], target: Path, on_progress: OnProgress = ignore_progress
-) -> Spoken:
+async def _speak_lines(
+    provider: SpeechProvider,
+    voice: Voice,
+    lines: Sequence[str],
+    target: Path,
+    on_progress: OnProgress = ignore_progress,
+) -> SpokenText:
     """Speak lines into the file `target`. Returns the words and their times."""
-    said = await speaker.speak(lines, voice, target, part_of(on_progress, 0, 0.95))
-    return await asyncio.to_thread(_without_long_silences, target, said)
+    spoken = await provider.speak(lines, voice, target, part_of(on_progress, 0, 0.95))
+    return await asyncio.to_thread(_shorten_silences, target, spoken)
 
 
-def _without_long_silences(target: Path, said: Spoken) -> Spoken:
-    """What was said, after its silences of more than 0.5 s are shortened in the file `target`."""
-    silences, samples = silence.shorten(target)
+def _shorten_silences(target: Path, spoken: SpokenText) -> SpokenText:
+    """Shorten silences of more than 0.5 s in the file `target`, and move the words accordingly."""
+    silences, samples = silence.shorten_silences(target)
     if not silences:
-        return said
+        return spoken
 
-    def moved(time: timedelta) -> timedelta:
-        return timedelta(seconds=silence.moved(time / timedelta(seconds=1), silences, _RATE))
+    def move(time: timedelta) -> timedelta:
+        return timedelta(seconds=silence.move_time(time / timedelta(seconds=1), silences, _RATE))
 
     sentences = tuple(
-        tuple(Word(word.text, moved(word.start), moved(word.end)) for word in words) for words in said.sentences
+        tuple(Word(word.text, move(word.start), move(word.end)) for word in words) for words in spoken.sentences
     )
-    return Spoken(timedelta(microseconds=samples * 1_000_000 // _RATE), sentences)
+    return SpokenText(timedelta(microseconds=samples * 1_000_000 // _RATE), sentences)
 
 
-def _written(spoken: Spoken) -> bytes:
+def _encode(spoken: SpokenText) -> bytes:
     def microseconds(time: timedelta) -> int:
         return time // timedelta(microseconds=1)
 
@@ -219,10 +245,10 @@ def _written(spoken: Spoken) -> bytes:
     return json.dumps({"duration": microseconds(spoken.duration), "sentences": sentences}).encode()
 
 
-def _read(data: bytes) -> Spoken:
-    found = json.loads(data)
+def _decode(data: bytes) -> SpokenText:
+    document = json.loads(data)
     sentences = tuple(
         tuple(Word(text, timedelta(microseconds=start), timedelta(microseconds=end)) for text, start, end in words)
-        for words in found["sentences"]
+        for words in document["sentences"]
     )
-    return Spoken(timedelta(microseconds=found["duration"]), sentences)
+    return SpokenText(timedelta(microseconds=document["duration"]), sentences)

@@ -1,4 +1,4 @@
-"""Voices: which of espeak-ng's languages and variants speaks for a name."""
+"""Voices: map the name of a voice to a language and a variant of espeak-ng."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from services.audio.speech import Quality, Voice
 
-# Languages of which espeak-ng 1.52 speaks so little that no listener understands it. Measured by what it makes of usual
-# text: the phonemes, and the seconds for each letter (0.1 to 0.2 where a language is spoken, 0.3 for Chinese ones).
+# Languages that espeak-ng 1.52 does not speak intelligibly. Measured with ordinary text: the phonemes, and the seconds
+# per letter (0.1 to 0.2 in languages that are intelligible, 0.3 for Chinese characters).
 UNINTELLIGIBLE: Mapping[str, str] = {
     "ja": "each kanji is read as the words `Chinese letter`, 0.6 s for each letter",
     "hak": "each Chinese character is read as the words `Chinese letter`, 1.1 s for each letter",
@@ -22,7 +22,7 @@ UNINTELLIGIBLE: Mapping[str, str] = {
     "chr": "most letters are named by numbers",
 }
 
-# Languages that people and providers name otherwise than espeak-ng.
+# Languages with another name in espeak-ng.
 _ALIASES = {
     "en": "en-us",
     "zh": "cmn",
@@ -39,8 +39,8 @@ _ALIASES = {
     "iw": "he",
     "in": "id",
 }
-# Of those, the names that people look for in a list.
-_NAMED_TOO = ("zh-cn", "zh-tw", "zh-hk")
+# The aliases that are also listed, because users search for them.
+_LISTED_ALIASES = ("zh-cn", "zh-tw", "zh-hk")
 _LATIN_AMERICA = " ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve "
 
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
@@ -53,10 +53,10 @@ _AZURE = re.compile(r"(.+?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingu
 
 _MALE = ("", "m3", "m7", "m1", "m5")
 _FEMALE = ("f2", "f3", "f5", "f1", "f4")
-# Google's letters: in American English as Google has them, elsewhere the usual order.
+# Whether a letter of Google's voice names is male: in American English as Google has them, elsewhere the usual order.
 _LETTERS_US = {letter: letter in "ABDIJ" for letter in "ABCDEFGHIJ"}
 _LETTERS = {letter: letter in "BDJ" for letter in "ABCDEFGHIJ"}
-# Between blanks: names of voices of both providers.
+# The names of both providers' voices, between blanks.
 _MEN = (
     " Andrew Antonio Alvaro Benoit Brandon Brian Charon Christopher Conrad Davis Diego Dmitry Eric Fenrir Guy Henri "
     "InJoon Jacob Jason Jorge Keita Kai Liam Luke Madhur Marek Mattias Orus Prabhat Puck Remy Roger Ryan Steffan "
@@ -75,11 +75,11 @@ class Languages:
     """The languages of espeak-ng's data."""
 
     voices: Mapping[str, str]
-    """By language tag in lower case, the voice that espeak-ng loads."""
+    """By language tag in lower case, the name of the voice in espeak-ng."""
 
 
-def read(data: Path) -> Languages:
-    """Read which languages espeak-ng's data folder holds. Raises OSError when it is none."""
+def read_languages(data: Path) -> Languages:
+    """Read the languages of espeak-ng's data folder. Raises `OSError` when it has none."""
     ranked: dict[str, tuple[int, str]] = {}
     files = sorted(path for path in (data / "lang").rglob("*") if path.is_file())
     if not files:
@@ -89,7 +89,7 @@ def read(data: Path) -> Languages:
         tags = [line for line in lines if len(line) >= 2 and line[0] == "language"]
         named = [line[1] for line in lines if len(line) >= 2 and line[0] == "dictionary"]
         dictionary = named[0] if named else tags[0][1].partition("-")[0] if tags else ""
-        # espeak-ng loads a language without its dictionary, and says nothing in it.
+        # espeak-ng loads a language without a dictionary, but speaks nothing in it.
         if not (data / f"{dictionary}_dict").is_file():
             continue
         voice = path.relative_to(data / "lang").as_posix()
@@ -99,22 +99,25 @@ def read(data: Path) -> Languages:
     return Languages({tag: voice for tag, (_, voice) in ranked.items()})
 
 
-def find(languages: Languages, name: str) -> Voice | None:
-    """The voice for a name: a locale, or a voice of Google's or Azure's, for which the locale's stands in."""
+def find_voice(languages: Languages, name: str) -> Voice | None:
+    """The voice of a name; None when there is none.
+
+    The name is a locale, or that of a voice of Google or Azure, which the voice of its locale replaces.
+    """
     for pattern in (_GOOGLE, _AZURE):
         if match := pattern.fullmatch(name):
-            found = _speaks(languages, name, match.group(1), match.group(2))
-            return replace(found, stands_in=True) if found else None
-    return _speaks(languages, name, name, "")
+            voice = _make_voice(languages, name, match.group(1), match.group(2))
+            return replace(voice, is_substitute=True) if voice else None
+    return _make_voice(languages, name, name, "")
 
 
-def every(languages: Languages) -> list[Voice]:
+def list_voices(languages: Languages) -> list[Voice]:
     """A voice of each language, in the order of their names."""
-    found = [find(languages, tag) for tag in (*languages.voices, *_NAMED_TOO)]
-    return sorted({v.language: replace(v, name=v.language) for v in found if v}.values(), key=lambda v: v.name)
+    voices = [find_voice(languages, tag) for tag in (*languages.voices, *_LISTED_ALIASES)]
+    return sorted({v.language: replace(v, name=v.language) for v in voices if v}.values(), key=lambda v: v.name)
 
 
-def _speaks(languages: Languages, name: str, locale: str, who: str) -> Voice | None:
+def _make_voice(languages: Languages, name: str, locale: str, person: str) -> Voice | None:
     match = _LOCALE.fullmatch(locale)
     if not match:
         return None
@@ -123,7 +126,7 @@ def _speaks(languages: Languages, name: str, locale: str, who: str) -> Voice | N
     setting = _setting(languages, language.lower(), script.lower(), region.lower())
     if setting is None:
         return None
-    variant = _variant(tag, who)
+    variant = _variant(tag, person)
     note = UNINTELLIGIBLE.get(language.lower(), "")
     quality = Quality.UNINTELLIGIBLE if note else Quality.ROBOTIC
     return Voice(name, tag, f"{setting}+{variant}" if variant else setting, quality, note)
@@ -141,13 +144,13 @@ def _setting(languages: Languages, language: str, script: str, region: str) -> s
     return None
 
 
-def _variant(locale: str, who: str) -> str:
-    """A variant of espeak-ng's: always the same for one name, of the sex that the name tells."""
+def _variant(locale: str, person: str) -> str:
+    """A variant of espeak-ng, always the same for one name, and of its sex; empty when the name shows none."""
     letters = _LETTERS_US if locale == "en-US" else _LETTERS
-    if who in letters:
-        place = sorted(letters).index(who) // 2
-        return _MALE[place % 5] if letters[who] else _FEMALE[place % 5]
-    place = sum(who.encode()) % 3
-    if f" {who} " in _MEN:
-        return _MALE[place]
-    return _FEMALE[place] if f" {who} " in _WOMEN else ""
+    if person in letters:
+        number = sorted(letters).index(person) // 2
+        return _MALE[number % 5] if letters[person] else _FEMALE[number % 5]
+    number = sum(person.encode()) % 3
+    if f" {person} " in _MEN:
+        return _MALE[number]
+    return _FEMALE[number] if f" {person} " in _WOMEN else ""

@@ -18,6 +18,6 @@ class Config(Settings):
     """The font folders, separated by colons: they hold the default font, and substitutes for characters that it lacks;
     earlier folders take precedence. They must be the folders of the processing service. Without any, widths are
     estimated, and no character counts as missing."""
-    captions: int = 4
+    max_caption_calls: int = 4
     """The most caption files that are made at once for public calls, a quarter of them for one user; further calls are
     refused. Calls of jobs do not count."""

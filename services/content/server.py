@@ -34,5 +34,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts))
     # The limit leaves capacity for jobs.
-    runtime.limit(config.captions, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True)
+    runtime.limit(
+        config.max_caption_calls, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True
+    )
     yield

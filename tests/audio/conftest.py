@@ -1,4 +1,4 @@
-"""What the tests of the audio service share: espeak-ng of the embedded platform, and stored objects."""
+"""Fixtures of the audio tests: espeak-ng of the embedded platform, and an object store in a folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.mesh import Mesh, ffmpeg_program
 
 
 def settings() -> Config:
-    """The audio service with espeak-ng from its wheel."""
+    """The settings of the audio service with espeak-ng from its wheel."""
     return Config(
         espeak_library=Path(espeakng_loader.get_library_path()), espeak_data=Path(espeakng_loader.get_data_path())
     )
 
 
 class Folder:
-    """The memory twin of the stored objects: files in a folder, described by their keys."""
+    """An object store in a folder; an object is described by its key."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -61,14 +61,14 @@ def objects(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture(scope="session")
-def speaker() -> espeak.Espeak:
+def provider() -> espeak.Espeak:
     config = settings()
     return espeak.open_espeak(config.espeak_library, config.espeak_data, config.words_per_minute, ffmpeg_program())
 
 
 @pytest.fixture
 async def audio(mesh: Mesh, tmp_path: Path) -> Mesh:
-    """A mesh in which the audio service runs, over storage and config."""
+    """A mesh with the audio service and its dependencies."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "blobs"))

@@ -67,7 +67,7 @@ def level(sound: Sound) -> float:
 
 
 def band(sound: Sound, low: float, high: float) -> Sound:
-    """What of a sound lies between two frequencies."""
+    """The part of a sound between two frequencies in Hz."""
     spectrum = np.fft.rfft(sound, axis=0)
     frequency = np.fft.rfftfreq(len(sound), 1 / RATE)
     spectrum[(frequency < low) | (frequency > high)] = 0
@@ -75,7 +75,7 @@ def band(sound: Sound, low: float, high: float) -> Sound:
 
 
 def programs() -> list[str]:
-    """The media programs that this process runs now; not those of platforms that other tests have started."""
+    """The command lines of the media programs that are children of this process."""
     running = []
     for child in psutil.Process().children():
         try:

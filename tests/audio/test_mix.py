@@ -1,4 +1,4 @@
-"""Mix: as loud as promised, exactly as long as asked, and music that makes way for the voice."""
+"""Mix: the promised loudness, the exact length, and music that is ducked under the voice."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from moneyprinter.errors import Internal, InvalidArgument
-from services.audio import mix, music
+from services.audio import music
 from services.audio.espeak import Espeak
-from services.audio.mix import Desk, Mixed, Order
+from services.audio.mix import MixedTrack, Mixer, MixRequest
 from services.media.ffmpeg import ffmpeg_version
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, band, level, lufs, programs, r128, read, write
@@ -20,13 +20,13 @@ from tests.progress import after_first_report
 
 
 @pytest.fixture(scope="session")
-async def desk() -> Desk:
+async def mixer() -> Mixer:
     version = await ffmpeg_version(ffmpeg_program())
-    return Desk(ffmpeg_program(), version, timedelta(minutes=10))
+    return Mixer(ffmpeg_program(), version, timedelta(minutes=10))
 
 
 def babble(*parts: tuple[float, float], seed: int = 7) -> Sound:
-    """Something like speech, far above the bass: seconds of noise bursts at a level in dB, -inf for silence."""
+    """Noise bursts like speech, without bass; each part has a length in seconds and a level in dB, -inf for silence."""
     noise = np.random.default_rng(seed)
     pieces = []
     for seconds, db in parts:
@@ -37,26 +37,26 @@ def babble(*parts: tuple[float, float], seed: int = 7) -> Sound:
     return np.asarray(np.clip(np.concatenate(pieces), -1, 1))
 
 
-async def mixed(desk: Desk, objects: Folder, narration: Sound, mood: str, seconds: float, folder: Path) -> Mixed:
+async def mixed(mixer: Mixer, objects: Folder, narration: Sound, mood: str, seconds: float, folder: Path) -> MixedTrack:
     write(objects.path("narration"), narration)
     digest = f"{hash(narration.tobytes())}"
-    order = Order("narration", digest, mood, timedelta(seconds=seconds))
+    order = MixRequest("narration", digest, mood, timedelta(seconds=seconds))
     fractions: list[float] = []
-    made = await mix.mix(desk, objects, order, folder, fractions.append)
+    made = await mixer.mix(objects, order, folder, fractions.append)
     assert fractions == sorted(fractions) and all(0 <= fraction <= 1 for fraction in fractions)
     return made
 
 
 @pytest.mark.parametrize("mood", ["", *music.LOOPS])
 async def test_speech_is_mastered_to_the_promised_loudness(
-    desk: Desk, speaker: Espeak, objects: Folder, tmp_path: Path, mood: str
+    mixer: Mixer, provider: Espeak, objects: Folder, tmp_path: Path, mood: str
 ) -> None:
-    voice = speaker.voice("en-US")
+    voice = provider.voice("en-US")
     assert voice is not None
     sentences = ["The sea was calm, and nobody spoke.", "Then the wind came back!"]
-    await speaker.speak(sentences, voice, tmp_path / "speech.wav")
+    await provider.speak(sentences, voice, tmp_path / "speech.wav")
     narration = read(tmp_path / "speech.wav", 1)[:, 0]
-    made = await mixed(desk, objects, narration, mood, 6.5, tmp_path)
+    made = await mixed(mixer, objects, narration, mood, 6.5, tmp_path)
     path = objects.path(made.audio)
     sound = read(path, 2)
     assert len(sound) == 6.5 * RATE
@@ -69,31 +69,31 @@ async def test_speech_is_mastered_to_the_promised_loudness(
 
 
 @pytest.mark.parametrize("gain_db", [-45.0, -20.0, 0.0])
-async def test_quiet_and_loud_narrations_come_out_alike(
-    desk: Desk, objects: Folder, tmp_path: Path, gain_db: float
+async def test_quiet_and_loud_narrations_are_mastered_alike(
+    mixer: Mixer, objects: Folder, tmp_path: Path, gain_db: float
 ) -> None:
-    # A click now and then makes peaks that no gain alone would keep under -1 dBTP.
+    # Clicks make peaks that a gain alone cannot keep below -1 dBTP.
     narration = babble((3.0, gain_db - 12))
     narration[RATE :: RATE // 2] = 10 ** (gain_db / 20) * 0.99
-    made = await mixed(desk, objects, narration, "", 3.0, tmp_path)
+    made = await mixed(mixer, objects, narration, "", 3.0, tmp_path)
     integrated, peak = r128(objects.path(made.audio))
     assert integrated == pytest.approx(-14, abs=0.5)
     assert peak <= -1.0
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0001, 3.33333])
-async def test_a_mix_is_as_long_as_asked_to_the_sample(
-    desk: Desk, objects: Folder, tmp_path: Path, seconds: float
+async def test_a_mix_has_the_requested_length_to_the_sample(
+    mixer: Mixer, objects: Folder, tmp_path: Path, seconds: float
 ) -> None:
-    made = await mixed(desk, objects, babble((2.0, -20)), "calm", seconds, tmp_path)
+    made = await mixed(mixer, objects, babble((2.0, -20)), "calm", seconds, tmp_path)
     assert len(read(objects.path(made.audio), 2)) == round(seconds * RATE)
 
 
-async def test_music_is_pushed_down_while_the_voice_speaks(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_music_is_ducked_while_the_voice_speaks(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     silence = -np.inf
     narration = babble((4.0, -20), (5.0, silence), (4.0, -20))
-    made = await mixed(desk, objects, narration, "upbeat", 18.0, tmp_path)
-    # The babble has no bass; what is heard down there is the music, which repeats its groove every 2 s.
+    made = await mixed(mixer, objects, narration, "upbeat", 18.0, tmp_path)
+    # The babble has no bass: the bass is the music, which repeats its groove every 2 s.
     bass = band(read(objects.path(made.audio), 2), 35, 250)
 
     def music_level(start: float) -> float:
@@ -107,9 +107,9 @@ async def test_music_is_pushed_down_while_the_voice_speaks(desk: Desk, objects: 
     assert level(whole[2 * RATE : 4 * RATE]) - speaking >= 15, "the voice stands clear above the music"
 
 
-async def test_music_fades_in_and_out_and_repeats_without_a_gap(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_music_fades_in_and_out_and_repeats_without_a_gap(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     narration = babble((0.3, -np.inf), (0.6, -20))
-    made = await mixed(desk, objects, narration, "happy", 21.0, tmp_path)
+    made = await mixed(mixer, objects, narration, "happy", 21.0, tmp_path)
     sound = read(objects.path(made.audio), 2)
     loop = music.LOOPS["happy"].samples
     first, second = sound[3 * RATE : 4 * RATE], sound[3 * RATE + loop : 4 * RATE + loop]
@@ -117,38 +117,38 @@ async def test_music_fades_in_and_out_and_repeats_without_a_gap(desk: Desk, obje
     seam = sound[loop - RATE // 4 : loop + RATE // 4]
     assert np.abs(np.diff(seam, axis=0)).max() < 1.5 * np.abs(np.diff(first, axis=0)).max()
     assert level(sound[-RATE // 10 :]) < level(sound[-4 * RATE : -2 * RATE]) - 18
-    # Nobody speaks before 0.3 s: it is the music that comes slowly.
+    # The voice begins at 0.3 s: before that, only the music fades in.
     assert level(sound[: RATE // 100]) < -45
     assert level(sound[: RATE // 100]) < level(sound[round(0.2 * RATE) : round(0.3 * RATE)]) - 12
 
 
-async def test_music_is_heard_to_the_last_sample_and_alike_each_time(
-    desk: Desk, objects: Folder, tmp_path: Path
-) -> None:
+async def test_music_lasts_to_the_end_and_mixes_are_reproducible(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     narration = babble((0.5, -20))
     made = []
     for number in range(4):
         folder = tmp_path / str(number)
         folder.mkdir()
         store = Folder(folder)
-        mix_of = await mixed(desk, store, narration, "upbeat", 1.0, folder)
+        mix_of = await mixed(mixer, store, narration, "upbeat", 1.0, folder)
         made.append(store.path(mix_of.audio).read_bytes())
     assert len(set(made)) == 1
     sound = np.frombuffer(made[0][-RATE * 4 :], "<i2")
-    # At the end it fades out, but it is still there.
+    # The end is faded out, but not silent.
     assert np.abs(sound[-2 * RATE // 50 : -2 * RATE // 100]).max() > 3
 
 
-async def test_without_music_there_is_silence_after_the_narration(desk: Desk, objects: Folder, tmp_path: Path) -> None:
-    made = await mixed(desk, objects, babble((2.0, -20)), "", 4.0, tmp_path)
+async def test_without_music_there_is_silence_after_the_narration(
+    mixer: Mixer, objects: Folder, tmp_path: Path
+) -> None:
+    made = await mixed(mixer, objects, babble((2.0, -20)), "", 4.0, tmp_path)
     assert level(read(objects.path(made.audio), 2)[round(2.3 * RATE) :]) < -80
 
 
-async def test_a_mix_is_made_once_and_found_again(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_a_mix_is_made_once_and_reused(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     narration = babble((1.0, -20))
     (tmp_path / "again").mkdir()
-    first = await mixed(desk, objects, narration, "dark", 2.0, tmp_path)
-    assert await mixed(desk, objects, narration, "dark", 2.0, tmp_path / "again") == first
+    first = await mixed(mixer, objects, narration, "dark", 2.0, tmp_path)
+    assert await mixed(mixer, objects, narration, "dark", 2.0, tmp_path / "again") == first
     assert objects.puts == [first.audio]
 
 
@@ -164,27 +164,27 @@ async def test_a_mix_is_made_once_and_found_again(desk: Desk, objects: Folder, t
     ],
 )
 async def test_what_cannot_be_mixed_is_refused(
-    desk: Desk, objects: Folder, tmp_path: Path, mood: str, seconds: float, narration: Sound, reason: str
+    mixer: Mixer, objects: Folder, tmp_path: Path, mood: str, seconds: float, narration: Sound, reason: str
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await mixed(desk, objects, narration, mood, seconds, tmp_path)
+        await mixed(mixer, objects, narration, mood, seconds, tmp_path)
     assert refused.value.reason == reason
     assert objects.puts == []
 
 
-async def test_a_narration_that_is_no_sound_is_told_of(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_a_narration_that_is_not_a_sound_is_reported(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     objects.path("narration").write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.wav\n" * 100)
-    order = Order("narration", "no sound", "", timedelta(seconds=1))
+    order = MixRequest("narration", "no sound", "", timedelta(seconds=1))
     with pytest.raises(Internal, match="could not be made") as failed:
-        await mix.mix(desk, objects, order, tmp_path)
+        await mixer.mix(objects, order, tmp_path)
     assert failed.value.reason == "RENDER_FAILED"
     assert str(tmp_path) not in failed.value.message
 
 
-async def test_closing_it_stops_ffmpeg(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_a_cancelled_mix_stops_ffmpeg(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     write(objects.path("narration"), babble((2.0, -20)))
-    order = Order("narration", "closed", "calm", timedelta(seconds=600))
-    async with after_first_report(lambda on_progress: mix.mix(desk, objects, order, tmp_path, on_progress)):
+    order = MixRequest("narration", "closed", "calm", timedelta(seconds=600))
+    async with after_first_report(lambda on_progress: mixer.mix(objects, order, tmp_path, on_progress)):
         assert any("ffmpeg" in line for line in programs())
     assert programs() == []
     assert objects.puts == []

@@ -1,4 +1,4 @@
-"""Normalization: letters in all their forms are spoken as the plain ones, and words keep their times."""
+"""Normalization: decorated letters are spoken as plain ones, and words keep their times."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.audio.espeak import Espeak
-from services.audio.normalization import reading
-from services.audio.speech import Spoken
+from services.audio.normalization import normalize
+from services.audio.speech import SpokenText
 
 PLAIN = "Hello world, this is a small test."
 BOLD = str.maketrans(
@@ -33,10 +33,10 @@ DARK = str.maketrans(
 SMALL = str.maketrans("abdehilmnoprtuwz", "ᴀʙᴅᴇʜɪʟᴍɴᴏᴘʀᴛᴜᴡᴢ")
 
 
-async def spoken(speaker: Espeak, sentence: str, voice: str, folder: Path) -> Spoken:
-    found = speaker.voice(voice)
+async def spoken(provider: Espeak, sentence: str, voice: str, folder: Path) -> SpokenText:
+    found = provider.voice(voice)
     assert found
-    return await speaker.speak([sentence], found, folder / "speech.wav")
+    return await provider.speak([sentence], found, folder / "speech.wav")
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ async def spoken(speaker: Espeak, sentence: str, voice: str, folder: Path) -> Sp
     ],
 )  # fmt: skip
 async def test_decorated_letters_are_spoken_as_plain_ones(
-    speaker: Espeak, tmp_path: Path, voice: str, plain: str, written: str
+    provider: Espeak, tmp_path: Path, voice: str, plain: str, written: str
 ) -> None:
-    expected, said = await spoken(speaker, plain, voice, tmp_path), await spoken(speaker, written, voice, tmp_path)
+    expected, said = await spoken(provider, plain, voice, tmp_path), await spoken(provider, written, voice, tmp_path)
     assert abs(said.duration - expected.duration) <= timedelta(seconds=0.06)
     assert [word.text for word in said.sentences[0]] == written.split()
     for word, same in zip(said.sentences[0], expected.sentences[0], strict=True):
@@ -94,11 +94,11 @@ async def test_decorated_letters_are_spoken_as_plain_ones(
     ],
 )  # fmt: skip
 async def test_composed_and_decomposed_text_take_the_same_time(
-    speaker: Espeak, tmp_path: Path, voice: str, sentence: str
+    provider: Espeak, tmp_path: Path, voice: str, sentence: str
 ) -> None:
     forms = [sentence, *(unicodedata.normalize(form, sentence) for form in ("NFC", "NFD"))]
     assert len(set(forms)) > 1
-    said = [await spoken(speaker, form, voice, tmp_path) for form in forms]
+    said = [await spoken(provider, form, voice, tmp_path) for form in forms]
     assert len({one.duration for one in said}) == 1
     assert len({tuple((word.start, word.end) for word in one.sentences[0]) for one in said}) == 1
     for form, one in zip(forms, said, strict=True):
@@ -120,32 +120,32 @@ async def test_composed_and_decomposed_text_take_the_same_time(
         ("ｶﾀｶﾅ ｶﾞ ﾊﾟﾝ", "カタカナ ガ パン"),
     ],
 )
-def test_what_has_a_meaning_of_its_own_keeps_it(written: str, read: str) -> None:
-    assert reading(written).text == read
+def test_meaningful_signs_are_unchanged(written: str, read: str) -> None:
+    assert normalize(written).text == read
 
 
 @pytest.mark.parametrize("emoji", ["🎉", "👨‍👩‍👧", "🇩🇪", "❤️", "👍🏽", "✅", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "→", "★"])
-def test_emoji_and_arrows_are_not_named(emoji: str) -> None:
-    assert reading(f"a {emoji} b").text.split() == ["a", "b"]
+def test_emoji_and_arrows_are_not_spoken(emoji: str) -> None:
+    assert normalize(f"a {emoji} b").text.split() == ["a", "b"]
 
 
 @given(st.text(max_size=60))
-def test_all_ways_to_write_a_text_are_read_the_same(text: str) -> None:
-    forms = [reading(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")]
+def test_equivalent_spellings_have_equal_readings(text: str) -> None:
+    forms = [normalize(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")]
     assert forms[0].text == forms[1].text
 
 
 @given(st.text(max_size=60))
-def test_every_character_that_is_read_has_a_place_in_the_sentence(text: str) -> None:
-    found = reading(text)
+def test_every_read_character_has_a_place_in_the_sentence(text: str) -> None:
+    found = normalize(text)
     assert len(found.places) == len(found.text)
     assert all(before <= after for before, after in pairwise(found.places))
     assert all(0 <= place < len(text) for place in found.places)
-    assert reading(found.text).text == found.text
+    assert normalize(found.text).text == found.text
 
 
 @pytest.mark.parametrize("text", ["e" + "\u0301" * 20_000, "'" * 20_000, "a\u0489" * 10_000, "क" + "\u093c" * 19_999])
-def test_hostile_text_is_read_in_a_moment(text: str) -> None:
+def test_hostile_text_is_normalized_quickly(text: str) -> None:
     begun = time.process_time()
-    reading(text)
+    normalize(text)
     assert time.process_time() - begun < 2

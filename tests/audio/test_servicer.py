@@ -1,4 +1,4 @@
-"""The audio service over the mesh, with real storage beside it."""
+"""The audio service over the mesh, with the real storage service."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_script_becomes_speech_and_a_mix(
     assert not any(audio.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
 
 
-async def test_the_sound_of_a_clip_is_kept(audio: Mesh, stub: pb_grpc.AudioServiceAsyncStub, tmp_path: Path) -> None:
+async def test_the_sound_of_a_clip_is_mixed(audio: Mesh, stub: pb_grpc.AudioServiceAsyncStub, tmp_path: Path) -> None:
     speech = await synthesized(stub, "The sea was calm.")
     tone = media.clip(tmp_path / "tone.mp4", size=(64, 36), seconds=3.0, sound=True)
     clip = await audio.objects().put_file("uploads/tone.mp4", tone)
@@ -129,7 +129,7 @@ async def test_a_cancelled_call_leaves_no_child(audio: Mesh, stub: pb_grpc.Audio
     assert not any(child.is_running() for child in running)
 
 
-async def test_a_missing_engine_stops_the_start(mesh: Mesh, tmp_path: Path) -> None:
+async def test_a_missing_engine_prevents_the_start(mesh: Mesh, tmp_path: Path) -> None:
     for change in ({"espeak_library": tmp_path / "missing.so"}, {"espeak_data": tmp_path}):
         with pytest.raises(ConfigError, match="MONEYPRINTER_AUDIO_ESPEAK_LIBRARY"):
             await mesh.start("audio", settings().model_copy(update=change))

@@ -1,4 +1,4 @@
-"""Silence: no provider's narration is silent for long, and its words stay where they are heard."""
+"""Silence: long silences of a narration are shortened, and the times of its words follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from services.audio import silence, speech
 from services.audio.espeak import Espeak
-from services.audio.speech import Spoken, Voice, Word
+from services.audio.speech import SpokenText, Voice, Word
 from services.runtime.progress import OnProgress, ignore_progress
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, read, write
@@ -21,10 +21,10 @@ from tests.audio.sounds import RATE, Sound, read, write
 
 @dataclass(frozen=True)
 class Slow:
-    """A provider that says each word as half a second of a tone, after so many seconds of near silence."""
+    """A provider that speaks each word as a tone of half a second, after a pause."""
 
     pauses: tuple[float, ...]
-    """One before each word, and one at the end."""
+    """The pause before each word, and the one at the end, in seconds."""
     hiss: float = 0.002
     name: str = "slow"
     version: str = "1"
@@ -40,7 +40,7 @@ class Slow:
 
     async def speak(
         self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
-    ) -> Spoken:
+    ) -> SpokenText:
         tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE // 2) / RATE)
         sound, said, pauses = np.zeros(0), [], list(self.pauses)
         for sentence in sentences:
@@ -53,29 +53,27 @@ class Slow:
             on_progress(0.5)
         sound = np.concatenate([sound, np.zeros(round(pauses.pop(0) * RATE))])
         write(target, sound + self.hiss * np.random.default_rng(3).uniform(-1, 1, len(sound)))
-        return Spoken(timedelta(seconds=len(sound) / RATE), tuple(said))
+        return SpokenText(timedelta(seconds=len(sound) / RATE), tuple(said))
 
 
-async def said(speaker: Slow | Espeak, objects: Folder, folder: Path, *sentences: str) -> tuple[Spoken, Sound]:
-    """What was said, and its sound."""
-    voice = speaker.voice("en-US")
+async def said(provider: Slow | Espeak, objects: Folder, folder: Path, *sentences: str) -> tuple[SpokenText, Sound]:
+    """Synthesize sentences. Returns the words with their times, and the sound."""
+    voice = provider.voice("en-US")
     assert voice is not None
-    made = await speech.synthesize(speaker, voice, objects, sentences, folder)
+    made = await speech.synthesize(provider, voice, objects, sentences, folder)
     return made.spoken, read(objects.path(made.audio), 1)[:, 0]
 
 
 def silences(sound: Sound, threshold: float) -> list[float]:
-    """How long it is silent before, between and after what is heard, in seconds."""
+    """The lengths of the silences before, between and after the audible samples, in seconds."""
     heard = np.flatnonzero(np.abs(sound) > threshold)
     return [(after - before) / RATE for before, after in pairwise([0, *heard.tolist(), len(sound)])]
 
 
 @pytest.mark.parametrize("hiss", [0.0, 0.002])
-async def test_long_silences_become_short_ones_and_words_move_along(
-    objects: Folder, tmp_path: Path, hiss: float
-) -> None:
-    speaker = Slow((2.0, 0.3, 1.5, 0.45, 9.0, 3.0), hiss)
-    spoken, sound = await said(speaker, objects, tmp_path, "one two three", "four five")
+async def test_long_silences_are_shortened_and_words_are_moved(objects: Folder, tmp_path: Path, hiss: float) -> None:
+    provider = Slow((2.0, 0.3, 1.5, 0.45, 9.0, 3.0), hiss)
+    spoken, sound = await said(provider, objects, tmp_path, "one two three", "four five")
     assert max(silences(sound, 0.01)) <= 0.5
     assert [word.text for sentence in spoken.sentences for word in sentence] == ["one", "two", "three", "four", "five"]
     assert spoken.duration.total_seconds() == pytest.approx(len(sound) / RATE, abs=1e-4)
@@ -84,26 +82,24 @@ async def test_long_silences_become_short_ones_and_words_move_along(
     words = [word for sentence in spoken.sentences for word in sentence]
     assert [word.start.total_seconds() for word in words] == pytest.approx(first, abs=0.012)
     assert [(word.end - word.start).total_seconds() for word in words] == pytest.approx([0.5] * 5, abs=0.012)
-    # Short pauses are as they were; long ones are 0.4 s.
+    # Short pauses are unchanged; long ones are 0.4 s.
     gaps = [(after.start - before.end).total_seconds() for before, after in pairwise(words)]
     assert gaps == pytest.approx([0.3, 0.4, 0.45, 0.4], abs=0.02)
     assert words[0].start.total_seconds() == pytest.approx(0.4, abs=0.012)
-    # Nothing clicks where something is left out.
+    # There is no click where a silence was cut.
     quiet = np.abs(sound) < 0.01
     assert np.abs(np.diff(sound))[quiet[1:] & quiet[:-1]].max() < 0.012
 
 
-async def test_what_is_short_is_left_as_it_is(objects: Folder, tmp_path: Path) -> None:
-    speaker = Slow((0.1, 0.48, 0.4), 0.0)
-    spoken, sound = await said(speaker, objects, tmp_path, "one two")
+async def test_short_silences_are_unchanged(objects: Folder, tmp_path: Path) -> None:
+    provider = Slow((0.1, 0.48, 0.4), 0.0)
+    spoken, sound = await said(provider, objects, tmp_path, "one two")
     assert len(sound) == round(1.98 * RATE)
     assert spoken.sentences[0][1].start == timedelta(seconds=1.08)
 
 
-async def test_a_word_that_is_not_heard_keeps_its_place_and_some_time(
-    speaker: Espeak, objects: Folder, tmp_path: Path
-) -> None:
-    spoken, sound = await said(speaker, objects, tmp_path, "Hello.", "***", "---", "Bye.")
+async def test_a_silent_word_keeps_its_place_and_some_time(provider: Espeak, objects: Folder, tmp_path: Path) -> None:
+    spoken, sound = await said(provider, objects, tmp_path, "Hello.", "***", "---", "Bye.")
     assert max(silences(sound, 0.01 * float(np.abs(sound).max()))) <= 0.5
     words = [word for sentence in spoken.sentences for word in sentence]
     assert [word.text for word in words] == ["Hello.", "***", "---", "Bye."]
@@ -112,8 +108,8 @@ async def test_a_word_that_is_not_heard_keeps_its_place_and_some_time(
     assert words[-1].end <= spoken.duration
 
 
-def test_moments_never_change_places() -> None:
+def test_moved_times_keep_their_order() -> None:
     found = [silence.Silence(0, 48_000, 19_200), silence.Silence(96_000, 480_000, 19_200)]
-    moments = [silence.moved(n / 100, found, RATE) for n in range(1200)]
+    moments = [silence.move_time(n / 100, found, RATE) for n in range(1200)]
     assert all(before < after for before, after in pairwise(moments))
     assert moments[-1] == pytest.approx(11.99 - 0.6 - 7.6)

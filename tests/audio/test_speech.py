@@ -1,4 +1,4 @@
-"""Speech: espeak-ng's voice, words that are timed where they are heard, and nothing left behind."""
+"""Speech: espeak-ng's voice, the times of words, and cancellation without leftovers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from moneyprinter.errors import Internal, InvalidArgument
 from services.audio import speech
 from services.audio.espeak import Espeak
-from services.audio.speech import Speech, Spoken, Voice
+from services.audio.speech import Speech, SpokenText, Voice
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, level, programs, read
 from tests.progress import after_first_report
@@ -26,18 +26,18 @@ TALE = [
 ]
 
 
-async def spoken(speaker: Espeak, sentences: list[str], voice: str, folder: Path) -> tuple[Spoken, Sound]:
-    """What was said, and its sound."""
-    found = speaker.voice(voice)
+async def spoken(provider: Espeak, sentences: list[str], voice: str, folder: Path) -> tuple[SpokenText, Sound]:
+    """Speak sentences. Returns the words with their times, and the sound."""
+    found = provider.voice(voice)
     assert found is not None
     fractions: list[float] = []
-    said = await speaker.speak(sentences, found, folder / "speech.wav", fractions.append)
+    said = await provider.speak(sentences, found, folder / "speech.wav", fractions.append)
     assert fractions == sorted(fractions) and len(fractions) == len(sentences) and fractions[-1] <= 1
     return said, read(folder / "speech.wav", 1)[:, 0]
 
 
-def found(speaker: Espeak, name: str = "en-US") -> Voice:
-    voice = speaker.voice(name)
+def found(provider: Espeak, name: str = "en-US") -> Voice:
+    voice = provider.voice(name)
     assert voice is not None
     return voice
 
@@ -47,18 +47,18 @@ def at(time: timedelta) -> int:
 
 
 def loud(sound: Sound) -> NDArray[np.intp]:
-    """The samples that are heard: within 36 dB of the loudest."""
+    """The audible samples: within 36 dB of the loudest one."""
     return np.flatnonzero(np.abs(sound) > 0.016 * np.abs(sound).max())
 
 
-async def test_words_are_timed_where_they_are_heard(speaker: Espeak, tmp_path: Path) -> None:
-    said, sound = await spoken(speaker, TALE, "en-US", tmp_path)
+async def test_words_are_timed_where_they_are_heard(provider: Espeak, tmp_path: Path) -> None:
+    said, sound = await spoken(provider, TALE, "en-US", tmp_path)
     assert [" ".join(word.text for word in sentence) for sentence in said.sentences] == TALE
     assert abs(at(said.duration) - len(sound)) <= 1
     previous = 0
     for sentence in said.sentences:
         first, last = at(sentence[0].start), at(sentence[-1].end)
-        # It is silent before the sentence; sound begins with its first word and ends with its last.
+        # The sound of a sentence begins with its first word and ends with its last, after a silence.
         gap = sound[previous:first]
         assert level(gap) < level(sound) - 35
         begins, *_, ends = loud(sound[first : last + RATE // 8]) + first
@@ -74,8 +74,8 @@ async def test_words_are_timed_where_they_are_heard(speaker: Espeak, tmp_path: P
     assert words[-1].end <= said.duration
 
 
-async def test_sentences_are_parted_by_a_pause_and_the_pace_is_natural(speaker: Espeak, tmp_path: Path) -> None:
-    said, _ = await spoken(speaker, TALE[:2], "en-US", tmp_path)
+async def test_sentences_have_pauses_and_a_natural_pace(provider: Espeak, tmp_path: Path) -> None:
+    said, _ = await spoken(provider, TALE[:2], "en-US", tmp_path)
     pause = said.sentences[1][0].start - said.sentences[0][-1].end
     assert pause.total_seconds() == pytest.approx(0.35, abs=0.02)
     assert 145 <= sum(map(len, said.sentences)) / (said.duration / timedelta(minutes=1)) <= 180
@@ -85,19 +85,19 @@ async def test_sentences_are_parted_by_a_pause_and_the_pace_is_natural(speaker: 
     ("voice", "sentence", "number", "word"),
     [("de-DE", "Der 3. Oktober ist da.", "3.", "Oktober"), ("nb", "Den 3. Oktober er her.", "3.", "Oktober")],
 )
-async def test_an_ordinal_number_is_no_pause(
-    speaker: Espeak, tmp_path: Path, voice: str, sentence: str, number: str, word: str
+async def test_an_ordinal_number_makes_no_pause(
+    provider: Espeak, tmp_path: Path, voice: str, sentence: str, number: str, word: str
 ) -> None:
-    said, _ = await spoken(speaker, [sentence], voice, tmp_path)
+    said, _ = await spoken(provider, [sentence], voice, tmp_path)
     words = {each.text: each for each in said.sentences[0]}
     assert words[word].start - words[number].end < timedelta(seconds=0.1)
-    # As an ordinal it has a syllable more.
-    cardinal, _ = await spoken(speaker, [sentence.replace("3.", "3")], voice, tmp_path)
+    # An ordinal has one syllable more.
+    cardinal, _ = await spoken(provider, [sentence.replace("3.", "3")], voice, tmp_path)
     assert said.duration < cardinal.duration + timedelta(seconds=0.15)
 
 
-async def test_a_comma_is_a_pause_that_belongs_to_no_word(speaker: Espeak, tmp_path: Path) -> None:
-    said, _ = await spoken(speaker, ["Take in the light, the movement."], "en-US", tmp_path)
+async def test_a_comma_is_a_pause_that_belongs_to_no_word(provider: Espeak, tmp_path: Path) -> None:
+    said, _ = await spoken(provider, ["Take in the light, the movement."], "en-US", tmp_path)
     words = {word.text: word for word in said.sentences[0]}
     assert words["light,"].end < words["movement."].start - timedelta(seconds=0.15)
 
@@ -115,8 +115,8 @@ async def test_a_comma_is_a_pause_that_belongs_to_no_word(speaker: Espeak, tmp_p
         ("en-US", "a\x00b \x1b[31m c", 3),
     ],
 )
-async def test_every_word_gets_a_time(speaker: Espeak, tmp_path: Path, voice: str, sentence: str, words: int) -> None:
-    said, sound = await spoken(speaker, [sentence], voice, tmp_path)
+async def test_every_word_gets_a_time(provider: Espeak, tmp_path: Path, voice: str, sentence: str, words: int) -> None:
+    said, sound = await spoken(provider, [sentence], voice, tmp_path)
     (found,) = said.sentences
     assert len(found) == words
     assert "".join(word.text for word in found) == sentence.replace(" ", "")
@@ -126,28 +126,28 @@ async def test_every_word_gets_a_time(speaker: Espeak, tmp_path: Path, voice: st
     assert said.duration < timedelta(seconds=8), "it read out what it should not"
 
 
-async def test_a_sentence_of_signs_takes_a_moment_of_silence(speaker: Espeak, tmp_path: Path) -> None:
-    said, sound = await spoken(speaker, ["Hello.", "***", "Bye."], "en-US", tmp_path)
+async def test_a_sentence_of_signs_is_a_short_silence(provider: Espeak, tmp_path: Path) -> None:
+    said, sound = await spoken(provider, ["Hello.", "***", "Bye."], "en-US", tmp_path)
     (stars,) = said.sentences[1]
     assert (stars.end - stars.start).total_seconds() == pytest.approx(0.4, abs=0.01)
     assert level(sound[at(stars.start) : at(stars.end)]) < -60
 
 
-async def test_men_and_women_sound_different(speaker: Espeak, tmp_path: Path) -> None:
+async def test_men_and_women_sound_different(provider: Espeak, tmp_path: Path) -> None:
     pitches = []
     for voice in ("en-US", "en-US-JennyNeural"):
-        _, sound = await spoken(speaker, ["Many men and women are moving."], voice, tmp_path)
+        _, sound = await spoken(provider, ["Many men and women are moving."], voice, tmp_path)
         frames = sound[: len(sound) // 2400 * 2400].reshape(-1, 2400)
         voiced = frames[np.square(frames).mean(axis=1) > np.square(sound).mean()] * np.hanning(2400)
-        # How alike the voice is to itself some time later: most after one period.
+        # The autocorrelation is highest after one period.
         alike = np.fft.irfft(np.abs(np.fft.rfft(voiced, 9600)) ** 2)[:, RATE // 350 : RATE // 65]
         pitches.append(float(np.median(RATE / (RATE // 350 + np.argmax(alike, axis=1)))))
     assert pitches[0] < 140 < pitches[1]
 
 
-async def test_a_script_is_spoken_once_and_found_again(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
+async def test_a_script_is_spoken_once_and_reused(provider: Espeak, objects: Folder, tmp_path: Path) -> None:
     async def made(sentences: list[str], voice: str = "en-US") -> Speech:
-        return await speech.synthesize(speaker, found(speaker, voice), objects, sentences, tmp_path)
+        return await speech.synthesize(provider, found(provider, voice), objects, sentences, tmp_path)
 
     first = await made(TALE)
     assert (first.provider, len(objects.puts)) == ("espeak", 2)
@@ -160,25 +160,25 @@ async def test_a_script_is_spoken_once_and_found_again(speaker: Espeak, objects:
 
 @pytest.mark.parametrize("sentences", [["***"], [" ", "?!"], ["🎉"], ["—", "\x00"]])
 async def test_a_script_without_words_is_refused(
-    speaker: Espeak, objects: Folder, tmp_path: Path, sentences: list[str]
+    provider: Espeak, objects: Folder, tmp_path: Path, sentences: list[str]
 ) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await speech.synthesize(speaker, found(speaker), objects, sentences, tmp_path)
+        await speech.synthesize(provider, found(provider), objects, sentences, tmp_path)
     assert refused.value.reason == "SCRIPT_EMPTY"
 
 
-async def test_a_broken_engine_is_told_of(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
-    broken = replace(speaker, library=tmp_path / "missing.so")
+async def test_a_broken_engine_is_reported(provider: Espeak, objects: Folder, tmp_path: Path) -> None:
+    broken = replace(provider, library=tmp_path / "missing.so")
     with pytest.raises(Internal, match="could not be spoken") as failed:
-        await speech.synthesize(broken, found(speaker), objects, TALE, tmp_path)
+        await speech.synthesize(broken, found(provider), objects, TALE, tmp_path)
     assert failed.value.reason == "SPEECH_FAILED"
     assert objects.puts == []
 
 
-async def test_closing_it_stops_the_child(speaker: Espeak, objects: Folder, tmp_path: Path) -> None:
-    voice = found(speaker)
+async def test_a_cancelled_synthesis_stops_the_child(provider: Espeak, objects: Folder, tmp_path: Path) -> None:
+    voice = found(provider)
     async with after_first_report(
-        lambda on_progress: speech.synthesize(speaker, voice, objects, TALE * 400, tmp_path, on_progress)
+        lambda on_progress: speech.synthesize(provider, voice, objects, TALE * 400, tmp_path, on_progress)
     ):
         assert any("espeak_child" in line for line in programs())
     assert programs() == []

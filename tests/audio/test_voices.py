@@ -1,4 +1,4 @@
-"""Voices: the names that people and providers use, and who speaks them here."""
+"""Voices: the names of locales and of other providers' voices, and the voices of espeak-ng for them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ from services.audio.espeak import Espeak
         ("en-US-SomebodyNeural", "en-US", "gmw/en-US"),
     ],
 )
-def test_a_name_finds_its_voice(speaker: Espeak, name: str, language: str, setting: str) -> None:
-    found, voice = speech.find_voice([speaker], name)
-    assert (found, voice.name, voice.language, voice.setting) == (speaker, name, language, setting)
+def test_a_name_is_mapped_to_its_voice(provider: Espeak, name: str, language: str, setting: str) -> None:
+    found, voice = speech.find_voice([provider], name)
+    assert (found, voice.name, voice.language, voice.setting) == (provider, name, language, setting)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_a_name_finds_its_voice(speaker: Espeak, name: str, language: str, setti
     ["", "xx", "xx-XX", "fo-FO", "nonsense", "en-US-Foo-A", "en-US-", "-", "../gmw/en", "en-US+f2", "en-US\n", "alloy",
      "Jenny", "en-US-Standard-", "en-US-Standard-AA", "en-us-standard-a", "en-US-Neural", "+" * 64],
 )  # fmt: skip
-def test_a_name_that_nobody_knows_is_refused_with_some_that_are_known(speaker: Espeak, name: str) -> None:
+def test_an_unknown_name_is_refused_with_examples(provider: Espeak, name: str) -> None:
     with pytest.raises(InvalidArgument, match="en-US, en-GB, de-DE") as refused:
-        speech.find_voice([speaker], name)
+        speech.find_voice([provider], name)
     assert refused.value.reason == "VOICE_UNKNOWN"
     assert len(refused.value.message) < 250
 
 
-def test_every_name_that_is_proposed_is_known(speaker: Espeak) -> None:
-    assert all(speaker.voice(name) for name in speaker.examples())
+def test_every_example_is_a_voice(provider: Espeak) -> None:
+    assert all(provider.voice(name) for name in provider.examples())
 
 
 def test_a_folder_without_languages_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no languages"):
-        voices.read(tmp_path)
+        voices.read_languages(tmp_path)

@@ -1,4 +1,4 @@
-"""Drawing: what an ASS script looks like, by the real ffmpeg."""
+"""Drawing: render ASS scripts with the real ffmpeg, and measure the frames."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ Mask = NDArray[np.bool_]
 
 FONT = "Manrope ExtraBold"
 FOLDERS = binaries.font_folders()
-"""The fonts that come with the laptop platform."""
+"""The font folders of the embedded platform."""
 FOLDER = FOLDERS[0]
 FILES = Fonts(FOLDERS)
 AT_HAND: list[FontSource] = [FontFolder(folder) for folder in FOLDERS]
 
 
 def chain(font: str = FONT, at_hand: Sequence[FontSource] = AT_HAND) -> FontFallback:
-    """A font of the laptop platform, with what stands in for it."""
+    """A font of the embedded platform with its substitutes."""
     return FontFallback(find_face(font, at_hand), at_hand)
 
 
 MANROPE = chain(at_hand=AT_HAND[:1])
-"""Manrope, and no other font."""
+"""Manrope without fonts of other folders."""
 ALL = chain()
 
 
 def resolve_style(
     style: CaptionStyle, size: tuple[int, int], font: str | FontFallback = ALL, rate: int = 50
 ) -> ResolvedStyle:
-    """A style on a canvas of some pixels."""
+    """Resolve a style on a canvas of `size` pixels and `rate` frames per second."""
     return ResolvedStyle.resolve(style, Canvas(*size, rate), font)
 
 
@@ -66,7 +66,7 @@ async def draw(
     at_hand: Fonts = FILES,
     behind: str = "black",
 ) -> Frames:
-    """The frames of a script on a plain colour, as frames x rows x columns x RGB; in the fonts that it names only."""
+    """Draw a script on a plain colour, with the fonts that it names. Returns frames x rows x columns x RGB."""
     (folder / "captions.ass").write_text(script, encoding="utf-8")
     (folder / "fonts.conf").write_text("<fontconfig></fontconfig>")
     shutil.rmtree(folder / "fonts", ignore_errors=True)
@@ -88,7 +88,7 @@ async def draw(
 async def still(
     style: CaptionStyle, text: str, folder: Path, size: tuple[int, int], font: str | FontFallback = ALL
 ) -> Frames:
-    """One picture of a caption that is said in one go."""
+    """The first frame of a caption, drawn at one frame per second."""
     words = [Word(part, timedelta(seconds=n), timedelta(seconds=n + 1)) for n, part in enumerate(text.split())]
     frames = await draw(make_subtitles([words], resolve_style(style, size, font, 1)).ass, folder, size, rate=1)
     picture: Frames = frames[0]
@@ -96,19 +96,19 @@ async def still(
 
 
 def like(frames: Frames, colour: str, near: int = 60) -> Mask:
-    """Where a colour `#rrggbb` is."""
+    """The pixels of about the colour `#rrggbb`."""
     wanted = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)])
     found: Mask = np.abs(frames.astype(int) - wanted).max(axis=-1) <= near
     return found
 
 
 def bounds(mask: Mask) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what is marked in a picture."""
+    """Left, top, right and bottom of the marked pixels."""
     rows, columns = np.nonzero(mask)
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
 def bands(mask: Mask) -> int:
-    """How many rows of letters, or of anything, are marked above each other."""
+    """The number of horizontal bands of marked pixels, such as lines of letters."""
     filled = mask.any(axis=1).astype(int)
     return int((np.diff(np.concatenate([[0], filled])) == 1).sum())

@@ -1,4 +1,4 @@
-"""ASS: captions are drawn where, when and how they are asked for, and no text acts as a command."""
+"""ASS: captions are drawn with the requested style and times, and no text acts as a command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_box_with_round_corners_fits_the_text(size: tuple[int, int], tex
     left, top, right, bottom = bounds(like(picture, BLUE, 8))
     for row, column in ((top, left), (top, right), (bottom, left), (bottom, right)):
         assert picture[row, column].max() < 40, "the corner is not round"
-    # Some way along each edge it is there, from one end of the box to the other.
+    # The middle of each edge has the colour of the box.
     for row, column in ((top, (left + right) // 2), (bottom, (left + right) // 2), ((top + bottom) // 2, left + 1)):
         assert like(picture[row, column], BLUE, 8)
     ink_left, ink_top, ink_right, ink_bottom = bounds(like(picture, WHITE))
@@ -58,7 +58,7 @@ async def test_a_box_and_its_text_are_on_screen_just_while_words_are_spoken(tmp_
         assert np.flatnonzero(shown).tolist() == list(range(10, 30))
 
 
-async def test_the_word_that_is_spoken_is_highlighted_alone(tmp_path: Path) -> None:
+async def test_only_the_spoken_word_is_highlighted(tmp_path: Path) -> None:
     words = spoken("One two three", start=0.1, each=0.2, gap=0.1)
     frames = await draw(script(CaptionStyle(size=0.2, highlight=Highlight.WORD), words), tmp_path)
     lit = like(frames, YELLOW).any(axis=(1, 2))
@@ -68,7 +68,7 @@ async def test_the_word_that_is_spoken_is_highlighted_alone(tmp_path: Path) -> N
     assert lit.tolist() == spoken_at
     places = [bounds(like(frames[n], YELLOW)) for n in (5, 20, 35)]
     assert all(before[2] < after[0] for before, after in pairwise(places)), "not one word after the other"
-    # Nothing but the colour changes; where the rims of two words meet, their edges blend a little differently.
+    # Only the colour changes; where the outlines of two words meet, their edges blend slightly differently.
     assert np.ptp(frames[5:40].max(axis=3).astype(int), axis=0).max() <= 40
 
 
@@ -90,12 +90,12 @@ async def test_a_caption_pops_up(tmp_path: Path) -> None:
     assert widths[0] < 0.75 * widths[-1]
     assert max(widths) > widths[-1], "it does not go a little too far"
     assert widths[:4] == sorted(widths[:4])
-    # Then it stands as one that did not pop, to the pixel.
+    # Then it equals a caption without pop.
     assert np.abs(frames[18:20].astype(int) - plain[18:20]).max() <= 24
 
 
 @pytest.mark.parametrize("size", [WIDE, TALL])
-async def test_captions_stand_where_they_are_asked_for(size: tuple[int, int], tmp_path: Path) -> None:
+async def test_captions_have_the_requested_position(size: tuple[int, int], tmp_path: Path) -> None:
     middles = {}
     for position in set(Position) - {Position.NONE}:
         picture = await still(
@@ -112,7 +112,7 @@ async def test_captions_stand_where_they_are_asked_for(size: tuple[int, int], tm
     assert 0.6 < middles[Position.DEFAULT] < 0.8 if size == TALL else middles[Position.DEFAULT] > 0.8
 
 
-async def test_letters_have_the_size_and_the_colours_that_are_asked_for(tmp_path: Path) -> None:
+async def test_letters_have_the_requested_size_and_colours(tmp_path: Path) -> None:
     heights = []
     for size in (0.1, 0.2):
         style = CaptionStyle(size=size, colour=GREEN, outline_colour="#c02020")
@@ -125,7 +125,7 @@ async def test_letters_have_the_size_and_the_colours_that_are_asked_for(tmp_path
 
 
 @pytest.mark.parametrize(("most", "lines"), [(0, 2), (1, 1), (3, 3), (4, 4)])
-async def test_no_more_lines_than_asked_for_are_on_screen(most: int, lines: int, tmp_path: Path) -> None:
+async def test_the_number_of_lines_is_limited(most: int, lines: int, tmp_path: Path) -> None:
     words = " ".join(["hands on deck now"] * 8)
     frames = await draw(
         script(CaptionStyle(size=0.11, max_lines=most), spoken(words, each=0.1), TALL), tmp_path, TALL, 10, 4
@@ -158,7 +158,7 @@ async def test_the_widest_lines_stay_inside_the_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [11, 13, 16, 21, 33])
-async def test_a_cut_anywhere_changes_no_frame(cut: int, tmp_path: Path) -> None:
+async def test_a_cut_script_has_the_same_frames(cut: int, tmp_path: Path) -> None:
     style = CaptionStyle(size=0.15, box_colour=BLUE, highlight=Highlight.KARAOKE, pop=True)
     whole = script(style, "Cut it anywhere")
     frames = await draw(whole, tmp_path)
@@ -213,7 +213,7 @@ async def test_a_hostile_script_is_shown_as_it_is_written(style: CaptionStyle, m
         assert abs((ink[2] - ink[0]) - (expected[2] - expected[0])) <= 24, f"{text} is wider or narrower"
 
 
-async def test_what_no_font_can_show_is_left_out_and_told(tmp_path: Path) -> None:
+async def test_characters_without_a_glyph_are_left_out_and_reported(tmp_path: Path) -> None:
     resolved = resolve_style(CaptionStyle(box_colour=BLUE), WIDE, MANROPE)
     made = make_subtitles([spoken("Hi 👩\u200d👧 you 你好 Ω\u0301 안 你")], resolved)
     (box, text) = pysubs2.SSAFile.from_string(made.ass)
@@ -244,21 +244,21 @@ async def test_arabic_runs_from_right_to_left_also_around_latin(tmp_path: Path) 
 
 
 def gaps(mask: Mask) -> int:
-    """How many empty columns there are between the first and the last that is not."""
+    """The number of empty columns between the first and the last marked one."""
     filled = np.flatnonzero(mask.any(axis=0))
     return int(filled[-1] - filled[0] + 1 - len(filled))
 
 
-async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Path) -> None:
+async def test_letters_are_shaped_by_the_rules_of_their_script(tmp_path: Path) -> None:
     plain = CaptionStyle(Position.MIDDLE, 0.3, outline=0.0)
-    # The same letters, kept apart by what is not seen.
+    # The same letters, separated by invisible characters.
     for joined, apart in (("بيت", "ب‌ي‌ت"), ("سجن", "س‌ج‌ن")):
         one, other = [like(await still(plain, text, tmp_path, WIDE), WHITE, 100) for text in (joined, apart)]
         assert gaps(one) == 0 < gaps(other), joined
     for formed, apart in (("क्ष", "क्‌ष"), ("त्र", "त्‌र")):
         first, second = [bounds(like(await still(plain, text, tmp_path, WIDE), WHITE)) for text in (formed, apart)]
         assert first[2] - first[0] < 0.8 * (second[2] - second[0]), formed
-    # A vowel that is written before its consonant, although it is spoken after it.
+    # A vowel that is drawn before its consonant but spoken after it.
     picture = await still(
         CaptionStyle(Position.MIDDLE, 0.3, highlight=Highlight.NONE, outline=0.0), "कि", tmp_path, WIDE
     )
@@ -273,11 +273,11 @@ async def test_letters_are_joined_and_formed_as_their_script_wants(tmp_path: Pat
     ("text", "language"),
     [("Hello", ""), ("你好", "zh"), ("骨を食べる", "ja"), ("안녕 世界", "ko"), ("マ・サ", "ja"), ("马·克・吐温", "zh")],
 )
-def test_the_language_is_taken_from_the_letters(text: str, language: str) -> None:
+def test_the_language_is_guessed_from_the_letters(text: str, language: str) -> None:
     assert guess_language(text) == language
 
 
-async def test_a_character_is_drawn_as_its_country_writes_it(tmp_path: Path) -> None:
+async def test_a_character_has_the_glyph_of_its_language(tmp_path: Path) -> None:
     words = [Word("骨直关", timedelta(0), timedelta(seconds=1))]
     pictures = {}
     for language in ("zh", "ja", "ko", ""):

@@ -1,4 +1,4 @@
-"""Captions: on screen while their words are spoken, in lines that fit, and nothing lost."""
+"""Cues: on screen while their words are spoken, in lines that fit, without losing a character."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_cues_break_at_clauses_and_their_lines_are_balanced() -> None:
     ("size", "columns"),
     [((1080, 1920), 20), ((1920, 1080), 42), ((1080, 1080), 30), ((180, 320), 20), ((864, 1080), 20)],
 )
-def test_lines_are_as_long_as_the_canvas_takes(size: tuple[int, int], columns: int) -> None:
+def test_the_line_length_depends_on_the_canvas(size: tuple[int, int], columns: int) -> None:
     assert columns_per_line(*size) == columns
 
 
@@ -108,7 +108,7 @@ def test_an_emoji_of_several_characters_stays_one() -> None:
     assert {line.count("👩") / line.count("👧") for cue in cues for line in cue.lines} == {2.0}
 
 
-def test_what_has_no_picture_is_left_out() -> None:
+def test_control_characters_are_left_out() -> None:
     words = [
         Word("a\x00b\x07", timedelta(0), timedelta(seconds=1)),
         Word(" \n", timedelta(seconds=1), timedelta(seconds=2)),
@@ -127,7 +127,7 @@ def test_words_out_of_order_are_refused(times: list[tuple[float, float]]) -> Non
 
 
 @pytest.mark.parametrize("max_lines", [1, 2, 3, 4])
-def test_no_more_lines_than_there_may_be(max_lines: int) -> None:
+def test_a_cue_has_at_most_the_allowed_lines(max_lines: int) -> None:
     cues = make_cues([spoken(TALE)], Layout(20, max_lines))
     assert max(len(cue.lines) for cue in cues) == max_lines
     assert " ".join(line for cue in cues for line in cue.lines) == TALE
@@ -158,7 +158,7 @@ EAST_ASIAN = [
         ("价格是￥100元。“好”吗？", False),
     ],
 )
-def test_no_line_begins_with_what_closes_or_ends_with_what_opens(text: str, apart: bool) -> None:
+def test_closing_signs_begin_no_line_and_opening_signs_end_none(text: str, apart: bool) -> None:
     for columns in range(6, 20):
         words = spoken(" ".join(text * 3) if apart else text * 3, each=0.2 if apart else 9)
         shown = [line for cue in make_cues([words], Layout(columns)) for line in cue.lines]
@@ -222,7 +222,6 @@ WORDS = st.tuples(
 )
 
 
-# The rules of a language are read when a word is first cut.
 @given(
     st.lists(st.lists(WORDS, min_size=1, max_size=25), min_size=1, max_size=4),
     st.sampled_from([7, 20, 42]),

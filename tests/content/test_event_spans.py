@@ -1,4 +1,4 @@
-"""Stills: a caption is on screen while its words are spoken, at every frame rate, seen in rendered frames."""
+"""Event spans: rendered captions are on screen while their words are spoken, at every frame rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATES = (24, 25, 30, 50, 60)
 YELLOW, GREEN = "#ffd400", "#20c040"
 WITHIN = 0.040
 
-# When each sentence is spoken, in seconds; some a little after the one before, some at once, one for a blink.
+# The times of sentences in seconds: with small gaps, without a gap, and one of a few hundredths of a second.
 TIMES = [(0.113, 0.457), (0.457, 0.731), (0.766, 1.001), (1.041, 1.309), (1.35, 1.7), (1.9171, 1.95), (2.0, 2.0834)]
 
 
@@ -40,7 +40,7 @@ async def test_a_caption_is_on_screen_exactly_while_its_words_are_spoken(
     rate: int, style: CaptionStyle, tmp_path: Path
 ) -> None:
     made = make_subtitles(sentences(), resolve_style(style, SIZE, rate=rate))
-    # Each in a colour of its own, to tell them apart.
+    # Alternating colours tell neighbouring captions apart.
     parsed = pysubs2.SSAFile.from_string(made.ass)
     for event in parsed:
         if event.layer == 1:
@@ -54,7 +54,7 @@ async def test_a_caption_is_on_screen_exactly_while_its_words_are_spoken(
         first, last = mine[0] / rate, (mine[-1] + 1) / rate
         assert abs(first - start) <= WITHIN and abs(last - end) <= WITHIN, f"caption {number} at {rate} fps"
         assert len(mine) == mine[-1] - mine[0] + 1
-    # No two at once, and no blink between two that follow each other within 40 ms.
+    # No two captions at once, and no empty frame between two that are at most 40 ms apart.
     assert not (odd & even).any()
     said = [any(a <= n / rate < b for a, b in TIMES) for n in range(len(frames))]
     shown_at = odd | even
@@ -63,7 +63,7 @@ async def test_a_caption_is_on_screen_exactly_while_its_words_are_spoken(
 
 
 @pytest.mark.parametrize("rate", RATES)
-async def test_a_word_is_lit_exactly_while_it_is_spoken(rate: int, tmp_path: Path) -> None:
+async def test_a_word_is_highlighted_exactly_while_it_is_spoken(rate: int, tmp_path: Path) -> None:
     words = [
         Word(text, timedelta(seconds=a), timedelta(seconds=b))
         for text, a, b in (("A", 0.1, 0.333), ("B", 0.333, 0.61), ("C", 0.7, 0.95))
@@ -82,7 +82,7 @@ async def test_a_word_is_lit_exactly_while_it_is_spoken(rate: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize("rate", RATES)
-async def test_a_cut_on_any_frame_changes_none(rate: int, tmp_path: Path) -> None:
+async def test_a_cut_on_any_frame_changes_no_frame(rate: int, tmp_path: Path) -> None:
     style = CaptionStyle(size=0.3, highlight=Highlight.KARAOKE, pop=True)
     whole = make_subtitles(sentences(), resolve_style(style, SIZE, rate=rate)).ass
     frames = await draw(whole, tmp_path, SIZE, rate, 2.0)
@@ -105,7 +105,7 @@ async def test_a_cut_on_any_frame_changes_none(rate: int, tmp_path: Path) -> Non
     st.lists(st.tuples(st.integers(1, 400_000), st.integers(0, 200_000)), min_size=1, max_size=30),
     st.sampled_from(RATES),
 )
-def test_spans_follow_each_other_and_keep_to_the_words(times: list[tuple[int, int]], rate: int) -> None:
+def test_spans_are_ordered_and_match_the_words(times: list[tuple[int, int]], rate: int) -> None:
     cues, now = [], 0
     for lasts, pause in times:
         start, end = timedelta(microseconds=now), timedelta(microseconds=now + lasts)
@@ -118,20 +118,20 @@ def test_spans_follow_each_other_and_keep_to_the_words(times: list[tuple[int, in
         assert abs(first / rate - cue.start.total_seconds()) <= 0.5 / rate + 1e-9
         late = last / rate - cue.end.total_seconds()
         assert late <= max(MAX_BRIDGED_GAP.total_seconds(), 1.5 / rate) + 1e-9
-        # Less than a frame may not be seen at all; more is, to its end.
+        # A cue shorter than a frame may be lost; a longer one is shown to its end.
         assert late >= -0.5 / rate - 1e-9 or last - first <= 1
 
 
 @given(st.integers(0, 100_000), st.sampled_from(RATES))
-def test_a_time_as_ass_writes_it_is_between_the_frames(frame: int, rate: int) -> None:
+def test_an_ass_time_lies_between_two_frames(frame: int, rate: int) -> None:
     written = FrameClock(rate).before(frame)
-    # The renderer counts whole milliseconds.
+    # libass counts whole milliseconds.
     assert written % 10 == 0 and written <= frame * 1000 // rate
     assert frame == 0 or written > (frame - 1) * 1000 // rate
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_pops_and_fades_end_as_they_stand(rate: int) -> None:
+def test_pops_and_fades_end_in_the_final_state(rate: int) -> None:
     clock = FrameClock(rate)
     assert list(pop_scales(10, clock).values())[-1] == 100
     for frames in (1, 2, 3, 5, 20, 200):

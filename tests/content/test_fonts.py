@@ -1,4 +1,4 @@
-"""Fonts: what they can show, how wide it is as the renderer draws it, and which is taken."""
+"""Fonts: glyph coverage, widths as libass draws them, and the choice of substitutes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.content.drawing import ALL, AT_HAND, FOLDERS, FONT, MANROPE, bounds, 
 
 @dataclass(frozen=True)
 class Made:
-    """A font that knows some characters, each half an em wide."""
+    """A face with some characters, each half an em wide."""
 
     name: str
     characters: str
@@ -47,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Row:
-    """Fonts that are at hand together."""
+    """A font source of some faces."""
 
     faces: Sequence[Face]
 
@@ -73,7 +73,7 @@ async def width_drawn(text: str, folder: Path, chain: FontFallback = ALL) -> int
         *("مستشفىالمستقبل", "क्षत्रियश्रीमान्हिन्दी", "สวัสดีชาวโลกน้ำ", "বাংলাক্ষেত্র", "கொழுக்கட்டை"),
     ],
 )
-async def test_widths_are_those_that_the_renderer_draws(text: str, tmp_path: Path) -> None:
+async def test_measured_widths_equal_drawn_widths(text: str, tmp_path: Path) -> None:
     told = ALL.measure(text).advance * 0.15 * 180 / 1.366
     # What is drawn lacks the air beside the first and the last letter; light fonts are made bolder by a hair.
     assert told - 6 <= await width_drawn(text, tmp_path) <= told + 3
@@ -88,14 +88,14 @@ async def test_a_letter_is_as_wide_as_its_advance(tmp_path: Path) -> None:
 
 def test_a_font_is_found_by_its_name_or_its_family() -> None:
     assert (find_face("manrope bold", AT_HAND).name, find_face("manrope bold", AT_HAND).weight) == ("Manrope Bold", 700)
-    # Every face of a family is called so: the regular one is meant.
+    # The name of a family stands for its regular face.
     assert find_face("Manrope", AT_HAND).weight == 400
     assert find_face("NotoSansCJKjp-Bold", AT_HAND).weight == 700
     assert find_face("Noto Sans CJK JP", AT_HAND).name == "NotoSansCJKjp-Bold"
     assert not find_face("Noto Sans", AT_HAND).slanted
 
 
-def test_an_unknown_font_is_answered_with_those_at_hand() -> None:
+def test_an_unknown_font_is_refused_with_the_available_ones() -> None:
     with pytest.raises(InvalidArgument, match="no font 'Comic Sans'; there are: Manrope Bold, ") as refused:
         find_face("Comic Sans", AT_HAND)
     assert refused.value.reason == "FONT_UNKNOWN"
@@ -104,26 +104,26 @@ def test_an_unknown_font_is_answered_with_those_at_hand() -> None:
         find_face("Comic Sans", many)
 
 
-def test_without_fonts_a_font_is_but_a_name() -> None:
+def test_without_fonts_only_the_name_is_known() -> None:
     fonts = FontLibrary("Chosen", [])
     assert (fonts.resolve(), fonts.resolve("Other")) == ("Chosen", "Other")
     resolved = resolve_style(CaptionStyle(), (320, 180), "Chosen")
     assert resolved.measure("ж") == COLUMN_EMS and resolved.measure("你") == 2 * COLUMN_EMS
 
 
-def test_runs_take_the_first_font_that_has_all_of_a_letter() -> None:
+def test_a_run_takes_the_first_font_with_the_whole_letter() -> None:
     assert HANDFUL.runs("ab. 你好。 a") == ((LATIN, "ab. "), (HAN, "你好。 "), (LATIN, "a"))
     assert HANDFUL.runs("e\u0301") == ((LATIN, "é"),)
     assert HANDFUL.runs("a\u0301مَ") == ((None, "á"), (ARABIC, "م"), (None, "\u064e"))
     assert HANDFUL.missing("ab你ж안ж\u200d") == "ж안"
 
 
-def test_a_letter_in_pieces_is_shown_by_a_font_that_has_the_pieces() -> None:
+def test_a_decomposed_letter_is_shown_by_a_font_with_its_parts() -> None:
     pieces = Made("Pieces", "e\u0301")
     assert FontFallback(pieces, [Row([pieces])]).runs("é") == ((pieces, "e\u0301"),)
 
 
-def test_the_most_alike_font_of_the_first_folder_is_taken() -> None:
+def test_the_most_similar_font_of_the_first_folder_is_used() -> None:
     main = Made("Main", "a", 800)
     light, bold, slanted = Made("Light", "ж", 300), Made("Bold", "ж", 700), Made("Slanted", "ж", 800, True)
     extra = Made("Extra", "жж", 800)
@@ -169,16 +169,16 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
-def test_the_fonts_of_the_laptop_show_every_large_script(text: str) -> None:
+def test_the_embedded_fonts_show_every_major_script(text: str) -> None:
     assert ALL.missing(text) == ""
 
 
-def test_what_is_never_drawn_is_never_missing() -> None:
+def test_invisible_characters_are_never_missing() -> None:
     assert ALL.missing("a\u200b\u200d\u2066b\u2069\ufeff\u00ad\ufe0f") == ""
     assert ALL.missing("\ufff9") == "\ufff9"
 
 
-def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
+def test_the_renderer_uses_the_measured_font_files() -> None:
     files = drawn_with.Fonts(FOLDERS)
     faces = [face for shelf in AT_HAND for face in shelf.faces]
     assert len(faces) > 30
@@ -186,7 +186,7 @@ def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
         assert isinstance(face, FileFace)
         (path,) = files.files(f"[Events]\nDialogue: {{\\fn{face.name}}}x")
         if face.is_instance:
-            # The bold weight of a variable font, which the renderer gets as a file of its own.
+            # The bold instance of a variable font, which libass gets as a file of its own.
             (made,) = (each for each in FontFolder(path.parent).faces if each.name == face.name)
             letters = "".join(map(chr, itertools.islice(face._font.face.unicodes, 40, 80)))
             assert made.measure(letters).advance == pytest.approx(face.measure(letters).advance, abs=0.01)
@@ -195,7 +195,7 @@ def test_the_renderer_is_given_the_very_files_that_were_measured() -> None:
             assert path == face.path
 
 
-def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> None:
+def test_a_folder_is_read_only_when_earlier_ones_lack_a_glyph(tmp_path: Path) -> None:
     shutil.copy(FOLDERS[1] / "NotoSansThai[wght].ttf", tmp_path / "thai.ttf")
     (tmp_path / "deeper").mkdir()
     shutil.copy(FOLDERS[0] / "Manrope-Bold.ttf", tmp_path / "deeper" / "again.TTF")
@@ -205,7 +205,7 @@ def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> 
     assert chain.missing("Hello") == "" and "faces" not in vars(system)
     assert chain.missing("สวัสดี你") == "你"
     assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Noto Sans Thai Bold", "Manrope Bold"}
-    # Of two fonts with one name the first folder's is taken, by both.
+    # Both services use the font of the first folder when two have one name.
     assert isinstance(bold := find_face("Manrope Bold", at_hand), FileFace)
     assert bold.path.parent == FOLDERS[0]
     both = drawn_with.Fonts([FOLDERS[0], tmp_path])
@@ -214,7 +214,7 @@ def test_folders_are_read_when_something_is_not_found_before(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("broken", [b"", b"no font", b"\0\1\0\0" + b"\xff" * 500, "cut", "pipe", "dangling"])
-def test_a_broken_font_is_left_out_and_logged(broken: bytes | str, tmp_path: Path) -> None:
+def test_a_broken_font_is_skipped_and_logged(broken: bytes | str, tmp_path: Path) -> None:
     bad = tmp_path / "a.ttf"
     match broken:
         case bytes():
@@ -233,7 +233,7 @@ def test_a_broken_font_is_left_out_and_logged(broken: bytes | str, tmp_path: Pat
     logging.getLogger().handlers.clear()
 
 
-def test_hundreds_of_system_fonts_are_read_in_no_time(tmp_path: Path) -> None:
+def test_hundreds_of_system_fonts_are_read_quickly(tmp_path: Path) -> None:
     shutil.copytree(FOLDERS[1], tmp_path / "0")
     for number in range(1, 20):
         (tmp_path / str(number)).mkdir()
@@ -246,12 +246,12 @@ def test_hundreds_of_system_fonts_are_read_in_no_time(tmp_path: Path) -> None:
     assert time.process_time() - began < 2
 
 
-def test_ten_thousand_characters_that_nobody_has_are_named_in_no_time() -> None:
+def test_thousands_of_missing_characters_are_found_quickly() -> None:
     began = time.process_time()
     text = "".join(map(chr, itertools.islice(range(0x30000, 0x32000), 8000)))
     assert len(ALL.missing(text)) > 4000
     assert time.process_time() - began < 2
 
 
-def test_manrope_alone_knows_no_chinese() -> None:
+def test_manrope_alone_has_no_chinese() -> None:
     assert MANROPE.missing("Hi 你好") == "你好"

@@ -1,4 +1,4 @@
-"""Breaking: lines of captions end where a reader of the language ends them, and what is drawn is seen."""
+"""Line breaking: lines end by the rules of the language, and the drawn text is legible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UPRIGHT = (270, 480)
 
 
 def lines(text: str, columns: float, language: str = "", *, apart: bool = False) -> list[str]:
-    """The lines of a text; `apart`: each character is a word, as the audio service hands over Chinese and Japanese."""
+    """The lines of a text; `apart`: each character is a word, as in the audio service's Chinese and Japanese."""
     words = spoken(" ".join(text) if apart else text, each=0.3)
     cues = make_cues([words], Layout(columns, 4, language=language))
     return [line for cue in cues for line in cue.lines]
@@ -63,7 +63,7 @@ def test_an_address_gets_no_hyphen(word: str) -> None:
     assert "".join(parts) == word and all(width(part) <= 20 for part in parts)
 
 
-def test_a_hyphen_is_where_a_line_ends_in_all_files() -> None:
+def test_all_files_have_the_hyphens_of_broken_words() -> None:
     words = [Word("Nahrungsergänzungsmittel", timedelta(0), timedelta(seconds=2))]
     made = make_subtitles([words], resolve_style(CaptionStyle(), (1080, 1920)), language="de")
     assert "Nahrungsergänzungs-\nmittel" in made.srt and "Nahrungsergänzungs-\nmittel" in made.vtt
@@ -96,7 +96,7 @@ def test_an_emoji_stays_with_the_word_before_it() -> None:
             assert line[0].isalpha(), line
 
 
-async def test_emoji_are_left_out_of_the_picture_and_listed(tmp_path: Path) -> None:
+async def test_emoji_are_not_drawn_and_are_reported(tmp_path: Path) -> None:
     pictures = []
     for text in ("What a party it was", "What a 🎉 party 😀 it was 🇩🇪"):
         script = make_subtitles(
@@ -115,7 +115,7 @@ async def test_emoji_are_left_out_of_the_picture_and_listed(tmp_path: Path) -> N
     [("الطقس جميل اليوم", 0.10), ("आज मौसम अच्छा", 0.12), ("היום מזג האוויר", 0.12), ("วันนี้อากาศดี", 0.08)],
 )
 async def test_letters_of_every_script_are_bold_beside_bold_digits(letters: str, least: float, tmp_path: Path) -> None:
-    """Of the room that a text takes, bold letters fill more than regular ones do."""
+    """Bold letters fill a larger part of the area of a text than regular ones."""
     style = CaptionStyle(Position.MIDDLE, 0.3, outline=0.0)
     ink = []
     for font in ("Manrope ExtraBold", "Manrope Regular"):
@@ -128,13 +128,13 @@ async def test_letters_of_every_script_are_bold_beside_bold_digits(letters: str,
 
 
 @pytest.mark.parametrize("behind", ["white", "0xfae2a0"])
-async def test_captions_are_readable_on_what_is_as_bright_as_they_are(behind: str, tmp_path: Path) -> None:
-    """Around the letters there is enough of the dark rim to tell them from a lit window."""
+async def test_captions_are_readable_on_bright_backgrounds(behind: str, tmp_path: Path) -> None:
+    """The dark outline around the letters is wide enough to separate them from a lit window."""
     words = spoken("Readable", 0.0, 1.0)
     script = make_subtitles([words], resolve_style(CaptionStyle(), UPRIGHT, ALL, 1)).ass
     (picture, *_) = await draw(script, tmp_path, UPRIGHT, 1, behind=behind)
     left, top, right, bottom = bounds(like(picture, "#101010", 40))
     around = picture[top : bottom + 1, left : right + 1].astype(int).max(axis=2)
     assert (around < 70).mean() > 0.32
-    # Its rim is a twelfth of the height of a line, at least two pixels here.
+    # The outline is a twelfth of the height of a line, at least two pixels here.
     assert resolve_style(CaptionStyle(), UPRIGHT).outline >= 2

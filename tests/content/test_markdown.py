@@ -63,11 +63,11 @@ WORDS = [
 ]
 
 
-def test_a_document_becomes_the_words_that_are_read_of_it() -> None:
+def test_a_document_becomes_its_spoken_text() -> None:
     assert list(write_script("", DOCUMENT).sentences) == WORDS
 
 
-def test_a_plain_script_is_taken_to_the_letter() -> None:
+def test_a_plain_script_is_unchanged() -> None:
     assert write_script("", "**Look** at [this](x).", script_format="plain").sentences == ("**Look** at [this](x).",)
 
 
@@ -87,7 +87,7 @@ def test_a_plain_script_is_taken_to_the_letter() -> None:
         "^_^", ":-) ;-)", "x = [1, 2](", "Hello!world", "@user", "\\", "= = =", "a == b", "[ ] is a box", "(c) 2024",
     ],
 )  # fmt: skip
-def test_nothing_else_is_lost(text: str) -> None:
+def test_text_that_looks_like_markup_is_kept(text: str) -> None:
     assert strip_markdown(text).split() == text.split()
 
 
@@ -115,7 +115,7 @@ def test_nothing_else_is_lost(text: str) -> None:
         ("\r\n# A\r\n\r\nB\r\n", "A B"),
     ],
 )
-def test_markup_is_left_out(text: str, kept: str) -> None:
+def test_markup_is_removed(text: str, kept: str) -> None:
     assert strip_markdown(text).split() == kept.split()
 
 
@@ -126,13 +126,13 @@ def test_markup_is_left_out(text: str, kept: str) -> None:
         )
     )
 )
-def test_a_text_without_signs_stays_as_it_is(text: str) -> None:
+def test_a_text_without_signs_is_unchanged(text: str) -> None:
     if not text.strip()[:3].rstrip(")").isdigit():
         assert strip_markdown(text).split() == text.split()
 
 
 @given(st.text(alphabet="ab1 *_`~[]()<>#\\&|!-+=.\n", max_size=80))
-def test_no_letter_outside_of_addresses_is_lost(text: str) -> None:
+def test_no_letter_outside_addresses_is_lost(text: str) -> None:
     if "](" not in text and "<" not in text and "]:" not in text:
         assert [c for c in strip_markdown(text) if c in "ab1"] == [c for c in text if c in "ab1"]
 
@@ -142,7 +142,7 @@ def test_no_letter_outside_of_addresses_is_lost(text: str) -> None:
     ["*", "*a ", "[", "[a](", "![", "<", "<!--", "<a b=c ", "`", "> ", "- ", "- 1\n", "|a", "|-", "&", "_a_", "~~",
      "[^", "]: ", "1. ", "\\", "**漢", "```\n", "#", "# 1\n", "<script>", "[a]: http://b\n"],
 )  # fmt: skip
-def test_hostile_text_takes_a_moment(piece: str) -> None:
+def test_hostile_markup_is_removed_quickly(piece: str) -> None:
     begun = time.process_time()
     strip_markdown((piece * 20_000)[:20_000])
     assert time.process_time() - begun < 4

@@ -1,4 +1,4 @@
-"""Script: the caller's words, or plain ones from the title."""
+"""Script writing: the caller's own text, or a template script on the title."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.content.scripts.writing import write_script
         ("2026", "2026."),
     ],
 )
-def test_a_plain_script_opens_with_the_title(title: str, opening: str) -> None:
+def test_a_template_script_begins_with_the_title(title: str, opening: str) -> None:
     written = write_script(title, None)
     assert written.writer == "plain-template"
     assert written.sentences[0] == opening

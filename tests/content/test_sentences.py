@@ -1,4 +1,4 @@
-"""Sentences: cut where a reader would, and nothing lost."""
+"""Sentences: split by the rules of the language, without losing a character."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from services.content.scripts.sentences import MAX_SENTENCES, is_speakable, spli
         ["Apple Inc. makes it.", "I like Apple Inc.", "They like me."],
     ],
 )
-def test_a_text_is_cut_where_sentences_end(expected: list[str]) -> None:
+def test_a_text_is_split_where_sentences_end(expected: list[str]) -> None:
     assert split_sentences(" ".join(expected)) == expected
 
 
@@ -47,7 +47,7 @@ def test_lines_and_paragraphs_end_sentences_unless_they_go_on() -> None:
     assert split_sentences(text) == ["Chapter One", "The sea was calm, and, I think, blue", "the end"]
 
 
-def test_what_cannot_be_spoken_belongs_to_a_neighbour() -> None:
+def test_signs_are_appended_to_a_neighbouring_sentence() -> None:
     assert split_sentences("*** Hi.\n***\nBye. !!! 🎉") == ["*** Hi. ***", "Bye. !!! 🎉"]
 
 
@@ -62,14 +62,14 @@ def test_a_very_long_sentence_is_left_whole() -> None:
     assert split_sentences(text) == [text]
 
 
-def test_no_script_makes_more_sentences_than_speech_takes() -> None:
+def test_the_number_of_sentences_is_limited() -> None:
     text = "好。" * 10_000
     found = split_sentences(text)
     assert len(found) <= MAX_SENTENCES
     assert "".join(found).replace(" ", "") == text
 
 
-def test_a_hostile_script_is_cut_in_no_time() -> None:
+def test_a_hostile_script_is_split_quickly() -> None:
     for text in (
         "a. " * 6666,
         "." * 20_000,
@@ -102,7 +102,7 @@ def test_decorated_letters_can_be_spoken(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["🎉", "🔤", "👍🏽", "***", "—"])
-def test_symbols_cannot(text: str) -> None:
+def test_symbols_cannot_be_spoken(text: str) -> None:
     assert split_sentences(text) == []
 
 

@@ -1,4 +1,4 @@
-"""The content service, called as the orchestrator calls it."""
+"""ContentService, called as the orchestrator calls it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_the_callers_script_comes_back_as_sentences(content: pb_grpc.Conte
     assert (list(written.sentences), written.writer) == (["It rains.", "It pours!"], "caller")
 
 
-async def test_without_a_script_one_is_written(content: pb_grpc.ContentServiceAsyncStub) -> None:
+async def test_without_a_script_a_template_is_used(content: pb_grpc.ContentServiceAsyncStub) -> None:
     written = await content.WriteScript(pb.WriteScriptRequest(title="Rain"))
     assert (written.sentences[0], written.writer) == ("Rain.", "plain-template")
 
@@ -64,7 +64,7 @@ async def test_a_bad_script_is_refused(
     assert refused.value.reason == reason
 
 
-async def test_captions_come_as_cues_and_as_files(content: pb_grpc.ContentServiceAsyncStub) -> None:
+async def test_captions_are_returned_as_cues_and_files(content: pb_grpc.ContentServiceAsyncStub) -> None:
     sentence = pb.Sentence(words=[word("Hello,", 0.15, 0.6), word("world.", 0.6, 1.1)])
     made = await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT))
     (cue,) = made.cues
@@ -79,12 +79,12 @@ async def test_captions_come_as_cues_and_as_files(content: pb_grpc.ContentServic
 
 @pytest.fixture
 async def measured(mesh: Mesh) -> pb_grpc.ContentServiceAsyncStub:
-    """With the fonts of the laptop."""
+    """The content service with the fonts of the embedded platform."""
     await mesh.start("content", Config(fonts=tuple(FOLDERS)))
     return mesh.stub(pb_grpc.ContentServiceStub)
 
 
-async def test_a_style_is_drawn_and_what_the_fonts_lack_is_told(mesh: Mesh) -> None:
+async def test_a_style_is_applied_and_missing_glyphs_are_reported(mesh: Mesh) -> None:
     await mesh.start("content", Config(fonts=(FOLDER,)))
     content = mesh.stub(pb_grpc.ContentServiceStub)
     sentence = pb.Sentence(words=[word("Hello", 0.1, 0.6), word("你好,", 0.6, 1.0), word("<all>", 1.0, 1.5)])
@@ -124,9 +124,7 @@ async def test_a_style_is_drawn_and_what_the_fonts_lack_is_told(mesh: Mesh) -> N
         pb.CaptionStyle(position=9),  # type: ignore[arg-type]
     ],
 )
-async def test_a_style_that_is_none_is_refused(
-    content: pb_grpc.ContentServiceAsyncStub, style: pb.CaptionStyle
-) -> None:
+async def test_an_invalid_style_is_refused(content: pb_grpc.ContentServiceAsyncStub, style: pb.CaptionStyle) -> None:
     sentence = pb.Sentence(words=[word("a", 0.0, 1.0)])
     with pytest.raises(errors.InvalidArgument) as refused:
         await content.MakeCaptions(pb.MakeCaptionsRequest(sentences=[sentence], canvas=PORTRAIT, style=style))
@@ -136,7 +134,7 @@ async def test_a_style_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("folder", "problem"), [("none", "is no folder"), (".", "CAPTION_FONT: there is no font 'Manrope ExtraBold'")]
 )
-async def test_fonts_that_are_not_there_stop_the_start(mesh: Mesh, tmp_path: Path, folder: str, problem: str) -> None:
+async def test_missing_fonts_prevent_the_start(mesh: Mesh, tmp_path: Path, folder: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         await mesh.start("content", Config(fonts=(tmp_path / folder,)))
 
@@ -178,7 +176,7 @@ async def test_title_cards_are_drawn_in_the_same_script(measured: pb_grpc.Conten
     assert "title" not in made.srt and made.missing_glyphs == "" and len(made.cues) == 1
 
 
-async def test_titles_need_no_words_and_captions_need_not_be_drawn(measured: pb_grpc.ContentServiceAsyncStub) -> None:
+async def test_titles_work_without_words_and_without_drawn_captions(measured: pb_grpc.ContentServiceAsyncStub) -> None:
     hidden = pb.MakeCaptionsRequest(
         sentences=[pb.Sentence(words=[word("Hello", 0.1, 0.6)])],
         canvas=PORTRAIT,
@@ -209,7 +207,7 @@ async def test_a_style_has_its_margins_font_and_rim(measured: pb_grpc.ContentSer
         pb.MakeCaptionsRequest(canvas=PORTRAIT, titles=[title("x", 0, 1, font="Comic Sans")]),
     ],
 )
-async def test_an_unknown_font_is_refused_and_those_at_hand_named(
+async def test_an_unknown_font_is_refused_by_the_service(
     measured: pb_grpc.ContentServiceAsyncStub, request_: pb.MakeCaptionsRequest
 ) -> None:
     with pytest.raises(errors.InvalidArgument, match=r"there are: Manrope Bold, .*Noto Sans Thai") as refused:
@@ -231,7 +229,7 @@ async def test_an_unknown_font_is_refused_and_those_at_hand_named(
         pb.MakeCaptionsRequest(canvas=PORTRAIT, language="Chinese"),
     ],
 )
-async def test_a_title_language_or_font_that_is_none_is_refused(
+async def test_an_invalid_title_language_or_font_is_refused(
     content: pb_grpc.ContentServiceAsyncStub, request_: pb.MakeCaptionsRequest
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:

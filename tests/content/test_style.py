@@ -1,4 +1,4 @@
-"""Looks: margins, rims, boxes and fonts as they are asked for, and nothing off the canvas whatever is said."""
+"""Style: requested margins, outlines, boxes and fonts, and no drawing outside the canvas."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ WIDE, TALL = (320, 180), (180, 320)
 
 @pytest.mark.parametrize("size", [WIDE, TALL])
 @pytest.mark.parametrize("margin", [0.02, 0.2, 0.4])
-async def test_a_caption_is_as_far_from_its_edge_as_asked_for(
-    size: tuple[int, int], margin: float, tmp_path: Path
-) -> None:
+async def test_a_caption_has_the_requested_margin(size: tuple[int, int], margin: float, tmp_path: Path) -> None:
     for position in (Position.BOTTOM, Position.TOP, Position.DEFAULT):
         style = CaptionStyle(position, 0.1, box_colour=BLUE, margin=margin)
         _, top, _, bottom = bounds(like(await still(style, "gÁp", tmp_path, size), BLUE))
         away = top if position is Position.TOP else size[1] - 1 - bottom
         assert abs(away - margin * size[1]) <= 1.5
-        # Without a box it is the line that stands there.
+        # Without a box, the margin is that of the line.
         style = CaptionStyle(position, 0.1, colour=GREEN, margin=margin)
         _, top, _, bottom = bounds(like(await still(style, "gÁp", tmp_path, size), GREEN))
         away = top if position is Position.TOP else size[1] - 1 - bottom
@@ -42,17 +40,17 @@ async def test_a_caption_is_as_far_from_its_edge_as_asked_for(
 
 @pytest.mark.parametrize("side", [0.05, 0.2, 0.35])
 @pytest.mark.parametrize("boxed", [False, True])
-async def test_no_line_comes_nearer_to_the_sides_than_asked_for(side: float, boxed: bool, tmp_path: Path) -> None:
+async def test_lines_keep_the_requested_side_margin(side: float, boxed: bool, tmp_path: Path) -> None:
     style = CaptionStyle(size=0.09, box_colour=BLUE if boxed else "", side_margin=side, max_lines=4)
     text = "several words that fill some lines to the brim of it"
     picture = await still(style, text, tmp_path, WIDE)
     left, _, right, _ = bounds(picture.max(axis=2) > 60)
     assert left >= side * WIDE[0] - 1.5 and right <= (1 - side) * WIDE[0] + 1.5
-    # And they do use the room, unless a line is as long as one can be read.
+    # Lines use the width, up to the maximum number of columns.
     assert right - left > (0.6 if side > 0.1 else 0.4) * (1 - 2 * side) * WIDE[0]
 
 
-async def test_the_rim_is_as_wide_as_asked_for(tmp_path: Path) -> None:
+async def test_the_outline_has_the_requested_width(tmp_path: Path) -> None:
     heights = {}
     for outline in (None, 0.0, 0.05, 0.085, 0.2):
         style = CaptionStyle(Position.MIDDLE, 0.3, GREEN, RED, outline=outline)
@@ -65,7 +63,7 @@ async def test_the_rim_is_as_wide_as_asked_for(tmp_path: Path) -> None:
     assert heights[0.2] - heights[0.0] == pytest.approx(2 * 0.2 * 0.3 * 180, abs=1.5)
 
 
-async def test_the_room_in_a_box_is_as_asked_for(tmp_path: Path) -> None:
+async def test_a_box_has_the_requested_padding(tmp_path: Path) -> None:
     sizes = {}
     for padding in (0.0, 0.35, 1.0):
         style = CaptionStyle(Position.MIDDLE, 0.2, box_colour=BLUE, box_padding=padding)
@@ -76,7 +74,7 @@ async def test_the_room_in_a_box_is_as_asked_for(tmp_path: Path) -> None:
     assert sizes[1.0][1] - sizes[0.35][1] == pytest.approx(2 * 0.65 * 36 * 0.12 / 0.35, abs=2)
 
 
-async def test_another_font_is_drawn_as_large(tmp_path: Path) -> None:
+async def test_all_fonts_are_drawn_in_the_same_size(tmp_path: Path) -> None:
     heights = []
     for font in ("Manrope ExtraBold", "Manrope Light", "Noto Sans Arabic Regular", "NotoSansCJKjp-Bold", "Noto Sans"):
         picture = await still(CaptionStyle(size=0.3), "HHH", tmp_path, WIDE, chain(font))
@@ -91,13 +89,13 @@ async def test_another_font_is_drawn_as_large(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-async def test_every_script_is_drawn_in_its_box_on_lines_of_its_own(name: str, tmp_path: Path) -> None:
+async def test_every_script_is_drawn_inside_its_box(name: str, tmp_path: Path) -> None:
     text = f"{WRITTEN[name]} {WRITTEN[name]}".replace("。", "")  # which ends a line with a blank
     style = CaptionStyle(Position.MIDDLE, 0.16, box_colour=BLUE, max_lines=2)
     picture = await still(style, text, tmp_path, (480, 270))
     box, ink = bounds(like(picture, BLUE)), bounds(like(picture, WHITE))
     assert box[0] < ink[0] and box[1] < ink[1] and ink[2] < box[2] and ink[3] < box[3]
-    # The box fits: beside the letters there is the room that is meant to be.
+    # The space beside the letters is the padding of the box.
     room = 0.35 * 0.16 * 270
     assert abs(ink[0] - box[0] - room) < 0.5 * room + 2 and abs(box[2] - ink[2] - room) < 0.5 * room + 2
 

@@ -1,4 +1,4 @@
-"""Subtitles: files that other programs read, with the text as it is written."""
+"""Subtitles: SRT and WebVTT files keep the text as it is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_srt_is_literal() -> None:
     assert write_srt([]) == ""
 
 
-def test_vtt_escapes_what_players_would_read_as_markup() -> None:
+def test_vtt_escapes_markup() -> None:
     assert write_vtt(CUES) == (
         "WEBVTT\n\n"
         "1\n00:00:00.150 --> 00:00:01.234\nHello, world,\nit is me.\n\n"

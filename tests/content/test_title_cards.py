@@ -1,4 +1,4 @@
-"""Titles: large, balanced, faded in and out, and never over a caption or each other."""
+"""Title cards: large, balanced, faded in and out, and clear of captions and each other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_title_is_broken_into_even_lines(text: str, size: tuple[int, int
         assert bands(like(frames[25], RED, 120)) >= lines
 
 
-async def test_a_title_fades_in_and_out_by_stills(tmp_path: Path) -> None:
+async def test_a_title_fades_in_and_out_by_still_events(tmp_path: Path) -> None:
     made = script([card("Hello", 0.2, 0.8, box_colour=BLUE)])
     assert r"\t(" not in made and r"\fad" not in made
     frames = await draw(made, tmp_path)
@@ -83,7 +83,7 @@ async def test_a_title_fades_in_and_out_by_stills(tmp_path: Path) -> None:
         assert all(before > after for before, after in pairwise(light[30:40]))
 
 
-async def test_a_title_has_the_colours_size_and_place_that_are_asked_for(tmp_path: Path) -> None:
+async def test_a_title_has_the_requested_colours_size_and_position(tmp_path: Path) -> None:
     asked = card("Hi", colour=GREEN, outline_colour=WHITE, box_colour=BLUE, position=Position.TOP)
     frames = await draw(script([asked]), tmp_path)
     box, ink = bounds(like(frames[25], BLUE)), bounds(like(frames[25], GREEN))
@@ -99,7 +99,7 @@ async def test_a_title_has_the_colours_size_and_place_that_are_asked_for(tmp_pat
 @pytest.mark.parametrize("position", [Position.BOTTOM, Position.MIDDLE, Position.TOP, Position.DEFAULT])
 @pytest.mark.parametrize("wanted", [Position.BOTTOM, Position.MIDDLE, Position.TOP])
 @pytest.mark.parametrize("size", [WIDE, TALL])
-async def test_a_title_gives_way_to_captions(
+async def test_a_title_keeps_clear_of_captions(
     position: Position, wanted: Position, size: tuple[int, int], tmp_path: Path
 ) -> None:
     words = spoken("Some words that are said meanwhile, and some more", 0.0, 0.1)
@@ -112,7 +112,7 @@ async def test_a_title_gives_way_to_captions(
     assert ink[25].any()
     left, top, right, bottom = bounds(np.any(ink, axis=0))
     assert left > 0 and top > 0 and right < size[0] - 1 and bottom < size[1] - 1
-    # Captions are where they were, to the pixel, and no title is near them.
+    # The captions are unchanged to the pixel, and no title is near them.
     captions_at = like(alone, GREEN, 100).any(axis=(0, 2))
     title_at = ink.any(axis=(0, 2))
     assert not (captions_at & title_at).any()
@@ -120,7 +120,7 @@ async def test_a_title_gives_way_to_captions(
     assert np.array_equal(both[:, rows], alone[:, rows])
 
 
-def test_a_title_stays_where_it_is_while_captions_are_elsewhere() -> None:
+def test_a_title_moves_only_for_captions_on_its_frames() -> None:
     (free,) = place_titles([card("Title")], [])
     (beside,) = place_titles([card("Title")], [OccupiedArea(0, 50, 150, 170), OccupiedArea(60, 90, 0, 180)])
     assert beside == free
@@ -131,14 +131,14 @@ def test_a_title_stays_where_it_is_while_captions_are_elsewhere() -> None:
     assert list(place_titles([card("Title")], [OccupiedArea(0, 50, 0, 180)])) == []
 
 
-async def test_two_titles_at_once_stand_apart(tmp_path: Path) -> None:
+async def test_two_titles_at_once_do_not_overlap(tmp_path: Path) -> None:
     made = script([card("First one"), card("Second one", 0.2, 0.9, colour=BLUE)])
     frames = await draw(made, tmp_path)
     first, second = bounds(like(frames[25], RED)), bounds(like(frames[25], BLUE))
     assert first[3] < second[1] or second[3] < first[1]
 
 
-def test_a_title_is_in_no_other_file_and_needs_no_captions() -> None:
+def test_a_title_is_in_the_ass_file_only() -> None:
     made = make_subtitles(
         [spoken("Spoken.")], resolve_style(CaptionStyle(Position.NONE), WIDE), [card("Card 你🜀\U0001ffff")]
     )
@@ -149,7 +149,7 @@ def test_a_title_is_in_no_other_file_and_needs_no_captions() -> None:
     assert "Dialogue" not in nothing.ass and nothing.cues == ()
 
 
-def test_another_title_changes_nothing_of_the_script_but_its_events() -> None:
+def test_another_title_changes_only_its_own_events() -> None:
     before, after = (
         pysubs2.SSAFile.from_string(script(cards, spoken("Hello there.")))
         for cards in ([], [card("A title"), card("Other", size=0.3, colour=GREEN)])
@@ -195,7 +195,7 @@ TITLES = st.tuples(
     st.sampled_from([WIDE, TALL, (64, 64)]),
     st.sampled_from([0.0, 0.2, 0.5]),
 )
-def test_titles_and_captions_never_meet(
+def test_titles_and_captions_never_overlap(
     wanted: list[tuple[str, float, float, Position, float]],
     position: Position,
     size: float,

@@ -1,4 +1,4 @@
-"""Writing: scripts and captions for the public, over the mesh, as the gateway asks for them on behalf of a user."""
+"""WritingService over the mesh, called as the gateway calls it on behalf of a user."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def timed(words: list[list[tuple[str, float, float]]]) -> list[media_pb2.TimedSe
 
 @pytest.fixture
 async def writing(mesh: Mesh) -> pb_grpc.WritingServiceAsyncStub:
-    await mesh.start("content", Config(captions=1, fonts=tuple(binaries.font_folders())))
+    await mesh.start("content", Config(max_caption_calls=1, fonts=tuple(binaries.font_folders())))
     return mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
 
 
 async def captions(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, request: pb.CreateCaptionsRequest
 ) -> tuple[str, str]:
-    """A file of captions, and what it is."""
+    """Create a captions file. Returns its text and its content type."""
     call: Any = writing.CreateCaptions(request, metadata=mesh.bearer(roles=ROLE))
-    told = await call.initial_metadata()
+    headers = await call.initial_metadata()
     parts = [part.data async for part in call]
     data = b"".join(part.data for part in parts)
-    assert int(told["x-content-length"]) == len(data)
-    assert told["x-content-sha256"] == hashlib.sha256(data).hexdigest()
+    assert int(headers["x-content-length"]) == len(data)
+    assert headers["x-content-sha256"] == hashlib.sha256(data).hexdigest()
     return data.decode(), parts[0].content_type
 
 
 @pytest.mark.parametrize("language", TEMPLATES)
 @pytest.mark.parametrize("length", [1, 2, 5, 9])
-async def test_a_script_has_as_many_sentences_as_asked_for(
+async def test_a_script_has_the_requested_number_of_sentences(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, language: str, length: int
 ) -> None:
     request = pb.CreateScriptRequest(topic="The  tides", language=language, length=length)
@@ -65,13 +65,11 @@ async def test_a_script_has_as_many_sentences_as_asked_for(
     assert len(made.sentences) == length
     assert made.sentences[0].startswith("The tides")
     assert (made.language, made.writer) == (language, "plain-template")
-    # Who hands the script in again gets the same sentences.
+    # Splitting the script again yields the same sentences.
     assert split_sentences(made.script) == list(made.sentences)
 
 
-async def test_a_script_is_english_and_short_unless_asked_otherwise(
-    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub
-) -> None:
+async def test_a_script_is_english_and_short_by_default(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     made = await writing.CreateScript(pb.CreateScriptRequest(topic="The tides"), metadata=mesh.bearer(roles=ROLE))
     assert (made.language, len(made.sentences)) == ("en", DEFAULT_LENGTH)
     assert tuple(made.sentences) == write_script("The tides", None).sentences
@@ -90,7 +88,7 @@ async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc
             assert (start, end) == pytest.approx((words[0][1] * 1000, words[-1][2] * 1000), abs=slack)
 
 
-async def test_a_script_is_spread_over_its_duration(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+async def test_a_script_fills_its_duration(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     request = pb.CreateCaptionsRequest(script="One short one. Then a sentence that is twice as long.", duration=6)
     text, told = await captions(mesh, writing, request)
     first, second = pysubs2.SSAFile.from_string(text)
@@ -100,7 +98,7 @@ async def test_a_script_is_spread_over_its_duration(mesh: Mesh, writing: pb_grpc
     assert 1.5 < second.duration / first.duration < 3.5
 
 
-async def test_the_style_and_the_picture_count(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+async def test_style_and_canvas_are_applied(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     style = video_pb.Captions(colour="#ff0000", highlight="word", position="top")
     words = "A sentence so long that it does not fit an upright picture at once, though it fits a wide one."
     wide = pb.CreateCaptionsRequest(script=words, duration=8, format="ass", style=style)
@@ -115,7 +113,7 @@ async def test_the_style_and_the_picture_count(mesh: Mesh, writing: pb_grpc.Writ
     )
 
 
-async def test_no_time_is_lost_and_none_is_used_twice() -> None:
+async def test_estimated_word_times_fill_the_duration_without_overlap() -> None:
     said = ["你好，世界。", "Hello, world, it is me!", "Ja."]
     words = [word for timed in estimate_word_times(said, timedelta(seconds=5)) for word in timed]
     assert [word.text for word in words] == [word for sentence in said for word in sentence.split()]
@@ -141,7 +139,7 @@ async def test_no_time_is_lost_and_none_is_used_twice() -> None:
         ({"script": "Hi", "duration": 3, "style": video_pb.Captions(font="Nowhere")}, "FONT_UNKNOWN"),
     ],
 )
-async def test_what_cannot_be_captioned_is_refused(
+async def test_invalid_captions_requests_are_refused(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
 ) -> None:
     call = writing.CreateCaptions(pb.CreateCaptionsRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
@@ -160,7 +158,7 @@ async def test_what_cannot_be_captioned_is_refused(
         ({"topic": "x", "length": 10}, "REQUEST_INVALID"),
     ],
 )
-async def test_what_cannot_be_written_is_refused(
+async def test_invalid_script_requests_are_refused(
     mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
@@ -168,8 +166,8 @@ async def test_what_cannot_be_written_is_refused(
     assert refused.value.reason == reason
 
 
-async def test_the_service_itself_asks_for_the_role(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
-    """Even of the gateway, which is not trusted."""
+async def test_the_service_itself_checks_the_role(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+    """The service does not rely on the check of the gateway."""
     others = mesh.bearer(roles=("video.process", "audio.generate", "user.admin"))
     request = pb.CreateCaptionsRequest(script="Hi", duration=1)
     for metadata, error, reason in (
@@ -184,7 +182,7 @@ async def test_the_service_itself_asks_for_the_role(mesh: Mesh, writing: pb_grpc
         assert refused.value.reason == reason
 
 
-async def test_a_full_service_says_when_to_come_back(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
+async def test_a_busy_service_returns_retry_after(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     bearer = mesh.bearer(roles=ROLE)
     words = [[("word", at * 0.2, at * 0.2 + 0.1) for at in range(5000)]]
     long = pb.CreateCaptionsRequest(sentences=timed(words), format="ass")
@@ -199,6 +197,6 @@ async def test_a_full_service_says_when_to_come_back(mesh: Mesh, writing: pb_grp
     refused = [full for full in await asyncio.gather(asked(), asked(), asked()) if full]
     assert len(refused) == 2
     assert {(full.reason, full.retry_after_seconds) for full in refused} == {("BUSY", 1.0)}
-    # The jobs have room all the same.
+    # The calls of jobs have capacity of their own.
     internal = mesh.stub(content_service_pb2_grpc.ContentServiceStub)
     assert (await internal.WriteScript(content_service_pb2.WriteScriptRequest(title="Hi"))).sentences

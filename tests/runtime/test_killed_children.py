@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Error, FailedPrecondition, Internal, InvalidArgument, ResourceExhausted
-from services.audio import clips, export, loudness
+from services.audio import clip_sounds, export, loudness
 from services.audio.espeak import open_espeak
 from services.concatenation import join
 from services.media.encoding import Quality
@@ -61,15 +61,15 @@ async def measure(folder: Path) -> None:
 
 async def code_speech(folder: Path) -> None:
     sound = media.sound(folder / "speech.wav", seconds=20)
-    assert (await export.export(ffmpeg_program(), sound, "mp3", -16.0, 20 * 48000)).stat().st_size
+    assert (await export.export_speech(ffmpeg_program(), sound, "mp3", -16.0, 20 * 48000)).stat().st_size
 
 
 async def decode_clip_sound(folder: Path) -> None:
     objects = Folder(folder)
     media.clip(objects.path("a"), seconds=4, sound=True, container=("-f", "mp4"))
     second = timedelta(seconds=1)
-    sound = clips.ClipSound("a", "a", 0 * second, 0 * second, 4 * second, 1.0, 1.0)
-    await clips.lay(ffmpeg_program(), objects, [sound], 4 * clips.RATE, folder)
+    sound = clip_sounds.ClipSound("a", "a", 0 * second, 0 * second, 4 * second, 1.0, 1.0)
+    await clip_sounds.place_clip_sounds(ffmpeg_program(), objects, [sound], 4 * clip_sounds.RATE, folder)
 
 
 async def render_segment(folder: Path) -> None:

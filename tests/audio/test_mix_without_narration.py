@@ -1,4 +1,4 @@
-"""Mixes without narration, sound tracks by number, and sound that changes in mid-stream."""
+"""Mixes without narration, selection of sound tracks, and format changes in mid-stream."""
 
 from __future__ import annotations
 
@@ -9,56 +9,55 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.audio import mix
-from services.audio.mix import Desk, Order
+from services.audio.mix import Mixer, MixRequest
 from services.media.ffmpeg import ffmpeg_version
 from tests import media
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, r128, read
-from tests.audio.test_clips import clip, kept, laid
+from tests.audio.test_clip_sounds import clip, kept, laid
 from tests.mesh import ffmpeg_program
 
 
 @pytest.fixture(scope="session")
-async def desk() -> Desk:
+async def mixer() -> Mixer:
     version = await ffmpeg_version(ffmpeg_program())
-    return Desk(ffmpeg_program(), version, timedelta(minutes=10))
+    return Mixer(ffmpeg_program(), version, timedelta(minutes=10))
 
 
-async def mixed(desk: Desk, objects: Folder, folder: Path, order: Order) -> Sound:
-    """What a mix without narration sounds like."""
-    await mix.mix(desk, objects, order, folder)
+async def mixed(mixer: Mixer, objects: Folder, folder: Path, order: MixRequest) -> Sound:
+    """The sound of a mix without narration."""
+    await mixer.mix(objects, order, folder)
     sound = read(folder / "master.wav", 2)
     assert len(sound) == order.samples
     return sound
 
 
-async def test_music_alone_is_as_loud_as_promised(desk: Desk, objects: Folder, tmp_path: Path) -> None:
-    await mixed(desk, objects, tmp_path, Order(None, "", "calm", timedelta(seconds=6)))
+async def test_music_alone_is_as_loud_as_promised(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
+    await mixed(mixer, objects, tmp_path, MixRequest(None, "", "calm", timedelta(seconds=6)))
     loudness, peak = r128(tmp_path / "master.wav")
     assert loudness == pytest.approx(-14, abs=0.7) and peak <= -1
 
 
-async def test_clips_and_music_are_heard_together(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_clips_and_music_are_heard_together(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     tone = kept(clip(objects, "tone", "sine=frequency=3000"), 0.0, 1.0, 2.0)
-    sound = await mixed(desk, objects, tmp_path, Order(None, "", "calm", timedelta(seconds=5), (tone,)))
+    sound = await mixed(mixer, objects, tmp_path, MixRequest(None, "", "calm", timedelta(seconds=5), (tone,)))
     assert heard(sound, 1.5) == pytest.approx(3000, abs=20)
     assert np.abs(sound[int(4.0 * RATE) :]).max() > 0.01, "the music goes on"
 
 
-async def test_silence_is_made_where_nothing_is_asked_for(desk: Desk, objects: Folder, tmp_path: Path) -> None:
-    sound = await mixed(desk, objects, tmp_path, Order(None, "", "", timedelta(seconds=3)))
+async def test_a_request_without_sound_makes_silence(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
+    sound = await mixed(mixer, objects, tmp_path, MixRequest(None, "", "", timedelta(seconds=3)))
     assert np.abs(sound).max() < 0.001
 
 
-async def test_a_silent_clip_makes_a_silent_mix(desk: Desk, objects: Folder, tmp_path: Path) -> None:
+async def test_a_silent_clip_makes_a_silent_mix(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     nothing = kept(clip(objects, "nothing", "anullsrc=r=48000:cl=stereo"), 0.0, 0.0, 2.0)
-    sound = await mixed(desk, objects, tmp_path, Order(None, "", "", timedelta(seconds=3), (nothing,)))
+    sound = await mixed(mixer, objects, tmp_path, MixRequest(None, "", "", timedelta(seconds=3), (nothing,)))
     assert np.abs(sound).max() < 0.001
 
 
 def heard(sound: Sound, second: float) -> float:
-    """The loudest frequency for a tenth of a second from some time on."""
+    """The loudest frequency in Hz within a tenth of a second from a time on."""
     part = sound[int(second * RATE) : int((second + 0.1) * RATE), 0]
     return float(np.abs(np.fft.rfft(part)).argmax()) * 10
 
@@ -71,7 +70,7 @@ def heard(sound: Sound, second: float) -> float:
         (("48000", "5.1"), ("48000", "stereo")),
     ],
 )
-async def test_sound_that_changes_in_mid_stream_goes_on(
+async def test_a_format_change_in_mid_stream_is_handled(
     objects: Folder, tmp_path: Path, one: tuple[str, str], other: tuple[str, str]
 ) -> None:
     parts = []

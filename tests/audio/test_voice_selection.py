@@ -1,4 +1,4 @@
-"""Choice: a voice reads the script that it is given, or is refused before anything is spoken."""
+"""Voice selection: the voice can read the script, or the request is refused before the synthesis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from moneyprinter.errors import InvalidArgument
 from services.audio import languages
-from services.audio.choice import Choice, Text, choose
 from services.audio.espeak import Espeak
 from services.audio.speech import Quality
+from services.audio.voice_selection import Text, VoiceSelection, select_voice
 from services.audio.voices import UNINTELLIGIBLE
 
-# Usual sentences of languages that are not written in Latin letters.
+# Ordinary sentences in languages with other letters than Latin.
 SCRIPTS = {
     "ru": "Сегодня хорошая погода, и мы едем к морю.",
     "uk": "Сьогодні гарна погода, і ми їдемо до моря.",
@@ -50,44 +50,46 @@ UNHEARD = {
 }
 
 
-def chosen(speaker: Espeak, name: str, *texts: str, title: str = "") -> Choice:
+def chosen(provider: Espeak, name: str, *texts: str, title: str = "") -> VoiceSelection:
     asked = [Text(f"clips[{index}].script", text) for index, text in enumerate(texts)]
-    return choose([speaker], name, asked, Text("title", title) if title else None)
+    return select_voice([provider], name, asked, Text("title", title) if title else None)
 
 
-def refused(speaker: Espeak, name: str, *texts: str, title: str = "") -> InvalidArgument:
+def refused(provider: Espeak, name: str, *texts: str, title: str = "") -> InvalidArgument:
     with pytest.raises(InvalidArgument) as raised:
-        chosen(speaker, name, *texts, title=title)
+        chosen(provider, name, *texts, title=title)
     return raised.value
 
 
-async def seconds(speaker: Espeak, choice: Choice, text: str, folder: Path) -> float:
-    said = await choice.speaker.speak([text], choice.voice, folder / "speech.wav")
+async def seconds(provider: Espeak, choice: VoiceSelection, text: str, folder: Path) -> float:
+    said = await choice.provider.speak([text], choice.voice, folder / "speech.wav")
     return said.duration / timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
-async def test_a_script_is_spoken_by_a_voice_of_its_language(speaker: Espeak, tmp_path: Path, language: str) -> None:
-    choice = chosen(speaker, "", SCRIPTS[language])
+async def test_a_script_is_spoken_by_a_voice_of_its_language(provider: Espeak, tmp_path: Path, language: str) -> None:
+    choice = chosen(provider, "", SCRIPTS[language])
     assert choice.voice.name == language
     assert [notice.reason for notice in choice.notices] == ["VOICE_CHOSEN"]
     letters = sum(character.isalpha() for character in SCRIPTS[language])
-    assert await seconds(speaker, choice, SCRIPTS[language], tmp_path) / letters < 0.5, "it is spelled letter by letter"
+    assert await seconds(provider, choice, SCRIPTS[language], tmp_path) / letters < 0.5, (
+        "it is spelled letter by letter"
+    )
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
 @pytest.mark.parametrize("asked", ["de-DE", "en-US", "fr"])
-def test_a_voice_that_cannot_read_a_script_is_refused(speaker: Espeak, language: str, asked: str) -> None:
-    error = refused(speaker, asked, SCRIPTS[language])
+def test_a_voice_that_cannot_read_a_script_is_refused(provider: Espeak, language: str, asked: str) -> None:
+    error = refused(provider, asked, SCRIPTS[language])
     assert error.reason == "VOICE_LANGUAGE_MISMATCH"
     assert [violation.field for violation in error.violations] == ["clips[0].script"]
-    for part in ("clips[0].script", asked, languages.named(languages.main_system(SCRIPTS[language])), language):
+    for part in ("clips[0].script", asked, languages.system_name(languages.main_system(SCRIPTS[language])), language):
         assert part in error.message
     advised = error.message.partition("take ")[2].partition(", or")[0].split(", ")
     assert advised[0] == language
-    assert not any(voice.stands_in for voice in map(speaker.voice, advised) if voice)
+    assert not any(voice.is_substitute for voice in map(provider.voice, advised) if voice)
     for name in advised:
-        assert chosen(speaker, name, SCRIPTS[language]).voice.name == name
+        assert chosen(provider, name, SCRIPTS[language]).voice.name == name
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,8 @@ def test_a_voice_that_cannot_read_a_script_is_refused(speaker: Espeak, language:
         ("fa-latn", "امروز هوا خوب است"),
     ],
 )
-def test_every_other_writing_system_is_refused(speaker: Espeak, asked: str, text: str) -> None:
-    assert refused(speaker, asked, text).reason == "VOICE_LANGUAGE_MISMATCH"
+def test_every_other_writing_system_is_refused(provider: Espeak, asked: str, text: str) -> None:
+    assert refused(provider, asked, text).reason == "VOICE_LANGUAGE_MISMATCH"
 
 
 @pytest.mark.parametrize(
@@ -129,13 +131,13 @@ def test_every_other_writing_system_is_refused(speaker: Espeak, asked: str, text
         ("ja", "今天天气很好。"),
     ],
 )
-def test_mixed_scripts_are_spoken(speaker: Espeak, asked: str, text: str) -> None:
-    assert chosen(speaker, asked, text).voice.name == asked
+def test_mixed_scripts_are_spoken(provider: Espeak, asked: str, text: str) -> None:
+    assert chosen(provider, asked, text).voice.name == asked
 
 
-def test_no_voice_is_needed_for_latin_letters(speaker: Espeak) -> None:
+def test_latin_text_without_a_voice_gets_the_default_one(provider: Espeak) -> None:
     for text in ("This is the narration text", "Nahrungsergänzungsmittel", "La La Land", "2024", "Die Hard"):
-        assert (chosen(speaker, "", text).voice.name, chosen(speaker, "", text).notices) == ("en-US", ())
+        assert (chosen(provider, "", text).voice.name, chosen(provider, "", text).notices) == ("en-US", ())
 
 
 @pytest.mark.parametrize(
@@ -149,52 +151,50 @@ def test_no_voice_is_needed_for_latin_letters(speaker: Espeak) -> None:
         ("nl", "Vandaag is het mooi weer en wij gaan naar zee."),
     ],
 )
-def test_a_text_whose_words_show_its_language_gets_its_voice(speaker: Espeak, language: str, text: str) -> None:
-    assert chosen(speaker, "", text).voice.name == language
+def test_frequent_words_select_the_voice_of_their_language(provider: Espeak, language: str, text: str) -> None:
+    assert chosen(provider, "", text).voice.name == language
 
 
-def test_a_part_that_the_voice_of_the_whole_cannot_read_is_named(speaker: Espeak) -> None:
-    error = refused(speaker, "", "This is all in English, and there is a lot of it.", SCRIPTS["ko"])
+def test_a_text_that_the_voice_cannot_read_is_named(provider: Espeak) -> None:
+    error = refused(provider, "", "This is all in English, and there is a lot of it.", SCRIPTS["ko"])
     assert error.message.startswith("clips[1].script")
     assert "en-US" in error.message
 
 
-def test_a_title_may_be_a_name_in_latin_letters_and_in_no_others(speaker: Espeak) -> None:
-    assert chosen(speaker, "ru-RU", title="TikTok").voice.name == "ru-RU"
-    assert refused(speaker, "de-DE", title="Красная площадь").message.startswith("title")
-    assert chosen(speaker, "", title="Красная площадь").voice.name == "ru"
+def test_only_a_title_in_latin_letters_is_readable_by_every_voice(provider: Espeak) -> None:
+    assert chosen(provider, "ru-RU", title="TikTok").voice.name == "ru-RU"
+    assert refused(provider, "de-DE", title="Красная площадь").message.startswith("title")
+    assert chosen(provider, "", title="Красная площадь").voice.name == "ru"
 
 
-def test_a_writing_system_without_a_voice_is_refused(speaker: Espeak) -> None:
-    error = refused(speaker, "", "ថ្ងៃនេះអាកាសធាតុល្អ")
+def test_a_writing_system_without_a_voice_is_refused(provider: Espeak) -> None:
+    error = refused(provider, "", "ថ្ងៃនេះអាកាសធាតុល្អ")
     assert (error.reason, "Khmer" in error.message) == ("VOICE_LANGUAGE_MISMATCH", True)
 
 
 @pytest.mark.parametrize("language", UNHEARD)
-def test_a_voice_that_is_not_understood_speaks_only_by_its_own_name(speaker: Espeak, language: str) -> None:
-    error = refused(speaker, "", UNHEARD[language])
+def test_an_unintelligible_voice_needs_its_own_name(provider: Espeak, language: str) -> None:
+    error = refused(provider, "", UNHEARD[language])
     assert error.reason == "VOICE_UNINTELLIGIBLE"
     assert f"{language!r}" in error.message and UNINTELLIGIBLE[language] in error.message
-    choice = chosen(speaker, language, UNHEARD[language])
+    choice = chosen(provider, language, UNHEARD[language])
     assert choice.voice.quality is Quality.UNINTELLIGIBLE
     assert [notice.reason for notice in choice.notices] == ["VOICE_UNINTELLIGIBLE"]
 
 
 @pytest.mark.parametrize("name", ["ja-JP-NanamiNeural", "ja-JP-Standard-A", "he-IL-AvriNeural", "th-TH-Standard-A"])
-def test_no_voice_that_is_not_understood_replaces_another_one(speaker: Espeak, name: str) -> None:
-    assert refused(speaker, name, UNHEARD[name[:2]]).reason == "VOICE_UNINTELLIGIBLE"
+def test_an_unintelligible_voice_is_never_a_substitute(provider: Espeak, name: str) -> None:
+    assert refused(provider, name, UNHEARD[name[:2]]).reason == "VOICE_UNINTELLIGIBLE"
 
 
 @pytest.mark.parametrize("language", ["ja", "shn"])
-async def test_letters_are_named_in_languages_that_are_called_unintelligible(
-    speaker: Espeak, tmp_path: Path, language: str
-) -> None:
-    took = await seconds(speaker, chosen(speaker, language, UNHEARD[language]), UNHEARD[language], tmp_path)
+async def test_unintelligible_languages_are_spelled_out(provider: Espeak, tmp_path: Path, language: str) -> None:
+    took = await seconds(provider, chosen(provider, language, UNHEARD[language]), UNHEARD[language], tmp_path)
     assert took / sum(character.isalpha() for character in UNHEARD[language]) > 0.5
 
 
-def test_hebrew_is_called_unintelligible_for_want_of_vowels(speaker: Espeak) -> None:
-    """Its phonemes have half as many vowels as those of a language that is understood."""
+def test_hebrew_is_unintelligible_without_vowels(provider: Espeak) -> None:
+    """Its phonemes have half as many vowels as those of an intelligible language."""
 
     def vowels(language: str, text: str) -> float:
         program = (
@@ -203,7 +203,7 @@ def test_hebrew_is_called_unintelligible_for_want_of_vowels(speaker: Espeak) -> 
             "p = ctypes.c_void_p(ctypes.cast(ctypes.c_char_p(sys.argv[4].encode()), ctypes.c_void_p).value);"
             "sys.stdout.buffer.write(e.espeak_TextToPhonemes(ctypes.byref(p), 1, 2))"
         )
-        arguments = [str(speaker.library), str(speaker.data), language, text]
+        arguments = [str(provider.library), str(provider.data), language, text]
         said = subprocess.run(
             [sys.executable, "-c", program, *arguments], capture_output=True, check=True
         ).stdout.decode()
@@ -214,24 +214,24 @@ def test_hebrew_is_called_unintelligible_for_want_of_vowels(speaker: Espeak) -> 
 
 
 @pytest.mark.parametrize("name", ["en-US-AriaNeural", "en-US-Standard-A", "de-DE-Wavenet-B"])
-def test_the_voice_of_another_provider_is_replaced_and_that_is_stated(speaker: Espeak, name: str) -> None:
-    (notice,) = chosen(speaker, name, "Hello.").notices
+def test_a_substitute_voice_comes_with_a_notice(provider: Espeak, name: str) -> None:
+    (notice,) = chosen(provider, name, "Hello.").notices
     assert notice.reason == "VOICE_REPLACED"
     assert name in notice.message and "robotic" in notice.message
-    assert chosen(speaker, name[:5], "Hello.").notices == ()
+    assert chosen(provider, name[:5], "Hello.").notices == ()
 
 
-def test_no_error_recommends_the_voice_of_another_provider(speaker: Espeak) -> None:
+def test_no_error_recommends_the_voice_of_another_provider(provider: Espeak) -> None:
     for error in (
-        refused(speaker, "nonsense", "Hi."),
-        refused(speaker, "de", "Привет, мир"),
-        refused(speaker, "ru", "Hi"),
+        refused(provider, "nonsense", "Hi."),
+        refused(provider, "de", "Привет, мир"),
+        refused(provider, "ru", "Hi"),
     ):
         assert not any(part in error.message for part in ("Neural", "Standard", "Wavenet"))
 
 
-def test_every_language_of_the_list_has_a_writing_system_that_its_voice_reads(speaker: Espeak) -> None:
-    """A voice whose writing system were unknown would refuse its own language."""
+def test_every_listed_voice_reads_its_language(provider: Espeak) -> None:
+    """A voice with an unknown writing system would refuse its own language."""
     for language, text in {**SCRIPTS, **UNHEARD}.items():
-        assert languages.unreadable(text, language) == ""
-        assert languages.unreadable(text, "de") == ("HAN" if language == "ja" else languages.main_system(text))
+        assert languages.unreadable_system(text, language) == ""
+        assert languages.unreadable_system(text, "de") == ("HAN" if language == "ja" else languages.main_system(text))

@@ -1,4 +1,4 @@
-"""Speaking: speech for the public, over the mesh, as the gateway asks for it on behalf of a user."""
+"""SpeechService over the mesh, called as the gateway calls it on behalf of a user."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DECODE = ("-f", "wav", "-acodec", "pcm_s16le", "-ar", str(RATE), "-ac", "1")
 
 @pytest.fixture
 async def speaking(mesh: Mesh, tmp_path: Path) -> Mesh:
-    """A mesh in which texts are spoken, one at a time."""
+    """A mesh with the audio service, which speaks one text at a time."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "blobs"))
     await mesh.start("content", ContentConfig())
-    await mesh.start("audio", settings().model_copy(update={"speeches": 1}))
+    await mesh.start("audio", settings().model_copy(update={"max_speech_calls": 1}))
     return mesh
 
 
@@ -45,13 +45,13 @@ def speech(speaking: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
 
 
 async def sound(mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, path: Path, **wanted: Any) -> dict[str, Any]:
-    """Write what is spoken to `path`; returns what was said of it."""
+    """Write the spoken text to `path`. Returns the headers and the content type."""
     call: Any = speech.CreateSpeech(pb.CreateSpeechRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
-    told = await call.initial_metadata()
+    headers = await call.initial_metadata()
     parts = [part.data async for part in call]
     assert {part.content_type for part in parts} == {parts[0].content_type}
     path.write_bytes(b"".join(part.data for part in parts))
-    return {**told, "content_type": parts[0].content_type}
+    return {**headers, "content_type": parts[0].content_type}
 
 
 def stored(mesh: Mesh, tmp_path: Path) -> list[Path]:
@@ -59,7 +59,7 @@ def stored(mesh: Mesh, tmp_path: Path) -> list[Path]:
 
 
 def heard(path: Path) -> Any:
-    """The samples of a sound of any form."""
+    """The samples of a sound in any format."""
     subprocess.run([ffmpeg_program(), "-loglevel", "error", "-y", "-i", path, *DECODE, f"{path}.wav"], check=True)
     return read(path.with_name(f"{path.name}.wav"), 1)[:, 0]
 
@@ -67,13 +67,13 @@ def heard(path: Path) -> Any:
 @pytest.mark.parametrize(
     ("form", "kind"), [("wav", "audio/wav"), ("mp3", "audio/mpeg"), ("opus", "audio/ogg"), ("flac", "audio/flac")]
 )
-async def test_a_text_becomes_a_sound_and_its_words_have_times(
+async def test_a_text_is_spoken_and_timed(
     speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path, form: str, kind: str
 ) -> None:
     path = tmp_path / f"said.{form}"
-    told = await sound(speaking, speech, path, text=TEXT, voice="en-GB", format=form)
-    assert told["content_type"] == kind
-    assert int(told["x-content-length"]) == path.stat().st_size
+    headers = await sound(speaking, speech, path, text=TEXT, voice="en-GB", format=form)
+    assert headers["content_type"] == kind
+    assert int(headers["x-content-length"]) == path.stat().st_size
     times = await speech.TimeSpeech(
         pb.TimeSpeechRequest(text=TEXT, voice="en-GB"), metadata=speaking.bearer(roles=ROLE)
     )
@@ -85,7 +85,7 @@ async def test_a_text_becomes_a_sound_and_its_words_have_times(
     integrated, peak = r128(path)
     assert integrated == pytest.approx(-16, abs=0.5)
     assert peak <= -0.5
-    # Something is heard during each word, and next to nothing between the sentences.
+    # Each word is audible, and the pause between the sentences is almost silent.
     words = [word for sentence in times.sentences for word in sentence.words]
     for word in words:
         assert level(samples[round(word.start * RATE) : round(word.end * RATE)]) > -40, word
@@ -96,7 +96,9 @@ async def test_a_text_becomes_a_sound_and_its_words_have_times(
     assert not any(speaking.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
 
 
-async def test_it_is_as_loud_as_asked(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path) -> None:
+async def test_speech_has_the_requested_loudness(
+    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path
+) -> None:
     for wanted in (-14.0, -23.0):
         await sound(speaking, speech, tmp_path / "said.wav", text=TEXT, loudness=wanted)
         integrated, peak = r128(tmp_path / "said.wav")
@@ -104,9 +106,7 @@ async def test_it_is_as_loud_as_asked(speaking: Mesh, speech: pb_grpc.SpeechServ
         assert peak <= -0.9
 
 
-async def test_a_text_has_the_times_that_it_has_in_a_video(
-    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
-) -> None:
+async def test_word_times_equal_those_of_a_job(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     request = audio_service_pb2.SynthesizeRequest(sentences=[" ".join(words) for words in WORDS], voice="en-US")
     *_, last = [u async for u in speaking.stub(audio_service_pb2_grpc.AudioServiceStub).Synthesize(request)]
     times = await speech.TimeSpeech(pb.TimeSpeechRequest(text=TEXT), metadata=speaking.bearer(roles=ROLE))
@@ -118,7 +118,7 @@ async def test_a_text_has_the_times_that_it_has_in_a_video(
     )
 
 
-async def test_voices_are_listed_and_each_is_understood(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+async def test_every_listed_voice_is_accepted(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     signed_in = speaking.bearer(roles=())
     every = (await speech.ListVoices(pb.ListVoicesRequest(), metadata=signed_in)).voices
     names = [voice.name for voice in every]
@@ -155,8 +155,8 @@ async def test_what_cannot_be_spoken_is_refused(
     assert refused.value.reason == reason
 
 
-async def test_the_service_itself_asks_for_the_role(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
-    """Even of the gateway, which is not trusted."""
+async def test_the_service_itself_checks_the_role(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    """The service does not rely on the check of the gateway."""
     others = speaking.bearer(roles=("video.process", "content.manage", "user.admin"))
     for metadata, error, reason in (
         (others, errors.PermissionDenied, "ROLE_MISSING"),
@@ -187,7 +187,7 @@ async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_no
         await speech.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=bearer)
     assert full.value.reason == "BUSY"
     assert full.value.retry_after_seconds == 1.0
-    # The jobs have room all the same.
+    # The calls of jobs have capacity of their own.
     internal = speaking.stub(audio_service_pb2_grpc.AudioServiceStub)
     request = audio_service_pb2.SynthesizeRequest(sentences=["Hi."], voice="en-US")
     assert [update async for update in internal.Synthesize(request)]

@@ -1,0 +1,92 @@
+"""Messages: conversion between the audio service's protobuf messages and its domain."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.audio.v1 import audio_service_pb2 as pb
+from moneyprinter.media.v1 import media_pb2
+from services.audio import mix, speech
+from services.audio.clip_sounds import ClipSound
+from services.audio.voice_selection import VoiceSelection
+
+_SECOND = timedelta(seconds=1)
+
+
+def to_notices(selection: VoiceSelection) -> list[media_pb2.Notice]:
+    """The notices of a voice selection."""
+    return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in selection.notices]
+
+
+def to_timed_sentences(spoken: speech.SpokenText) -> list[media_pb2.TimedSentence]:
+    """The words of each sentence with their times in seconds, for the public."""
+    return [media_pb2.TimedSentence(words=map(_to_timed_word, words)) for words in spoken.sentences if words]
+
+
+def _to_timed_word(word: speech.Word) -> media_pb2.TimedWord:
+    return media_pb2.TimedWord(text=word.text, start=word.start / _SECOND, end=word.end / _SECOND)
+
+
+def to_speech_progress(fraction: float) -> pb.SynthesizeResponse:
+    """The progress of a synthesis, from 0 to 1."""
+    return pb.SynthesizeResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def to_speech(made: speech.Speech) -> pb.SynthesizeResponse:
+    """A stored speech with its words and their times."""
+    sentences = (pb.Sentence(words=map(_to_word, words)) for words in made.spoken.sentences)
+    message = pb.Speech(
+        audio=made.audio, duration=_to_duration(made.spoken.duration), sentences=sentences, provider=made.provider
+    )
+    return pb.SynthesizeResponse(speech=message)
+
+
+def from_mix_request(request: pb.MixRequest) -> mix.MixRequest:
+    """The request of a mix."""
+    return mix.MixRequest(
+        narration=request.narration,
+        narration_sha256=request.narration.sha256,
+        mood=request.background_music,
+        duration=request.duration.ToTimedelta(),
+        clip_sounds=tuple(map(_from_clip_sound, request.clip_sounds)),
+        target_lufs=request.loudness_lufs or mix.TARGET_LUFS,
+    )
+
+
+def _from_clip_sound(message: pb.ClipSound) -> ClipSound:
+    return ClipSound(
+        clip=message.clip,
+        clip_sha256=message.clip.sha256,
+        source_start=message.source_start.ToTimedelta(),
+        start=message.start.ToTimedelta(),
+        duration=message.duration.ToTimedelta(),
+        volume=message.volume,
+        speed=message.speed or 1.0,
+        track=message.track,
+        track_start=message.track_start,
+    )
+
+
+def to_mix_progress(fraction: float) -> pb.MixResponse:
+    """The progress of a mix, from 0 to 1."""
+    return pb.MixResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def to_mix(track: mix.MixedTrack) -> pb.MixResponse:
+    """A finished mix with its measured loudness."""
+    measured = track.loudness
+    return pb.MixResponse(
+        mix=pb.Mix(audio=track.audio, loudness_lufs=measured.integrated_lufs, true_peak_dbtp=measured.true_peak_dbtp)
+    )
+
+
+def _to_word(word: speech.Word) -> media_pb2.Word:
+    return media_pb2.Word(text=word.text, start=_to_duration(word.start), end=_to_duration(word.end))
+
+
+def _to_duration(time: timedelta) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(time)
+    return duration

@@ -1,0 +1,118 @@
+"""The edge of SpeechService, the public methods: protobuf in, one call of the domain, protobuf out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from google.api import httpbody_pb2
+
+from moneyprinter.audio.v1 import speech_service_pb2 as pb
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
+from services.audio import export, mastering, speech
+from services.audio.messages import to_notices, to_timed_sentences
+from services.audio.voice_selection import Text, VoiceSelection, select_voice
+from services.runtime.server import Runtime
+
+# Small, so that a slow client still shows progress between two chunks.
+CHUNK_BYTES = 64 * 1024
+
+SplitSentences = Callable[[str, str, str], Awaitable[Sequence[str]]]
+"""Splits a text of a language and a format into sentences, in the same way as the script of a video."""
+
+
+class SpeechServicer(pb_grpc.SpeechServiceServicer):
+    """Speech without a video.
+
+    Args:
+        runtime: The runtime of the service.
+        providers: The providers of speech, in order of preference.
+        ffmpeg: The ffmpeg program.
+        split_sentences: Splits a text into sentences.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        providers: Sequence[speech.SpeechProvider],
+        ffmpeg: Path,
+        split_sentences: SplitSentences,
+    ) -> None:
+        self._runtime = runtime
+        self._providers = providers
+        self._ffmpeg = ffmpeg
+        self._split_sentences = split_sentences
+
+    async def ListVoices(self, request: pb.ListVoicesRequest, context: Any) -> pb.ListVoicesResponse:
+        voices = (
+            pb.Voice(
+                name=voice.name,
+                language=voice.language,
+                provider=provider.name,
+                quality=voice.quality.value,
+                quality_note=voice.note,
+            )
+            for provider, voice in speech.list_voices(self._providers, request.language)
+        )
+        return pb.ListVoicesResponse(voices=voices)
+
+    async def CreateSpeech(
+        self, request: pb.CreateSpeechRequest, context: Any
+    ) -> AsyncIterator[pb.CreateSpeechResponse]:
+        async with self._runtime.scratch() as folder:
+            wav = folder / "speech.wav"
+            spoken, selection = await self._speak(request, wav)
+            samples = round(spoken.duration / timedelta(seconds=1) * mastering.RATE)
+            format_name, target_lufs = request.format or "wav", request.loudness or export.LOUDNESS_LUFS
+            exported = await export.export_speech(self._ffmpeg, wav, format_name, target_lufs, samples)
+            headers = await asyncio.to_thread(_file_headers, exported, format_name)
+            await context.send_initial_metadata((*headers, *_voice_headers(selection)))
+            with exported.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    body = httpbody_pb2.HttpBody(content_type=export.FORMATS[format_name].content_type, data=chunk)
+                    yield pb.CreateSpeechResponse(data=body)
+
+    async def TimeSpeech(self, request: pb.TimeSpeechRequest, context: Any) -> pb.TimeSpeechResponse:
+        async with self._runtime.scratch() as folder:
+            spoken, selection = await self._speak(request, folder / "speech.wav")
+        # In a thread: there may be 20,000 words.
+        sentences = await asyncio.to_thread(to_timed_sentences, spoken)
+        return pb.TimeSpeechResponse(
+            duration=spoken.duration / timedelta(seconds=1),
+            sentences=sentences,
+            provider=selection.provider.name,
+            voice=selection.voice.name,
+            language=selection.voice.language,
+            quality=selection.voice.quality.value,
+            notices=to_notices(selection),
+        )
+
+    async def _speak(
+        self, request: pb.CreateSpeechRequest | pb.TimeSpeechRequest, target: Path
+    ) -> tuple[speech.SpokenText, VoiceSelection]:
+        texts = [Text("text", request.text)]
+        selection = await asyncio.to_thread(select_voice, self._providers, request.voice, texts)
+        sentences = await self._split_sentences(request.text, selection.voice.language, request.script_format)
+        return await speech.speak_to_file(selection.provider, selection.voice, sentences, target), selection
+
+
+def _file_headers(path: Path, format_name: str) -> tuple[tuple[str, str], ...]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return (
+        ("content-disposition", f'attachment; filename="speech.{format_name}"'),
+        ("x-content-length", str(path.stat().st_size)),
+        ("x-content-sha256", digest),
+    )
+
+
+def _voice_headers(selection: VoiceSelection) -> tuple[tuple[str, str], ...]:
+    return (
+        ("x-voice", selection.voice.name),
+        ("x-voice-quality", selection.voice.quality.value),
+        ("x-notices", ", ".join(notice.reason for notice in selection.notices)),
+    )
