@@ -248,8 +248,11 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
                 yield node
 
 
-def raised_errors(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """The types of `moneyprinter.errors` in the `raise` statements of a function, without those of nested functions."""
+def raised_errors(function: ast.FunctionDef | ast.AsyncFunctionDef, makers: dict[str, str]) -> set[str]:
+    """The types of `moneyprinter.errors` in the `raise` statements of a function, without those of nested functions.
+
+    `makers` are the functions of the module that return such an error, with the types.
+    """
     found: set[str] = set()
     pending: list[ast.AST] = list(function.body)
     while pending:
@@ -259,16 +262,34 @@ def raised_errors(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
         pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.Raise) and node.exc is not None:
             error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            found.add(ast.unparse(error).rpartition(".")[2])
+            name = ast.unparse(error).rpartition(".")[2]
+            found.add(makers.get(name, name))
     return found & ERRORS
 
 
 @pytest.mark.parametrize("path", list(modules("proto/moneyprinter", "services", "gateway")), ids=name_of)
 def test_docstrings_of_public_functions_name_the_errors_that_they_raise(path: Path) -> None:
-    for function in public_functions(ast.parse(path.read_text()).body):
+    tree = ast.parse(path.read_text())
+    makers = {
+        node.name: ast.unparse(node.returns).rpartition(".")[2]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None
+    }
+    for function in public_functions(tree.body):
         docstring = ast.get_docstring(function) or ""
-        for error in raised_errors(function):
+        for error in raised_errors(function, makers):
             assert re.search(rf"\b{error}\b", docstring), f"{path}:{function.lineno}: {function.name} raises {error}"
+
+
+def test_no_table_repeats_an_enum_of_a_contract() -> None:
+    """A table between names and values is derived from the enum, so that a new value is one change of the contract."""
+    values = {value.name for file in contracts() for enum in file.enum_type for value in enum.value}
+    for path in modules("services", "gateway"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Dict):
+                for entries in (node.keys, node.values):
+                    named = {entry.attr for entry in entries if isinstance(entry, ast.Attribute)} & values
+                    assert len(named) <= 2, f"{path}:{node.lineno} repeats {sorted(named)}"
 
 
 @pytest.mark.parametrize("path", list(modules("proto/moneyprinter", "services", "gateway")), ids=name_of)

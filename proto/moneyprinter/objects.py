@@ -126,7 +126,7 @@ class Objects:
         return b"".join(found)
 
     async def get_file(self, source: media_pb2.Object, path: Path) -> None:
-        """Write an object to a new file, and check that it is the very object that `source` names."""
+        """Write an object to a new file. Raises DataLoss when it is not the object that `source` names."""
         digest = hashlib.sha256()
 
         def write(file: BinaryIO, chunks: Sequence[bytes]) -> None:

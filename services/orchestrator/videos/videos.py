@@ -225,14 +225,14 @@ class Videos:
                 raise answer
 
     async def find(self, user_id: str, job_id: str) -> Job:
-        """A video of a user."""
+        """Find a video of a user. Raises NotFound when there is none."""
         job = await self.store.find(job_id, user_id)
         if job is None:
             raise _no_video(job_id)
         return job
 
     async def cancel(self, user_id: str, job_id: str) -> Job:
-        """End a job that is not finished. Raises FailedPrecondition when it was completed or failed before."""
+        """Cancel an unfinished job. Raises NotFound, or FailedPrecondition when it has completed or failed."""
         job = await self.store.cancel(job_id, user_id)
         if job is None:
             raise _no_video(job_id)
@@ -242,13 +242,13 @@ class Videos:
         return job
 
     async def delete(self, user_id: str, job_id: str) -> None:
-        """Forget a video with its files; a job that is not finished is cancelled first."""
+        """Delete a video with its files, and cancel its job first. Raises NotFound when there is none."""
         if await self.store.delete(job_id, user_id) is None:
             raise _no_video(job_id)
         await self.notifications.publish_cancellation(job_id)
 
     async def retry(self, user_id: str, job_id: str) -> Job:
-        """Go on with a failed or cancelled job. Raises FailedPrecondition when it is neither."""
+        """Continue a failed or cancelled job. Raises NotFound, or FailedPrecondition when it is neither."""
         was = await self.find(user_id, job_id)
         work = requests.expected_work_seconds(was.request)
         left = await self.estimate(user_id, work, was.request.quality, was.priority)
