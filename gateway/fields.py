@@ -12,8 +12,8 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
-from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method
+from moneyprinter.buf.validate import validate_pb2
 
 ANY = "any"
 """The kind of a value with any content, such as a Struct."""

@@ -15,8 +15,8 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
-from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS, HTTP_BODY, Binding, Method, load_methods
+from moneyprinter.buf.validate import validate_pb2
 
 Schema = dict[str, Any]
 

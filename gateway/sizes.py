@@ -13,8 +13,8 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
-from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS
+from moneyprinter.buf.validate import validate_pb2
 
 # The size of what no rule limits, in bytes and in elements.
 UNLIMITED = 1 << 30

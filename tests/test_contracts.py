@@ -10,7 +10,7 @@ import grpc_tools
 import pytest
 from google.protobuf import descriptor_pb2
 
-from buf.validate import validate_pb2
+from moneyprinter.buf.validate import validate_pb2
 
 ROOT = Path(__file__).parent.parent
 

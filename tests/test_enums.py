@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2
 
-from buf.validate import validate_pb2
+from moneyprinter.buf.validate import validate_pb2
 
 ROOT = Path(__file__).parent.parent
 # As many values of an enum in one place are no coincidence.

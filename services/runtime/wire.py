@@ -12,7 +12,7 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from buf.validate import validate_pb2
+from moneyprinter.buf.validate import validate_pb2
 from moneyprinter.errors import InvalidArgument, Violation
 
 # The loop gets a turn after this many fields, which take about 3 ms.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf import descriptor_pb2
 
-from buf.validate import validate_pb2
 from gateway.contracts import DESCRIPTORS, load_methods
+from moneyprinter.buf.validate import validate_pb2
 from moneyprinter.errors import InvalidArgument
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.runtime import wording

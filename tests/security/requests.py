@@ -10,7 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from buf.validate import validate_pb2
+from moneyprinter.buf.validate import validate_pb2
 from moneyprinter.content.v1 import writing_service_pb2 as writing
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
