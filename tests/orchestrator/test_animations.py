@@ -1,4 +1,4 @@
-"""Animations are shown again and again; the sound of a clip is that of its chosen track."""
+"""Animations repeat in whole rounds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def animation(
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.1, 3.0), (0.3, 3.0), (0.4, 3.2), (2.0, 4.0), (3.0, 3.0), (5.0, 5.0)])
-def test_a_short_animation_is_shown_in_whole_rounds_for_three_seconds(seconds: float, shown: float) -> None:
+def test_a_short_animation_repeats_in_whole_rounds_for_three_seconds(seconds: float, shown: float) -> None:
     still = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}))
     first, _ = timeline.fill([animation(seconds), still], 300, PLAIN)
     assert first.frame_count == round(shown * 30)
 
 
-def test_each_segment_begins_in_its_place_of_a_round() -> None:
+def test_each_segment_begins_at_its_position_in_the_round() -> None:
     segments = timeline.cut_segments(timeline.fill([animation(0.4)], 90, PLAIN), PLAIN)
     assert len(segments) > 1
     for segment in segments:
@@ -37,7 +37,7 @@ def test_each_segment_begins_in_its_place_of_a_round() -> None:
         assert segment.shots[0].source_start_seconds < 0.4
 
 
-def test_a_fast_animation_is_shown_as_long() -> None:
+def test_a_fast_animation_is_shown_for_the_same_time() -> None:
     [first] = timeline.fill([animation(1.0, ClipStyle(speed=2.0))], 90, PLAIN)
     assert first.frame_count == 90
 

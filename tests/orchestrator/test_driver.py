@@ -1,4 +1,4 @@
-"""A job is driven to its end: each step once, faults that pass are waited out, others end it with their reason."""
+"""A job is driven to its end: each step runs once, transient faults are retried, others fail the job with a reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, workers: workflow.Workers) -> None:
         self.store = MemoryStore()
-        self.told: list[str] = []
+        self.changes: list[str] = []
         self.driver = self.another(workers)
 
     def another(self, workers: workflow.Workers, lease_seconds: float = 10.0, max_attempts: int = 5) -> Driver:
@@ -42,7 +42,7 @@ class Bench:
             return await workflow.make_video(made, workers, journal)
 
         async def changed(job_id: str) -> None:
-            self.told.append(job_id)
+            self.changes.append(job_id)
 
         return Driver(self.store, make, changed, lease_seconds=lease_seconds, max_attempts=max_attempts)
 
@@ -52,8 +52,8 @@ class Bench:
         return found
 
 
-async def alive() -> None:
-    """The queue is told that the job is worked on."""
+async def report_alive() -> None:
+    """Do nothing: no queue is here."""
 
 
 async def test_a_job_goes_through_all_stages() -> None:
@@ -61,7 +61,7 @@ async def test_a_job_goes_through_all_stages() -> None:
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     found = await bench.found(made)
     assert workers.done == STEPS
     assert found.status == "completed"
@@ -74,10 +74,10 @@ async def test_a_job_goes_through_all_stages() -> None:
         *["video.processing.stage_completed"] * len(STAGES),
         "video.processing.completed",
     ]
-    assert bench.told
+    assert bench.changes
 
 
-async def test_what_is_done_is_not_done_again() -> None:
+async def test_recorded_steps_do_not_run_again() -> None:
     class Dies(Exception):
         """The instance dies."""
 
@@ -86,44 +86,44 @@ async def test_what_is_done_is_not_done_again() -> None:
     made = job()
     await bench.store.create(made)
     with pytest.raises(Dies):
-        await bench.driver.drive(alive)
+        await bench.driver.drive(report_alive)
     assert (await bench.found(made)).status == "processing"
     second = StraightWorkers()
-    await bench.another(second, lease_seconds=-1.0).drive(alive)
+    await bench.another(second, lease_seconds=-1.0).drive(report_alive)
     assert second.done == STEPS[STEPS.index("join") :]
     assert (await bench.found(made)).status == "completed"
     assert [subject for subject, _ in bench.store.published].count("video.processing.started") == 1
 
 
-async def test_a_fault_that_passes_is_waited_out() -> None:
+async def test_a_transient_fault_is_retried() -> None:
     away = [Unavailable("away", reason="SERVICE_UNAVAILABLE") for _ in range(3)]
     workers = StraightWorkers(fail={"speak": list(away)})
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     assert (await bench.found(made)).status == "completed"
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, "completed"), (2, "failed")])
-async def test_a_step_whose_program_was_killed_is_tried_once_more(times: int, status: str) -> None:
+async def test_a_step_whose_child_process_was_killed_is_retried_once(times: int, status: str) -> None:
     killed = [Internal("ffmpeg was killed", reason="CHILD_KILLED") for _ in range(times)]
     workers = StraightWorkers(fail={"mix": list(killed)})
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     found = await bench.found(made)
     assert found.status == status
     assert found.failure is None or found.failure.reason == "CHILD_KILLED"
 
 
-async def test_who_is_busy_is_asked_for_as_long_as_it_takes() -> None:
+async def test_a_busy_service_is_retried_without_limit() -> None:
     busy = [ResourceExhausted("busy", reason="BUSY", retry_after_seconds=0.001) for _ in range(50)]
     bench = Bench(StraightWorkers(fail={"render 1": list(busy)}))
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     assert (await bench.found(made)).status == "completed"
 
 
@@ -137,36 +137,36 @@ async def test_who_is_busy_is_asked_for_as_long_as_it_takes() -> None:
         ("finish", "rendering"),
     ],
 )
-async def test_a_fault_that_stays_ends_the_job_with_its_stage_and_reason(step: str, stage: str) -> None:
+async def test_a_permanent_fault_fails_the_job_with_its_stage_and_reason(step: str, stage: str) -> None:
     refusal: Error = InvalidArgument("the file is empty", reason="CLIP_NOT_PLAYABLE")
     bench = Bench(StraightWorkers(fail={step: [refusal, refusal]}))
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     found = await bench.found(made)
     assert found.status == "failed"
     assert found.failure is not None
     assert (found.failure.stage, found.failure.reason) == (stage, "CLIP_NOT_PLAYABLE")
     assert found.stages[stage] == "failed"
-    assert found.failure.message.startswith("clip 1") == (step == "validate"), "which clip it is"
+    assert found.failure.message.startswith("clip 1") == (step == "validate"), "the message names the clip"
     assert [subject for subject, _ in bench.store.published][-1] == "video.processing.failed"
 
 
-async def test_a_job_that_is_interrupted_too_often_is_given_up() -> None:
+async def test_a_job_that_is_interrupted_too_often_fails() -> None:
     bench = Bench(StraightWorkers())
     made = job()
     await bench.store.create(made)
     for _ in range(3):
         claimed = await bench.store.claim(timedelta(seconds=-1))
         assert claimed is not None
-    await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(alive)
+    await bench.another(StraightWorkers(), lease_seconds=-1.0, max_attempts=3).drive(report_alive)
     found = await bench.found(made)
     assert found.status == "failed"
     assert found.failure is not None
     assert "interrupted 3 times" in found.failure.message
 
 
-async def test_a_job_is_not_given_up_because_instances_are_stopped() -> None:
+async def test_stopped_instances_do_not_count_as_interruptions() -> None:
     bench = Bench(StraightWorkers())
     made = job()
     await bench.store.create(made)
@@ -174,7 +174,7 @@ async def test_a_job_is_not_given_up_because_instances_are_stopped() -> None:
         claimed = await bench.store.claim(timedelta(seconds=10))
         assert claimed is not None
         await bench.store.release(claimed)
-    await bench.another(StraightWorkers(), max_attempts=1).drive(alive)
+    await bench.another(StraightWorkers(), max_attempts=1).drive(report_alive)
     assert (await bench.found(made)).status == "completed"
 
 
@@ -184,7 +184,7 @@ async def test_a_job_of_another_instance_is_left_alone() -> None:
     await bench.store.create(made)
     await bench.store.claim(timedelta(seconds=10))
     with pytest.raises(AllJobsHeld):
-        await bench.driver.drive(alive)
+        await bench.driver.drive(report_alive)
 
 
 class Stuck(StraightWorkers):
@@ -203,12 +203,12 @@ class Stuck(StraightWorkers):
             self.stopped = True
 
 
-async def test_a_cancelled_drive_lets_the_job_go() -> None:
+async def test_a_cancelled_drive_releases_the_job() -> None:
     workers = Stuck()
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    task = asyncio.create_task(bench.driver.drive(alive))
+    task = asyncio.create_task(bench.driver.drive(report_alive))
     await workers.joining.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -216,12 +216,12 @@ async def test_a_cancelled_drive_lets_the_job_go() -> None:
     assert await bench.store.claim(timedelta(hours=1)) is not None
 
 
-async def test_a_cancelled_job_is_stopped_at_once_and_does_not_end_again() -> None:
+async def test_a_cancelled_job_stops_at_once_and_ends_only_once() -> None:
     workers = Stuck()
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    task = asyncio.create_task(bench.driver.drive(alive))
+    task = asyncio.create_task(bench.driver.drive(report_alive))
     await workers.joining.wait()
     await bench.store.cancel(made.id, made.user_id)
     bench.driver.stop(made.id)
@@ -231,16 +231,16 @@ async def test_a_cancelled_job_is_stopped_at_once_and_does_not_end_again() -> No
     assert bench.store.published[-1] == ("video.processing.cancelled", made.id)
 
 
-async def test_a_failed_job_that_is_retried_goes_on_where_it_failed() -> None:
+async def test_a_retried_job_continues_at_the_failed_step() -> None:
     refusal: Error = InvalidArgument("the file is empty", reason="CLIP_NOT_PLAYABLE")
     workers = StraightWorkers(fail={"join": [refusal]})
     bench = Bench(workers)
     made = job()
     await bench.store.create(made)
-    await bench.driver.drive(alive)
+    await bench.driver.drive(report_alive)
     workers.done.clear()
     await bench.store.retry(made.id, made.user_id, made.create_time)
-    await bench.another(workers, max_attempts=1).drive(alive)
+    await bench.another(workers, max_attempts=1).drive(report_alive)
     assert workers.done == STEPS[STEPS.index("join") :]
     assert (await bench.found(made)).status == "completed"
 
@@ -251,7 +251,7 @@ async def test_a_superseded_instance_stops() -> None:
     made = job()
     await bench.store.create(made)
     slow = bench.another(workers, lease_seconds=0.03)
-    task = asyncio.create_task(slow.drive(alive))
+    task = asyncio.create_task(slow.drive(report_alive))
     await workers.joining.wait()
     await bench.store.claim(timedelta(seconds=-1))
     with pytest.raises(Superseded):

@@ -1,4 +1,4 @@
-"""What the store lost is made again, with all that is made of it; a job never completes without its files."""
+"""Lost results are made again with all that depends on them; a job never completes without its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class LosingWorkers(StraightWorkers):
-    """Keeps what it makes in a store that loses some of it; a worker that needs what is lost fails."""
+    """Workers over a store that loses objects; a step that needs a lost object fails."""
 
     def __init__(self, fail: dict[str, list[Exception]] | None = None) -> None:
         super().__init__(fail)
@@ -76,8 +76,8 @@ class LosingWorkers(StraightWorkers):
         return await super().store_text(job, name, text)
 
 
-async def alive() -> None:
-    """The job is worked on."""
+async def report_alive() -> None:
+    """Do nothing: no queue is here."""
 
 
 async def drive(store: Any, workers: LosingWorkers) -> None:
@@ -87,7 +87,9 @@ async def drive(store: Any, workers: LosingWorkers) -> None:
     async def changed(_: str) -> None:
         pass
 
-    await Driver(store, make, changed, lease_seconds=10, max_attempts=3, is_stored=workers.is_stored).drive(alive)
+    await Driver(store, make, changed, lease_seconds=10, max_attempts=3, is_stored=workers.is_stored).drive(
+        report_alive
+    )
 
 
 async def found(store: Any, made: Job) -> Job:
@@ -99,7 +101,7 @@ async def found(store: Any, made: Job) -> Job:
 @pytest.mark.parametrize(
     ("failed", "lost", "again"),
     [
-        # The step that fails at first, what is lost until the retry, and what runs then.
+        # The step that fails first, the objects lost until the retry, and the steps that run then.
         ("mix", ["speech"], ["write_script", "speak", "caption", "mix", "render 0"]),
         ("render 1", ["clip"], ["validate", "validate", "caption", "render 1"]),
         ("join", ["segment-0"], ["render 0", "join", "finish"]),
@@ -110,7 +112,7 @@ async def found(store: Any, made: Job) -> Job:
         ("finish", ["joined", "segment-0", "segment-1", "segment-2", "segment-3", "mix", "speech", "clip"], ["speak"]),
     ],
 )
-async def test_a_retry_makes_again_what_is_gone_and_what_is_made_of_it(
+async def test_a_retry_repeats_the_steps_of_lost_objects_and_their_dependants(
     failed: str, lost: list[str], again: list[str]
 ) -> None:
     store, workers, made = MemoryStore(), LosingWorkers(fail={failed: [REFUSAL]}), job()
@@ -128,8 +130,8 @@ async def test_a_retry_makes_again_what_is_gone_and_what_is_made_of_it(
     assert set(ended.stages.values()) == {"completed"}
 
 
-async def test_a_job_in_one_go_makes_again_what_is_lost_under_its_feet() -> None:
-    """A segment is found damaged, and removed, when it is joined."""
+async def test_a_running_job_repeats_the_step_of_an_object_that_is_lost() -> None:
+    """The join finds a segment damaged, and the store removes it."""
 
     class Damaged(LosingWorkers):
         async def join(self, segments: Any, *given: Any) -> Any:
@@ -148,7 +150,7 @@ async def test_a_job_in_one_go_makes_again_what_is_lost_under_its_feet() -> None
     assert workers.done.count("render 0") == 1
 
 
-async def test_a_store_that_keeps_nothing_is_not_tried_for_ever() -> None:
+async def test_a_store_that_loses_everything_fails_the_job() -> None:
     class Sieve(LosingWorkers):
         async def join(self, segments: Any, *given: Any) -> Any:
             self.stored.discard(segments[0].key)
@@ -171,7 +173,7 @@ async def test_a_store_that_keeps_nothing_is_not_tried_for_ever() -> None:
     ],
 )
 @pytest.mark.parametrize("step", ["validate", "render 0", "mix"])
-async def test_a_lost_upload_fails_the_job_with_its_place_and_what_to_do(step: str, error: Error) -> None:
+async def test_a_lost_upload_fails_the_job_with_its_field_and_the_remedy(step: str, error: Error) -> None:
     store, workers, made = MemoryStore(), LosingWorkers(fail={step: [error, error]}), job()
     await store.create(made)
     await drive(store, workers)
@@ -181,7 +183,7 @@ async def test_a_lost_upload_fails_the_job_with_its_place_and_what_to_do(step: s
     assert failure.message.startswith("clips[1]: the stored file of the asset ast_1 is damaged or missing; upload")
 
 
-def test_only_what_is_made_of_a_lost_step_runs_again() -> None:
+def test_only_dependants_of_a_lost_step_run_again() -> None:
     steps = ["validate 0", "validate overlay 0", "speak", "caption", "mix", "render 0", "render 1", "join 0", "finish"]
     assert recovery.dependent_steps(["mix"], steps) == ["mix", "finish"]
     assert recovery.dependent_steps(["render 1"], steps) == ["render 1", "join 0", "finish"]
@@ -191,14 +193,14 @@ def test_only_what_is_made_of_a_lost_step_runs_again() -> None:
     assert recovery.needed_steps(recovery.COMPLETE, steps) == ["finish"]
 
 
-def test_an_upload_of_an_overlay_is_named() -> None:
+def test_an_error_about_another_object_is_unchanged() -> None:
     request = replace(REQUEST, clips=(ClipRequest("https://example.com/a", None, None, None),))
     error = NotFound("there is no object cache/x", reason="OBJECT_NOT_FOUND")
     assert recovery.explain(error, request) is error
 
 
-async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases) -> None:
-    """Cancelled between its last step and its end, swept, and retried (`record:7`)."""
+async def test_a_retried_job_makes_its_removed_files_again(postgres: Databases) -> None:
+    """The job is cancelled between its last step and its end, cleaned up, and retried (`record:7`)."""
     async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, workers, made = PostgresStore(pool, lambda: None), LosingWorkers(), job()
         await store.create(made)
@@ -230,7 +232,7 @@ async def test_a_job_whose_files_were_swept_makes_them_again(postgres: Databases
         assert all(file.object.key in workers.stored for file in ended.result.files)
 
 
-async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: Databases) -> None:
+async def test_steps_and_their_files_are_removed_in_one_transaction(postgres: Databases) -> None:
     async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
@@ -255,8 +257,8 @@ async def test_steps_whose_files_are_swept_go_in_the_same_transaction(postgres: 
         assert set(await store.step_names(claimed)) == {"speak"}
 
 
-async def test_files_that_were_lost_before_a_job_resumed_are_made_again() -> None:
-    """The instance dies before it ends the job; meanwhile the files go."""
+async def test_files_lost_before_a_job_resumes_are_made_again() -> None:
+    """The instance dies before it ends the job, and the files are lost meanwhile."""
 
     class Dies(Exception):
         """The instance dies."""
@@ -281,7 +283,7 @@ async def test_files_that_were_lost_before_a_job_resumed_are_made_again() -> Non
     assert "poster" in workers.stored
 
 
-async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(postgres: Databases) -> None:
+async def test_files_of_earlier_attempts_are_removed(postgres: Databases) -> None:
     async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         store, made = PostgresStore(pool, lambda: None), job()
         await store.create(made)
@@ -297,6 +299,6 @@ async def test_a_job_that_took_several_attempts_is_rid_of_what_the_others_left(p
             fences.append(gone.last_stale_attempt)
 
         assert await PostgresCleanupQueue(pool).clean_next(remove)
-        assert fences == [1], "not those of the attempt that made the result"
+        assert fences == [1], "the files of the attempt that made the result stay"
         assert (await found(store, made)).result == result
         assert claimed.attempt < LAST_ATTEMPT

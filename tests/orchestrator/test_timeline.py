@@ -1,4 +1,4 @@
-"""The plan of a video: every frame once, every clip in its turn, captions and overlays where they belong."""
+"""The timeline of a video: every frame once, every clip in its order, captions and overlays at their times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def colour(seconds: float = 0.0) -> SourceClip:
 
 
 def names(segment: Segment) -> str:
-    """The sources that a segment shows, each by its letter."""
+    """The sources that a segment shows, one letter for each."""
     return "".join(shot.clip.source.object.sha256[0] if shot.clip.source else "#" for shot in segment.shots)
 
 
@@ -46,7 +46,7 @@ def plan(clips: list[SourceClip], frame_count: int, settings: TimelineSettings =
 
 
 def keyed(source: SourceClip) -> st.SearchStrategy[SourceClip]:
-    """The same clip with places where decoding can begin, some of them outside the part that is used."""
+    """The same clip with key frames, some of them outside the used part."""
     places = st.lists(st.floats(0.0, 45.0), max_size=30)
     return places.map(lambda found: replace(source, key_seconds=tuple(sorted(found))))
 
@@ -83,7 +83,7 @@ def test_frames_add_up_and_follow_each_other(
 
 
 @given(sources, st.integers(1, 20_000), frames)
-def test_no_segment_shows_what_its_clip_does_not_have(
+def test_no_segment_goes_beyond_the_end_of_its_clip(
     clips: list[SourceClip], frame_count: int, settings: TimelineSettings
 ) -> None:
     for segment in plan(clips, frame_count, settings):
@@ -98,8 +98,8 @@ def test_no_segment_shows_what_its_clip_does_not_have(
 
 
 @given(sources, st.integers(1, 20_000))
-def test_a_shot_goes_on_through_its_segments_and_transitions(clips: list[SourceClip], frame_count: int) -> None:
-    """In time order, every source frame of a span is the one after the last, also where two shots are seen."""
+def test_a_shot_continues_through_its_segments_and_transitions(clips: list[SourceClip], frame_count: int) -> None:
+    """Each source frame of a span follows the previous one, also in transitions, which show two shots."""
     spans = timeline.fill(clips, frame_count, PLAIN)
     segments = timeline.cut_segments(spans, PLAIN)
     for span in spans:
@@ -140,10 +140,10 @@ def cuts(segments: list[Segment]) -> list[float]:
 def test_a_long_shot_is_cut_and_its_first_piece_is_short() -> None:
     segments = plan([clip(30.0)], 300)
     assert cuts(segments) == [0.0, 1.0, 3.5, 6.0]
-    assert [segment.frame_count for segment in segments] == [30, 75, 75, 120], "no small rest is left"
+    assert [segment.frame_count for segment in segments] == [30, 75, 75, 120], "the last segment takes the small rest"
 
 
-def test_a_shot_is_cut_where_its_source_can_be_decoded_from() -> None:
+def test_a_shot_is_cut_at_key_frames() -> None:
     keyed_clip = replace(clip(30.0, start=2.0), key_seconds=(0.0, 2.0, 4.0, 6.2, 8.4, 10.6, 30.0))
     segments = plan([keyed_clip], 300)
     assert cuts(segments) == [2.0, 3.0, 6.2, 8.4, 10.6], "but the first piece is short in any case"
@@ -159,7 +159,7 @@ def test_a_transition_is_a_segment_that_shows_both() -> None:
     assert second == [0.0, pytest.approx(OVERLAP / FPS, abs=1e-5)]
 
 
-def test_each_clip_comes_in_its_own_way() -> None:
+def test_each_clip_has_its_own_transition() -> None:
     looks = (
         ClipStyle(transition="zoom"),
         ClipStyle(),
@@ -172,12 +172,12 @@ def test_each_clip_comes_in_its_own_way() -> None:
     ]
 
 
-def test_a_clip_too_short_for_a_transition_is_cut_to() -> None:
+def test_a_clip_too_short_for_a_transition_begins_with_a_cut() -> None:
     segments = plan([clip(2.0), clip(0.6, name="b", look=FADE), clip(2.0, name="c", look=FADE)], 110)
     assert [names(segment) for segment in segments] == ["a", "b", "bc", "c"]
 
 
-def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
+def test_segments_are_rendered_in_order_and_those_of_two_shots_alternate() -> None:
     segments = plan([clip(8.0, name="a"), clip(8.0, name="b"), clip(8.0, name="c")], 630)
     ordered = timeline.render_order(segments)
     assert sorted(ordered, key=lambda each: each.index) == segments
@@ -187,7 +187,7 @@ def test_the_first_are_rendered_first_and_neighbours_take_turns() -> None:
     assert last == sorted(last, reverse=True), "no core waits long for another one at the end"
 
 
-def test_what_is_shown_first_is_rendered_first_however_short_the_video_is() -> None:
+def test_the_first_segment_is_rendered_first_also_in_short_videos() -> None:
     for seconds in (1.0, 2.0, 5.0, 9.0):
         segments = plan([clip(9.0)], round(seconds * FPS))
         assert timeline.render_order(segments)[0] is segments[0]
@@ -210,14 +210,14 @@ def test_speed_changes_how_long_a_clip_lasts() -> None:
     assert timeline.fill([fast], 60, PLAIN)[0].frame_count == 60
 
 
-def test_a_still_fills_what_time_there_is_or_as_long_as_it_was_asked_for() -> None:
+def test_a_still_fills_the_remaining_time_or_its_own_duration() -> None:
     assert [span.frame_count for span in timeline.fill([clip(1.0), still()], 300, PLAIN)] == [30, 270]
     assert [span.frame_count for span in timeline.fill([still(1.0), still()], 300, PLAIN)] == [30, 270]
     pieces = plan([still()], 150)
     assert [(p.shots[0].motion_first_frame, p.shots[0].motion_frames) for p in pieces] == [(0, 150), (30, 150)]
 
 
-def test_bound_scenes_last_as_long_as_their_words() -> None:
+def test_scenes_last_as_long_as_their_words() -> None:
     spans = timeline.align_to_scenes([clip(1.0), clip(9.0, name="b")], [70, 50], PLAIN)
     assert [(s.clip.source and s.clip.source.object.sha256[0], s.first_frame, s.frame_count) for s in spans] == [
         *(("a", 0, 30), ("a", 30, 30), ("a", 60, 10)),
@@ -225,7 +225,7 @@ def test_bound_scenes_last_as_long_as_their_words() -> None:
     ]
 
 
-def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
+def test_the_sound_of_a_clip_begins_with_its_transition() -> None:
     loud = ClipStyle(sound_volume=0.5, transition="crossfade")
     spans = timeline.fill([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
     [sound] = timeline.place_sounds(spans, PLAIN)
@@ -234,7 +234,7 @@ def test_kept_sound_begins_with_the_picture_under_the_transition() -> None:
     assert sound.seconds == pytest.approx(60 / FPS)
 
 
-def test_a_part_too_short_to_be_seen_is_refused() -> None:
+def test_a_range_too_short_to_be_seen_is_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"clips\[1\] shows only 0\.20 seconds") as refused:
         plan([clip(5.0), clip(0.2)], 60)
     assert refused.value.reason == "CLIP_RANGE_INVALID"

@@ -1,4 +1,4 @@
-"""Long shots are cut into views, titles leave before their picture does, and posters are single frames."""
+"""Long shots are split into views, titles end before their transition, and posters are single frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITED = TimelineSettings(30, max_shot_seconds=6.0)
 STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=ClipStyle(motion="zoom_in"))
 
 
-def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
+def test_a_long_clip_alternates_between_two_zooms_and_continues() -> None:
     spans = timeline.split_views(timeline.fill([clip(30.0)], 540, LIMITED), LIMITED)
     assert [(span.frame_count, span.zoom, span.skipped) for span in spans] == [
         *((180, 1.0, 0), (180, timeline.NEARER, 180), (180, 1.0, 360)),
@@ -29,7 +29,7 @@ def test_a_long_clip_is_shown_near_and_far_in_turn_and_goes_on() -> None:
         assert segment.shots[0].zoom == (timeline.NEARER if 180 <= segment.first_frame < 360 else 1.0)
 
 
-def test_a_long_still_moves_in_another_way() -> None:
+def test_the_views_of_a_long_still_have_different_motions() -> None:
     spans = timeline.split_views(timeline.fill([STILL], 540, LIMITED), LIMITED)
     assert [span.clip.look.motion for span in spans] == ["zoom_in", "pan_right", "zoom_out"]
     shots = [segment.shots[0] for segment in timeline.cut_segments(timeline.fill([STILL], 540, LIMITED), LIMITED)]
@@ -39,18 +39,18 @@ def test_a_long_still_moves_in_another_way() -> None:
 @pytest.mark.parametrize(
     "source", [still(), colour(), clip(30.0, look=ClipStyle(fit="contain")), clip(30.0, look=ClipStyle(fit="blur"))]
 )
-def test_what_stands_still_or_is_shown_whole_is_not_cut(source: SourceClip) -> None:
+def test_sources_without_motion_or_shown_whole_have_one_view(source: SourceClip) -> None:
     spans = timeline.fill([source], 540, LIMITED)
     assert len(timeline.split_views(spans, LIMITED)) == len(spans)
 
 
-def test_without_a_limit_no_shot_is_cut() -> None:
+def test_without_a_limit_every_shot_has_one_view() -> None:
     spans = timeline.fill([clip(30.0)], 540, TimelineSettings(30))
     assert timeline.split_views(spans, TimelineSettings(30)) == spans
 
 
 @given(st.floats(2.0, 20.0), st.integers(60, 3000), st.floats(0.1, 2.0))
-def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, seconds: float) -> None:
+def test_the_frames_of_views_add_up_also_before_a_transition(limit: float, frame_count: int, seconds: float) -> None:
     settings = TimelineSettings(30, transition_seconds=seconds, max_shot_seconds=limit)
     spans = timeline.fill([clip(90.0), clip(90.0, name="b", look=FADE)], frame_count, settings)
     segments = timeline.cut_segments(spans, settings)
@@ -61,7 +61,7 @@ def test_views_add_up_also_before_a_transition(limit: float, frame_count: int, s
         first += segment.frame_count
 
 
-def test_a_title_leaves_before_its_picture_does() -> None:
+def test_a_title_ends_before_its_transition() -> None:
     first = clip(4.0, look=ClipStyle(title="Part one"))
     spans = timeline.fill(
         [first, clip(4.0, name="b", look=ClipStyle(transition="slide_left", title="Two"))], 200, TimelineSettings(30)

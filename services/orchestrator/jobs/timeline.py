@@ -1,11 +1,11 @@
-"""Timeline: plan a video as segments that each can be rendered by itself. Pure functions.
+"""Timeline: plan a video as segments that can be rendered independently. Pure functions.
 
-Sources are shown in the order of the request. Where there is more than the narration needs, they share
-its time fairly; where there is less, they are shown again from the first. Cuts are on frames, and the
-frames add up to the length of the narration to the frame. With a transition, a source that follows
-another one begins while that one still runs; the frames that both show are a segment of their own.
+Sources are shown in the order of the request. When they are longer than the narration, they share its time evenly; when
+they are shorter, they repeat from the first. Cuts are on frames, and the frames add up exactly to the length of the
+narration. With a transition, a source begins while the previous one still runs; the frames that show both are a segment
+of their own.
 
-A shot is cut where decoding of its source can begin, if there is such a place: nothing is decoded in vain.
+A shot is cut at key frames of its source where possible: no frame is decoded only to be discarded.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import pysubs2
 from moneyprinter.errors import InvalidArgument
 from services.orchestrator.jobs.model import OverlayRequest, Source, SourceClip, StoredObject
 
-# Longer shots are cut into segments of about this length, so that they are rendered side by side and less is lost with
-# one. They may be shorter or longer to end where decoding of the next can begin.
+# Longer shots are cut into segments of about this length, which are rendered in parallel; a failure repeats only one.
+# A segment may be shorter or longer, so that the next one begins at a key frame.
 SEGMENT_SECONDS, SHORTEST_SECONDS, LONGEST_SECONDS = 2.5, 1.0, 4.0
-# The first is as short, wherever decoding can begin, so that there is something to see soon.
+# The first segment is short even without a key frame there: the preview starts with it.
 FIRST_SECONDS = 1.0
-# So many of the last segments are rendered by their length.
+# This many of the last segments are rendered from the longest to the shortest.
 LAST_SEGMENTS = 4
 MIN_CLIP_SECONDS = 0.5
-# An animation that is shorter is shown again and again, in whole rounds, for at least so long.
+# A shorter animation repeats, in whole rounds, for at least this time.
 ANIMATION_SECONDS = 3.0
-# As long as a still picture is shown when nothing else limits it: longer than any narration.
+# The length of a still picture without a limit: longer than any narration.
 UNLIMITED_FRAMES = 10**9
-# As long as a still picture is shown in a video without narration.
+# The length of a still picture without a duration in a video without narration.
 STILL_SECONDS = 5.0
-# The views of a still picture that is shown for long, in turn, and how much nearer a clip comes for a view.
+# The motions of the successive views of a long still picture, and the zoom of every second view of a long clip.
 MOTIONS = ("zoom_in", "pan_right", "zoom_out", "pan_left")
 NEARER = 1.25
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What a segment shows of a source."""
+    """The part of a source that a segment shows."""
 
     clip: SourceClip
     source_start_seconds: float
     motion_frames: int = 0
-    """How long the whole of a still's motion takes."""
+    """The length of the whole motion of a still picture."""
     motion_first_frame: int = 0
     zoom: float = 1.0
 
@@ -60,29 +60,29 @@ class Overlay:
     first_frame: int
     frame_count: int
     source_start_seconds: float = 0.0
-    """Of what moves: where in it its first frame is."""
+    """The position of the first frame in a moving overlay."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of the video that is rendered by itself."""
+    """A part of the video that is rendered independently."""
 
     index: int
     shots: tuple[Shot, ...]
-    """One, or the two of a transition."""
+    """One shot, or the two of a transition."""
     transition: str
-    """`crossfade` and so on; empty when there is one shot."""
+    """Its name, for example `crossfade`; empty for one shot."""
     first_frame: int
-    """Where it begins in the video."""
+    """Its position in the video."""
     frame_count: int
     captions_ass: str
-    """The captions of its time, counted from its first frame; empty when there are none."""
+    """The ASS script of its captions, with times from its first frame; empty when it shows none."""
     overlays: tuple[Overlay, ...] = ()
 
 
 @dataclass(frozen=True)
 class ClipSound:
-    """A part of a clip's own sound that is kept."""
+    """A part of a clip's own sound in the mix."""
 
     clip: StoredObject
     source_start_seconds: float
@@ -96,40 +96,40 @@ class ClipSound:
 
 @dataclass(frozen=True)
 class TimelineSettings:
-    """What the whole of a video has in common."""
+    """The settings of a video that all its segments share."""
 
     frames_per_second: int
     transition_seconds: float = 0.5
     captions_ass: str = ""
     overlays: tuple[tuple[OverlayRequest, Source], ...] = ()
-    """What was asked for, and the picture that was found good."""
+    """Each requested overlay, and its validated picture."""
     max_shot_seconds: float = 0.0
-    """A longer shot is cut to another view; 0: none is."""
+    """A longer shot changes to another view; 0: no shot does."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A source, and the frames of the video that it is shown in."""
+    """A source, and the frames of the video that show it."""
 
     clip: SourceClip
     first_frame: int
     frame_count: int
     overlap_frames: int
-    """How many frames before its first one it begins, under the end of the one before it."""
+    """The number of frames before `first_frame` in which it appears over the end of the previous source."""
     skipped: int = 0
-    """How many frames of the source were shown just before, in another view."""
+    """The number of frames of the source that another view has shown just before."""
     zoom: float = 1.0
-    """How near it is shown."""
+    """The zoom of the view."""
 
 
 def count_frames(seconds: float, frames_per_second: int) -> int:
-    """The number of frames that cover `seconds`."""
+    """Returns the number of frames that cover `seconds`, at least one."""
     return max(1, math.ceil(seconds * frames_per_second - 1e-6))
 
 
 @dataclass(frozen=True)
 class Title:
-    """What is written over some of the video, in seconds."""
+    """A title card, with its times in the video."""
 
     text: str
     start_seconds: float
@@ -137,7 +137,7 @@ class Title:
 
 
 def place_titles(spans: Sequence[Span], settings: TimelineSettings) -> list[Title]:
-    """The titles of the sources, while they are shown alone: a title does not stand while its picture goes away."""
+    """Returns the titles of the sources. A title ends before the transition to the next source begins."""
     rate = settings.frames_per_second
     found = []
     for span, following in zip_longest(spans, spans[1:]):
@@ -177,13 +177,13 @@ def cut_segments(spans: Sequence[Span], settings: TimelineSettings) -> list[Segm
 
 
 def split_views(spans: Sequence[Span], settings: TimelineSettings) -> list[Span]:
-    """The spans, of which those that take too long for one view are cut into several."""
+    """Returns the spans, with those longer than `max_shot_seconds` split into several views."""
     found: list[Span] = []
     for span, following in zip_longest(spans, spans[1:]):
         parts, look = 1, span.clip.look
-        may = look.motion in MOTIONS if span.clip.still else look.fit == "cover"
-        if settings.max_shot_seconds and may and span.clip.source is not None:
-            # None is so short that nothing is left of it beside the transition to the next.
+        can_split = look.motion in MOTIONS if span.clip.still else look.fit == "cover"
+        if settings.max_shot_seconds and can_split and span.clip.source is not None:
+            # A view stays longer than the transition to the next source.
             shortest = max(1, 2 * (following.overlap_frames if following else 0))
             parts = math.ceil(span.frame_count / (settings.max_shot_seconds * settings.frames_per_second) - 1e-6)
             parts = max(1, min(parts, span.frame_count // shortest))
@@ -194,7 +194,7 @@ def split_views(spans: Sequence[Span], settings: TimelineSettings) -> list[Span]
 
 
 def _view_of(span: Span, number: int, begin: int, end: int) -> Span:
-    """A part of a span, in the view that its number says: motions in turn, or nearer and back."""
+    """Returns a part of a span in its view: stills take the motions in turn, clips alternate between two zooms."""
     clip, look = span.clip, span.clip.look
     if clip.still and number:
         clip = replace(clip, look=replace(look, motion=MOTIONS[(MOTIONS.index(look.motion) + number) % len(MOTIONS)]))
@@ -209,12 +209,12 @@ def _view_of(span: Span, number: int, begin: int, end: int) -> Span:
 
 
 def single_frame_segment(spans: Sequence[Span], settings: TimelineSettings, seconds: float) -> Segment:
-    """A single frame of the video, without captions; the last one when there is none so late."""
+    """Returns the frame at a time of the video as a segment without captions; the last frame after the end."""
     spans = split_views(spans, settings)
     last = spans[-1].first_frame + spans[-1].frame_count - 1
     number = min(last, int(seconds * settings.frames_per_second + 1e-6))
     span = next(span for span in reversed(spans) if span.first_frame <= number)
-    # Not the first index: nobody waits for it.
+    # The renderer prefers index 0, with which a preview starts; this segment is not urgent.
     return Segment(
         index=1,
         shots=(_shot_at(span, number - span.first_frame, settings),),
@@ -227,10 +227,10 @@ def single_frame_segment(spans: Sequence[Span], settings: TimelineSettings, seco
 
 
 def render_order(segments: Sequence[Segment]) -> list[Segment]:
-    """The order in which segments are rendered: about that in which they are shown, for who watches meanwhile.
+    """Returns the segments in the order of rendering, which is about the order of showing: previews play meanwhile.
 
-    Neighbours show the same source, and are as dear as each other; so those of two shots take turns. The shortest of
-    the last are the very last, unless it is the first one: then no core waits long for another one.
+    Neighbours show the same source and cost the same, so the segments of two shots alternate. The last few are sorted
+    from long to short, except the first segment: no core waits long for another one at the end.
     """
     shots: list[list[Segment]] = []
     for segment in segments:
@@ -246,7 +246,7 @@ def render_order(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def _find_cuts(span: Span, frame_count: int, settings: TimelineSettings, *, first: bool) -> list[int]:
-    """Where the first `frame_count` frames of a span are cut."""
+    """Returns the frames at which the first `frame_count` frames of a span are cut."""
     rate = settings.frames_per_second
     shortest, longest = round(SHORTEST_SECONDS * rate), round(LONGEST_SECONDS * rate)
     keys = [_frame_at(span, seconds, settings) for seconds in span.clip.key_seconds]
@@ -257,7 +257,7 @@ def _find_cuts(span: Span, frame_count: int, settings: TimelineSettings, *, firs
         ideal = begin + round((FIRST_SECONDS if soon else SEGMENT_SECONDS) * rate)
         last = frame_count - shortest if not soon else 0
         found = [key for key in keys if begin + shortest <= key <= min(begin + longest, last)]
-        # Rather a little long than with a rest that is hardly worth it, or with frames that are decoded twice.
+        # A slightly long segment costs less than a tiny rest, or than frames that are decoded twice.
         if not soon and left <= longest and (not found or ideal + shortest > frame_count):
             break
         begin = min(found, key=lambda key: (abs(key - ideal), key)) if found else min(ideal, frame_count - shortest)
@@ -266,18 +266,18 @@ def _find_cuts(span: Span, frame_count: int, settings: TimelineSettings, *, firs
 
 
 def _frame_at(span: Span, source_seconds: float, settings: TimelineSettings) -> int:
-    """The first frame of a span that shows its source from a moment on."""
+    """Returns the first frame of a span that shows its source at or after a time of the source."""
     seconds = (source_seconds - span.clip.start_seconds) / span.clip.look.speed
     return math.ceil(seconds * settings.frames_per_second - 1e-6) - span.overlap_frames - span.skipped
 
 
 def fill(clips: Sequence[SourceClip], frame_count: int, settings: TimelineSettings) -> list[Span]:
-    """Fill `frame_count` frames with `clips`. Raises InvalidArgument when one is too short to be shown."""
+    """Fill `frame_count` frames with the clips. Raises `InvalidArgument` when a clip is too short to be shown."""
     available = [_available_frames(index, clip, settings.frames_per_second) for index, clip in enumerate(clips)]
     overlaps = [_overlap_of(clip, count, settings) for clip, count in zip(clips, available, strict=True)]
     room = [count - overlap for count, overlap in zip(available, overlaps, strict=True)]
     if sum(room) + overlaps[0] >= frame_count:
-        # Nothing is repeated, and there is nothing before the first clip that it could begin under.
+        # No clip repeats, so the first clip has no previous one to overlap.
         room[0], overlaps[0] = available[0], 0
     counts = share_frames(room, frame_count)
     return _place_spans(
@@ -286,7 +286,10 @@ def fill(clips: Sequence[SourceClip], frame_count: int, settings: TimelineSettin
 
 
 def resolve_lengths(clips: Sequence[SourceClip], settings: TimelineSettings) -> tuple[list[SourceClip], int]:
-    """Clips of which each has its length, and how many frames they take together, one after the other."""
+    """Give every still picture a length. Returns the clips, and the number of frames of all of them in sequence.
+
+    Raises `InvalidArgument` when a clip is too short to be shown.
+    """
     limited = [
         replace(clip, still_seconds=clip.still_seconds or STILL_SECONDS) if clip.still else clip for clip in clips
     ]
@@ -296,7 +299,10 @@ def resolve_lengths(clips: Sequence[SourceClip], settings: TimelineSettings) -> 
 
 
 def align_to_scenes(clips: Sequence[SourceClip], scene_frames: Sequence[int], settings: TimelineSettings) -> list[Span]:
-    """Show each clip for the frames of its scene, again from its start when the scene is longer."""
+    """Show each clip for the frames of its scene; a clip shorter than its scene repeats from its start.
+
+    Raises `InvalidArgument` when a clip is too short to be shown.
+    """
     shown: list[tuple[SourceClip, int, int]] = []
     for index, (clip, count) in enumerate(zip(clips, scene_frames, strict=True)):
         available = _available_frames(index, clip, settings.frames_per_second)
@@ -310,7 +316,7 @@ def align_to_scenes(clips: Sequence[SourceClip], scene_frames: Sequence[int], se
 
 
 def place_sounds(spans: Sequence[Span], settings: TimelineSettings) -> list[ClipSound]:
-    """The clips' own sound that is kept, where it is heard."""
+    """Returns the parts of the clips' own sound that are in the mix, with their positions."""
     return [
         ClipSound(
             clip=span.clip.source.object,
@@ -328,9 +334,9 @@ def place_sounds(spans: Sequence[Span], settings: TimelineSettings) -> list[Clip
 
 
 def share_frames(available: Sequence[int], frame_count: int) -> list[int]:
-    """How many frames each shot has, when clips of `available` frames fill `frame_count` in order.
+    """Returns the number of frames of each shot when clips of `available` frames fill `frame_count` in order.
 
-    Shot by shot, clip after clip, from the first clip again after the last. 0: there is no time for the clip.
+    The clips repeat from the first after the last. 0 means that no time is left for the clip.
     """
     total = sum(available)
     if total >= frame_count:
@@ -346,16 +352,17 @@ def share_frames(available: Sequence[int], frame_count: int) -> list[int]:
 
 
 def cut_captions(captions: pysubs2.SSAFile, first_frame: int, frame_count: int, frames_per_second: int) -> str:
-    """The part of an ASS script that is on screen in some frames, its times counted from the first of them.
+    """Returns the part of an ASS script that some frames show, with times from the first of these frames.
 
-    It shows on just those frames, and is the same for the same captions wherever they are in the video.
+    Each caption appears on the same frames as in the whole script. The result does not depend on the position in the
+    video, so that equal segments have equal cache keys.
     """
     part = pysubs2.SSAFile()
     part.info, part.styles = captions.info, captions.styles
     begin, end = (1000 * frame // frames_per_second for frame in (first_frame - 1, first_frame + frame_count))
-    # Quickly those that may be: a long video has many.
+    # A cheap filter first: a long video has thousands of events.
     for event in [event for event in captions.events if event.end > begin and event.start <= end]:
-        # The first frame on or after a time.
+        # The first frame at or after each time.
         first, last = (-(-time * frames_per_second // 1000) - first_frame for time in (event.start, event.end))
         first, last = max(first, 0), min(last, frame_count)
         if first < last:
@@ -366,15 +373,15 @@ def cut_captions(captions: pysubs2.SSAFile, first_frame: int, frame_count: int, 
 
 
 def _midpoint_before(frame: int, frames_per_second: int) -> int:
-    """The middle between a frame and the one before it, in the hundredths of a second that ASS can write, as ms."""
+    """Returns the midpoint between a frame and the previous one in ms, rounded to the hundredths of a second of ASS."""
     return max(0, round((frame - 0.5) * 100 / frames_per_second) * 10)
 
 
 def _share_evenly(available: Sequence[int], frame_count: int) -> list[int]:
-    """Share `frame_count` among clips as evenly as what each has allows; short clips are shown whole."""
+    """Share `frame_count` among clips as evenly as their lengths allow; short clips are shown whole."""
     shares = [0] * len(available)
     left = frame_count
-    # From the shortest on: what it cannot take is left to the longer ones.
+    # From the shortest clip on: the longer ones take what it cannot fill.
     for done, index in enumerate(sorted(range(len(available)), key=lambda i: (available[i], i))):
         shares[index] = min(available[index], math.ceil(left / (len(available) - done)))
         left -= shares[index]
@@ -382,7 +389,7 @@ def _share_evenly(available: Sequence[int], frame_count: int) -> list[int]:
 
 
 def _place_spans(shown: Sequence[tuple[SourceClip, int, int]]) -> list[Span]:
-    """Spans of (clip, overlap, frames) one after the other; a lead that the one before has no room for is dropped."""
+    """Returns spans of (clip, overlap, frames) in sequence. Overlaps longer than the previous span are dropped."""
     spans: list[Span] = []
     first = 0
     for clip, overlap, count in shown:
@@ -393,7 +400,7 @@ def _place_spans(shown: Sequence[tuple[SourceClip, int, int]]) -> list[Span]:
 
 
 def _shot_at(span: Span, offset: int, settings: TimelineSettings) -> Shot:
-    """What a span shows from its frame `offset` on; negative in its overlap."""
+    """Returns the shot of a span from its frame `offset` on, which is negative in its overlap."""
     behind = offset + span.overlap_frames
     if span.clip.still:
         return Shot(span.clip, 0.0, motion_frames=span.frame_count + span.overlap_frames, motion_first_frame=behind)
@@ -410,19 +417,19 @@ def _overlays_within(settings: TimelineSettings, first: int, count: int) -> Iter
         end = first + count if overlay.end_seconds is None else round(overlay.end_seconds * settings.frames_per_second)
         shown, end = max(begin, first), min(end, first + count)
         if shown < end:
-            # What moves is shown again and again, from where the overlay appears on.
+            # A moving overlay repeats from the time at which it appears.
             behind = (shown - begin) / settings.frames_per_second % image.round_seconds if image.round_seconds else 0.0
             yield Overlay(overlay, image, shown - first, end - shown, round(behind, 6))
 
 
 def _overlap_of(clip: SourceClip, available: int, settings: TimelineSettings) -> int:
-    """How many frames a clip begins under the one before it; none when it is too short for that."""
-    wanted = round(settings.transition_seconds * settings.frames_per_second) if clip.look.transition else 0
-    return wanted if available >= 3 * wanted else 0
+    """Returns the number of frames in which a clip overlaps the previous one; 0 when the clip is too short."""
+    overlap = round(settings.transition_seconds * settings.frames_per_second) if clip.look.transition else 0
+    return overlap if available >= 3 * overlap else 0
 
 
 def _available_frames(index: int, clip: SourceClip, frames_per_second: int) -> int:
-    """How many frames of the video a clip can fill."""
+    """Returns the number of frames that a clip can fill. Raises `InvalidArgument` when the clip is too short."""
     if clip.still:
         return count_frames(clip.still_seconds, frames_per_second) if clip.still_seconds else UNLIMITED_FRAMES
     seconds = clip.end_seconds - clip.start_seconds
