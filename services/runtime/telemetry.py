@@ -1,6 +1,6 @@
 """Telemetry: logs in JSON lines, trace ids across services, and Prometheus metrics.
 
-Log events, not prose: `log.info("stage done", job_id=job, seconds=3.2)`. Never log a secret, a script or a token.
+Log events, not prose: `log.info("stage completed", job_id=job, seconds=3.2)`. Never log a secret, a script or a token.
 
 Logging never raises and never blocks: a thread writes the lines. grpc.aio logs a handler's exception before it ends the
 call, and asyncio logs a callback's. When logging itself raised on a full disk, calls hung and `up` exited.

@@ -55,3 +55,8 @@ def test_a_caption_style_keeps_every_field() -> None:
     public = json_format.MessageToDict(style, preserving_proto_field_name=True)
     expected = {**public, "position": "POSITION_TOP", "highlight": "HIGHLIGHT_KARAOKE"}
     assert json_format.MessageToDict(caption_style(public), preserving_proto_field_name=True) == expected
+
+
+def test_a_caption_style_of_an_earlier_version_is_read() -> None:
+    recorded = {"position": "bottom", "size": 0.0, "colour": "", "max_lines": 0, "pop": False, "outline": None}
+    assert caption_style(recorded) == content.CaptionStyle(position=content.POSITION_BOTTOM)

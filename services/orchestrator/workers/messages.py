@@ -36,8 +36,10 @@ def caption_style(style: Mapping[str, Any]) -> content.CaptionStyle:
     """Returns a caption style for the content service: its fields have the names of `video.v1.Captions`."""
     message = content.CaptionStyle()
     for name, value in style.items():
-        enum = content.CaptionStyle.DESCRIPTOR.fields_by_name[name].enum_type
-        setattr(message, name, value if enum is None else enum_number(enum, value))
+        # Jobs that an earlier version recorded have all fields, and None for those that were not set.
+        if value is not None:
+            enum = content.CaptionStyle.DESCRIPTOR.fields_by_name[name].enum_type
+            setattr(message, name, value if enum is None else enum_number(enum, value))
     return message
 
 
