@@ -68,7 +68,7 @@ RESULT = Result(
 
 
 class StraightWorkers:
-    """Does every step at once, and remembers which it did. `fail` names a step and what it raises, once each."""
+    """Completes every step at once and records its name in `done`. `fail` has the errors of a step, one per call."""
 
     def __init__(self, fail: dict[str, list[Exception]] | None = None) -> None:
         self.done: list[str] = []

@@ -65,7 +65,7 @@ class ProgressWriter:
         self._progress_details = replace(job.progress_details, rendered=0, reused=0)
         self._percent = job.progress
         self._published_percent = job.progress
-        self._published_stages = _completed(job.stages)
+        self._published_stages = _completed_stages(job.stages)
         self._published_at = float("-inf")
         self._dirty = asyncio.Event()
         self._closed = asyncio.Event()
@@ -136,7 +136,7 @@ class ProgressWriter:
 
     async def _write(self) -> None:
         now, percent, stages = self._clock(), self._percent, self.stages
-        completed = _completed(stages)
+        completed = _completed_stages(stages)
         due = DueEvents(
             progress=percent > self._published_percent and now - self._published_at >= BETWEEN_EVENTS_SECONDS,
             stages=not completed <= self._published_stages,
@@ -148,5 +148,5 @@ class ProgressWriter:
         await self._on_change()
 
 
-def _completed(stages: dict[str, str]) -> frozenset[str]:
+def _completed_stages(stages: dict[str, str]) -> frozenset[str]:
     return frozenset(name for name, state in stages.items() if state == "completed")
