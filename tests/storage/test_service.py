@@ -182,13 +182,13 @@ async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Pa
     pytest.fail("the second service found no object")
 
 
-async def test_replicas_that_start_at_once_agree_on_the_master_key(storage: Mesh) -> None:
+async def test_replicas_read_the_existing_master_key(storage: Mesh) -> None:
     client = SecretClient(storage.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
     keys = await asyncio.gather(*(master_key.fetch_or_create(client) for _ in range(8)))
     assert len({key.value for key in keys}) == 1
 
 
-async def test_first_replicas_agree_on_the_master_key(mesh: Mesh, tmp_path: Path) -> None:
+async def test_the_first_replicas_create_one_master_key(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))

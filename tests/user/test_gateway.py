@@ -233,7 +233,7 @@ async def test_the_client_signs_in_with_codes_and_keys(front: Front) -> None:
         first = machine.token
         await machine.renew()
         assert machine.token == first
-        # As if most of fifteen minutes had gone by.
+        # As if most of the fifteen minutes had passed.
         machine._renew_at = time.monotonic()
         await asyncio.gather(*(machine.renew() for _ in range(4)))
         assert machine.token != first
@@ -244,7 +244,7 @@ async def test_the_client_signs_in_with_codes_and_keys(front: Front) -> None:
         assert refused.value.reason == "API_KEY_INVALID"
 
 
-async def test_keys_change_while_requests_run_and_none_fails(
+async def test_no_request_fails_while_keys_are_rotated(
     config: RuntimeConfig, postgres: Databases, tmp_path: Path
 ) -> None:
     """Two instances issue tokens, which gateway and service verify meanwhile; the keys are rotated twice."""
@@ -266,7 +266,7 @@ async def test_keys_change_while_requests_run_and_none_fails(
                 refreshed = await users.stub.RefreshToken(request)
                 refresh_token = refreshed.refresh_token
                 exchanged = await users.stub.ExchangeApiKey(pb.ExchangeApiKeyRequest(api_key=made.api_key))
-                # Tokens of this moment, and one of some time ago.
+                # New tokens, and some that were issued earlier.
                 tokens = [refreshed.access_token, exchanged.access_token, *issued[:: max(1, len(issued) // 3)]]
                 for token in tokens:
                     answer = await front.http.get(STATUS, headers={"authorization": f"Bearer {token}"})
@@ -286,7 +286,7 @@ async def test_keys_change_while_requests_run_and_none_fails(
             async with asyncio.timeout(60):
                 while len(seen) < 4:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            # Whoever is asked, and however often: one key.
+            # Every instance returns the same key, however often it is asked.
             for users in (front.users, other):
                 first, second = await asyncio.gather(
                     *(users.admin.RotateSigningKey(admin.RotateSigningKeyRequest(), metadata=root) for _ in range(2))

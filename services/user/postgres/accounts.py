@@ -14,11 +14,11 @@ from services.user.accounts.store import (
     last_administrator_required,
     username_taken,
 )
-from services.user.postgres.tables import (
+from services.user.postgres.queries import (
     ACCOUNTS,
     VALID_INVITATION,
     Connection,
-    Tables,
+    PostgresStore,
     execute,
     fetch_row,
     find_account,
@@ -26,7 +26,7 @@ from services.user.postgres.tables import (
 )
 
 
-class PostgresAccountStore(Tables):
+class PostgresAccountStore(PostgresStore):
     """An AccountStore."""
 
     async def ping(self) -> None:

@@ -10,12 +10,12 @@ from psycopg.rows import DictRow
 from services.user.accounts.model import Account
 from services.user.accounts.store import account_not_found
 from services.user.api_keys.model import MAX_INACTIVE_KEYS, ApiKey
-from services.user.postgres.tables import ACCOUNTS, Tables, fetch_row, fetch_rows, find_account, read_account
+from services.user.postgres.queries import ACCOUNTS, PostgresStore, fetch_row, fetch_rows, find_account, read_account
 
 _ACTIVE = "revoke_time IS NULL AND expire_time > %s"
 
 
-class PostgresApiKeyStore(Tables):
+class PostgresApiKeyStore(PostgresStore):
     """An ApiKeyStore."""
 
     async def add(self, key: ApiKey, max_active: int) -> bool:

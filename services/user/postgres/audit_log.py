@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from services.user.audit.model import ChainFunction, Event, Head, Record, RecordFilter
-from services.user.postgres.tables import Tables, fetch_row
+from services.user.postgres.queries import PostgresStore, fetch_row
 
 _FIELDS = (
     *("id", "time", "service", "action", "actor", "credential", "peer", "target"),
@@ -21,7 +21,7 @@ _INSERT = (
 )
 
 
-class PostgresAuditLogStore(Tables):
+class PostgresAuditLogStore(PostgresStore):
     """An AuditLogStore."""
 
     async def append(self, events: Sequence[Event], chain: ChainFunction) -> Head:

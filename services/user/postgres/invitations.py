@@ -8,10 +8,10 @@ from psycopg.rows import DictRow
 
 from services.runtime.pagination import Cursor
 from services.user.accounts.model import Invitation
-from services.user.postgres.tables import VALID_INVITATION, Tables, delete_expired
+from services.user.postgres.queries import VALID_INVITATION, PostgresStore, delete_expired
 
 
-class PostgresInvitationStore(Tables):
+class PostgresInvitationStore(PostgresStore):
     """An InvitationStore."""
 
     async def add(self, invitation: Invitation) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from psycopg.rows import DictRow
 
 from services.user.mfa.model import TotpSecret
-from services.user.postgres.tables import Tables, execute
+from services.user.postgres.queries import PostgresStore, execute
 
 
-class PostgresSecondFactorStore(Tables):
+class PostgresSecondFactorStore(PostgresStore):
     """A SecondFactorStore."""
 
     async def find_totp(self, account_id: str) -> TotpSecret | None:

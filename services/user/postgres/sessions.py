@@ -10,10 +10,10 @@ from psycopg.rows import DictRow
 from services.user.accounts.model import Account
 from services.user.accounts.store import account_not_found
 from services.user.client import Client
-from services.user.postgres.tables import (
+from services.user.postgres.queries import (
     ACCOUNTS,
     Connection,
-    Tables,
+    PostgresStore,
     delete_expired,
     execute,
     fetch_row,
@@ -25,7 +25,7 @@ from services.user.sessions.model import MAX_SESSIONS, RefreshToken, Rotation, S
 _TOKEN = "SELECT * FROM refresh_tokens WHERE sha256 = %s AND expire_time > %s"  # noqa: S105
 
 
-class PostgresSessionStore(Tables):
+class PostgresSessionStore(PostgresStore):
     """A SessionStore."""
 
     async def add(self, session: Session, token: RefreshToken, password_hash: str) -> bool:

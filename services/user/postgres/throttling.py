@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from psycopg.rows import DictRow
 
 from services.user.authentication.throttling import AttemptLimit
-from services.user.postgres.tables import Tables, delete_expired, fetch_row
+from services.user.postgres.queries import PostgresStore, delete_expired, fetch_row
 
 
-class PostgresAttemptStore(Tables):
+class PostgresAttemptStore(PostgresStore):
     """An AttemptStore."""
 
     async def begin(self, counter: str, limit: AttemptLimit, now: datetime) -> timedelta | None:

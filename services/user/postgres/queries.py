@@ -1,4 +1,4 @@
-"""Tables: transactions, queries and the reading of accounts, which all stores share."""
+"""Queries: transactions, queries and the reading of accounts, which all stores share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALID_INVITATION = (
 MAX_EXPIRED_ROWS = 100
 
 
-class Tables:
+class PostgresStore:
     """The base of the stores, on a pool."""
 
     def __init__(self, pool: Pool) -> None:
