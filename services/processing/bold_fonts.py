@@ -1,7 +1,7 @@
 """Bold fonts: the bold weight of a variable font, as a file of its own.
 
-The renderer draws a variable font in its default weight only, which is thin beside the bold letters of captions. Such a
-font is offered twice: under its own name, and as `<family> Bold`, which is made when it is first asked for.
+libass draws a variable font in its default weight only, which is thin beside the bold letters of captions. So such a
+font has two names: its own, and `<family> Bold`, whose file is made at its first use.
 """
 
 from __future__ import annotations
@@ -23,54 +23,59 @@ _UNICODE, _ENGLISH = (3, 1), 0x409
 
 
 class BoldFonts:
-    """The bold weights that were made, in a folder."""
+    """Makes files of bold weights in a folder, each once."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._made: dict[str, Path] = {}
+        self._files: dict[str, Path] = {}
         self._lock = Lock()
 
-    def file(self, source: Path, index: int, name: str) -> Path:
-        """The file of the bold weight of a face of a font file; it is made when it is first asked for."""
+    def make_file(self, source: Path, index: int, name: str) -> Path:
+        """Returns the file of the bold weight of a face, under the name `name`; makes it at the first call.
+
+        `index` is the index of the face in the font file `source`.
+        """
         with self._lock:
-            if name not in self._made:
-                path = (self._folder or self._own) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.ttf"
-                _write(source, index, name, path)
-                self._made[name] = path
-            return self._made[name]
+            if name not in self._files:
+                path = (
+                    self._folder or self._temporary_folder
+                ) / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.ttf"
+                _write_bold_font(source, index, name, path)
+                self._files[name] = path
+            return self._files[name]
 
     @cached_property
-    def _own(self) -> Path:
+    def _temporary_folder(self) -> Path:
         folder = tempfile.mkdtemp(prefix="moneyprinter-fonts-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
 
-def _write(source: Path, index: int, name: str, target: Path) -> None:
-    """Write the bold weight of a face of a font file, under a name that no other font has."""
+def _write_bold_font(source: Path, index: int, name: str, target: Path) -> None:
+    """Write the bold weight of a face to the file `target`, under its new name."""
     face = hb.Face(hb.Blob.from_file_path(source), index)
-    wanted = hb.SubsetInput()
-    wanted.keep_everything()
-    wanted.pin_axis_location(face, "wght", bold_weight(face))
-    font = bytes(hb.subset(face, wanted).blob.data)
+    subset = hb.SubsetInput()
+    subset.keep_everything()
+    subset.pin_axis_location(face, "wght", bold_weight(face))
+    font = bytes(hb.subset(face, subset).blob.data)
     part = target.with_suffix(".part")
-    part.write_bytes(_with_table(font, b"name", _names(name)))
+    part.write_bytes(_replace_table(font, b"name", _name_table(name)))
     part.rename(target)
 
 
-def _names(name: str) -> bytes:
-    """A table of names: family, style, full name and PostScript name, in English."""
+def _name_table(name: str) -> bytes:
+    """The table `name`: family, style, full name and PostScript name, in English."""
     texts = {1: name, 2: "Regular", 4: name, 6: name.replace(" ", "")}
     records, strings = b"", b""
     for number, text in texts.items():
-        written = text.encode("utf-16-be")
-        records += struct.pack(">6H", *_UNICODE, _ENGLISH, number, len(written), len(strings))
-        strings += written
+        encoded = text.encode("utf-16-be")
+        records += struct.pack(">6H", *_UNICODE, _ENGLISH, number, len(encoded), len(strings))
+        strings += encoded
     return struct.pack(">3H", 0, len(texts), 6 + len(records)) + records + strings
 
 
-def _with_table(font: bytes, tag: bytes, table: bytes) -> bytes:
-    """A font (OpenType, chapter "Organization of an OpenType font") with another table in place of one that it has."""
+def _replace_table(font: bytes, tag: bytes, table: bytes) -> bytes:
+    """A font (OpenType, chapter "Organization of an OpenType font") with one of its tables replaced."""
     (count,) = struct.unpack_from(">H", font, 4)
     found = [struct.unpack_from(">4s3I", font, 12 + 16 * number) for number in range(count)]
     tables = {name: font[offset : offset + length] for name, _, offset, length in found} | {tag: table}
