@@ -15,7 +15,12 @@ import av
 
 
 def main() -> None:
-    file, options, sample_entry, rate, delay = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:6])
+    file, options, sample_entry, rate, delay = (
+        sys.argv[1],
+        json.loads(sys.argv[2]),
+        sys.argv[3],
+        *map(int, sys.argv[4:6]),
+    )
     with (
         av.open(sys.stdin.buffer, "r", format="flv") as source,
         av.open(file, "w", format="mp4", options=options) as target,

@@ -42,7 +42,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
     return (work / command.SEGMENT).rename(folder / join.segment_file(place))
 
 
-async def joined(folder: Path, count: int) -> list[float]:
+async def join_files(folder: Path, count: int) -> list[float]:
     """Join the first `count` segments of a folder; returns the progress."""
     formats: PixelFormats = {}
     segments = [read_segment(folder / join.segment_file(place), place, formats) for place in range(1, count + 1)]
@@ -60,14 +60,14 @@ def decoding_times(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("quality", [DRAFT, STANDARD, HIGH])
 @pytest.mark.parametrize(("rate", "lengths"), [(30, [31, 1, 17, 2, 62]), (7, [5, 9, 3]), (25, [20])])
-async def test_every_frame_is_there_once_in_even_steps(
+async def test_every_frame_is_shown_once_in_even_steps(
     tmp_path: Path, quality: Quality, rate: int, lengths: Sequence[int]
 ) -> None:
     # Alternately what is hardly coded at all and what moves, so that the encoder decides differently.
     sources = (media.clip(tmp_path / "moving.mp4", size=(64, 36), seconds=2.2), media.numbered(tmp_path / "still.mp4"))
     for place, length in enumerate(lengths, 1):
         await segment(tmp_path, place, sources[(place + 1) % 2], length, rate, quality=quality)
-    await joined(tmp_path, len(lengths))
+    await join_files(tmp_path, len(lengths))
     result = tmp_path / join.JOINED
     video = media.probe(result)
     assert video.start == 0 and video.times == tuple(Fraction(number, rate) for number in range(sum(lengths)))
@@ -112,7 +112,7 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
     formats: PixelFormats = {}
     segments = [read_segment(tmp_path / join.segment_file(place), place, formats) for place in (1, 2, 3)]
     assert codec in (Codec.VP9, Codec.AV1) or segments[1].parameters != segments[0].parameters
-    await joined(tmp_path, 3)
+    await join_files(tmp_path, 3)
     result = tmp_path / join.JOINED
     parts = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.segment_file(place))]
     assert media.hashes(result) == parts
@@ -126,7 +126,7 @@ async def test_seeking_to_a_join_shows_its_frame(tmp_path: Path) -> None:
     clip = media.numbered(tmp_path / "clip.mp4", seconds=2)
     for place, start in enumerate((0, 40, 20), 1):
         await segment(tmp_path, place, clip, 10, start=timedelta(seconds=start / 30), quality=HIGH)
-    await joined(tmp_path, 3)
+    await join_files(tmp_path, 3)
     media.ffmpeg("-ss", "0.66", "-i", tmp_path / join.JOINED, *media.LOSSLESS, tmp_path / "end.mp4")
     assert media.numbers(tmp_path / "end.mp4") == list(range(20, 30))
 
@@ -136,7 +136,7 @@ async def test_joining_many_does_not_drift(tmp_path: Path) -> None:
     first = await segment(tmp_path, 1, clip, 7, rate=7)
     for place in range(2, 201):
         (tmp_path / join.segment_file(place)).symlink_to(first)
-    progress = await joined(tmp_path, 200)
+    progress = await join_files(tmp_path, 200)
     assert media.probe(tmp_path / join.JOINED).times[-1] == Fraction(1399, 7)
     assert progress[-1] > 0.9
 
@@ -145,9 +145,9 @@ async def test_the_same_segments_give_the_same_bytes(tmp_path: Path) -> None:
     clip = media.clip(tmp_path / "clip.mp4", size=(64, 36))
     for place in (1, 2):
         await segment(tmp_path, place, clip, 20)
-    await joined(tmp_path, 2)
+    await join_files(tmp_path, 2)
     first = (tmp_path / join.JOINED).read_bytes()
-    await joined(tmp_path, 2)
+    await join_files(tmp_path, 2)
     assert (tmp_path / join.JOINED).read_bytes() == first
 
 
@@ -164,7 +164,7 @@ async def test_segments_that_differ_are_refused(tmp_path: Path, change: dict[str
     for place, options in enumerate(({}, {}, change), 1):
         await segment(tmp_path, place, clip, 5, **options)
     with pytest.raises(FailedPrecondition, match=says) as refused:
-        await joined(tmp_path, 3)
+        await join_files(tmp_path, 3)
     assert refused.value.reason == "SEGMENTS_MISMATCHED"
 
 
@@ -176,13 +176,13 @@ async def test_segments_that_differ_are_refused(tmp_path: Path, change: dict[str
         (("-c:v", "libx264", "-pix_fmt", "yuv420p", "-profile:v", "high"), "time base of 1/90000 s, the first has"),
     ],
 )
-async def test_files_of_another_kind_are_refused(tmp_path: Path, encode: tuple[str, ...], says: str) -> None:
+async def test_segments_with_other_encodings_are_refused(tmp_path: Path, encode: tuple[str, ...], says: str) -> None:
     clip = media.clip(tmp_path / "clip.mp4", size=(64, 36))
     await segment(tmp_path, 1, clip, 5)
     ticks = ("-video_track_timescale", "90000")
     media.clip(tmp_path / join.segment_file(2), size=(64, 36), seconds=0.2, encode=encode, container=ticks)
     with pytest.raises(FailedPrecondition, match=says) as refused:
-        await joined(tmp_path, 2)
+        await join_files(tmp_path, 2)
     assert refused.value.reason == "SEGMENTS_MISMATCHED"
 
 
@@ -191,19 +191,19 @@ async def test_a_segment_whose_frames_are_uneven_is_refused(tmp_path: Path) -> N
     for place in (1, 2):
         media.clip(tmp_path / join.segment_file(place), size=(64, 36), seconds=0.5, encode=choose)
     with pytest.raises(FailedPrecondition, match="even steps") as refused:
-        await joined(tmp_path, 2)
+        await join_files(tmp_path, 2)
     assert refused.value.reason == "SEGMENTS_MISMATCHED"
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video" * 100])
-async def test_what_is_no_video_is_told(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_no_video_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / join.segment_file(1)).write_bytes(content)
     with pytest.raises(FailedPrecondition, match="segment 1 cannot be opened") as refused:
-        await joined(tmp_path, 1)
+        await join_files(tmp_path, 1)
     assert refused.value.reason == "RENDER_FAILED"
 
 
-async def test_sound_alone_is_told(tmp_path: Path) -> None:
+async def test_a_file_without_video_is_reported(tmp_path: Path) -> None:
     media.ffmpeg("-f", "lavfi", "-i", "sine=440", "-t", "1", tmp_path / join.segment_file(1))
     with pytest.raises(FailedPrecondition, match="segment 1 has no picture"):
-        await joined(tmp_path, 1)
+        await join_files(tmp_path, 1)

@@ -60,7 +60,7 @@ async def test_segments_are_joined_and_stored(mesh: Mesh, stub: Any, segments: A
     assert scratch(mesh) == []
 
 
-async def test_what_was_joined_before_is_found_again(mesh: Mesh, stub: Any, segments: Any) -> None:
+async def test_a_joined_video_is_found_in_the_store(mesh: Mesh, stub: Any, segments: Any) -> None:
     _, first = await concatenate(stub, segments[:2])
     _, other = await concatenate(stub, segments[1::-1])
     progress, again = await concatenate(stub, segments[:2])
@@ -82,14 +82,14 @@ async def test_no_segments_are_refused_by_the_contract(stub: Any) -> None:
     assert refused.value.reason == "REQUEST_INVALID"
 
 
-async def test_a_missing_segment_is_told(stub: Any, segments: Any) -> None:
+async def test_a_missing_segment_is_reported(stub: Any, segments: Any) -> None:
     missing = media_pb2.Object(key="cache/processing/none.mp4", sha256="0" * 64, size_bytes=1)
     with pytest.raises(errors.NotFound, match=missing.key) as refused:
         await concatenate(stub, [segments[0], missing])
     assert refused.value.reason == "OBJECT_NOT_FOUND"
 
 
-async def test_a_call_that_is_left_leaves_no_file(mesh: Mesh, stub: Any, segments: Any) -> None:
+async def test_a_cancelled_call_leaves_no_file(mesh: Mesh, stub: Any, segments: Any) -> None:
     call = stub.Concatenate(pb.ConcatenateRequest(segments=[segments[0]] * 2000))
     await anext(call)
     await anext(call)

@@ -1,4 +1,4 @@
-"""Drawing: segments as the processing service renders them, without the service, and what is drawn in them."""
+"""Drawing: render segments without the processing service, and make their sources."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.mesh import ffmpeg_program
 from tests.sources import probe_source
 
 FONTS, SCRIPTS, CHINESE = binaries.font_folders()
-"""The folders with the platform's fonts: the one of captions, those for other scripts, that for East Asia."""
+"""The font folders of the platform: for captions, for other scripts, for East Asia."""
 
 
-def renderer() -> Tool:
+def make_tool() -> Tool:
     """ffmpeg with one thread and the platform's font."""
     return Tool(
         ffmpeg=ffmpeg_program(),
@@ -36,7 +36,7 @@ def renderer() -> Tool:
 @pytest.fixture
 def tool() -> Tool:
     """ffmpeg with one thread and the platform's font."""
-    return renderer()
+    return make_tool()
 
 
 def captions(text: str = "Hello world", start: str = "0:00:00.50", end: str = "0:00:01.00") -> str:
@@ -51,19 +51,19 @@ def captions(text: str = "Hello world", start: str = "0:00:00.50", end: str = "0
     )
 
 
-async def rendered(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Spec) -> Path:
-    """Render a segment of such sources in a new folder."""
+async def render_clips(tool: Tool, folder: Path, sources: Sequence[Path], wanted: Spec) -> Path:
+    """Render a segment of these sources in a new folder. Returns its file."""
     folder.mkdir()
-    looks = []
+    probed = []
     for place, source in enumerate(sources):
         file = folder / graph.source_name(place)
         file.symlink_to(source)
-        looks.append(await probe_source(file))
-    await render(wanted, looks, folder, tool)
+        probed.append(await probe_source(file))
+    await render(wanted, probed, folder, tool)
     return folder / command.SEGMENT
 
 
 def still(path: Path, picture: str, *, size: tuple[int, int] = (320, 180)) -> Path:
-    """Make a picture file of the kind that its name says: `picture` is a filter chain of ffmpeg."""
+    """Make a picture file of the format of its suffix; `picture` is a filter chain of ffmpeg."""
     media.ffmpeg("-f", "lavfi", "-i", picture.format(w=size[0], h=size[1], rate=25), "-frames:v", "1", path)
     return path

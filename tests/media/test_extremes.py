@@ -11,7 +11,7 @@ from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Spec, Still
 from services.validation.probe import TimeRange, probe
 from tests import media
-from tests.media.drawing import rendered, still
+from tests.media.drawing import render_clips, still
 from tests.sources import LIMITS
 
 SIZES = [(1, 1), (2, 2), (3, 900), (8000, 2), (1, 600), (900, 1)]
@@ -34,7 +34,7 @@ async def test_a_picture_of_any_size_fills_the_canvas(tool: Tool, tmp_path: Path
         for fit in Fit:
             motion = Motion.ZOOM_IN if number % 2 else None
             spec = Spec((Shot(Still(0, motion, 3), fit),), 3, canvas, Quality.NEAR_LOSSLESS)
-            made = await rendered(tool, tmp_path / f"{number}-{fit.name}", [image], spec)
+            made = await render_clips(tool, tmp_path / f"{number}-{fit.name}", [image], spec)
             frames = list(media.pictures(made))
             assert len(frames) == 3
             assert is_red_in_its_middle(frames[1]), (canvas, fit)
@@ -46,16 +46,16 @@ async def test_a_clip_of_any_size_fills_the_canvas(tool: Tool, tmp_path: Path, s
     for number, canvas in enumerate(CANVASES):
         for fit in Fit:
             spec = Spec((Shot(Clip(0), fit),), 5, canvas, Quality.NEAR_LOSSLESS)
-            made = await rendered(tool, tmp_path / f"{number}-{fit.name}", [clip], spec)
+            made = await render_clips(tool, tmp_path / f"{number}-{fit.name}", [clip], spec)
             assert media.probe(made).frames == 5
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_picture_of_any_size_is_laid_over(tool: Tool, tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_an_overlay_may_have_any_size(tool: Tool, tmp_path: Path, size: tuple[int, int]) -> None:
     image = still(tmp_path / "image.png", "color=red:s={w}x{h}", size=size)
     over = Overlay(0, Point(0.5, 0.5), 0.5, 1.0, 0, 3)
     for number, canvas in enumerate(CANVASES):
         spec = Spec((Shot(Colour(0)),), 3, canvas, Quality.NEAR_LOSSLESS, overlays=(over,))
-        frames = list(media.pictures(await rendered(tool, tmp_path / f"{number}", [image], spec)))
+        frames = list(media.pictures(await render_clips(tool, tmp_path / f"{number}", [image], spec)))
         assert len(frames) == 3
         assert is_red_in_its_middle(frames[1]), canvas

@@ -15,13 +15,13 @@ from services.rendering import check, finish, previews
 from services.rendering.check import Measurements
 from services.rendering.finish import Container, OutputSpec
 from tests import media
-from tests.media.parts import ENCODE, picture, sound
+from tests.media.parts import ENCODE, audio_track, video_track
 from tests.mesh import ffmpeg_program
 
 VIDEO = "video.mp4"
 
 
-async def finished(folder: Path, seconds: float = 2.0, title: str = "A title", **form: Any) -> Path:
+async def finish_video(folder: Path, seconds: float = 2.0, title: str = "A title", **form: Any) -> Path:
     """Mux what is in the folder."""
     wanted = OutputSpec(**{"container": Container.MP4, "seconds": seconds, "title": title, **form})
     await finish.mux(folder, ffmpeg_program(), wanted)
@@ -39,9 +39,9 @@ def boxes(path: Path) -> list[str]:
 
 
 async def test_a_flash_and_its_click_come_together(tmp_path: Path) -> None:
-    picture(tmp_path, "color=black:s={w}x{h}:r={rate},drawbox=t=fill:c=white:enable='eq(n,30)'")
-    sound(tmp_path, "aevalsrc='if(between(t,1,1.02),0.8*sin(2*PI*1000*t),0)|0':s=48000")
-    made = await finished(tmp_path)
+    video_track(tmp_path, "color=black:s={w}x{h}:r={rate},drawbox=t=fill:c=white:enable='eq(n,30)'")
+    audio_track(tmp_path, "aevalsrc='if(between(t,1,1.02),0.8*sin(2*PI*1000*t),0)|0':s=48000")
+    made = await finish_video(tmp_path)
     flash = next(
         float(time)
         for time, frame in zip(media.probe(made).times, media.pictures(made), strict=True)
@@ -54,8 +54,8 @@ async def test_a_flash_and_its_click_come_together(tmp_path: Path) -> None:
 
 
 async def test_streams_are_what_the_contract_says(tmp_path: Path) -> None:
-    picture(tmp_path), sound(tmp_path)
-    made = await finished(tmp_path)
+    video_track(tmp_path), audio_track(tmp_path)
+    made = await finish_video(tmp_path)
     video = media.probe(made)
     assert (video.codec, video.frames, video.colours, video.square) == ("h264", 60, (1, 1, 1, 1), True)
     with av.open(str(made)) as container:
@@ -67,9 +67,9 @@ async def test_streams_are_what_the_contract_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 3.0])
-async def test_sound_that_is_shorter_or_longer_becomes_as_long_as_the_plan(tmp_path: Path, seconds: float) -> None:
-    picture(tmp_path), sound(tmp_path, seconds=seconds)
-    made = await finished(tmp_path)
+async def test_shorter_and_longer_sound_gets_the_planned_length(tmp_path: Path, seconds: float) -> None:
+    video_track(tmp_path), audio_track(tmp_path, seconds=seconds)
+    made = await finish_video(tmp_path)
     with av.open(str(made)) as container:
         for stream in container.streams:
             assert stream.duration is not None and stream.time_base is not None
@@ -78,8 +78,8 @@ async def test_sound_that_is_shorter_or_longer_becomes_as_long_as_the_plan(tmp_p
 
 
 async def test_the_picture_is_not_encoded_again(tmp_path: Path) -> None:
-    source, _ = picture(tmp_path, "testsrc2=s={w}x{h}:r={rate}"), sound(tmp_path)
-    made = await finished(tmp_path)
+    source, _ = video_track(tmp_path, "testsrc2=s={w}x{h}:r={rate}"), audio_track(tmp_path)
+    made = await finish_video(tmp_path)
     pairs = zip(media.pictures(source), media.pictures(made), strict=True)
     assert all(np.array_equal(before, after) for before, after in pairs)
 
@@ -95,20 +95,20 @@ async def test_the_picture_is_not_encoded_again(tmp_path: Path) -> None:
     ],
 )
 async def test_any_title_is_written_as_it_is(tmp_path: Path, title: str, written: str | None) -> None:
-    picture(tmp_path), sound(tmp_path)
-    with av.open(str(await finished(tmp_path, title=title))) as container:
+    video_track(tmp_path), audio_track(tmp_path)
+    with av.open(str(await finish_video(tmp_path, title=title))) as container:
         assert container.metadata.get("title") == written
 
 
-async def checked(folder: Path, planned: float = 2.0) -> Measurements:
+async def run_check(folder: Path, planned: float = 2.0) -> Measurements:
     """Mux what is in the folder, and check it."""
-    await finished(folder)
+    await finish_video(folder)
     return await check.check_video(folder, ffmpeg_program(), OutputSpec(Container.MP4, planned, ""))
 
 
-async def test_what_is_good_passes_with_its_measures(tmp_path: Path) -> None:
-    picture(tmp_path), sound(tmp_path, volume_db=6)
-    measures = await checked(tmp_path)
+async def test_a_good_video_passes_with_its_measurements(tmp_path: Path) -> None:
+    video_track(tmp_path), audio_track(tmp_path, volume_db=6)
+    measures = await run_check(tmp_path)
     assert measures.seconds == pytest.approx(2.0, abs=1e-3)
     assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / VIDEO), abs=0.3)
     heard, _ = media.samples(tmp_path / VIDEO)
@@ -116,10 +116,10 @@ async def test_what_is_good_passes_with_its_measures(tmp_path: Path) -> None:
     assert measures.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
 
 
-async def refused(folder: Path, planned: float = 2.0) -> str:
+async def check_failure(folder: Path, planned: float = 2.0) -> str:
     """Why the video in the folder fails its check."""
     with pytest.raises(FailedPrecondition) as failure:
-        await checked(folder, planned)
+        await run_check(folder, planned)
     assert failure.value.reason == "QUALITY_CHECK_FAILED"
     return failure.value.message
 
@@ -133,32 +133,32 @@ async def refused(folder: Path, planned: float = 2.0) -> str:
     ],
     ids=["black", "dark", "one frame is not"],
 )
-async def test_a_video_is_black_when_all_of_it_is(tmp_path: Path, chain: str, black: bool) -> None:
-    picture(tmp_path, chain), sound(tmp_path)
-    await finished(tmp_path)
+async def test_a_video_is_black_when_all_its_frames_are(tmp_path: Path, chain: str, black: bool) -> None:
+    video_track(tmp_path, chain), audio_track(tmp_path)
+    await finish_video(tmp_path)
     seen = await previews.write_previews(tmp_path)
     assert (seen.black and await check.is_black(tmp_path, ffmpeg_program())) == black
 
 
 @pytest.mark.parametrize("expression", ["anullsrc", "sine=440,volume=-60dB"])
 async def test_a_silent_video_is_refused(tmp_path: Path, expression: str) -> None:
-    picture(tmp_path), sound(tmp_path, expression)
-    assert "it is silent: its loudness is -" in await refused(tmp_path)
+    video_track(tmp_path), audio_track(tmp_path, expression)
+    assert "it is silent: its loudness is -" in await check_failure(tmp_path)
 
 
 @pytest.mark.parametrize(("planned", "passes"), [(1.95, True), (2.05, True), (1.8, False), (2.2, False)])
-async def test_the_length_is_that_of_the_plan(tmp_path: Path, planned: float, passes: bool) -> None:
-    picture(tmp_path), sound(tmp_path)
+async def test_both_tracks_must_have_the_planned_length(tmp_path: Path, planned: float, passes: bool) -> None:
+    video_track(tmp_path), audio_track(tmp_path)
     if passes:
-        await checked(tmp_path, planned)
+        await run_check(tmp_path, planned)
     else:
-        assert f"is 2.00 s long, and the plan says {planned:.2f} s" in await refused(tmp_path, planned)
+        assert f"is 2.00 s long, and the plan says {planned:.2f} s" in await check_failure(tmp_path, planned)
 
 
 @pytest.mark.parametrize("missing", ["picture", "sound"])
 async def test_a_missing_stream_is_refused(tmp_path: Path, missing: str) -> None:
-    picture(tmp_path), sound(tmp_path)
-    made = (await finished(tmp_path)).rename(tmp_path / "whole.mp4")
+    video_track(tmp_path), audio_track(tmp_path)
+    made = (await finish_video(tmp_path)).rename(tmp_path / "whole.mp4")
     kept = {"picture": "-vn", "sound": "-an"}[missing]
     media.ffmpeg("-i", made, kept, "-c", "copy", tmp_path / VIDEO)
     with pytest.raises(FailedPrecondition, match=f"it has no {missing}") as failure:
@@ -167,22 +167,22 @@ async def test_a_missing_stream_is_refused(tmp_path: Path, missing: str) -> None
 
 
 @pytest.mark.parametrize("broken", [finish.VIDEO_TRACK, finish.AUDIO_TRACK])
-async def test_parts_that_cannot_be_read_are_told(tmp_path: Path, broken: str) -> None:
-    picture(tmp_path), sound(tmp_path)
+async def test_unreadable_tracks_are_reported(tmp_path: Path, broken: str) -> None:
+    video_track(tmp_path), audio_track(tmp_path)
     (tmp_path / broken).write_bytes(b"neither picture nor sound" * 100)
     with pytest.raises(FailedPrecondition, match="cannot be finished") as failure:
-        await finished(tmp_path)
+        await finish_video(tmp_path)
     assert failure.value.reason == "RENDER_FAILED"
     assert str(tmp_path) not in failure.value.message
 
 
-async def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
+async def test_the_same_tracks_give_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for name in ("one", "other"):
         folder = tmp_path / name
         folder.mkdir()
-        picture(folder, "testsrc2=s={w}x{h}:r={rate}"), sound(folder)
-        await finished(folder)
+        video_track(folder, "testsrc2=s={w}x{h}:r={rate}"), audio_track(folder)
+        await finish_video(folder)
         await previews.write_previews(folder)
         made.append([(folder / file).read_bytes() for file in (VIDEO, finish.POSTER, finish.THUMBNAILS)])
     assert made[0] == made[1]
@@ -198,7 +198,7 @@ async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_p
     clicks = f"between(t,1,1.02)+between(t,{seconds - 1},{seconds - 1}.02)"
     media.sound(tmp_path / "sound.wav", f"aevalsrc='if({clicks},0.8*sin(2*PI*1000*t),0)':s=48000", seconds=seconds)
     (tmp_path / "sound.wav").rename(tmp_path / finish.AUDIO_TRACK)
-    made = await finished(tmp_path, seconds)
+    made = await finish_video(tmp_path, seconds)
     video = media.probe(made)
     assert video.seconds == pytest.approx(seconds, abs=1e-3) and video.start == 0
     seen = [float(time) for time, frame in zip(video.times, media.pictures(made), strict=True) if frame.mean() > 200]
@@ -209,10 +209,10 @@ async def test_ten_minutes_later_a_flash_and_its_click_still_come_together(tmp_p
     assert begun == pytest.approx(seen, abs=0.02)
 
 
-async def test_a_webm_holds_opus_and_is_as_long_as_the_plan(tmp_path: Path) -> None:
+async def test_a_webm_holds_opus_and_has_the_planned_length(tmp_path: Path) -> None:
     vp9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60")
     media.clip(tmp_path / "picture.mp4", media.CORNERS, seconds=2.0, encode=vp9).rename(tmp_path / finish.VIDEO_TRACK)
-    sound(tmp_path, volume_db=6)
+    audio_track(tmp_path, volume_db=6)
     form = OutputSpec(Container.WEBM, 2.0, "A title")
     await finish.mux(tmp_path, ffmpeg_program(), form)
     measures = await check.check_video(tmp_path, ffmpeg_program(), form)
@@ -226,17 +226,17 @@ async def test_a_webm_holds_opus_and_is_as_long_as_the_plan(tmp_path: Path) -> N
 
 
 async def test_renditions_have_the_same_sound(tmp_path: Path) -> None:
-    picture(tmp_path), sound(tmp_path)
+    video_track(tmp_path), audio_track(tmp_path)
     small = media.clip(tmp_path / "small.mp4", media.CORNERS, size=(160, 90), seconds=2.0, encode=ENCODE)
     small.rename(tmp_path / finish.video_track_file(1))
-    made = await finished(tmp_path, renditions=("90p",))
+    made = await finish_video(tmp_path, renditions=("90p",))
     other = tmp_path / "video-90p.mp4"
     assert (media.probe(other).width, media.probe(other).height) == (160, 90)
     assert np.array_equal(media.samples(made)[0], media.samples(other)[0])
 
 
 @pytest.mark.parametrize(("size", "expected"), [((320, 180), (320, 180)), ((180, 320), (180, 320))])
-async def test_an_animation_shows_pieces_of_the_whole(
+async def test_an_animation_shows_parts_of_the_whole_video(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     # Red for six seconds, then blue for six.

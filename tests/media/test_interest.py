@@ -35,26 +35,26 @@ async def test_a_face_is_found(tmp_path: Path, x: int) -> None:
 
 
 @pytest.mark.parametrize("x", [80, 480])
-async def test_what_moves_is_found(tmp_path: Path, x: int) -> None:
+async def test_motion_is_found(tmp_path: Path, x: int) -> None:
     ground, box = "color=0x606878:s=640x360:r={rate}[a]", "color=0xe0e0f0:s=40x60:r={rate}[b]"
     chain = f"{ground};{box};[a][b]overlay=x={x}+20*mod(n\\,4):y=150"
     found_x, _ = await focus(media.clip(tmp_path / "clip.mp4", chain, seconds=2.0))
     assert found_x == pytest.approx((x + 50) / 640, abs=0.12)
 
 
-async def test_what_has_detail_is_found(tmp_path: Path) -> None:
+async def test_detail_is_found(tmp_path: Path) -> None:
     chain = "color=0x304050:s=640x360[a];testsrc2=s=120x120[b];[a][b]overlay=x=480:y=120"
     found_x, found_y = await focus(still(tmp_path / "detail.png", chain))
     assert found_x == pytest.approx(540 / 640, abs=0.1) and found_y == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("chain", ["color=0x808080:s=640x360", "testsrc2=s=640x360", "color=0xcc9977:s=640x360"])
-async def test_where_nothing_stands_out_it_is_the_middle(tmp_path: Path, chain: str) -> None:
+async def test_the_focus_is_the_middle_when_nothing_stands_out(tmp_path: Path, chain: str) -> None:
     found_x, found_y = await focus(still(tmp_path / "plain.png", chain))
     assert abs(found_x - 0.5) < 0.2 and abs(found_y - 0.5) < 0.2
 
 
-async def test_it_is_told_of_the_picture_as_it_is_shown(tmp_path: Path) -> None:
+async def test_the_focus_refers_to_the_upright_picture(tmp_path: Path) -> None:
     lying = media.clip(tmp_path / "lying.mp4", FACE.format(x=120) + ",loop=-1:1", rate="25", seconds=1.0)
     turned = tmp_path / "turned.mp4"
     media.ffmpeg("-display_rotation:v:0", "270", "-i", lying, "-c", "copy", turned)

@@ -15,7 +15,7 @@ from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
 from services.validation.probe import TimeRange, probe
 from tests import media
-from tests.media.drawing import rendered
+from tests.media.drawing import render_clips
 from tests.mesh import ffmpeg_program
 from tests.sources import LIMITS
 
@@ -80,40 +80,40 @@ def made(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", MADE)
-async def test_a_clip_is_as_long_as_what_ffmpeg_decodes_of_it(tool: Tool, tmp_path: Path, name: str) -> None:
+async def test_a_clip_has_the_length_that_ffmpeg_decodes(tool: Tool, tmp_path: Path, name: str) -> None:
     path = made(name, tmp_path)
     seconds = (await probe(path, TimeRange(), LIMITS)).duration_seconds or 0.0
     assert seconds == pytest.approx(decoded_seconds(path), abs=0.06)
     # All of it is rendered, to its end.
     spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
-    assert media.probe(await rendered(tool, tmp_path / "work", [path], spec)).frames == spec.frame_count
+    assert media.probe(await render_clips(tool, tmp_path / "work", [path], spec)).frames == spec.frame_count
 
 
 @pytest.mark.parametrize(
     ("name", "seconds"), [("C27_static.mp4", 6.0), ("C27_static.webm", 6.0), ("C24_alt_first.mp4", 4.0)]
 )
-async def test_a_last_picture_stands_while_the_sound_goes_on(
+async def test_the_last_frame_is_held_while_the_sound_continues(
     tool: Tool, tmp_path: Path, name: str, seconds: float
 ) -> None:
     facts = await probe(FILES / name, TimeRange(), LIMITS)
     assert facts.duration_seconds == pytest.approx(seconds, abs=0.05)
     for start in (place for place in (0.0, 3.0, 5.0) if place < seconds):
         spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 24, CANVAS, Quality.NEAR_LOSSLESS)
-        frames = list(media.pictures(await rendered(tool, tmp_path / f"{start}", [FILES / name], spec)))
+        frames = list(media.pictures(await render_clips(tool, tmp_path / f"{start}", [FILES / name], spec)))
         assert len(frames) == 24
     spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
-    assert media.probe(await rendered(tool, tmp_path / "all", [FILES / name], spec)).frames == spec.frame_count
+    assert media.probe(await render_clips(tool, tmp_path / "all", [FILES / name], spec)).frames == spec.frame_count
 
 
 @pytest.mark.parametrize("start", [0.5, 8.0, 13.6])
-async def test_a_stream_without_an_index_is_shown_from_anywhere(tool: Tool, tmp_path: Path, start: float) -> None:
+async def test_a_stream_without_an_index_is_shown_from_any_time(tool: Tool, tmp_path: Path, start: float) -> None:
     """Its key frames may be ten seconds apart, as ffmpeg puts them when it is told nothing else."""
     path = tmp_path / "long.ts"
     sound = ("-f", "lavfi", "-i", "sine=d=14", *AAC)
     chain = "color=black:s=64x36:r=25:d=14,format=yuv420p,geq=lum='16+mod(N,70)*3':cb=128:cr=128"
     media.ffmpeg("-f", "lavfi", "-i", chain, *sound[:4], "-c:v", "libx264", "-preset", "ultrafast", *AAC, path)
     spec = Spec((Shot(Clip(0, timedelta(seconds=start))),), 5, CANVAS, Quality.NEAR_LOSSLESS)
-    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [path], spec)))
+    frames = list(media.pictures(await render_clips(tool, tmp_path / "work", [path], spec)))
     shown = [float(frame[45, 80].mean()) * 219 / 255 / 3 for frame in frames]
     # The picture begins a little after the sound.
     first = (start - (await probe(path, TimeRange(), LIMITS)).source["picture_start"]) * 25
@@ -121,20 +121,20 @@ async def test_a_stream_without_an_index_is_shown_from_anywhere(tool: Tool, tmp_
         assert value == pytest.approx((first + number) % 70, abs=1.2), number
 
 
-async def test_a_video_of_one_picture_is_a_still_picture(tool: Tool, tmp_path: Path) -> None:
+async def test_a_video_of_one_frame_is_a_still(tool: Tool, tmp_path: Path) -> None:
     facts = await probe(FILES / "C14_oneframe.mp4", TimeRange(), LIMITS)
     assert facts.still
     spec = Spec((Shot(Still(0)),), 50, CANVAS, Quality.DRAFT)
-    made = await rendered(tool, tmp_path / "work", [FILES / "C14_oneframe.mp4"], spec)
+    made = await render_clips(tool, tmp_path / "work", [FILES / "C14_oneframe.mp4"], spec)
     assert media.probe(made).frames == 50
 
 
 @pytest.mark.parametrize("name", ["C19_short.gif", "C16_anim.png"])
-async def test_an_animation_goes_on_and_on(tool: Tool, tmp_path: Path, name: str) -> None:
+async def test_an_animation_is_looped(tool: Tool, tmp_path: Path, name: str) -> None:
     seconds = (await probe(FILES / name, TimeRange(), LIMITS)).duration_seconds or 0.0
     assert seconds == pytest.approx({"C19_short.gif": 0.3, "C16_anim.png": 3.0}[name])
     spec = Spec((Shot(Clip(0), Fit.STRETCH),), round(2 * seconds * 25) + 20, CANVAS, Quality.NEAR_LOSSLESS)
-    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [FILES / name], spec)))
+    frames = list(media.pictures(await render_clips(tool, tmp_path / "work", [FILES / name], spec)))
     assert len(frames) == spec.frame_count
     period = round(seconds * 25)
     if name == "C16_anim.png":
@@ -148,7 +148,7 @@ async def test_the_default_track_is_shown(tool: Tool, tmp_path: Path) -> None:
     assert (facts.width, facts.height) == (320, 180), "not the 640x360 of the first track"
 
 
-async def test_the_default_sound_is_played_and_no_commentary(tmp_path: Path) -> None:
+async def test_the_default_sound_is_chosen_over_a_commentary(tmp_path: Path) -> None:
     path = tmp_path / "tracks.mkv"
     tones = [("-f", "lavfi", "-i", f"sine=frequency={tone}:d=2") for tone in (300, 600, 900)]
     maps = ("-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:a")
@@ -170,7 +170,7 @@ async def test_the_default_sound_is_played_and_no_commentary(tmp_path: Path) -> 
     assert (await probe(spoken, TimeRange(), LIMITS)).sound_track == 1
 
 
-async def test_a_cover_is_no_video(tmp_path: Path) -> None:
+async def test_a_cover_is_not_a_video(tmp_path: Path) -> None:
     cover, path = tmp_path / "cover.png", tmp_path / "covered.mp4"
     media.ffmpeg("-f", "lavfi", "-i", "color=red:s=500x500", "-frames:v", "1", cover)
     mapped = ("-map", "1", "-map", "0", "-disposition:v:0", "attached_pic", "-c:v:0", "png")

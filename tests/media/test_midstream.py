@@ -13,7 +13,7 @@ from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Colour, Fit, Overlay, Point, Shot, Spec, Still
 from services.validation.probe import TimeRange, probe
 from tests import media
-from tests.media.drawing import rendered
+from tests.media.drawing import render_clips
 from tests.sources import LIMITS, probe_source
 
 CANVAS = Canvas(160, 90, 25)
@@ -31,7 +31,7 @@ TURNED = ("-bsf:v", "h264_metadata=display_orientation=insert:rotate=90")
 Half = tuple[tuple[str, ...], tuple[int, int]]
 
 
-def joined(path: Path, one: Half, other: Half) -> Path:
+def join_clips(path: Path, one: Half, other: Half) -> Path:
     """A clip of one second of the first, then one of the second, both of the four quarters, copied into one track."""
     raw = ".webm" if one[0][1].startswith("libvpx") else ".avi" if one[0][1] == "mjpeg" else ".ts"
     parts = []
@@ -64,10 +64,10 @@ CHANGES: dict[str, tuple[Half, Half]] = {
 }
 
 
-async def shown(tool: Tool, clip: Path, fit: Fit = Fit.STRETCH, frames: int = 50) -> list[media.Picture]:
+async def render_frames(tool: Tool, clip: Path, fit: Fit = Fit.STRETCH, frames: int = 50) -> list[media.Picture]:
     """The frames of a segment that shows a clip."""
     spec = Spec((Shot(Clip(0), fit),), frames, CANVAS, Quality.NEAR_LOSSLESS)
-    return list(media.pictures(await rendered(tool, clip.parent / "work", [clip], spec)))
+    return list(media.pictures(await render_clips(tool, clip.parent / "work", [clip], spec)))
 
 
 def quarters(pixels: media.Picture) -> tuple[str | None, ...]:
@@ -79,26 +79,26 @@ def quarters(pixels: media.Picture) -> tuple[str | None, ...]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_clip_goes_on_through_a_change(tool: Tool, tmp_path: Path, name: str) -> None:
-    clip = joined(tmp_path / name, *CHANGES[name])
+async def test_a_clip_continues_after_a_change_of_format(tool: Tool, tmp_path: Path, name: str) -> None:
+    clip = join_clips(tmp_path / name, *CHANGES[name])
     facts = await probe(clip, TimeRange(), LIMITS)
     assert facts.duration_seconds == pytest.approx(2.0, abs=0.1)
-    frames = await shown(tool, clip)
+    frames = await render_frames(tool, clip)
     assert len(frames) == 50
     for number in (0, 20, 30, 49):
         assert quarters(frames[number]) == ("red", "lime", "blue", "white"), number
 
 
-async def test_a_clip_that_is_turned_in_its_midst_goes_on(tool: Tool, tmp_path: Path) -> None:
-    clip = joined(tmp_path / "turned.ts", (H264, WIDE), ((*H264, *TURNED), WIDE))
-    frames = await shown(tool, clip)
+async def test_a_clip_continues_after_a_change_of_rotation(tool: Tool, tmp_path: Path) -> None:
+    clip = join_clips(tmp_path / "turned.ts", (H264, WIDE), ((*H264, *TURNED), WIDE))
+    frames = await render_frames(tool, clip)
     assert len(frames) == 50
     assert quarters(frames[0]) == quarters(frames[49]) == ("red", "lime", "blue", "white")
 
 
 async def test_a_frame_of_another_shape_is_shown_whole(tool: Tool, tmp_path: Path) -> None:
-    clip = joined(tmp_path / "shape.ts", (H264, WIDE), (H264, TALL))
-    frames = await shown(tool, clip)
+    clip = join_clips(tmp_path / "shape.ts", (H264, WIDE), (H264, TALL))
+    frames = await render_frames(tool, clip)
     assert quarters(frames[20]) == ("red", "lime", "blue", "white")
     last = frames[49]
     assert media.is_near(last[45, 20], "black") and media.is_near(last[45, 140], "black")
@@ -107,10 +107,10 @@ async def test_a_frame_of_another_shape_is_shown_whole(tool: Tool, tmp_path: Pat
 
 
 async def test_a_turned_clip_that_becomes_smaller_stays_upright(tool: Tool, tmp_path: Path) -> None:
-    clip = joined(tmp_path / "lying.mp4", (H264, WIDE), (H264, SMALL))
+    clip = join_clips(tmp_path / "lying.mp4", (H264, WIDE), (H264, SMALL))
     turned = tmp_path / "turned.mp4"
     media.ffmpeg("-display_rotation:v:0", "90", "-i", clip, "-c", "copy", turned)
-    frames = await shown(tool, turned)
+    frames = await render_frames(tool, turned)
     assert quarters(frames[0]) == quarters(frames[49]) == ("lime", "white", "red", "blue")
 
 
@@ -120,7 +120,7 @@ def _behind(first: Path, second: Path, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("use", ["clip", "overlay"])
-async def test_a_picture_behind_a_picture_is_not_shown(tool: Tool, tmp_path: Path, use: str) -> None:
+async def test_a_second_picture_in_a_file_is_not_shown(tool: Tool, tmp_path: Path, use: str) -> None:
     """As an Ultra HDR JPEG has its gain map behind it, smaller and grey."""
     media.ffmpeg("-f", "lavfi", "-i", media.CORNERS.format(w=320, h=180, rate=25), "-frames:v", "1", tmp_path / "a.jpg")
     map_ = "gradients=s=80x44,format=gray"
@@ -131,16 +131,16 @@ async def test_a_picture_behind_a_picture_is_not_shown(tool: Tool, tmp_path: Pat
     else:
         over = Overlay(0, Point(0.5, 0.5), 1.0, 1.0, 0, 5)
         spec = Spec((Shot(Colour(0)),), 5, CANVAS, Quality.NEAR_LOSSLESS, overlays=(over,))
-    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [image], spec)))
+    frames = list(media.pictures(await render_clips(tool, tmp_path / "work", [image], spec)))
     assert len(frames) == 5
     for frame in frames:
         assert quarters(frame) == ("red", "lime", "blue", "white")
 
 
-async def test_seeking_behind_a_change_shows_what_is_there(tool: Tool, tmp_path: Path) -> None:
-    clip = joined(tmp_path / "larger.mp4", (H264, SMALL), (H264, LARGE))
+async def test_seeking_past_a_change_shows_the_right_frame(tool: Tool, tmp_path: Path) -> None:
+    clip = join_clips(tmp_path / "larger.mp4", (H264, SMALL), (H264, LARGE))
     spec = Spec((Shot(Clip(0, timedelta(seconds=1.2)), Fit.STRETCH),), 20, CANVAS, Quality.NEAR_LOSSLESS)
-    frames = list(media.pictures(await rendered(tool, tmp_path / "work", [clip], spec)))
+    frames = list(media.pictures(await render_clips(tool, tmp_path / "work", [clip], spec)))
     assert len(frames) == 20 and quarters(frames[0]) == ("red", "lime", "blue", "white")
     assert np.abs(frames[0].astype(int) - frames[19]).mean() < 3
     assert (await probe_source(clip)).width == 160

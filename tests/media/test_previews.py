@@ -11,7 +11,7 @@ from moneyprinter.errors import FailedPrecondition
 from services.rendering import finish, previews
 from tests import media
 from tests.media import Picture
-from tests.media.parts import ENCODE, picture
+from tests.media.parts import ENCODE, video_track
 
 
 async def poster(folder: Path) -> Picture:
@@ -21,8 +21,8 @@ async def poster(folder: Path) -> Picture:
     return taken
 
 
-async def test_the_poster_is_not_the_black_beginning_and_has_its_colours(tmp_path: Path) -> None:
-    picture(tmp_path, media.CORNERS + ",drawbox=t=fill:c=black:enable='lt(n,60)'", seconds=6)
+async def test_the_poster_is_not_the_black_start_and_keeps_its_colours(tmp_path: Path) -> None:
+    video_track(tmp_path, media.CORNERS + ",drawbox=t=fill:c=black:enable='lt(n,60)'", seconds=6)
     taken = await poster(tmp_path)
     assert (tmp_path / finish.POSTER).read_bytes().startswith(b"\xff\xd8\xff")
     assert taken.shape == (180, 320, 3)
@@ -45,10 +45,10 @@ SCENE = "testsrc2=s={w}x{h}:r={rate}"
     ],
     ids=["black", "white", "blank", "blurred", "dim"],
 )
-async def test_the_poster_is_the_one_picture_that_is_not_spoilt(tmp_path: Path, spoilt: str) -> None:
+async def test_the_poster_is_the_only_unspoilt_frame(tmp_path: Path, spoilt: str) -> None:
     # Good for a second from 3.2 s on, where no key frame is.
     good = "between(n,96,126)"
-    picture(tmp_path, f"{SCENE},{spoilt}:enable='not({good})'", seconds=6)
+    video_track(tmp_path, f"{SCENE},{spoilt}:enable='not({good})'", seconds=6)
     taken = await poster(tmp_path)
     frames = [frame.astype(int) for frame in media.pictures(tmp_path / finish.VIDEO_TRACK)]
     best = min(range(180), key=lambda number: float(np.abs(frames[number] - taken).mean()))
@@ -62,7 +62,7 @@ async def test_the_poster_is_not_from_the_middle_of_a_crossfade(tmp_path: Path) 
         f"{media.CORNERS},format=yuv420p[b];"
         "[a][b]blend=all_expr='A*(1-clip((T-0.8)/4.8,0,1))+B*clip((T-0.8)/4.8,0,1)',trim=duration=6"
     )
-    picture(tmp_path, chain, seconds=6)
+    video_track(tmp_path, chain, seconds=6)
     taken = await poster(tmp_path)
     frames = list(media.pictures(tmp_path / finish.VIDEO_TRACK))
     assert min(float(np.abs(frames[end].astype(int) - taken).mean()) for end in (0, -1)) < 4
@@ -82,15 +82,15 @@ async def test_the_thumbnails_are_ten_and_evenly_spread(tmp_path: Path) -> None:
         assert frame == pytest.approx((number + 0.5) * 6, abs=2.6)
 
 
-async def test_a_video_of_one_frame_has_both(tmp_path: Path) -> None:
-    picture(tmp_path, seconds=1 / 30)
+async def test_a_video_of_one_frame_has_a_poster_and_thumbnails(tmp_path: Path) -> None:
+    video_track(tmp_path, seconds=1 / 30)
     taken = await poster(tmp_path)
     assert taken.shape == (180, 320, 3)
     (strip,) = media.pictures(tmp_path / finish.THUMBNAILS)
     assert strip.shape == (160, 10 * 284, 3)
 
 
-async def test_what_is_no_video_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_video_is_reported(tmp_path: Path) -> None:
     (tmp_path / finish.VIDEO_TRACK).write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.mp4\n" * 100)
     with pytest.raises(FailedPrecondition, match="cannot be finished") as failure:
         await previews.write_previews(tmp_path)

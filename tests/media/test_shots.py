@@ -15,15 +15,17 @@ from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import MIDDLE, Canvas, Clip, Colour, Fit, Motion, Point, Shot, Spec, Still
 from tests import media
-from tests.media.drawing import rendered, still
+from tests.media.drawing import render_clips, still
 
 CANVAS = Canvas(320, 180, 30)
 BEST = Quality.NEAR_LOSSLESS
 
 
-async def shown(tool: Tool, file: Path, shot: Shot, frames: int = 2, canvas: Canvas = CANVAS) -> list[media.Picture]:
+async def render_frames(
+    tool: Tool, file: Path, shot: Shot, frames: int = 2, canvas: Canvas = CANVAS
+) -> list[media.Picture]:
     """The frames of a shot of a file."""
-    made = await rendered(tool, file.parent / f"work{frames}", [file], Spec((shot,), frames, canvas, BEST))
+    made = await render_clips(tool, file.parent / f"work{frames}", [file], Spec((shot,), frames, canvas, BEST))
     video = media.probe(made)
     assert (video.width, video.height, video.pixels) == (canvas.width, canvas.height, "yuv420p")
     assert (video.colours, video.square, video.frames) == ((1, 1, 1, 1), True, frames)
@@ -38,9 +40,9 @@ def columns_of(pixels: media.Picture, colour: str) -> NDArray[np.int_]:
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.jpg", "picture.webp"])
 @pytest.mark.parametrize("frames", [1, 40])
-async def test_a_still_is_shown_for_so_many_frames(tool: Tool, tmp_path: Path, name: str, frames: int) -> None:
+async def test_a_still_is_shown_for_the_requested_frames(tool: Tool, tmp_path: Path, name: str, frames: int) -> None:
     picture = still(tmp_path / name, media.CORNERS)
-    pictures = await shown(tool, picture, Shot(Still(0)), frames)
+    pictures = await render_frames(tool, picture, Shot(Still(0)), frames)
     for pixels in (pictures[0], pictures[-1]):
         assert media.is_near(pixels[20, 20], "red") and media.is_near(pixels[160, 300], "white")
 
@@ -48,13 +50,13 @@ async def test_a_still_is_shown_for_so_many_frames(tool: Tool, tmp_path: Path, n
 @pytest.mark.parametrize("rate", [1, 30, 120])
 async def test_a_still_is_shown_at_any_frame_rate(tool: Tool, tmp_path: Path, rate: int) -> None:
     picture = still(tmp_path / "picture.png", media.CORNERS)
-    assert len(await shown(tool, picture, Shot(Still(0)), 7, Canvas(64, 36, rate))) == 7
+    assert len(await render_frames(tool, picture, Shot(Still(0)), 7, Canvas(64, 36, rate))) == 7
 
 
 @pytest.mark.parametrize("rgb", [0xFF0000, 0x336699, 0x000000, 0xFFFFFF])
-async def test_a_colour_is_shown_as_it_is(tool: Tool, tmp_path: Path, rgb: int) -> None:
+async def test_a_colour_is_shown_unchanged(tool: Tool, tmp_path: Path, rgb: int) -> None:
     wanted = (rgb >> 16, rgb >> 8 & 255, rgb & 255)
-    made = await rendered(tool, tmp_path / "work", (), Spec((Shot(Colour(rgb)),), 5, CANVAS, BEST))
+    made = await render_clips(tool, tmp_path / "work", (), Spec((Shot(Colour(rgb)),), 5, CANVAS, BEST))
     pictures = list(media.pictures(made))
     assert len(pictures) == 5
     for pixels in pictures:
@@ -69,7 +71,7 @@ COLUMNS = (
 
 @pytest.mark.parametrize(("x", "colour"), [(0.0, "red"), (0.16, "red"), (0.5, "lime"), (0.83, "blue"), (1.0, "blue")])
 @pytest.mark.parametrize("kind", ["clip", "still"])
-async def test_the_focus_stays_in_sight_when_something_is_cut_off(
+async def test_the_focus_stays_visible_when_the_frame_is_cropped(
     tool: Tool, tmp_path: Path, kind: str, x: float, colour: str
 ) -> None:
     size = (960, 180)
@@ -78,14 +80,14 @@ async def test_the_focus_stays_in_sight_when_something_is_cut_off(
         shot = Shot(Clip(0), Fit.COVER, Point(x, 0.5))
     else:
         file, shot = still(tmp_path / "file.png", COLUMNS, size=size), Shot(Still(0), Fit.COVER, Point(x, 0.5))
-    pixels = (await shown(tool, file, shot))[1]
+    pixels = (await render_frames(tool, file, shot))[1]
     for place in (4, 160, 315):
         assert media.is_near(pixels[90, place], colour, tolerance=60), pixels[90, place]
 
 
-async def test_stretching_shows_all_of_it_everywhere(tool: Tool, tmp_path: Path) -> None:
+async def test_stretching_shows_the_whole_source_in_the_whole_canvas(tool: Tool, tmp_path: Path) -> None:
     file = media.corners(tmp_path / "clip.mp4", size=(100, 200), seconds=0.2)
-    pixels = (await shown(tool, file, Shot(Clip(0), Fit.STRETCH)))[1]
+    pixels = (await render_frames(tool, file, Shot(Clip(0), Fit.STRETCH)))[1]
     corners = {"red": (8, 8), "lime": (8, 311), "blue": (171, 8), "white": (171, 311)}
     for colour, (row, column) in corners.items():
         assert media.is_near(pixels[row, column], colour), colour
@@ -93,7 +95,7 @@ async def test_stretching_shows_all_of_it_everywhere(tool: Tool, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["clip", "still"])
-async def test_a_blurred_darker_copy_fills_what_is_left(tool: Tool, tmp_path: Path, kind: str) -> None:
+async def test_a_blurred_darker_copy_fills_the_rest(tool: Tool, tmp_path: Path, kind: str) -> None:
     # Stripes of two pixels, red above and green below: blurred, they are no stripes any more.
     stripes = (
         "color=black:s={w}x{h}:r={rate},format=gbrp,"
@@ -105,7 +107,7 @@ async def test_a_blurred_darker_copy_fills_what_is_left(tool: Tool, tmp_path: Pa
         file, shot = media.clip(tmp_path / "a.mkv", stripes, size=size, seconds=0.2, encode=encode), Shot(Clip(0))
     else:
         file, shot = still(tmp_path / "a.png", stripes, size=size), Shot(Still(0))
-    pixels = (await shown(tool, file, Shot(shot.shows, Fit.BLUR)))[1].astype(int)
+    pixels = (await render_frames(tool, file, Shot(shot.shows, Fit.BLUR)))[1].astype(int)
     front, left, right = pixels[:, 72:248], pixels[:, :66], pixels[:, 254:]
     assert front[20, :, 0].std() > 50, "the picture itself is sharp"
     for side in (left, right):
@@ -115,9 +117,9 @@ async def test_a_blurred_darker_copy_fills_what_is_left(tool: Tool, tmp_path: Pa
         assert side[20, :, 2].max() < 40 and side[20, :, 0].mean() > side[20, :, 1].mean() + 20
 
 
-async def test_a_picture_of_the_shape_of_the_canvas_hides_what_is_behind(tool: Tool, tmp_path: Path) -> None:
+async def test_a_source_of_the_canvas_shape_hides_the_background(tool: Tool, tmp_path: Path) -> None:
     file = media.corners(tmp_path / "clip.mp4", seconds=0.2)
-    pixels = (await shown(tool, file, Shot(Clip(0), Fit.BLUR)))[1]
+    pixels = (await render_frames(tool, file, Shot(Clip(0), Fit.BLUR)))[1]
     for colour, (row, column) in {"red": (2, 2), "lime": (2, 317), "blue": (177, 2), "white": (177, 317)}.items():
         assert media.is_near(pixels[row, column], colour), colour
 
@@ -133,12 +135,12 @@ async def test_a_picture_of_the_shape_of_the_canvas_hides_what_is_behind(tool: T
         (Fraction(3, 2), 0.0, [0, 2, 3, 5, 6, 8, 9, 11]),
     ],
 )
-async def test_a_clip_runs_as_fast_as_it_is_told(
+async def test_a_clip_runs_at_the_requested_speed(
     tool: Tool, tmp_path: Path, speed: Fraction, start: float, expected: list[int]
 ) -> None:
     clip = media.numbered(tmp_path / "clip.mp4", seconds=2)
     shot = Shot(Clip(0, timedelta(seconds=start), speed))
-    made = await rendered(tool, tmp_path / "work", [clip], Spec((shot,), 8, Canvas(64, 36, 30), BEST))
+    made = await render_clips(tool, tmp_path / "work", [clip], Spec((shot,), 8, Canvas(64, 36, 30), BEST))
     found = media.numbers(made)
     assert found == expected
     assert media.probe(made).times == tuple(Fraction(number, 30) for number in range(8))
@@ -148,7 +150,7 @@ async def test_a_fast_clip_ends_sooner(tool: Tool, tmp_path: Path) -> None:
     clip = media.numbered(tmp_path / "clip.mp4", seconds=2)
     spec = Spec((Shot(Clip(0, timedelta(0), Fraction(2))),), 90, Canvas(64, 36, 30), BEST)
     with pytest.raises(FailedPrecondition, match=r"the clip ends at 4\.00 s, 60 frames into the 90"):
-        await rendered(tool, tmp_path / "work", [clip], spec)
+        await render_clips(tool, tmp_path / "work", [clip], spec)
 
 
 def bright(pixels: media.Picture) -> tuple[float, float, float]:
@@ -161,21 +163,23 @@ def bright(pixels: media.Picture) -> tuple[float, float, float]:
     return x, y, width
 
 
-async def moved(tool: Tool, tmp_path: Path, motion: Motion, *, focus: Point = MIDDLE, at: Point) -> NDArray[np.float64]:
+async def render_motion(
+    tool: Tool, tmp_path: Path, motion: Motion, *, focus: Point = MIDDLE, at: Point
+) -> NDArray[np.float64]:
     """Where a square is in each of the 31 frames of a motion, and how wide; it is a tenth of the picture wide."""
     x, y = at.x * 640 - 32, at.y * 360 - 32
     square = f"color=0x202020:s={{w}}x{{h}},format=gbrp,drawbox=x={x}:y={y}:w=64:h=64:c=white:t=fill"
     file = still(tmp_path / "picture.png", square, size=(640, 360))
-    pictures = await shown(tool, file, Shot(Still(0, motion, 31), Fit.COVER, focus), 31)
+    pictures = await render_frames(tool, file, Shot(Still(0, motion, 31), Fit.COVER, focus), 31)
     return np.array([bright(pixels) for pixels in pictures])
 
 
 @pytest.mark.parametrize("focus", [Point(0.5, 0.5), Point(0.25, 0.75)])
 @pytest.mark.parametrize("motion", [Motion.ZOOM_IN, Motion.ZOOM_OUT])
-async def test_a_zoom_goes_between_all_of_it_and_a_fifth_nearer_and_keeps_its_focus(
+async def test_a_zoom_magnifies_by_a_fifth_and_keeps_its_focus(
     tool: Tool, tmp_path: Path, motion: Motion, focus: Point
 ) -> None:
-    found = await moved(tool, tmp_path, motion, focus=focus, at=focus)
+    found = await render_motion(tool, tmp_path, motion, focus=focus, at=focus)
     if motion is Motion.ZOOM_OUT:
         found = found[::-1]
     x, y, width = found.T
@@ -185,33 +189,33 @@ async def test_a_zoom_goes_between_all_of_it_and_a_fifth_nearer_and_keeps_its_fo
 
 
 @pytest.mark.parametrize(("motion", "begin", "end"), [(Motion.PAN_RIGHT, 192, 128), (Motion.PAN_LEFT, 128, 192)])
-async def test_a_pan_goes_from_side_to_side_without_a_tremble(
+async def test_a_pan_moves_from_side_to_side_without_jitter(
     tool: Tool, tmp_path: Path, motion: Motion, begin: float, end: float
 ) -> None:
-    x, y, width = (await moved(tool, tmp_path, motion, at=Point(0.5, 0.5))).T
+    x, y, width = (await render_motion(tool, tmp_path, motion, at=Point(0.5, 0.5))).T
     assert abs(x[0] - begin) < 0.3 and abs(x[-1] - end) < 0.3
     assert np.abs(x - np.linspace(x[0], x[-1], 31)).max() < 0.1, "no step is longer than another one"
     assert np.abs(y - 90).max() < 0.2 and np.abs(width - 38.4).max() < 0.3
 
 
 @pytest.mark.parametrize("motion", list(Motion))
-async def test_what_moves_fills_the_canvas(tool: Tool, tmp_path: Path, motion: Motion) -> None:
+async def test_a_moving_still_fills_the_canvas(tool: Tool, tmp_path: Path, motion: Motion) -> None:
     file = still(tmp_path / "picture.png", "color=white:s={w}x{h}", size=(641, 359))
-    for pixels in await shown(tool, file, Shot(Still(0, motion, 9)), 9):
+    for pixels in await render_frames(tool, file, Shot(Still(0, motion, 9)), 9):
         assert pixels.min() > 245
 
 
 @pytest.mark.parametrize("motion", list(Motion))
 async def test_a_motion_stays_at_its_end(tool: Tool, tmp_path: Path, motion: Motion) -> None:
     file = still(tmp_path / "picture.png", "testsrc=s={w}x{h}")
-    pictures = await shown(tool, file, Shot(Still(0, motion, 5)), 8)
+    pictures = await render_frames(tool, file, Shot(Still(0, motion, 5)), 8)
     assert np.abs(pictures[4].astype(int) - pictures[7]).mean() < 2
     assert np.abs(pictures[0].astype(int) - pictures[4]).mean() > 5
 
 
-async def test_a_still_that_moves_shows_details_of_its_source(tool: Tool, tmp_path: Path) -> None:
+async def test_a_moving_still_keeps_the_detail_of_its_source(tool: Tool, tmp_path: Path) -> None:
     # Stripes as fine as the canvas can show when it is nearest; scaled to the canvas first, they would be grey.
     stripes = "color=black:s={w}x{h},format=gray,geq=lum='mod(floor(X/1.2),2)*255'"
     file = still(tmp_path / "picture.png", stripes, size=(384, 216))
-    last = (await shown(tool, file, Shot(Still(0, Motion.PAN_RIGHT, 2)), 2))[0]
+    last = (await render_frames(tool, file, Shot(Still(0, Motion.PAN_RIGHT, 2)), 2))[0]
     assert last[90, 20:300, 1].astype(float).std() > 60

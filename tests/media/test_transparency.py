@@ -12,7 +12,7 @@ from services.processing.render import Tool
 from services.processing.spec import Canvas, Colour, Fit, Overlay, Point, Shot, Spec, Still
 from services.validation.probe import TimeRange, probe
 from tests import media
-from tests.media.drawing import rendered, still
+from tests.media.drawing import render_clips, still
 from tests.media.zoo import Zoo, _jpeg_exif
 from tests.sources import LIMITS
 
@@ -39,7 +39,7 @@ def quarters(pixels: media.Picture) -> tuple[str | None, ...]:
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("use", ["clip", "overlay"])
-async def test_every_orientation_is_told_and_shown(tool: Tool, tmp_path: Path, orientation: int, use: str) -> None:
+async def test_every_orientation_is_probed_and_shown(tool: Tool, tmp_path: Path, orientation: int, use: str) -> None:
     zoo = Zoo(tmp_path)
     image = tmp_path / "turned.jpg"
     _jpeg_exif(orientation)(zoo, image)
@@ -49,12 +49,12 @@ async def test_every_orientation_is_told_and_shown(tool: Tool, tmp_path: Path, o
     assert (facts.width, facts.height) == ((72, 128) if rotation % 180 else (128, 72))
     if use == "clip":
         spec = Spec((Shot(Still(0), Fit.STRETCH),), 3, CANVAS, Quality.NEAR_LOSSLESS)
-        frame = list(media.pictures(await rendered(tool, tmp_path / "work", [image], spec)))[1]
+        frame = list(media.pictures(await render_clips(tool, tmp_path / "work", [image], spec)))[1]
         assert quarters(frame) == seen
     else:
         over = Overlay(0, Point(0.5, 0.5), 0.3, 1.0, 0, 3)
         spec = Spec((Shot(Colour(0)),), 3, CANVAS, Quality.NEAR_LOSSLESS, overlays=(over,))
-        frame = list(media.pictures(await rendered(tool, tmp_path / "work", [image], spec)))[1]
+        frame = list(media.pictures(await render_clips(tool, tmp_path / "work", [image], spec)))[1]
         lit = np.argwhere(frame.max(axis=2) > 100)
         (top, left), (bottom, right) = lit.min(axis=0), lit.max(axis=0)
         assert (bottom - top > right - left) == bool(rotation % 180)
@@ -70,13 +70,13 @@ async def test_hidden_colours_of_a_palette_are_not_shown(tool: Tool, tmp_path: P
         over = Overlay(0, Point(0.5, 0.5), 1.0, 1.0, 0, 3)
         shots, overlays = ((Shot(Still(0)),), ()) if use == "clip" else ((Shot(Colour(0)),), (over,))
         spec = Spec(shots, 3, CANVAS, Quality.NEAR_LOSSLESS, overlays=overlays)
-        frame = list(media.pictures(await rendered(tool, tmp_path / use, [image], spec)))[1].astype(int)
+        frame = list(media.pictures(await render_clips(tool, tmp_path / use, [image], spec)))[1].astype(int)
         green = (frame[..., 1] > 120) & (frame[..., 0] < 80) & (frame[..., 2] < 80)
         assert green.mean() < 0.02, use
 
 
 @pytest.mark.parametrize("ending", ["bmp", "tiff", "psd"])
-async def test_pictures_of_other_kinds_are_taken(tool: Tool, tmp_path: Path, ending: str) -> None:
+async def test_pictures_of_other_formats_are_accepted(tool: Tool, tmp_path: Path, ending: str) -> None:
     if ending == "psd":
         image = tmp_path / "image.psd"
         image.write_bytes(_psd())
@@ -85,7 +85,7 @@ async def test_pictures_of_other_kinds_are_taken(tool: Tool, tmp_path: Path, end
     facts = await probe(image, TimeRange(), LIMITS)
     assert facts.still and facts.source["format"] == f"{ending}_pipe"
     spec = Spec((Shot(Still(0), Fit.STRETCH),), 3, CANVAS, Quality.NEAR_LOSSLESS)
-    frame = list(media.pictures(await rendered(tool, tmp_path / "work", [image], spec)))[1]
+    frame = list(media.pictures(await render_clips(tool, tmp_path / "work", [image], spec)))[1]
     assert quarters(frame) == ("red", "lime", "blue", "white")
 
 

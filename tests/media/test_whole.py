@@ -35,7 +35,7 @@ PAINT = Shot(Colour(0x336699))
 WIDE = Shot(Still(1, Motion.PAN_RIGHT, 14), Fit.COVER)
 
 
-def later(shot: Shot, frames: int) -> Shot:
+def shift_shot(shot: Shot, frames: int) -> Shot:
     """A shot from a later frame on."""
     match shot.shows:
         case Clip() as clip:
@@ -51,14 +51,14 @@ def later(shot: Shot, frames: int) -> Shot:
 # Shots of 28, 32, 20, 10 and 14 frames, with two transitions of 8 frames; two of the shots are cut in their midst.
 PIECES: tuple[tuple[int, Transition | None, tuple[Shot, ...]], ...] = (
     (20, None, (STREET,)),
-    (8, Transition.CROSSFADE, (later(STREET, 20), PORTRAIT)),
-    (9, None, (later(PORTRAIT, 8),)),
-    (7, None, (later(PORTRAIT, 17),)),
-    (8, Transition.SLIDE_LEFT, (later(PORTRAIT, 24), FAST)),
-    (12, None, (later(FAST, 8),)),
+    (8, Transition.CROSSFADE, (shift_shot(STREET, 20), PORTRAIT)),
+    (9, None, (shift_shot(PORTRAIT, 8),)),
+    (7, None, (shift_shot(PORTRAIT, 17),)),
+    (8, Transition.SLIDE_LEFT, (shift_shot(PORTRAIT, 24), FAST)),
+    (12, None, (shift_shot(FAST, 8),)),
     (10, None, (PAINT,)),
     (5, None, (WIDE,)),
-    (9, None, (later(WIDE, 5),)),
+    (9, None, (shift_shot(WIDE, 5),)),
 )
 
 
@@ -80,7 +80,7 @@ def segments() -> list[Spec]:
     return made
 
 
-def whole(context: GraphContext) -> Any:
+def whole_graph(context: GraphContext) -> Any:
     """The whole video as one graph: every shot is opened once, and cut only where a transition needs it."""
     street, portrait = (
         graph.draw_shot(STREET, 28, context, 0).split(),
@@ -133,13 +133,13 @@ async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
 async def test_frames_of_segments_are_those_of_the_whole(tool: Tool, tmp_path: Path) -> None:
     context = GraphContext(CANVAS, await sources(tmp_path, tool), 1, tool.max_pixels)
     (tmp_path / graph.CAPTIONS).write_text(script(0))
-    expected = hashes(tool, tmp_path, whole(context))
+    expected = hashes(tool, tmp_path, whole_graph(context))
     assert len(expected) == 88
     assert len(set(expected)) > 70, "the frames differ"
-    assert found(tool, tmp_path, segments(), context) == expected
+    assert segment_hashes(tool, tmp_path, segments(), context) == expected
 
 
-def found(tool: Tool, folder: Path, specs: Sequence[Spec], context: GraphContext) -> list[str]:
+def segment_hashes(tool: Tool, folder: Path, specs: Sequence[Spec], context: GraphContext) -> list[str]:
     """The hashes of the frames of all segments, in order."""
     frames: list[str] = []
     for spec in specs:

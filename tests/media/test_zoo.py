@@ -16,18 +16,18 @@ from services.processing.render import render
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
 from services.validation.probe import TimeRange, probe
 from tests import media
-from tests.media.drawing import renderer
+from tests.media.drawing import make_tool
 from tests.media.zoo import MEMBERS, SECONDS, Zoo
 from tests.sources import LIMITS, probe_source
 
 # Closer than what other tests allow.
 CLOSE = replace(LIMITS, max_duration_seconds=60.0, memory_bytes=512 << 20, seconds=10)
-TOOL = renderer()
+TOOL = make_tool()
 WIDTH, HEIGHT, FRAMES = 160, 90, 8
 COLOURS = {**media.COLOURS, "grey": (128, 128, 128)}
 
 
-async def shown(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[media.Picture]:
+async def render_frames(zoo: Zoo, name: str, folder: Path, start: float = 0.0) -> list[media.Picture]:
     """The pictures of a segment that shows a member, stretched to the canvas."""
     source = folder / graph.source_name(0)
     source.symlink_to(zoo[name])
@@ -48,7 +48,7 @@ def quarters(pixels: media.Picture) -> list[NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-async def test_validation_takes_it(zoo: Zoo, name: str) -> None:
+async def test_validation_accepts_the_source(zoo: Zoo, name: str) -> None:
     member = MEMBERS[name]
     facts = await probe(zoo[name], TimeRange(), CLOSE)
     assert (facts.video_codec, facts.width, facts.height) == (member.codec, *member.size)
@@ -59,18 +59,18 @@ async def test_validation_takes_it(zoo: Zoo, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, member in MEMBERS.items() if member.quarters])
-async def test_processing_shows_it(zoo: Zoo, name: str, tmp_path: Path) -> None:
+async def test_processing_shows_the_source(zoo: Zoo, name: str, tmp_path: Path) -> None:
     member = MEMBERS[name]
     assert member.quarters
-    pixels = await shown(zoo, name, tmp_path)
+    pixels = await render_frames(zoo, name, tmp_path)
     for number in (0, FRAMES - 1):
         for found, colour in zip(quarters(pixels[number]), member.quarters, strict=True):
             assert np.abs(found - COLOURS[colour]).max() <= member.tolerance, (number, colour, found)
 
 
 @pytest.mark.parametrize("name", ["pq.mp4", "hlg.mov", "pq_odd.mkv"])
-async def test_hdr_is_mapped_to_what_a_screen_without_it_shows(zoo: Zoo, name: str, tmp_path: Path) -> None:
-    grey, white, red, green = quarters((await shown(zoo, name, tmp_path))[3])
+async def test_hdr_is_tone_mapped_to_sdr(zoo: Zoo, name: str, tmp_path: Path) -> None:
+    grey, white, red, green = quarters((await render_frames(zoo, name, tmp_path))[3])
     # A grey card is 118 in sRGB. Taken for BT.709, PQ would show it at 96 and white at 147.
     assert np.abs(grey - 112).max() <= 10
     assert white.min() >= 205 and white.max() <= 235
@@ -80,8 +80,8 @@ async def test_hdr_is_mapped_to_what_a_screen_without_it_shows(zoo: Zoo, name: s
 
 @pytest.mark.parametrize("name", ["interlaced.ts", "interlaced.mp4"])
 @pytest.mark.parametrize("start", [0.0, 0.28])
-async def test_interlaced_sources_show_no_combs(zoo: Zoo, name: str, start: float, tmp_path: Path) -> None:
-    for pixels in await shown(zoo, name, tmp_path, start):
+async def test_interlaced_sources_show_no_combing(zoo: Zoo, name: str, start: float, tmp_path: Path) -> None:
+    for pixels in await render_frames(zoo, name, tmp_path, start):
         light = pixels[..., 1].astype(float)
         assert light.max() - light.min() > 150, "the bars are there"
         across = np.abs(light[1:-1] * 2 - light[:-2] - light[2:])
@@ -89,22 +89,22 @@ async def test_interlaced_sources_show_no_combs(zoo: Zoo, name: str, start: floa
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp"])
-async def test_an_animation_moves_and_is_shown_from_its_middle(zoo: Zoo, name: str, tmp_path: Path) -> None:
+async def test_an_animation_moves_and_starts_at_any_time(zoo: Zoo, name: str, tmp_path: Path) -> None:
     # A black block of 8x8 wanders by 8 pixels each of its frames, 25 a second, from the left edge.
     for start in (0.0, 0.2):
         folder = tmp_path / f"{start}"
         folder.mkdir()
-        for number, pixels in enumerate(await shown(zoo, name, folder, start)):
+        for number, pixels in enumerate(await render_frames(zoo, name, folder, start)):
             row = pixels[HEIGHT * 28 // 72, :].astype(int).max(axis=1)
             begins = int(np.argmax(row < 60)) / WIDTH * 128 / 8
             assert begins == pytest.approx((start + number / 30) * 25, abs=1.1), (start, number)
 
 
-async def test_a_shot_of_an_interlaced_source_is_what_the_whole_source_shows_there(zoo: Zoo, tmp_path: Path) -> None:
+async def test_a_part_of_an_interlaced_source_equals_the_whole_there(zoo: Zoo, tmp_path: Path) -> None:
     early, late = tmp_path / "early", tmp_path / "late"
     early.mkdir()
     late.mkdir()
-    whole = await shown(zoo, "interlaced.mp4", early)
-    part = await shown(zoo, "interlaced.mp4", late, start=4 / 30)
+    whole = await render_frames(zoo, "interlaced.mp4", early)
+    part = await render_frames(zoo, "interlaced.mp4", late, start=4 / 30)
     for number in range(4):
         assert np.abs(part[number].astype(int) - whole[number + 4]).mean() < 3, number

@@ -20,7 +20,9 @@ from tests.stored import fetch, start_storage
 
 
 @pytest.mark.parametrize(("name", "still"), [("exif6.jpg", True), ("moving.gif", False)])
-async def test_pictures_go_the_way_of_clips(mesh: Mesh, zoo: Zoo, tmp_path: Path, name: str, still: bool) -> None:
+async def test_pictures_pass_the_services_as_clips_do(
+    mesh: Mesh, zoo: Zoo, tmp_path: Path, name: str, still: bool
+) -> None:
     await start_storage(mesh, tmp_path / "storage")
     await mesh.start("validation", ValidationConfig())
     await mesh.start("processing", ProcessingConfig(slots=1, threads=1))

@@ -1,4 +1,4 @@
-"""ProcessingService over real mTLS, with the storage service beside it: found again, refused, cancelled."""
+"""ProcessingService over mTLS with the storage service: render, reuse, refuse, cancel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def clip(mesh: Mesh, stub: Any, tmp_path: Path) -> media_pb2.Source:
 
 
 def request(clip: media_pb2.Source, shot: dict[str, Any] | None = None, **changes: Any) -> pb.RenderSegmentRequest:
-    """Asks for a second segment: 20 frames from the tenth on; `shot` and `changes` are fields that differ."""
+    """Returns a request for a second segment of 20 frames, with the fields of `shot` and `changes`."""
     start = Duration()
     start.FromTimedelta(timedelta(seconds=10 / 30))
     segment = media_pb2.Segment(
@@ -58,20 +58,20 @@ def request(clip: media_pb2.Source, shot: dict[str, Any] | None = None, **change
 
 
 def long_request(clip: media_pb2.Source) -> pb.RenderSegmentRequest:
-    """Asks for what takes many seconds."""
+    """Returns a request that takes many seconds."""
     canvas = media_pb2.Canvas(width=2560, height=1440, frames_per_second=120)
     return request(clip, frame_count=150, canvas=canvas, quality=media_pb2.QUALITY_HIGH)
 
 
 async def render(stub: Any, wanted: pb.RenderSegmentRequest) -> tuple[list[float], pb.RenderedSegment]:
-    """The progress of a call, and its result, which must be its last message."""
+    """Returns the progress and the result of a call, and checks that the result is its last message."""
     *before, last = [response async for response in stub.RenderSegment(wanted)]
     assert all(response.WhichOneof("update") == "progress" for response in before)
     return [response.progress.fraction for response in before], last.segment
 
 
-def ffmpegs() -> list[psutil.Process]:
-    """The children of this process that are ffmpeg."""
+def list_ffmpegs() -> list[psutil.Process]:
+    """Returns the ffmpeg children of this process."""
     found = []
     for child in psutil.Process().children():
         try:
@@ -82,8 +82,8 @@ def ffmpegs() -> list[psutil.Process]:
     return found
 
 
-def renders(mesh: Mesh) -> int:
-    """How many renders have files in the scratch folder; kept sources and made fonts have folders, too."""
+def count_renders(mesh: Mesh) -> int:
+    """Returns how many renders have a scratch folder, besides the source cache and the bold fonts."""
     return sum(path.is_dir() for path in mesh.config.scratch.glob("processing-*/*")) - 2
 
 
@@ -94,10 +94,10 @@ async def test_a_segment_is_rendered_and_stored(mesh: Mesh, stub: Any, clip: med
     assert segment.video.key.startswith("cache/processing/") and segment.video.key.endswith(".mp4")
     made = await fetch(mesh, segment.video, tmp_path / "segment.mp4")
     assert media.numbers(made) == list(range(10, 30))
-    assert renders(mesh) == 0
+    assert count_renders(mesh) == 0
 
 
-async def test_the_same_segment_is_found_again_wherever_it_stands(
+async def test_a_stored_segment_is_found_at_any_index(
     mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     _, first = await render(stub, request(clip))
@@ -122,29 +122,29 @@ async def test_the_same_segment_is_found_again_wherever_it_stands(
         {"shot": {"source_start": Duration(seconds=1)}},
     ],
 )
-async def test_another_segment_is_rendered_anew(stub: Any, clip: media_pb2.Source, change: dict[str, Any]) -> None:
+async def test_a_different_segment_is_rendered(stub: Any, clip: media_pb2.Source, change: dict[str, Any]) -> None:
     _, first = await render(stub, request(clip))
     _, other = await render(stub, request(clip, **change))
     assert not other.reused
     assert other.video.key != first.video.key
 
 
-@pytest.mark.parametrize(("index", "goes_first"), [(0, True), (1, False)])
-async def test_the_first_of_a_video_goes_before_others(
-    stub: Any, clip: media_pb2.Source, index: int, goes_first: bool
+@pytest.mark.parametrize(("index", "is_first"), [(0, True), (1, False)])
+async def test_only_the_first_segment_of_a_video_is_not_niced(
+    stub: Any, clip: media_pb2.Source, index: int, is_first: bool
 ) -> None:
     wanted = long_request(clip)
     wanted.segment.index = index
     call = stub.RenderSegment(wanted)
     await wait_until(
-        lambda: any(child.nice() == (0 if goes_first else children.BACKGROUND_NICENESS) for child in ffmpegs())
+        lambda: any(child.nice() == (0 if is_first else children.BACKGROUND_NICENESS) for child in list_ffmpegs())
     )
     call.cancel()
-    await wait_until(lambda: not ffmpegs())
+    await wait_until(lambda: not list_ffmpegs())
 
 
 def whole_request(clip: media_pb2.Source, image: media_pb2.Source) -> pb.RenderSegmentRequest:
-    """Asks for a clip that turns into a still that moves, with a logo, both of the same picture."""
+    """Returns a request for a transition from a clip to a moving still, with the same picture as a logo."""
     second = media_pb2.Shot(
         source=image, fit=media_pb2.FIT_BLUR, motion=media_pb2.MOTION_ZOOM_IN, motion_frames=60, motion_first_frame=7
     )
@@ -157,7 +157,7 @@ def whole_request(clip: media_pb2.Source, image: media_pb2.Source) -> pb.RenderS
     return wanted
 
 
-async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_other_keys(
+async def test_every_field_of_a_segment_counts_and_object_keys_do_not(
     mesh: Mesh, stub: Any, clip: media_pb2.Source, tmp_path: Path
 ) -> None:
     file = still(tmp_path / "image.png", media.CORNERS, size=(64, 36))
@@ -183,15 +183,15 @@ async def test_all_that_a_segment_can_say_is_rendered_and_found_again_under_othe
 
 
 @pytest.mark.parametrize("speed", [0.1, 0.001])
-async def test_a_speed_that_is_no_speed_is_refused(stub: Any, clip: media_pb2.Source, speed: float) -> None:
+async def test_a_speed_out_of_range_is_refused(stub: Any, clip: media_pb2.Source, speed: float) -> None:
     with pytest.raises(errors.InvalidArgument, match="8 times its speed") as refused:
         await render(stub, request(clip, shot={"speed": speed}))
     assert refused.value.reason == "REQUEST_INVALID"
 
 
-async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
+async def test_a_broken_picture_is_a_typed_error(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
     broken = await mesh.objects().put_bytes("assets/broken.png", b"this is no picture" * 100)
-    # What was found good, and is another one now.
+    # The probe of another file, as if the object had been replaced.
     image = media_pb2.Source(object=broken, width=64, height=36, still=True, format="png_pipe")
     with pytest.raises(errors.FailedPrecondition, match="its input is damaged") as refused:
         await render(stub, whole_request(clip, image))
@@ -208,7 +208,7 @@ async def test_a_picture_that_is_none_is_a_typed_error(mesh: Mesh, stub: Any, cl
         ((CHINESE, FONTS), 1, r"Hello {\fnNotoSansCJKjp-Bold}你", False),
     ],
 )
-async def test_other_threads_and_other_fonts_of_captions_are_another_renderer(
+async def test_other_threads_or_caption_fonts_change_the_object_key(
     mesh: Mesh, stub: Any, clip: media_pb2.Source, fonts: tuple[Path, ...], threads: int, text: str, same: bool
 ) -> None:
     script = captions(text, start="0:00:00.00") if text else ""
@@ -219,7 +219,7 @@ async def test_other_threads_and_other_fonts_of_captions_are_another_renderer(
     assert (other.video.key == first.video.key) == same and other.reused == same
 
 
-async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(
+async def test_renders_beyond_the_slots_wait_and_further_ones_are_refused(
     mesh: Mesh, stub: Any, clip: media_pb2.Source
 ) -> None:
     _, known = await render(stub, request(clip))
@@ -230,10 +230,10 @@ async def test_what_is_over_the_slots_waits_and_what_is_over_that_is_refused(
     with pytest.raises(errors.ResourceExhausted) as refused:
         await render(stub, request(clip, frame_count=5))
     assert (refused.value.reason, refused.value.retry_after_seconds) == ("BUSY", 1.0)
-    assert (await render(stub, request(clip)))[1].video == known.video, "what is stored needs no slot"
+    assert (await render(stub, request(clip)))[1].video == known.video, "a stored segment needs no slot"
     long.cancel()
-    assert [response async for response in waiting][-1].segment.frame_count == 6, "its turn has come"
-    await wait_until(lambda: renders(mesh) == 0)
+    assert [response async for response in waiting][-1].segment.frame_count == 6, "its turn came"
+    await wait_until(lambda: count_renders(mesh) == 0)
     assert (await render(stub, request(clip, frame_count=5)))[1].frame_count == 5
 
 
@@ -243,9 +243,9 @@ async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
 ) -> None:
     call = stub.RenderSegment(long_request(clip), timeout=20 if how == "cancel" else 1.5)
     await anext(call)
-    await wait_until(lambda: bool(ffmpegs()))
-    processes = ffmpegs()
-    assert renders(mesh) == 1
+    await wait_until(lambda: bool(list_ffmpegs()))
+    processes = list_ffmpegs()
+    assert count_renders(mesh) == 1
     if how == "cancel":
         call.cancel()
     else:
@@ -253,16 +253,16 @@ async def test_a_call_that_ends_early_leaves_no_process_and_no_file(
             async for _ in call:
                 pass
     await wait_until(lambda: not any(process.is_running() for process in processes))
-    await wait_until(lambda: renders(mesh) == 0)
+    await wait_until(lambda: count_renders(mesh) == 0)
 
 
-async def test_a_server_that_stops_ends_what_it_runs(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
+async def test_a_stopping_server_ends_its_children(mesh: Mesh, stub: Any, clip: media_pb2.Source) -> None:
     call = stub.RenderSegment(long_request(clip))
     await anext(call)
-    await wait_until(lambda: bool(ffmpegs()))
-    processes = ffmpegs()
+    await wait_until(lambda: bool(list_ffmpegs()))
+    processes = list_ffmpegs()
     await mesh.__aexit__()
-    # Its calls are cancelled when it has stopped, and take a moment to end.
+    # The server cancels its calls when it stops, and they take a moment to end.
     await wait_until(lambda: not any(process.is_running() for process in processes))
     with pytest.raises((errors.Unavailable, asyncio.CancelledError)):
         async for _ in call:
@@ -274,10 +274,10 @@ async def test_a_broken_source_is_a_typed_error(mesh: Mesh, stub: Any) -> None:
     with pytest.raises(errors.FailedPrecondition, match="its input is damaged") as refused:
         await render(stub, request(media_pb2.Source(object=broken, width=64, height=36)))
     assert refused.value.reason == "RENDER_FAILED"
-    assert renders(mesh) == 0
+    assert count_renders(mesh) == 0
 
 
-async def test_a_source_that_is_not_there_is_told(mesh: Mesh, stub: Any) -> None:
+async def test_a_missing_source_is_reported(mesh: Mesh, stub: Any) -> None:
     missing = media_pb2.Object(key="assets/none.mp4", sha256="0" * 64, size_bytes=1)
     with pytest.raises(errors.NotFound) as refused:
         await render(stub, request(media_pb2.Source(object=missing, width=64, height=36)))
@@ -293,7 +293,7 @@ async def test_a_source_that_was_replaced_is_not_rendered(mesh: Mesh, stub: Any,
     assert refused.value.reason == "CHECKSUM_MISMATCH"
 
 
-async def test_settings_that_cannot_work_stop_the_start(mesh: Mesh, tmp_path: Path) -> None:
+async def test_invalid_settings_prevent_the_start(mesh: Mesh, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="MONEYPRINTER_PROCESSING_FONTS"):
         await mesh.start("processing", Config(fonts=tmp_path / "none"))
     mesh.config = mesh.config.model_copy(update={"ffmpeg": tmp_path / "none"})

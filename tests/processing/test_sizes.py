@@ -1,4 +1,4 @@
-"""Every codec encodes the smallest and the most extreme sizes, with captions and in other sizes."""
+"""Every codec encodes the smallest and the most extreme sizes, with captions and with renditions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.media.encoding import Codec, Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Colour, Shot, Size, Spec
 from tests import media
-from tests.media.drawing import captions, rendered
+from tests.media.drawing import captions, render_clips
 
 SIZES = [(16, 16), (18, 16), (8192, 16), (16, 8192), (4240, 20), (1920, 32), (312, 820)]
 
@@ -27,7 +27,7 @@ async def test_every_codec_encodes_every_size(tool: Tool, tmp_path: Path, codec:
         captions_ass=captions(start="0:00:00.00"),
         renditions=(Size(16, 16),),
     )
-    made = media.probe(await rendered(tool, tmp_path / "work", (), spec))
+    made = media.probe(await render_clips(tool, tmp_path / "work", (), spec))
     assert (made.width, made.height, made.frames) == (*size, 3)
     other = media.probe(tmp_path / "work" / "segment-1.mp4")
     assert (other.width, other.height, other.frames) == (16, 16, 3)

@@ -1,4 +1,4 @@
-"""Segments whose frames an encoder encodes: the same pictures, in files of the same form, also when it dies."""
+"""The encoder service gives the same segments as this service, and this service replaces it when it fails."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from services.processing.segments import RenderRequest
 from services.processing.spec import Canvas, Clip, Shot, Size, Spec
 from services.processing.streaming import Encoder, Format
 from tests import media
-from tests.concatenation.test_join import joined
+from tests.concatenation.test_join import join_files
 from tests.killing import kill_children
-from tests.media.drawing import captions, rendered
+from tests.media.drawing import captions, render_clips
 from tests.mesh import Mesh
-from tests.processing.test_segments import Folder, Kept, studio
+from tests.processing.test_segments import Folder, StoredFile, segment_renderer
 from tests.progress import after_first_report
 from tests.sources import probe_source
 
@@ -38,7 +38,7 @@ WIDE = Canvas(320, 180, 30)
 
 @pytest.fixture
 async def encoder(mesh: Mesh) -> GrpcEncoder:
-    """The encoder service, which has no GPU here, asked as if it had."""
+    """A client of the encoder service that accepts software backends."""
     await mesh.start("encoder", EncoderConfig(slots=4, threads=1))
     return GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
 
@@ -52,7 +52,9 @@ def spec(frames: int = 40, codec: Codec = Codec.H264, quality: Quality = Quality
     return Spec((Shot(Clip(0)),), frames, WIDE, quality, captions_ass=captions(), codec=codec)
 
 
-async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: Encoder) -> tuple[list[float], Fragment]:
+async def stream_segment(
+    tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: Encoder
+) -> tuple[list[float], Fragment]:
     """Render with an encoder, in a new folder."""
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
@@ -62,12 +64,12 @@ async def streamed(tool: Tool, work: Path, clip: Path, wanted: Spec, encoder: En
 
 
 @pytest.mark.parametrize("codec", streaming.CODECS)
-async def test_what_is_encoded_elsewhere_is_what_would_be_encoded_here(
+async def test_the_encoder_service_gives_the_same_segment(
     tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder, codec: Codec
 ) -> None:
     wanted = spec(codec=codec)
-    steps, made = await streamed(tool, tmp_path / "there", clip, wanted, encoder)
-    here = media.probe(await rendered(tool, tmp_path / "here", [clip], wanted))
+    steps, made = await stream_segment(tool, tmp_path / "there", clip, wanted, encoder)
+    here = media.probe(await render_clips(tool, tmp_path / "here", [clip], wanted))
     there = media.probe(tmp_path / "there" / command.SEGMENT)
     assert steps == sorted(steps) and len(steps) == made.frame_count == 40
     assert made.ticks_per_second == 30 * command.FRAME_TICKS
@@ -77,55 +79,57 @@ async def test_what_is_encoded_elsewhere_is_what_would_be_encoded_here(
     assert all(abs(one.astype(int) - other).mean() < 1.5 for one, other in pairs), "with captions and all"
 
 
-async def test_segments_from_here_and_there_are_joined(
+async def test_segments_of_both_services_are_joined(
     tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder
 ) -> None:
-    await streamed(tool, tmp_path / "there", clip, spec(), encoder)
+    await stream_segment(tool, tmp_path / "there", clip, spec(), encoder)
     (tmp_path / "there" / command.SEGMENT).rename(tmp_path / join.segment_file(2))
     for place in (1, 3):
-        (await rendered(tool, tmp_path / f"here{place}", [clip], spec())).rename(tmp_path / join.segment_file(place))
-    await joined(tmp_path, 3)
+        (await render_clips(tool, tmp_path / f"here{place}", [clip], spec())).rename(
+            tmp_path / join.segment_file(place)
+        )
+    await join_files(tmp_path, 3)
     frames = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.segment_file(place))]
     assert media.hashes(tmp_path / join.JOINED) == frames
 
 
 async def test_all_sizes_come_from_one_decode(tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder) -> None:
     wanted = replace(spec(), renditions=(Size(160, 90), Size(80, 46)))
-    await streamed(tool, tmp_path / "there", clip, wanted, encoder)
+    await stream_segment(tool, tmp_path / "there", clip, wanted, encoder)
     found = [media.probe(tmp_path / "there" / name) for name in command.segment_files(wanted)]
     assert [(video.width, video.height, video.frames) for video in found] == [
         *((320, 180, 40), (160, 90, 40), (80, 46, 40)),
     ]
 
 
-async def test_who_has_no_gpu_is_left_alone(mesh: Mesh, encoder: GrpcEncoder) -> None:
-    particular = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=True)
-    assert not await particular.is_free(Codec.H264)
+async def test_an_encoder_without_a_gpu_is_not_used(mesh: Mesh, encoder: GrpcEncoder) -> None:
+    hardware_only = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=True)
+    assert not await hardware_only.is_free(Codec.H264)
     assert await encoder.is_free(Codec.H264)
     assert not await encoder.is_free(Codec.VP9)
 
 
-async def test_who_is_not_there_is_not_asked_again_soon(mesh: Mesh) -> None:
+async def test_an_unreachable_encoder_is_not_called_again_soon(mesh: Mesh) -> None:
     mesh.config = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "encoder": ports.pick_ports()[0]}})
-    nobody = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
-    assert not await nobody.is_free(Codec.H264)
+    unreachable = GrpcEncoder(mesh.stub(encoder_grpc.EncoderServiceStub, caller="processing"), hardware=False)
+    assert not await unreachable.is_free(Codec.H264)
     async with asyncio.timeout(0.1):
-        assert not await nobody.is_free(Codec.H264)
+        assert not await unreachable.is_free(Codec.H264)
 
 
 @dataclass
-class Dying:
-    """An encoder that fails after so many packets; before the first one when there are none."""
+class FailingEncoder:
+    """An encoder that fails after `packets` packets."""
 
     other: Encoder
     packets: int
-    asked: int = 0
+    calls: int = 0
 
     async def is_free(self, codec: Codec) -> bool:
         return True
 
     async def encode(self, format: Format, frames: AsyncIterator[bytes]) -> AsyncGenerator[Encoded, None]:
-        self.asked += 1
+        self.calls += 1
         left = self.packets
         async for each in self.other.encode(format, frames):
             if isinstance(each, Packet):
@@ -136,23 +140,23 @@ class Dying:
 
 
 @pytest.mark.parametrize("packets", [0, 1, 20])
-async def test_a_segment_is_finished_here_when_the_encoder_dies(
+async def test_a_segment_is_rendered_locally_when_the_encoder_fails(
     tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder, packets: int
 ) -> None:
-    dying, objects = Dying(encoder, packets), Folder(tmp_path)
+    failing, objects = FailingEncoder(encoder, packets), Folder(tmp_path)
     objects.open.set()
-    order = RenderRequest(((Kept(clip), await probe_source(clip)),), spec(), b"all")
+    request = RenderRequest(((StoredFile(clip), await probe_source(clip)),), spec(), b"all")
     fractions: list[float] = []
-    made = await studio(objects, tool, dying).render(order, fractions.append)
-    assert dying.asked == 1
+    made = await segment_renderer(objects, tool, failing).render(request, fractions.append)
+    assert failing.calls == 1
     assert fractions == sorted(fractions)
-    here = await rendered(tool, tmp_path / "here", [clip], spec())
+    here = await render_clips(tool, tmp_path / "here", [clip], spec())
     assert made.videos[0].path.read_bytes() == here.read_bytes()
 
 
 @pytest.mark.parametrize("pattern", ["mux_child.py", "rawvideo"])
 @pytest.mark.parametrize("cpu_seconds", [0.0, 0.02])
-async def test_a_segment_is_finished_here_when_a_child_is_killed(
+async def test_a_segment_is_rendered_locally_when_a_child_is_killed(
     tool: Tool,
     tmp_path: Path,
     clip: Path,
@@ -165,14 +169,14 @@ async def test_a_segment_is_finished_here_when_a_child_is_killed(
     objects = Folder(tmp_path)
     objects.open.set()
     killer = kill_children(monkeypatch, tmp_path, pattern, 1000, cpu_seconds)
-    order = RenderRequest(((Kept(clip), await probe_source(clip)),), spec(), b"all")
-    made = await studio(objects, tool, encoder).render(order)
+    request = RenderRequest(((StoredFile(clip), await probe_source(clip)),), spec(), b"all")
+    made = await segment_renderer(objects, tool, encoder).render(request)
     assert killer.count
-    here = await rendered(tool, tmp_path / "here", [clip], spec())
+    here = await render_clips(tool, tmp_path / "here", [clip], spec())
     assert made.videos[0].path.read_bytes() == here.read_bytes()
 
 
-async def test_a_codec_that_is_killed_in_the_middle_is_told(
+async def test_a_codec_killed_in_the_middle_is_reported(
     tool: Tool, tmp_path: Path, clip: Path, encoder: GrpcEncoder
 ) -> None:
     wanted = replace(spec(60), canvas=Canvas(1920, 1080, 60), quality=Quality.HIGH)
@@ -189,9 +193,9 @@ async def test_a_codec_that_is_killed_in_the_middle_is_told(
             await rendering
 
 
-async def test_a_broken_source_is_told_as_it_would_be_here(
+async def test_a_source_that_ends_early_is_reported(
     tool: Tool, tmp_path: Path, encoder: GrpcEncoder, clip: Path
 ) -> None:
     short = spec(200)
     with pytest.raises(Error):
-        await streamed(tool, tmp_path / "there", clip, replace(short, frame_count=900), encoder)
+        await stream_segment(tool, tmp_path / "there", clip, replace(short, frame_count=900), encoder)

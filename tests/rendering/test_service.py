@@ -17,7 +17,7 @@ from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as pb_grpc
 from services.rendering import finish
 from services.rendering.config import Config
 from tests import media
-from tests.media.parts import picture, sound
+from tests.media.parts import audio_track, video_track
 from tests.mesh import Mesh
 from tests.stored import fetch, start_storage, wait_until
 
@@ -34,8 +34,8 @@ async def request(
     mesh: Mesh, files: Path, expression: str = "sine=440", chain: str = media.CORNERS, **changes: Any
 ) -> pb.FinishVideoRequest:
     """Asks to finish a video of two seconds, whose parts are put into storage."""
-    video = await mesh.objects().put_file("cache/concatenation/1.mp4", picture(files, chain))
-    audio = await mesh.objects().put_file("cache/audio/1.wav", sound(files, expression))
+    video = await mesh.objects().put_file("cache/concatenation/1.mp4", video_track(files, chain))
+    audio = await mesh.objects().put_file("cache/audio/1.wav", audio_track(files, expression))
     wanted = {
         "duration": Duration(seconds=2),
         "title": "A walk",
@@ -72,9 +72,7 @@ async def test_a_video_and_its_poster_are_stored(mesh: Mesh, stub: Any, tmp_path
     assert scratch(mesh) == []
 
 
-async def test_other_sizes_and_an_animation_are_made_when_they_are_asked_for(
-    mesh: Mesh, stub: Any, tmp_path: Path
-) -> None:
+async def test_other_sizes_and_an_animation_are_made_on_request(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     wanted = await request(mesh, tmp_path, gif=True)
     wanted.renditions.add(name="480p", video=wanted.video)
     *_, last = [response async for response in stub.FinishVideo(wanted)]
@@ -102,7 +100,7 @@ async def test_a_black_video_is_not_stored(mesh: Mesh, stub: Any, tmp_path: Path
     assert scratch(mesh) == []
 
 
-async def test_what_was_asked_to_be_black_or_silent_is_made(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+async def test_a_video_may_be_black_or_silent_on_request(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     black = await request(mesh, tmp_path, chain="color=black:s={w}x{h}:r={rate}", may_be_black=True)
     *_, last = [response async for response in stub.FinishVideo(black)]
     assert last.HasField("video")
@@ -112,8 +110,8 @@ async def test_what_was_asked_to_be_black_or_silent_is_made(mesh: Mesh, stub: An
     assert (last.video.loudness_lufs, last.video.true_peak_dbtp) == (-70, -120), "numbers that JSON has"
 
 
-async def test_a_long_video_tells_how_far_it_is(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
-    picture(tmp_path, "color=red:s=64x36:r=5", seconds=300)
+async def test_a_long_video_reports_its_progress(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+    video_track(tmp_path, "color=red:s=64x36:r=5", seconds=300)
     (tmp_path / finish.VIDEO_TRACK).rename(tmp_path / "long")
     video = await mesh.objects().put_file("cache/concatenation/long.mp4", tmp_path / "long")
     wanted = await request(mesh, tmp_path, "sine=440", duration=Duration(seconds=300))
@@ -144,7 +142,7 @@ async def test_a_short_video_that_fades_in_from_black_passes(mesh: Mesh, stub: A
     assert last.HasField("video")
 
 
-async def test_a_missing_part_is_told(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+async def test_a_missing_track_is_reported(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     wanted = await request(mesh, tmp_path)
     wanted.audio.CopyFrom(media_pb2.Object(key="cache/audio/none.wav", sha256="0" * 64, size_bytes=1))
     with pytest.raises(errors.NotFound, match=r"none\.wav") as refused:
@@ -154,7 +152,7 @@ async def test_a_missing_part_is_told(mesh: Mesh, stub: Any, tmp_path: Path) -> 
     assert scratch(mesh) == []
 
 
-async def test_parts_that_cannot_be_read_are_told(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+async def test_unreadable_tracks_are_reported(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     wanted = await request(mesh, tmp_path)
     wanted.video.CopyFrom(wanted.audio)
     with pytest.raises(errors.FailedPrecondition) as refused:
@@ -172,7 +170,7 @@ async def test_a_folder_outside_the_jobs_is_refused(mesh: Mesh, stub: Any, tmp_p
     assert [violation.field for violation in refused.value.violations] == ["folder"]
 
 
-async def test_a_call_that_is_left_leaves_no_process_and_no_file(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
+async def test_a_cancelled_call_leaves_no_process_and_no_file(mesh: Mesh, stub: Any, tmp_path: Path) -> None:
     # An hour of sound takes seconds to encode.
     wanted = await request(mesh, tmp_path, duration=Duration(seconds=3600))
     call = stub.FinishVideo(wanted)

@@ -15,7 +15,7 @@ from services.rendering.previews_child import (
     thumbnail_size,
 )
 from tests import media
-from tests.media.parts import picture
+from tests.media.parts import video_track
 from tests.mesh import ffmpeg_program
 
 SMALLEST, LARGEST, MAX_PIXELS = 16, 8192, 14_745_600
@@ -38,7 +38,7 @@ def grid() -> list[tuple[int, int]]:
     return found + [(height, width) for width, height in found]
 
 
-def test_thumbnails_and_what_is_measured_have_even_sides_within_their_bounds() -> None:
+def test_thumbnails_and_measured_frames_have_even_sides_within_bounds() -> None:
     for width, height in grid():
         across, down = thumbnail_size(width, height)
         assert across % 2 == down % 2 == 0, (width, height)
@@ -68,8 +68,8 @@ async def test_pictures_of_any_size_are_taken(tmp_path: Path, size: tuple[int, i
     assert min(animation.shape[:2]) >= 2 and not any(side % 2 for side in animation.shape[:2])
 
 
-async def test_an_odd_side_after_scaling_is_no_fault(tmp_path: Path) -> None:
+async def test_an_odd_side_after_scaling_is_rounded(tmp_path: Path) -> None:
     # 628 becomes 251.2 where 1200 becomes 480, the side at which pictures are measured.
-    picture(tmp_path, "testsrc2=s=1200x628:r={rate}", seconds=0.5)
+    video_track(tmp_path, "testsrc2=s=1200x628:r={rate}", seconds=0.5)
     seen = await previews.write_previews(tmp_path)
     assert not seen.black

@@ -26,7 +26,7 @@ from services.runtime import children
 from services.validation import probe
 from tests import media
 from tests.audio.conftest import Folder, settings
-from tests.concatenation.test_join import joined
+from tests.concatenation.test_join import join_files
 from tests.killing import kill_children, patch_launcher
 from tests.media import parts
 from tests.mesh import ffmpeg_program
@@ -88,27 +88,27 @@ async def join_segments(folder: Path) -> None:
         media.clip(
             folder / join.segment_file(place), encode=parts.ENCODE, container=("-video_track_timescale", "15360")
         )
-    await joined(folder, 2)
+    await join_files(folder, 2)
 
 
 async def mux(folder: Path) -> None:
-    parts.picture(folder), parts.sound(folder)
+    parts.video_track(folder), parts.audio_track(folder)
     await finish.mux(folder, ffmpeg_program(), OutputSpec(Container.MP4, 2.0, "A title"))
     assert media.probe(folder / "video.mp4").has_audio
 
 
 async def animate(folder: Path) -> None:
-    parts.picture(folder)
+    parts.video_track(folder)
     await finish.make_animation(folder, ffmpeg_program(), 2.0)
 
 
 async def take_pictures(folder: Path) -> None:
-    parts.picture(folder)
+    parts.video_track(folder)
     assert not (await previews.write_previews(folder)).black
 
 
 async def look_for_black(folder: Path) -> None:
-    parts.picture(folder)
+    parts.video_track(folder)
     assert not await check.is_black(folder, ffmpeg_program())
 
 
