@@ -12,7 +12,7 @@ from services.runtime import identity
 
 
 class ClipServicer(pb_grpc.ClipServiceServicer):
-    """What clips are, for the public."""
+    """Serves ClipService."""
 
     def __init__(self, clips: Clips) -> None:
         self._clips = clips

@@ -19,7 +19,7 @@ from services.runtime.request_checks import check_message
 
 
 class EventServicer(pb_grpc.EventServiceServicer):
-    """The events of a user's jobs."""
+    """Serves EventService."""
 
     def __init__(self, feed: Feed, stopping: asyncio.Event) -> None:
         self._feed = feed
@@ -44,7 +44,7 @@ class EventServicer(pb_grpc.EventServiceServicer):
 
 
 def _last_event_id(context: Any) -> str:
-    """The position that a header names, under the rules of the field; empty: none."""
+    """Return the `last-event-id` header, checked by the rules of the field; empty when there is none."""
     given = str(dict(context.invocation_metadata()).get("last-event-id", ""))
     try:
         check_message(pb.WatchEventsRequest(after=given))

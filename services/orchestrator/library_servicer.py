@@ -13,7 +13,7 @@ from services.runtime import identity
 
 
 class LibraryServicer(pb_grpc.LibraryServiceServicer):
-    """The public service for what an account keeps."""
+    """Serves LibraryService."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -41,7 +41,7 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
         return pb.UpdateSettingsResponse(settings=pb.LibrarySettings(retention_days=chosen.retention_days))
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
-        usage, quotas = await self._library.usage.usage(identity.user().id), self._library.quotas
+        usage, quotas = await self._library.usage.get_usage(identity.user().id), self._library.quotas
         return pb.GetUsageResponse(
             bytes=usage.bytes,
             max_bytes=quotas.bytes,

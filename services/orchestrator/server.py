@@ -53,10 +53,12 @@ from services.orchestrator.postgres.webhooks import PostgresWebhookStore
 from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
+from services.orchestrator.videos.downloads import Downloads
 from services.orchestrator.videos.library import Library
 from services.orchestrator.videos.quotas import Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
-from services.orchestrator.videos.videos import LOOK_SECONDS, Videos
+from services.orchestrator.videos.uploads import Uploads
+from services.orchestrator.videos.videos import POLL_SECONDS, Videos
 from services.orchestrator.webhook_servicer import WebhookServicer
 from services.orchestrator.webhooks.deliveries import ClaimedDelivery, WebhookDispatcher
 from services.orchestrator.webhooks.root_key import fetch_root_key
@@ -159,22 +161,30 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         await notifications.subscribe_new_events(feed.wake)
         videos = Videos(
             store=store,
-            letters=PostgresDeadLetters(pool),
-            usage=usage,
-            objects=objects,
+            dead_letters=PostgresDeadLetters(pool),
             notifications=notifications,
-            watchers=ChangePoller(store.versions, LOOK_SECONDS),
+            watchers=ChangePoller(store.versions, POLL_SECONDS),
             check_voice=checks.find_voice,
             check_captions=checks.check_captions,
             check_webhook=webhooks.check_job_address,
-            preview_sound=GrpcPreviews(stubs).encode_sound,
             estimate=Estimates(PostgresJobHistory(pool)).duration,
             now=_now,
             new_id=_new_id,
-            asset_max_bytes=config.asset_max_bytes,
-            asset_folder=config.asset_folder,
         )
-        runtime.add(video_service_pb2_grpc.add_VideoServiceServicer_to_server, VideoServicer(videos, runtime.stopping))
+        downloads = Downloads(store, objects, GrpcPreviews(stubs).encode_sound)
+        uploads = Uploads(
+            store=store,
+            usage=usage,
+            objects=objects,
+            now=_now,
+            new_id=_new_id,
+            max_bytes=config.asset_max_bytes,
+            folder=config.asset_folder,
+        )
+        runtime.add(
+            video_service_pb2_grpc.add_VideoServiceServicer_to_server,
+            VideoServicer(videos, downloads, uploads, runtime.stopping),
+        )
         clips = Clips(store, GrpcProber(stubs))
         runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
         runtime.add(
@@ -186,8 +196,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
         public = "/moneyprinter.video.v1."
         runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
-        downloads = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
-        runtime.limit(config.downloads, *downloads, per_client=runtime.config.streams_per_client)
+        download_methods = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
+        runtime.limit(config.downloads, *download_methods, per_client=runtime.config.streams_per_client)
         runtime.check("database", store.active_jobs)
         files = Reconciliation(
             PostgresFileRecords(pool),
@@ -225,7 +235,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
 
 
 class _StoredObjects:
-    """The storage service as `Videos` sees it."""
+    """The storage service, with the types of the orchestrator."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -246,7 +256,7 @@ class _StoredObjects:
         await self._objects.fence(folder, up_to)
 
     async def is_stored(self, wanted: StoredObject) -> bool:
-        """Whether an object is there with the content that is recorded; only its description is read."""
+        """Return whether an object is stored with the recorded content. Reads its description only."""
         try:
             found = await self._objects.head(wanted.key)
         except DataLoss:

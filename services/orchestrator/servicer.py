@@ -10,7 +10,7 @@ from services.orchestrator.videos.videos import Videos
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
-    """What the mesh may ask."""
+    """Serves OrchestratorService."""
 
     def __init__(self, videos: Videos) -> None:
         self._videos = videos

@@ -14,8 +14,8 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
+from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
-from services.orchestrator.videos.videos import content_type
 from services.runtime.request_checks import check_message
 
 # How protobuf says that JSON is no message of a contract.

@@ -27,20 +27,24 @@ from services.orchestrator.video_messages import (
     video_message,
 )
 from services.orchestrator.videos import digests
+from services.orchestrator.videos.downloads import Download, Downloads
 from services.orchestrator.videos.ranges import Conditions, etag
-from services.orchestrator.videos.videos import Download, Videos
+from services.orchestrator.videos.uploads import Uploads
+from services.orchestrator.videos.videos import Videos
 from services.runtime import identity
 from services.runtime.request_checks import parse_time
 
-# A length in bytes has fewer.
+# A declared length with more digits is ignored.
 MAX_DIGITS = 19
 
 
 class VideoServicer(pb_grpc.VideoServiceServicer):
-    """The public service."""
+    """Serves VideoService."""
 
-    def __init__(self, videos: Videos, stopping: asyncio.Event) -> None:
+    def __init__(self, videos: Videos, downloads: Downloads, uploads: Uploads, stopping: asyncio.Event) -> None:
         self._videos = videos
+        self._downloads = downloads
+        self._uploads = uploads
         self._stopping = stopping
 
     async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
@@ -49,7 +53,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
         changes = json_format.MessageToDict(request.changes)
-        changed = parse_request(await self._videos.revised(identity.user().id, request.job_id, changes))
+        changed = parse_request(await self._videos.merge_changes(identity.user().id, request.job_id, changes))
         job = await self._create(changed, context)
         return pb.ReviseVideoResponse(**await _accepted(job, context))
 
@@ -74,13 +78,15 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.GetVideoResponse(video=video_message(await self._videos.find(identity.user().id, request.job_id)))
 
     async def ListVideos(self, request: pb.ListVideosRequest, context: Any) -> pb.ListVideosResponse:
-        fitting = JobFilter(
+        job_filter = JobFilter(
             status=request.status,
             title=request.title,
             from_time=parse_time(request.from_time, "from_time"),
             to_time=parse_time(request.to_time, "to_time"),
         )
-        jobs, next_page = await self._videos.page(identity.user().id, request.page_size, request.page_token, fitting)
+        jobs, next_page = await self._videos.list_videos(
+            identity.user().id, request.page_size, request.page_token, job_filter
+        )
         return pb.ListVideosResponse(videos=[video_message(job) for job in jobs], next_page_token=next_page)
 
     async def CancelVideo(self, request: pb.CancelVideoRequest, context: Any) -> pb.CancelVideoResponse:
@@ -97,11 +103,13 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.DeleteVideoResponse()
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        letters, next_page = await self._videos.dead_letters(identity.user().id, request.page_size, request.page_token)
+        letters, next_page = await self._videos.list_dead_letters(
+            identity.user().id, request.page_size, request.page_token
+        )
         return pb.ListDeadLettersResponse(dead_letters=map(dead_letter_message, letters), next_page_token=next_page)
 
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Any) -> pb.GetDeadLetterResponse:
-        letter = await find_dead_letter(self._videos.letters, identity.user().id, request.job_id)
+        letter = await find_dead_letter(self._videos.dead_letters, identity.user().id, request.job_id)
         return pb.GetDeadLetterResponse(dead_letter=dead_letter_message(letter))
 
     async def DownloadVideo(
@@ -109,8 +117,8 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     ) -> AsyncIterator[pb.DownloadVideoResponse]:
         """Stream a file. Raises InvalidArgument when the requested range has no bytes."""
         headers = dict(context.invocation_metadata())
-        asked = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
-        file = await self._videos.download(identity.user().id, request.job_id, request.name, asked)
+        conditions = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
+        file = await self._downloads.open_file(identity.user().id, request.job_id, request.name, conditions)
         await context.send_initial_metadata(_file_headers(file))
         if file.selection.status == 416:
             raise InvalidArgument(
@@ -123,10 +131,10 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         self, request: pb.DownloadPreviewRequest, context: Any
     ) -> AsyncIterator[pb.DownloadPreviewResponse]:
         try:
-            file = await self._videos.preview(identity.user().id, request.job_id, request.name)
+            file = await self._downloads.open_preview(identity.user().id, request.job_id, request.name)
         except FailedPrecondition as early:
             if early.retry_after_seconds is not None:
-                # To a player, a status that it asks again after. For gRPC, the service is well.
+                # HLS players retry after a 503. The gRPC status stays FAILED_PRECONDITION: the service works.
                 await context.send_initial_metadata((("x-http-code", "503"), ("retry-after", "1")))
             raise
         await context.send_initial_metadata((("x-content-length", str(file.size_bytes)),))
@@ -143,9 +151,9 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
                 names.append(request.filename)
                 yield request.data.data
 
-        # The gateway's word for `content-length`, which gRPC has no place for.
+        # The gateway passes `content-length` on in this header, since gRPC has no equivalent.
         length = str(dict(context.invocation_metadata()).get("x-upload-length", ""))
-        asset = await self._videos.upload(
+        asset = await self._uploads.upload(
             identity.user().id,
             lambda: names[0] if names else "",
             digests.verify_digests(chunks(), dict(context.invocation_metadata())),
@@ -180,8 +188,12 @@ def _file_headers(file: Download) -> tuple[tuple[str, str], ...]:
         "x-content-length": str(size),
     }
     match file.selection.status:
-        case 206 if part := file.selection.part:
-            changed = {"x-http-code": code, "x-content-length": str(part.length), "content-range": part.content_range}
+        case 206 if byte_range := file.selection.range:
+            changed = {
+                "x-http-code": code,
+                "x-content-length": str(byte_range.length),
+                "content-range": byte_range.content_range,
+            }
         case 304:
             changed = {"x-http-code": code}
         case 416:

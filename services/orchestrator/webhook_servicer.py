@@ -12,7 +12,7 @@ from services.runtime import identity
 
 
 class WebhookServicer(pb_grpc.WebhookServiceServicer):
-    """The webhooks of a user."""
+    """Serves WebhookService."""
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks

@@ -1,4 +1,4 @@
-"""Ranges: the parts of a file that HTTP clients ask for, as RFC 9110 counts them."""
+"""Byte ranges that HTTP clients request from a file (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from services.orchestrator.videos import ranges
         (" bytes=0-0 ", 0, 1),
     ],
 )
-def test_a_part_is_read(header: str, offset: int, length: int) -> None:
-    part = ranges.read(header, 100)
-    assert part is not None
-    assert (part.offset, part.length) == (offset, length)
-    assert part.content_range == f"bytes {offset}-{offset + length - 1}/100"
+def test_a_range_is_parsed(header: str, offset: int, length: int) -> None:
+    found = ranges.parse_range(header, 100)
+    assert found is not None
+    assert (found.offset, found.length) == (offset, length)
+    assert found.content_range == f"bytes {offset}-{offset + length - 1}/100"
 
 
 @pytest.mark.parametrize(
     "header", ["", "bytes=", "bytes=-", "bytes=100-", "bytes=9-1", "bytes=-0", "bytes=0-1,5-6", "lines=0-1", "bytes=٣-"]
 )
-def test_all_is_sent_for_what_asks_for_no_part(header: str) -> None:
-    assert ranges.read(header, 100) is None
+def test_a_header_without_a_single_valid_range_gives_no_range(header: str) -> None:
+    assert ranges.parse_range(header, 100) is None
 
 
-def test_an_empty_file_has_no_parts() -> None:
-    assert ranges.read("bytes=0-", 0) is None
+def test_an_empty_file_has_no_range() -> None:
+    assert ranges.parse_range("bytes=0-", 0) is None
 
 
 @given(st.text(max_size=40) | st.from_regex(r"bytes=\d*-\d*", fullmatch=True), st.integers(0, 10**12))
-def test_a_part_lies_within_the_file(header: str, size: int) -> None:
-    part = ranges.read(header, size)
-    assert part is None or (part.offset >= 0 and 1 <= part.length <= size - part.offset)
+def test_a_range_lies_within_the_file(header: str, size: int) -> None:
+    found = ranges.parse_range(header, size)
+    assert found is None or (found.offset >= 0 and 1 <= found.length <= size - found.offset)
 
 
 SHA = "ab" * 32
@@ -50,14 +50,14 @@ TAG = f'"{SHA}"'
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("conditions", "status"),
     [
         (ranges.Conditions(), 200),
         (ranges.Conditions("bytes=0-9"), 206),
         (ranges.Conditions("bytes=100-"), 416),
         (ranges.Conditions("bytes=100-200"), 416),
         (ranges.Conditions("bytes=-0"), 416),
-        # What is no single part, or in no form, asks for all.
+        # An invalid header, or several ranges, requests the whole file.
         (ranges.Conditions("bytes=9-1"), 200),
         (ranges.Conditions("bytes=0-1,5-6"), 200),
         (ranges.Conditions("lines=0-1"), 200),
@@ -74,11 +74,11 @@ TAG = f'"{SHA}"'
     ],
     ids=str,
 )
-def test_what_is_sent_depends_on_what_the_client_has(asked: ranges.Conditions, status: int) -> None:
-    selection = ranges.select(asked, SHA, 100)
+def test_the_status_depends_on_the_conditions(conditions: ranges.Conditions, status: int) -> None:
+    selection = ranges.select_range(conditions, SHA, 100)
     assert selection.status == status
-    assert (selection.part is not None) is (status == 206)
+    assert (selection.range is not None) is (status == 206)
 
 
-def test_an_empty_file_has_no_part_that_can_be_asked_for() -> None:
-    assert ranges.select(ranges.Conditions("bytes=0-"), SHA, 0).status == 416
+def test_a_range_of_an_empty_file_is_not_satisfiable() -> None:
+    assert ranges.select_range(ranges.Conditions("bytes=0-"), SHA, 0).status == 416

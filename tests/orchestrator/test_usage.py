@@ -38,9 +38,9 @@ async def test_videos_of_the_day_before_are_not_counted_and_are_deleted(pool: Po
     for hours in (25, 23, 1):
         await create(pool, NOW - timedelta(hours=hours))
     usage = PostgresUsage(pool, UNLIMITED, lambda: NOW)
-    before = await usage.usage("user_1")
+    before = await usage.get_usage("user_1")
     assert await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove) is False
-    assert await usage.usage("user_1") == before
+    assert await usage.get_usage("user_1") == before
     async with pool.connection() as connection:
         rows = await (await connection.execute("SELECT seconds FROM asked_videos")).fetchall()
     assert len(rows) == 2

@@ -23,7 +23,7 @@ from services.orchestrator.config import Config
 from services.orchestrator.jobs.model import Failure, JobProgress, Result, Source, SourceClip, StoredObject
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.store import PostgresStore
-from services.orchestrator.videos.quotas import UNLIMITED, Quotas, reserved
+from services.orchestrator.videos.quotas import UNLIMITED, Quotas, reserve_chunks
 from services.runtime import db
 from services.storage.config import Config as StorageConfig
 from tests.databases import Databases, open_pool
@@ -149,7 +149,7 @@ async def test_an_endless_upload_is_read_up_to_the_quota(postgres: Databases) ->
     async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
         usage = PostgresUsage(pool, Quotas(bytes=40 * MEGABYTE))
         with pytest.raises(errors.ResourceExhausted, match="needs 41"):
-            async for chunk in reserved(usage, "user_1", "ast_1", endless(), None):
+            async for chunk in reserve_chunks(usage, "user_1", "ast_1", endless(), None):
                 sent += len(chunk)
         assert sent == 40 * MEGABYTE
 
@@ -220,7 +220,7 @@ async def test_the_fetched_bytes_per_day_are_limited(postgres: Databases) -> Non
         with pytest.raises(errors.FailedPrecondition, match="fetched for your videos") as refused:
             await store.record(claimed, "validate 3", SourceClip, fetched)
         assert refused.value.reason == "QUOTA_EXCEEDED"
-        assert (await usage.usage("user_1")).fetched_bytes == 1200
+        assert (await usage.get_usage("user_1")).fetched_bytes == 1200
         # Deleting the job does not return its bytes.
         await store.delete(claimed.id, "user_1")
         with pytest.raises(errors.ResourceExhausted, match="fetched for your videos"):
@@ -251,12 +251,12 @@ async def test_the_migration_counts_existing_data(postgres: Databases, monkeypat
                     (job_id, gone),
                 )
     async with open_pool("orchestrator", database) as pool:
-        used = await PostgresUsage(pool, UNLIMITED).usage("user_1")
+        used = await PostgresUsage(pool, UNLIMITED).get_usage("user_1")
         assert (used.bytes, used.files) == (2057, 3)
         async with pool.connection() as connection:
             await connection.execute("DELETE FROM jobs")
             await connection.execute("DELETE FROM assets WHERE id = 'ast_1'")
-        used = await PostgresUsage(pool, UNLIMITED).usage("user_1")
+        used = await PostgresUsage(pool, UNLIMITED).get_usage("user_1")
         assert (used.bytes, used.files) == (1000, 1)
 
 
@@ -271,14 +271,14 @@ async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Data
         assert claimed is not None
         result: Result = replace(RESULT, seconds=54.0)
         await store.complete(claimed, result, claimed.stages, JobProgress())
-        used = await usage.usage("user_1")
+        used = await usage.get_usage("user_1")
         expected = sum(file.object.size_bytes for file in result.files)
         # From now on the actual duration counts, not the estimate.
         assert (used.bytes, used.files, used.jobs, used.minutes) == (expected, 1, 0, 0.9)
         with pytest.raises(errors.ResourceExhausted, match=r"take 0\.0 MB"):
             await store.create(replace(job(), request=replace(REQUEST, script="")))
         await store.delete(claimed.id, "user_1")
-        used = await usage.usage("user_1")
+        used = await usage.get_usage("user_1")
         assert (used.bytes, used.files, used.minutes) == (0, 0, 0.9)
         with pytest.raises(errors.ResourceExhausted, match=r"0\.9 minutes"):
             await store.create(replace(job(), request=replace(REQUEST, script="word " * 100)))
@@ -289,4 +289,4 @@ async def test_finished_videos_are_counted_until_they_are_deleted(postgres: Data
         assert held is not None
         await store.fail(held, Failure("validation", "CLIP_UNREADABLE", "no"), held.stages)
         assert held.id == again.id
-        assert (await usage.usage("user_1")).files == 0
+        assert (await usage.get_usage("user_1")).files == 0

@@ -49,7 +49,7 @@ class PostgresUsage:
         self._limits = limits
         self._now = now
 
-    async def usage(self, user_id: str) -> Usage:
+    async def get_usage(self, user_id: str) -> Usage:
         (row,) = await fetch_all(self._pool, _USED, {"user_id": user_id, "day": self._now() - DAY})
         return Usage(**row)
 

@@ -261,7 +261,7 @@ class PostgresStore:
                 await quotas.fetch(connection, job, fetched_bytes)
         if fetched_bytes:
             # What was fetched is counted, whether or not there may be more of it.
-            used = await quotas.PostgresUsage(self._pool, self._limits, self._now).usage(job.user_id)
+            used = await quotas.PostgresUsage(self._pool, self._limits, self._now).get_usage(job.user_id)
             check_fetched(self._limits, used.fetched_bytes)
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:

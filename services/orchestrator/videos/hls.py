@@ -1,7 +1,7 @@
-"""Preview: a video as an HLS stream (RFC 8216), from its first finished segment on.
+"""HLS previews: playlists and segments (RFC 8216) of a video from its first rendered segment on.
 
-A segment is one fragment after a header that all segments share. As it is stored it begins at 0, wherever it is
-shown; where it is handed out, the time of its first frame is written into it.
+A rendered segment is an MP4 header, which is the same for all segments, and one fragment. The stored fragment starts at
+time 0. When it is served, its start time in the video is written into it.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ VIDEO, AUDIO = "video.m3u8", "audio.m3u8"
 VIDEO_HEADER, AUDIO_HEADER, AUDIO_FRAGMENT = "video-init.mp4", "audio-init.mp4", "audio.m4s"
 
 START = "#EXT-X-START:TIME-OFFSET=0"
-"""Players start a stream that still grows at its end, unless this is in it. ffmpeg takes it in media playlists only."""
+"""Without it, players start a growing stream at its end. ffmpeg accepts it in media playlists only."""
 SOUND_CODEC = "mp4a.40.2"
 RETRY_SECONDS = 1.0
-"""When to ask again while nothing can be seen yet."""
+"""The Retry-After of a preview without segments."""
 
 _SEGMENT = re.compile(r"(0|[1-9][0-9]{0,5})\.m4s")
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some bytes of a stored object, a few of them replaced."""
+class ObjectSlice:
+    """A range of bytes of a stored object, with a patch that replaces a few of them."""
 
     object: StoredObject
     content_type: str
     offset: int = 0
     length: int = 0
-    """0: up to the end."""
+    """0: up to the end of the object."""
     patch_offset: int = 0
-    """Where, from `offset` on, `patch` replaces what is there."""
+    """The position of `patch`, relative to `offset`."""
     patch: bytes = b""
 
 
-def ready(rendered: Mapping[str, RenderedVideo]) -> list[RenderedVideo]:
-    """The segments that can be shown: from the first on, without a gap. `rendered` has them by `0`, `1` and so on."""
+def playable_segments(rendered: Mapping[str, RenderedVideo]) -> list[RenderedVideo]:
+    """Return the segments from the first one up to the first gap. The keys are their numbers: `0`, `1` and so on."""
     found: list[RenderedVideo] = []
-    while picture := rendered.get(str(len(found))):
-        found.append(picture)
+    while segment := rendered.get(str(len(found))):
+        found.append(segment)
     return found
 
 
 def codec_names(header: bytes) -> str:
-    """The codecs of a preview, whose pictures begin with a header, as a playlist names them; empty: not known."""
+    """Return the `CODECS` attribute of a preview from the MP4 header of its segments; empty when they are unknown."""
     found = codecs.codec_names(header)
     return ",".join([*found, SOUND_CODEC]) if found else ""
 
 
-def playlist(pictures: Sequence[RenderedVideo], request: VideoRequest, codec_list: str = "") -> str:
-    """The playlist that names the others, and the codecs that a player needs."""
-    seconds = sum(picture.frame_count for picture in pictures) / request.frames_per_second
-    bits = ceil(8 * sum(picture.video.size_bytes for picture in pictures) / seconds) + 200_000
+def multivariant_playlist(segments: Sequence[RenderedVideo], request: VideoRequest, codec_list: str = "") -> str:
+    """Return the playlist that names the video and audio playlists, and their codecs."""
+    seconds = sum(segment.frame_count for segment in segments) / request.frames_per_second
+    bits = ceil(8 * sum(segment.video.size_bytes for segment in segments) / seconds) + 200_000
     lines = (
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -72,8 +72,8 @@ def playlist(pictures: Sequence[RenderedVideo], request: VideoRequest, codec_lis
     return "\n".join(lines) + "\n"
 
 
-def video_playlist(pictures: Sequence[RenderedVideo], frames_per_second: int, *, ended: bool) -> str:
-    """The playlist of the segments; it grows until the video is finished."""
+def video_playlist(segments: Sequence[RenderedVideo], frames_per_second: int, *, ended: bool) -> str:
+    """Return the playlist of the segments. It grows until the job has ended."""
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -84,13 +84,13 @@ def video_playlist(pictures: Sequence[RenderedVideo], frames_per_second: int, *,
         START,
         f'#EXT-X-MAP:URI="{VIDEO_HEADER}"',
     ]
-    for number, picture in enumerate(pictures):
-        lines += [f"#EXTINF:{picture.frame_count / frames_per_second:.6f},", f"{number}.m4s"]
+    for number, segment in enumerate(segments):
+        lines += [f"#EXTINF:{segment.frame_count / frames_per_second:.6f},", f"{number}.m4s"]
     return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if ended else [])]) + "\n"
 
 
 def audio_playlist(seconds: float) -> str:
-    """The playlist of the sound, which is there as a whole."""
+    """Return the playlist of the sound track, which is complete from the start."""
     lines = (
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -105,33 +105,33 @@ def audio_playlist(seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sound_part(name: str, sound: PreviewSound) -> Part:
-    """The bytes of `AUDIO_HEADER` or `AUDIO_FRAGMENT`."""
+def audio_slice(name: str, sound: PreviewSound) -> ObjectSlice:
+    """Return the slice for the file name `AUDIO_HEADER` or `AUDIO_FRAGMENT`."""
     if name == AUDIO_HEADER:
-        return Part(sound.audio, "audio/mp4", length=sound.header_bytes)
-    return Part(sound.audio, "audio/mp4", offset=sound.header_bytes)
+        return ObjectSlice(sound.audio, "audio/mp4", length=sound.header_bytes)
+    return ObjectSlice(sound.audio, "audio/mp4", offset=sound.header_bytes)
 
 
-def part(name: str, pictures: Sequence[RenderedVideo], frames_per_second: int) -> Part | None:
-    """The bytes of a file that the video's playlist names; None when there is no such file, or not yet."""
+def video_slice(name: str, segments: Sequence[RenderedVideo], frames_per_second: int) -> ObjectSlice | None:
+    """Return the slice for a file name of the video playlist; None when there is no such file, or not yet."""
     if name == VIDEO_HEADER:
-        return Part(pictures[0].video, "video/mp4", length=pictures[0].header_bytes)
+        return ObjectSlice(segments[0].video, "video/mp4", length=segments[0].header_bytes)
     found = _SEGMENT.fullmatch(name)
-    if not found or int(found[1]) >= len(pictures):
+    if not found or int(found[1]) >= len(segments):
         return None
-    shown = pictures[int(found[1])]
-    first = sum(picture.frame_count for picture in pictures[: int(found[1])])
-    ticks = first * shown.ticks_per_second // frames_per_second
-    return Part(
-        shown.video,
+    segment = segments[int(found[1])]
+    first = sum(each.frame_count for each in segments[: int(found[1])])
+    ticks = first * segment.ticks_per_second // frames_per_second
+    return ObjectSlice(
+        segment.video,
         "video/mp4",
-        offset=shown.header_bytes,
-        patch_offset=shown.time_offset - shown.header_bytes,
+        offset=segment.header_bytes,
+        patch_offset=segment.time_offset - segment.header_bytes,
         patch=ticks.to_bytes(8, "big"),
     )
 
 
-def patched(chunk: bytes, part: Part) -> bytes:
-    """The first bytes of a part with what is replaced in them."""
-    at = part.patch_offset
-    return chunk[:at] + part.patch + chunk[at + len(part.patch) :]
+def apply_patch(chunk: bytes, piece: ObjectSlice) -> bytes:
+    """Return the first bytes of a slice with its patch applied."""
+    at = piece.patch_offset
+    return chunk[:at] + piece.patch + chunk[at + len(piece.patch) :]

@@ -1,4 +1,4 @@
-"""Quotas: how much of the platform one account may use, so that it leaves room for others."""
+"""Quotas: limits on what one account may use."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Protocol
 from moneyprinter.errors import FailedPrecondition, ResourceExhausted
 from services.orchestrator.jobs.model import SourceClip
 
-# Uploads whose length is not known reserve room in steps.
-STEP_BYTES = 16 * 1024 * 1024
+# Uploads without a declared length reserve space in steps of this size.
+RESERVATION_STEP_BYTES = 16 * 1024 * 1024
 
-FETCHED = "cache/"
-"""The first part of the keys of clips that were fetched; uploads have another."""
+FETCHED_PREFIX = "cache/"
+"""The first part of the keys of fetched clips; uploads have another one."""
 _MEGA = 1_000_000
 
 
 @dataclass(frozen=True)
 class Quotas:
-    """The limits of each account; 0: there is no limit."""
+    """The limits of each account; 0: no limit."""
 
     bytes: int = 0
-    """Of uploads, and of the files of finished videos."""
+    """Bytes of uploads, and of the files of finished videos."""
     files: int = 0
-    """Uploads and finished videos."""
+    """Number of uploads and finished videos."""
     jobs: int = 0
-    """Jobs that have not ended."""
+    """Number of active jobs."""
     minutes: int = 0
-    """Minutes of video that are asked for within 24 hours."""
+    """Minutes of video requested within 24 hours."""
     fetched_bytes: int = 0
-    """Bytes of clips that are fetched from other hosts within 24 hours."""
+    """Bytes of clips fetched from other hosts within 24 hours."""
 
 
 UNLIMITED = Quotas()
@@ -38,7 +38,7 @@ UNLIMITED = Quotas()
 
 @dataclass(frozen=True)
 class Usage:
-    """What an account uses now."""
+    """What an account uses."""
 
     bytes: int
     files: int
@@ -48,20 +48,20 @@ class Usage:
 
 
 class UsageStore(Protocol):
-    """Where it is recorded what accounts use."""
+    """The records of what accounts use."""
 
-    async def usage(self, user_id: str) -> Usage:
-        """What an account uses."""
+    async def get_usage(self, user_id: str) -> Usage:
+        """Return what an account uses."""
 
     async def reserve(self, user_id: str, asset_id: str, size_bytes: int) -> None:
-        """Reserve room for an upload, or more room. Raises ResourceExhausted when the account has none left."""
+        """Set the reservation of an upload to `size_bytes`. Raises `ResourceExhausted` when a quota is exhausted."""
 
     async def release(self, asset_id: str) -> None:
-        """Give back the room of an upload that did not end well."""
+        """Delete the reservation of a failed upload."""
 
 
 def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: int) -> None:
-    """Raise ResourceExhausted when an account that uses so much has no room for one more file of a size."""
+    """Raise `ResourceExhausted` when an account cannot store one more file of `size_bytes`."""
     if quotas.bytes and used_bytes + size_bytes > quotas.bytes:
         raise _exceeded(
             f"your uploads and videos take {_megabytes(used_bytes)} of the {_megabytes(quotas.bytes)} that an account"
@@ -71,7 +71,7 @@ def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: i
 
 
 def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
-    """Raise ResourceExhausted when an account that uses so much may not begin a job for a video of so many minutes."""
+    """Raise `ResourceExhausted` when an account cannot start a job for a video of `more_minutes`."""
     if quotas.jobs and usage.jobs >= quotas.jobs:
         raise _exceeded(
             f"{usage.jobs} of your jobs have not ended, and an account may have {quotas.jobs} at once; wait for one, or"
@@ -93,15 +93,15 @@ def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
 
 
 def fetched_bytes(result: object) -> int:
-    """How many bytes were fetched from another host for a step that gave `result`."""
+    """Return the number of bytes that a step with this result fetched from another host."""
     if isinstance(result, SourceClip) and result.source is not None:
         stored = result.source.object
-        return stored.size_bytes if stored.key.startswith(FETCHED) else 0
+        return stored.size_bytes if stored.key.startswith(FETCHED_PREFIX) else 0
     return 0
 
 
 def check_fetched(quotas: Quotas, used_bytes: int) -> None:
-    """Raise FailedPrecondition, which ends the job, when more than allowed was fetched for an account."""
+    """Raise `FailedPrecondition`, which fails the job, when an account has exceeded its quota of fetched bytes."""
     if quotas.fetched_bytes and used_bytes > quotas.fetched_bytes:
         raise FailedPrecondition(f"quota exceeded: {_fetched(quotas, used_bytes)}", reason="QUOTA_EXCEEDED")
 
@@ -120,25 +120,25 @@ def _check_files(quotas: Quotas, used_files: int) -> None:
         )
 
 
-async def reserved(
+async def reserve_chunks(
     store: UsageStore, user_id: str, asset_id: str, chunks: AsyncIterator[bytes], length: int | None
 ) -> AsyncIterator[bytes]:
-    """The chunks of an upload, for which room is reserved before they are taken. `length` is in bytes, if it is known.
+    """Yield the chunks of an upload; space for each is reserved before it is yielded.
 
-    Raises ResourceExhausted when there is no room for more.
+    `length` is the declared size in bytes, if any. Raises `ResourceExhausted` when a quota is exhausted.
     """
-    room, taken = length or 0, 0
-    await store.reserve(user_id, asset_id, room)
+    reserved, received = length or 0, 0
+    await store.reserve(user_id, asset_id, reserved)
     async for chunk in chunks:
-        taken += len(chunk)
-        if taken > room:
-            room = taken + STEP_BYTES
+        received += len(chunk)
+        if received > reserved:
+            reserved = received + RESERVATION_STEP_BYTES
             try:
-                await store.reserve(user_id, asset_id, room)
+                await store.reserve(user_id, asset_id, reserved)
             except ResourceExhausted:
-                # It may end before that.
-                room = taken
-                await store.reserve(user_id, asset_id, room)
+                # The upload may end before the full step is needed.
+                reserved = received
+                await store.reserve(user_id, asset_id, reserved)
         yield chunk
 
 

@@ -1,4 +1,4 @@
-"""Stored bytes: a file of the store on its way to a user, and the error for one that is damaged or gone."""
+"""Streams of stored files to clients, and the errors for files that are damaged or missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from services.orchestrator.jobs.recovery import LOST
 RETRY_SECONDS = 2.0
 
 
-async def opened(chunks: AsyncIterator[bytes], lost: Error) -> AsyncIterator[bytes]:
-    """Returns the chunks when the first one is here. Raises `lost` when the file is damaged or gone, here or later.
+async def open_stream(chunks: AsyncIterator[bytes], lost: Error) -> AsyncIterator[bytes]:
+    """Await the first chunk, and return all chunks. Raises `lost` when the file is damaged or missing, now or later.
 
-    So an answer that begins has begun well, and a damaged file is an error and not a download that breaks off.
+    Since the first chunk is read before the response begins, most damaged files give an error status instead of a
+    download that breaks off.
     """
     try:
         first = await anext(chunks, None)
@@ -34,7 +35,7 @@ async def opened(chunks: AsyncIterator[bytes], lost: Error) -> AsyncIterator[byt
 
 
 def lost_file(name: str) -> DataLoss:
-    """The error for a finished video's file."""
+    """Return the error for a damaged or missing file of a finished video."""
     return DataLoss(
         f"the stored file {name} of this video is damaged or missing; make the video again (revise it without changes),"
         " or restore the storage from a backup",
@@ -43,7 +44,7 @@ def lost_file(name: str) -> DataLoss:
 
 
 def lost_preview(name: str, *, ended: bool) -> Error:
-    """The error for a preview's file: it is made again while its job runs, and is not kept for ever afterwards."""
+    """Return the error for a missing file of a preview: it is made again while the job runs, and expires afterwards."""
     if ended:
         return NotFound(
             f"{name} of the preview is not kept any more; download the video itself", reason="FILE_NOT_FOUND"
