@@ -1,1 +1,1 @@
-"""The contracts of MoneyPrinter, and the client that speaks them."""
+"""The contracts of MoneyPrinter, and their Python client."""

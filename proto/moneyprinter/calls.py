@@ -1,7 +1,7 @@
-"""Calls: a channel on which every call has a deadline, carries its caller's metadata, and fails with a typed error.
+"""Calls: a channel whose calls have deadlines and metadata, and fail with typed errors.
 
-`TypedChannel` wraps a `grpc.aio` channel; a generated stub made on it is used as always, and raises
-`moneyprinter.errors.Error` where it would raise `AioRpcError`.
+`TypedChannel` wraps a `grpc.aio` channel. Generated stubs on it work as usual, but raise `moneyprinter.errors.Error`
+instead of `AioRpcError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Response(AsyncIterator[Any]):
-    """The answer of a streaming call: iterate over it; leave it, or `cancel`, and the call is over."""
+    """The response stream of a call. Iterate over it; `cancel`, or dropping it, ends the call."""
 
     def __init__(self, call: Any, requests: _Requests | None) -> None:
         self._call = call
@@ -34,7 +34,7 @@ class Response(AsyncIterator[Any]):
             return await self._messages.__anext__()
 
     async def initial_metadata(self) -> dict[str, str | bytes]:
-        """What the server sent before its first message."""
+        """Return the metadata that the server sent before its first message."""
         with _typed(self._requests):
             return dict(await self._call.initial_metadata())
 
@@ -44,7 +44,7 @@ class Response(AsyncIterator[Any]):
 
 
 class _LateResponse(Response):
-    """The answer of a streaming call that begins when the answer is first read, after `begin` has prepared it."""
+    """The response stream of a call that starts with the first read, after `begin` has prepared it."""
 
     def __init__(self, begin: Callable[[], Awaitable[Response]]) -> None:
         self._begin = begin
@@ -71,10 +71,10 @@ class _LateResponse(Response):
 
 
 class _Requests(AsyncIterator[Any]):
-    """The requests of a streaming call, and the error of the caller's own that ended them.
+    """The requests of a streaming call, and the error that their iterator raised.
 
-    grpc.aio cancels a call whose requests raise, and drops their error: its caller would see a cancellation that
-    nothing has asked for, which a task group takes for the end of the task.
+    grpc.aio cancels a call whose request iterator raises, and drops that error. Its caller would see a cancellation
+    without a request, which a task group treats as the end of the task.
     """
 
     def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
@@ -100,7 +100,7 @@ class _Requests(AsyncIterator[Any]):
 
 @contextmanager
 def _typed(requests: _Requests | None) -> Iterator[None]:
-    """Raise the typed error in place of gRPC's, and the error of the caller's requests in place of a cancellation."""
+    """Raise the typed error instead of gRPC's, and the error of the request iterator instead of a cancellation."""
     try:
         yield
     except grpc.aio.AioRpcError as failure:
@@ -120,10 +120,10 @@ async def _answer(call: Any, requests: _Requests | None) -> Any:
 class TypedChannel(grpc.aio.Channel):
     """A channel for stubs whose calls have deadlines and typed errors.
 
-    `metadata` gives what to send with each call; `shorten` may shorten a call's deadline (seconds in,
-    seconds out), for example to what is left of the caller's own. `prepare` is awaited before each call, for example
-    to renew what `metadata` gives; `recover` is awaited when a call fails, and returns whether to make it once more:
-    only calls of one request are, and only before their first answer.
+    `metadata` returns the metadata of each call. `shorten` may shorten a call's deadline (seconds in, seconds out), for
+    example to the rest of the caller's own. `prepare` is awaited before each call, for example to renew a token.
+    `recover` is awaited after a failed call, and returns whether to repeat it once; only calls with one request are
+    repeated, and only before their first response.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class TypedChannel(grpc.aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """Close the channel; calls that run are cancelled after `grace` seconds."""
+        """Close the channel, and cancel running calls after `grace` seconds."""
         await self._channel.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:

@@ -8,21 +8,20 @@
             print(update.status.progress, "%")
         await client.download(job.job_id, Path("walk.mp4"))
 
-A program that has to know what becomes of all its videos follows their events, and goes on where it was when it starts
-again:
+A program that tracks all its videos follows their events, and continues where it was after a restart:
 
         async for event in client.events("billing"):
-            await book(event.event_id, event.job_id)  # at least once: the id says whether it was booked before
+            await book(event.event_id, event.job_id)  # at least once: the id detects duplicates
 
-A machine signs in with an API key: `Client(address, api_key=...)`; the key is traded for tokens as they are needed.
+A program signs in with an API key: `Client(address, api_key=...)`. The client exchanges the key for tokens when needed.
 
-What goes into a video can be had by itself: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
+The stages of a video are methods of their own: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
 `client.write_script`, `client.make_captions` and `client.probe`.
 
-Every call raises `moneyprinter.errors.Error`, or the error of the file or callback that it was given. Tokens are
-renewed before calls and streams begin, also by the stubs: `client.videos`, `client.clips`, `client.speech`,
-`client.writing`, `client.webhooks`, `client.users`, `client.account`, `client.administration` and `client.audit`, which
-are the generated ones, for everything that has no method here.
+Every call raises `moneyprinter.errors.Error`, or the error of a file or callback in its arguments. The client renews
+tokens before calls and streams. For methods without a wrapper here there are the generated stubs `client.videos`,
+`client.clips`, `client.speech`, `client.writing`, `client.webhooks`, `client.users`, `client.account`,
+`client.administration` and `client.audit`, which renew tokens as well.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ from moneyprinter.video.v1 import webhook_service_pb2_grpc as webhooks_grpc
 
 CHUNK_BYTES = 256 * 1024
 
-# An access token is renewed when it has less time left than this.
+# The remaining life in seconds below which an access token is renewed.
 RENEW_SECONDS = 60.0
-# A platform whose tokens are short-lived is not asked for another one at every call.
+# The minimum pause in seconds between renewals, for platforms with short-lived tokens.
 MIN_TOKEN_SECONDS = 1.0
 WATCH_PAUSE_SECONDS = 1.0
 
@@ -72,11 +71,11 @@ _OPTIONS = (("grpc.max_receive_message_length", 4 * 1024 * 1024),)
 class Client:
     """A client of a platform's gateway at `address` (`host:port`).
 
-    `credentials` are the channel's, `grpc.ssl_channel_credentials()` for a gateway with TLS; None speaks plain
-    text, which only a gateway on the same machine should be spoken to.
+    `credentials` are the channel's, `grpc.ssl_channel_credentials()` for a gateway with TLS. None: plain text, only for
+    a gateway on the same machine.
 
-    A client signs in by `sign_in`, with an `api_key`, or goes on with the `token` and `refresh_token` of another one;
-    `expires_in` is how long that token is good for, in seconds. A token without a refresh token is used as it is.
+    A client signs in with `sign_in` or an `api_key`, or continues with the `token` and `refresh_token` of another one;
+    `expires_in` is the remaining life of that token in seconds. A token without a refresh token is never renewed.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Client:
             else grpc.aio.insecure_channel(address, _OPTIONS)
         )
         self._channel = calls.TypedChannel(channel, self._metadata, prepare=self.renew, recover=self._recover)
-        # The calls that get tokens carry none, and renew none.
+        # The calls that obtain tokens neither carry nor renew one.
         self._tokens = users_grpc.UserServiceStub(calls.TypedChannel(channel))
         self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
         self._expires_at = time.monotonic() + expires_in
@@ -131,21 +130,21 @@ class Client:
 
     @property
     def token(self) -> str:
-        """The access token that calls carry; empty before `sign_in`, unless there is an API key."""
+        """The current access token; empty before `sign_in`, or before the first call with an API key."""
         return self._token
 
     @property
     def refresh_token(self) -> str:
-        """The token that the next access token is renewed with; empty for a client with an API key."""
+        """The current refresh token; empty for a client with an API key."""
         return self._refresh_token
 
     @property
     def expires_in(self) -> float:
-        """How long the access token is good for, in seconds."""
+        """The remaining life of the access token in seconds."""
         return self._expires_at - time.monotonic()
 
     async def sign_in(self, username: str, password: str, *, totp_code: str = "", recovery_code: str = "") -> None:
-        """Sign in, with a code of either kind where the account asks for one (MFA_REQUIRED).
+        """Sign in, with a code of either kind when the account has a second factor (MFA_REQUIRED).
 
         The token is renewed while the client is in use.
         """
@@ -157,11 +156,11 @@ class Client:
 
     @property
     def renewable(self) -> bool:
-        """Whether this client can get another token."""
+        """Whether this client can obtain another token."""
         return bool(self._refresh_token or self._api_key)
 
     async def renew(self) -> None:
-        """Get a new token when this one is about to expire. Calls and streams do so by themselves before they begin."""
+        """Obtain a new token when the current one is about to expire. Calls and streams do this before they start."""
         if time.monotonic() < self._renew_at or not self.renewable:
             return
         async with self._renewing:
@@ -172,12 +171,12 @@ class Client:
             try:
                 await self.obtain()
             except errors.Unauthenticated as refused:
-                # The session has ended, or the key was revoked: no other call will change that.
+                # The session has ended or the key was revoked, so further attempts would fail as well.
                 self._refused = refused
                 raise
 
     async def obtain(self) -> None:
-        """Get new tokens for the refresh token or the API key. A subclass may get them elsewhere, and `adopt` them.
+        """Obtain new tokens with the refresh token or the API key. A subclass may `adopt` tokens from elsewhere.
 
         Raises Unauthenticated when the session has ended, or the key was revoked.
         """
@@ -190,7 +189,7 @@ class Client:
             self.adopt(given.access_token, "", given.expires_in, api_key=self._api_key)
 
     def adopt(self, token: str, refresh_token: str, expires_in: float, *, api_key: str = "") -> None:
-        """Use these tokens from now on; the access token is good for `expires_in` seconds."""
+        """Use these tokens from now on; the access token expires in `expires_in` seconds."""
         self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
         self._refused = None
         self._renewed_at = time.monotonic()
@@ -198,15 +197,15 @@ class Client:
         self._renew_at = max(self._renewed_at + MIN_TOKEN_SECONDS, self._expires_at - RENEW_SECONDS)
 
     async def close(self) -> None:
-        """Close the connection; the context manager does so at its end."""
+        """Close the connection, as the end of the context manager does."""
         await self._channel.close()
 
     async def _recover(self, failure: errors.Error) -> bool:
-        """Whether a call that failed is worth making again: when its token was refused and another one can be had."""
+        """Return whether to repeat a failed call: its token was refused, and the client can obtain another one."""
         return isinstance(failure, errors.Unauthenticated) and self._expire(self._token)
 
     def _expire(self, token: str) -> bool:
-        """Have a refused token renewed before the next call; false when this client cannot renew it."""
+        """Renew a refused token before the next call; returns False when this client cannot."""
         if self._refused is not None or not self.renewable:
             return False
         if token == self._token:
@@ -214,34 +213,34 @@ class Client:
         return True
 
     async def _resume(self, failure: errors.Error) -> None:
-        """Return when a stream that ended with `failure` is worth beginning again; raise the failure otherwise.
+        """Return when a stream that ended with `failure` should be started again; raise the failure otherwise.
 
-        Streams end when the platform restarts, when they have lasted as long as one may, and when their token expires.
+        Streams end when the platform restarts, at their maximum duration, and when their token expires.
         """
         if isinstance(failure, errors.Unavailable | errors.DeadlineExceeded):
             await asyncio.sleep(failure.retry_after_seconds or WATCH_PAUSE_SECONDS)
         elif not isinstance(failure, errors.Unauthenticated) or not self._expire(self._token):
             raise failure
         elif time.monotonic() < self._renewed_at + WATCH_PAUSE_SECONDS:
-            # A token that is refused when it is new is not asked for again and again.
+            # Do not repeatedly renew tokens that are refused when they are new.
             await asyncio.sleep(WATCH_PAUSE_SECONDS)
 
     def _prefer_new_token(self) -> None:
-        """Let the next call have a new token, unless this one is: what it does lasts no longer than its token."""
+        """Renew the token before the next call unless it is new, because a stream lasts no longer than its token."""
         if self.renewable and time.monotonic() > self._renewed_at + RENEW_SECONDS:
             self._renew_at = float("-inf")
 
-    async def upload(self, path: Path | str, told: Callable[[int], None] = lambda _: None) -> str:
-        """Upload a file, and return the id that clips name it by. `told` is called with the bytes sent so far.
+    async def upload(self, path: Path | str, on_progress: Callable[[int], None] = lambda _: None) -> str:
+        """Upload a file; returns the id of the asset. `on_progress` gets the number of bytes sent so far.
 
-        Raises OSError when the file cannot be read, and whatever `told` raises.
+        Raises OSError when the file cannot be read, and every error of `on_progress`.
         """
         path = Path(path)
         self._prefer_new_token()
 
         async def requests(file: BinaryIO) -> AsyncIterator[pb.UploadAssetRequest]:
             name = path.name[-255:]
-            async for data in _chunks(file, told):
+            async for data in _chunks(file, on_progress):
                 yield pb.UploadAssetRequest(filename=name, data=data)
                 name = ""
 
@@ -251,14 +250,14 @@ class Client:
     async def events(
         self, consumer: str = "", *, after: str = ""
     ) -> AsyncGenerator[events_pb.WatchEventsResponse, None]:
-        """The events of all the caller's videos, the oldest that is kept first, then each as it happens, without end.
+        """Yield the events of all the caller's videos, the oldest stored one first, then each new one, without an end.
 
-        A `consumer` is a name for this program. Each event is acknowledged when the next one is asked for, and the
-        platform remembers it: whoever comes back under that name goes on where it was. An event may come again, when
-        the program ended before; its `event_id` is the same then, and its `sequence` within its job.
-        `after` begins after another position, or at `now`. Goes on when the platform restarts. Raises
-        FailedPrecondition (CURSOR_EXPIRED) when the platform was restored from an older copy, which does not know the
-        position; a consumer goes on where that copy has it.
+        `consumer` is a name for this program. Requesting the next event acknowledges the previous one, and the platform
+        stores that position: a program with the same name continues there. An event may come twice when the program
+        ended before its acknowledgement; it then has the same `event_id` and the same `sequence` within its job.
+        `after` starts after another position, or with new events only (`now`). The stream survives restarts of the
+        platform. Raises FailedPrecondition (CURSOR_EXPIRED) when the platform was restored from an older backup without
+        that position; a consumer continues at its position in the backup.
         """
         done = ""
         while True:
@@ -270,7 +269,7 @@ class Client:
                 try:
                     async for event in stream:
                         if not event.event_type:
-                            continue  # Nothing has happened for a while.
+                            continue  # A heartbeat.
                         yield event
                         done = event.position
                         if consumer:
@@ -289,7 +288,7 @@ class Client:
         await self._events.AcknowledgeEvents(request)
 
     async def watch(self, job_id: str) -> AsyncIterator[pb.WatchVideoResponse]:
-        """How far a job is, now and at every change, until it has ended; goes on when the platform restarts."""
+        """Yield the progress of a job, now and at every change, until it has ended; survives platform restarts."""
         while True:
             stream = self.videos.WatchVideo(pb.WatchVideoRequest(job_id=job_id))
             try:
@@ -302,13 +301,17 @@ class Client:
                 stream.cancel()
 
     async def download(
-        self, job_id: str, path: Path | str, name: str = "video.mp4", told: Callable[[int, int], None] = lambda *_: None
+        self,
+        job_id: str,
+        path: Path | str,
+        name: str = "video.mp4",
+        on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> int:
-        """Write a file of a finished video to `path`, whole or not at all; returns its size in bytes.
+        """Write a file of a finished video to `path`, completely or not at all; returns its size in bytes.
 
-        `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `told` is called with the bytes
-        received so far and their number in all. Goes on where it was when the platform restarts, or its token expires
-        meanwhile. Raises DataLoss when the file arrived damaged.
+        `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `on_progress` gets the
+        number of bytes received so far and the total. The download resumes after a restart of the platform, or after
+        its token has expired. Raises DataLoss when the received file is damaged.
         """
         request, resumed_at = pb.DownloadVideoRequest(job_id=job_id, name=name), 0
 
@@ -321,13 +324,13 @@ class Client:
                 await self._resume(failure)
             return self.videos.DownloadVideo(request, metadata=(("range", f"bytes={size}-"),))
 
-        return await _save(self.videos.DownloadVideo(request), path, told, resume)
+        return await _save(self.videos.DownloadVideo(request), path, on_progress, resume)
 
     async def step_up(self, *, password: str = "", totp_code: str = "", recovery_code: str = "") -> None:
-        """Prove again whose session this is, for what is refused otherwise (STEP_UP_REQUIRED), such as a new API key.
+        """Authenticate the session again, for calls that require it (STEP_UP_REQUIRED), such as a new API key.
 
-        Takes a code of either kind where the account asks for codes, and the password otherwise. It counts for 5
-        minutes, as a sign-in does.
+        Takes a code of either kind when the account has a second factor, and the password otherwise. It is valid for 5
+        minutes, as a sign-in is.
         """
         proof = account_pb.StepUpRequest(password=password, totp_code=totp_code, recovery_code=recovery_code)
         await self.account.StepUp(proof)
@@ -335,7 +338,7 @@ class Client:
     async def say(
         self, text: str, path: Path | str, *, voice: str = "", format: str = "", loudness: float = 0.0
     ) -> int:
-        """Write the sound of a spoken text to `path`, whole or not at all; returns its size in bytes.
+        """Synthesize a text to a file, completely or not at all; returns its size in bytes.
 
         `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS.
         """
@@ -343,26 +346,26 @@ class Client:
         return await _save(self.speech.CreateSpeech(request), path)
 
     async def word_times(self, text: str, *, voice: str = "") -> speech_pb.TimeSpeechResponse:
-        """When each word is spoken in the sound that `say` writes, and how long that is."""
+        """Return the time of each word in the audio that `say` writes, and its duration."""
         return await self.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text=text, voice=voice))
 
     async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:
-        """A script on a topic, `length` sentences long."""
+        """Write a script about a topic, `length` sentences long."""
         request = writing_pb.CreateScriptRequest(topic=topic, language=language, length=length)
         return await self.writing.CreateScript(request)
 
     async def make_captions(self, request: writing_pb.CreateCaptionsRequest, path: Path | str) -> int:
-        """Write a file of captions to `path`, whole or not at all; returns its size in bytes."""
+        """Write a caption file to `path`, completely or not at all; returns its size in bytes."""
         return await _save(self.writing.CreateCaptions(request), path)
 
-    async def probe(self, clip: Path | str, told: Callable[[int], None] = lambda _: None) -> clips_pb.ClipFacts:
-        """What a clip is: a file, which is sent and not kept, an `https://` address, or the id of an asset.
+    async def probe(self, clip: Path | str, on_progress: Callable[[int], None] = lambda _: None) -> clips_pb.ClipFacts:
+        """Describe a clip: a file, which the platform does not store, an `https://` address, or the id of an asset.
 
-        Raises InvalidArgument, whose reason says why, when no video can be made of it.
+        Raises InvalidArgument, with the reason, when the clip cannot be used.
         """
         if isinstance(clip, Path):
             with clip.open("rb") as file:
-                requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(file, told))
+                requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(file, on_progress))
                 return (await self.clips.ProbeFile(requests)).clip
         named = {"asset_id" if clip.startswith("ast_") else "url": clip}
         return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**named))).clip
@@ -371,25 +374,25 @@ class Client:
         return (("authorization", f"Bearer {self._token}"),) if self._token else ()
 
 
-async def _chunks(file: BinaryIO, told: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
-    """The bytes of a file, as they are sent. `told` is called with the bytes sent so far."""
+async def _chunks(file: BinaryIO, on_progress: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    """Yield the bytes of a file for sending. `on_progress` gets the number of bytes sent so far."""
     sent = 0
     while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
         yield httpbody_pb2.HttpBody(data=chunk)
         sent += len(chunk)
-        told(sent)
+        on_progress(sent)
 
 
 async def _save(
     response: Any,
     path: Path | str,
-    told: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
     resume: Callable[[errors.Error, int], Awaitable[Any]] | None = None,
 ) -> int:
-    """Write a file that is streamed to `path`, whole or not at all; returns its size in bytes.
+    """Write a streamed file to `path`, completely or not at all; returns its size in bytes.
 
-    `resume` is called with the error that ended the stream and the bytes received; it returns a stream of the rest, or
-    raises. Raises DataLoss when the file arrived damaged.
+    `resume` gets the error that ended the stream and the number of bytes received; it returns a stream of the rest, or
+    raises. Raises DataLoss when the received file is damaged.
     """
     path = Path(path)
     part = path.with_name(f".{path.name[:50]}.part")
@@ -402,7 +405,7 @@ async def _save(
                     async for message in response:
                         digest.update(message.data.data)
                         size += len(message.data.data)
-                        told(size, int(metadata.get("x-content-length", 0)))
+                        on_progress(size, int(metadata.get("x-content-length", 0)))
                         await asyncio.to_thread(file.write, message.data.data)
                     break
                 except errors.Error as failure:

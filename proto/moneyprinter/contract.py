@@ -1,4 +1,4 @@
-"""Contract: what the descriptors say of a method, its access rule above all."""
+"""Contract: methods and their access rules, from the loaded descriptors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from moneyprinter.access.v1 import access_pb2
 
 DEFAULT_DEADLINE_SECONDS = 30.0
 
-# Packages are named for their services, except that the public one is served by the orchestrator.
+# Packages have the names of their services, except the public one, which the orchestrator serves.
 _SERVED_BY = {"video": "orchestrator"}
-# Every service answers them.
+# Services that every server has.
 _SERVED_BY_ALL = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
-# What the audit trail calls a call of a method whose contract gives it no name.
+# The audit action of methods without an audit rule.
 UNNAMED_ACTION = "call"
 
 
 @cache
 def method(path: str) -> MethodDescriptor | None:
-    """The method of a gRPC path (`/package.Service/Method`), or None when no loaded contract has it."""
+    """Return the method at a gRPC path (`/package.Service/Method`), or None when no loaded contract has it."""
     try:
         service, _, name = path.removeprefix("/").partition("/")
         return descriptor_pool.Default().FindServiceByName(service).methods_by_name.get(name)
@@ -35,7 +35,7 @@ def method(path: str) -> MethodDescriptor | None:
 
 @cache
 def rule(path: str) -> access_pb2.Rule | None:
-    """The access rule of the method at a gRPC path, or None when it has none."""
+    """Return the access rule of the method at a gRPC path, or None when it has none."""
     found = method(path)
     if found is None or not found.GetOptions().HasExtension(access_pb2.rule):
         return None
@@ -43,19 +43,19 @@ def rule(path: str) -> access_pb2.Rule | None:
 
 
 def audit_action(path: str) -> str:
-    """What a call of the method is called in the audit trail."""
+    """Return the audit action of the method at a gRPC path."""
     found = rule(path)
     return found.audit.action if found is not None and found.HasField("audit") else UNNAMED_ACTION
 
 
 def serves(service: str, path: str) -> bool:
-    """Whether a service serves the method at a gRPC path. Loads the contracts of the service."""
+    """Return whether a service serves the method at a gRPC path. Loads the contracts of the service."""
     return path.startswith(_SERVED_BY_ALL) or path in _methods(service)
 
 
 @cache
 def _methods(service: str) -> frozenset[str]:
-    """The paths of all methods that a service serves."""
+    """Return the paths of all methods of a service."""
     found: set[str] = set()
     for domain in (service, *(name for name, by in _SERVED_BY.items() if by == service)):
         try:
@@ -71,18 +71,18 @@ def _methods(service: str) -> frozenset[str]:
 
 
 def deadline_seconds(path: str) -> float:
-    """The longest time a call of the method may take."""
+    """Return the deadline of the method at a gRPC path, in seconds."""
     found = rule(path)
     seconds = found.deadline.ToTimedelta().total_seconds() if found else 0.0
     return seconds or DEFAULT_DEADLINE_SECONDS
 
 
 def service_config(service: str) -> str:
-    """The gRPC service config of a service: its instances take turns, and what is made again.
+    """Return the gRPC service config of a service: round robin over its instances, and retries.
 
-    Calls that may be repeated are, after UNAVAILABLE. A server that stops says CANCELLED to calls that it has not begun
-    (grpc/grpc#41785): all are made again but uploads, whose first part is gone. `service` is its full name, for example
-    `moneyprinter.audio.v1.AudioService`.
+    Calls with `retry_safe` are retried after UNAVAILABLE. A stopping server ends calls that it has not started with
+    CANCELLED (grpc/grpc#41785): all of these are retried except uploads, whose first messages are gone. `service` is
+    the full name, for example `moneyprinter.audio.v1.AudioService`.
     """
     descriptor = descriptor_pool.Default().FindServiceByName(service)
     policies = [
@@ -97,12 +97,12 @@ def service_config(service: str) -> str:
             },
         }
         for found in descriptor.methods
-        if (codes := _made_again_after(found))
+        if (codes := _retry_codes(found))
     ]
     return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": policies})
 
 
-def _made_again_after(found: MethodDescriptor) -> list[str]:
+def _retry_codes(found: MethodDescriptor) -> list[str]:
     its_rule = rule(f"/{found.containing_service.full_name}/{found.name}")
     codes = []
     if not found.client_streaming:

@@ -2,19 +2,19 @@
 
     Error
     ├── InvalidArgument      the request is wrong; sending it again will not help
-    ├── Unauthenticated      nobody knows who is calling
-    ├── PermissionDenied     it is known who is calling, and it is not allowed
-    ├── NotFound             there is no such thing, or it is somebody else's
+    ├── Unauthenticated      the caller is not authenticated
+    ├── PermissionDenied     the caller is authenticated, but not allowed
+    ├── NotFound             it does not exist, or it belongs to another account
     ├── Conflict             it exists already, or was changed meanwhile
-    ├── FailedPrecondition   the request is right, the state of things is not
-    ├── ResourceExhausted    too much at once, or too large; see `retry_after_seconds`
-    ├── Unavailable          something that is needed is away; try again
-    ├── DeadlineExceeded     it took too long
-    ├── DataLoss             stored bytes are not what was stored
-    └── Internal             a defect of ours
+    ├── FailedPrecondition   the request is valid, but the current state does not allow it
+    ├── ResourceExhausted    a limit is reached; see `retry_after_seconds`
+    ├── Unavailable          a required service is unreachable; try again
+    ├── DeadlineExceeded     the call did not finish in time
+    ├── DataLoss             stored bytes were altered
+    └── Internal             a defect of the platform
 
-Each carries a `reason`, a name of `moneyprinter.error.v1.Reason` without its prefix, for programs to
-branch on, and a message for people that says what was wrong, where, and what to do.
+Each has a `reason` for programs, a name of `moneyprinter.error.v1.Reason` without its prefix, and a message for people
+with what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """A field of a request that breaks a rule."""
+    """A field of a request that violates a rule."""
 
     field: str
-    """Its path, for example `clips[0].url`."""
+    """The path of the field, for example `clips[0].url`."""
     description: str
-    """What is wrong with it."""
+    """The violation, for people."""
 
 
 class Error(Exception):
-    """What every error of the platform is."""
+    """The base class of all errors of the platform."""
 
     def __init__(
         self,
@@ -56,15 +56,15 @@ class InvalidArgument(Error):
 
 
 class Unauthenticated(Error):
-    """Nobody knows who is calling."""
+    """The caller is not authenticated."""
 
 
 class PermissionDenied(Error):
-    """It is known who is calling, and it is not allowed."""
+    """The caller is authenticated, but not allowed."""
 
 
 class NotFound(Error):
-    """There is no such thing, or it is somebody else's."""
+    """It does not exist, or it belongs to another account."""
 
 
 class Conflict(Error):
@@ -72,24 +72,24 @@ class Conflict(Error):
 
 
 class FailedPrecondition(Error):
-    """The request is right, the state of things is not."""
+    """The request is valid, but the current state does not allow it."""
 
 
 class ResourceExhausted(Error):
-    """Too much at once, or too large."""
+    """A limit is reached."""
 
 
 class Unavailable(Error):
-    """Something that is needed is away; try again."""
+    """A required service is unreachable; try again."""
 
 
 class DeadlineExceeded(Error):
-    """It took too long."""
+    """The call did not finish in time."""
 
 
 class DataLoss(Error):
-    """Stored bytes are not what was stored."""
+    """Stored bytes were altered."""
 
 
 class Internal(Error):
-    """A defect of ours."""
+    """A defect of the platform."""

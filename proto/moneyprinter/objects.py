@@ -1,4 +1,4 @@
-"""Objects: put files into StorageService and get them out again, in chunks, checked on both ends."""
+"""Objects: transfer of files to and from StorageService, in chunks with checksums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moneyprinter.media.v1 import media_pb2
 from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 
-# What is read, hashed and sent at once; the most that a chunk may hold.
+# The number of bytes read, hashed and sent at once; the maximum size of a chunk.
 STEP_BYTES = 1024 * 1024
 
 
@@ -26,7 +26,7 @@ class Objects:
         self._storage = pb_grpc.StorageServiceStub(channel)
 
     async def head(self, key: str) -> media_pb2.Object | None:
-        """Describe an object; None when there is none."""
+        """Return the description of an object, or None when there is none."""
         try:
             return (await self._storage.HeadObject(pb.HeadObjectRequest(key=key))).object
         except errors.NotFound:
@@ -48,7 +48,7 @@ class Objects:
     ) -> media_pb2.Object:
         """Store a file under `key`.
 
-        With `before_end`, that is waited for when all is sent. Nothing is stored when it raises, or before it ends.
+        `before_end` is awaited before the trailer is sent. Nothing is stored when it raises, or before it ends.
         """
         digest = hashlib.sha256()
 
@@ -59,7 +59,7 @@ class Objects:
 
         async def chunks() -> AsyncIterator[bytes]:
             with path.open("rb") as file:
-                # One chunk is read while the one before is sent.
+                # Read one chunk while the previous one is sent.
                 ahead = asyncio.ensure_future(asyncio.to_thread(read, file))
                 try:
                     while chunk := await ahead:
@@ -82,7 +82,7 @@ class Objects:
         return await self.put(key, chunks())
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes], digest: hashlib._Hash) -> media_pb2.Object:
-        """Store `chunks`, whose checksum is in `digest` when the last one was taken. What they raise, this raises."""
+        """Store `chunks`; `digest` has their checksum after the last one. Raises every error of `chunks`."""
         failures: list[Exception] = []
 
         async def requests() -> AsyncIterator[pb.PutObjectRequest]:
@@ -98,15 +98,15 @@ class Objects:
         try:
             return (await self._storage.PutObject(requests())).object
         except (errors.Error, asyncio.CancelledError):
-            # gRPC cancels the call when its requests fail, and does not say why.
+            # gRPC cancels a call whose request iterator fails, and drops the error.
             if failures:
                 raise failures[0] from None
             raise
 
     async def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """Read an object chunk by chunk, or `length` bytes of it from `offset` on (0: all up to its end).
+        """Yield the chunks of an object, or of `length` bytes of it from `offset` on (0: up to its end).
 
-        Raises DataLoss at the end when the bytes are not those that were stored.
+        Raises DataLoss at the end when the stored bytes were altered.
         """
         digest = hashlib.sha256()
         async for part in self._get(key, offset, length):
@@ -117,11 +117,11 @@ class Objects:
                 raise _damaged(key)
 
     async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
-        """The bytes of a small object, or of a part of one."""
+        """Return the bytes of a small object, or of a part of one."""
         return b"".join([chunk async for chunk in self.get(key, offset, length)])
 
     async def get_piece(self, source: media_pb2.Object, offset: int, length: int) -> bytes:
-        """Some bytes of the very object that `source` names. Raises DataLoss when it was replaced."""
+        """Return bytes of the object that `source` names. Raises DataLoss when it was replaced."""
         found = [part async for part in self._get(source.key, offset, length, source.sha256) if isinstance(part, bytes)]
         return b"".join(found)
 
@@ -135,7 +135,7 @@ class Objects:
                 file.write(chunk)
 
         with path.open("xb") as file:
-            # Some chunks are written while the next ones arrive.
+            # Write some chunks while the next ones arrive.
             behind, held = asyncio.ensure_future(asyncio.sleep(0)), list[bytes]()
             try:
                 async for part in self._get(source.key):
@@ -153,9 +153,9 @@ class Objects:
     async def _get(
         self, key: str, offset: int = 0, length: int = 0, sha256: str = ""
     ) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
-        """The chunks of an object or of a part of it, then its trailer.
+        """Yield the chunks of an object or of a part of it, and check the trailer.
 
-        Raises DataLoss when the stream was cut, or the whole object does not have the checksum `sha256`.
+        Raises DataLoss when the stream is incomplete, or the whole object does not have the checksum `sha256`.
         """
         size, trailer = 0, None
         async for message in self._storage.GetObject(pb.GetObjectRequest(key=key, offset=offset, length=length)):
@@ -172,16 +172,16 @@ class Objects:
         yield trailer
 
     async def delete(self, key: str) -> None:
-        """Delete an object; no error when there is none."""
+        """Delete an object. A missing object is no error."""
         await self._storage.DeleteObject(pb.DeleteObjectRequest(key=key))
 
     async def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
-        """The keys of the objects below a folder and when each was stored, in seconds since 1970, some at a time."""
+        """Yield batches of the objects below a folder: keys, and storage times in seconds since 1970."""
         async for message in self._storage.ListObjects(pb.ListObjectsRequest(folder=folder)):
             yield [(entry.key, float(entry.store_time.seconds)) for entry in message.entries]
 
     async def fence(self, folder: str, up_to: int) -> None:
-        """Delete the objects of a folder's writers up to a number, and refuse what such a writer still sends."""
+        """Delete the objects of a folder's writers up to a number, and reject later writes of such writers."""
         await self._storage.FenceFolder(pb.FenceFolderRequest(folder=folder, up_to=up_to))
 
 

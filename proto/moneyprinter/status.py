@@ -1,4 +1,4 @@
-"""Status: the error tree to and from `google.rpc.Status`, the form it has on the wire."""
+"""Status: conversion of errors to and from `google.rpc.Status`, their form on the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moneyprinter import errors
 DOMAIN = "moneyprinter"
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Trailers over 8 KiB are dropped by common clients, and the message travels in them twice.
+# Common clients drop trailers over 8 KiB, and trailers contain the message twice.
 MAX_MESSAGE = 1000
 MAX_VIOLATIONS = 20
 
@@ -30,14 +30,14 @@ _CODES: dict[type[errors.Error], grpc.StatusCode] = {
 }
 _ERRORS = {code: error for error, code in _CODES.items()} | {
     grpc.StatusCode.ABORTED: errors.Conflict,
-    # The gateway's reply to a path that nothing public has.
+    # The gateway's response to an unknown path.
     grpc.StatusCode.UNIMPLEMENTED: errors.NotFound,
-    # A server that stops says so, by gRPC itself, to calls that it has not begun (grpc/grpc#41785). Who cancels a call
-    # does not hear of it this way.
+    # A stopping server ends calls that it has not started with this status (grpc/grpc#41785). A client that cancels a
+    # call does not receive it.
     grpc.StatusCode.CANCELLED: errors.Unavailable,
 }
 
-# The messages in place of gRPC's own, which name addresses of the mesh.
+# Messages in place of gRPC's own, which contain addresses of the mesh.
 STOPPING = "this part of the platform is being stopped; try again in a moment"
 _MESSAGES = {
     grpc.StatusCode.CANCELLED: STOPPING,
@@ -45,7 +45,7 @@ _MESSAGES = {
 }
 _RETRY_AFTER_SECONDS = 1.0
 
-# What a status without ErrorInfo means; it comes from gRPC itself or from a proxy.
+# The reasons of statuses without ErrorInfo, which come from gRPC itself or from a proxy.
 _PLAIN_REASONS = {
     grpc.StatusCode.UNAVAILABLE: "SERVICE_UNAVAILABLE",
     grpc.StatusCode.CANCELLED: "SERVICE_UNAVAILABLE",
@@ -58,12 +58,12 @@ _PLAIN_REASONS = {
 
 
 def code_of(error: errors.Error) -> grpc.StatusCode:
-    """The status code of an error."""
+    """Return the status code of an error."""
     return _CODES[type(error)]
 
 
 def to_status(error: errors.Error) -> status_pb2.Status:
-    """An error as it is sent: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    """Convert an error: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply."""
     status = status_pb2.Status(
         code=code_pb2.Code.Value(code_of(error).name),
         message=error.message[:MAX_MESSAGE],
@@ -82,9 +82,9 @@ def to_status(error: errors.Error) -> status_pb2.Status:
 
 
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.Error:
-    """The error that a failed call stands for, whoever ended the call.
+    """Convert the failure of a call, whether the server, gRPC or a proxy ended it.
 
-    Where gRPC itself did, its own words are a note of the error (`__notes__`), for logs.
+    When gRPC itself ended it, gRPC's message is a note of the error (`__notes__`), for logs.
     """
     code = failure.code()
     kind = _ERRORS.get(code, errors.Internal)

@@ -63,7 +63,7 @@ async def test_an_error_of_a_callback_is_raised_and_not_taken_for_a_cancellation
     calls: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
         lambda: client.upload(clip, fail),
         lambda: client.probe(clip, fail),
-        lambda: client.download("vid_1", saved, told=fail),
+        lambda: client.download("vid_1", saved, on_progress=fail),
     )
     for call in calls:
         with pytest.raises(ExceptionGroup) as raised:
