@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a platform as people run it, a web with a clip, and clips on disk."""
+"""Fixtures of the end-to-end tests: a platform, a web server with a clip, and clips on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.validation.site import Site
 
 @dataclass(frozen=True)
 class RunningPlatform:
-    """A platform, the client of its first account, and a web that it may fetch from."""
+    """A running platform, a client of its first account, and a web server that it may fetch from."""
 
     url: str
     data: Path
@@ -49,5 +49,5 @@ async def platform(certificates: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of 3 seconds, 320x180, coloured."""
+    """A coloured clip of 3 seconds, 320x180."""
     return media.corners(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=3.0)

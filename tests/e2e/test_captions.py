@@ -1,4 +1,4 @@
-"""Captions of a finished video: as they were asked for, on screen just while their words are spoken."""
+"""Captions of a finished video: in the requested style, visible only while their words are spoken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests import media
 from tests.e2e.conftest import RunningPlatform
-from tests.e2e.test_engine import made
+from tests.e2e.test_engine import wait_for_video
 from tests.e2e.test_outputs import file
 
 NOBODY_HAS = "\ue123"
@@ -18,13 +18,13 @@ BLACK = {"colour": "#000000", "duration": 1.5}
 SETTINGS = {"width": 320, "height": 180, "quality": "draft", "frame_rate": 50}
 
 
-def lit(video: Path) -> list[bool]:
-    """Whether anything bright is on each frame of a black video."""
+def has_text(video: Path) -> list[bool]:
+    """Report, for each frame of a black video, whether it has anything bright."""
     return [bool((picture > 150).any()) for picture in media.pictures(video)]
 
 
 @pytest.mark.parametrize("style", [{}, {"highlight": "word", "pop": True, "font": "Manrope Bold", "margin": 0.2}])
-async def test_captions_are_on_screen_just_while_their_words_are_spoken(
+async def test_captions_are_visible_only_while_their_words_are_spoken(
     platform: RunningPlatform, tmp_path: Path, style: dict[str, object]
 ) -> None:
     request = {
@@ -34,8 +34,8 @@ async def test_captions_are_on_screen_just_while_their_words_are_spoken(
         "settings": SETTINGS,
         "captions": style,
     }
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
-    shown = lit(await file(platform, video, "video.mp4", tmp_path))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
+    shown = has_text(await file(platform, video, "video.mp4", tmp_path))
     cues = pysubs2.load(str(await file(platform, video, "captions.srt", tmp_path)))
     assert len(cues) == 3 and video["segments"]["total"] > 2 and not video["missing_glyphs"]
     for number, seen in enumerate(shown):
@@ -44,7 +44,7 @@ async def test_captions_are_on_screen_just_while_their_words_are_spoken(
             assert seen == any(cue.start <= time < cue.end for cue in cues), f"at {time} ms"
 
 
-async def test_titles_are_shown_with_their_clip_and_what_no_font_has_is_told(
+async def test_titles_are_shown_with_their_clip_and_missing_glyphs_are_reported(
     platform: RunningPlatform, tmp_path: Path
 ) -> None:
     request = {
@@ -56,9 +56,9 @@ async def test_titles_are_shown_with_their_clip_and_what_no_font_has_is_told(
         "settings": SETTINGS,
         "captions": {"position": "none"},
     }
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     assert video["missing_glyphs"] == NOBODY_HAS
-    shown = np.flatnonzero(lit(await file(platform, video, "video.mp4", tmp_path)))
+    shown = np.flatnonzero(has_text(await file(platform, video, "video.mp4", tmp_path)))
     [_, second] = pysubs2.load(str(await file(platform, video, "captions.srt", tmp_path)))
     # It fades in for a quarter of a second.
     assert 0 <= shown[0] / 50 - second.start / 1000 < 0.25
@@ -74,7 +74,7 @@ async def test_titles_are_shown_with_their_clip_and_what_no_font_has_is_told(
         ({"margin": 0.9}, ("REQUEST_INVALID", "captions.margin")),
     ],
 )
-async def test_a_font_that_is_not_there_is_refused_at_once(
+async def test_a_missing_font_is_refused_at_once(
     platform: RunningPlatform, captions: dict[str, object], told: tuple[str, ...]
 ) -> None:
     answer = await platform.http.post("/v1/videos", json={"title": "No", "clips": [BLACK], "captions": captions})

@@ -1,4 +1,4 @@
-"""The command line, as people meet it: one command makes a video, and nothing that is interrupted is lost or left."""
+"""The command line: one command makes a video, and an interruption loses no job and leaves no process or file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ LONG_SCRIPT = "This sentence is spoken again and again, so that the video is lon
 
 
 async def moneyprinter(*arguments: str | Path) -> tuple[int, str]:
-    """Run the command to its end: its exit code, and what it printed."""
-    async with started(*arguments) as process:
+    """Run the command to its end. Returns its exit code and its output."""
+    async with start_command(*arguments) as process:
         async with asyncio.timeout(120):
             output, _ = await process.communicate()
         assert process.returncode is not None
@@ -36,7 +36,7 @@ async def moneyprinter(*arguments: str | Path) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def started(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def start_command(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
         env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
@@ -57,7 +57,7 @@ def options(data: Path, clip: Path, out: Path, script: str = SCRIPT) -> Sequence
     return ("make", "--data", data, "--clip", clip, "--script", script, "--out", out, *small)
 
 
-async def test_one_command_makes_a_video_and_stops_what_it_started(tmp_path: Path, clip: Path) -> None:
+async def test_one_command_makes_a_video_and_stops_its_platform(tmp_path: Path, clip: Path) -> None:
     out = tmp_path / "made.mp4"
     code, output = await moneyprinter(*options(tmp_path / "data", Path(f"{clip}@0.5-2.5"), out))
     assert code == 0, output
@@ -70,7 +70,7 @@ async def test_one_command_makes_a_video_and_stops_what_it_started(tmp_path: Pat
     assert not mine
 
 
-async def test_jobs_and_tokens_of_a_running_platform(tmp_path: Path, clip: Path) -> None:
+async def test_commands_use_a_running_platform(tmp_path: Path, clip: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "made.mp4"
     async with up(data) as running:
         request = tmp_path / "request.json"
@@ -111,7 +111,9 @@ async def test_jobs_and_tokens_of_a_running_platform(tmp_path: Path, clip: Path)
         (("no-request.json",), "cannot read no-request.json"),
     ],
 )
-async def test_wrong_use_is_told_in_one_line(tmp_path: Path, arguments: Sequence[str], complaint: str) -> None:
+async def test_wrong_arguments_are_reported_in_one_line(
+    tmp_path: Path, arguments: Sequence[str], complaint: str
+) -> None:
     code, output = await moneyprinter("make", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "x.mp4")
     assert code == 2
     assert complaint in output
@@ -119,7 +121,7 @@ async def test_wrong_use_is_told_in_one_line(tmp_path: Path, arguments: Sequence
     assert not (tmp_path / "data").exists()
 
 
-async def test_what_the_platform_refuses_is_told_in_one_line(tmp_path: Path, clip: Path) -> None:
+async def test_a_refusal_of_the_platform_is_reported_in_one_line(tmp_path: Path, clip: Path) -> None:
     words = tmp_path / "words.mp4"
     words.write_text("only words\n" * 100)
     async with up(tmp_path / "data"):
@@ -130,8 +132,8 @@ async def test_what_the_platform_refuses_is_told_in_one_line(tmp_path: Path, cli
     assert not (tmp_path / "x.mp4").exists()
 
 
-def renders(processes: Sequence[psutil.Process]) -> bool:
-    """Whether one of some processes is an ffmpeg that renders a segment, and not one that an encoder tries out."""
+def is_rendering(processes: Sequence[psutil.Process]) -> bool:
+    """Report whether a process is an ffmpeg that renders a segment, not one that probes an encoder."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.name().startswith("ffmpeg") and "segment.mp4" in process.cmdline():
@@ -139,19 +141,19 @@ def renders(processes: Sequence[psutil.Process]) -> bool:
     return False
 
 
-async def rendering(running: Up, client: httpx.AsyncClient, job_id: str) -> None:
-    """Wait until segments of a job are being rendered."""
+async def wait_until_rendering(running: Up, client: httpx.AsyncClient, job_id: str) -> None:
+    """Wait until segments of a job are rendering."""
     async with asyncio.timeout(60):
         while True:
             status = (await client.get(f"/v1/videos/{job_id}/status")).json()
             assert status["status"] == "processing", status
-            if renders(running.children()):
+            if is_rendering(running.children()):
                 return
             await asyncio.sleep(0.05)
 
 
-async def ended(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
-    """The last status of a job."""
+async def wait_until_ended(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    """Wait until a job has ended. Returns its last status."""
     while True:
         status: dict[str, Any] = (await client.get(f"/v1/videos/{job_id}/status")).json()
         if status["status"] != "processing":
@@ -180,14 +182,14 @@ async def create_long_job(client: httpx.AsyncClient, clip: Path) -> str:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_platform(
+async def test_the_next_platform_finishes_a_job_interrupted_during_its_render(
     tmp_path: Path, clip: Path, how: signal.Signals
 ) -> None:
     data = tmp_path / "data"
     async with up(data) as first:
         async with open_client(first, data) as client:
             job_id = await create_long_job(client, clip)
-            await rendering(first, client, job_id)
+            await wait_until_rendering(first, client, job_id)
         children = first.children()
         if how is signal.SIGKILL:
             os.killpg(first.process.pid, signal.SIGKILL)
@@ -197,7 +199,7 @@ async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_
     await assert_all_end(children)
     async with up(data) as second, open_client(second, data) as client:
         async with asyncio.timeout(90):
-            status = await ended(client, job_id)
+            status = await wait_until_ended(client, job_id)
         assert status["status"] == "completed", status
         assert (await client.get(f"/v1/videos/{job_id}/file")).status_code == 200
         assert await second.stop() == 0
@@ -206,9 +208,9 @@ async def test_a_job_that_was_interrupted_in_mid_render_is_finished_by_the_next_
 
 async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path, clip: Path) -> None:
     out = tmp_path / "made.mp4"
-    async with started(*options(tmp_path / "data", clip, out, LONG_SCRIPT)) as process:
+    async with start_command(*options(tmp_path / "data", clip, out, LONG_SCRIPT)) as process:
         async with asyncio.timeout(60):
-            while not renders(psutil.Process(process.pid).children(recursive=True)):  # noqa: ASYNC110  nothing tells us
+            while not is_rendering(psutil.Process(process.pid).children(recursive=True)):  # noqa: ASYNC110  nothing tells us
                 await asyncio.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
@@ -219,7 +221,7 @@ async def test_an_interrupted_make_leaves_no_process_and_no_file(tmp_path: Path,
     assert list(tmp_path.glob("*.mp4")) == []
 
 
-def test_a_clip_is_named_with_its_part() -> None:
+def test_a_clip_is_parsed_with_its_range() -> None:
     assert parse_clip("a.mp4") == Clip("a.mp4")
     assert parse_clip("a.mp4@5-12.5") == Clip("a.mp4", "00:00:05.000", "00:00:12.500")
     assert parse_clip("me@home.mp4") == Clip("me@home.mp4")

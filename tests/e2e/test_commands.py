@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 180
 
 @dataclass(frozen=True)
 class Terminal:
-    """A person's terminal: a folder, an environment, and a platform that runs."""
+    """A terminal: a folder, an environment, and a running platform."""
 
     platform: Up
     data: Path
@@ -34,7 +34,7 @@ class Terminal:
     clip: Path
 
     async def run(self, *arguments: str | Path, typed: str = "", columns: int = 80) -> tuple[int, str]:
-        """Run the command to its end: its exit code, and what it printed."""
+        """Run the command to its end. Returns its exit code and its output."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
             cwd=self.folder,
@@ -150,7 +150,7 @@ async def test_all_commands_of_a_machine_share_one_session(terminal: Terminal) -
     assert records == [], "a poll is no record"
 
 
-async def test_a_changed_password_asks_for_login_and_locks_nobody_out(terminal: Terminal) -> None:
+async def test_a_changed_password_requires_login_and_locks_no_account(terminal: Terminal) -> None:
     account, changed = terminal.account, "four tides a day, all year"
     async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
         open_client = (await http.post("/v1/auth/sign-in", json=account)).json()
@@ -198,7 +198,7 @@ EARLY = [
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), EARLY, ids=[" ".join(arguments) for arguments, _ in EARLY])
-async def test_what_cannot_be_made_is_refused_before_anything_starts(
+async def test_an_invalid_request_is_refused_before_the_platform_starts(
     tmp_path: Path, clip: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
     (tmp_path / "wrong.json").write_text('{"title": "A", "setings": {}}')

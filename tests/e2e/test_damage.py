@@ -1,4 +1,4 @@
-"""Damaged files in the store: what can be made again is, whatever was damaged how; for originals the error is clear."""
+"""Damaged objects: the platform replaces those that it can make again, and reports damaged originals clearly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from tests import media
 from tests.e2e.conftest import RunningPlatform
-from tests.e2e.test_engine import made, upload
-from tests.e2e.test_rest import ended
+from tests.e2e.test_engine import upload, wait_for_video
+from tests.e2e.test_rest import wait_until_ended
 from tests.storage.damage import DAMAGE
 
 KINDS = {
@@ -24,7 +24,7 @@ KINDS = {
 
 
 @pytest.fixture
-def request_of(platform: RunningPlatform, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def request_fields(platform: RunningPlatform, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A request that makes an object of every kind. Its clip is fetched."""
     clip = media.clip(tmp_path / "clip.mp4", seconds=2.0, sound=True)
     address = platform.site.file("/damaged.mp4", clip.read_bytes())
@@ -41,39 +41,39 @@ def files(platform: RunningPlatform, pattern: str) -> list[Path]:
 
 
 async def create(platform: RunningPlatform, request: dict[str, Any]) -> dict[str, Any]:
-    return await made(platform, await platform.http.post("/v1/videos", json=request))
+    return await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
 
 
 # The others are read alike, and a job each takes time.
 @pytest.mark.parametrize("damage", ["middle", "footer", "cut", "deleted"])
-async def test_a_video_is_made_whatever_happened_to_all_that_is_cached(
-    platform: RunningPlatform, request_of: dict[str, Any], damage: str
+async def test_a_video_is_made_after_damage_to_the_whole_cache(
+    platform: RunningPlatform, request_fields: dict[str, Any], damage: str
 ) -> None:
-    await create(platform, request_of)
+    await create(platform, request_fields)
     for kind, pattern in KINDS.items():
         found = files(platform, pattern)
         assert found, f"there are no {kind}"
         for path in found:
             DAMAGE[damage](path)
-    await create(platform, request_of)
+    await create(platform, request_fields)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_video_is_made_whatever_kind_of_cached_object_is_damaged(
-    platform: RunningPlatform, request_of: dict[str, Any], kind: str
+async def test_a_video_is_made_after_damage_to_any_kind_of_cached_object(
+    platform: RunningPlatform, request_fields: dict[str, Any], kind: str
 ) -> None:
-    await create(platform, request_of)
+    await create(platform, request_fields)
     for path in files(platform, KINDS[kind]):
         DAMAGE["middle"](path)
     # Another script needs the clip, and nothing else of what was made.
-    await create(platform, {**request_of, "title": f"Other {kind}"})
-    await create(platform, {**request_of, "audio": {"script": f"Three. {kind}."}})
+    await create(platform, {**request_fields, "title": f"Other {kind}"})
+    await create(platform, {**request_fields, "audio": {"script": f"Three. {kind}."}})
 
 
-async def test_a_damaged_preview_of_a_finished_video_is_not_kept(
-    platform: RunningPlatform, request_of: dict[str, Any]
+async def test_a_damaged_preview_of_a_finished_video_is_removed(
+    platform: RunningPlatform, request_fields: dict[str, Any]
 ) -> None:
-    video = await create(platform, request_of)
+    video = await create(platform, request_fields)
     preview = f"/v1/videos/{video['job_id']}/preview"
     assert (await platform.http.get(f"{preview}/audio.m4s")).status_code == 200
     for path in files(platform, "cache/audio/preview-*!"):
@@ -86,12 +86,12 @@ async def test_a_damaged_preview_of_a_finished_video_is_not_kept(
 
 
 @pytest.mark.parametrize("damage", ["first byte", "footer", "cut", "deleted"])
-async def test_a_damaged_upload_is_named_with_what_to_do(platform: RunningPlatform, clip: Path, damage: str) -> None:
+async def test_a_damaged_upload_is_reported_with_a_remedy(platform: RunningPlatform, clip: Path, damage: str) -> None:
     asset = await upload(platform, clip)
     DAMAGE[damage](platform.data / "objects" / "assets" / f"{asset}!")
     request = {"title": "Lost", "clips": [{"asset_id": asset}], "audio": {"script": "Hi."}}
     created = await platform.http.post("/v1/videos", json=request)
-    status = await ended(platform, created.json()["job_id"])
+    status = await wait_until_ended(platform, created.json()["job_id"])
     assert status["status"] == "failed"
     assert status["error"]["reason"] == "DATA_CORRUPT"
     assert f"clips[0]: the stored file of the asset {asset} is damaged or missing" in status["error"]["message"]
@@ -99,10 +99,10 @@ async def test_a_damaged_upload_is_named_with_what_to_do(platform: RunningPlatfo
     assert probed.json()["details"][0]["reason"] == "DATA_CORRUPT"
 
 
-async def test_a_damaged_finished_file_is_an_error_and_no_download_that_breaks_off(
-    platform: RunningPlatform, request_of: dict[str, Any]
+async def test_a_damaged_finished_file_is_an_error_and_not_a_cut_download(
+    platform: RunningPlatform, request_fields: dict[str, Any]
 ) -> None:
-    video = await create(platform, request_of)
+    video = await create(platform, request_fields)
     [path] = files(platform, f"jobs/{video['job_id']}/*/video.mp4!")
     good = path.read_bytes()
     for damage in DAMAGE.values():
@@ -113,5 +113,5 @@ async def test_a_damaged_finished_file_is_an_error_and_no_download_that_breaks_o
         assert answer.status_code == 500
         assert answer.json()["details"][0]["reason"] == "DATA_CORRUPT"
         assert "the stored file video.mp4 of this video is damaged or missing" in answer.json()["message"]
-    revised = await made(platform, await platform.http.post(f"/v1/videos/{video['job_id']}/revise", json={}))
+    revised = await wait_for_video(platform, await platform.http.post(f"/v1/videos/{video['job_id']}/revise", json={}))
     assert (await platform.http.get(f"/v1{revised['result_url']}")).status_code == 200

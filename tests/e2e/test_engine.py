@@ -1,4 +1,4 @@
-"""What the engine can do, through the whole platform: stills, transitions, logos, captions, scenes, never twice."""
+"""The rendering engine through the whole platform: stills, transitions, logos, scenes, and the reuse of work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests import media
 from tests.e2e.conftest import RunningPlatform
-from tests.e2e.test_rest import ended
+from tests.e2e.test_rest import wait_until_ended
 
 SMALL = {"resolution": "480p", "aspect_ratio": "16:9", "quality": "draft"}
 SCRIPT = "Red and green above. Blue and white below. That is all there is to see."
@@ -24,10 +24,10 @@ async def upload(platform: RunningPlatform, path: Path) -> str:
     return str(answer.json()["asset_id"])
 
 
-async def made(platform: RunningPlatform, created: httpx.Response) -> dict[str, Any]:
-    """The video of an accepted request, once it is finished."""
+async def wait_for_video(platform: RunningPlatform, created: httpx.Response) -> dict[str, Any]:
+    """Wait until the video of an accepted request is finished, and return it."""
     assert created.status_code == 202, created.text
-    status = await ended(platform, created.json()["job_id"])
+    status = await wait_until_ended(platform, created.json()["job_id"])
     assert status["status"] == "completed", status["error"]
     video: dict[str, Any] = (await platform.http.get(f"/v1/videos/{created.json()['job_id']}")).json()["video"]
     return video
@@ -39,7 +39,7 @@ async def content(platform: RunningPlatform, video: dict[str, Any]) -> bytes:
 
 @pytest.fixture
 def still(tmp_path: Path) -> Path:
-    """A still picture, all magenta."""
+    """A magenta still image."""
     path = tmp_path / "still.png"
     media.ffmpeg("-f", "lavfi", "-i", "color=magenta:s=320x180", "-frames:v", "1", path)
     return path
@@ -67,7 +67,7 @@ async def test_clips_stills_transitions_and_a_logo_make_one_video(
         "captions": {"position": "top", "box_colour": "#202020", "highlight": "word"},
         "overlays": [{"asset_id": await upload(platform, logo), "position": "bottom_right", "width": 0.1}],
     }
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     file = tmp_path / "video.mp4"
     file.write_bytes(await content(platform, video))
     probed = media.probe(file)
@@ -93,7 +93,7 @@ async def test_scenes_keep_their_words_and_their_clips_together(
         {"asset_id": await upload(platform, clip), "script": "Then a clip with four colours."},
     ]
     request = {"title": "Scenes", "clips": scenes, "settings": SMALL, "captions": {"position": "none"}}
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     file = tmp_path / "video.mp4"
     file.write_bytes(await content(platform, video))
     captions = (await platform.http.get(f"/v1/videos/{video['job_id']}/files/captions.vtt")).text
@@ -107,7 +107,7 @@ async def test_scenes_keep_their_words_and_their_clips_together(
     assert cut / 30 == pytest.approx(second, abs=0.05)
 
 
-async def test_the_same_request_is_the_same_file_and_a_change_renders_only_what_it_touches(
+async def test_a_repeated_request_gives_the_same_file_and_a_change_renders_only_its_part(
     platform: RunningPlatform, clip: Path, still: Path
 ) -> None:
     first_clip, second_clip = await upload(platform, clip), await upload(platform, still)
@@ -117,20 +117,22 @@ async def test_the_same_request_is_the_same_file_and_a_change_renders_only_what_
         "audio": {"script": SCRIPT, "background_music": "calm"},
         "settings": SMALL,
     }
-    first = await made(platform, await platform.http.post("/v1/videos", json=request))
-    again = await made(platform, await platform.http.post("/v1/videos", json=request))
+    first = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
+    again = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     assert again["segments"]["reused"] == again["segments"]["total"] == first["segments"]["total"]
     digests = {hashlib.sha256(await content(platform, video)).hexdigest() for video in (first, again)}
     assert len(digests) == 1, "byte for byte"
     changes = {"clips": [{"asset_id": first_clip}, {"asset_id": second_clip, "motion": "zoom_out"}]}
     changed = await platform.http.post(f"/v1/videos/{first['job_id']}/revise", json=changes)
-    revised = await made(platform, changed)
+    revised = await wait_for_video(platform, changed)
     assert 0 < revised["segments"]["reused"] < revised["segments"]["total"] == revised["segments"]["done"]
 
 
 async def test_thumbnails_come_with_a_video(platform: RunningPlatform, clip: Path, tmp_path: Path) -> None:
     request = {"title": "Small", "clips": [{"asset_id": await upload(platform, clip)}], "settings": SMALL}
-    video = await made(platform, await platform.http.post("/v1/videos", json={**request, "audio": {"script": "Hi."}}))
+    video = await wait_for_video(
+        platform, await platform.http.post("/v1/videos", json={**request, "audio": {"script": "Hi."}})
+    )
     answer = await platform.http.get(f"/v1/videos/{video['job_id']}/files/thumbnails.jpg")
     assert answer.headers["content-type"] == "image/jpeg"
     file = tmp_path / "thumbnails.jpg"
@@ -140,14 +142,14 @@ async def test_thumbnails_come_with_a_video(platform: RunningPlatform, clip: Pat
     assert strip.shape[1] > 10 * 160
 
 
-async def test_kept_sound_is_heard_under_the_voice(platform: RunningPlatform, tmp_path: Path) -> None:
+async def test_clip_sound_is_mixed_under_the_voice(platform: RunningPlatform, tmp_path: Path) -> None:
     noisy = media.clip(tmp_path / "noisy.mp4", seconds=3.0, sound=True)
     asset = await upload(platform, noisy)
     found = []
     for volume in (0, 1):
         clips = [{"asset_id": asset, "sound_volume": volume}]
         request = {"title": "Loud", "clips": clips, "settings": SMALL, "audio": {"script": "Hi."}}
-        video = await made(platform, await platform.http.post("/v1/videos", json=request))
+        video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
         file = tmp_path / f"video-{volume}.mp4"
         file.write_bytes(await content(platform, video))
         sound, rate = media.samples(file)

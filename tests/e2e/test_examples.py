@@ -1,4 +1,4 @@
-"""The programs of `examples/`, run as a reader runs them, against a whole platform."""
+"""The programs of `examples/`, run against a whole platform."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ async def key(platform: RunningPlatform) -> str:
 
 
 @asynccontextmanager
-async def started(key: str, name: str, *arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """An example that runs while the context is open."""
+async def start_example(key: str, name: str, *arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run an example while the context is open."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(EXAMPLES / name), *map(str, arguments)),
         env={"PATH": os.environ["PATH"], "MONEYPRINTER_API_KEY": key},
@@ -61,8 +61,8 @@ async def started(key: str, name: str, *arguments: str | Path) -> AsyncIterator[
 
 
 async def run(key: str, name: str, *arguments: str | Path) -> tuple[int, str]:
-    """Run an example to its end: its exit code, and what it printed."""
-    async with started(key, name, *arguments) as process:
+    """Run an example to its end. Returns its exit code and its output."""
+    async with start_example(key, name, *arguments) as process:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             output, _ = await process.communicate()
         assert process.returncode is not None
@@ -153,7 +153,7 @@ async def test_receive_webhook(platform: RunningPlatform, key: str, certificates
     )
     events = ("--event", "video.processing.cancelled")
     async with (
-        started(key, "receive_webhook.py", *serving, *events, *address(platform)) as process,
+        start_example(key, "receive_webhook.py", *serving, *events, *address(platform)) as process,
         asyncio.timeout(TIMEOUT_SECONDS),
     ):
         assert process.stdout is not None
@@ -179,7 +179,7 @@ async def test_follow_events(platform: RunningPlatform, key: str, tmp_path: Path
     wanted = {"title": "A walk", "clips": [{"url": platform.site.stalled("/events-example.mp4")}]}
     job_id = (await platform.http.post("/v1/videos", json=wanted)).json()["job_id"]
     assert (await platform.http.post(f"/v1/videos/{job_id}/cancel")).status_code == 200
-    async with started(key, "follow_events.py", platform.url.removeprefix("http://"), ledger) as process:
+    async with start_example(key, "follow_events.py", platform.url.removeprefix("http://"), ledger) as process:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while job_id not in (ledger.read_text() if ledger.exists() else ""):
                 assert process.returncode is None

@@ -1,4 +1,4 @@
-"""The life of a job in a whole platform: cancelled, retried, sent twice, deleted, and looked after when it failed."""
+"""The life cycle of a job in a whole platform: cancelled, retried, repeated, deleted, failed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from moneyprinter.client import Client
 from tests.e2e.conftest import RunningPlatform
 from tests.e2e.test_command import LONG_SCRIPT, moneyprinter
 from tests.e2e.test_engine import upload
-from tests.e2e.test_rest import ended
+from tests.e2e.test_rest import wait_until_ended
 
 DRAFT = {"resolution": "480p", "quality": "draft"}
 STOPPED_WITHIN_SECONDS = 2.0
 
 
 def tools(data: Path) -> list[psutil.Process]:
-    """The media tools that work in a platform's scratch folders now."""
+    """Return the running media tools in a platform's scratch folders."""
     return [
         process
         for process in psutil.process_iter(["name", "cwd"])
@@ -29,15 +29,15 @@ def tools(data: Path) -> list[psutil.Process]:
 
 
 def files_of(data: Path, job_id: str) -> list[Path]:
-    """What is stored of a job, without the fences that keep late writers away."""
+    """Return the stored objects of a job, without the fences against late writers."""
     with suppress(FileNotFoundError):
         found = [path for path in data.rglob("*") if job_id in str(path) and path.is_file()]
         return [path for path in found if "fences!" not in path.parts]
     return [data]
 
 
-async def rendering(platform: RunningPlatform, job_id: str) -> list[psutil.Process]:
-    """The tools that render a job's picture, as soon as there are some."""
+async def wait_for_render_tools(platform: RunningPlatform, job_id: str) -> list[psutil.Process]:
+    """Wait until tools render a job, and return them."""
     token = platform.http.headers["authorization"].removeprefix("Bearer ")
     async with asyncio.timeout(60), Client(platform.url.removeprefix("http://"), token=token) as client:
         async for update in client.watch(job_id):
@@ -47,7 +47,7 @@ async def rendering(platform: RunningPlatform, job_id: str) -> list[psutil.Proce
     raise AssertionError("it never rendered")
 
 
-async def test_a_cancelled_job_stops_its_tools_at_once_and_goes_on_when_retried(
+async def test_a_cancelled_job_stops_its_tools_at_once_and_continues_when_retried(
     platform: RunningPlatform, clip: Path
 ) -> None:
     asset = await upload(platform, clip)
@@ -58,7 +58,7 @@ async def test_a_cancelled_job_stops_its_tools_at_once_and_goes_on_when_retried(
         "settings": {"resolution": "480p", "quality": "high"},
     }
     job_id = (await platform.http.post("/v1/videos", json=wanted)).json()["job_id"]
-    working = await rendering(platform, job_id)
+    working = await wait_for_render_tools(platform, job_id)
     answer = await platform.http.post(f"/v1/videos/{job_id}/cancel")
     assert (answer.status_code, answer.json()["status"]["status"]) == (200, "cancelled"), answer.text
     # A tool that was just about to start may be seen once more.
@@ -72,11 +72,11 @@ async def test_a_cancelled_job_stops_its_tools_at_once_and_goes_on_when_retried(
 
     answer = await platform.http.post(f"/v1/videos/{job_id}/retry")
     assert (answer.status_code, answer.json()["job_id"]) == (202, job_id)
-    assert (await ended(platform, job_id))["status"] == "completed"
+    assert (await wait_until_ended(platform, job_id))["status"] == "completed"
     assert (await platform.http.get(f"/v1/videos/{job_id}/file")).status_code == 200
 
 
-async def test_a_request_that_is_sent_twice_makes_one_video_and_a_deleted_one_is_gone(
+async def test_a_repeated_request_makes_one_video_and_a_deleted_one_is_gone(
     platform: RunningPlatform, clip: Path
 ) -> None:
     asset = await upload(platform, clip)
@@ -90,7 +90,7 @@ async def test_a_request_that_is_sent_twice_makes_one_video_and_a_deleted_one_is
     assert (other.status_code, other.json()["details"][0]["reason"]) == (409, "IDEMPOTENCY_KEY_REUSED")
 
     job_id = first.json()["job_id"]
-    assert (await ended(platform, job_id))["status"] == "completed"
+    assert (await wait_until_ended(platform, job_id))["status"] == "completed"
     listed = await platform.http.get("/v1/videos", params={"status": "completed", "page_size": 1})
     assert [video["job_id"] for video in listed.json()["videos"]] == [job_id]
     named = {path.name.rstrip("!") for path in files_of(platform.data, job_id)}
@@ -105,12 +105,12 @@ async def test_a_request_that_is_sent_twice_makes_one_video_and_a_deleted_one_is
             await platform.http.get(f"/v1/videos/{job_id}")
 
 
-async def test_what_failed_is_looked_after_from_the_command_line(platform: RunningPlatform, tmp_path: Path) -> None:
+async def test_failed_jobs_are_listed_shown_and_retried_by_commands(platform: RunningPlatform, tmp_path: Path) -> None:
     words = tmp_path / "words.mp4"
     words.write_bytes(b"only words\n" * 40)
     wanted = {"title": "Words", "clips": [{"asset_id": await upload(platform, words)}], "settings": DRAFT}
     job_id = (await platform.http.post("/v1/videos", json=wanted)).json()["job_id"]
-    assert (await ended(platform, job_id))["status"] == "failed"
+    assert (await wait_until_ended(platform, job_id))["status"] == "failed"
     at = ("--data", platform.data)
     code, said = await moneyprinter("deadletter", "list", *at)
     assert (code, job_id in said, "CLIP_NOT_PLAYABLE" in said) == (0, True, True), said
@@ -119,7 +119,7 @@ async def test_what_failed_is_looked_after_from_the_command_line(platform: Runni
     code, said = await moneyprinter("deadletter", "retry", job_id, *at)
     assert (code, "goes on" in said) == (0, True), said
     # It is what it was: the job fails once more.
-    assert (await ended(platform, job_id))["status"] == "failed"
+    assert (await wait_until_ended(platform, job_id))["status"] == "failed"
     code, said = await moneyprinter("deadletter", "show", job_id, *at)
     assert (code, "attempt 3" in said) == (0, True), said
     code, said = await moneyprinter("cancel", job_id, *at)
@@ -129,9 +129,7 @@ async def test_what_failed_is_looked_after_from_the_command_line(platform: Runni
     assert (await platform.http.get(f"/v1/dead-letters/{job_id}")).status_code == 404
 
 
-async def test_uploads_and_how_long_they_are_kept_are_looked_after_from_the_command_line(
-    platform: RunningPlatform, clip: Path
-) -> None:
+async def test_uploads_and_their_retention_are_managed_by_commands(platform: RunningPlatform, clip: Path) -> None:
     asset = await upload(platform, clip)
     at = ("--data", platform.data)
     code, said = await moneyprinter("uploads", "list", *at)

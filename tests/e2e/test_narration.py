@@ -1,4 +1,4 @@
-"""Narration: a finished video says what voice speaks, in one language, and what of it differs from the request."""
+"""Narration: a finished video states its voice and language, and how they differ from the request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pysubs2
 import pytest
 
 from tests.e2e.conftest import RunningPlatform
-from tests.e2e.test_engine import made
+from tests.e2e.test_engine import wait_for_video
 from tests.e2e.test_outputs import file
 
 CLIP = {"colour": "#203040", "duration": 1.5}
@@ -18,7 +18,7 @@ SETTINGS = {"width": 160, "height": 90, "quality": "draft"}
 
 async def video(platform: RunningPlatform, title: str, **audio: str) -> Any:
     request = {"title": title, "clips": [CLIP], "audio": audio, "settings": SETTINGS}
-    return await made(platform, await platform.http.post("/v1/videos", json=request))
+    return await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
 
 
 async def lines(platform: RunningPlatform, video: Any, folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ async def test_the_voice_of_another_provider_is_replaced_and_the_video_states_it
         ("Der Wald und die Tiere", "", "Danke fürs Zuschauen, und bis zum nächsten Mal."),
     ],
 )
-async def test_a_script_that_is_written_is_in_the_language_of_its_voice(
+async def test_a_generated_script_is_in_the_language_of_its_voice(
     platform: RunningPlatform, tmp_path: Path, title: str, voice: str, expected: str
 ) -> None:
     found = await video(platform, title, **({"voice": voice} if voice else {}))

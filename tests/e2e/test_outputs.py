@@ -1,4 +1,4 @@
-"""What a finished video comes as: sizes, codecs, an animation, parts of files, and a preview while it is made."""
+"""The outputs of a video: renditions, codecs, an animation, ranges of files, and a preview during the job."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from moneyprinter.client import Client
 from tests import media
 from tests.e2e.conftest import RunningPlatform
-from tests.e2e.test_engine import SCRIPT, SMALL, content, made, upload
+from tests.e2e.test_engine import SCRIPT, SMALL, content, upload, wait_for_video
 from tests.mesh import ffmpeg_program
 
 
 async def file(platform: RunningPlatform, video: dict[str, Any], name: str, folder: Path) -> Path:
-    """A file of a finished video."""
+    """Download a file of a finished video."""
     answer = await platform.http.get(f"/v1/videos/{video['job_id']}/files/{name}")
     assert answer.status_code == 200, answer.text
     [told] = [each for each in video["files"] if each["name"] == name]
@@ -31,7 +31,7 @@ async def file(platform: RunningPlatform, video: dict[str, Any], name: str, fold
     return path
 
 
-async def test_other_sizes_and_an_animation_come_beside_the_video(
+async def test_renditions_and_an_animation_come_with_the_video(
     platform: RunningPlatform, clip: Path, tmp_path: Path
 ) -> None:
     settings = {"width": 720, "height": 960, "quality": "draft", "renditions": ["480p", "1080p"], "gif": True}
@@ -40,7 +40,7 @@ async def test_other_sizes_and_an_animation_come_beside_the_video(
     refused = await platform.http.post("/v1/videos", json=request)
     assert refused.status_code == 400 and "renditions" in refused.text, "1080p is not smaller"
     settings["renditions"] = ["480p"]
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     assert {each["name"] for each in video["files"]} == {
         *("video.mp4", "video-480p.mp4", "poster.jpg", "thumbnails.jpg", "preview.gif"),
         *("captions.srt", "captions.vtt", "captions.ass"),
@@ -67,12 +67,12 @@ async def test_other_sizes_and_an_animation_come_beside_the_video(
         ("av1", "video.webm", "av1", "opus"),
     ],
 )
-async def test_a_video_is_coded_as_it_was_asked_for(
+async def test_a_video_has_the_requested_codec(
     platform: RunningPlatform, clip: Path, tmp_path: Path, codec: str, name: str, picture: str, sound: str
 ) -> None:
     clips = [{"asset_id": await upload(platform, clip)}]
     request = {"title": codec, "clips": clips, "audio": {"script": SCRIPT}, "settings": {**SMALL, "codec": codec}}
-    video = await made(platform, await platform.http.post("/v1/videos", json=request))
+    video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
     assert video["segments"]["total"] > 1
     path = await file(platform, video, name, tmp_path)
     with av.open(str(path)) as container:
@@ -84,11 +84,11 @@ async def test_a_video_is_coded_as_it_was_asked_for(
     assert abs(media.loudness(path) - -14) < 1
 
 
-async def test_a_part_of_a_file_is_sent_to_who_asks_for_it(
-    platform: RunningPlatform, clip: Path, tmp_path: Path
-) -> None:
+async def test_a_requested_range_of_a_file_is_sent(platform: RunningPlatform, clip: Path, tmp_path: Path) -> None:
     request = {"title": "Parts", "clips": [{"asset_id": await upload(platform, clip)}], "settings": SMALL}
-    video = await made(platform, await platform.http.post("/v1/videos", json={**request, "audio": {"script": "Hi."}}))
+    video = await wait_for_video(
+        platform, await platform.http.post("/v1/videos", json={**request, "audio": {"script": "Hi."}})
+    )
     whole = await content(platform, video)
     for wanted, expected in {"bytes=100-199": whole[100:200], "bytes=-50": whole[-50:]}.items():
         answer = await platform.http.get(f"/v1{video['result_url']}", headers={"range": wanted})
@@ -98,7 +98,7 @@ async def test_a_part_of_a_file_is_sent_to_who_asks_for_it(
     assert (plain.status_code, plain.headers["accept-ranges"]) == (200, "bytes")
 
 
-async def test_a_video_is_watched_while_it_is_made(platform: RunningPlatform, clip: Path, tmp_path: Path) -> None:
+async def test_a_preview_plays_while_the_video_is_made(platform: RunningPlatform, clip: Path, tmp_path: Path) -> None:
     request = {
         "title": "Watched",
         "clips": [{"asset_id": await upload(platform, clip)}, {"colour": "#00ff00"}],

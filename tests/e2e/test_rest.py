@@ -1,4 +1,4 @@
-"""The REST interface of a whole platform: the specification's request, its answers, and the video that comes of it."""
+"""The REST interface of a whole platform: the specification's request, the responses and the video."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def fixture(name: str) -> Any:
 
 
 def shape(value: Any) -> Any:
-    """The keys of JSON in their order, and the types of its values."""
+    """Return the keys of JSON in order, and the types of its values."""
     if isinstance(value, dict):
         return [(key, shape(item)) for key, item in value.items()]
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
-async def ended(platform: RunningPlatform, job_id: str) -> dict[str, Any]:
-    """The last status of a job, watched over gRPC until it has ended."""
+async def wait_until_ended(platform: RunningPlatform, job_id: str) -> dict[str, Any]:
+    """Watch a job over gRPC until it has ended. Returns its last status."""
     token = platform.http.headers["authorization"].removeprefix("Bearer ")
     async with asyncio.timeout(120), Client(platform.url.removeprefix("http://"), token=token) as client:
         async for update in client.watch(job_id):
@@ -66,13 +66,13 @@ async def test_the_specifications_request_gets_the_specifications_answers(platfo
         assert shape(told) == shape(fixture("video_status_response.json"))
         assert told["status"] == ("failed" if failure else "processing")
     # There is no such clip: the job ends, and says so.
-    failed = await ended(platform, body["job_id"])
+    failed = await wait_until_ended(platform, body["job_id"])
     assert failed["status"] == "failed"
     assert failed["error"]["reason"] == "CLIP_UNREACHABLE"
     assert failed["stages"]["validation"] == "failed"
 
 
-async def test_health_is_as_the_specification_prints_it(platform: RunningPlatform) -> None:
+async def test_health_matches_the_specification(platform: RunningPlatform) -> None:
     async with httpx.AsyncClient(base_url=platform.url) as stranger:
         answer = await stranger.get("/health")
     assert answer.status_code == 200
@@ -94,7 +94,7 @@ async def test_a_video_is_made_from_an_upload_and_an_address(
     created = await platform.http.post("/v1/videos", json={**SMALL, "clips": clips})
     assert created.status_code == 202, created.text
     job_id = created.json()["job_id"]
-    status = await ended(platform, job_id)
+    status = await wait_until_ended(platform, job_id)
     assert (status["status"], status["progress"]) == ("completed", 100), status
     assert set(status["stages"].values()) == {"completed"}
     assert status["result_url"] == f"/videos/{job_id}/file"
@@ -150,7 +150,7 @@ async def test_a_browser_watches_a_video_until_it_has_ended(platform: RunningPla
     assert (missing.status_code, missing.json()["details"][0]["reason"]) == (404, "VIDEO_NOT_FOUND")
 
 
-async def test_a_refresh_token_that_comes_again_ends_its_session(platform: RunningPlatform) -> None:
+async def test_a_reused_refresh_token_ends_its_session(platform: RunningPlatform) -> None:
     account = json.loads((platform.data / "first-account").read_text())
     async with httpx.AsyncClient(base_url=platform.url) as client:
 
@@ -170,13 +170,13 @@ async def test_a_refresh_token_that_comes_again_ends_its_session(platform: Runni
         assert wrong.status_code == 401
 
 
-async def test_a_clip_that_is_no_video_fails_its_job_and_says_why(platform: RunningPlatform, clip: Path) -> None:
+async def test_a_clip_that_is_not_a_video_fails_its_job_with_a_reason(platform: RunningPlatform, clip: Path) -> None:
     good = clip.read_bytes()
     for name, content in {"words": b"only words\n" * 40, "cut": good[: len(good) // 2]}.items():
         upload = await platform.http.post(f"/v1/assets?filename={name}.mp4", content=content)
         clips = [{"asset_id": upload.json()["asset_id"]}]
         created = await platform.http.post("/v1/videos", json={**SMALL, "clips": clips})
-        failed = await ended(platform, created.json()["job_id"])
+        failed = await wait_until_ended(platform, created.json()["job_id"])
         assert (failed["status"], failed["error"]["reason"]) == ("failed", "CLIP_NOT_PLAYABLE"), name
         assert failed["error"]["message"]
         refused = await platform.http.get(f"/v1/videos/{created.json()['job_id']}/file")
@@ -185,20 +185,20 @@ async def test_a_clip_that_is_no_video_fails_its_job_and_says_why(platform: Runn
     assert (empty.status_code, empty.json()["details"][0]["reason"]) == (400, "ASSET_EMPTY")
 
 
-async def test_a_trim_past_the_end_fails_its_job_and_says_why(platform: RunningPlatform, clip: Path) -> None:
+async def test_a_trim_past_the_end_fails_its_job_with_a_reason(platform: RunningPlatform, clip: Path) -> None:
     upload = await platform.http.post("/v1/assets", content=clip.read_bytes())
     clips = [{"asset_id": upload.json()["asset_id"], "end_time": "00:01:00"}]
     created = await platform.http.post("/v1/videos", json={**SMALL, "clips": clips})
-    failed = await ended(platform, created.json()["job_id"])
+    failed = await wait_until_ended(platform, created.json()["job_id"])
     assert failed["error"]["reason"] == "CLIP_RANGE_INVALID"
 
 
-async def test_nothing_is_left_of_work_that_is_over(platform: RunningPlatform) -> None:
+async def test_finished_work_leaves_no_scratch_files(platform: RunningPlatform) -> None:
     left = [path.name for path in (platform.data / "scratch").rglob("*") if path.is_file()]
     assert all(re.fullmatch("[0-9a-f]{64}", name) for name in left), "there are only clips that may be shown again"
 
 
-async def test_a_list_names_what_was_made(platform: RunningPlatform) -> None:
+async def test_a_list_holds_the_made_videos(platform: RunningPlatform) -> None:
     listed = (await platform.http.get("/v1/videos", params={"page_size": 2})).json()
     assert len(listed["videos"]) <= 2
     assert set(pb.Video.DESCRIPTOR.fields_by_name) >= set(listed["videos"][0])

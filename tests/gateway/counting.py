@@ -1,6 +1,6 @@
-"""Counting: a rate limit service that does what Envoy's own does with the configuration that we render for it.
+"""A rate limit service that interprets the rendered configuration as Envoy's own service does.
 
-It counts in memory, and no minute ever ends.
+It counts in memory, and its minutes never end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "envoy.service.ratelimit.v3"
 
 
 def messages() -> dict[str, Any]:
-    """The messages of the protocol, by name."""
+    """Load the messages of the protocol, by name."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "ratelimit.binpb"
         here = Path(__file__).parent
@@ -50,7 +50,7 @@ class Limits:
         self.counts: Counter[tuple[tuple[str, str], ...]] = Counter()
 
     def limit(self, entries: list[tuple[str, str]]) -> dict[str, Any] | None:
-        """The limit of a descriptor: that of the rule that all its entries lead to, each by its value or any."""
+        """Return the limit of a descriptor: that of the rule which matches all its entries by key and value."""
         rules: list[dict[str, Any]] = self._config["descriptors"]
         found: dict[str, Any] = {}
         for key, value in entries:
@@ -80,8 +80,8 @@ class Limits:
 
 
 @asynccontextmanager
-async def counting(certificates: Path, config: Path, port: int) -> AsyncIterator[Limits]:
-    """Run the service, over mTLS as in a cluster, while the context is open. It reads its configuration at start."""
+async def run_rate_limit_service(certificates: Path, config: Path, port: int) -> AsyncIterator[Limits]:
+    """Run the service over mTLS while the context is open. It reads its configuration at its start."""
     authority.issue_certificates(certificates, [RATE_LIMITS], trust_domain="cluster.local", namespace="moneyprinter")
     kinds = messages()
     limits = Limits(yaml.safe_load(config.read_text()), kinds["RateLimitResponse"])

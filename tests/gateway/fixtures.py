@@ -1,4 +1,4 @@
-"""Fixtures: one Envoy in front of one mesh, for all tests of this process, in whatever folder they are."""
+"""Fixtures: one Envoy in front of one mesh, shared by all tests of this process in every folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.config import PORTS, RuntimeConfig
-from tests.gateway.platform import Platform, running
+from tests.gateway.platform import Platform, run_gateway
 from tests.gateway.proxy import Proxy
 from tests.mesh import Mesh
 
@@ -22,7 +22,7 @@ async def both(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         scratch=tmp_path_factory.mktemp("scratch"),
         grace_seconds=1.0,
     )
-    async with Mesh(config) as mesh, running(mesh, tmp_path_factory.mktemp("gateway")) as both:
+    async with Mesh(config) as mesh, run_gateway(mesh, tmp_path_factory.mktemp("gateway")) as both:
         yield both
 
 
@@ -40,5 +40,5 @@ def gateway(both: tuple[Platform, Proxy]) -> Proxy:
 
 @pytest.fixture
 def bearer(platform: Platform) -> dict[str, str]:
-    """The header of a user who may make videos."""
+    """The authorization header of a user with the role for videos."""
     return dict(platform.mesh.bearer())

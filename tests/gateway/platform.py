@@ -1,4 +1,4 @@
-"""Platform: small public services that answer with the specification's examples, and Envoy in front of them."""
+"""Stubs of the public services, which respond with the specification's examples, behind a real Envoy."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ from tests.mesh import Mesh
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 FILE = bytes(range(256)) * 4096
-"""What a download holds: 1 MiB."""
+"""The content of a download: 1 MiB."""
 PART = FILE[:1000]
-"""What is downloaded of it by whoever asks for its first 1000 bytes."""
+"""The response to a request for its first 1000 bytes."""
 PUBLIC_SERVICES = tuple(sorted({method.service for method in load_methods() if method.public}))
 ETAG = f'"{hashlib.sha256(FILE).hexdigest()}"'
 CHUNK_BYTES = 64 * 1024
 LARGE_BYTES = 32 * len(FILE)
-"""The size of a large video: clients do not take it in without reading."""
+"""The size of a large video, which exceeds all buffers between service and client."""
 SLOW_SECONDS = 2.0
 
 
 def fixture(name: str) -> Any:
-    """A JSON body of the specification."""
+    """Load a JSON body of the specification."""
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
 class Videos(video_grpc.VideoServiceServicer):
-    """Answers with the specification's examples.
+    """Responds with the specification's examples.
 
-    `vid_cut` breaks in mid-file, `vid_stalls` stands still there, `vid_large` is large, `vid_slow` takes a while, and
+    `vid_cut` fails in the middle of the file, `vid_stalls` stalls there, `vid_large` is large, `vid_slow` is slow, and
     the first two streams on `vid_long` end at a deadline.
     """
 
@@ -204,16 +204,16 @@ class Clips(clip_grpc.ClipServiceServicer):
 
 
 class Events(event_grpc.EventServiceServicer):
-    """Tells two events, then no more until the call is left."""
+    """Sends two events and a keep-alive, then nothing until the call ends."""
 
     def __init__(self) -> None:
-        self.asked: list[event_pb.WatchEventsRequest] = []
+        self.requests: list[event_pb.WatchEventsRequest] = []
         self.metadata: dict[str, Any] = {}
 
     async def WatchEvents(
         self, request: event_pb.WatchEventsRequest, context: Any
     ) -> AsyncIterator[event_pb.WatchEventsResponse]:
-        self.asked.append(request)
+        self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
         await context.send_initial_metadata(())
         if interceptor.HEAD in self.metadata:
@@ -239,7 +239,7 @@ class Events(event_grpc.EventServiceServicer):
 
 
 class Users(user_grpc.UserServiceServicer):
-    """Has a list of keys, and signs anybody in."""
+    """Returns a list of keys, and accepts every sign-in."""
 
     def __init__(self, keys: list[dict[str, Any]]) -> None:
         self.keys = keys
@@ -257,18 +257,18 @@ class Users(user_grpc.UserServiceServicer):
 
 
 class Monitoring(monitoring_grpc.MonitoringServiceServicer):
-    """Says what it is told to say."""
+    """Reports the health that a test sets."""
 
     def __init__(self) -> None:
         self.status = "healthy"
         self.down: set[str] = set()
 
     async def is_well(self) -> bool:
-        """Whether the platform works."""
+        """Report whether the platform is healthy."""
         return self.status != "unhealthy"
 
     async def is_serving(self, service: str, check: str) -> bool:
-        """Whether a service works."""
+        """Report whether a service is healthy."""
         return service not in self.down
 
     async def GetHealth(self, request: monitoring_pb.GetHealthRequest, context: Any) -> monitoring_pb.GetHealthResponse:
@@ -281,7 +281,7 @@ class Monitoring(monitoring_grpc.MonitoringServiceServicer):
 
 @dataclass
 class Platform:
-    """The public services in a mesh, and what a test may change of them."""
+    """The stubs of the public services in a mesh."""
 
     mesh: Mesh
     users: Users
@@ -314,13 +314,13 @@ class Platform:
         await self.mesh.start(service, None, self._wire(service))
 
     @asynccontextmanager
-    async def another(self, service: str) -> AsyncIterator[str]:
-        """Run another instance of one of the services while the context is open; yields its address."""
+    async def run_another(self, service: str) -> AsyncIterator[str]:
+        """Run another instance of a service while the context is open. Yields its address."""
         async with self.mesh.another(service, self._wire(service)) as runtime:
             yield f"127.0.0.1:{runtime.port}"
 
     def gateway(self) -> Gateway:
-        """A gateway to the services, which fetches the keys every second, and has room for many tests of one user."""
+        """Return settings of a gateway that fetches keys every second and has high limits for users."""
         config = self.mesh.config
         return Gateway(
             addresses={service: config.address(service) for service in PUBLIC_SERVICES},
@@ -332,7 +332,7 @@ class Platform:
 
 
 def public_key(key: Any, key_id: str = "test") -> dict[str, Any]:
-    """The public half of a private key, as it is listed."""
+    """Return the public part of a private key as a JSON Web Key."""
     return {
         **jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True),
         "kid": key_id,
@@ -342,12 +342,12 @@ def public_key(key: Any, key_id: str = "test") -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(mesh: Mesh, folder: Path) -> AsyncIterator[tuple[Platform, proxy.Proxy]]:
-    """Run the public services and a gateway that has their keys."""
+async def run_gateway(mesh: Mesh, folder: Path) -> AsyncIterator[tuple[Platform, proxy.Proxy]]:
+    """Run the stubs and a gateway that has their keys."""
     platform = Platform(mesh, Users([public_key(mesh._key)]))  # type: ignore[abstract]
     async with AsyncExitStack() as stack:
         for service in ("orchestrator", "user", "monitoring"):
             await platform.start(service)
-        gateway = await stack.enter_async_context(proxy.running(platform.gateway(), folder))
-        await gateway.keys_known()
+        gateway = await stack.enter_async_context(proxy.run_proxy(platform.gateway(), folder))
+        await gateway.wait_for_keys()
         yield platform, gateway

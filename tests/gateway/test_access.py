@@ -1,4 +1,4 @@
-"""Access: what needs a token, and what cannot be reached from outside at all."""
+"""Access: internal methods cannot be reached, and methods with a role need a token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WITHOUT_TOKEN = [method for method in PUBLIC if not method.needs_token]
 
 
 def addresses(method: Method) -> list[tuple[str, str]]:
-    """Verbs and paths that a method is reached by over REST."""
+    """Return the verbs and paths of a method over REST."""
     return [(binding.verb, re.sub(r"{\w+}", "x", binding.path)) for binding in method.rest]
 
 
@@ -51,7 +51,7 @@ async def call(gateway: Proxy, path: str, metadata: Any = ()) -> grpc.StatusCode
 
 
 @pytest.mark.parametrize("method", INTERNAL, ids=lambda method: method.path)
-async def test_what_is_not_public_cannot_be_reached(
+async def test_an_internal_method_cannot_be_reached(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], method: Method
 ) -> None:
     for metadata in (platform.mesh.bearer(), ()):
@@ -64,8 +64,8 @@ async def test_what_is_not_public_cannot_be_reached(
     assert (answer.status_code, answer.headers["grpc-status"]) == (200, "12")
 
 
-async def test_an_open_stream_to_what_is_not_public_is_answered_at_once(platform: Platform, gateway: Proxy) -> None:
-    """Before any message, and while the client may still send."""
+async def test_an_open_stream_to_an_internal_method_is_refused_at_once(platform: Platform, gateway: Proxy) -> None:
+    """The refusal comes before any message, while the client may still send."""
 
     async def nothing() -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
@@ -85,7 +85,7 @@ def test_the_table_covers_every_service_but_the_public_ones() -> None:
 
 
 @pytest.mark.parametrize("path", ["/grpc.health.v1.Health/List", "/grpc.reflection.v1alpha.ServerReflection/X", "/a/b"])
-async def test_services_beside_the_contracts_cannot_be_reached(platform: Platform, gateway: Proxy, path: str) -> None:
+async def test_services_without_a_contract_cannot_be_reached(platform: Platform, gateway: Proxy, path: str) -> None:
     assert await call(gateway, path, platform.mesh.bearer()) is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -100,7 +100,7 @@ async def test_a_method_with_a_role_needs_a_token(gateway: Proxy, method: Method
 
 
 @pytest.mark.parametrize("method", WITHOUT_TOKEN, ids=lambda method: method.path)
-async def test_a_method_without_a_role_needs_none(gateway: Proxy, method: Method) -> None:
+async def test_a_method_without_a_role_needs_no_token(gateway: Proxy, method: Method) -> None:
     lets_in = (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
     # A watch goes on until its client leaves.
     lasts = (grpc.StatusCode.DEADLINE_EXCEEDED,) if method.server_streaming else ()
@@ -116,7 +116,7 @@ def test_the_gateway_and_the_servers_read_the_same_rules() -> None:
         assert (found.role, "gateway" in found.callers) == (method.role, True)
 
 
-async def test_a_user_without_the_role_is_told_so_by_the_service(platform: Platform, gateway: Proxy) -> None:
+async def test_the_service_refuses_a_user_without_the_role(platform: Platform, gateway: Proxy) -> None:
     headers = dict(platform.mesh.bearer(roles=["content.manage"]))
     answer = await gateway.http.get("/v1/videos", headers=headers)
     assert answer.status_code == 403

@@ -1,4 +1,4 @@
-"""Administration: nobody but the owner reaches Envoy's own interface, and nothing there changes anything."""
+"""Envoy's admin interface: only its owner can reach it, and it is read-only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TELLS = ("/config_dump", "/certs", "/memory", "/runtime", "/help", "/", "/conten
 
 
 async def test_only_the_public_ports_are_open(gateway: Proxy) -> None:
-    """The administration is a socket in the file system, for its owner alone."""
+    """The admin interface is a Unix socket for its owner only."""
     listening = {one.laddr.port for one in gateway.process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
     assert listening == {gateway.gateway.port, gateway.gateway.internal_port}
     log = gateway.gateway.access_log
@@ -40,16 +40,19 @@ async def test_only_the_public_ports_are_open(gateway: Proxy) -> None:
 
 
 @pytest.mark.parametrize("path", [*CHANGES, *TELLS])
-async def test_its_owner_too_can_only_read_figures(gateway: Proxy, path: str) -> None:
+async def test_the_admin_interface_is_read_only(gateway: Proxy, path: str) -> None:
     for verb in ("GET", "POST"):
         assert (await gateway.admin.request(verb, path)).status_code in (403, 404, 405)
     assert (await gateway.admin.get("/ready")).status_code == 200
 
 
-async def test_figures_can_be_served_for_others_to_read(platform: Platform, tmp_path: Path) -> None:
+async def test_metrics_can_be_served_on_a_port(platform: Platform, tmp_path: Path) -> None:
     [port] = ports.pick_ports()
-    told = platform.gateway().model_copy(update={"stats_port": port})
-    async with proxy.running(told, tmp_path / "stats"), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    settings = platform.gateway().model_copy(update={"stats_port": port})
+    async with (
+        proxy.run_proxy(settings, tmp_path / "stats"),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
         assert (await http.get("/ready")).status_code == 200
         for path in ("/stats/prometheus", "/stats/prometheus?usedonly"):
             assert "envoy_http_downstream_rq_total" in (await http.get(path)).text
@@ -60,7 +63,7 @@ async def test_figures_can_be_served_for_others_to_read(platform: Platform, tmp_
             assert (await http.post(path)).status_code == 404
 
 
-def test_a_long_folder_has_its_socket_elsewhere(
+def test_a_folder_with_a_long_path_has_its_socket_elsewhere(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / ("ü" * 100)
@@ -77,7 +80,7 @@ def test_a_long_folder_has_its_socket_elsewhere(
 
 
 async def test_no_log_holds_a_token(gateway: Proxy, bearer: dict[str, str]) -> None:
-    """Whatever a client puts it into, and however the request ends."""
+    """Wherever a client puts the token, and however the request ends."""
     secret = bearer["authorization"].removeprefix("Bearer ")
     for path in (
         "/v1/videos",
@@ -95,7 +98,7 @@ async def test_no_log_holds_a_token(gateway: Proxy, bearer: dict[str, str]) -> N
             answer = await gateway.http.get(path, headers=headers)
             assert secret not in answer.text
     last = await gateway.http.get("/v1/videos", headers=bearer)
-    await gateway.logged(last.headers["x-request-id"])
+    await gateway.wait_for_log(last.headers["x-request-id"])
     log = gateway.gateway.access_log
     assert log is not None
     for file in (log, log.parent / "envoy.log"):

@@ -53,7 +53,7 @@ async def test_a_file_is_probed(client: Client, clip: Path) -> None:
     assert (await client.probe(clip)).file_size == len(FILE)
 
 
-async def test_an_error_of_a_callback_is_raised_and_not_taken_for_a_cancellation(
+async def test_an_error_of_a_callback_is_raised_and_not_mistaken_for_a_cancellation(
     client: Client, clip: Path, tmp_path: Path
 ) -> None:
     def fail(*_: int) -> None:
@@ -91,9 +91,7 @@ async def test_an_upload_can_be_cancelled(client: Client, clip: Path) -> None:
         await task
 
 
-async def test_a_stub_has_its_token_renewed_before_it_calls_and_when_it_is_refused(
-    platform: Platform, gateway: Proxy
-) -> None:
+async def test_a_stub_renews_its_token_before_a_call_and_after_a_refusal(platform: Platform, gateway: Proxy) -> None:
     # Of this platform, a refresh token is traded for an access token of the same text.
     good = platform.mesh.token()
     for token, expires_in in (("", 0.0), ("a.refused.token", 3600.0)):
@@ -119,7 +117,7 @@ async def test_a_token_that_cannot_be_renewed_ends_a_stream_with_that_error(gate
                 await anext(stream)
 
 
-async def test_a_stream_goes_on_after_its_deadline(
+async def test_a_stream_continues_after_its_deadline(
     platform: Platform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contract, "deadline_seconds", lambda _: 0.5)
@@ -127,10 +125,10 @@ async def test_a_stream_goes_on_after_its_deadline(
     async with asyncio.timeout(30), aclosing(client.events()) as found:
         seen = [(await anext(found)).position for _ in range(5)]
     assert seen == ["7", "12", "7", "12", "7"], "this platform begins anew each time"
-    assert platform.events.asked[-1].after == "12"
+    assert platform.events.requests[-1].after == "12"
 
 
-async def test_a_watch_goes_on_after_its_deadline(
+async def test_a_watch_continues_after_its_deadline(
     platform: Platform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moneyprinter.client.WATCH_PAUSE_SECONDS", 0.0)

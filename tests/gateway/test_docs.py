@@ -1,4 +1,4 @@
-"""Docs: the interface as the gateway tells it, to programs at /openapi.json and to people at /docs."""
+"""The description of the interface: OpenAPI at /openapi.json, and a page at /docs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def operations(method: Method) -> list[dict[str, object]]:
     return [API["paths"][binding.path][binding.verb.lower()] for binding in method.rest]
 
 
-def test_it_is_openapi_3_1() -> None:
+def test_the_document_is_valid_openapi_3_1() -> None:
     assert API["openapi"].startswith("3.1.")
     validate(API)
 
 
-def test_it_says_what_is_public_and_nothing_else() -> None:
+def test_the_document_holds_exactly_the_public_methods() -> None:
     said = {(verb.upper(), path) for path, verbs in API["paths"].items() for verb in verbs}
     assert said == {(binding.verb, binding.path) for method in PUBLIC for binding in method.rest}
     names = [found["operationId"] for verbs in API["paths"].values() for found in verbs.values()]
@@ -38,7 +38,7 @@ def test_it_says_what_is_public_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("method", PUBLIC, ids=lambda method: method.path)
-def test_it_says_who_may_call_and_what_may_come_back(method: Method) -> None:
+def test_the_document_holds_security_and_responses(method: Method) -> None:
     for found in operations(method):
         assert found["description"]
         assert found.get("security", []) == ([{"user": []}] if method.needs_token else [])
@@ -48,7 +48,7 @@ def test_it_says_who_may_call_and_what_may_come_back(method: Method) -> None:
         assert ("401" in responses) is (method.needs_token or method.exchanges_credentials)
 
 
-def test_it_says_the_rules_of_the_contract() -> None:
+def test_the_document_holds_the_rules_of_the_contracts() -> None:
     title = API["components"]["schemas"]["CreateVideoRequest"]["properties"]["title"]
     assert {**title, "description": ""} == {"type": "string", "minLength": 1, "maxLength": 200, "description": ""}
     assert API["components"]["schemas"]["CreateVideoRequest"]["required"] == ["title"]
@@ -57,7 +57,7 @@ def test_it_says_the_rules_of_the_contract() -> None:
 
 
 def test_bytes_and_large_numbers_have_schemas() -> None:
-    """Without them, generators leave out the calls, or give up."""
+    """Without these schemas, generators skip the operations or fail."""
     upload = API["paths"]["/v1/assets"]["post"]["requestBody"]["content"]
     file = API["paths"]["/v1/videos/{job_id}/file"]["get"]["responses"]
     binary = {"type": "string", "format": "binary"}
@@ -74,8 +74,8 @@ def test_bytes_and_large_numbers_have_schemas() -> None:
     assert not untyped(API)
 
 
-def test_a_generator_makes_a_client_of_it(tmp_path: Path) -> None:
-    """Its models compile, and know the fields and the rules."""
+def test_a_generator_can_create_a_client(tmp_path: Path) -> None:
+    """Its models compile, and have the fields and the rules."""
     target = tmp_path / "models.py"
     command = (sys.executable, "-W", "ignore", "-m", "datamodel_code_generator", "--input", FOLDER / "openapi.json")
     options = ("--input-file-type", "openapi", "--output", target, "--output-model-type", "pydantic_v2.BaseModel")
@@ -93,7 +93,7 @@ def test_a_generator_makes_a_client_of_it(tmp_path: Path) -> None:
         models.CreateVideoRequest.model_validate({"titel": "A walk", "clips": [{"asset_id": "ast_1"}]})
 
 
-async def test_anybody_may_read_it(gateway: Proxy) -> None:
+async def test_the_document_needs_no_token(gateway: Proxy) -> None:
     told = await gateway.http.get("/openapi.json")
     assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
     assert told.json() == API == json.loads((FOLDER / "openapi.json").read_text())
@@ -114,14 +114,14 @@ async def test_the_page_needs_no_other_host(gateway: Proxy, path: str, kind: str
         assert (await gateway.http.get("".join(asked))).status_code == 200
 
 
-def test_every_call_has_its_subject_and_every_subject_its_words() -> None:
+def test_every_operation_has_a_tag_with_a_description() -> None:
     subjects = {tag["name"]: tag["description"] for tag in API["tags"]}
     assert all(subjects.values())
     used = {found["tags"][0] for verbs in API["paths"].values() for found in verbs.values()}
     assert used == set(subjects)
 
 
-async def test_a_browser_gets_a_page_at_the_root_and_a_program_an_error(gateway: Proxy) -> None:
+async def test_the_root_is_a_page_for_browsers_and_an_error_for_programs(gateway: Proxy) -> None:
     browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     page = await gateway.http.get("/", headers=browser)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -135,8 +135,8 @@ async def test_a_browser_gets_a_page_at_the_root_and_a_program_an_error(gateway:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node to run the page's script")
-def test_the_page_groups_its_calls_shows_commands_and_no_backticks(tmp_path: Path) -> None:
-    """The script runs on a stand-in of a browser's document, on the interface as it is."""
+def test_the_page_groups_operations_and_renders_commands(tmp_path: Path) -> None:
+    """The script runs with a stub of the browser's document on the actual OpenAPI document."""
     run = tmp_path / "run.js"
     run.write_text(STAND_IN % (json.dumps(API), (FOLDER / "docs" / "docs.js").read_text()))
     node = shutil.which("node")

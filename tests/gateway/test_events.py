@@ -1,4 +1,4 @@
-"""Events over REST are server-sent events: one comes as it happens, with the id that a browser comes back with."""
+"""Events over REST are server-sent events, each with the id that a browser sends when it reconnects."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
 
-async def told(lines: AsyncIterator[str]) -> tuple[str, dict[str, object]]:
-    """The id and the data of the next event."""
+async def read_event(lines: AsyncIterator[str]) -> tuple[str, dict[str, object]]:
+    """Read the id and the data of the next event."""
     found: dict[str, str] = {}
     async for line in lines:
         if not line and found:
@@ -22,7 +22,7 @@ async def told(lines: AsyncIterator[str]) -> tuple[str, dict[str, object]]:
     raise AssertionError("the stream ended")
 
 
-async def test_events_are_told_as_they_happen_and_have_ids(
+async def test_events_arrive_as_they_happen_and_have_ids(
     platform: Platform, gateway: Proxy, bearer: dict[str, str]
 ) -> None:
     headers = {**bearer, "last-event-id": "5", "accept": "text/event-stream"}
@@ -34,7 +34,7 @@ async def test_events_are_told_as_they_happen_and_have_ids(
         assert answer.headers["content-type"] == "text/event-stream"
         lines = aiter(answer.aiter_lines())
         for number in (7, 12):
-            name, event = await told(lines)
+            name, event = await read_event(lines)
             assert name == event["position"] == str(number)
             assert (event["sequence"], event["payload"]) == (number, {"progress": number})
             assert list(event) == [
@@ -43,7 +43,7 @@ async def test_events_are_told_as_they_happen_and_have_ids(
             assert event["job_id"] == 'data: {"position":"1"', "what looks like an event inside of one is none"
         # What shows that the stream is alive is a comment, and no event.
         assert (await anext(lines), await anext(lines)) == (": keep-alive", "")
-    assert platform.events.asked[-1].consumer == "billing"
+    assert platform.events.requests[-1].consumer == "billing"
     assert platform.events.metadata["last-event-id"] == "5"
 
 

@@ -1,4 +1,4 @@
-"""Fields: no JSON body of any public method may hold a field that its contract lacks, however deep, or one twice."""
+"""No JSON body of a public method may hold an unknown field at any depth, or a field twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def request(method: Method) -> Descriptor:
 
 
 def body_of(method: Method, binding: Binding) -> Descriptor | None:
-    """The message that a body is; None where none is taken, or any."""
+    """Return the message of a body; None where there is no body, or any is accepted."""
     if not binding.body:
         return None
     message = request(method)
@@ -41,7 +41,7 @@ def body_of(method: Method, binding: Binding) -> Descriptor | None:
 
 
 def with_nonsense(message: Descriptor, depth: int = 3) -> Iterator[tuple[dict[str, Any], str]]:
-    """Bodies with a field that is none in every message that a message may hold, and the place of it."""
+    """Yield bodies with an unknown field in each nested message, and the path of that field."""
     yield {"nonsense": 1}, "nonsense"
     for field in message.fields if depth else ():
         inner = field.message_type
@@ -60,7 +60,7 @@ def path_of(binding: Binding) -> str:
 
 
 @pytest.mark.parametrize(("method", "binding"), WITH_BODY, ids=lambda value: getattr(value, "path", ""))
-async def test_what_is_no_field_is_refused_with_its_place(
+async def test_an_unknown_field_is_refused_with_its_path(
     gateway: Proxy, bearer: dict[str, str], method: Method, binding: Binding
 ) -> None:
     message = body_of(method, binding)
@@ -99,7 +99,7 @@ def test_the_table_holds_every_kind_of_body() -> None:
         ({"x" * 500: 1}, "x" * 60 + "...", "is no field"),
     ],
 )
-async def test_what_was_meant_is_named(
+async def test_the_error_suggests_a_field(
     gateway: Proxy, bearer: dict[str, str], body: dict[str, Any], place: str, words: str
 ) -> None:
     content = json.dumps(body, ensure_ascii=False).encode()
@@ -110,7 +110,7 @@ async def test_what_was_meant_is_named(
     assert words in violation["description"]
 
 
-async def test_all_that_is_wrong_is_told_at_once_within_bounds(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_all_violations_are_reported_at_once_up_to_a_limit(gateway: Proxy, bearer: dict[str, str]) -> None:
     answer = await gateway.http.post("/v1/videos", json={"a1": 1, "clips": [{"b2": 1}], "c3": {}}, headers=bearer)
     found = [violation["field"] for violation in answer.json()["details"][1]["field_violations"]]
     assert found == ["a1", "clips[0].b2", "c3"]
@@ -128,9 +128,7 @@ async def test_all_that_is_wrong_is_told_at_once_within_bounds(gateway: Proxy, b
         ('{"clips": [], "clips": []}', "clips"),
     ],
 )
-async def test_a_field_that_is_given_twice_is_refused(
-    gateway: Proxy, bearer: dict[str, str], text: str, place: str
-) -> None:
+async def test_a_repeated_field_is_refused(gateway: Proxy, bearer: dict[str, str], text: str, place: str) -> None:
     answer = await gateway.http.post("/v1/videos", content=text, headers=bearer)
     assert answer.status_code == 400
     [violation] = answer.json()["details"][1]["field_violations"]
@@ -148,8 +146,8 @@ NO_JSON = [
 
 
 @pytest.mark.parametrize("text", NO_JSON)
-async def test_what_is_no_json_is_refused_with_its_place(gateway: Proxy, bearer: dict[str, str], text: str) -> None:
-    """Also what lenient readers take, as Envoy's is: a field could hide in it."""
+async def test_invalid_json_is_refused_with_its_position(gateway: Proxy, bearer: dict[str, str], text: str) -> None:
+    """Also text that lenient parsers such as Envoy's accept, which could hide a field."""
     answer = await gateway.http.post("/v1/videos", content=text.encode(), headers=bearer)
     assert answer.status_code == 400, answer.text
     assert re.match(r"the body is not JSON at line \d+, column \d+: ", answer.json()["message"])
@@ -168,13 +166,13 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-async def test_what_is_json_arrives(platform: Platform, gateway: Proxy, bearer: dict[str, str], text: str) -> None:
+async def test_valid_json_arrives(platform: Platform, gateway: Proxy, bearer: dict[str, str], text: str) -> None:
     answer = await gateway.http.post("/v1/videos", content=text.encode(), headers=bearer)
     assert answer.status_code == 202, answer.text
     assert platform.videos.created[-1].title == json.loads(text)["title"]
 
 
-async def test_changes_of_a_video_are_those_of_a_request(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_changes_of_a_video_have_the_fields_of_a_request(gateway: Proxy, bearer: dict[str, str]) -> None:
     for body, place in (
         ({"clips": [{"titel": "x"}]}, "clips[0].titel"),
         ({"changes": {"settings": {"x": 1}}}, "changes.settings.x"),
@@ -185,14 +183,14 @@ async def test_changes_of_a_video_are_those_of_a_request(gateway: Proxy, bearer:
         assert answer.json()["details"][1]["field_violations"][0]["field"] == place
 
 
-async def test_a_body_that_replaces_everything_must_name_something(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_body_that_replaces_everything_must_not_be_empty(gateway: Proxy, bearer: dict[str, str]) -> None:
     for content in (b"", b"{}"):
         answer = await gateway.http.put("/v1/accounts/part/roles", content=content, headers=bearer)
         assert answer.status_code == 400
         assert "names no field" in answer.json()["message"]
 
 
-async def test_a_get_with_a_body_is_no_other(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_get_with_a_body_is_still_a_get(gateway: Proxy, bearer: dict[str, str]) -> None:
     for content, status in ((b'{"page_size": 1}', 400), (b"{}", 200), (b"", 200)):
         answer = await gateway.http.request("GET", "/v1/videos", content=content, headers=bearer)
         assert answer.status_code == status

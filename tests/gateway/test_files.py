@@ -1,4 +1,4 @@
-"""Files: downloads that say how long they are, and uploads that are never held whole."""
+"""Files: downloads with their length, and uploads that are never buffered as a whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize(("path", "name"), [("file", "video.mp4"), ("files/poster.jpg", "poster.jpg")])
 @pytest.mark.parametrize("base", ["/v1/videos/vid_1", "/videos/vid_1"])
-async def test_a_file_arrives_whole_and_says_what_it_is(
+async def test_a_file_arrives_whole_with_its_headers(
     gateway: Proxy, bearer: dict[str, str], base: str, path: str, name: str
 ) -> None:
     answer = await gateway.http.get(f"{base}/{path}", headers=bearer)
@@ -37,7 +37,7 @@ async def test_a_file_arrives_whole_and_says_what_it_is(
 
 
 @pytest.mark.parametrize("path", ["file", "files/480p.mp4"])
-async def test_a_part_of_a_file_is_206(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
+async def test_a_range_of_a_file_is_206(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
     answer = await gateway.http.get(f"/v1/videos/vid_1/{path}", headers={**bearer, "range": "bytes=0-999"})
     assert (answer.status_code, answer.content) == (206, PART)
     assert answer.headers["content-range"] == f"bytes 0-999/{len(FILE)}"
@@ -52,15 +52,15 @@ async def test_a_part_of_a_file_is_206(gateway: Proxy, bearer: dict[str, str], p
     ],
 )
 @pytest.mark.parametrize("base", ["/v1/videos/vid_1", "/api/v1/videos/vid_1", "/videos/vid_1"])
-async def test_a_preview_is_a_playlist_and_what_it_names(
+async def test_a_preview_is_a_playlist_and_its_files(
     gateway: Proxy, bearer: dict[str, str], base: str, path: str, kind: str, held: bytes
 ) -> None:
     answer = await gateway.http.get(f"{base}/{path}", headers=bearer)
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, kind, held)
 
 
-async def test_the_connection_outlives_a_download(gateway: Proxy, bearer: dict[str, str]) -> None:
-    """Also one of which nothing is sent, which must leave no byte behind."""
+async def test_the_connection_can_be_reused_after_a_download(gateway: Proxy, bearer: dict[str, str]) -> None:
+    """Also after a response without a body, which must leave no byte on the connection."""
     head = f"host: here\r\nauthorization: {bearer['authorization']}\r\n"
     path = "/v1/videos/vid_1/file"
     requests = [
@@ -107,7 +107,7 @@ async def test_head_is_get_without_its_body(gateway: Proxy, bearer: dict[str, st
     assert (await gateway.http.head("/v1/videos")).status_code == 401
 
 
-async def test_a_file_that_is_known_is_not_sent_again(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_file_with_a_matching_etag_is_not_sent_again(gateway: Proxy, bearer: dict[str, str]) -> None:
     path = "/v1/videos/vid_1/file"
     first = await gateway.http.get(path, headers=bearer)
     assert first.headers["etag"] == ETAG
@@ -115,9 +115,7 @@ async def test_a_file_that_is_known_is_not_sent_again(gateway: Proxy, bearer: di
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", ETAG)
 
 
-async def test_a_part_that_is_not_there_is_416_and_says_how_long_the_file_is(
-    gateway: Proxy, bearer: dict[str, str]
-) -> None:
+async def test_a_range_past_the_end_is_416_with_the_length(gateway: Proxy, bearer: dict[str, str]) -> None:
     answer = await gateway.http.get("/v1/videos/vid_1/file", headers={**bearer, "range": f"bytes={len(FILE)}-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(FILE)}")
     assert answer.json()["details"][0]["reason"] == "REQUEST_INVALID"
@@ -133,14 +131,14 @@ async def test_conditions_and_digests_reach_the_service(
     assert {name: platform.videos.metadata.get(name) for name in digests} == digests
 
 
-async def test_a_preview_that_is_too_early_is_to_be_asked_for_again(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_preview_that_is_not_ready_is_503_with_retry_after(gateway: Proxy, bearer: dict[str, str]) -> None:
     answer = await gateway.http.get("/v1/videos/vid_early/preview.m3u8", headers=bearer)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["details"][0]["reason"] == "VIDEO_NOT_READY"
 
 
 @pytest.mark.parametrize("path", ["/v1/assets?filename=a.mp4", "/v1/clips/probe-file", "/v1/videos"])
-async def test_a_form_is_refused_with_what_to_do(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
+async def test_a_form_is_refused_with_advice(gateway: Proxy, bearer: dict[str, str], path: str) -> None:
     answer = await gateway.http.post(path, files={"file": b"x"}, headers=bearer)
     assert answer.status_code == 415
     assert "--data-binary" in answer.json()["message"]
@@ -153,20 +151,22 @@ async def test_a_compressed_body_is_refused(gateway: Proxy, bearer: dict[str, st
         assert answer.status_code == 415
 
 
-async def test_a_file_that_is_cut_is_seen_to_be_cut_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_client_detects_a_cut_file_at_once(gateway: Proxy, bearer: dict[str, str]) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match="received 524288 bytes, expected 1048576"):
         await gateway.http.get("/v1/videos/vid_cut/file", headers=bearer, timeout=5)
 
 
-async def test_a_file_whose_call_ends_with_its_token_is_seen_to_be_cut(gateway: Proxy, platform: Platform) -> None:
-    """Also when the handler is cancelled by its server, and raises nothing itself."""
+async def test_a_client_detects_a_file_cut_by_the_end_of_its_token(gateway: Proxy, platform: Platform) -> None:
+    """Also when the server cancels the handler, which raises no error itself."""
     token = platform.mesh.token(exp=int(time.time()) + 3)
     with pytest.raises(httpx.RemoteProtocolError, match="received 524288 bytes, expected 1048576"):
         await gateway.http.get("/v1/videos/vid_stalls/file", headers={"authorization": f"Bearer {token}"}, timeout=20)
 
 
 @pytest.mark.parametrize(("job", "whole"), [("vid_1", True), ("vid_cut", False)])
-async def test_the_same_holds_over_http_2(gateway: Proxy, bearer: dict[str, str], job: str, whole: bool) -> None:
+async def test_a_client_detects_a_cut_file_over_http_2(
+    gateway: Proxy, bearer: dict[str, str], job: str, whole: bool
+) -> None:
     curl = shutil.which("curl")
     if curl is None or b"HTTP2" not in await children.run([curl, "--version"]):
         pytest.skip("needs a curl that speaks HTTP/2")
@@ -183,7 +183,7 @@ async def test_the_same_holds_over_http_2(gateway: Proxy, bearer: dict[str, str]
 @pytest.mark.parametrize(
     ("job", "status", "reason"), [("vid_none", 404, "VIDEO_NOT_FOUND"), ("vid_unreadable", 500, "DATA_CORRUPT")]
 )
-async def test_a_file_that_cannot_be_had_is_an_error_and_no_file(
+async def test_a_missing_file_is_an_error_and_not_a_file(
     gateway: Proxy, bearer: dict[str, str], job: str, status: int, reason: str
 ) -> None:
     answer = await gateway.http.get(f"/v1/videos/{job}/file", headers=bearer)
@@ -195,7 +195,7 @@ async def test_a_file_that_cannot_be_had_is_an_error_and_no_file(
 
 
 @pytest.mark.parametrize("name", ["Passwd", "a b", "a" * 65])
-async def test_what_can_be_no_file_is_refused_by_the_contract(
+async def test_an_invalid_file_name_is_refused_by_the_contract(
     gateway: Proxy, bearer: dict[str, str], name: str
 ) -> None:
     answer = await gateway.http.get(f"/v1/videos/vid_1/files/{name}", headers=bearer)
@@ -214,12 +214,12 @@ async def test_an_upload_arrives_as_it_was_sent(gateway: Proxy, bearer: dict[str
 
 
 def peak_bytes(gateway: Proxy) -> int:
-    """The most memory that Envoy has held so far."""
+    """Return the peak memory of Envoy so far."""
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-async def test_a_large_upload_is_streamed_and_not_held(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_large_upload_is_streamed_and_not_buffered(gateway: Proxy, bearer: dict[str, str]) -> None:
     pieces, piece = 100, b"\xa5" * MIB
     digest = hashlib.sha256()
 
@@ -236,7 +236,7 @@ async def test_a_large_upload_is_streamed_and_not_held(gateway: Proxy, bearer: d
 
 
 async def endless_upload(gateway: Proxy, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any], int]:
-    """Upload without end, listening meanwhile as curl does; the status, the body, and the MiB sent before it came."""
+    """Upload without end, and read meanwhile, as curl does. Returns status, body, and the MiB sent until then."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port)
     sent = 0
 
@@ -263,12 +263,12 @@ async def endless_upload(gateway: Proxy, path: str, headers: dict[str, str]) -> 
     return int(head.split()[1]), json.loads(body), sent
 
 
-async def test_an_upload_that_is_refused_on_the_way_gets_its_reason(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_an_upload_refused_midway_gets_the_reason(gateway: Proxy, bearer: dict[str, str]) -> None:
     status, body, _ = await endless_upload(gateway, "/v1/assets?filename=endless", bearer)
     assert (status, body["details"][0]["reason"]) == (429, "ASSET_TOO_LARGE")
 
 
-async def test_an_upload_without_token_is_refused_before_it_is_read(gateway: Proxy) -> None:
+async def test_an_upload_without_a_token_is_refused_before_it_is_read(gateway: Proxy) -> None:
     status, body, sent = await endless_upload(gateway, "/v1/assets?filename=big.mp4", {})
     assert (status, body["code"]) == (401, 16)
     assert sent < 20

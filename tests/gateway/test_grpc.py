@@ -1,4 +1,4 @@
-"""gRPC: the same port speaks it natively, and leaves it as it is."""
+"""gRPC: the same port serves native gRPC unchanged."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WALK = pb.CreateVideoRequest(title="A walk", clips=[pb.Clip(url="https://example
 
 
 def stub(channel: grpc.aio.Channel) -> pb_grpc.VideoServiceAsyncStub:
-    """The public service, called through a channel."""
+    """Return a stub of the public service on a channel."""
     return pb_grpc.VideoServiceStub(channel)
 
 
 @pytest.fixture
 async def videos(platform: Platform, gateway: Proxy) -> AsyncIterator[pb_grpc.VideoServiceAsyncStub]:
-    """A stub through the gateway, as a client of the SDK has it."""
+    """A stub through the gateway, as in the SDK."""
     async with TypedChannel(gateway.channel(), platform.mesh.bearer) as channel:
         yield stub(channel)
 
@@ -85,7 +85,7 @@ async def test_errors_of_the_gateway_have_codes_and_reasons(
 
 @pytest.mark.parametrize("called", ["GetVideo", "WatchVideo", "UploadAsset"])
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x12\x03\x0a"])
-async def test_bytes_that_are_no_message_are_the_callers_fault(
+async def test_invalid_message_bytes_are_an_invalid_argument(
     platform: Platform, gateway: Proxy, called: str, garbage: bytes
 ) -> None:
     async with gateway.channel() as channel:

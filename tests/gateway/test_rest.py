@@ -1,4 +1,4 @@
-"""REST: the specification's bodies, key by key, and the errors, all of one form."""
+"""REST: the specification's bodies, key by key, and errors in one form."""
 
 from __future__ import annotations
 
@@ -26,38 +26,36 @@ INTERNAL_HEADERS = ("grpc-", "x-envoy-", "x-http-code", "x-content-length")
 JOB = "vid_12345abc"
 
 
-def same(answer: Any, expected: Any) -> bool:
-    """Whether two JSON bodies have the same keys in the same order, the same types and values, nulls included."""
+def is_same(answer: Any, expected: Any) -> bool:
+    """Report whether two JSON bodies have the same keys in the same order, types and values, including nulls."""
     return json.dumps(answer.json()) == json.dumps(expected)
 
 
 @pytest.mark.parametrize("path", ["/v1/videos", "/api/v1/videos", "/videos"])
-async def test_a_video_is_created_as_the_specification_prints_it(
+async def test_a_created_video_has_the_specifications_body(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], path: str
 ) -> None:
     answer = await gateway.http.post(path, json=fixture("create_video_request"), headers=bearer)
     assert answer.status_code == 202
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["location"] == f"/v1/videos/{JOB}/status"
-    assert same(answer, fixture("create_video_response"))
+    assert is_same(answer, fixture("create_video_response"))
     arrived = json_format.MessageToDict(platform.videos.created[-1], preserving_proto_field_name=True)
     assert arrived == fixture("create_video_request")
 
 
 @pytest.mark.parametrize("base", ["/v1", "/api/v1", ""])
-async def test_a_status_is_told_as_the_specification_prints_it(
-    gateway: Proxy, bearer: dict[str, str], base: str
-) -> None:
+async def test_a_status_has_the_specifications_body(gateway: Proxy, bearer: dict[str, str], base: str) -> None:
     created = await gateway.http.post("/v1/videos", json=fixture("create_video_request"), headers=bearer)
     answer = await gateway.http.get(f"{base}{created.json()['progress_url']}", headers=bearer)
     assert answer.status_code == 200
-    assert same(answer, fixture("video_status_response"))
+    assert is_same(answer, fixture("video_status_response"))
 
 
-async def test_health_is_told_as_the_specification_prints_it(platform: Platform, gateway: Proxy) -> None:
+async def test_health_has_the_specifications_body(platform: Platform, gateway: Proxy) -> None:
     answer = await gateway.http.get("/health")
     assert answer.status_code == 200
-    assert same(answer, fixture("health_response"))
+    assert is_same(answer, fixture("health_response"))
 
 
 async def test_an_unhealthy_platform_answers_503_with_the_same_body(platform: Platform, gateway: Proxy) -> None:
@@ -67,7 +65,7 @@ async def test_an_unhealthy_platform_answers_503_with_the_same_body(platform: Pl
     finally:
         platform.monitoring.status = "healthy"
     assert answer.status_code == 503
-    assert same(answer, {**fixture("health_response"), "status": "unhealthy"})
+    assert is_same(answer, {**fixture("health_response"), "status": "unhealthy"})
 
 
 async def test_empty_fields_are_printed_and_whole_numbers_are_numbers(gateway: Proxy, bearer: dict[str, str]) -> None:
@@ -83,7 +81,7 @@ async def test_query_parameters_are_fields(gateway: Proxy, bearer: dict[str, str
         assert answer.json() == {"videos": [], "next_page_token": "3 a b"}
 
 
-async def test_every_reply_is_guarded_and_says_nothing_of_the_inside(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_every_reply_has_security_headers_and_no_internal_detail(gateway: Proxy, bearer: dict[str, str]) -> None:
     for path, status in (
         ("/health", 200),
         ("/v1/videos", 200),
@@ -104,7 +102,7 @@ async def test_every_reply_is_guarded_and_says_nothing_of_the_inside(gateway: Pr
 VIDEO = json.dumps({"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}]}).encode()
 
 
-async def test_a_body_as_large_as_is_taken_arrives(platform: Platform, gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_body_of_the_largest_size_arrives(platform: Platform, gateway: Proxy, bearer: dict[str, str]) -> None:
     body = VIDEO + b" " * ((1 << 20) - len(VIDEO))
     assert (await gateway.http.post("/v1/videos", content=body, headers=bearer)).status_code == 202
 
@@ -126,7 +124,7 @@ async def test_an_error_of_a_service_keeps_its_details(gateway: Proxy, bearer: d
     }
 
 
-async def test_a_broken_rule_of_the_contract_names_its_fields(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_a_violated_rule_names_its_fields(gateway: Proxy, bearer: dict[str, str]) -> None:
     body = {**fixture("create_video_request"), "title": "", "settings": {"resolution": "9000p"}}
     answer = await gateway.http.post("/v1/videos", json=body, headers=bearer)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
@@ -137,7 +135,7 @@ async def test_a_broken_rule_of_the_contract_names_its_fields(gateway: Proxy, be
     assert all(violation["description"] for violation in bad["field_violations"])
 
 
-async def test_the_log_says_who_did_what_and_no_secrets(gateway: Proxy, bearer: dict[str, str]) -> None:
+async def test_the_access_log_names_the_user_and_no_secrets(gateway: Proxy, bearer: dict[str, str]) -> None:
     log = gateway.gateway.access_log
     assert log is not None
     sign_in = await gateway.http.post("/v1/auth/sign-in", json={"username": "ann", "password": "pass-word"})
@@ -147,7 +145,7 @@ async def test_the_log_says_who_did_what_and_no_secrets(gateway: Proxy, bearer: 
     refused = await gateway.http.get("/v1/videos")
     missing = await gateway.http.get("/api/v1/videos/vid_none/status", headers=headers)
     last = await gateway.http.get("/v1/videos", params={"page_token": "hidden"}, headers=headers)
-    await gateway.logged(last.headers["x-request-id"])
+    await gateway.wait_for_log(last.headers["x-request-id"])
     lines = {line["request_id"]: line for line in map(json.loads, log.read_text().splitlines())}
 
     def found(answer: httpx.Response, *names: str) -> tuple[Any, ...]:

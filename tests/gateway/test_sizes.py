@@ -1,4 +1,4 @@
-"""How large requests may be: as large as the contracts allow, and hardly larger."""
+"""The largest accepted requests are little larger than the contracts allow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_small_request_stays_small(method: str) -> None:
     assert size.elements < SPARE_ELEMENTS + 30
 
 
-def test_what_the_contract_allows_is_let_through() -> None:
+def test_the_largest_valid_request_is_accepted() -> None:
     assert max_request_size(paths("/CreateSpeech")).bytes > 6 * 20_000
     video = max_request_size(paths("/CreateVideo"))
     assert video.bytes > MEGABYTE
@@ -32,7 +32,7 @@ def test_what_the_contract_allows_is_let_through() -> None:
 
 
 def test_every_public_request_is_limited() -> None:
-    """A text without a limit would let a request through whose size only the gateway's own limit bounds."""
+    """A string without a limit would leave the size of a request to the gateway's own limit."""
     unlimited = {
         method.path.rpartition("/")[2]
         for method in load_methods()

@@ -1,4 +1,4 @@
-"""Slow clients: one that does not read or send is left and costs others nothing; a slow one gets all of its file."""
+"""Stalled clients are disconnected and do not delay others; a slow client gets its whole file."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.gateway import proxy
-from tests.gateway.platform import FILE, Platform, running
+from tests.gateway.platform import FILE, Platform, run_gateway
 from tests.gateway.proxy import Proxy
 from tests.mesh import Mesh
 
 GRACE_SECONDS = 4.0
 SLOW_BYTES = 32 * 1024
-"""What a slow client reads at once: four times a second."""
+"""The bytes that a slow client reads at once, four times a second."""
 ACTIVE = "cluster.orchestrator-streams.upstream_rq_active"
 
 
 @pytest.fixture(scope="module")
 async def front(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Platform, Proxy]]:
-    """A platform that waits for clients a few seconds only."""
+    """A platform with time limits of a few seconds for clients."""
     config = RuntimeConfig(
         certificates=certificates,
         ports=dict.fromkeys(PORTS, 0),
@@ -37,15 +37,15 @@ async def front(certificates: Path, tmp_path_factory: pytest.TempPathFactory) ->
         client_grace_seconds=GRACE_SECONDS,
         client_bytes_per_second=16 * 1024,
     )
-    async with Mesh(config) as mesh, running(mesh, tmp_path_factory.mktemp("slow")) as (platform, _):
+    async with Mesh(config) as mesh, run_gateway(mesh, tmp_path_factory.mktemp("slow")) as (platform, _):
         hasty = platform.gateway().model_copy(update={"stalled_seconds": 2 * GRACE_SECONDS})
-        async with proxy.running(hasty, tmp_path_factory.mktemp("hasty")) as gateway:
-            await gateway.keys_known()
+        async with proxy.run_proxy(hasty, tmp_path_factory.mktemp("hasty")) as gateway:
+            await gateway.wait_for_keys()
             yield platform, gateway
 
 
 def request(platform: Platform, front: Proxy, user: str, verb: str, path: str, more: str = "") -> socket.socket:
-    """A connection that takes in little, on which a request is sent."""
+    """Send a request on a connection with a small receive buffer."""
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     found.settimeout(30)
@@ -55,8 +55,8 @@ def request(platform: Platform, front: Proxy, user: str, verb: str, path: str, m
     return found
 
 
-async def longest(platform: Platform, front: Proxy, seconds: float) -> float:
-    """The longest that a call of another user takes, each of which must succeed, within some seconds."""
+async def measure_slowest_call(platform: Platform, front: Proxy, seconds: float) -> float:
+    """Call as another user for some seconds. Returns the longest time of a call; all must succeed."""
     headers, end, found = dict(platform.mesh.bearer("good")), time.monotonic() + seconds, 0.0
     while time.monotonic() < end:
         for path in ("/v1/videos", "/v1/videos/vid_1/file", "/v1/videos/vid_1/watch"):
@@ -67,19 +67,19 @@ async def longest(platform: Platform, front: Proxy, seconds: float) -> float:
     return found
 
 
-async def left(front: Proxy) -> None:
-    """Wait until no stream is open any more."""
+async def wait_until_no_stream(front: Proxy) -> None:
+    """Wait until no stream is open."""
     async with asyncio.timeout(30):
-        while await front.figure(ACTIVE):  # noqa: ASYNC110  Envoy tells nothing by itself
+        while await front.read_stat(ACTIVE):  # noqa: ASYNC110  Envoy notifies nobody
             await asyncio.sleep(0.1)
 
 
-async def test_downloads_that_are_not_read_cost_others_nothing_and_are_ended(front: tuple[Platform, Proxy]) -> None:
+async def test_unread_downloads_do_not_delay_others_and_are_ended(front: tuple[Platform, Proxy]) -> None:
     platform, gateway = front
     unread = [request(platform, gateway, "mallory", "GET", "/v1/videos/vid_1/file") for _ in range(15)]
-    await gateway.reached(ACTIVE, 15)
-    assert await longest(platform, gateway, GRACE_SECONDS / 2) < 2
-    await left(gateway)
+    await gateway.wait_for_stat(ACTIVE, 15)
+    assert await measure_slowest_call(platform, gateway, GRACE_SECONDS / 2) < 2
+    await wait_until_no_stream(gateway)
     for connection in unread:
         received = await asyncio.to_thread(_all, connection)
         # A client sees by the length that it was cut, and goes on from there.
@@ -98,7 +98,7 @@ def _all(connection: socket.socket) -> bytes:
     return bytes(received)
 
 
-async def test_the_same_over_grpc(front: tuple[Platform, Proxy]) -> None:
+async def test_unread_grpc_streams_do_not_delay_others_and_are_ended(front: tuple[Platform, Proxy]) -> None:
     platform, gateway = front
     async with gateway.channel() as channel:
         stub = pb_grpc.VideoServiceStub(channel)
@@ -107,10 +107,10 @@ async def test_the_same_over_grpc(front: tuple[Platform, Proxy]) -> None:
         unread = [stub.DownloadVideo(large, metadata=metadata) for _ in range(15)]
         for call in unread:
             await call.initial_metadata()
-        assert await longest(platform, gateway, GRACE_SECONDS / 2) < 2
+        assert await measure_slowest_call(platform, gateway, GRACE_SECONDS / 2) < 2
         # Other calls on the same connection do not wait either.
         await stub.GetVideo(pb.GetVideoRequest(job_id="vid_1"), metadata=metadata, timeout=2)
-        await left(gateway)
+        await wait_until_no_stream(gateway)
         for call in unread:
             with pytest.raises(grpc.aio.AioRpcError):
                 async for _ in call:
@@ -118,7 +118,7 @@ async def test_the_same_over_grpc(front: tuple[Platform, Proxy]) -> None:
 
 
 async def test_a_slow_reader_gets_the_whole_file(front: tuple[Platform, Proxy]) -> None:
-    """It takes longer than one that does not read is waited for."""
+    """The download takes longer than the time limit of a stalled client."""
     platform, gateway = front
     connection = request(platform, gateway, "ann", "GET", "/v1/videos/vid_1/file")
     connection.setblocking(False)
@@ -136,7 +136,7 @@ async def test_a_slow_reader_gets_the_whole_file(front: tuple[Platform, Proxy]) 
     assert body == FILE
 
 
-async def test_the_same_of_a_reader_over_grpc(front: tuple[Platform, Proxy]) -> None:
+async def test_a_slow_grpc_reader_gets_the_whole_file(front: tuple[Platform, Proxy]) -> None:
     platform, gateway = front
     body, began = b"", time.monotonic()
     async with gateway.channel() as channel:
@@ -150,7 +150,7 @@ async def test_the_same_of_a_reader_over_grpc(front: tuple[Platform, Proxy]) -> 
     assert body == FILE
 
 
-async def test_an_upload_of_which_nothing_comes_is_refused_with_its_reason(front: tuple[Platform, Proxy]) -> None:
+async def test_a_stalled_upload_is_refused_with_a_reason(front: tuple[Platform, Proxy]) -> None:
     platform, gateway = front
     more = "content-length: 1000000\r\n"
     connection = request(platform, gateway, "mallory", "POST", "/v1/assets?filename=a", more)
@@ -160,10 +160,10 @@ async def test_an_upload_of_which_nothing_comes_is_refused_with_its_reason(front
     assert received.startswith(b"HTTP/1.1 429 ")
     assert b"CLIENT_TOO_SLOW" in received
     assert b"retry-after: 1" in received
-    await left(gateway)
+    await wait_until_no_stream(gateway)
 
 
-async def test_an_answer_may_be_larger_than_what_is_held_of_a_stream(front: tuple[Platform, Proxy]) -> None:
+async def test_a_response_may_exceed_the_buffer_of_a_stream(front: tuple[Platform, Proxy]) -> None:
     platform, gateway = front
     answer = await gateway.http.get("/v1/videos?page_token=large", headers=dict(platform.mesh.bearer()))
     assert answer.status_code == httpx.codes.OK, answer.text[:300]

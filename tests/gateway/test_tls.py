@@ -1,4 +1,4 @@
-"""TLS: what clients are shown, and certificates that are replaced while requests run."""
+"""TLS for clients, and the replacement of certificates during requests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.gateway.proxy import Proxy
 
 @asynccontextmanager
 async def secure(platform: Platform, folder: Path) -> AsyncIterator[Proxy]:
-    """A gateway with TLS, and certificates of its own that a test may replace."""
+    """A gateway with TLS and its own certificates, which a test may replace."""
     certificates = folder / "certificates"
     shutil.copytree(platform.mesh.config.certificates, certificates)
-    told = {"certificates": certificates, "tls": authority.issue_gateway_certificate(certificates)}
-    async with proxy.running(platform.gateway().model_copy(update=told), folder / "gateway") as gateway:
-        await gateway.keys_known()
+    settings = {"certificates": certificates, "tls": authority.issue_gateway_certificate(certificates)}
+    async with proxy.run_proxy(platform.gateway().model_copy(update=settings), folder / "gateway") as gateway:
+        await gateway.wait_for_keys()
         yield gateway
 
 
@@ -45,12 +45,12 @@ def gateway(front: Proxy) -> Proxy:
     return front
 
 
-def trusting(gateway: Proxy) -> ssl.SSLContext:
+def create_ssl_context(gateway: Proxy) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(gateway.gateway.certificates / "ca.pem"))
 
 
-async def shown(gateway: Proxy, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLObject:
-    """A connection, as TLS has it."""
+async def open_tls(gateway: Proxy, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLObject:
+    """Open a connection, and return its TLS object."""
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.gateway.port, ssl=context, server_hostname=name)
     found: ssl.SSLObject = writer.get_extra_info("ssl_object")
     writer.transport.abort()
@@ -67,22 +67,22 @@ async def test_rest_and_grpc_are_served_over_tls(platform: Platform, gateway: Pr
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 @pytest.mark.parametrize(("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1")])
-async def test_clients_get_tls_1_3_and_the_protocol_that_they_speak(
+async def test_clients_get_tls_1_3_and_their_protocol(
     gateway: Proxy, name: str, offered: list[str], chosen: str
 ) -> None:
-    context = trusting(gateway)
+    context = create_ssl_context(gateway)
     context.set_alpn_protocols(offered)
-    found = await shown(gateway, context, name)
+    found = await open_tls(gateway, context, name)
     assert (found.version(), found.selected_alpn_protocol()) == ("TLSv1.3", chosen)
 
 
-async def test_older_tls_is_refused_at_the_handshake(gateway: Proxy) -> None:
-    context = trusting(gateway)
+async def test_tls_1_2_is_refused_at_the_handshake(gateway: Proxy) -> None:
+    context = create_ssl_context(gateway)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
-        await shown(gateway, context)
+        await open_tls(gateway, context)
     # By whom is all that is known of one who never came to ask for anything.
-    await gateway.logged("UNSUPPORTED_PROTOCOL")
+    await gateway.wait_for_log("UNSUPPORTED_PROTOCOL")
     assert gateway.gateway.access_log is not None
     found = [line for line in gateway.gateway.access_log.read_text().splitlines() if "UNSUPPORTED_PROTOCOL" in line]
     line = json.loads(found[0])
@@ -90,10 +90,10 @@ async def test_older_tls_is_refused_at_the_handshake(gateway: Proxy) -> None:
 
 
 async def test_plain_http_is_not_answered(gateway: Proxy) -> None:
-    assert await gateway.raw("GET /health HTTP/1.1\r\nhost: here\r\n\r\n") == ""
+    assert await gateway.send_raw("GET /health HTTP/1.1\r\nhost: here\r\n\r\n") == ""
 
 
-async def test_what_clients_are_shown_cannot_be_used_in_the_mesh(gateway: Proxy) -> None:
+async def test_the_public_certificate_cannot_be_used_in_the_mesh(gateway: Proxy) -> None:
     assert gateway.gateway.tls is not None
     certificate = x509.load_pem_x509_certificate((gateway.gateway.tls / "cert.pem").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -102,8 +102,8 @@ async def test_what_clients_are_shown_cannot_be_used_in_the_mesh(gateway: Proxy)
     assert [usage._name for usage in usages] == ["serverAuth"]
 
 
-def replaced(folder: Path, name: str) -> None:
-    """Put a new certificate in the place of one, key first, each file whole or not at all."""
+def replace_certificate(folder: Path, name: str) -> None:
+    """Replace a certificate atomically, key first."""
     fresh = folder.with_name("fresh")
     fresh.mkdir(exist_ok=True)
     for file in ("ca.pem", "ca.key"):
@@ -117,21 +117,23 @@ def replaced(folder: Path, name: str) -> None:
 async def test_certificates_are_replaced_while_requests_run(
     platform: Platform, tmp_path: Path, bearer: dict[str, str]
 ) -> None:
-    """Those that clients are shown, and those that services are shown; no request fails, on old connections or new."""
+    """The certificates for clients and for services; no request fails, on old or new connections."""
     async with secure(platform, tmp_path) as gateway:
         await _replace_meanwhile(gateway, bearer)
 
 
 async def _replace_meanwhile(gateway: Proxy, bearer: dict[str, str]) -> None:
     folder = gateway.gateway.certificates
-    before = (await shown(gateway, trusting(gateway))).getpeercert(binary_form=True)
+    before = (await open_tls(gateway, create_ssl_context(gateway))).getpeercert(binary_form=True)
     seen = []
     done = asyncio.Event()
 
     async def calls(fresh: bool) -> None:
         while not done.is_set():
             if fresh:
-                async with httpx.AsyncClient(base_url=gateway.http.base_url, verify=trusting(gateway)) as http:
+                async with httpx.AsyncClient(
+                    base_url=gateway.http.base_url, verify=create_ssl_context(gateway)
+                ) as http:
                     seen.append((await http.get("/v1/videos", headers=bearer)).status_code)
             else:
                 seen.append((await gateway.http.get("/v1/videos", headers=bearer)).status_code)
@@ -141,14 +143,14 @@ async def _replace_meanwhile(gateway: Proxy, bearer: dict[str, str]) -> None:
             group.create_task(calls(fresh))
         for taken, name in (("listener.*server_ssl", "public"), ("cluster.orchestrator.client_ssl", "gateway")):
             figure = f"^{taken}_socket_factory.ssl_context_update_by_sds$"
-            updates = await gateway.figure(figure)
-            replaced(folder, name)
-            await gateway.reached(figure, updates + 1)
+            updates = await gateway.read_stat(figure)
+            replace_certificate(folder, name)
+            await gateway.wait_for_stat(figure, updates + 1)
             count = len(seen)
             while len(seen) < count + 20:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         done.set()
     assert set(seen) == {200}
-    assert (await shown(gateway, trusting(gateway))).getpeercert(binary_form=True) != before
+    assert (await open_tls(gateway, create_ssl_context(gateway))).getpeercert(binary_form=True) != before
     # A new connection to a service is made with the new certificate: the service takes it.
     assert (await gateway.http.get("/v1/videos", headers=bearer)).status_code == 200

@@ -1,4 +1,4 @@
-"""Upstreams: services that come late, go away, change their keys, or are not who they should be."""
+"""Services that start late, stop, change their keys, or present another identity."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ from tests.mesh import Mesh
 
 
 async def status(gateway: Proxy, token: str) -> tuple[int, str]:
-    """What a call with a token is answered: the status, and who refuses it."""
+    """Call with a token. Returns the status and the reason of a refusal."""
     answer = await gateway.http.get("/v1/videos", headers={"authorization": f"Bearer {token}"})
     if answer.is_success:
         return answer.status_code, ""
     return answer.status_code, "gateway" if answer.json()["message"].startswith(SIGN_IN) else "service"
 
 
-async def fetched_again(gateway: Proxy) -> None:
-    """Wait for keys that were asked for after this call."""
-    await gateway.reached("jwks_fetch_success", await gateway.figure("jwks_fetch_success") + 2)
+async def wait_for_key_refresh(gateway: Proxy) -> None:
+    """Wait for keys that the gateway fetched after this call."""
+    await gateway.wait_for_stat("jwks_fetch_success", await gateway.read_stat("jwks_fetch_success") + 2)
 
 
-async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_kept_when_they_cannot(
-    certificates: Path, tmp_path: Path
-) -> None:
+async def test_token_keys_are_fetched_refreshed_and_kept_during_an_outage(certificates: Path, tmp_path: Path) -> None:
     later = dict(zip(("user", "monitoring"), ports.pick_ports(2), strict=True))
     own = {**dict.fromkeys(PORTS, 0), **later}
     config = RuntimeConfig(certificates=certificates, ports=own, scratch=tmp_path / "scratch", grace_seconds=0.1)
@@ -44,8 +42,8 @@ async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_k
         users = Users([public_key(mesh._key)])  # type: ignore[abstract]
         platform = Platform(mesh, users)
         await platform.start("orchestrator")
-        async with proxy.running(platform.gateway(), tmp_path / "gateway") as gateway:
-            await gateway.reached("jwks_fetch_failed", 1)
+        async with proxy.run_proxy(platform.gateway(), tmp_path / "gateway") as gateway:
+            await gateway.wait_for_stat("jwks_fetch_failed", 1)
             answer = await gateway.http.get("/v1/videos", headers=dict(mesh.bearer()))
             assert (answer.status_code, answer.json()["code"]) == (503, 14)
             assert "cannot be verified yet" in answer.json()["message"]
@@ -58,7 +56,7 @@ async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_k
 
             async with Mesh(mesh.config) as late:
                 await Platform(late, users).start("user")
-                await gateway.keys_known()
+                await gateway.wait_for_keys()
                 assert await status(gateway, mesh.token()) == (200, "")
 
                 key = ec.generate_private_key(ec.SECP256R1())
@@ -66,20 +64,20 @@ async def test_keys_are_fetched_when_they_can_be_followed_when_they_change_and_k
                 new = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "new"})
                 assert await status(gateway, new) == (401, "gateway")
                 users.keys.append(public_key(key, "new"))
-                await fetched_again(gateway)
+                await wait_for_key_refresh(gateway)
                 # The gateway lets it pass; the service, which knows the first key only, does not.
                 assert await status(gateway, new) == (401, "service")
                 assert await status(gateway, mesh.token()) == (200, "")
                 del users.keys[1]
-                await fetched_again(gateway)
+                await wait_for_key_refresh(gateway)
                 assert await status(gateway, new) == (401, "gateway")
 
-            failures = await gateway.figure("jwks_fetch_failed")
-            await gateway.reached("jwks_fetch_failed", failures + 2)
+            failures = await gateway.read_stat("jwks_fetch_failed")
+            await gateway.wait_for_stat("jwks_fetch_failed", failures + 2)
             assert await status(gateway, mesh.token()) == (200, "")
 
 
-async def test_an_instance_that_stops_costs_no_request(
+async def test_no_request_fails_when_an_instance_stops(
     platform: Platform, bearer: dict[str, str], tmp_path: Path
 ) -> None:
     """Not even one that may be made only once, since the instance says which it has not begun. But for uploads, which
@@ -94,16 +92,16 @@ async def test_an_instance_that_stops_costs_no_request(
         return answers
 
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(platform.another("orchestrator"))
-        told = platform.gateway()
-        two = {**told.addresses, "orchestrator": f"{told.addresses['orchestrator']},{address}"}
-        async with proxy.running(told.model_copy(update={"addresses": two}), tmp_path / "two") as gateway:
-            await gateway.keys_known()
+        address = await stack.enter_async_context(platform.run_another("orchestrator"))
+        settings = platform.gateway()
+        two = {**settings.addresses, "orchestrator": f"{settings.addresses['orchestrator']},{address}"}
+        async with proxy.run_proxy(settings.model_copy(update={"addresses": two}), tmp_path / "two") as gateway:
+            await gateway.wait_for_keys()
             video = json.dumps(fixture("create_video_request")).encode()
             async with asyncio.TaskGroup() as clients:
                 creating = [clients.create_task(ask(gateway, "/v1/videos", video)) for _ in range(30)]
                 uploading = [clients.create_task(ask(gateway, "/v1/assets", b"x" * 1000)) for _ in range(20)]
-                await gateway.reached("cluster.orchestrator.upstream_rq_completed", 400)
+                await gateway.wait_for_stat("cluster.orchestrator.upstream_rq_completed", 400)
                 await stack.aclose()
                 stopping.set()
     creations = [answer.status_code for task in creating for answer in task.result()]
@@ -116,21 +114,21 @@ async def test_an_instance_that_stops_costs_no_request(
         assert [detail.get("reason") for detail in answer.json()["details"]] == ["SERVICE_UNAVAILABLE", None]
 
 
-async def test_a_server_that_is_not_the_service_is_not_spoken_to(
+async def test_a_server_with_another_identity_is_not_used(
     platform: Platform, gateway: Proxy, bearer: dict[str, str], tmp_path: Path
 ) -> None:
-    told = platform.gateway()
-    crossed = {**told.addresses, "orchestrator": told.addresses["monitoring"]}
-    async with proxy.running(told.model_copy(update={"addresses": crossed}), tmp_path / "crossed") as confused:
-        await confused.keys_known()
+    settings = platform.gateway()
+    crossed = {**settings.addresses, "orchestrator": settings.addresses["monitoring"]}
+    async with proxy.run_proxy(settings.model_copy(update={"addresses": crossed}), tmp_path / "crossed") as confused:
+        await confused.wait_for_keys()
         answer = await confused.http.get("/v1/videos", headers=bearer)
         assert (answer.status_code, answer.json()["code"]) == (503, 14)
         assert answer.json()["message"] == "this part of the platform cannot be reached; try again in a moment"
-        assert await confused.figure("cluster.orchestrator.ssl.fail_verify_san") >= 1
+        assert await confused.read_stat("cluster.orchestrator.ssl.fail_verify_san") >= 1
         assert (await confused.http.get("/health")).status_code == 200
 
 
-async def test_a_service_that_speaks_only_tls_1_2_is_not_spoken_to(
+async def test_a_service_with_only_tls_1_2_is_not_used(
     platform: Platform, bearer: dict[str, str], certificates: Path, tmp_path: Path
 ) -> None:
     leaf = certificates / "orchestrator"
@@ -142,12 +140,12 @@ async def test_a_service_that_speaks_only_tls_1_2_is_not_spoken_to(
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise AssertionError("a connection of TLS 1.2 came about")
 
-    told = platform.gateway()
+    settings = platform.gateway()
     async with await asyncio.start_server(served, "127.0.0.1", 0, ssl=context) as server:
         host, port = server.sockets[0].getsockname()
-        old = told.model_copy(update={"addresses": {**told.addresses, "orchestrator": f"{host}:{port}"}})
-        async with proxy.running(old, tmp_path / "old") as gateway:
-            await gateway.keys_known()
+        old = settings.model_copy(update={"addresses": {**settings.addresses, "orchestrator": f"{host}:{port}"}})
+        async with proxy.run_proxy(old, tmp_path / "old") as gateway:
+            await gateway.wait_for_keys()
             answer = await gateway.http.get("/v1/videos", headers=bearer)
             assert answer.status_code == 503
-            assert await gateway.figure("cluster.orchestrator.ssl.handshake") == 0
+            assert await gateway.read_stat("cluster.orchestrator.ssl.handshake") == 0

@@ -1,4 +1,4 @@
-"""gRPC-Web: browsers get the reasons of the gateway's own replies as they get those of services."""
+"""gRPC-Web: browsers get the reasons of the gateway's own replies, as those of services."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ EMPTY = bytes(5)
 LARGE = bytes(2 << 20)
 
 
-async def told(
+async def call_refused(
     gateway: Proxy, path: str, headers: dict[str, str], content: bytes = EMPTY, kind: str = "application/grpc-web+proto"
 ) -> tuple[int, str, str]:
-    """The code, the message and the reason of a call that is refused."""
+    """Make a call that is refused. Returns its code, message and reason."""
     answer = await gateway.http.post(path, content=content, headers={**headers, "content-type": kind})
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, kind, b"")
     packed = answer.headers["grpc-status-details-bin"]
@@ -34,29 +34,29 @@ async def told(
 
 
 @pytest.mark.parametrize("kind", ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"])
-async def test_a_call_without_token_gets_its_reason(gateway: Proxy, kind: str) -> None:
-    code, message, reason = await told(gateway, f"{VIDEOS}/ListVideos", {}, kind=kind)
+async def test_a_call_without_a_token_gets_its_reason(gateway: Proxy, kind: str) -> None:
+    code, message, reason = await call_refused(gateway, f"{VIDEOS}/ListVideos", {}, kind=kind)
     assert (code, reason) == (16, "TOKEN_INVALID")
     assert "authorization: Bearer" in message
 
 
-async def test_every_part_of_the_gateway_tells_its_reason(
+async def test_every_filter_of_the_gateway_returns_its_reason(
     platform: Platform, gateway: Proxy, bearer: dict[str, str]
 ) -> None:
-    assert (await told(gateway, "/a.b.C/D", bearer))[::2] == (12, "METHOD_UNKNOWN")
-    assert (await told(gateway, f"{VIDEOS}/NoSuch", bearer))[::2] == (12, "METHOD_UNKNOWN")
-    assert (await told(gateway, f"{VIDEOS}/CreateVideo", bearer, LARGE))[::2] == (8, "REQUEST_TOO_LARGE")
+    assert (await call_refused(gateway, "/a.b.C/D", bearer))[::2] == (12, "METHOD_UNKNOWN")
+    assert (await call_refused(gateway, f"{VIDEOS}/NoSuch", bearer))[::2] == (12, "METHOD_UNKNOWN")
+    assert (await call_refused(gateway, f"{VIDEOS}/CreateVideo", bearer, LARGE))[::2] == (8, "REQUEST_TOO_LARGE")
     # The media services do not run here.
-    assert (await told(gateway, "/moneyprinter.audio.v1.SpeechService/ListVoices", bearer))[::2] == (
+    assert (await call_refused(gateway, "/moneyprinter.audio.v1.SpeechService/ListVoices", bearer))[::2] == (
         *(14, "SERVICE_UNAVAILABLE"),
     )
 
 
-async def test_a_call_too_many_gets_its_reason(platform: Platform, tmp_path: Path) -> None:
+async def test_a_rate_limited_call_gets_its_reason(platform: Platform, tmp_path: Path) -> None:
     strict = platform.gateway().model_copy(update={"user_per_minute": 1, "user_burst": 1})
-    async with proxy.running(strict, tmp_path / "strict") as gateway:
-        await gateway.keys_known()
+    async with proxy.run_proxy(strict, tmp_path / "strict") as gateway:
+        await gateway.wait_for_keys()
         headers = dict(platform.mesh.bearer())
         first = await gateway.http.get("/v1/videos", headers=headers)
         assert first.status_code == 200
-        assert (await told(gateway, f"{VIDEOS}/ListVideos", headers))[::2] == (8, "RATE_LIMITED")
+        assert (await call_refused(gateway, f"{VIDEOS}/ListVideos", headers))[::2] == (8, "RATE_LIMITED")

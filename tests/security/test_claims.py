@@ -66,7 +66,7 @@ async def test_unknown_headers_are_not_forwarded(
     lines = ["POST /v1/videos HTTP/1.1", "host: here", f"content-length: {len(body)}", header]
     lines += ["content-type: application/json", f"authorization: {bearer['authorization']}", "", body]
     platform.videos.metadata = {}
-    answer = await gateway.raw("\r\n".join(lines).encode("latin-1"))
+    answer = await gateway.send_raw("\r\n".join(lines).encode("latin-1"))
     name = header.partition(":")[0]
     if name == "x-\xe9":
         assert answer.startswith("HTTP/1.1 400 "), "it is no header at all"
@@ -81,8 +81,8 @@ async def test_unknown_headers_are_not_forwarded(
 async def test_trusted_proxies_name_the_client(platform: Platform, bearer: dict[str, str], tmp_path: Path) -> None:
     """The rightmost entries come from trusted proxies; entries to the left of them come from the client."""
     behind = platform.gateway().model_copy(update={"trusted_proxies": 1})
-    async with proxy.running(behind, tmp_path / "gateway") as gateway:
-        await gateway.keys_known()
+    async with proxy.run_proxy(behind, tmp_path / "gateway") as gateway:
+        await gateway.wait_for_keys()
         headers = {**bearer, "x-forwarded-for": "6.6.6.6, 203.0.113.9", "x-client-address": "6.6.6.6"}
         answer = await gateway.http.post("/v1/videos", json=VIDEO, headers=headers)
         assert answer.status_code == 202
@@ -156,7 +156,7 @@ TRICKS = [
 async def test_no_spelling_of_a_path_bypasses_the_token(gateway: Proxy, path: str) -> None:
     for verb in ("GET", "POST"):
         head = f"{verb} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
-        answer = await gateway.raw(head)
+        answer = await gateway.send_raw(head)
         assert int(answer.split()[1]) in (400, 401, 403, 404, 405, 415), answer
         assert '"videos"' not in answer
 
@@ -166,7 +166,7 @@ async def test_with_a_token_every_spelling_is_the_list_of_videos_or_refused(
     gateway: Proxy, bearer: dict[str, str], path: str
 ) -> None:
     head = f"GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\nauthorization: {bearer['authorization']}\r\n\r\n"
-    answer = await gateway.raw(head)
+    answer = await gateway.send_raw(head)
     status = int(answer.split()[1])
     assert status in (200, 400, 403, 404, 405), answer
     if status == 200:
@@ -191,7 +191,7 @@ async def test_with_a_token_every_spelling_is_the_list_of_videos_or_refused(
     ],
 )
 async def test_no_request_line_bypasses_the_token(gateway: Proxy, request_line: str) -> None:
-    answer = await gateway.raw(f"{request_line}\r\nhost: here\r\nconnection: close\r\n\r\n")
+    answer = await gateway.send_raw(f"{request_line}\r\nhost: here\r\nconnection: close\r\n\r\n")
     assert answer == "" or int(answer.split()[1]) >= 400, answer
     assert '"videos"' not in answer
 
@@ -217,14 +217,14 @@ async def test_no_second_request_is_smuggled_in_a_body(
     second = ["GET /v1/videos/vid_smuggled HTTP/1.1", "host: here", f"authorization: {bearer['authorization']}"]
     body = "\r\n".join(["0", "", *second, "", ""])
     head = ["POST /v1/auth/sign-in HTTP/1.1", "host: here", "connection: close", *lines]
-    answer = await gateway.raw("\r\n".join([*head, "", body]), to_the_end=True)
+    answer = await gateway.send_raw("\r\n".join([*head, "", body]), to_the_end=True)
     assert answer.count("HTTP/1.1 ") == 1
     assert int(answer.split()[1]) in (400, 501), answer
     assert "vid_smuggled" not in answer
 
 
 async def test_unparsable_requests_get_the_security_headers(gateway: Proxy) -> None:
-    answer: Any = await gateway.raw("NONSENSE\r\n\r\n")
+    answer: Any = await gateway.send_raw("NONSENSE\r\n\r\n")
     assert answer.startswith("HTTP/1.1 400 ")
     for name in ("content-security-policy", "x-content-type-options", "x-frame-options"):
         assert f"\r\n{name}: " in answer

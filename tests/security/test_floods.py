@@ -28,8 +28,8 @@ LIMITS = children.Limits(memory_bytes=0, open_files=1024, wall_seconds=60)
 async def front(both: tuple[Platform, Proxy], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     """A gateway of its own, with shorter timeouts than usual to keep the tests fast."""
     hasty = both[0].gateway().model_copy(update={"headers_seconds": 1.0, "body_seconds": 1.5})
-    async with proxy.running(hasty, tmp_path_factory.mktemp("floods")) as running:
-        await running.keys_known()
+    async with proxy.run_proxy(hasty, tmp_path_factory.mktemp("floods")) as running:
+        await running.wait_for_keys()
         yield running
 
 
@@ -39,8 +39,8 @@ async def attacked(platform: Platform, front: Proxy, name: str) -> AsyncIterator
     token = platform.mesh.token("mallory", exp=int(time.time()) + 300)
     command = [sys.executable, "-m", "tests.security.attacks", name, str(front.gateway.port), token]
     async with children.start(command, limits=LIMITS) as child:
-        connections = await front.figure("http.public.downstream_cx_total")
-        await front.reached("http.public.downstream_cx_total", connections + 1)
+        connections = await front.read_stat("http.public.downstream_cx_total")
+        await front.wait_for_stat("http.public.downstream_cx_total", connections + 1)
         yield child
         child.process.kill()
 

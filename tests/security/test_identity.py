@@ -161,7 +161,7 @@ async def test_an_administrators_api_key_cannot_take_over_accounts(front: Front)
 
 async def test_strangers_cannot_lock_out_the_owner_of_a_name(front: Front, tmp_path: Path) -> None:
     gateway = front.proxy.gateway.model_copy(update={"trusted_proxies": 1})
-    async with proxy.running(gateway, tmp_path / "behind") as envoy:
+    async with proxy.run_proxy(gateway, tmp_path / "behind") as envoy:
 
         async def sign_in(address: str, password: str) -> int:
             body = {"username": "admin", "password": password}

@@ -163,8 +163,8 @@ async def test_certificates_are_renewed_without_a_failed_request(renewable: Runt
         await mesh.start("orchestrator", None, videos(of_videos, done))
         for service in ("user", "monitoring"):
             await platform.start(service)
-        async with proxy.running(platform.gateway(), tmp_path / "gateway") as gateway:
-            await gateway.keys_known()
+        async with proxy.run_proxy(platform.gateway(), tmp_path / "gateway") as gateway:
+            await gateway.wait_for_keys()
             inner = mesh.stub(content_grpc.ContentServiceStub, caller="orchestrator")
             token = mesh.token(exp=int(time.time()) + 300)
             bearer = {"authorization": f"Bearer {token}"}

@@ -64,7 +64,7 @@ def assert_nothing_internal(answer: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_ambiguous_requests_are_refused_at_once(gateway: Proxy, shape: str) -> None:
     began = time.monotonic()
-    answer = await gateway.raw(SHAPES[shape].encode("latin-1"))
+    answer = await gateway.send_raw(SHAPES[shape].encode("latin-1"))
     assert time.monotonic() - began < SECONDS
     assert int(answer.split()[1]) in (400, 403, 426, 501), answer
     assert_nothing_internal(answer)
@@ -131,6 +131,6 @@ async def test_no_error_reveals_internals(
         "authorization: x\r\n",
     ):
         request = f"{verb} {path} HTTP/1.1\r\n{HEAD}{token}content-length: {len(body)}\r\n\r\n{body}"
-        answer = await gateway.raw(request)
+        answer = await gateway.send_raw(request)
         if int(answer.split()[1]) >= 400:
             assert_nothing_internal(answer)

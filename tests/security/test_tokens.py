@@ -232,5 +232,5 @@ async def test_malformed_authorization_headers_are_refused(
     platform: Platform, gateway: Proxy, line: str, status: int
 ) -> None:
     header = line.format(token=platform.mesh.token())
-    answer = await gateway.raw(f"GET /v1/videos HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{header}\r\n\r\n")
+    answer = await gateway.send_raw(f"GET /v1/videos HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{header}\r\n\r\n")
     assert answer.startswith(f"HTTP/1.1 {status} ")

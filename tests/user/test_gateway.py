@@ -84,8 +84,8 @@ async def run_front(
             user_burst=100_000,
             address_burst=100_000,
         )
-        async with proxy.running(gateway, folder / "gateway") as envoy:
-            await envoy.keys_known()
+        async with proxy.run_proxy(gateway, folder / "gateway") as envoy:
+            await envoy.wait_for_keys()
             yield Front(users, envoy)
 
 
@@ -196,8 +196,8 @@ async def test_behind_proxies_session_job_and_audit_log_have_the_same_address(
     front: Front, tmp_path: Path, settings: dict[str, Any], forwarded: str, address: str
 ) -> None:
     gateway = front.proxy.gateway.model_copy(update=settings)
-    async with proxy.running(gateway, tmp_path / "other") as envoy:
-        await envoy.keys_known()
+    async with proxy.run_proxy(gateway, tmp_path / "other") as envoy:
+        await envoy.wait_for_keys()
         other = Front(front.users, envoy)
         headers = {"x-forwarded-for": forwarded, "x-client-address": "6.6.6.6"} if forwarded else {}
         body = {"username": "admin", "password": front.users.password}
