@@ -357,7 +357,7 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
         413,
         "RESOURCE_EXHAUSTED",
         "REQUEST_TOO_LARGE",
-        "larger than a valid one",
+        "larger than any valid one",
     ),
 ]
 

@@ -75,7 +75,7 @@ def test_a_folder_with_a_long_path_has_its_socket_elsewhere(
         assert path.parent.stat().st_mode & 0o077 == 0
         assert admin_socket(platform.gateway(), folder) == path
         path.parent.chmod(0o755)
-        with pytest.raises(ConfigError, match="no private folder"):
+        with pytest.raises(ConfigError, match="not a private folder"):
             admin_socket(platform.gateway(), folder)
 
 
