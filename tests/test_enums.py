@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
 
 from moneyprinter.buf.validate import validate_pb2
+from moneyprinter.video.v1 import video_service_pb2 as video
+from services.commands.actions.request_files import CODECS
+from services.commands.actions.stages import ASPECT_RATIOS
+from services.orchestrator.videos.requests import canvas_size
+from tests.orchestrator.samples import REQUEST
 
 ROOT = Path(__file__).parent.parent
 # As many values of an enum in one place are no coincidence.
@@ -105,3 +111,12 @@ def test_names_in_public_fields_are_all_values_of_their_enum(file: descriptor_pb
             for enum, values in ENUMS.items():
                 if len(names & values) >= MANY:
                     assert names == values - {"none"}, f"{message.name}.{field.name} is not {enum}"
+
+
+def test_the_commands_know_the_codecs_and_shapes_of_the_contract() -> None:
+    assert {codec for codecs in CODECS.values() for codec in codecs} == ENUMS["Codec"]
+    for suffix, codecs in CODECS.items():
+        assert {replace(REQUEST, codec=codec).main_file for codec in codecs} == {f"video{suffix}"}
+    field = video.Settings.DESCRIPTOR.fields_by_name["aspect_ratio"]
+    shapes = set(getattr(field.GetOptions().Extensions[validate_pb2.field].string, "in")) - {""}
+    assert {shape: canvas_size("1080p", shape) for shape in shapes} == ASPECT_RATIOS
