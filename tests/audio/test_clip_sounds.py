@@ -26,7 +26,9 @@ def seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 
 
-def kept(clip: str, source: float, start: float, duration: float, volume: float = 1.0, speed: float = 1.0) -> ClipSound:
+def clip_sound(
+    clip: str, source: float, start: float, duration: float, volume: float = 1.0, speed: float = 1.0
+) -> ClipSound:
     """A clip sound of a stored clip."""
     return ClipSound(clip, clip, seconds(source), seconds(start), seconds(duration), volume, speed)
 
@@ -54,13 +56,13 @@ def click_at(*times: float, amplitude: float = 0.8) -> str:
     return f"aevalsrc='if({when},{amplitude}*sin(2*PI*2000*t),0)':s=48000"
 
 
-async def laid(objects: Folder, folder: Path, length: float, *sounds: ClipSound) -> Sound:
+async def place_sounds(objects: Folder, folder: Path, length: float, *sounds: ClipSound) -> Sound:
     """The sound of the clips alone."""
     await clip_sounds.place_clip_sounds(ffmpeg_program(), objects, sounds, round(length * RATE), folder)
     return np.fromfile(folder / clip_sounds.CLIPS_FILE, np.float32).reshape(-1, 2).astype(np.float64)
 
 
-def begun(sound: Sound, threshold: float = 0.15) -> float:
+def first_audible(sound: Sound, threshold: float = 0.15) -> float:
     """The time of the first audible sample, in seconds."""
     return int(np.argmax(np.abs(sound[:, 0]) > threshold)) / RATE
 
@@ -85,8 +87,8 @@ async def test_a_click_is_placed_exactly(
         # These containers do not store the encoder's delay: the sound is late in the clip itself.
         frame = container.streams.audio[0].codec_context.frame_size
         late = {"ts": frame / RATE, "avi": 1105 / RATE}.get(name.removeprefix("clip."), 0.0)
-    sound = await laid(objects, tmp_path, 5.0, kept(key, source, 1.2345, 2.9))
-    assert begun(sound) == pytest.approx(1.2345 + 2.5 + late - source, abs=0.0012)
+    sound = await place_sounds(objects, tmp_path, 5.0, clip_sound(key, source, 1.2345, 2.9))
+    assert first_audible(sound) == pytest.approx(1.2345 + 2.5 + late - source, abs=0.0012)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000])
@@ -94,8 +96,8 @@ async def test_a_click_is_placed_exactly(
 async def test_layout_and_rate_are_converted(objects: Folder, tmp_path: Path, rate: int, layout: str) -> None:
     expression = click_at(1.0).replace("48000", str(rate)) + f",aformat=channel_layouts={layout}"
     key = clip(objects, "clip", expression, 2.0, encode=("-c:a", "pcm_s16le", "-ar", str(rate)), name="clip.mov")
-    sound = await laid(objects, tmp_path, 2.0, kept(key, 0.5, 0.25, 1.0))
-    assert begun(sound) == pytest.approx(0.75, abs=0.001)
+    sound = await place_sounds(objects, tmp_path, 2.0, clip_sound(key, 0.5, 0.25, 1.0))
+    assert first_audible(sound) == pytest.approx(0.75, abs=0.001)
     assert level(sound[:, 0] - sound[:, 1]) < -80, "it is in the middle"
     # ffmpeg converts mono to stereo 3 dB quieter, and adds the centre channel of 5.1 to each side at that level.
     assert np.abs(sound).max() == pytest.approx(0.8 if layout == "mono" else 0.8 * 0.707, rel=0.1)
@@ -107,13 +109,19 @@ async def test_late_sound_keeps_its_offset(objects: Folder, tmp_path: Path) -> N
     early = ("-f", "mp4", "-i", objects.path("early"))
     media.ffmpeg(*early, "-itsoffset", "0.7", *early, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
     late.rename(objects.path("late"))
-    assert begun(await laid(objects, tmp_path, 3.0, kept("late", 0.0, 0.0, 3.0))) == pytest.approx(1.2, abs=0.0015)
-    assert begun(await laid(objects, tmp_path, 3.0, kept("late", 1.0, 0.0, 2.0))) == pytest.approx(0.2, abs=0.0015)
+    assert first_audible(
+        await place_sounds(objects, tmp_path, 3.0, clip_sound("late", 0.0, 0.0, 3.0))
+    ) == pytest.approx(1.2, abs=0.0015)
+    assert first_audible(
+        await place_sounds(objects, tmp_path, 3.0, clip_sound("late", 1.0, 0.0, 2.0))
+    ) == pytest.approx(0.2, abs=0.0015)
 
 
 async def test_parts_fade_in_and_out(objects: Folder, tmp_path: Path) -> None:
     key = clip(objects, "tone", "sine=1000:r=48000,volume=12dB", 3.0)
-    sound = await laid(objects, tmp_path, 4.0, kept(key, 0.7, 1.0, 0.9), kept(key, 2.5, 2.0, 1.5, volume=0.5))
+    sound = await place_sounds(
+        objects, tmp_path, 4.0, clip_sound(key, 0.7, 1.0, 0.9), clip_sound(key, 2.5, 2.0, 1.5, volume=0.5)
+    )
     silent = [sound[: RATE - 1], sound[round(1.9 * RATE) + 1 : 2 * RATE - 1], sound[round(2.5 * RATE) + 50 :]]
     assert all(np.abs(part).max() < 1e-4 for part in silent), "a clip that is shorter is followed by silence"
     full = np.abs(sound[round(1.3 * RATE) : round(1.6 * RATE)]).max()
@@ -130,7 +138,7 @@ async def test_parts_fade_in_and_out(objects: Folder, tmp_path: Path) -> None:
 async def test_speed_keeps_the_pitch(objects: Folder, tmp_path: Path, speed: float) -> None:
     tone = "sine=1000:r=48000,volume='if(between(t,1,2),4,0)':eval=frame"
     key = clip(objects, "tone", tone, 4.0)
-    sound = await laid(objects, tmp_path, 12.0, kept(key, 0.5, 0.5, 3 / speed, speed=speed))
+    sound = await place_sounds(objects, tmp_path, 12.0, clip_sound(key, 0.5, 0.5, 3 / speed, speed=speed))
     loud = np.flatnonzero(np.abs(sound[:, 0]) > 0.2) / RATE
     assert loud[0] == pytest.approx(0.5 + 0.5 / speed, abs=0.06)
     assert loud[-1] == pytest.approx(0.5 + 1.5 / speed, abs=0.06)
@@ -149,8 +157,13 @@ async def test_each_clip_is_fetched_once_and_temporary_files_are_removed(objects
 
     one, two = clip(objects, "one", "sine=400", 2.0), clip(objects, "two", "sine=500", 2.0)
     (tmp_path / "work").mkdir()
-    parts = [kept(one, 0.0, 0.0, 0.5), kept(two, 0.0, 0.5, 0.5), kept(one, 0.5, 1.0, 0.5), kept(one, 0.0, 9.0, 1.0)]
-    await laid(Counting(objects.root), tmp_path / "work", 2.0, *parts)
+    parts = [
+        clip_sound(one, 0.0, 0.0, 0.5),
+        clip_sound(two, 0.0, 0.5, 0.5),
+        clip_sound(one, 0.5, 1.0, 0.5),
+        clip_sound(one, 0.0, 9.0, 1.0),
+    ]
+    await place_sounds(Counting(objects.root), tmp_path / "work", 2.0, *parts)
     assert fetched == {"one": 1, "two": 1}
     assert [path.name for path in (tmp_path / "work").iterdir()] == [clip_sounds.CLIPS_FILE]
 
@@ -170,7 +183,7 @@ async def test_clips_are_mixed_under_the_voice_and_mastered_with_it(
     write(objects.path("narration"), babble((4.0, -20)))
     tone = clip(objects, "tone", "sine=150:r=48000,volume=0dB", 9.0)
     click = clip(objects, "click", click_at(1.0), 2.0)
-    sounds = (kept(tone, 0.0, 0.0, 9.0), kept(click, 0.75, 7.0, 1.0, volume=1.2))
+    sounds = (clip_sound(tone, 0.0, 0.0, 9.0), clip_sound(click, 0.75, 7.0, 1.0, volume=1.2))
     order = MixRequest("narration", "voice", "", seconds(9), sounds)
     made = await mixed(mixer, objects, order, tmp_path)
     path = objects.path(made.audio)
@@ -185,13 +198,13 @@ async def test_clips_are_mixed_under_the_voice_and_mastered_with_it(
     assert 2 <= resting - speaking <= 9
     assert level(sound[2 * RATE : round(3.5 * RATE)]) - speaking >= 6, "the voice stands above the clip"
     high = band(sound, 1500, 2500)
-    assert begun(high[6 * RATE :], threshold=0.1) + 6 == pytest.approx(7.25, abs=0.001)
+    assert first_audible(high[6 * RATE :], threshold=0.1) + 6 == pytest.approx(7.25, abs=0.001)
 
 
 async def test_clips_music_and_voice_are_mixed(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     write(objects.path("narration"), babble((2.0, -20)))
     key = clip(objects, "tone", "sine=300", 4.0)
-    order = MixRequest("narration", "voice", "calm", seconds(4), (kept(key, 0.0, 0.0, 4.0),))
+    order = MixRequest("narration", "voice", "calm", seconds(4), (clip_sound(key, 0.0, 0.0, 4.0),))
     sound = read(objects.path((await mixed(mixer, objects, order, tmp_path)).audio), 2)
     assert len(sound) == 4 * RATE
     rest = sound[round(2.6 * RATE) : round(3.4 * RATE)]
@@ -202,7 +215,7 @@ async def test_clips_music_and_voice_are_mixed(mixer: Mixer, objects: Folder, tm
 async def test_a_mix_is_stored_by_its_clip_sounds(mixer: Mixer, objects: Folder, tmp_path: Path) -> None:
     write(objects.path("narration"), babble((1.0, -20)))
     key = clip(objects, "tone", "sine=300", 2.0)
-    part = kept(key, 0.0, 0.0, 1.0)
+    part = clip_sound(key, 0.0, 0.0, 1.0)
     keys, made = [], []
     orders = [
         *((), (part,), (part,), (replace(part, volume=0.5),), (replace(part, source_start=seconds(0.1)),)),
@@ -226,7 +239,9 @@ async def test_a_clip_without_sound_is_refused(mixer: Mixer, objects: Folder, tm
     else:
         objects.path("mute").write_bytes(b"#EXTM3U\nhttp://127.0.0.1/x.ts\n" * 100)
     key = clip(objects, "tone", "sine=300", 2.0)
-    order = MixRequest("narration", "voice", "", seconds(1), (kept(key, 0.0, 0.0, 1.0), kept("mute", 0.0, 0.0, 1.0)))
+    order = MixRequest(
+        "narration", "voice", "", seconds(1), (clip_sound(key, 0.0, 0.0, 1.0), clip_sound("mute", 0.0, 0.0, 1.0))
+    )
     with pytest.raises(InvalidArgument, match=r"clip_sounds\[1\]: the clip has no sound") as refused:
         await mixed(mixer, objects, order, tmp_path)
     assert refused.value.reason == "CLIP_NOT_PLAYABLE"
@@ -234,7 +249,7 @@ async def test_a_clip_without_sound_is_refused(mixer: Mixer, objects: Folder, tm
     assert objects.puts == []
 
 
-@pytest.mark.parametrize("part", [kept("tone", -1.0, 0.0, 1.0), kept("tone", 0.0, -1.0, 1.0)])
+@pytest.mark.parametrize("part", [clip_sound("tone", -1.0, 0.0, 1.0), clip_sound("tone", 0.0, -1.0, 1.0)])
 async def test_a_negative_start_is_refused(mixer: Mixer, objects: Folder, tmp_path: Path, part: ClipSound) -> None:
     with pytest.raises(InvalidArgument, match=r"clip_sounds\[0\]") as refused:
         await mixed(mixer, objects, MixRequest("narration", "voice", "", seconds(1), (part,)), tmp_path)

@@ -42,21 +42,23 @@ class Slow:
         self, sentences: Sequence[str], voice: Voice, target: Path, on_progress: OnProgress = ignore_progress
     ) -> SpokenText:
         tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE // 2) / RATE)
-        sound, said, pauses = np.zeros(0), [], list(self.pauses)
+        sound, sentences_spoken, pauses = np.zeros(0), [], list(self.pauses)
         for sentence in sentences:
             words = []
             for text in sentence.split():
                 sound = np.concatenate([sound, np.zeros(round(pauses.pop(0) * RATE)), tone])
                 end = timedelta(seconds=len(sound) / RATE)
                 words.append(Word(text, end - timedelta(seconds=0.5), end))
-            said.append(tuple(words))
+            sentences_spoken.append(tuple(words))
             on_progress(0.5)
         sound = np.concatenate([sound, np.zeros(round(pauses.pop(0) * RATE))])
         write(target, sound + self.hiss * np.random.default_rng(3).uniform(-1, 1, len(sound)))
-        return SpokenText(timedelta(seconds=len(sound) / RATE), tuple(said))
+        return SpokenText(timedelta(seconds=len(sound) / RATE), tuple(sentences_spoken))
 
 
-async def said(provider: Slow | Espeak, objects: Folder, folder: Path, *sentences: str) -> tuple[SpokenText, Sound]:
+async def synthesize(
+    provider: Slow | Espeak, objects: Folder, folder: Path, *sentences: str
+) -> tuple[SpokenText, Sound]:
     """Synthesize sentences. Returns the words with their times, and the sound."""
     voice = provider.voice("en-US")
     assert voice is not None
@@ -73,7 +75,7 @@ def silences(sound: Sound, threshold: float) -> list[float]:
 @pytest.mark.parametrize("hiss", [0.0, 0.002])
 async def test_long_silences_are_shortened_and_words_are_moved(objects: Folder, tmp_path: Path, hiss: float) -> None:
     provider = Slow((2.0, 0.3, 1.5, 0.45, 9.0, 3.0), hiss)
-    spoken, sound = await said(provider, objects, tmp_path, "one two three", "four five")
+    spoken, sound = await synthesize(provider, objects, tmp_path, "one two three", "four five")
     assert max(silences(sound, 0.01)) <= 0.5
     assert [word.text for sentence in spoken.sentences for word in sentence] == ["one", "two", "three", "four", "five"]
     assert spoken.duration.total_seconds() == pytest.approx(len(sound) / RATE, abs=1e-4)
@@ -93,13 +95,13 @@ async def test_long_silences_are_shortened_and_words_are_moved(objects: Folder, 
 
 async def test_short_silences_are_unchanged(objects: Folder, tmp_path: Path) -> None:
     provider = Slow((0.1, 0.48, 0.4), 0.0)
-    spoken, sound = await said(provider, objects, tmp_path, "one two")
+    spoken, sound = await synthesize(provider, objects, tmp_path, "one two")
     assert len(sound) == round(1.98 * RATE)
     assert spoken.sentences[0][1].start == timedelta(seconds=1.08)
 
 
 async def test_a_silent_word_keeps_its_place_and_some_time(provider: Espeak, objects: Folder, tmp_path: Path) -> None:
-    spoken, sound = await said(provider, objects, tmp_path, "Hello.", "***", "---", "Bye.")
+    spoken, sound = await synthesize(provider, objects, tmp_path, "Hello.", "***", "---", "Bye.")
     assert max(silences(sound, 0.01 * float(np.abs(sound).max()))) <= 0.5
     words = [word for sentence in spoken.sentences for word in sentence]
     assert [word.text for word in words] == ["Hello.", "***", "---", "Bye."]

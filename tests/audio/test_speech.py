@@ -26,14 +26,14 @@ TALE = [
 ]
 
 
-async def spoken(provider: Espeak, sentences: list[str], voice: str, folder: Path) -> tuple[SpokenText, Sound]:
+async def speak(provider: Espeak, sentences: list[str], voice: str, folder: Path) -> tuple[SpokenText, Sound]:
     """Speak sentences. Returns the words with their times, and the sound."""
     found = provider.voice(voice)
     assert found is not None
     fractions: list[float] = []
-    said = await provider.speak(sentences, found, folder / "speech.wav", fractions.append)
+    spoken = await provider.speak(sentences, found, folder / "speech.wav", fractions.append)
     assert fractions == sorted(fractions) and len(fractions) == len(sentences) and fractions[-1] <= 1
-    return said, read(folder / "speech.wav", 1)[:, 0]
+    return spoken, read(folder / "speech.wav", 1)[:, 0]
 
 
 def found(provider: Espeak, name: str = "en-US") -> Voice:
@@ -52,11 +52,11 @@ def loud(sound: Sound) -> NDArray[np.intp]:
 
 
 async def test_words_are_timed_where_they_are_heard(provider: Espeak, tmp_path: Path) -> None:
-    said, sound = await spoken(provider, TALE, "en-US", tmp_path)
-    assert [" ".join(word.text for word in sentence) for sentence in said.sentences] == TALE
-    assert abs(at(said.duration) - len(sound)) <= 1
+    spoken, sound = await speak(provider, TALE, "en-US", tmp_path)
+    assert [" ".join(word.text for word in sentence) for sentence in spoken.sentences] == TALE
+    assert abs(at(spoken.duration) - len(sound)) <= 1
     previous = 0
-    for sentence in said.sentences:
+    for sentence in spoken.sentences:
         first, last = at(sentence[0].start), at(sentence[-1].end)
         # The sound of a sentence begins with its first word and ends with its last, after a silence.
         gap = sound[previous:first]
@@ -68,17 +68,17 @@ async def test_words_are_timed_where_they_are_heard(provider: Espeak, tmp_path: 
         for word in sentence:
             assert level(sound[at(word.start) : at(word.end)]) > level(sound) - 25
     assert loud(sound)[0] / RATE == pytest.approx(0.15, abs=0.03)
-    words = [word for sentence in said.sentences for word in sentence]
+    words = [word for sentence in spoken.sentences for word in sentence]
     assert all(word.start < word.end for word in words)
     assert all(before.end <= after.start for before, after in pairwise(words))
-    assert words[-1].end <= said.duration
+    assert words[-1].end <= spoken.duration
 
 
 async def test_sentences_have_pauses_and_a_natural_pace(provider: Espeak, tmp_path: Path) -> None:
-    said, _ = await spoken(provider, TALE[:2], "en-US", tmp_path)
-    pause = said.sentences[1][0].start - said.sentences[0][-1].end
+    spoken, _ = await speak(provider, TALE[:2], "en-US", tmp_path)
+    pause = spoken.sentences[1][0].start - spoken.sentences[0][-1].end
     assert pause.total_seconds() == pytest.approx(0.35, abs=0.02)
-    assert 145 <= sum(map(len, said.sentences)) / (said.duration / timedelta(minutes=1)) <= 180
+    assert 145 <= sum(map(len, spoken.sentences)) / (spoken.duration / timedelta(minutes=1)) <= 180
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ async def test_sentences_have_pauses_and_a_natural_pace(provider: Espeak, tmp_pa
 async def test_an_ordinal_number_makes_no_pause(
     provider: Espeak, tmp_path: Path, voice: str, sentence: str, number: str, word: str
 ) -> None:
-    said, _ = await spoken(provider, [sentence], voice, tmp_path)
-    words = {each.text: each for each in said.sentences[0]}
+    spoken, _ = await speak(provider, [sentence], voice, tmp_path)
+    words = {each.text: each for each in spoken.sentences[0]}
     assert words[word].start - words[number].end < timedelta(seconds=0.1)
     # An ordinal has one syllable more.
-    cardinal, _ = await spoken(provider, [sentence.replace("3.", "3")], voice, tmp_path)
-    assert said.duration < cardinal.duration + timedelta(seconds=0.15)
+    cardinal, _ = await speak(provider, [sentence.replace("3.", "3")], voice, tmp_path)
+    assert spoken.duration < cardinal.duration + timedelta(seconds=0.15)
 
 
 async def test_a_comma_is_a_pause_that_belongs_to_no_word(provider: Espeak, tmp_path: Path) -> None:
-    said, _ = await spoken(provider, ["Take in the light, the movement."], "en-US", tmp_path)
-    words = {word.text: word for word in said.sentences[0]}
+    spoken, _ = await speak(provider, ["Take in the light, the movement."], "en-US", tmp_path)
+    words = {word.text: word for word in spoken.sentences[0]}
     assert words["light,"].end < words["movement."].start - timedelta(seconds=0.15)
 
 
@@ -116,19 +116,19 @@ async def test_a_comma_is_a_pause_that_belongs_to_no_word(provider: Espeak, tmp_
     ],
 )
 async def test_every_word_gets_a_time(provider: Espeak, tmp_path: Path, voice: str, sentence: str, words: int) -> None:
-    said, sound = await spoken(provider, [sentence], voice, tmp_path)
-    (found,) = said.sentences
+    spoken, sound = await speak(provider, [sentence], voice, tmp_path)
+    (found,) = spoken.sentences
     assert len(found) == words
     assert "".join(word.text for word in found) == sentence.replace(" ", "")
     assert all(before.end <= after.start for before, after in pairwise(found))
     assert all(word.end - word.start >= timedelta(milliseconds=20) for word in found)
     assert at(found[-1].end) <= len(sound)
-    assert said.duration < timedelta(seconds=8), "it read out what it should not"
+    assert spoken.duration < timedelta(seconds=8), "it read out what it should not"
 
 
 async def test_a_sentence_of_signs_is_a_short_silence(provider: Espeak, tmp_path: Path) -> None:
-    said, sound = await spoken(provider, ["Hello.", "***", "Bye."], "en-US", tmp_path)
-    (stars,) = said.sentences[1]
+    spoken, sound = await speak(provider, ["Hello.", "***", "Bye."], "en-US", tmp_path)
+    (stars,) = spoken.sentences[1]
     assert (stars.end - stars.start).total_seconds() == pytest.approx(0.4, abs=0.01)
     assert level(sound[at(stars.start) : at(stars.end)]) < -60
 
@@ -136,7 +136,7 @@ async def test_a_sentence_of_signs_is_a_short_silence(provider: Espeak, tmp_path
 async def test_men_and_women_sound_different(provider: Espeak, tmp_path: Path) -> None:
     pitches = []
     for voice in ("en-US", "en-US-JennyNeural"):
-        _, sound = await spoken(provider, ["Many men and women are moving."], voice, tmp_path)
+        _, sound = await speak(provider, ["Many men and women are moving."], voice, tmp_path)
         frames = sound[: len(sound) // 2400 * 2400].reshape(-1, 2400)
         voiced = frames[np.square(frames).mean(axis=1) > np.square(sound).mean()] * np.hanning(2400)
         # The autocorrelation is highest after one period.

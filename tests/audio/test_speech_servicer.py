@@ -29,7 +29,7 @@ DECODE = ("-f", "wav", "-acodec", "pcm_s16le", "-ar", str(RATE), "-ac", "1")
 
 
 @pytest.fixture
-async def speaking(mesh: Mesh, tmp_path: Path) -> Mesh:
+async def speech_mesh(mesh: Mesh, tmp_path: Path) -> Mesh:
     """A mesh with the audio service, which speaks one text at a time."""
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
@@ -40,13 +40,15 @@ async def speaking(mesh: Mesh, tmp_path: Path) -> Mesh:
 
 
 @pytest.fixture
-def speech(speaking: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
-    return speaking.stub(pb_grpc.SpeechServiceStub, caller="gateway")
+def speech(speech_mesh: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
+    return speech_mesh.stub(pb_grpc.SpeechServiceStub, caller="gateway")
 
 
-async def sound(mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, path: Path, **wanted: Any) -> dict[str, Any]:
+async def create_speech(
+    mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, path: Path, **values: Any
+) -> dict[str, Any]:
     """Write the spoken text to `path`. Returns the headers and the content type."""
-    call: Any = speech.CreateSpeech(pb.CreateSpeechRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+    call: Any = speech.CreateSpeech(pb.CreateSpeechRequest(**values), metadata=mesh.bearer(roles=ROLE))
     headers = await call.initial_metadata()
     parts = [part.data async for part in call]
     assert {part.content_type for part in parts} == {parts[0].content_type}
@@ -54,11 +56,11 @@ async def sound(mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, path: Path, 
     return {**headers, "content_type": parts[0].content_type}
 
 
-def stored(mesh: Mesh, tmp_path: Path) -> list[Path]:
+def stored_files(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
 
 
-def heard(path: Path) -> Any:
+def decode(path: Path) -> Any:
     """The samples of a sound in any format."""
     subprocess.run([ffmpeg_program(), "-loglevel", "error", "-y", "-i", path, *DECODE, f"{path}.wav"], check=True)
     return read(path.with_name(f"{path.name}.wav"), 1)[:, 0]
@@ -68,19 +70,19 @@ def heard(path: Path) -> Any:
     ("form", "kind"), [("wav", "audio/wav"), ("mp3", "audio/mpeg"), ("opus", "audio/ogg"), ("flac", "audio/flac")]
 )
 async def test_a_text_is_spoken_and_timed(
-    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path, form: str, kind: str
+    speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path, form: str, kind: str
 ) -> None:
-    path = tmp_path / f"said.{form}"
-    headers = await sound(speaking, speech, path, text=TEXT, voice="en-GB", format=form)
+    path = tmp_path / f"speech.{form}"
+    headers = await create_speech(speech_mesh, speech, path, text=TEXT, voice="en-GB", format=form)
     assert headers["content_type"] == kind
     assert int(headers["x-content-length"]) == path.stat().st_size
     times = await speech.TimeSpeech(
-        pb.TimeSpeechRequest(text=TEXT, voice="en-GB"), metadata=speaking.bearer(roles=ROLE)
+        pb.TimeSpeechRequest(text=TEXT, voice="en-GB"), metadata=speech_mesh.bearer(roles=ROLE)
     )
     assert times.provider == "espeak"
     assert [[word.text for word in sentence.words] for sentence in times.sentences] == WORDS
 
-    samples = heard(path)
+    samples = decode(path)
     assert len(samples) / RATE == pytest.approx(times.duration, abs=0.03)
     integrated, peak = r128(path)
     assert integrated == pytest.approx(-16, abs=0.5)
@@ -92,24 +94,24 @@ async def test_a_text_is_spoken_and_timed(
     end, begin = times.sentences[0].words[-1].end, times.sentences[1].words[0].start
     assert level(samples[round((end + 0.1) * RATE) : round((begin - 0.1) * RATE)]) < -45
 
-    assert not stored(speaking, tmp_path), "nothing of it is kept"
-    assert not any(speaking.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
+    assert not stored_files(tmp_path), "nothing is stored"
+    assert not any(speech_mesh.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
 
 
 async def test_speech_has_the_requested_loudness(
-    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path
+    speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path
 ) -> None:
-    for wanted in (-14.0, -23.0):
-        await sound(speaking, speech, tmp_path / "said.wav", text=TEXT, loudness=wanted)
-        integrated, peak = r128(tmp_path / "said.wav")
-        assert integrated == pytest.approx(wanted, abs=0.5)
+    for target in (-14.0, -23.0):
+        await create_speech(speech_mesh, speech, tmp_path / "speech.wav", text=TEXT, loudness=target)
+        integrated, peak = r128(tmp_path / "speech.wav")
+        assert integrated == pytest.approx(target, abs=0.5)
         assert peak <= -0.9
 
 
-async def test_word_times_equal_those_of_a_job(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+async def test_word_times_equal_those_of_a_job(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     request = audio_service_pb2.SynthesizeRequest(sentences=[" ".join(words) for words in WORDS], voice="en-US")
-    *_, last = [u async for u in speaking.stub(audio_service_pb2_grpc.AudioServiceStub).Synthesize(request)]
-    times = await speech.TimeSpeech(pb.TimeSpeechRequest(text=TEXT), metadata=speaking.bearer(roles=ROLE))
+    *_, last = [u async for u in speech_mesh.stub(audio_service_pb2_grpc.AudioServiceStub).Synthesize(request)]
+    times = await speech.TimeSpeech(pb.TimeSpeechRequest(text=TEXT), metadata=speech_mesh.bearer(roles=ROLE))
     made = [word for sentence in last.speech.sentences for word in sentence.words]
     found = [word for sentence in times.sentences for word in sentence.words]
     assert times.duration == pytest.approx(last.speech.duration.ToTimedelta().total_seconds())
@@ -118,13 +120,13 @@ async def test_word_times_equal_those_of_a_job(speaking: Mesh, speech: pb_grpc.S
     )
 
 
-async def test_every_listed_voice_is_accepted(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
-    signed_in = speaking.bearer(roles=())
+async def test_every_listed_voice_is_accepted(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    signed_in = speech_mesh.bearer(roles=())
     every = (await speech.ListVoices(pb.ListVoicesRequest(), metadata=signed_in)).voices
     names = [voice.name for voice in every]
     assert {"en-US", "en-GB", "de", "zh-CN"} <= set(names)
     assert names == sorted(set(names))
-    internal = speaking.stub(audio_service_pb2_grpc.AudioServiceStub)
+    internal = speech_mesh.stub(audio_service_pb2_grpc.AudioServiceStub)
     for voice in every:
         found = await internal.GetVoice(audio_service_pb2.GetVoiceRequest(name=voice.name))
         assert (found.language, found.provider) == (voice.language, voice.provider)
@@ -135,7 +137,7 @@ async def test_every_listed_voice_is_accepted(speaking: Mesh, speech: pb_grpc.Sp
 
 
 @pytest.mark.parametrize(
-    ("wanted", "reason"),
+    ("values", "reason"),
     [
         ({"text": "Hi", "voice": "nobody"}, "VOICE_UNKNOWN"),
         ({"text": "?!"}, "SCRIPT_EMPTY"),
@@ -144,20 +146,20 @@ async def test_every_listed_voice_is_accepted(speaking: Mesh, speech: pb_grpc.Sp
     ],
 )
 async def test_what_cannot_be_spoken_is_refused(
-    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, wanted: dict[str, Any], reason: str
+    speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, values: dict[str, Any], reason: str
 ) -> None:
-    bearer = speaking.bearer(roles=ROLE)
+    bearer = speech_mesh.bearer(roles=ROLE)
     with pytest.raises(errors.InvalidArgument) as refused:
-        await speech.TimeSpeech(pb.TimeSpeechRequest(**wanted), metadata=bearer)
+        await speech.TimeSpeech(pb.TimeSpeechRequest(**values), metadata=bearer)
     assert refused.value.reason == reason
     with pytest.raises(errors.InvalidArgument) as refused:
-        _ = [part async for part in speech.CreateSpeech(pb.CreateSpeechRequest(**wanted), metadata=bearer)]
+        _ = [part async for part in speech.CreateSpeech(pb.CreateSpeechRequest(**values), metadata=bearer)]
     assert refused.value.reason == reason
 
 
-async def test_the_service_itself_checks_the_role(speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+async def test_the_service_itself_checks_the_role(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     """The service does not rely on the check of the gateway."""
-    others = speaking.bearer(roles=("video.process", "content.manage", "user.admin"))
+    others = speech_mesh.bearer(roles=("video.process", "content.manage", "user.admin"))
     for metadata, error, reason in (
         (others, errors.PermissionDenied, "ROLE_MISSING"),
         ((), errors.Unauthenticated, "TOKEN_INVALID"),
@@ -168,16 +170,16 @@ async def test_the_service_itself_checks_the_role(speaking: Mesh, speech: pb_grp
         with pytest.raises(error) as refused:
             _ = [part async for part in speech.CreateSpeech(pb.CreateSpeechRequest(text="Hi"), metadata=metadata)]
         assert refused.value.reason == reason
-    elsewhere = speaking.stub(pb_grpc.SpeechServiceStub, caller="rendering")
+    elsewhere = speech_mesh.stub(pb_grpc.SpeechServiceStub, caller="rendering")
     with pytest.raises(errors.PermissionDenied) as refused:
-        await elsewhere.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=speaking.bearer(roles=ROLE))
+        await elsewhere.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=speech_mesh.bearer(roles=ROLE))
     assert refused.value.reason == "CALLER_NOT_ALLOWED"
 
 
 async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_nothing(
-    speaking: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
+    speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub
 ) -> None:
-    bearer = speaking.bearer(roles=ROLE)
+    bearer = speech_mesh.bearer(roles=ROLE)
     long: Any = speech.CreateSpeech(pb.CreateSpeechRequest(text=LONG), metadata=bearer)
     waiting = asyncio.create_task(long.initial_metadata())
     async with asyncio.timeout(30):
@@ -188,14 +190,14 @@ async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_no
     assert full.value.reason == "BUSY"
     assert full.value.retry_after_seconds == 1.0
     # The calls of jobs have capacity of their own.
-    internal = speaking.stub(audio_service_pb2_grpc.AudioServiceStub)
+    internal = speech_mesh.stub(audio_service_pb2_grpc.AudioServiceStub)
     request = audio_service_pb2.SynthesizeRequest(sentences=["Hi."], voice="en-US")
     assert [update async for update in internal.Synthesize(request)]
 
     long.cancel()
     await asyncio.wait([waiting])
     async with asyncio.timeout(10):
-        while any(speaking.config.scratch.glob("audio-*/*")):
+        while any(speech_mesh.config.scratch.glob("audio-*/*")):
             await speech.ListVoices(pb.ListVoicesRequest(), metadata=bearer)
     assert not programs()
     await speech.TimeSpeech(pb.TimeSpeechRequest(text="Hi"), metadata=bearer)

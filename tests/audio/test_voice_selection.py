@@ -50,50 +50,50 @@ UNHEARD = {
 }
 
 
-def chosen(provider: Espeak, name: str, *texts: str, title: str = "") -> VoiceSelection:
-    asked = [Text(f"clips[{index}].script", text) for index, text in enumerate(texts)]
-    return select_voice([provider], name, asked, Text("title", title) if title else None)
+def select(provider: Espeak, name: str, *texts: str, title: str = "") -> VoiceSelection:
+    requested = [Text(f"clips[{index}].script", text) for index, text in enumerate(texts)]
+    return select_voice([provider], name, requested, Text("title", title) if title else None)
 
 
 def refused(provider: Espeak, name: str, *texts: str, title: str = "") -> InvalidArgument:
     with pytest.raises(InvalidArgument) as raised:
-        chosen(provider, name, *texts, title=title)
+        select(provider, name, *texts, title=title)
     return raised.value
 
 
-async def seconds(provider: Espeak, choice: VoiceSelection, text: str, folder: Path) -> float:
-    said = await choice.provider.speak([text], choice.voice, folder / "speech.wav")
-    return said.duration / timedelta(seconds=1)
+async def spoken_seconds(selection: VoiceSelection, text: str, folder: Path) -> float:
+    spoken = await selection.provider.speak([text], selection.voice, folder / "speech.wav")
+    return spoken.duration / timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
 async def test_a_script_is_spoken_by_a_voice_of_its_language(provider: Espeak, tmp_path: Path, language: str) -> None:
-    choice = chosen(provider, "", SCRIPTS[language])
-    assert choice.voice.name == language
-    assert [notice.reason for notice in choice.notices] == ["VOICE_CHOSEN"]
+    selection = select(provider, "", SCRIPTS[language])
+    assert selection.voice.name == language
+    assert [notice.reason for notice in selection.notices] == ["VOICE_CHOSEN"]
     letters = sum(character.isalpha() for character in SCRIPTS[language])
-    assert await seconds(provider, choice, SCRIPTS[language], tmp_path) / letters < 0.5, (
+    assert await spoken_seconds(selection, SCRIPTS[language], tmp_path) / letters < 0.5, (
         "it is spelled letter by letter"
     )
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
-@pytest.mark.parametrize("asked", ["de-DE", "en-US", "fr"])
-def test_a_voice_that_cannot_read_a_script_is_refused(provider: Espeak, language: str, asked: str) -> None:
-    error = refused(provider, asked, SCRIPTS[language])
+@pytest.mark.parametrize("name", ["de-DE", "en-US", "fr"])
+def test_a_voice_that_cannot_read_a_script_is_refused(provider: Espeak, language: str, name: str) -> None:
+    error = refused(provider, name, SCRIPTS[language])
     assert error.reason == "VOICE_LANGUAGE_MISMATCH"
     assert [violation.field for violation in error.violations] == ["clips[0].script"]
-    for part in ("clips[0].script", asked, languages.system_name(languages.main_system(SCRIPTS[language])), language):
+    for part in ("clips[0].script", name, languages.system_name(languages.main_system(SCRIPTS[language])), language):
         assert part in error.message
     advised = error.message.partition("take ")[2].partition(", or")[0].split(", ")
     assert advised[0] == language
     assert not any(voice.is_substitute for voice in map(provider.voice, advised) if voice)
     for name in advised:
-        assert chosen(provider, name, SCRIPTS[language]).voice.name == name
+        assert select(provider, name, SCRIPTS[language]).voice.name == name
 
 
 @pytest.mark.parametrize(
-    ("asked", "text"),
+    ("name", "text"),
     [
         ("ru-RU", "Hello everyone, and welcome."),
         ("zh-CN", "Good morning."),
@@ -109,12 +109,12 @@ def test_a_voice_that_cannot_read_a_script_is_refused(provider: Espeak, language
         ("fa-latn", "امروز هوا خوب است"),
     ],
 )
-def test_every_other_writing_system_is_refused(provider: Espeak, asked: str, text: str) -> None:
-    assert refused(provider, asked, text).reason == "VOICE_LANGUAGE_MISMATCH"
+def test_every_other_writing_system_is_refused(provider: Espeak, name: str, text: str) -> None:
+    assert refused(provider, name, text).reason == "VOICE_LANGUAGE_MISMATCH"
 
 
 @pytest.mark.parametrize(
-    ("asked", "text"),
+    ("name", "text"),
     [
         ("de-DE", "Heute fahren wir mit Herrn 王小明 nach Berlin und essen dort zu Abend."),
         ("en-US", "The Russian word for peace is мир, as every visitor learns."),
@@ -131,13 +131,13 @@ def test_every_other_writing_system_is_refused(provider: Espeak, asked: str, tex
         ("ja", "今天天气很好。"),
     ],
 )
-def test_mixed_scripts_are_spoken(provider: Espeak, asked: str, text: str) -> None:
-    assert chosen(provider, asked, text).voice.name == asked
+def test_mixed_scripts_are_spoken(provider: Espeak, name: str, text: str) -> None:
+    assert select(provider, name, text).voice.name == name
 
 
 def test_latin_text_without_a_voice_gets_the_default_one(provider: Espeak) -> None:
     for text in ("This is the narration text", "Nahrungsergänzungsmittel", "La La Land", "2024", "Die Hard"):
-        assert (chosen(provider, "", text).voice.name, chosen(provider, "", text).notices) == ("en-US", ())
+        assert (select(provider, "", text).voice.name, select(provider, "", text).notices) == ("en-US", ())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_latin_text_without_a_voice_gets_the_default_one(provider: Espeak) -> No
     ],
 )
 def test_frequent_words_select_the_voice_of_their_language(provider: Espeak, language: str, text: str) -> None:
-    assert chosen(provider, "", text).voice.name == language
+    assert select(provider, "", text).voice.name == language
 
 
 def test_a_text_that_the_voice_cannot_read_is_named(provider: Espeak) -> None:
@@ -162,9 +162,9 @@ def test_a_text_that_the_voice_cannot_read_is_named(provider: Espeak) -> None:
 
 
 def test_only_a_title_in_latin_letters_is_readable_by_every_voice(provider: Espeak) -> None:
-    assert chosen(provider, "ru-RU", title="TikTok").voice.name == "ru-RU"
+    assert select(provider, "ru-RU", title="TikTok").voice.name == "ru-RU"
     assert refused(provider, "de-DE", title="Красная площадь").message.startswith("title")
-    assert chosen(provider, "", title="Красная площадь").voice.name == "ru"
+    assert select(provider, "", title="Красная площадь").voice.name == "ru"
 
 
 def test_a_writing_system_without_a_voice_is_refused(provider: Espeak) -> None:
@@ -177,9 +177,9 @@ def test_an_unintelligible_voice_needs_its_own_name(provider: Espeak, language: 
     error = refused(provider, "", UNHEARD[language])
     assert error.reason == "VOICE_UNINTELLIGIBLE"
     assert f"{language!r}" in error.message and UNINTELLIGIBLE[language] in error.message
-    choice = chosen(provider, language, UNHEARD[language])
-    assert choice.voice.quality is Quality.UNINTELLIGIBLE
-    assert [notice.reason for notice in choice.notices] == ["VOICE_UNINTELLIGIBLE"]
+    selection = select(provider, language, UNHEARD[language])
+    assert selection.voice.quality is Quality.UNINTELLIGIBLE
+    assert [notice.reason for notice in selection.notices] == ["VOICE_UNINTELLIGIBLE"]
 
 
 @pytest.mark.parametrize("name", ["ja-JP-NanamiNeural", "ja-JP-Standard-A", "he-IL-AvriNeural", "th-TH-Standard-A"])
@@ -189,7 +189,7 @@ def test_an_unintelligible_voice_is_never_a_substitute(provider: Espeak, name: s
 
 @pytest.mark.parametrize("language", ["ja", "shn"])
 async def test_unintelligible_languages_are_spelled_out(provider: Espeak, tmp_path: Path, language: str) -> None:
-    took = await seconds(provider, chosen(provider, language, UNHEARD[language]), UNHEARD[language], tmp_path)
+    took = await spoken_seconds(select(provider, language, UNHEARD[language]), UNHEARD[language], tmp_path)
     assert took / sum(character.isalpha() for character in UNHEARD[language]) > 0.5
 
 
@@ -204,10 +204,10 @@ def test_hebrew_is_unintelligible_without_vowels(provider: Espeak) -> None:
             "sys.stdout.buffer.write(e.espeak_TextToPhonemes(ctypes.byref(p), 1, 2))"
         )
         arguments = [str(provider.library), str(provider.data), language, text]
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", program, *arguments], capture_output=True, check=True
         ).stdout.decode()
-        letters = [character for character in said if character.isalpha()]
+        letters = [character for character in output if character.isalpha()]
         return sum(character in "aeiouyøœɐɑɒɔəɘɛɜɨɪɯɵʉʊʌæ" for character in letters) / len(letters)
 
     assert vowels("he", UNHEARD["he"]) < 0.2 < 0.28 < vowels("fa", SCRIPTS["fa"])
@@ -215,10 +215,10 @@ def test_hebrew_is_unintelligible_without_vowels(provider: Espeak) -> None:
 
 @pytest.mark.parametrize("name", ["en-US-AriaNeural", "en-US-Standard-A", "de-DE-Wavenet-B"])
 def test_a_substitute_voice_comes_with_a_notice(provider: Espeak, name: str) -> None:
-    (notice,) = chosen(provider, name, "Hello.").notices
+    (notice,) = select(provider, name, "Hello.").notices
     assert notice.reason == "VOICE_REPLACED"
     assert name in notice.message and "robotic" in notice.message
-    assert chosen(provider, name[:5], "Hello.").notices == ()
+    assert select(provider, name[:5], "Hello.").notices == ()
 
 
 def test_no_error_recommends_the_voice_of_another_provider(provider: Espeak) -> None:
@@ -230,7 +230,7 @@ def test_no_error_recommends_the_voice_of_another_provider(provider: Espeak) -> 
         assert not any(part in error.message for part in ("Neural", "Standard", "Wavenet"))
 
 
-def test_every_listed_voice_reads_its_language(provider: Espeak) -> None:
+def test_every_listed_voice_reads_its_language() -> None:
     """A voice with an unknown writing system would refuse its own language."""
     for language, text in {**SCRIPTS, **UNHEARD}.items():
         assert languages.unreadable_system(text, language) == ""

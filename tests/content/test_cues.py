@@ -244,7 +244,7 @@ def test_no_caption_overlaps_loses_or_overflows(
     for cue in cues:
         assert cue.start <= cue.end
         assert 1 <= len(cue.lines) <= most and all(cue.lines)
-    kept = [c for words in sentences for w in words for c in w.text if unicodedata.category(c) not in ("Cc", "Cs")]
+    expected = [c for words in sentences for w in words for c in w.text if unicodedata.category(c) not in ("Cc", "Cs")]
     shown = "".join(line for cue in cues for line in cue.lines)
     # Words that are wider than a line have hyphens.
-    assert "".join(shown.split()).replace("-", "") == "".join("".join(kept).split()).replace("-", "")
+    assert "".join(shown.split()).replace("-", "") == "".join("".join(expected).split()).replace("-", "")

@@ -56,9 +56,11 @@ async def test_a_caption_is_on_screen_exactly_while_its_words_are_spoken(
         assert len(mine) == mine[-1] - mine[0] + 1
     # No two captions at once, and no empty frame between two that are at most 40 ms apart.
     assert not (odd & even).any()
-    said = [any(a <= n / rate < b for a, b in TIMES) for n in range(len(frames))]
+    spoken = [any(a <= n / rate < b for a, b in TIMES) for n in range(len(frames))]
     shown_at = odd | even
-    assert not any(s and not v for s, v in zip(said[1:-1], shown_at[1:-1] | shown_at[:-2] | shown_at[2:], strict=True))
+    assert not any(
+        s and not v for s, v in zip(spoken[1:-1], shown_at[1:-1] | shown_at[:-2] | shown_at[2:], strict=True)
+    )
     assert shown_at[round(0.44 * rate) : round(1.0 * rate)].all()
 
 
@@ -89,14 +91,14 @@ async def test_a_cut_on_any_frame_changes_no_frame(rate: int, tmp_path: Path) ->
     clock = FrameClock(rate)
     for cut in (7, 19, rate + 1):
         later = pysubs2.SSAFile.from_string(whole)
-        kept = []
+        remaining = []
         for event in later:
             # The first frame on or after a time.
             first, last = (-(-at * rate // 1000) - cut for at in (event.start, event.end))
             if last > 0:
                 event.start, event.end = clock.before(max(first, 0)), clock.before(last)
-                kept.append(event)
-        later.events = kept
+                remaining.append(event)
+        later.events = remaining
         drawn = await draw(later.to_string("ass"), tmp_path, SIZE, rate, (len(frames) - cut) / rate)
         assert np.array_equal(drawn, frames[cut:])
 

@@ -24,7 +24,7 @@ from tests.content.drawing import ALL, AT_HAND, FOLDERS, FONT, MANROPE, bounds, 
 
 
 @dataclass(frozen=True)
-class Made:
+class FakeFace:
     """A face with some characters, each half an em wide."""
 
     name: str
@@ -46,7 +46,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Row:
+class FakeSource:
     """A font source of some faces."""
 
     faces: Sequence[Face]
@@ -55,8 +55,8 @@ class Row:
         return any(face.shows(character) for face in self.faces)
 
 
-LATIN, HAN, ARABIC = Made("Latin", "abc.,é"), Made("Han", "你好。ab."), Made("Arabic", "مرحبا،")
-HANDFUL = FontFallback(LATIN, [Row([LATIN, HAN, ARABIC])])
+LATIN, HAN, ARABIC = FakeFace("Latin", "abc.,é"), FakeFace("Han", "你好。ab."), FakeFace("Arabic", "مرحبا،")
+HANDFUL = FontFallback(LATIN, [FakeSource([LATIN, HAN, ARABIC])])
 
 
 async def width_drawn(text: str, folder: Path, chain: FontFallback = ALL) -> int:
@@ -74,16 +74,16 @@ async def width_drawn(text: str, folder: Path, chain: FontFallback = ALL) -> int
     ],
 )
 async def test_measured_widths_equal_drawn_widths(text: str, tmp_path: Path) -> None:
-    told = ALL.measure(text).advance * 0.15 * 180 / 1.366
+    expected = ALL.measure(text).advance * 0.15 * 180 / 1.366
     # What is drawn lacks the air beside the first and the last letter; light fonts are made bolder by a hair.
-    assert told - 6 <= await width_drawn(text, tmp_path) <= told + 3
+    assert expected - 6 <= await width_drawn(text, tmp_path) <= expected + 3
 
 
 async def test_a_letter_is_as_wide_as_its_advance(tmp_path: Path) -> None:
     more = await width_drawn("n" * 30, tmp_path) - await width_drawn("n" * 10, tmp_path)
     # Letters of some fonts, as of this one, are drawn at whole sizes only: here at 20 for 19.8.
-    told = 20 * ALL.measure("n").advance * 0.15 * 180 / 1.366
-    assert more / told == pytest.approx(20 / 19.77, abs=0.005)
+    expected = 20 * ALL.measure("n").advance * 0.15 * 180 / 1.366
+    assert more / expected == pytest.approx(20 / 19.77, abs=0.005)
 
 
 def test_a_font_is_found_by_its_name_or_its_family() -> None:
@@ -99,7 +99,7 @@ def test_an_unknown_font_is_refused_with_the_available_ones() -> None:
     with pytest.raises(InvalidArgument, match="no font 'Comic Sans'; there are: Manrope Bold, ") as refused:
         find_face("Comic Sans", AT_HAND)
     assert refused.value.reason == "FONT_UNKNOWN"
-    many = [Row([Made(f"Number {number}", "a") for number in range(100)])]
+    many = [FakeSource([FakeFace(f"Number {number}", "a") for number in range(100)])]
     with pytest.raises(InvalidArgument, match=r"Number 39 and 60 more$"):
         find_face("Comic Sans", many)
 
@@ -119,17 +119,19 @@ def test_a_run_takes_the_first_font_with_the_whole_letter() -> None:
 
 
 def test_a_decomposed_letter_is_shown_by_a_font_with_its_parts() -> None:
-    pieces = Made("Pieces", "e\u0301")
-    assert FontFallback(pieces, [Row([pieces])]).runs("é") == ((pieces, "e\u0301"),)
+    pieces = FakeFace("Pieces", "e\u0301")
+    assert FontFallback(pieces, [FakeSource([pieces])]).runs("é") == ((pieces, "e\u0301"),)
 
 
 def test_the_most_similar_font_of_the_first_folder_is_used() -> None:
-    main = Made("Main", "a", 800)
-    light, bold, slanted = Made("Light", "ж", 300), Made("Bold", "ж", 700), Made("Slanted", "ж", 800, True)
-    extra = Made("Extra", "жж", 800)
-    chain = FontFallback(main, [Row([main]), Row([light, slanted, bold]), Row([extra])])
+    main = FakeFace("Main", "a", 800)
+    light, bold, slanted = FakeFace("Light", "ж", 300), FakeFace("Bold", "ж", 700), FakeFace("Slanted", "ж", 800, True)
+    extra = FakeFace("Extra", "жж", 800)
+    chain = FontFallback(main, [FakeSource([main]), FakeSource([light, slanted, bold]), FakeSource([extra])])
     assert chain.runs("ж") == ((bold, "ж"),)
-    assert FontFallback(main, [Row([main]), Row([slanted]), Row([extra])]).runs("ж") == ((slanted, "ж"),)
+    assert FontFallback(main, [FakeSource([main]), FakeSource([slanted]), FakeSource([extra])]).runs("ж") == (
+        (slanted, "ж"),
+    )
 
 
 def test_the_script_names_the_font_of_each_run() -> None:

@@ -92,7 +92,7 @@ def test_text_that_looks_like_markup_is_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "expected"),
     [
         ("**太字**です、**「強調」**です。", "太字です、「強調」です。"),
         ("这是**重点（重要）**内容。", "这是重点（重要）内容。"),
@@ -115,8 +115,8 @@ def test_text_that_looks_like_markup_is_kept(text: str) -> None:
         ("\r\n# A\r\n\r\nB\r\n", "A B"),
     ],
 )
-def test_markup_is_removed(text: str, kept: str) -> None:
-    assert strip_markdown(text).split() == kept.split()
+def test_markup_is_removed(text: str, expected: str) -> None:
+    assert strip_markdown(text).split() == expected.split()
 
 
 @given(

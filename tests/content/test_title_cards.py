@@ -84,8 +84,8 @@ async def test_a_title_fades_in_and_out_by_still_events(tmp_path: Path) -> None:
 
 
 async def test_a_title_has_the_requested_colours_size_and_position(tmp_path: Path) -> None:
-    asked = card("Hi", colour=GREEN, outline_colour=WHITE, box_colour=BLUE, position=Position.TOP)
-    frames = await draw(script([asked]), tmp_path)
+    requested = card("Hi", colour=GREEN, outline_colour=WHITE, box_colour=BLUE, position=Position.TOP)
+    frames = await draw(script([requested]), tmp_path)
     box, ink = bounds(like(frames[25], BLUE)), bounds(like(frames[25], GREEN))
     assert box[0] < ink[0] and box[1] < ink[1] and ink[2] < box[2] and ink[3] < box[3]
     assert box[3] < 60 and like(frames[25], WHITE).any()
@@ -97,16 +97,16 @@ async def test_a_title_has_the_requested_colours_size_and_position(tmp_path: Pat
 
 
 @pytest.mark.parametrize("position", [Position.BOTTOM, Position.MIDDLE, Position.TOP, Position.DEFAULT])
-@pytest.mark.parametrize("wanted", [Position.BOTTOM, Position.MIDDLE, Position.TOP])
+@pytest.mark.parametrize("requested", [Position.BOTTOM, Position.MIDDLE, Position.TOP])
 @pytest.mark.parametrize("size", [WIDE, TALL])
 async def test_a_title_keeps_clear_of_captions(
-    position: Position, wanted: Position, size: tuple[int, int], tmp_path: Path
+    position: Position, requested: Position, size: tuple[int, int], tmp_path: Path
 ) -> None:
     words = spoken("Some words that are said meanwhile, and some more", 0.0, 0.1)
     style = CaptionStyle(position, 0.12, GREEN, pop=True, max_lines=3)
     alone = await draw(script([], words, style, size), tmp_path, size)
     both = await draw(
-        script([card("Title of it all", canvas=size, position=wanted)], words, style, size), tmp_path, size
+        script([card("Title of it all", canvas=size, position=requested)], words, style, size), tmp_path, size
     )
     ink = like(both, RED, 100)
     assert ink[25].any()
@@ -196,7 +196,7 @@ TITLES = st.tuples(
     st.sampled_from([0.0, 0.2, 0.5]),
 )
 def test_titles_and_captions_never_overlap(
-    wanted: list[tuple[str, float, float, Position, float]],
+    titles: list[tuple[str, float, float, Position, float]],
     position: Position,
     size: float,
     canvas: tuple[int, int],
@@ -213,7 +213,7 @@ def test_titles_and_captions_never_overlap(
         TitleCard(
             text, timedelta(seconds=start), timedelta(seconds=end), resolve_style(CaptionStyle(place, part), canvas)
         )
-        for text, start, end, place, part in wanted
+        for text, start, end, place, part in titles
     ]
     for title in place_titles(cards, taken):
         top, bottom = vertical_extent(title.block, title.style)

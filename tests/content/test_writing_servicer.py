@@ -78,8 +78,8 @@ async def test_a_script_is_english_and_short_by_default(mesh: Mesh, writing: pb_
 async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     for form, kind in (("srt", "application/x-subrip"), ("vtt", "text/vtt"), ("ass", "text/x-ssa")):
         request = pb.CreateCaptionsRequest(sentences=timed(TIMED), format=form)
-        text, told = await captions(mesh, writing, request)
-        assert told == kind
+        text, content_type = await captions(mesh, writing, request)
+        assert content_type == kind
         cues = [(cue.start, cue.end, cue.plaintext) for cue in pysubs2.SSAFile.from_string(text)]
         assert [cue[2] for cue in cues] == ["The tide turns.", "Wait."]
         # Those of ASS change between frames.
@@ -90,9 +90,9 @@ async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc
 
 async def test_a_script_fills_its_duration(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     request = pb.CreateCaptionsRequest(script="One short one. Then a sentence that is twice as long.", duration=6)
-    text, told = await captions(mesh, writing, request)
+    text, content_type = await captions(mesh, writing, request)
     first, second = pysubs2.SSAFile.from_string(text)
-    assert told == "application/x-subrip"
+    assert content_type == "application/x-subrip"
     assert (first.start, second.end) == (0, 6000)
     assert first.end < second.start
     assert 1.5 < second.duration / first.duration < 3.5
@@ -114,9 +114,9 @@ async def test_style_and_canvas_are_applied(mesh: Mesh, writing: pb_grpc.Writing
 
 
 async def test_estimated_word_times_fill_the_duration_without_overlap() -> None:
-    said = ["你好，世界。", "Hello, world, it is me!", "Ja."]
-    words = [word for timed in estimate_word_times(said, timedelta(seconds=5)) for word in timed]
-    assert [word.text for word in words] == [word for sentence in said for word in sentence.split()]
+    sentences = ["你好，世界。", "Hello, world, it is me!", "Ja."]
+    words = [word for timed in estimate_word_times(sentences, timedelta(seconds=5)) for word in timed]
+    assert [word.text for word in words] == [word for sentence in sentences for word in sentence.split()]
     assert words[0].start == timedelta(0)
     assert words[-1].end == timedelta(seconds=5)
     assert all(word.start < word.end for word in words)
@@ -124,7 +124,7 @@ async def test_estimated_word_times_fill_the_duration_without_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "reason"),
+    ("values", "reason"),
     [
         ({}, "REQUEST_INVALID"),
         ({"script": "Hi"}, "REQUEST_INVALID"),
@@ -140,16 +140,16 @@ async def test_estimated_word_times_fill_the_duration_without_overlap() -> None:
     ],
 )
 async def test_invalid_captions_requests_are_refused(
-    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, values: dict[str, Any], reason: str
 ) -> None:
-    call = writing.CreateCaptions(pb.CreateCaptionsRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+    call = writing.CreateCaptions(pb.CreateCaptionsRequest(**values), metadata=mesh.bearer(roles=ROLE))
     with pytest.raises(errors.InvalidArgument) as refused:
         _ = [part async for part in call]
     assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize(
-    ("wanted", "reason"),
+    ("values", "reason"),
     [
         ({"topic": ""}, "REQUEST_INVALID"),
         ({"topic": "?!"}, "SCRIPT_EMPTY"),
@@ -159,10 +159,10 @@ async def test_invalid_captions_requests_are_refused(
     ],
 )
 async def test_invalid_script_requests_are_refused(
-    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, wanted: dict[str, Any], reason: str
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub, values: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        await writing.CreateScript(pb.CreateScriptRequest(**wanted), metadata=mesh.bearer(roles=ROLE))
+        await writing.CreateScript(pb.CreateScriptRequest(**values), metadata=mesh.bearer(roles=ROLE))
     assert refused.value.reason == reason
 
 
@@ -187,14 +187,14 @@ async def test_a_busy_service_returns_retry_after(mesh: Mesh, writing: pb_grpc.W
     words = [[("word", at * 0.2, at * 0.2 + 0.1) for at in range(5000)]]
     long = pb.CreateCaptionsRequest(sentences=timed(words), format="ass")
 
-    async def asked() -> errors.ResourceExhausted | None:
+    async def create() -> errors.ResourceExhausted | None:
         try:
             _ = [part async for part in writing.CreateCaptions(long, metadata=bearer)]
         except errors.ResourceExhausted as full:
             return full
         return None
 
-    refused = [full for full in await asyncio.gather(asked(), asked(), asked()) if full]
+    refused = [full for full in await asyncio.gather(create(), create(), create()) if full]
     assert len(refused) == 2
     assert {(full.reason, full.retry_after_seconds) for full in refused} == {("BUSY", 1.0)}
     # The calls of jobs have capacity of their own.

@@ -129,16 +129,14 @@ async def test_an_unusable_clip_is_refused_with_a_reason(
     assert is_nothing_stored(probing_mesh, tmp_path)
 
 
-async def test_a_probe_of_too_many_bytes_is_refused(
-    probing_mesh: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path
-) -> None:
+async def test_a_probe_of_too_many_bytes_is_refused(validation: pb_grpc.ValidationServiceAsyncStub, site: Site) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         await validation.ProbeClip(pb.ProbeClipRequest(url=site.file("/clip.mp4", bytes(1_000_001))))
     assert refused.value.reason == "CLIP_TOO_LARGE"
 
 
 async def test_a_busy_service_returns_retry_after_and_a_cancelled_call_leaves_nothing(
-    probing_mesh: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, tmp_path: Path, footage: Footage
+    probing_mesh: Mesh, validation: pb_grpc.ValidationServiceAsyncStub, site: Site, footage: Footage
 ) -> None:
     begun = asyncio.Event()
 
