@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from moneyprinter.media.v1 import media_pb2
@@ -19,7 +20,8 @@ LIMITS = ProbeLimits(
 
 async def probe_source(file: Path) -> Source:
     """Probe a file and return it as a source of the renderer."""
-    return Source(**(await probe(file, TimeRange(), LIMITS)).source)
+    facts = (await probe(file, TimeRange(), LIMITS)).source
+    return Source(**{name: facts[name] for name in (field.name for field in fields(Source)) if name in facts})
 
 
 async def stored_source(stored: media_pb2.Object, file: Path) -> media_pb2.Source:

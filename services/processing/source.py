@@ -44,12 +44,6 @@ class Source:
     """The duration that a player shows; 0 for a still."""
     pixel_shape: float = 1.0
     """The width of a pixel divided by its height."""
-    dark: bool = False
-    """Whether its first frame is black."""
-    focus_x: float = 0.0
-    """The centre of attention of its upright frames, as a fraction of their width; 0: unknown."""
-    focus_y: float = 0.0
-    """The same as a fraction of their height."""
     stream: bool = False
     """Whether its container has no index (MPEG-TS, MPEG-PS)."""
     picture_start: float = 0.0

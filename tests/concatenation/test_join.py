@@ -1,4 +1,4 @@
-"""Joins: every frame once, in even steps, as it was in its segment; and segments that cannot be joined."""
+"""Joined videos show every frame once, in even steps and unchanged; incompatible segments are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOOL = render.Tool(ffmpeg_program(), "test", 1, 4096 * 2304, children.Limits(), 
 
 
 async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int = 30, **options: Any) -> Path:
-    """Render the segment that is the `place`-th, as the processing service does."""
+    """Render the segment with number `place`, as the processing service does."""
     work = folder / f"work {place}"
     work.mkdir()
     (work / graph.source_name(0)).symlink_to(clip)
@@ -43,7 +43,7 @@ async def segment(folder: Path, place: int, clip: Path, frames: int, rate: int =
 
 
 async def join_files(folder: Path, count: int) -> list[float]:
-    """Join the first `count` segments of a folder; returns the progress."""
+    """Join the first `count` segments of a folder. Returns the progress."""
     formats: PixelFormats = {}
     segments = [read_segment(folder / join.segment_file(place), place, formats) for place in range(1, count + 1)]
     check_compatible(segments)
@@ -53,7 +53,7 @@ async def join_files(folder: Path, count: int) -> list[float]:
 
 
 def decoding_times(path: Path) -> list[int]:
-    """When each packet is decoded, in ticks."""
+    """Returns the decoding time of each packet, in ticks."""
     with av.open(str(path)) as container:
         return [packet.dts for packet in container.demux(video=0) if packet.dts is not None]
 
@@ -63,7 +63,7 @@ def decoding_times(path: Path) -> list[int]:
 async def test_every_frame_is_shown_once_in_even_steps(
     tmp_path: Path, quality: Quality, rate: int, lengths: Sequence[int]
 ) -> None:
-    # Alternately what is hardly coded at all and what moves, so that the encoder decides differently.
+    # Plain and moving segments alternate, so that the encoder makes different decisions.
     sources = (media.clip(tmp_path / "moving.mp4", size=(64, 36), seconds=2.2), media.numbered(tmp_path / "still.mp4"))
     for place, length in enumerate(lengths, 1):
         await segment(tmp_path, place, sources[(place + 1) % 2], length, rate, quality=quality)
@@ -96,7 +96,7 @@ OTHERS: dict[Codec, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("codec", list(Codec))
 async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec) -> None:
-    """Some frames are encoded by a GPU, others not: what decoders must know changes in the middle of the file."""
+    """GPU and software encoders have different parameter sets, which change in the middle of the file."""
     clip = media.numbered(tmp_path / "clip.mp4", size=(128, 128), seconds=2)
     for place, start in ((1, 0), (3, 40)):
         at = timedelta(seconds=start / 30)
@@ -117,7 +117,7 @@ async def test_segments_of_two_encoders_are_joined(tmp_path: Path, codec: Codec)
     parts = [frame for place in (1, 2, 3) for frame in media.hashes(tmp_path / join.segment_file(place))]
     assert media.hashes(result) == parts
     assert media.numbers(result) == list(range(60))
-    # From the middle, too, and by a decoder that has seen nothing of what is before.
+    # Also from the middle, by a decoder that has read nothing before.
     media.ffmpeg("-ss", "1.0", "-i", result, *media.LOSSLESS, tmp_path / "end.mp4")
     assert media.numbers(tmp_path / "end.mp4") == list(range(30, 60))
 

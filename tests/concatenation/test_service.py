@@ -1,4 +1,4 @@
-"""ConcatenationService over real mTLS, with the storage service beside it."""
+"""ConcatenationService over mTLS, with the storage service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def stub(mesh: Mesh, tmp_path: Path) -> Any:
 
 @pytest.fixture
 async def segments(mesh: Mesh, stub: Any, tmp_path: Path) -> list[media_pb2.Object]:
-    """Two segments of ten frames, and one that is larger, in storage."""
+    """Two stored segments of ten frames, and one of another size."""
     clip = media.numbered(tmp_path / "clip.mp4", seconds=1)
     stored = []
     for place, size in enumerate(((64, 36), (64, 36), (128, 72)), 1):
@@ -39,14 +39,14 @@ async def segments(mesh: Mesh, stub: Any, tmp_path: Path) -> list[media_pb2.Obje
 
 
 async def concatenate(stub: Any, wanted: list[media_pb2.Object]) -> tuple[list[float], pb.JoinedVideo]:
-    """The progress of a call, and its result, which must be its last message."""
+    """Returns the progress and the result of a call, and checks that the result is its last message."""
     *before, last = [response async for response in stub.Concatenate(pb.ConcatenateRequest(segments=wanted))]
     assert all(response.WhichOneof("update") == "progress" for response in before)
     return [response.progress.fraction for response in before], last.video
 
 
 def scratch(mesh: Mesh) -> list[Path]:
-    """What lies in the scratch folder of the service."""
+    """Returns the files in the scratch folder of the service."""
     return list(mesh.config.scratch.glob("concatenation-*/*"))
 
 

@@ -81,7 +81,7 @@ def sound(path: Path, expression: str = "sine=440", *, seconds: float = 1.0, vol
 
 @dataclass(frozen=True)
 class Video:
-    """What a file says of its picture, and what was counted in it."""
+    """The properties of a video track, declared and counted."""
 
     codec: str
     profile: str

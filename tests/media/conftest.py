@@ -1,4 +1,4 @@
-"""What the tests of pictures and sound share: the zoo of sources."""
+"""Fixtures of the media tests: the zoo of sources."""
 
 from __future__ import annotations
 

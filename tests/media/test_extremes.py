@@ -1,4 +1,4 @@
-"""Tiny and extreme pictures fill the canvas in every way, as clips, stills and overlays."""
+"""Tiny and extreme sources fill the canvas with every fit, as clips, stills and overlays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CANVASES = [Canvas(90, 160, 25), Canvas(16, 16, 25)]
 
 
 def is_red_in_its_middle(pixels: media.Picture) -> bool:
-    """Whether some of the pixels in the middle are red; a picture may be two pixels wide."""
+    """Whether some pixels in the middle are red; the source may be two pixels wide."""
     y, x = pixels.shape[0] // 2, pixels.shape[1] // 2
     around = pixels[y - 2 : y + 2, x - 2 : x + 2].astype(int)
     return bool((around[..., 0] - around[..., 1] > 60).any())

@@ -1,4 +1,4 @@
-"""A finished video: sound in time with the picture, exactly so long, playable while it loads, and checked."""
+"""A finished video: its sound in sync, of the exact length, playable while it loads, and checked."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ VIDEO = "video.mp4"
 
 
 async def finish_video(folder: Path, seconds: float = 2.0, title: str = "A title", **form: Any) -> Path:
-    """Mux what is in the folder."""
+    """Mux the tracks in the folder. Returns the video."""
     wanted = OutputSpec(**{"container": Container.MP4, "seconds": seconds, "title": title, **form})
     await finish.mux(folder, ffmpeg_program(), wanted)
     return folder / wanted.video
 
 
 def boxes(path: Path) -> list[str]:
-    """The names of the boxes of an MP4, in order."""
+    """Returns the types of the boxes of an MP4, in order."""
     data, at, names = path.read_bytes(), 0, []
     while at < len(data):
         size, name = struct.unpack(">I4s", data[at : at + 8])
@@ -101,7 +101,7 @@ async def test_any_title_is_written_as_it_is(tmp_path: Path, title: str, written
 
 
 async def run_check(folder: Path, planned: float = 2.0) -> Measurements:
-    """Mux what is in the folder, and check it."""
+    """Mux the tracks in the folder, and check the video."""
     await finish_video(folder)
     return await check.check_video(folder, ffmpeg_program(), OutputSpec(Container.MP4, planned, ""))
 
@@ -112,12 +112,12 @@ async def test_a_good_video_passes_with_its_measurements(tmp_path: Path) -> None
     assert measures.seconds == pytest.approx(2.0, abs=1e-3)
     assert measures.loudness_lufs == pytest.approx(media.loudness(tmp_path / VIDEO), abs=0.3)
     heard, _ = media.samples(tmp_path / VIDEO)
-    # A tone of 440 Hz has many samples a period: its true peak is hardly above the highest of them.
+    # A tone of 440 Hz has many samples a period: its true peak is barely above the highest sample.
     assert measures.true_peak_dbtp == pytest.approx(20 * np.log10(np.abs(heard).max()), abs=0.1)
 
 
 async def check_failure(folder: Path, planned: float = 2.0) -> str:
-    """Why the video in the folder fails its check."""
+    """Returns the message with which the video in the folder fails its check."""
     with pytest.raises(FailedPrecondition) as failure:
         await run_check(folder, planned)
     assert failure.value.reason == "QUALITY_CHECK_FAILED"

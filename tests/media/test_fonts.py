@@ -1,4 +1,4 @@
-"""Fonts: a segment is drawn with the fonts that its captions name, and with no others."""
+"""Fonts: captions are drawn with the fonts that they name, and with no others."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_text_in_a_named_font_is_not_drawn_in_another(tool: Tool, tmp_path
     system = await render_frame(with_fonts(tool, Fonts([FONTS])), text, tmp_path / "system")
     assert (shown > 128).sum() > 300
     assert not np.array_equal(shown, system)
-    # A font that is not at hand is left to the system.
+    # A font that is in no folder is left to the system.
     assert not (tmp_path / "system" / render.FONTCONFIG_FILE).exists()
 
 

@@ -1,4 +1,4 @@
-"""Where the eye goes: a face, what moves, what has detail; a crop keeps it in sight."""
+"""The focus is on a face, on motion or on detail, and a crop keeps it visible."""
 
 from __future__ import annotations
 

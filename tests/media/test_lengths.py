@@ -1,4 +1,4 @@
-"""A clip is as long as a player shows it: measured against what ffmpeg decodes of it, in every container."""
+"""A clip is as long as players show it: compared with what ffmpeg decodes, in every container."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
 
 
 def decoded_seconds(path: Path) -> float:
-    """When the last frame or sample of what ffmpeg decodes of a file ends."""
+    """Returns the end of the last frame or sample that ffmpeg decodes, in seconds."""
     tracks = ("-map", "0:v:0", "-map", "0:a:0?", "-fps_mode", "passthrough", "-f", "null", "-")
     command = [str(word) for word in (ffmpeg_program(), "-nostdin", "-i", path, *tracks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def _made(*arguments: str) -> Callable[[Path], None]:
 
 
 def _trimmed(path: Path) -> None:
-    """An edit list that begins after the media does, and one that ends before it does."""
+    """Edit lists that begin after the start of the media, and end before its end."""
     whole = path.with_name(f"whole{path.suffix}")
     media.ffmpeg(*LONG, *H264, whole)
     media.ffmpeg("-ss", "2.2", "-t", "3", "-i", whole, "-c", "copy", path)
@@ -107,7 +107,7 @@ async def test_the_last_frame_is_held_while_the_sound_continues(
 
 @pytest.mark.parametrize("start", [0.5, 8.0, 13.6])
 async def test_a_stream_without_an_index_is_shown_from_any_time(tool: Tool, tmp_path: Path, start: float) -> None:
-    """Its key frames may be ten seconds apart, as ffmpeg puts them when it is told nothing else."""
+    """Its key frames may be ten seconds apart, as ffmpeg places them by default."""
     path = tmp_path / "long.ts"
     sound = ("-f", "lavfi", "-i", "sine=d=14", *AAC)
     chain = "color=black:s=64x36:r=25:d=14,format=yuv420p,geq=lum='16+mod(N,70)*3':cb=128:cr=128"

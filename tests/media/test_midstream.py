@@ -1,4 +1,4 @@
-"""What changes in mid-stream (size, shape, format, colours, orientation) neither ends a clip nor spoils it."""
+"""Changes in mid-stream (size, shape, format, colours, orientation) neither end a clip nor distort it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Half = tuple[tuple[str, ...], tuple[int, int]]
 
 
 def join_clips(path: Path, one: Half, other: Half) -> Path:
-    """A clip of one second of the first, then one of the second, both of the four quarters, copied into one track."""
+    """Make a clip of one second in each of two formats, in one track; both show four coloured quarters."""
     raw = ".webm" if one[0][1].startswith("libvpx") else ".avi" if one[0][1] == "mjpeg" else ".ts"
     parts = []
     for place, (encode, size) in enumerate((one, other)):
@@ -65,13 +65,13 @@ CHANGES: dict[str, tuple[Half, Half]] = {
 
 
 async def render_frames(tool: Tool, clip: Path, fit: Fit = Fit.STRETCH, frames: int = 50) -> list[media.Picture]:
-    """The frames of a segment that shows a clip."""
+    """Render a segment of a clip. Returns its frames."""
     spec = Spec((Shot(Clip(0), fit),), frames, CANVAS, Quality.NEAR_LOSSLESS)
     return list(media.pictures(await render_clips(tool, clip.parent / "work", [clip], spec)))
 
 
 def quarters(pixels: media.Picture) -> tuple[str | None, ...]:
-    """What colours the quarters have, in their middle."""
+    """Returns the colours at the centres of the quarters."""
     found = (pixels[y, x] for y in (22, 67) for x in (40, 120))
     return tuple(
         next((name for name in media.COLOURS if media.is_near(pixel, name, tolerance=40)), None) for pixel in found
@@ -121,7 +121,7 @@ def _behind(first: Path, second: Path, path: Path) -> Path:
 
 @pytest.mark.parametrize("use", ["clip", "overlay"])
 async def test_a_second_picture_in_a_file_is_not_shown(tool: Tool, tmp_path: Path, use: str) -> None:
-    """As an Ultra HDR JPEG has its gain map behind it, smaller and grey."""
+    """An Ultra HDR JPEG has a gain map after its picture, smaller and grey."""
     media.ffmpeg("-f", "lavfi", "-i", media.CORNERS.format(w=320, h=180, rate=25), "-frames:v", "1", tmp_path / "a.jpg")
     map_ = "gradients=s=80x44,format=gray"
     media.ffmpeg("-f", "lavfi", "-i", map_, "-frames:v", "1", "-pix_fmt", "gray", tmp_path / "b.jpg")

@@ -1,4 +1,4 @@
-"""Videos and animations laid over a video: they move, repeat, go on through segments, and stay transparent."""
+"""Videos and animations as overlays: they move, loop, continue across segments, and stay transparent."""
 
 from __future__ import annotations
 

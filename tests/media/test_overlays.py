@@ -1,4 +1,4 @@
-"""Overlays: where they lie, how much of what is under them is seen, and in which frames."""
+"""Overlays: their position, their opacity, and the frames that show them."""
 
 from __future__ import annotations
 

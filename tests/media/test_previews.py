@@ -1,4 +1,4 @@
-"""Poster and thumbnails: the best picture of a video, and ten that are evenly spread."""
+"""Poster and thumbnails: the best frame of a video, and ten evenly spread frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.media.parts import ENCODE, video_track
 
 
 async def poster(folder: Path) -> Picture:
-    """The poster of the picture in the folder."""
+    """Returns the poster of the video track in the folder."""
     await previews.write_previews(folder)
     (taken,) = media.pictures(folder / finish.POSTER)
     return taken
@@ -46,7 +46,7 @@ SCENE = "testsrc2=s={w}x{h}:r={rate}"
     ids=["black", "white", "blank", "blurred", "dim"],
 )
 async def test_the_poster_is_the_only_unspoilt_frame(tmp_path: Path, spoilt: str) -> None:
-    # Good for a second from 3.2 s on, where no key frame is.
+    # Unspoilt for a second from 3.2 s on, between key frames.
     good = "between(n,96,126)"
     video_track(tmp_path, f"{SCENE},{spoilt}:enable='not({good})'", seconds=6)
     taken = await poster(tmp_path)
@@ -56,7 +56,7 @@ async def test_the_poster_is_the_only_unspoilt_frame(tmp_path: Path, spoilt: str
 
 
 async def test_the_poster_is_not_from_the_middle_of_a_crossfade(tmp_path: Path) -> None:
-    # Two still pictures; from 0.8 to 5.6 s the one becomes the other.
+    # Two stills, with a crossfade from 0.8 to 5.6 s.
     chain = (
         "mandelbrot=s={w}x{h}:r={rate}:start_scale=2,trim=end_frame=1,loop=-1:1,format=yuv420p[a];"
         f"{media.CORNERS},format=yuv420p[b];"

@@ -1,4 +1,4 @@
-"""Shots: how clips, stills and colours fill the canvas, what stays in sight, how fast they run and how they move."""
+"""Shots: fit, focus, speed and motion of clips, stills and colours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = Quality.NEAR_LOSSLESS
 async def render_frames(
     tool: Tool, file: Path, shot: Shot, frames: int = 2, canvas: Canvas = CANVAS
 ) -> list[media.Picture]:
-    """The frames of a shot of a file."""
+    """Render a shot of a file. Returns its frames."""
     made = await render_clips(tool, file.parent / f"work{frames}", [file], Spec((shot,), frames, canvas, BEST))
     video = media.probe(made)
     assert (video.width, video.height, video.pixels) == (canvas.width, canvas.height, "yuv420p")
@@ -33,7 +33,7 @@ async def render_frames(
 
 
 def columns_of(pixels: media.Picture, colour: str) -> NDArray[np.int_]:
-    """The columns whose middle is of a colour."""
+    """Returns the columns whose middle has a colour."""
     row = pixels[pixels.shape[0] // 2]
     return np.array([place for place, pixel in enumerate(row) if media.is_near(pixel, colour)])
 
@@ -96,7 +96,7 @@ async def test_stretching_shows_the_whole_source_in_the_whole_canvas(tool: Tool,
 
 @pytest.mark.parametrize("kind", ["clip", "still"])
 async def test_a_blurred_darker_copy_fills_the_rest(tool: Tool, tmp_path: Path, kind: str) -> None:
-    # Stripes of two pixels, red above and green below: blurred, they are no stripes any more.
+    # Stripes of two pixels, red above and green below: blurred, the stripes are gone.
     stripes = (
         "color=black:s={w}x{h}:r={rate},format=gbrp,"
         "geq=r='if(lt(Y,H/2),mod(floor(X/2),2)*255,0)':g='if(lt(Y,H/2),0,mod(floor(X/2),2)*255)':b=0"
@@ -154,7 +154,7 @@ async def test_a_fast_clip_ends_sooner(tool: Tool, tmp_path: Path) -> None:
 
 
 def bright(pixels: media.Picture) -> tuple[float, float, float]:
-    """The middle and the width of what is bright: columns and rows from the top left, to a part of a pixel."""
+    """Returns the centre and the width of the bright part, in pixels from the top left, with subpixel accuracy."""
     light = np.clip(pixels[..., 1].astype(float) - 40, 0, None)
     rows, columns = np.indices(light.shape)
     total = light.sum()
@@ -166,7 +166,7 @@ def bright(pixels: media.Picture) -> tuple[float, float, float]:
 async def render_motion(
     tool: Tool, tmp_path: Path, motion: Motion, *, focus: Point = MIDDLE, at: Point
 ) -> NDArray[np.float64]:
-    """Where a square is in each of the 31 frames of a motion, and how wide; it is a tenth of the picture wide."""
+    """Returns the position and width of a square, a tenth as wide as the picture, in 31 frames of a motion."""
     x, y = at.x * 640 - 32, at.y * 360 - 32
     square = f"color=0x202020:s={{w}}x{{h}},format=gbrp,drawbox=x={x}:y={y}:w=64:h=64:c=white:t=fill"
     file = still(tmp_path / "picture.png", square, size=(640, 360))
@@ -214,7 +214,7 @@ async def test_a_motion_stays_at_its_end(tool: Tool, tmp_path: Path, motion: Mot
 
 
 async def test_a_moving_still_keeps_the_detail_of_its_source(tool: Tool, tmp_path: Path) -> None:
-    # Stripes as fine as the canvas can show when it is nearest; scaled to the canvas first, they would be grey.
+    # Stripes as fine as the canvas can show at the largest zoom; scaled to the canvas first, they would be grey.
     stripes = "color=black:s={w}x{h},format=gray,geq=lum='mod(floor(X/1.2),2)*255'"
     file = still(tmp_path / "picture.png", stripes, size=(384, 216))
     last = (await render_frames(tool, file, Shot(Still(0, Motion.PAN_RIGHT, 2)), 2))[0]

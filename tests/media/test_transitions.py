@@ -1,4 +1,4 @@
-"""Transitions: which shot is seen where at a quarter, half and three quarters of the way, and at both ends."""
+"""Transitions: which shot shows where, at a quarter, half and three quarters of the way, and at both ends."""
 
 from __future__ import annotations
 

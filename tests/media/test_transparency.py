@@ -1,4 +1,4 @@
-"""What is transparent shows what is behind it, and what is mirrored is shown as it was meant."""
+"""Transparent parts show what is behind them, and mirrored or rotated pictures are shown upright."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sources import LIMITS
 FILES = Path(__file__).with_name("files")
 CANVAS = Canvas(160, 90, 25)
 
-# EXIF's orientations: turned so far clockwise, and mirrored before; and the quarters that are seen.
+# EXIF orientations: rotation clockwise, mirrored before it, and the colours of the quarters as shown.
 ORIENTATIONS = {
     1: (0, False, ("red", "lime", "blue", "white")),
     2: (0, True, ("lime", "red", "white", "blue")),

@@ -1,4 +1,4 @@
-"""A video in segments shows the very frames that one graph of the whole video does, before any is encoded."""
+"""The segments of a video show the same frames as one graph of the whole video, before the encode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests import media
 from tests.media.drawing import FONTS, captions, still
 from tests.sources import probe_source
 
-# Four hundredths of a second a frame, so that captions, whose times are in hundredths, can begin on any frame.
+# 0.04 s a frame, so that captions, whose times are in hundredths, can begin on any frame.
 CANVAS = Canvas(160, 90, 25)
 CAPTION = (12, 60)
 LOGO = Overlay(3, Point(0.9, 0.1), 0.2, 0.6, 5, 38)
@@ -48,7 +48,7 @@ def shift_shot(shot: Shot, frames: int) -> Shot:
             return shot
 
 
-# Shots of 28, 32, 20, 10 and 14 frames, with two transitions of 8 frames; two of the shots are cut in their midst.
+# Shots of 28, 32, 20, 10 and 14 frames, with two transitions of 8 frames; two of the shots are cut in the middle.
 PIECES: tuple[tuple[int, Transition | None, tuple[Shot, ...]], ...] = (
     (20, None, (STREET,)),
     (8, Transition.CROSSFADE, (shift_shot(STREET, 20), PORTRAIT)),
@@ -81,7 +81,7 @@ def segments() -> list[Spec]:
 
 
 def whole_graph(context: GraphContext) -> Any:
-    """The whole video as one graph: every shot is opened once, and cut only where a transition needs it."""
+    """Returns the whole video as one graph: every shot is opened once, and cut only where a transition needs it."""
     street, portrait = (
         graph.draw_shot(STREET, 28, context, 0).split(),
         graph.draw_shot(PORTRAIT, 32, context, 1).split(),
@@ -115,8 +115,8 @@ def hashes(tool: Tool, folder: Path, frames: Any) -> list[str]:
     return [line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")]
 
 
-async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
-    """Makes the sources, and looks at them."""
+async def make_sources(folder: Path) -> tuple[Source, ...]:
+    """Make the sources, and probe them."""
     between_key_frames = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "12", "-bf", "2", "-qp", "5")
     media.clip(folder / "street.mp4", size=(200, 120), rate="30", seconds=2, encode=between_key_frames)
     still(folder / "portrait.png", "mandelbrot=s={w}x{h}", size=(180, 240))
@@ -131,7 +131,7 @@ async def sources(folder: Path, tool: Tool) -> tuple[Source, ...]:
 
 
 async def test_frames_of_segments_are_those_of_the_whole(tool: Tool, tmp_path: Path) -> None:
-    context = GraphContext(CANVAS, await sources(tmp_path, tool), 1, tool.max_pixels)
+    context = GraphContext(CANVAS, await make_sources(tmp_path), 1, tool.max_pixels)
     (tmp_path / graph.CAPTIONS).write_text(script(0))
     expected = hashes(tool, tmp_path, whole_graph(context))
     assert len(expected) == 88

@@ -1,4 +1,4 @@
-"""Every kind of source is found good, and shown: upright, whole, in its colours, without combs and washed-out HDR."""
+"""Every kind of source is accepted and rendered: upright, complete, in its colours, without combing."""
 
 from __future__ import annotations
 

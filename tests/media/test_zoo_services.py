@@ -1,4 +1,4 @@
-"""A still picture and an animation go through validation and processing over real mTLS."""
+"""A still picture and an animation go through validation and processing over mTLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zoo: one small source of every kind that people have, made with ffmpeg when it is first asked for.
+"""Zoo: one small source of every kind that users have, made with ffmpeg at its first use.
 
 Most members show four quarters (red, green / blue, white), so that their size, their way up and their colours
 are seen. `python -m tests.media.zoo FOLDER` makes all of them.

@@ -1,4 +1,4 @@
-"""RenderingService over real mTLS, with the storage service beside it."""
+"""RenderingService over mTLS, with the storage service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def stub(mesh: Mesh, tmp_path: Path) -> Any:
 async def request(
     mesh: Mesh, files: Path, expression: str = "sine=440", chain: str = media.CORNERS, **changes: Any
 ) -> pb.FinishVideoRequest:
-    """Asks to finish a video of two seconds, whose parts are put into storage."""
+    """Store the tracks of a video of two seconds. Returns the request to finish it."""
     video = await mesh.objects().put_file("cache/concatenation/1.mp4", video_track(files, chain))
     audio = await mesh.objects().put_file("cache/audio/1.wav", audio_track(files, expression))
     wanted = {
@@ -47,7 +47,7 @@ async def request(
 
 
 def scratch(mesh: Mesh) -> list[Path]:
-    """What lies in the scratch folder of the service."""
+    """Returns the files in the scratch folder of the service."""
     return list(mesh.config.scratch.glob("rendering-*/*"))
 
 

@@ -1,4 +1,4 @@
-"""Every even size that a video may have gets its poster, thumbnails and animation."""
+"""Videos of every even size get a poster, thumbnails and an animation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLE = [
 
 
 def grid() -> list[tuple[int, int]]:
-    """All even widths with heights of all lengths, each way round."""
+    """Returns even widths with heights of all magnitudes, and the reverse."""
     found = [
         (width, height)
         for width in range(SMALLEST, LARGEST + 1, 2)
@@ -69,7 +69,7 @@ async def test_pictures_of_any_size_are_taken(tmp_path: Path, size: tuple[int, i
 
 
 async def test_an_odd_side_after_scaling_is_rounded(tmp_path: Path) -> None:
-    # 628 becomes 251.2 where 1200 becomes 480, the side at which pictures are measured.
+    # 628 becomes 251.2 where 1200 becomes 480, the side at which frames are measured.
     video_track(tmp_path, "testsrc2=s=1200x628:r={rate}", seconds=0.5)
     seen = await previews.write_previews(tmp_path)
     assert not seen.black
