@@ -1,7 +1,7 @@
-"""Calls: a channel whose calls have deadlines and metadata, and fail with typed errors.
+"""Calls: a gRPC channel whose calls have a deadline, common metadata and typed errors.
 
-`TypedChannel` wraps a `grpc.aio` channel. Generated stubs on it work as usual, but raise `moneyprinter.errors.Error`
-instead of `AioRpcError`.
+`TypedChannel` wraps a `grpc.aio` channel. A generated stub on it raises `moneyprinter.errors.Error` instead of
+`AioRpcError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Response(AsyncIterator[Any]):
-    """The response stream of a call. Iterate over it; `cancel`, or dropping it, ends the call."""
+    """The response of a streaming call: iterate over it. To stop early, call `cancel`."""
 
     def __init__(self, call: Any, requests: _Requests | None) -> None:
         self._call = call
@@ -30,21 +30,21 @@ class Response(AsyncIterator[Any]):
         return self
 
     async def __anext__(self) -> Any:
-        with _typed(self._requests):
+        with _raise_typed(self._requests):
             return await self._messages.__anext__()
 
     async def initial_metadata(self) -> dict[str, str | bytes]:
-        """Return the metadata that the server sent before its first message."""
-        with _typed(self._requests):
+        """Return the metadata that the server sends before its first message."""
+        with _raise_typed(self._requests):
             return dict(await self._call.initial_metadata())
 
     def cancel(self) -> None:
-        """End the call now."""
+        """Cancel the call."""
         self._call.cancel()
 
 
 class _LateResponse(Response):
-    """The response stream of a call that starts with the first read, after `begin` has prepared it."""
+    """The response of a streaming call that `begin` starts when the response is first read."""
 
     def __init__(self, begin: Callable[[], Awaitable[Response]]) -> None:
         self._begin = begin
@@ -71,10 +71,10 @@ class _LateResponse(Response):
 
 
 class _Requests(AsyncIterator[Any]):
-    """The requests of a streaming call, and the error that their iterator raised.
+    """The requests of a streaming call, and the exception that their iterator raised.
 
-    grpc.aio cancels a call whose request iterator raises, and drops that error. Its caller would see a cancellation
-    without a request, which a task group treats as the end of the task.
+    grpc.aio cancels a call whose request iterator raises, and drops the exception. The caller would see a cancellation
+    without a cause, which a task group takes for the end of the task.
     """
 
     def __init__(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
@@ -99,8 +99,8 @@ class _Requests(AsyncIterator[Any]):
 
 
 @contextmanager
-def _typed(requests: _Requests | None) -> Iterator[None]:
-    """Raise the typed error instead of gRPC's, and the error of the request iterator instead of a cancellation."""
+def _raise_typed(requests: _Requests | None) -> Iterator[None]:
+    """Raise the typed error instead of gRPC's, and the exception of the request iterator instead of a cancellation."""
     try:
         yield
     except grpc.aio.AioRpcError as failure:
@@ -112,18 +112,18 @@ def _typed(requests: _Requests | None) -> Iterator[None]:
         raise requests.failure from None
 
 
-async def _answer(call: Any, requests: _Requests | None) -> Any:
-    with _typed(requests):
+async def _await_response(call: Any, requests: _Requests | None) -> Any:
+    with _raise_typed(requests):
         return await call
 
 
 class TypedChannel(grpc.aio.Channel):
     """A channel for stubs whose calls have deadlines and typed errors.
 
-    `metadata` returns the metadata of each call. `shorten` may shorten a call's deadline (seconds in, seconds out), for
-    example to the rest of the caller's own. `prepare` is awaited before each call, for example to renew a token.
-    `recover` is awaited after a failed call, and returns whether to repeat it once; only calls with one request are
-    repeated, and only before their first response.
+    `metadata` returns the metadata of a call. `shorten` maps the deadline of a call in seconds to a shorter one, for
+    example the rest of the caller's own. `prepare` runs before each call, for example to renew a token. `recover`
+    receives the error of a failed call and returns whether to repeat it once; calls with a stream of requests are never
+    repeated, nor streaming responses.
     """
 
     def __init__(
@@ -145,35 +145,35 @@ class TypedChannel(grpc.aio.Channel):
         multicallable = getattr(self._channel, kind)(
             path, request_serializer=serializer, response_deserializer=deserializer
         )
-        streams_requests, streams_answers = kind.startswith("stream"), kind.endswith("stream")
-        answer = Response if streams_answers else _answer
+        streams_requests, streams_responses = kind.startswith("stream"), kind.endswith("stream")
+        wrap = Response if streams_responses else _await_response
 
         def begin(request: Any, timeout: float | None, metadata: Metadata, options: dict[str, Any]) -> Any:
             seconds = self._shorten(contract.deadline_seconds(path) if timeout is None else timeout)
             requests = _Requests(request) if streams_requests and request is not None else None
             sent = (*self._metadata(), *metadata)
-            return answer(multicallable(requests or request, timeout=seconds, metadata=sent, **options), requests)
+            return wrap(multicallable(requests or request, timeout=seconds, metadata=sent, **options), requests)
 
-        async def prepared(*arguments: Any) -> Any:
+        async def prepare_and_begin(*arguments: Any) -> Any:
             assert self._prepare is not None
             await self._prepare()
             return begin(*arguments)
 
-        async def answered(*arguments: Any) -> Any:
+        async def call_and_recover(*arguments: Any) -> Any:
             try:
-                return await (await prepared(*arguments))
+                return await (await prepare_and_begin(*arguments))
             except errors.Error as failure:
                 if streams_requests or self._recover is None or not await self._recover(failure):
                     raise
-                return await (await prepared(*arguments))
+                return await (await prepare_and_begin(*arguments))
 
         def call(request: Any = None, timeout: float | None = None, metadata: Metadata = (), **options: Any) -> Any:
             arguments = (request, timeout, metadata, options)
             if self._prepare is None:
                 return begin(*arguments)
-            if streams_answers:
-                return _LateResponse(lambda: prepared(*arguments))
-            return answered(*arguments)
+            if streams_responses:
+                return _LateResponse(lambda: prepare_and_begin(*arguments))
+            return call_and_recover(*arguments)
 
         return call
 
@@ -204,7 +204,7 @@ class TypedChannel(grpc.aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """Close the channel, and cancel running calls after `grace` seconds."""
+        """Close the channel; calls in progress are cancelled after `grace` seconds."""
         await self._channel.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
@@ -214,5 +214,5 @@ class TypedChannel(grpc.aio.Channel):
         await self._channel.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Return once the channel is connected."""
+        """Wait until the channel is connected."""
         await self._channel.channel_ready()

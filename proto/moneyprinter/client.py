@@ -8,20 +8,20 @@
             print(update.status.progress, "%")
         await client.download(job.job_id, Path("walk.mp4"))
 
-A program that tracks all its videos follows their events, and continues where it was after a restart:
+A program that tracks all its videos follows their events, and resumes at its last position after a restart:
 
         async for event in client.events("billing"):
-            await book(event.event_id, event.job_id)  # at least once: the id detects duplicates
+            await book(event.event_id, event.job_id)  # at least once: the id identifies duplicates
 
-A program signs in with an API key: `Client(address, api_key=...)`. The client exchanges the key for tokens when needed.
+A machine signs in with an API key, `Client(address, api_key=...)`, which the client exchanges for tokens.
 
-The stages of a video are methods of their own: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
+The parts of a video are available separately: `client.say("Hello.", Path("hello.mp3"))`, `client.word_times`,
 `client.write_script`, `client.make_captions` and `client.probe`.
 
-Every call raises `moneyprinter.errors.Error`, or the error of a file or callback in its arguments. The client renews
-tokens before calls and streams. For methods without a wrapper here there are the generated stubs `client.videos`,
-`client.clips`, `client.speech`, `client.writing`, `client.webhooks`, `client.users`, `client.account`,
-`client.administration` and `client.audit`, which renew tokens as well.
+Every call raises `moneyprinter.errors.Error`, or the exception of the file or callback in its arguments. Tokens are
+renewed before calls and streams begin, also for the generated stubs: `client.videos`, `client.clips`, `client.speech`,
+`client.writing`, `client.library`, `client.webhooks`, `client.users`, `client.account`, `client.administration` and
+`client.audit`. They serve everything that has no method here.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ from moneyprinter.video.v1 import webhook_service_pb2_grpc as webhooks_grpc
 
 CHUNK_BYTES = 256 * 1024
 
-# The remaining life in seconds below which an access token is renewed.
+# An access token is renewed when it expires within this time.
 RENEW_SECONDS = 60.0
-# The minimum pause in seconds between renewals, for platforms with short-lived tokens.
+# The shortest time between renewals, also for a platform whose tokens expire within RENEW_SECONDS.
 MIN_TOKEN_SECONDS = 1.0
 WATCH_PAUSE_SECONDS = 1.0
 
@@ -71,11 +71,12 @@ _OPTIONS = (("grpc.max_receive_message_length", 4 * 1024 * 1024),)
 class Client:
     """A client of a platform's gateway at `address` (`host:port`).
 
-    `credentials` are the channel's, `grpc.ssl_channel_credentials()` for a gateway with TLS. None: plain text, only for
-    a gateway on the same machine.
+    `credentials` are those of the gRPC channel, `grpc.ssl_channel_credentials()` for a gateway with TLS. None uses
+    plain text, which is safe only for a gateway on the same machine.
 
-    A client signs in with `sign_in` or an `api_key`, or continues with the `token` and `refresh_token` of another one;
-    `expires_in` is the remaining life of that token in seconds. A token without a refresh token is never renewed.
+    A client signs in by `sign_in` or with an `api_key`, or continues with the `token` and `refresh_token` of another
+    client; `expires_in` is the remaining lifetime of that token in seconds. Without a refresh token, a token is used
+    until it expires.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Client:
             else grpc.aio.insecure_channel(address, _OPTIONS)
         )
         self._channel = calls.TypedChannel(channel, self._metadata, prepare=self.renew, recover=self._recover)
-        # The calls that obtain tokens neither carry nor renew one.
+        # Calls that fetch tokens carry no token, and trigger no renewal.
         self._tokens = users_grpc.UserServiceStub(calls.TypedChannel(channel))
         self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
         self._expires_at = time.monotonic() + expires_in
@@ -130,38 +131,42 @@ class Client:
 
     @property
     def token(self) -> str:
-        """The current access token; empty before `sign_in`, or before the first call with an API key."""
+        """The access token of calls; empty before `sign_in`, unless the client has an API key."""
         return self._token
 
     @property
     def refresh_token(self) -> str:
-        """The current refresh token; empty for a client with an API key."""
+        """The token for the next renewal; empty for a client with an API key."""
         return self._refresh_token
 
     @property
     def expires_in(self) -> float:
-        """The remaining life of the access token in seconds."""
+        """The remaining lifetime of the access token, in seconds."""
         return self._expires_at - time.monotonic()
 
     async def sign_in(self, username: str, password: str, *, totp_code: str = "", recovery_code: str = "") -> None:
-        """Sign in, with a code of either kind when the account has a second factor (MFA_REQUIRED).
+        """Sign in. An account with multi-factor authentication needs a code of either kind (MFA_REQUIRED).
 
-        The token is renewed while the client is in use.
+        The client renews the token while it is in use. Raises `Unauthenticated` when name, password or code are wrong,
+        and `ResourceExhausted` after too many attempts.
         """
         request = users_pb.SignInRequest(
             username=username, password=password, totp_code=totp_code, recovery_code=recovery_code
         )
-        answer = await self._tokens.SignIn(request)
-        self.adopt(answer.access_token, answer.refresh_token, answer.expires_in)
+        response = await self._tokens.SignIn(request)
+        self.set_tokens(response.access_token, response.refresh_token, response.expires_in)
 
     @property
-    def renewable(self) -> bool:
-        """Whether this client can obtain another token."""
+    def can_renew(self) -> bool:
+        """Whether this client can fetch another token."""
         return bool(self._refresh_token or self._api_key)
 
     async def renew(self) -> None:
-        """Obtain a new token when the current one is about to expire. Calls and streams do this before they start."""
-        if time.monotonic() < self._renew_at or not self.renewable:
+        """Renew the token when it is about to expire. Calls and streams do so before they begin.
+
+        Raises `Unauthenticated` when the session has ended or the key was revoked.
+        """
+        if time.monotonic() < self._renew_at or not self.can_renew:
             return
         async with self._renewing:
             if time.monotonic() < self._renew_at:
@@ -169,27 +174,27 @@ class Client:
             if self._refused is not None:
                 raise self._refused
             try:
-                await self.obtain()
+                await self.fetch_tokens()
             except errors.Unauthenticated as refused:
-                # The session has ended or the key was revoked, so further attempts would fail as well.
+                # The session has ended or the key was revoked, so further attempts are pointless.
                 self._refused = refused
                 raise
 
-    async def obtain(self) -> None:
-        """Obtain new tokens with the refresh token or the API key. A subclass may `adopt` tokens from elsewhere.
+    async def fetch_tokens(self) -> None:
+        """Exchange the refresh token or the API key for new tokens. A subclass may call `set_tokens` with other ones.
 
-        Raises Unauthenticated when the session has ended, or the key was revoked.
+        Raises `Unauthenticated` when the session has ended or the key was revoked.
         """
         if self._refresh_token:
             renewed = await self._tokens.RefreshToken(users_pb.RefreshTokenRequest(refresh_token=self._refresh_token))
-            self.adopt(renewed.access_token, renewed.refresh_token, renewed.expires_in)
+            self.set_tokens(renewed.access_token, renewed.refresh_token, renewed.expires_in)
         else:
             exchange = users_pb.ExchangeApiKeyRequest(api_key=self._api_key)
-            given = await self._tokens.ExchangeApiKey(exchange)
-            self.adopt(given.access_token, "", given.expires_in, api_key=self._api_key)
+            response = await self._tokens.ExchangeApiKey(exchange)
+            self.set_tokens(response.access_token, "", response.expires_in, api_key=self._api_key)
 
-    def adopt(self, token: str, refresh_token: str, expires_in: float, *, api_key: str = "") -> None:
-        """Use these tokens from now on; the access token expires in `expires_in` seconds."""
+    def set_tokens(self, token: str, refresh_token: str, expires_in: float, *, api_key: str = "") -> None:
+        """Use other tokens; the access token is valid for `expires_in` seconds."""
         self._token, self._refresh_token, self._api_key = token, refresh_token, api_key
         self._refused = None
         self._renewed_at = time.monotonic()
@@ -197,43 +202,44 @@ class Client:
         self._renew_at = max(self._renewed_at + MIN_TOKEN_SECONDS, self._expires_at - RENEW_SECONDS)
 
     async def close(self) -> None:
-        """Close the connection, as the end of the context manager does."""
+        """Close the connection, as the context manager does at its end."""
         await self._channel.close()
 
     async def _recover(self, failure: errors.Error) -> bool:
-        """Return whether to repeat a failed call: its token was refused, and the client can obtain another one."""
+        """Return whether to repeat a failed call: its token was refused, and the client can fetch another one."""
         return isinstance(failure, errors.Unauthenticated) and self._expire(self._token)
 
     def _expire(self, token: str) -> bool:
-        """Renew a refused token before the next call; returns False when this client cannot."""
-        if self._refused is not None or not self.renewable:
+        """Schedule the renewal of a refused token before the next call; returns whether this client can renew it."""
+        if self._refused is not None or not self.can_renew:
             return False
         if token == self._token:
             self._refused_token, self._renew_at = token, float("-inf")
         return True
 
     async def _resume(self, failure: errors.Error) -> None:
-        """Return when a stream that ended with `failure` should be started again; raise the failure otherwise.
+        """Wait until a stream that ended with `failure` can be opened again, or raise `failure`.
 
-        Streams end when the platform restarts, at their maximum duration, and when their token expires.
+        Streams end when the platform restarts, at their longest duration, and when their token expires.
         """
         if isinstance(failure, errors.Unavailable | errors.DeadlineExceeded):
             await asyncio.sleep(failure.retry_after_seconds or WATCH_PAUSE_SECONDS)
         elif not isinstance(failure, errors.Unauthenticated) or not self._expire(self._token):
             raise failure
         elif time.monotonic() < self._renewed_at + WATCH_PAUSE_SECONDS:
-            # Do not repeatedly renew tokens that are refused when they are new.
+            # A new token was refused: do not renew it in a tight loop.
             await asyncio.sleep(WATCH_PAUSE_SECONDS)
 
     def _prefer_new_token(self) -> None:
-        """Renew the token before the next call unless it is new, because a stream lasts no longer than its token."""
-        if self.renewable and time.monotonic() > self._renewed_at + RENEW_SECONDS:
+        """Renew a token older than RENEW_SECONDS before the next call, which ends when its token expires."""
+        if self.can_renew and time.monotonic() > self._renewed_at + RENEW_SECONDS:
             self._renew_at = float("-inf")
 
     async def upload(self, path: Path | str, on_progress: Callable[[int], None] = lambda _: None) -> str:
-        """Upload a file; returns the id of the asset. `on_progress` gets the number of bytes sent so far.
+        """Upload a file and return its asset id, which clips refer to. `on_progress` receives the number of sent bytes.
 
-        Raises OSError when the file cannot be read, and every error of `on_progress`.
+        Raises `OSError` when the file cannot be read, `ResourceExhausted` when it is too large or a quota is used up,
+        and what `on_progress` raises.
         """
         path = Path(path)
         self._prefer_new_token()
@@ -250,14 +256,14 @@ class Client:
     async def events(
         self, consumer: str = "", *, after: str = ""
     ) -> AsyncGenerator[events_pb.WatchEventsResponse, None]:
-        """Yield the events of all the caller's videos, the oldest stored one first, then each new one, without an end.
+        """Yield the events of all videos of the account, from the oldest stored one on, without end.
 
-        `consumer` is a name for this program. Requesting the next event acknowledges the previous one, and the platform
-        stores that position: a program with the same name continues there. An event may come twice when the program
-        ended before its acknowledgement; it then has the same `event_id` and the same `sequence` within its job.
-        `after` starts after another position, or with new events only (`now`). The stream survives restarts of the
-        platform. Raises FailedPrecondition (CURSOR_EXPIRED) when the platform was restored from an older backup without
-        that position; a consumer continues at its position in the backup.
+        `consumer` is a name for this program. The platform stores the position of a consumer: requesting the next event
+        acknowledges the previous one, and a program with the same name resumes there. When the program ended before the
+        acknowledgement, an event is delivered again, with the same `event_id`, and the same `sequence` within its job.
+        `after` starts after another position, or at `now`. The stream resumes when the platform restarts. Raises
+        `FailedPrecondition` (CURSOR_EXPIRED) when the platform was restored from a backup without the position; a
+        consumer resumes at its position in the backup.
         """
         done = ""
         while True:
@@ -269,7 +275,7 @@ class Client:
                 try:
                     async for event in stream:
                         if not event.event_type:
-                            continue  # A heartbeat.
+                            continue  # A keep-alive message.
                         yield event
                         done = event.position
                         if consumer:
@@ -288,7 +294,10 @@ class Client:
         await self._events.AcknowledgeEvents(request)
 
     async def watch(self, job_id: str) -> AsyncIterator[pb.WatchVideoResponse]:
-        """Yield the progress of a job, now and at every change, until it has ended; survives platform restarts."""
+        """Yield the status of a job now and at every change, until it has ended. Resumes when the platform restarts.
+
+        Raises `NotFound` when the account has no such job.
+        """
         while True:
             stream = self.videos.WatchVideo(pb.WatchVideoRequest(job_id=job_id))
             try:
@@ -307,11 +316,11 @@ class Client:
         name: str = "video.mp4",
         on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> int:
-        """Write a file of a finished video to `path`, completely or not at all; returns its size in bytes.
+        """Write a file of a finished video to `path`, whole or not at all, and return its size in bytes.
 
-        `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `on_progress` gets the
-        number of bytes received so far and the total. The download resumes after a restart of the platform, or after
-        its token has expired. Raises DataLoss when the received file is damaged.
+        `name` is `video.mp4`, `poster.jpg`, `captions.srt` or `captions.ass`. `on_progress` receives the number of
+        received bytes and the total. The download resumes when the platform restarts or the token expires. Raises
+        `NotFound` when there is no such file, and `DataLoss` when it arrived damaged.
         """
         request, resumed_at = pb.DownloadVideoRequest(job_id=job_id, name=name), 0
 
@@ -327,10 +336,10 @@ class Client:
         return await _save(self.videos.DownloadVideo(request), path, on_progress, resume)
 
     async def step_up(self, *, password: str = "", totp_code: str = "", recovery_code: str = "") -> None:
-        """Authenticate the session again, for calls that require it (STEP_UP_REQUIRED), such as a new API key.
+        """Authenticate again, for calls that otherwise fail with STEP_UP_REQUIRED, such as for a new API key.
 
-        Takes a code of either kind when the account has a second factor, and the password otherwise. It is valid for 5
-        minutes, as a sign-in is.
+        An account with multi-factor authentication needs a code of either kind, any other the password. It is valid for
+        5 minutes, as a sign-in is. Raises `Unauthenticated` when the code or password is wrong.
         """
         proof = account_pb.StepUpRequest(password=password, totp_code=totp_code, recovery_code=recovery_code)
         await self.account.StepUp(proof)
@@ -338,44 +347,45 @@ class Client:
     async def say(
         self, text: str, path: Path | str, *, voice: str = "", format: str = "", loudness: float = 0.0
     ) -> int:
-        """Synthesize a text to a file, completely or not at all; returns its size in bytes.
+        """Write the speech of a text to `path`, whole or not at all, and return its size in bytes.
 
-        `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS.
+        `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS; the empty value or 0 is the default of each.
         """
         request = speech_pb.CreateSpeechRequest(text=text, voice=voice, format=format, loudness=loudness)
         return await _save(self.speech.CreateSpeech(request), path)
 
     async def word_times(self, text: str, *, voice: str = "") -> speech_pb.TimeSpeechResponse:
-        """Return the time of each word in the audio that `say` writes, and its duration."""
+        """Return the times of all words in the speech that `say` writes, and its duration."""
         return await self.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text=text, voice=voice))
 
     async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:
-        """Write a script about a topic, `length` sentences long."""
+        """Return a script on a topic, `length` sentences long."""
         request = writing_pb.CreateScriptRequest(topic=topic, language=language, length=length)
         return await self.writing.CreateScript(request)
 
     async def make_captions(self, request: writing_pb.CreateCaptionsRequest, path: Path | str) -> int:
-        """Write a caption file to `path`, completely or not at all; returns its size in bytes."""
+        """Write a caption file to `path`, whole or not at all, and return its size in bytes."""
         return await _save(self.writing.CreateCaptions(request), path)
 
     async def probe(self, clip: Path | str, on_progress: Callable[[int], None] = lambda _: None) -> clips_pb.ClipFacts:
-        """Describe a clip: a file, which the platform does not store, an `https://` address, or the id of an asset.
+        """Return the facts of a clip: a file, an `https://` address, or the id of an asset. Files are not stored.
 
-        Raises InvalidArgument, with the reason, when the clip cannot be used.
+        `on_progress` receives the number of sent bytes. Raises `InvalidArgument`, whose reason states the cause, when
+        the clip is not usable in a video.
         """
         if isinstance(clip, Path):
             with clip.open("rb") as file:
                 requests = (clips_pb.ProbeFileRequest(data=data) async for data in _chunks(file, on_progress))
                 return (await self.clips.ProbeFile(requests)).clip
-        named = {"asset_id" if clip.startswith("ast_") else "url": clip}
-        return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**named))).clip
+        source = {"asset_id" if clip.startswith("ast_") else "url": clip}
+        return (await self.clips.ProbeClip(clips_pb.ProbeClipRequest(**source))).clip
 
     def _metadata(self) -> calls.Metadata:
         return (("authorization", f"Bearer {self._token}"),) if self._token else ()
 
 
 async def _chunks(file: BinaryIO, on_progress: Callable[[int], None]) -> AsyncIterator[httpbody_pb2.HttpBody]:
-    """Yield the bytes of a file for sending. `on_progress` gets the number of bytes sent so far."""
+    """Yield the bytes of a file in chunks. `on_progress` receives the number of bytes after each chunk is sent."""
     sent = 0
     while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
         yield httpbody_pb2.HttpBody(data=chunk)
@@ -389,10 +399,10 @@ async def _save(
     on_progress: Callable[[int, int], None] = lambda *_: None,
     resume: Callable[[errors.Error, int], Awaitable[Any]] | None = None,
 ) -> int:
-    """Write a streamed file to `path`, completely or not at all; returns its size in bytes.
+    """Write a streamed file to `path`, whole or not at all, and return its size in bytes.
 
-    `resume` gets the error that ended the stream and the number of bytes received; it returns a stream of the rest, or
-    raises. Raises DataLoss when the received file is damaged.
+    `resume` receives the error that ended the stream and the number of received bytes. It returns a stream of the rest,
+    or raises. Raises `DataLoss` when the file arrived damaged.
     """
     path = Path(path)
     part = path.with_name(f".{path.name[:50]}.part")

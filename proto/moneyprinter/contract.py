@@ -1,4 +1,4 @@
-"""Contract: methods and their access rules, from the loaded descriptors."""
+"""Contract: the access rule, deadline and retry policy of a method, from its descriptor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from moneyprinter.access.v1 import access_pb2
 
 DEFAULT_DEADLINE_SECONDS = 30.0
 
-# Packages have the names of their services, except the public one, which the orchestrator serves.
+# A package has the name of its service, except the public one, which the orchestrator serves.
 _SERVED_BY = {"video": "orchestrator"}
-# Services that every server has.
+# Every service serves these.
 _SERVED_BY_ALL = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
-# The audit action of methods without an audit rule.
+# The audit action of a method whose contract names none.
 UNNAMED_ACTION = "call"
 
 
@@ -55,7 +55,7 @@ def serves(service: str, path: str) -> bool:
 
 @cache
 def _methods(service: str) -> frozenset[str]:
-    """Return the paths of all methods of a service."""
+    """Return the paths of all methods that a service serves."""
     found: set[str] = set()
     for domain in (service, *(name for name, by in _SERVED_BY.items() if by == service)):
         try:
@@ -78,11 +78,11 @@ def deadline_seconds(path: str) -> float:
 
 
 def service_config(service: str) -> str:
-    """Return the gRPC service config of a service: round robin over its instances, and retries.
+    """Return the gRPC service config of a service: round-robin over its instances, and the retry policy of each method.
 
-    Calls with `retry_safe` are retried after UNAVAILABLE. A stopping server ends calls that it has not started with
-    CANCELLED (grpc/grpc#41785): all of these are retried except uploads, whose first messages are gone. `service` is
-    the full name, for example `moneyprinter.audio.v1.AudioService`.
+    Calls that are safe to retry are retried after UNAVAILABLE. A stopping server ends calls that it has not begun with
+    CANCELLED (grpc/grpc#41785): all of these are retried except uploads, whose first part is gone. `service` is the
+    full name, for example `moneyprinter.audio.v1.AudioService`.
     """
     descriptor = descriptor_pool.Default().FindServiceByName(service)
     policies = [
@@ -97,12 +97,12 @@ def service_config(service: str) -> str:
             },
         }
         for found in descriptor.methods
-        if (codes := _retry_codes(found))
+        if (codes := _retryable_codes(found))
     ]
     return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": policies})
 
 
-def _retry_codes(found: MethodDescriptor) -> list[str]:
+def _retryable_codes(found: MethodDescriptor) -> list[str]:
     its_rule = rule(f"/{found.containing_service.full_name}/{found.name}")
     codes = []
     if not found.client_streaming:

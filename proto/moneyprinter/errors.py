@@ -1,20 +1,20 @@
-"""The errors of the platform: one small closed tree, the same on both ends of the wire.
+"""Errors: the exceptions of the platform, a closed tree that is the same for servers and clients.
 
     Error
     ├── InvalidArgument      the request is wrong; sending it again will not help
-    ├── Unauthenticated      the caller is not authenticated
-    ├── PermissionDenied     the caller is authenticated, but not allowed
-    ├── NotFound             it does not exist, or it belongs to another account
-    ├── Conflict             it exists already, or was changed meanwhile
-    ├── FailedPrecondition   the request is valid, but the current state does not allow it
-    ├── ResourceExhausted    a limit is reached; see `retry_after_seconds`
-    ├── Unavailable          a required service is unreachable; try again
-    ├── DeadlineExceeded     the call did not finish in time
-    ├── DataLoss             stored bytes were altered
+    ├── Unauthenticated      the caller is not identified
+    ├── PermissionDenied     the caller is identified, but not allowed to make the call
+    ├── NotFound             the thing does not exist, or belongs to another account
+    ├── Conflict             the thing exists already, or was changed meanwhile
+    ├── FailedPrecondition   the request is valid, but not in the present state
+    ├── ResourceExhausted    too many or too large; see `retry_after_seconds`
+    ├── Unavailable          a service or database is unreachable; try again
+    ├── DeadlineExceeded     the call took too long
+    ├── DataLoss             the stored bytes were altered
     └── Internal             a defect of the platform
 
-Each has a `reason` for programs, a name of `moneyprinter.error.v1.Reason` without its prefix, and a message for people
-with what is wrong, where, and what to do.
+Each has a `reason` for programs, a name of `moneyprinter.error.v1.Reason` without its prefix, and a message for people:
+what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """A field of a request that violates a rule."""
+    """A field of a request that breaks a rule."""
 
     field: str
     """The path of the field, for example `clips[0].url`."""
     description: str
-    """The violation, for people."""
+    """What is wrong with it."""
 
 
 class Error(Exception):
-    """The base class of all errors of the platform."""
+    """The base of all errors."""
 
     def __init__(
         self,
@@ -56,39 +56,39 @@ class InvalidArgument(Error):
 
 
 class Unauthenticated(Error):
-    """The caller is not authenticated."""
+    """The caller is not identified."""
 
 
 class PermissionDenied(Error):
-    """The caller is authenticated, but not allowed."""
+    """The caller is identified, but not allowed to make the call."""
 
 
 class NotFound(Error):
-    """It does not exist, or it belongs to another account."""
+    """The thing does not exist, or belongs to another account."""
 
 
 class Conflict(Error):
-    """It exists already, or was changed meanwhile."""
+    """The thing exists already, or was changed meanwhile."""
 
 
 class FailedPrecondition(Error):
-    """The request is valid, but the current state does not allow it."""
+    """The request is valid, but not in the present state."""
 
 
 class ResourceExhausted(Error):
-    """A limit is reached."""
+    """Too many at once, or too large."""
 
 
 class Unavailable(Error):
-    """A required service is unreachable; try again."""
+    """A service or database is unreachable; try again."""
 
 
 class DeadlineExceeded(Error):
-    """The call did not finish in time."""
+    """The call took too long."""
 
 
 class DataLoss(Error):
-    """Stored bytes were altered."""
+    """The stored bytes were altered."""
 
 
 class Internal(Error):

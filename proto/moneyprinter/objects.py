@@ -1,4 +1,4 @@
-"""Objects: transfer of files to and from StorageService, in chunks with checksums."""
+"""Objects: stores files in StorageService and reads them back in chunks, with checksums at both ends."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from moneyprinter.media.v1 import media_pb2
 from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 
-# The number of bytes read, hashed and sent at once; the maximum size of a chunk.
+# The size of chunks, at most what the contract allows.
 STEP_BYTES = 1024 * 1024
 
 
 class Objects:
-    """The objects of StorageService, over a channel whose calls raise typed errors."""
+    """A client of StorageService, on a channel whose calls raise typed errors."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._storage = pb_grpc.StorageServiceStub(channel)
@@ -33,22 +33,22 @@ class Objects:
             return None
 
     async def put(self, key: str, chunks: AsyncIterable[bytes]) -> media_pb2.Object:
-        """Store the bytes of `chunks` (each at most 1 MiB) under `key`."""
+        """Store the bytes of `chunks` (each at most 1 MiB) under `key`. Raises what `chunks` raises."""
         digest = hashlib.sha256()
 
-        async def hashed() -> AsyncIterator[bytes]:
+        async def hash_chunks() -> AsyncIterator[bytes]:
             async for chunk in chunks:
                 digest.update(chunk)
                 yield chunk
 
-        return await self._put(key, hashed(), digest)
+        return await self._put(key, hash_chunks(), digest)
 
     async def put_file(
         self, key: str, path: Path, before_end: Callable[[], Awaitable[object]] | None = None
     ) -> media_pb2.Object:
         """Store a file under `key`.
 
-        `before_end` is awaited before the trailer is sent. Nothing is stored when it raises, or before it ends.
+        `before_end` runs when all bytes are sent; the object exists once it has returned, and not when it raises.
         """
         digest = hashlib.sha256()
 
@@ -59,7 +59,7 @@ class Objects:
 
         async def chunks() -> AsyncIterator[bytes]:
             with path.open("rb") as file:
-                # Read one chunk while the previous one is sent.
+                # The next chunk is read while the previous one is sent.
                 ahead = asyncio.ensure_future(asyncio.to_thread(read, file))
                 try:
                     while chunk := await ahead:
@@ -73,7 +73,7 @@ class Objects:
         return await self._put(key, chunks(), digest)
 
     async def put_bytes(self, key: str, data: bytes) -> media_pb2.Object:
-        """Store a few bytes under `key`."""
+        """Store bytes under `key`."""
 
         async def chunks() -> AsyncIterator[bytes]:
             for start in range(0, len(data), STEP_BYTES):
@@ -82,7 +82,7 @@ class Objects:
         return await self.put(key, chunks())
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes], digest: hashlib._Hash) -> media_pb2.Object:
-        """Store `chunks`; `digest` has their checksum after the last one. Raises every error of `chunks`."""
+        """Store `chunks`, which update `digest` as they are read. Raises what `chunks` raises."""
         failures: list[Exception] = []
 
         async def requests() -> AsyncIterator[pb.PutObjectRequest]:
@@ -98,15 +98,15 @@ class Objects:
         try:
             return (await self._storage.PutObject(requests())).object
         except (errors.Error, asyncio.CancelledError):
-            # gRPC cancels a call whose request iterator fails, and drops the error.
+            # gRPC cancels a call whose request iterator raises, and drops the exception.
             if failures:
                 raise failures[0] from None
             raise
 
     async def get(self, key: str, offset: int = 0, length: int = 0) -> AsyncIterator[bytes]:
-        """Yield the chunks of an object, or of `length` bytes of it from `offset` on (0: up to its end).
+        """Yield an object in chunks, or `length` bytes of it from `offset` on (0: up to its end).
 
-        Raises DataLoss at the end when the stored bytes were altered.
+        Raises `NotFound` when there is none, and `DataLoss` at the end when the bytes differ from the stored ones.
         """
         digest = hashlib.sha256()
         async for part in self._get(key, offset, length):
@@ -117,16 +117,16 @@ class Objects:
                 raise _damaged(key)
 
     async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
-        """Return the bytes of a small object, or of a part of one."""
+        """Return the bytes of a small object, or of a range of one. Raises as `get` does."""
         return b"".join([chunk async for chunk in self.get(key, offset, length)])
 
     async def get_piece(self, source: media_pb2.Object, offset: int, length: int) -> bytes:
-        """Return bytes of the object that `source` names. Raises DataLoss when it was replaced."""
+        """Return a range of the exact object version `source`. Raises `DataLoss` when it was replaced."""
         found = [part async for part in self._get(source.key, offset, length, source.sha256) if isinstance(part, bytes)]
         return b"".join(found)
 
     async def get_file(self, source: media_pb2.Object, path: Path) -> None:
-        """Write an object to a new file. Raises DataLoss when it is not the object that `source` names."""
+        """Write the exact object version `source` to a new file. Raises `DataLoss` when it was replaced."""
         digest = hashlib.sha256()
 
         def write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
@@ -135,7 +135,7 @@ class Objects:
                 file.write(chunk)
 
         with path.open("xb") as file:
-            # Write some chunks while the next ones arrive.
+            # Chunks are written while the next ones arrive.
             behind, held = asyncio.ensure_future(asyncio.sleep(0)), list[bytes]()
             try:
                 async for part in self._get(source.key):
@@ -153,9 +153,9 @@ class Objects:
     async def _get(
         self, key: str, offset: int = 0, length: int = 0, sha256: str = ""
     ) -> AsyncIterator[bytes | pb.GetObjectResponse.Trailer]:
-        """Yield the chunks of an object or of a part of it, and check the trailer.
+        """Yield the chunks of an object or of a range of it, then its trailer.
 
-        Raises DataLoss when the stream is incomplete, or the whole object does not have the checksum `sha256`.
+        Raises `DataLoss` when the stream was cut, or the whole object does not have the checksum `sha256`.
         """
         size, trailer = 0, None
         async for message in self._storage.GetObject(pb.GetObjectRequest(key=key, offset=offset, length=length)):
@@ -172,27 +172,27 @@ class Objects:
         yield trailer
 
     async def delete(self, key: str) -> None:
-        """Delete an object. A missing object is no error."""
+        """Delete an object, if it exists."""
         await self._storage.DeleteObject(pb.DeleteObjectRequest(key=key))
 
-    async def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
-        """Yield batches of the objects below a folder: keys, and storage times in seconds since 1970."""
+    async def list_keys(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        """Yield batches of the keys below a folder, each with its store time in seconds since 1970."""
         async for message in self._storage.ListObjects(pb.ListObjectsRequest(folder=folder)):
             yield [(entry.key, float(entry.store_time.seconds)) for entry in message.entries]
 
     async def fence(self, folder: str, up_to: int) -> None:
-        """Delete the objects of a folder's writers up to a number, and reject later writes of such writers."""
+        """Delete the objects of a folder's writers up to a number, and reject later writes of these writers."""
         await self._storage.FenceFolder(pb.FenceFolderRequest(folder=folder, up_to=up_to))
 
 
 def _damaged(key: str) -> errors.DataLoss:
     return errors.DataLoss(
-        f"object {key} arrived with bytes that are not those that were stored; read it again",
+        f"object {key} arrived with bytes that differ from the stored ones; read it again",
         reason="CHECKSUM_MISMATCH",
     )
 
 
 def _replaced(key: str) -> errors.DataLoss:
     return errors.DataLoss(
-        f"object {key} is not the one that was asked for: it was replaced meanwhile", reason="CHECKSUM_MISMATCH"
+        f"object {key} is not the requested version: it was replaced meanwhile", reason="CHECKSUM_MISMATCH"
     )

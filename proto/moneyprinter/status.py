@@ -1,4 +1,4 @@
-"""Status: conversion of errors to and from `google.rpc.Status`, their form on the wire."""
+"""Status: converts errors to and from `google.rpc.Status`, their form on the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moneyprinter import errors
 DOMAIN = "moneyprinter"
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Common clients drop trailers over 8 KiB, and trailers contain the message twice.
+# Common clients drop trailers over 8 KiB, and the message is in them twice.
 MAX_MESSAGE = 1000
 MAX_VIOLATIONS = 20
 
@@ -30,14 +30,14 @@ _CODES: dict[type[errors.Error], grpc.StatusCode] = {
 }
 _ERRORS = {code: error for error, code in _CODES.items()} | {
     grpc.StatusCode.ABORTED: errors.Conflict,
-    # The gateway's response to an unknown path.
+    # The gateway's response for a path without a public method.
     grpc.StatusCode.UNIMPLEMENTED: errors.NotFound,
-    # A stopping server ends calls that it has not started with this status (grpc/grpc#41785). A client that cancels a
-    # call does not receive it.
+    # gRPC's status for calls that a stopping server has not begun (grpc/grpc#41785). A caller that cancels a call
+    # gets an `asyncio.CancelledError` instead.
     grpc.StatusCode.CANCELLED: errors.Unavailable,
 }
 
-# Messages in place of gRPC's own, which contain addresses of the mesh.
+# These replace gRPC's own messages, which contain addresses of the mesh.
 STOPPING = "this part of the platform is being stopped; try again in a moment"
 _MESSAGES = {
     grpc.StatusCode.CANCELLED: STOPPING,
@@ -45,7 +45,7 @@ _MESSAGES = {
 }
 _RETRY_AFTER_SECONDS = 1.0
 
-# The reasons of statuses without ErrorInfo, which come from gRPC itself or from a proxy.
+# The reasons for a status without ErrorInfo, which comes from gRPC itself or from a proxy.
 _PLAIN_REASONS = {
     grpc.StatusCode.UNAVAILABLE: "SERVICE_UNAVAILABLE",
     grpc.StatusCode.CANCELLED: "SERVICE_UNAVAILABLE",
@@ -63,7 +63,7 @@ def code_of(error: errors.Error) -> grpc.StatusCode:
 
 
 def to_status(error: errors.Error) -> status_pb2.Status:
-    """Convert an error: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    """Return the status of an error: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply."""
     status = status_pb2.Status(
         code=code_pb2.Code.Value(code_of(error).name),
         message=error.message[:MAX_MESSAGE],
@@ -82,9 +82,9 @@ def to_status(error: errors.Error) -> status_pb2.Status:
 
 
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.Error:
-    """Convert the failure of a call, whether the server, gRPC or a proxy ended it.
+    """Return the error of a failed call, whether the server, gRPC or a proxy ended it.
 
-    When gRPC itself ended it, gRPC's message is a note of the error (`__notes__`), for logs.
+    When gRPC itself ended it, its own message is a note of the error (`__notes__`), for logs.
     """
     code = failure.code()
     kind = _ERRORS.get(code, errors.Internal)

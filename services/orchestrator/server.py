@@ -249,8 +249,8 @@ class _StoredObjects:
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)
 
-    def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
-        return self._objects.listed(folder)
+    def list_keys(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+        return self._objects.list_keys(folder)
 
     async def fence(self, folder: str, up_to: int) -> None:
         await self._objects.fence(folder, up_to)

@@ -48,7 +48,7 @@ class World:
         await cancel(sweeping)
 
     async def keys(self) -> set[str]:
-        return {key async for some in self.sweeping.listed("jobs") for key, _ in some}
+        return {key async for some in self.sweeping.list_keys("jobs") for key, _ in some}
 
 
 class Stopped:

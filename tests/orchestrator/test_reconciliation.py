@@ -33,7 +33,7 @@ class Objects:
     def __init__(self) -> None:
         self.ages: dict[str, timedelta] = {}
 
-    async def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
+    async def list_keys(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]:
         now = datetime.now(UTC)
         for key, age in list(self.ages.items()):
             if key.startswith(f"{folder}/"):

@@ -54,7 +54,7 @@ async def test_a_compressed_message_is_refused_by_every_service(mesh: Mesh) -> N
         yield
 
     await mesh.start("encoder", None, wire)
-    stub: Any = health_pb2_grpc.HealthStub(mesh.channel("encoder", "moneyprinter.encoder.v1.EncoderService"))
+    stub: Any = health_pb2_grpc.HealthStub(mesh.channel("encoder", "grpc.health.v1.Health"))
     assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(Error, match="'gzip' is disabled"):
         await stub.Check(health_pb2.HealthCheckRequest(), compression=grpc.Compression.Gzip)

@@ -18,7 +18,7 @@ FOLDER = "jobs/vid_1"
 
 
 async def keys(storage: Mesh, folder: str = "jobs") -> set[str]:
-    return {key async for some in storage.objects().listed(folder) for key, _ in some}
+    return {key async for some in storage.objects().list_keys(folder) for key, _ in some}
 
 
 async def test_earlier_writers_are_refused_and_their_objects_are_deleted(storage: Mesh) -> None:

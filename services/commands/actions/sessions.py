@@ -71,20 +71,20 @@ class SharedClient(Client):
     def renewable(self) -> bool:
         return True
 
-    async def obtain(self) -> None:
+    async def fetch_tokens(self) -> None:
         """Load tokens that another command has renewed, or renew them, or sign in. Raises `Unauthenticated`."""
         with await asyncio.to_thread(_lock_session, self._target):
             self._session = load_session(self._target) or self._session
             stored = self._session
-            self.adopt(
+            self.set_tokens(
                 stored.access_token, stored.refresh_token, stored.expires_at - time.time(), api_key=stored.api_key
             )
             if self.expires_in > RENEW_SECONDS and stored.access_token != self._refused_token:
                 return
             try:
-                if not super().renewable:
+                if not super().can_renew:
                     raise _signed_out_error(self._target)
-                await super().obtain()
+                await super().fetch_tokens()
             except errors.Unauthenticated:
                 await self._sign_in_as_first_account()
             self.save()

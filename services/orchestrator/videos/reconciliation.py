@@ -63,7 +63,7 @@ class Records(Protocol):
 class Objects(Protocol):
     """Where files are kept."""
 
-    def listed(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]: ...
+    def list_keys(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]: ...
 
     async def is_stored(self, wanted: StoredObject) -> bool: ...
 
@@ -109,7 +109,7 @@ class Reconciliation:
         orphans: list[str] = []
         seen = 0
         for folder, find in ((JOBS, self._job_orphans), (self.asset_folder, self._asset_orphans)):
-            async for entries in self.objects.listed(folder):
+            async for entries in self.objects.list_keys(folder):
                 began = asyncio.get_running_loop().time()
                 seen += len(entries)
                 before = (self.now() - self.grace).timestamp()
@@ -158,7 +158,7 @@ class Reconciliation:
         return missing
 
     async def _listed(self, folder: str) -> set[str]:
-        return {key async for entries in self.objects.listed(folder) for key, _ in entries}
+        return {key async for entries in self.objects.list_keys(folder) for key, _ in entries}
 
     async def _is_missing(self, kind: str, owner: str, file: StoredObject) -> bool:
         if await self.objects.is_stored(file):
