@@ -161,8 +161,8 @@ async def measure_make(running: Up, data: Path, runs: int) -> list[str]:
     shown = [part for clip in demo_clips() for part in ("--clip", clip)]
     for run in range(runs):
         # A new script each time, so that the cache holds no part of the video.
-        said = ("--script", f"Run {run}. {SCRIPT}", "--music", "upbeat", "--out", str(data.parent / "out.mp4"))
-        took.append(await make(running, data, *shown, *said))
+        spoken = ("--script", f"Run {run}. {SCRIPT}", "--music", "upbeat", "--out", str(data.parent / "out.mp4"))
+        took.append(await make(running, data, *shown, *spoken))
     whole = statistics.median(seconds for seconds, _ in took)
     return [f"{whole:.1f} s", f"{statistics.median(seconds - working for seconds, working in took):.2f} s"]
 

@@ -1,7 +1,7 @@
 """Languages: the writing systems of a language, and the language of a text by its letters and frequent words.
 
 A writing system has the name with which the Unicode names of its letters begin: `LATIN`, `CYRILLIC`. Chinese
-characters are `HAN`, the Japanese syllables `KANA`. Languages that share a writing system are told apart by letters
+characters are `HAN`, the Japanese syllables `KANA`. Languages that share a writing system are distinguished by letters
 that only one of them has, and by a few of their most frequent words. That is sufficient to choose a voice for a text.
 """
 

@@ -60,7 +60,7 @@ async def wait_until_all_healthy(gateway: Gateway, folder: Path, services: Colle
     Envoy sends no calls to an instance before, not even when the others die.
     """
     path = admin_socket(gateway, folder)
-    while await asyncio.to_thread(_has_unhealthy_instance, path, services):  # noqa: ASYNC110  Envoy notifies nobody
+    while await asyncio.to_thread(_has_unhealthy_instance, path, services):  # noqa: ASYNC110  Envoy sends no notification
         await asyncio.sleep(POLL_SECONDS)
 
 

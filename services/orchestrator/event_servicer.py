@@ -56,5 +56,5 @@ def _last_event_id(context: Any) -> str:
 def _event(event: FeedEvent | None) -> pb.WatchEventsResponse:
     if event is None:
         return pb.WatchEventsResponse()
-    told = pb.WatchEventsResponse(position=str(event.position), event_id=event.id, sequence=event.sequence)
-    return json_format.ParseDict(dict(event.envelope), told)
+    response = pb.WatchEventsResponse(position=str(event.position), event_id=event.id, sequence=event.sequence)
+    return json_format.ParseDict(dict(event.envelope), response)

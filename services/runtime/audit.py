@@ -178,7 +178,7 @@ class AuditBuffer:
     def record(self, event: AuditEvent) -> None:
         """Queue an event; it is sent within about FLUSH_SECONDS."""
         if len(self._waiting) >= MAX_WAITING:
-            # The newest event is dropped, so that nobody can hide an act behind a flood of later ones.
+            # The newest event is dropped, so that a flood of later events cannot displace an earlier one.
             self._lost += 1
         else:
             self._waiting.append(event)

@@ -70,7 +70,7 @@ class DatabaseSettings(Settings):
 
 
 class RuntimeConfig(Settings):
-    """What every process of the platform is told (`MONEYPRINTER_RUNTIME_...`)."""
+    """The settings of every process of the platform (`MONEYPRINTER_RUNTIME_...`)."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}RUNTIME_")
 

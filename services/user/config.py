@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from services.runtime.config import DatabaseSettings
 from services.user.context import RegistrationPolicy
 
-# Without an invitation, nobody becomes an administrator.
+# Accounts without an invitation cannot become administrators.
 Role = Literal["video.process", "audio.generate", "content.manage"]
 
 
@@ -27,7 +27,7 @@ class Config(DatabaseSettings):
     max_concurrent_hashes: int = Field(2, ge=1)
     """How many passwords are hashed at once; each takes 46 MB and about 80 ms."""
     registration: RegistrationPolicy = "invitation"
-    """Who may create an account: nobody, people with an administrator's invitation, or everybody."""
+    """The registration policy: no one, invited people only, or everyone may create an account."""
     registered_roles: tuple[Role, ...] = ("video.process", "audio.generate", "content.manage")
     """The roles of accounts that register without an invitation, as JSON."""
     max_sign_in_failures: int = Field(5, ge=1)

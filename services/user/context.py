@@ -17,7 +17,7 @@ from services.user.client import Client
 from services.user.store import Store
 from services.user.tokens.opaque_tokens import encode_token
 
-# Who may create an account: nobody, people with an administrator's invitation, or everybody.
+# No one, invited people only, or everyone may create an account.
 RegistrationPolicy = Literal["closed", "invitation", "open"]
 
 

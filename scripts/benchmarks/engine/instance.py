@@ -124,7 +124,7 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         shown = sorted(zip(segments, rendered, strict=True), key=lambda pair: pair[0].index)
         last = await join([one.video for _, one in shown], root)
         wall = time.monotonic() - began
-        said = {
+        figures = {
             "wall": wall,
             "cpu": cpu_seconds() - cpu,
             "segments": len(segments),
@@ -135,7 +135,7 @@ async def make(message: dict[str, Any], root: Path) -> dict[str, Any]:
         }
     shutil.copyfile(root / "objects" / last.video.video.key, message["out"])
     assert last.video.frame_count == task.frame_count
-    return said
+    return figures
 
 
 async def join(videos: Sequence[media_pb2.Object], root: Path) -> concatenation.ConcatenateResponse:

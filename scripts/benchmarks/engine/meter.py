@@ -91,17 +91,17 @@ class Worker:
         with MemorySampler(self._process.pid) as watch:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-            said = self.read_response()
-        took = Took(said.pop("wall"), said.pop("cpu"), watch.resident_mb, watch.proportional_mb)
-        return took, said
+            response = self.read_response()
+        took = Took(response.pop("wall"), response.pop("cpu"), watch.resident_mb, watch.proportional_mb)
+        return took, response
 
     def read_response(self) -> dict[str, Any]:
         """Read the next response."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the worker ended; what it printed above says why"
-        said: dict[str, Any] = json.loads(line)
-        return said
+        response: dict[str, Any] = json.loads(line)
+        return response
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def compare(task: plan.Task, video: Path, program: Path, ass: Path | None, fonts
     )
     command = (program, "-hide_banner", "-nostdin", "-i", video, *commands.inputs(shown), "-filter_complex", filters)
     command = (*command, "-map", "[out]", "-f", "null", "-")
-    said = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stderr
-    ssim, vmaf = re.search(r"SSIM .*All:([\d.]+)", said), re.search(r"VMAF score: ([\d.]+)", said)
-    assert ssim and vmaf, said[-500:]
+    report = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stderr
+    ssim, vmaf = re.search(r"SSIM .*All:([\d.]+)", report), re.search(r"VMAF score: ([\d.]+)", report)
+    assert ssim and vmaf, report[-500:]
     return float(ssim[1]), float(vmaf[1])

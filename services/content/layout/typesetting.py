@@ -59,7 +59,7 @@ class Block:
     baselines: tuple[float, ...]
     """The baseline of each line, from the top of the block."""
     natural: bool
-    """Whether libass puts the lines at these distances without being told."""
+    """Whether libass places the lines at these distances by itself."""
     top: float = 0.0
 
     @property

@@ -17,7 +17,7 @@ async def refresh_tokens(context: Context, token: str, client: Client) -> Issued
     """Exchange a refresh token for the next tokens. Raises `Unauthenticated` when it is not valid.
 
     The successor is derived from the token itself and a stored salt. Two concurrent uses therefore get the same
-    successor, and nobody can derive it from the stored data alone, or from an older token.
+    successor, and neither the stored data nor an older token is enough to derive it.
     """
     async with context.audit_action("session.refresh", client) as entry:
         now, salt = context.now(), context.random(32)
