@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ import pytest
 # What a step may take, in CPU time.
 LONGEST_SECONDS = 0.05
 TESTS = str(Path(__file__).parent)
+# The tasks of the clients that tests use: a test that sends 10 MB spends the time itself.
+CLIENTS = ("/httpx/", "/grpc/aio/_call.py")
 long_steps: list[tuple[Any, str]] = []
 """All that were found, and the tests that they were found in."""
 
@@ -39,8 +41,13 @@ class Step:
     """The function that ran, or the coroutine of its task."""
 
 
-def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS) -> Callable[[], None]:
-    """Report the steps of all loops of this process that take longer; what is returned ends it."""
+def watch(
+    report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS, *, ignored: Sequence[str] = ()
+) -> Callable[[], None]:
+    """Report the steps of all loops of this process that take longer than `least_seconds` of CPU time.
+
+    `ignored` are parts of the paths of source files whose tasks are not measured. Returns the function that ends it.
+    """
     handle_type: Any = asyncio.Handle
     plain = handle_type._run
     clock = time.thread_time
@@ -61,7 +68,7 @@ def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS
             plain(handle)
         finally:
             seconds = clock() - began - (collected - before)
-            if seconds > least_seconds and (what := _ours(handle)):
+            if seconds > least_seconds and (what := _measured(handle, ignored)):
                 report(Step(round(seconds, 4), what))
 
     handle_type._run = run
@@ -73,14 +80,15 @@ def watch(report: Callable[[Step], None], least_seconds: float = LONGEST_SECONDS
     return end
 
 
-def _ours(handle: Any) -> str:
-    """What a step was; empty: one of a test."""
+def _measured(handle: Any, ignored: Sequence[str]) -> str:
+    """The name of a step; empty for one of a test, or of a file that is ignored."""
     task = getattr(handle._callback, "__self__", None)
     if not isinstance(task, asyncio.Task):
         return repr(handle._callback)
     coroutine: Any = task.get_coro()
     code = getattr(coroutine, "cr_code", None)
-    if code is not None and (code.co_filename.startswith(TESTS) or "pytest" in code.co_filename):
+    file = code.co_filename if code is not None else ""
+    if file.startswith(TESTS) or any(part in file for part in ("pytest", *ignored)):
         return ""
     return f"{task.get_name()}: {getattr(coroutine, '__qualname__', coroutine)}"
 
@@ -89,7 +97,7 @@ def _ours(handle: Any) -> str:
 def watchdog() -> Iterator[list[Step]]:
     """Fail a test in which a step of a service took too long."""
     found: list[Step] = []
-    end = watch(found.append)
+    end = watch(found.append, ignored=CLIENTS)
     yield found
     end()
     long_steps.extend((step, os.environ.get("PYTEST_CURRENT_TEST", "")) for step in found)
