@@ -162,7 +162,7 @@ class WebClient:
                 async with aclosing(self._chunks(body)) as chunks:
                     yield Download(size_bytes, chunks)
                 return
-        raise self._unreachable(f"it redirects more than {self._rules.max_redirects} times")
+        raise self._unreachable_error(f"it redirects more than {self._rules.max_redirects} times")
 
     async def check(self, address: str) -> None:
         """Raise `InvalidArgument` when the platform may not connect to an address."""
@@ -198,30 +198,30 @@ class WebClient:
                     raise self._exchange_error(failed) from failed
                 yield response
                 return
-        raise self._unreachable(self._describe_connect_failure(failure)) from failure
+        raise self._unreachable_error(self._describe_connect_failure(failure)) from failure
 
     async def _resolve_allowed(self, url: httpx.URL) -> Sequence[str]:
         """The addresses of a URL's host, if the platform may connect to all of them."""
         if url.scheme != "https" and not (url.scheme == "http" and self._rules.allow_http):
             hint = self._purpose.local if url.scheme == "http" else ""
-            raise self._refused(f"it must begin with https://, not with {url.scheme or 'nothing'}{hint}")
+            raise self._address_error(f"it must begin with https://, not with {url.scheme or 'nothing'}{hint}")
         host = _host(url)
         if not host:
-            raise self._refused("it names no host")
+            raise self._address_error("it names no host")
         if url.port is not None and not 0 < url.port < 65536:
-            raise self._refused(f"there is no port {url.port}")
+            raise self._address_error(f"there is no port {url.port}")
         if url.userinfo:
-            raise self._refused("it must not carry a user name or a password")
+            raise self._address_error("it must not carry a user name or a password")
         try:
             async with asyncio.timeout(self._rules.connect_seconds):
                 addresses = await self._resolve(host, url.port or 443)
         except (OSError, UnicodeError):
             # TimeoutError is an OSError: to the user, a name that does not resolve in time does not exist.
-            raise self._unreachable(f"no host of the name {host} is known") from None
+            raise self._unreachable_error(f"no host of the name {host} is known") from None
         if len(addresses) > MAX_RESOLVED_ADDRESSES:
-            raise self._refused(f"{host} has more than {MAX_RESOLVED_ADDRESSES} addresses")
+            raise self._address_error(f"{host} has more than {MAX_RESOLVED_ADDRESSES} addresses")
         if not addresses or not all(may_fetch(address, self._rules.allowed_networks) for address in addresses):
-            raise self._refused(f"{host} leads to a private or reserved network{self._purpose.local}")
+            raise self._address_error(f"{host} leads to a private or reserved network{self._purpose.local}")
         return addresses
 
     async def _chunks(self, body: Body) -> AsyncGenerator[bytes, None]:
@@ -236,30 +236,30 @@ class WebClient:
         try:
             return base.join(address) if base is not None else httpx.URL(address)
         except (httpx.InvalidURL, UnicodeError, ValueError):
-            raise self._refused("it is not a well-formed address") from None
+            raise self._address_error("it is not a well-formed address") from None
 
     def _check_head(self, head: Head) -> None:
         if head.status != HTTPStatus.OK:
             phrase = ""
             with suppress(ValueError):
                 phrase = f" {HTTPStatus(head.status).phrase}"
-            raise self._unreachable(f"the server answered {head.status}{phrase}")
+            raise self._unreachable_error(f"the server answered {head.status}{phrase}")
         if head.headers.get("content-encoding", "identity") != "identity":
-            raise self._unreachable("the server sends it in a compressed form that was not asked for")
+            raise self._unreachable_error("the server sends it in a compressed form that was not requested")
 
-    def _refused(self, message: str) -> InvalidArgument:
+    def _address_error(self, message: str) -> InvalidArgument:
         return InvalidArgument(f"{self._purpose.subject} cannot be used: {message}", reason=self._purpose.refused)
 
-    def _unreachable(self, message: str) -> InvalidArgument:
+    def _unreachable_error(self, message: str) -> InvalidArgument:
         return InvalidArgument(f"{self._purpose.action}: {message}", reason=self._purpose.unreachable)
 
     def _exchange_error(self, failure: ResponseBroken | LimitExceeded | DeadlineExpired) -> InvalidArgument:
         match failure:
             case DeadlineExpired():
-                return self._unreachable(f"{self._purpose.late} within {self._rules.total_seconds:g} s")
+                return self._unreachable_error(f"{self._purpose.late} within {self._rules.total_seconds:g} s")
             case LimitExceeded():
-                return self._unreachable(str(failure))
-        return self._unreachable(f"the connection broke {self._purpose.broken}")
+                return self._unreachable_error(str(failure))
+        return self._unreachable_error(f"the connection broke {self._purpose.broken}")
 
     def _describe_connect_failure(self, failure: BaseException | None) -> str:
         """The reason why a connection failed, for the user."""

@@ -33,7 +33,7 @@ DARK = str.maketrans(
 SMALL = str.maketrans("abdehilmnoprtuwz", "ᴀʙᴅᴇʜɪʟᴍɴᴏᴘʀᴛᴜᴡᴢ")
 
 
-async def spoken(provider: Espeak, sentence: str, voice: str, folder: Path) -> SpokenText:
+async def speak(provider: Espeak, sentence: str, voice: str, folder: Path) -> SpokenText:
     found = provider.voice(voice)
     assert found
     return await provider.speak([sentence], found, folder / "speech.wav")
@@ -66,10 +66,10 @@ async def spoken(provider: Espeak, sentence: str, voice: str, folder: Path) -> S
 async def test_decorated_letters_are_spoken_as_plain_ones(
     provider: Espeak, tmp_path: Path, voice: str, plain: str, written: str
 ) -> None:
-    expected, said = await spoken(provider, plain, voice, tmp_path), await spoken(provider, written, voice, tmp_path)
-    assert abs(said.duration - expected.duration) <= timedelta(seconds=0.06)
-    assert [word.text for word in said.sentences[0]] == written.split()
-    for word, same in zip(said.sentences[0], expected.sentences[0], strict=True):
+    expected, spoken = await speak(provider, plain, voice, tmp_path), await speak(provider, written, voice, tmp_path)
+    assert abs(spoken.duration - expected.duration) <= timedelta(seconds=0.06)
+    assert [word.text for word in spoken.sentences[0]] == written.split()
+    for word, same in zip(spoken.sentences[0], expected.sentences[0], strict=True):
         assert abs(word.start - same.start) <= timedelta(seconds=0.06)
         assert abs(word.end - same.end) <= timedelta(seconds=0.06)
 
@@ -98,10 +98,10 @@ async def test_composed_and_decomposed_text_take_the_same_time(
 ) -> None:
     forms = [sentence, *(unicodedata.normalize(form, sentence) for form in ("NFC", "NFD"))]
     assert len(set(forms)) > 1
-    said = [await spoken(provider, form, voice, tmp_path) for form in forms]
-    assert len({one.duration for one in said}) == 1
-    assert len({tuple((word.start, word.end) for word in one.sentences[0]) for one in said}) == 1
-    for form, one in zip(forms, said, strict=True):
+    spoken = [await speak(provider, form, voice, tmp_path) for form in forms]
+    assert len({one.duration for one in spoken}) == 1
+    assert len({tuple((word.start, word.end) for word in one.sentences[0]) for one in spoken}) == 1
+    for form, one in zip(forms, spoken, strict=True):
         assert "".join(word.text for word in one.sentences[0]) == "".join(form.split())
 
 

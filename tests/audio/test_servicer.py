@@ -64,10 +64,10 @@ async def test_the_sound_of_a_clip_is_mixed(audio: Mesh, stub: pb_grpc.AudioServ
     speech = await synthesized(stub, "The sea was calm.")
     tone = media.clip(tmp_path / "tone.mp4", size=(64, 36), seconds=3.0, sound=True)
     clip = await audio.objects().put_file("uploads/tone.mp4", tone)
-    kept = pb.ClipSound(
+    clip_sound = pb.ClipSound(
         clip=clip, source_start=duration(0.5), start=duration(3.0), duration=duration(1.0), volume=0.5, speed=0
     )
-    request = pb.MixRequest(narration=speech.audio, duration=duration(5.0), clip_sounds=[kept])
+    request = pb.MixRequest(narration=speech.audio, duration=duration(5.0), clip_sounds=[clip_sound])
     *_, last = [update async for update in stub.Mix(request)]
     await audio.objects().get_file(last.mix.audio, tmp_path / "mix.wav")
     sound = read(tmp_path / "mix.wav", 2)
@@ -75,12 +75,12 @@ async def test_the_sound_of_a_clip_is_mixed(audio: Mesh, stub: pb_grpc.AudioServ
     assert level(sound[round(4.1 * RATE) :]) < -70
 
     mute = await audio.objects().put_file("uploads/mute.mp4", media.clip(tmp_path / "mute.mp4", size=(64, 36)))
-    kept.clip.CopyFrom(mute)
+    clip_sound.clip.CopyFrom(mute)
     with pytest.raises(errors.InvalidArgument, match="no sound") as refused:
         _ = [
             update
             async for update in stub.Mix(
-                pb.MixRequest(narration=speech.audio, duration=duration(5.0), clip_sounds=[kept])
+                pb.MixRequest(narration=speech.audio, duration=duration(5.0), clip_sounds=[clip_sound])
             )
         ]
     assert refused.value.reason == "CLIP_NOT_PLAYABLE"

@@ -97,8 +97,8 @@ async def still(
 
 def like(frames: Frames, colour: str, near: int = 60) -> Mask:
     """The pixels of about the colour `#rrggbb`."""
-    wanted = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)])
-    found: Mask = np.abs(frames.astype(int) - wanted).max(axis=-1) <= near
+    target = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)])
+    found: Mask = np.abs(frames.astype(int) - target).max(axis=-1) <= near
     return found
 
 

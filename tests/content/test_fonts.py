@@ -115,7 +115,7 @@ def test_a_run_takes_the_first_font_with_the_whole_letter() -> None:
     assert HANDFUL.runs("ab. 你好。 a") == ((LATIN, "ab. "), (HAN, "你好。 "), (LATIN, "a"))
     assert HANDFUL.runs("e\u0301") == ((LATIN, "é"),)
     assert HANDFUL.runs("a\u0301مَ") == ((None, "á"), (ARABIC, "م"), (None, "\u064e"))
-    assert HANDFUL.missing("ab你ж안ж\u200d") == "ж안"
+    assert HANDFUL.missing_characters("ab你ж안ж\u200d") == "ж안"
 
 
 def test_a_decomposed_letter_is_shown_by_a_font_with_its_parts() -> None:
@@ -172,12 +172,12 @@ WRITTEN = {
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_the_embedded_fonts_show_every_major_script(text: str) -> None:
-    assert ALL.missing(text) == ""
+    assert ALL.missing_characters(text) == ""
 
 
 def test_invisible_characters_are_never_missing() -> None:
-    assert ALL.missing("a\u200b\u200d\u2066b\u2069\ufeff\u00ad\ufe0f") == ""
-    assert ALL.missing("\ufff9") == "\ufff9"
+    assert ALL.missing_characters("a\u200b\u200d\u2066b\u2069\ufeff\u00ad\ufe0f") == ""
+    assert ALL.missing_characters("\ufff9") == "\ufff9"
 
 
 def test_the_renderer_uses_the_measured_font_files() -> None:
@@ -204,8 +204,8 @@ def test_a_folder_is_read_only_when_earlier_ones_lack_a_glyph(tmp_path: Path) ->
     system = FontFolder(tmp_path)
     at_hand: list[FontSource] = [AT_HAND[0], system]
     chain = FontFallback(find_face(FONT, at_hand), at_hand)
-    assert chain.missing("Hello") == "" and "faces" not in vars(system)
-    assert chain.missing("สวัสดี你") == "你"
+    assert chain.missing_characters("Hello") == "" and "faces" not in vars(system)
+    assert chain.missing_characters("สวัสดี你") == "你"
     assert {face.name for face in system.faces} == {"Noto Sans Thai Regular", "Noto Sans Thai Bold", "Manrope Bold"}
     # Both services use the font of the first folder when two have one name.
     assert isinstance(bold := find_face("Manrope Bold", at_hand), FileFace)
@@ -251,9 +251,9 @@ def test_hundreds_of_system_fonts_are_read_quickly(tmp_path: Path) -> None:
 def test_thousands_of_missing_characters_are_found_quickly() -> None:
     began = time.process_time()
     text = "".join(map(chr, itertools.islice(range(0x30000, 0x32000), 8000)))
-    assert len(ALL.missing(text)) > 4000
+    assert len(ALL.missing_characters(text)) > 4000
     assert time.process_time() - began < 2
 
 
 def test_manrope_alone_has_no_chinese() -> None:
-    assert MANROPE.missing("Hi 你好") == "你好"
+    assert MANROPE.missing_characters("Hi 你好") == "你好"

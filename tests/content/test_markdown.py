@@ -1,4 +1,4 @@
-"""Markdown: of a pasted script the words are kept, and what marks them is not."""
+"""Markdown: the words of a pasted script are kept, and its markup is removed."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _caption_events(caption: PlacedCaption, resolved: ResolvedStyle, clock: Fram
         spans = _word_spans(row, resolved, clock)
 
         def appearance(frame: int, spans: Sequence[tuple[int, int]] = spans) -> tuple[int, frozenset[int]]:
-            return scale_at(frame), _highlighted(spans, resolved.style.highlight, frame)
+            return scale_at(frame), _highlighted_words(spans, resolved.style.highlight, frame)
 
         changes = {*scales, *itertools.chain.from_iterable(spans)}
         for begin, end, (percent, highlighted) in split_at_changes(first, last, changes, appearance):
@@ -136,7 +136,7 @@ def _word_spans(row: _Row, resolved: ResolvedStyle, clock: FrameClock) -> list[t
     return [(clock.frame(word.start), clock.frame(word.end)) for line in row.lines for word in line.spoken]
 
 
-def _highlighted(spans: Sequence[tuple[int, int]], highlight: Highlight, frame: int) -> frozenset[int]:
+def _highlighted_words(spans: Sequence[tuple[int, int]], highlight: Highlight, frame: int) -> frozenset[int]:
     """The numbers of the words that are highlighted on a frame."""
     karaoke = highlight is Highlight.KARAOKE
     return frozenset(number for number, (start, end) in enumerate(spans) if start <= frame and (karaoke or frame < end))
@@ -162,7 +162,7 @@ def _title_overrides(resolved: ResolvedStyle) -> str:
     """The commands that give a title its own style, whatever the style of its events is."""
     style = resolved.style
     outline_alpha = _alpha(0 if style.outline_colour else _OUTLINE_ALPHA, 1.0)
-    return _braced(
+    return _brace(
         rf"\fn{resolved.font}\fs{resolved.font_size:.2f}\bord{resolved.outline:g}\shad{resolved.shadow:g}"
         rf"\1c{_colour(style.colour or WHITE)}\3c{_colour(style.outline_colour or NEARLY_BLACK)}\3a{outline_alpha}"
     )
@@ -216,7 +216,7 @@ def _text(
     if scale != 1:
         commands += rf"\fscx{100 * scale:g}\fscy{100 * scale:g}"
     mark = _direction_mark("".join(line.text for line in block.lines))
-    return _braced(commands + _opacity(resolved, opacity)) + _line_text(row.lines, resolved, highlighted, mark)
+    return _brace(commands + _opacity(resolved, opacity)) + _line_text(row.lines, resolved, highlighted, mark)
 
 
 def _line_text(lines: Sequence[Line], resolved: ResolvedStyle, highlighted: frozenset[int], mark: str) -> str:
@@ -232,7 +232,7 @@ def _line_text(lines: Sequence[Line], resolved: ResolvedStyle, highlighted: froz
                 text += rf"{{\1c{_colour(colour if was_highlighted else resolved.style.colour or WHITE)}}}"
             for face, part in runs:
                 if face and face is not font:
-                    text += _braced(_font(face, font, resolved))
+                    text += _brace(_font(face, font, resolved))
                     font = face
                 text += _escape(part)
             number += 1
@@ -298,7 +298,7 @@ def _alpha(alpha: int, opacity: float) -> str:
     return f"&H{round(255 - (255 - alpha) * opacity):02X}&"
 
 
-def _braced(commands: str) -> str:
+def _brace(commands: str) -> str:
     return f"{{{commands}}}" if commands else ""
 
 

@@ -62,7 +62,7 @@ def make_subtitles(
         srt=write_srt(cues),
         vtt=write_vtt(cues),
         ass=write_ass(drawn, titles, fitted, script_language),
-        missing_glyphs=style.fallback.missing(shown) if style.fallback else "",
+        missing_glyphs=style.fallback.missing_characters(shown) if style.fallback else "",
     )
 
 

@@ -156,7 +156,7 @@ class FontFallback:
             max(word.below for word in words),
         )
 
-    def missing(self, text: str) -> str:
+    def missing_characters(self, text: str) -> str:
         """The characters that no face can show, each once, in order of appearance."""
         lost = "".join(part for word in text.split() for face, part in self.runs(word) if face is None)
         return "".join(dict.fromkeys(character for character in lost if needs_glyph(character)))
