@@ -2,8 +2,8 @@
 
     MONEYPRINTER_API_KEY=... python examples/follow_events.py 127.0.0.1:8080 ledger.jsonl
 
-Run it, kill it, run it again: it goes on where it was. The platform remembers how far the consumer `ledger` is; an
-event that was written but not acknowledged when the program died comes again, and is known by its id.
+Run it, kill it, run it again: it continues where it stopped. The platform stores the position of the consumer `ledger`.
+An event that was written but not acknowledged when the program died arrives again, and is recognised by its id.
 """
 
 from __future__ import annotations

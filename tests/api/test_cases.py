@@ -347,7 +347,7 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ),
     ("POST", "/v1/assets?title=x", b"bytes", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "title"'),
     ("POST", "/v1/videos", b"{title", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "a name must be in quotation marks"),
-    ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "the body is no JSON"),
+    ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "the body is not JSON"),
     ("POST", "/v1/videos", b"[]", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "it must be an object"),
     ("POST", "/v1/videos", b'{"title": 5}', 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "invalid value 5"),
     (

@@ -126,7 +126,7 @@ async def test_a_batch_makes_each_row_once(terminal: Terminal) -> None:
     for _ in range(2):
         await terminal.succeed("batch", "videos.csv", "--only-video")
     assert sorted(path.name for path in (terminal.folder / "videos").glob("*.mp4")) == ["One.mp4", "Two-three.mp4"]
-    assert len(re.findall(r"vid_\w+", await terminal.succeed("status"))) == 2, "the second run made none anew"
+    assert len(re.findall(r"vid_\w+", await terminal.succeed("status"))) == 2, "the second run made no video again"
 
     (terminal.folder / "wrong.csv").write_text("title,clip\nOne,nowhere.mp4\n")
     code, output = await terminal.run("batch", "wrong.csv")

@@ -31,7 +31,7 @@ async def key(platform: RunningPlatform) -> str:
     """An API key of the first account."""
     async with httpx.AsyncClient(base_url=platform.url, timeout=30) as http:
         account = json.loads((platform.data / "first-account").read_text())
-        # A sign-in of the last five minutes is asked for before an API key is made.
+        # An API key needs a sign-in within the last five minutes.
         tokens = (await http.post("/v1/auth/sign-in", json=account)).json()
         roles = ["video.process", "audio.generate", "content.manage"]
         made = await http.post(

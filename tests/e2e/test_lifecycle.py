@@ -100,7 +100,7 @@ async def test_a_repeated_request_makes_one_video_and_a_deleted_one_is_gone(
     assert (await platform.http.get(f"/v1/videos/{job_id}")).status_code == 404
     assert (await platform.http.delete(f"/v1/videos/{job_id}")).status_code == 404
     async with asyncio.timeout(20):
-        # Nobody tells when files are gone; this is what a person would do.
+        # Nothing notifies when the files are gone, so poll.
         while await asyncio.to_thread(files_of, platform.data, job_id):
             await platform.http.get(f"/v1/videos/{job_id}")
 
@@ -112,34 +112,34 @@ async def test_failed_jobs_are_listed_shown_and_retried_by_commands(platform: Ru
     job_id = (await platform.http.post("/v1/videos", json=wanted)).json()["job_id"]
     assert (await wait_until_ended(platform, job_id))["status"] == "failed"
     at = ("--data", platform.data)
-    code, said = await moneyprinter("deadletter", "list", *at)
-    assert (code, job_id in said, "CLIP_NOT_PLAYABLE" in said) == (0, True, True), said
-    code, said = await moneyprinter("deadletter", "show", job_id, *at)
-    assert (code, "attempt 1" in said, "failed: " in said) == (0, True, True), said
-    code, said = await moneyprinter("deadletter", "retry", job_id, *at)
-    assert (code, "goes on" in said) == (0, True), said
+    code, output = await moneyprinter("deadletter", "list", *at)
+    assert (code, job_id in output, "CLIP_NOT_PLAYABLE" in output) == (0, True, True), output
+    code, output = await moneyprinter("deadletter", "show", job_id, *at)
+    assert (code, "attempt 1" in output, "failed: " in output) == (0, True, True), output
+    code, output = await moneyprinter("deadletter", "retry", job_id, *at)
+    assert (code, "continues" in output) == (0, True), output
     # It is what it was: the job fails once more.
     assert (await wait_until_ended(platform, job_id))["status"] == "failed"
-    code, said = await moneyprinter("deadletter", "show", job_id, *at)
-    assert (code, "attempt 3" in said) == (0, True), said
-    code, said = await moneyprinter("cancel", job_id, *at)
-    assert (code, "failed already" in said) == (1, True), said
-    code, said = await moneyprinter("delete", job_id, *at)
-    assert (code, "is deleted" in said) == (0, True), said
+    code, output = await moneyprinter("deadletter", "show", job_id, *at)
+    assert (code, "attempt 3" in output) == (0, True), output
+    code, output = await moneyprinter("cancel", job_id, *at)
+    assert (code, "failed already" in output) == (1, True), output
+    code, output = await moneyprinter("delete", job_id, *at)
+    assert (code, "is deleted" in output) == (0, True), output
     assert (await platform.http.get(f"/v1/dead-letters/{job_id}")).status_code == 404
 
 
 async def test_uploads_and_their_retention_are_managed_by_commands(platform: RunningPlatform, clip: Path) -> None:
     asset = await upload(platform, clip)
     at = ("--data", platform.data)
-    code, said = await moneyprinter("uploads", "list", *at)
-    assert (code, asset in said, clip.name in said) == (0, True, True), said
+    code, output = await moneyprinter("uploads", "list", *at)
+    assert (code, asset in output, clip.name in output) == (0, True, True), output
     [stored] = files_of(platform.data, asset)
-    code, said = await moneyprinter("uploads", "delete", asset, *at)
-    assert (code, "is deleted" in said) == (0, True), said
+    code, output = await moneyprinter("uploads", "delete", asset, *at)
+    assert (code, "is deleted" in output) == (0, True), output
     assert not stored.exists()
-    code, said = await moneyprinter("uploads", "delete", asset, *at)
-    assert (code, "there is no asset" in said) == (1, True), said
+    code, output = await moneyprinter("uploads", "delete", asset, *at)
+    assert (code, "there is no asset" in output) == (1, True), output
     for arguments, kept in ((("30",), "30 days"), ((), "30 days"), (("0",), "until they are deleted")):
-        code, said = await moneyprinter("retention", *arguments, *at)
-        assert (code, kept in said) == (0, True), said
+        code, output = await moneyprinter("retention", *arguments, *at)
+        assert (code, kept in output) == (0, True), output

@@ -51,9 +51,9 @@ async def test_a_generated_script_is_in_the_language_of_its_voice(
     platform: RunningPlatform, tmp_path: Path, title: str, voice: str, expected: str
 ) -> None:
     found = await video(platform, title, **({"voice": voice} if voice else {}))
-    said = " ".join(await lines(platform, found, tmp_path))
-    assert said.startswith(f"{title}.") and said.endswith(expected)
-    assert not {"the", "and", "you"} & set(said.split())
+    spoken = " ".join(await lines(platform, found, tmp_path))
+    assert spoken.startswith(f"{title}.") and spoken.endswith(expected)
+    assert not {"the", "and", "you"} & set(spoken.split())
 
 
 async def test_in_a_language_without_scripts_only_the_title_is_spoken(

@@ -133,8 +133,8 @@ async def test_a_preview_plays_while_the_video_is_made(platform: RunningPlatform
         *map(str, player), "-map", "0:v", "-map", "0:a", "-c", "copy", str(seen), stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
-    said = await process.stderr.read()
-    assert await process.wait() == 0 and said == b"", said
+    errors = await process.stderr.read()
+    assert await process.wait() == 0 and errors == b"", errors
     finished = tmp_path / "video.mp4"
     finished.write_bytes(await content(platform, video))
     assert media.hashes(seen) == media.hashes(finished), "the same frames"

@@ -65,7 +65,7 @@ async def test_the_specifications_request_gets_the_specifications_answers(platfo
         failure = told.pop("error", None)
         assert shape(told) == shape(fixture("video_status_response.json"))
         assert told["status"] == ("failed" if failure else "processing")
-    # There is no such clip: the job ends, and says so.
+    # There is no such clip: the job fails with that reason.
     failed = await wait_until_ended(platform, body["job_id"])
     assert failed["status"] == "failed"
     assert failed["error"]["reason"] == "CLIP_UNREACHABLE"
@@ -145,7 +145,7 @@ async def test_a_browser_watches_a_video_until_it_has_ended(platform: RunningPla
     assert told[-1]["status"] == "completed", "the stream ends with the job"
     progress = [status["progress"] for status in told]
     assert progress == sorted(progress)
-    assert len(set(progress)) > 2, "it is told on the way, too"
+    assert len(set(progress)) > 2, "progress is reported during the job"
     missing = await platform.http.get("/v1/videos/vid_none/watch")
     assert (missing.status_code, missing.json()["details"][0]["reason"]) == (404, "VIDEO_NOT_FOUND")
 

@@ -125,7 +125,7 @@ async def test_a_queue_on_a_damaged_store_delivers_work(
                     while not driven.is_set():
                         assert not consuming.done() or consuming.result()
                         for subject in ("jobs.video", "video.processing.started"):
-                            # While the stream is made anew, there is none.
+                            # While the stream is created anew, there is none.
                             with suppress(Error, APIError, TimeoutError):
                                 await stream.publish(subject, b"{}", timeout=2)
                         with suppress(TimeoutError):

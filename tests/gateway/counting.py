@@ -69,7 +69,7 @@ class Limits:
         for descriptor in request.descriptors:
             entries = [(entry.key, entry.value) for entry in descriptor.entries]
             limit = self.limit(entries)
-            assert limit is not None, f"nothing is said of {entries}"
+            assert limit is not None, f"there is no limit for {entries}"
             self.counts[tuple(entries)] += 1
             left = limit["requests_per_unit"] - self.counts[tuple(entries)]
             yield {

@@ -102,7 +102,7 @@ async def test_a_method_with_a_role_needs_a_token(gateway: Proxy, method: Method
 @pytest.mark.parametrize("method", WITHOUT_TOKEN, ids=lambda method: method.path)
 async def test_a_method_without_a_role_needs_no_token(gateway: Proxy, method: Method) -> None:
     lets_in = (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
-    # A watch goes on until its client leaves.
+    # A watch lasts until its client disconnects.
     lasts = (grpc.StatusCode.DEADLINE_EXCEEDED,) if method.server_streaming else ()
     assert await call(gateway, method.path) in (*lets_in, *lasts)
     for verb, path in addresses(method):

@@ -92,7 +92,7 @@ async def test_an_upload_can_be_cancelled(client: Client, clip: Path) -> None:
 
 
 async def test_a_stub_renews_its_token_before_a_call_and_after_a_refusal(platform: Platform, gateway: Proxy) -> None:
-    # Of this platform, a refresh token is traded for an access token of the same text.
+    # The stub exchanges a refresh token for an access token of the same text.
     good = platform.mesh.token()
     for token, expires_in in (("", 0.0), ("a.refused.token", 3600.0)):
         async with Client(gateway.address, token=token, refresh_token=good, expires_in=expires_in) as client:
@@ -124,7 +124,7 @@ async def test_a_stream_continues_after_its_deadline(
     monkeypatch.setattr("moneyprinter.client.WATCH_PAUSE_SECONDS", 0.0)
     async with asyncio.timeout(30), aclosing(client.events()) as found:
         seen = [(await anext(found)).position for _ in range(5)]
-    assert seen == ["7", "12", "7", "12", "7"], "this platform begins anew each time"
+    assert seen == ["7", "12", "7", "12", "7"], "the stub starts from the first event on every call"
     assert platform.events.requests[-1].after == "12"
 
 

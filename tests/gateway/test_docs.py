@@ -31,8 +31,8 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 
 def test_the_document_holds_exactly_the_public_methods() -> None:
-    said = {(verb.upper(), path) for path, verbs in API["paths"].items() for verb in verbs}
-    assert said == {(binding.verb, binding.path) for method in PUBLIC for binding in method.rest}
+    documented = {(verb.upper(), path) for path, verbs in API["paths"].items() for verb in verbs}
+    assert documented == {(binding.verb, binding.path) for method in PUBLIC for binding in method.rest}
     names = [found["operationId"] for verbs in API["paths"].values() for found in verbs.values()]
     assert len(names) == len(set(names))
 

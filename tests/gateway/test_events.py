@@ -48,8 +48,8 @@ async def test_events_arrive_as_they_happen_and_have_ids(
 
 
 async def test_an_acknowledgement_is_a_post(gateway: Proxy, bearer: dict[str, str]) -> None:
-    said = {"consumer": "billing", "position": "12"}
-    answer = await gateway.http.post("/v1/events/acknowledge", headers=bearer, json=said)
+    body = {"consumer": "billing", "position": "12"}
+    answer = await gateway.http.post("/v1/events/acknowledge", headers=bearer, json=body)
     assert (answer.status_code, answer.json()) == (200, {"position": "12"})
 
 

@@ -75,9 +75,9 @@ async def test_errors_of_the_gateway_have_codes_and_reasons(
     gateway: Proxy, videos: pb_grpc.VideoServiceAsyncStub
 ) -> None:
     async with TypedChannel(gateway.channel()) as channel:
-        with pytest.raises(errors.Unauthenticated, match="sign in") as nobody:
+        with pytest.raises(errors.Unauthenticated, match="sign in") as refused:
             await stub(channel).CreateVideo(WALK)
-        assert nobody.value.reason == "TOKEN_INVALID"
+        assert refused.value.reason == "TOKEN_INVALID"
     with pytest.raises(errors.ResourceExhausted, match="larger than any valid one") as large:
         await videos.CreateVideo(pb.CreateVideoRequest(title="x" * (1 << 20)))
     assert large.value.reason == "REQUEST_TOO_LARGE"
@@ -93,6 +93,6 @@ async def test_invalid_message_bytes_are_an_invalid_argument(
         call = start(garbage, metadata=platform.mesh.bearer(), timeout=10)
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "bytes" in await call.details()
-        # Nobody learns more of it than who may call.
-        nobody = start(garbage, timeout=10)
-        assert await nobody.code() is grpc.StatusCode.UNAUTHENTICATED
+        # A caller without a token learns no more than that.
+        refused = start(garbage, timeout=10)
+        assert await refused.code() is grpc.StatusCode.UNAUTHENTICATED

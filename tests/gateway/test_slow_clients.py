@@ -82,7 +82,7 @@ async def test_unread_downloads_do_not_delay_others_and_are_ended(front: tuple[P
     await wait_until_no_stream(gateway)
     for connection in unread:
         received = await asyncio.to_thread(_all, connection)
-        # A client sees by the length that it was cut, and goes on from there.
+        # A client detects the cut by the length, and resumes from there.
         assert f"content-length: {len(FILE)}".encode() in received
         assert len(received) < len(FILE)
 

@@ -65,7 +65,7 @@ async def test_token_keys_are_fetched_refreshed_and_kept_during_an_outage(certif
                 assert await status(gateway, new) == (401, "gateway")
                 users.keys.append(public_key(key, "new"))
                 await wait_for_key_refresh(gateway)
-                # The gateway lets it pass; the service, which knows the first key only, does not.
+                # The gateway accepts it; the service, which has only the first key, refuses it.
                 assert await status(gateway, new) == (401, "service")
                 assert await status(gateway, mesh.token()) == (200, "")
                 del users.keys[1]
@@ -80,8 +80,8 @@ async def test_token_keys_are_fetched_refreshed_and_kept_during_an_outage(certif
 async def test_no_request_fails_when_an_instance_stops(
     platform: Platform, bearer: dict[str, str], tmp_path: Path
 ) -> None:
-    """Not even one that may be made only once, since the instance says which it has not begun. But for uploads, which
-    the gateway does not keep."""
+    """Also calls that are not retry-safe, since the instance marks those that it has not begun. Uploads are excepted,
+    since the gateway does not buffer them."""
     created, stopping = len(platform.videos.created), asyncio.Event()
 
     async def ask(gateway: Proxy, path: str, content: bytes) -> list[httpx.Response]:
