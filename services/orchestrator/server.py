@@ -1,4 +1,4 @@
-"""The wiring of the orchestrator."""
+"""The wiring of the orchestrator: connects the domain to PostgreSQL, NATS, the media services and gRPC."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 
 BREAKERS = telemetry.Gauge(
-    "moneyprinter_breaker_state", "Hosts outside that failed again and again: 2 left alone, 1 tried once", "host"
+    "moneyprinter_breaker_state", "Circuit breakers of webhook hosts that are not closed: 2 open, 1 half open", "host"
 )
 OPENNESS = {"closed": 0, "half_open": 1, "open": 2}
-DRIVEN = telemetry.Gauge("moneyprinter_jobs_driven", "Jobs that are driven now", "service")
+DRIVEN = telemetry.Gauge("moneyprinter_jobs_driven", "Jobs that this instance is running", "service")
 MISSING = telemetry.Gauge(
-    "moneyprinter_missing_files", "Recorded files that the store does not have, at the last comparison", "kind"
+    "moneyprinter_missing_files", "Recorded files that were missing from storage at the last reconciliation", "kind"
 )
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

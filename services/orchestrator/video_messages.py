@@ -1,4 +1,4 @@
-"""The messages of VideoService: requests from them, and jobs as them."""
+"""Conversion between the messages of VideoService and the types of the domain."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
 from services.runtime.request_checks import check_message
 
-# How protobuf says that JSON is no message of a contract.
+# The error messages of protobuf for JSON that does not match a message.
 _UNKNOWN_FIELD = re.compile(r'has no field named "([^"]*)" at "\w+\.?([^"]*)"')
 _WRONG_KIND = re.compile(r"Failed to parse (\w+) field")
 
 
 def original_request(request: pb.CreateVideoRequest) -> dict[str, Any]:
-    """A request as JSON, without the name that its caller gave it."""
-    written: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
-    written.pop("request_id", None)
-    return written
+    """Return a request as JSON, without its idempotency key."""
+    original: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    original.pop("request_id", None)
+    return original
 
 
-def parse_request(written: Mapping[str, Any]) -> pb.CreateVideoRequest:
-    """A request from JSON. Raises InvalidArgument when it is none, or breaks a rule of the contract."""
+def parse_request(original: Mapping[str, Any]) -> pb.CreateVideoRequest:
+    """Return a request from JSON. Raises `InvalidArgument` when it does not match the contract."""
     try:
-        request: pb.CreateVideoRequest = json_format.ParseDict(dict(written), pb.CreateVideoRequest())
+        request: pb.CreateVideoRequest = json_format.ParseDict(dict(original), pb.CreateVideoRequest())
     except json_format.ParseError as failure:
         unknown, kind = _UNKNOWN_FIELD.search(str(failure)), _WRONG_KIND.search(str(failure))
         place = (unknown[2], unknown[1]) if unknown else (kind[1],) if kind else ()
@@ -163,7 +163,7 @@ def segments_message(progress_details: JobProgress) -> pb.Segments:
 
 
 def _url(job: Job, path: str) -> struct_pb2.Value:
-    """An address relative to the API's base; null when there is nothing yet."""
+    """Return a URL relative to the base of the API; null for an empty path."""
     if not path:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
     return struct_pb2.Value(string_value=f"/videos/{job.id}/{path}")

@@ -1,4 +1,4 @@
-"""A twin of the orchestrator's store in memory."""
+"""An implementation of the job store in memory."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class MemoryStore:
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         self._change(job, status="failed", failure=failure, stages=stages)
         now = datetime.now(UTC)
-        told = messages.completed_stages(job, stages, job.progress, now)
-        self._publish(job, *told, messages.failed(job, failure, now))
+        events = messages.completed_stages(job, stages, job.progress, now)
+        self._publish(job, *events, messages.failed(job, failure, now))
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         job = await self.find(job_id, user_id)
@@ -202,9 +202,9 @@ class MemoryStore:
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
         return {i: self._assets[i] for i in ids if i in self._assets and self._assets[i].user_id == user_id}
 
-    def _publish(self, job: Job, *told: messages.Event) -> None:
-        for event in told:
-            fact = (job.id, event.kind, event.of)
+    def _publish(self, job: Job, *events: messages.Event) -> None:
+        for event in events:
+            fact = (job.id, event.kind, event.fact)
             if fact not in self._facts:
                 self._facts.add(fact)
                 self.published.append((event.kind, job.id))

@@ -48,7 +48,7 @@ class Objects:
 
 def comparison(pool: Pool, objects: Objects) -> Reconciliation:
     records = PostgresFileRecords(pool)
-    return Reconciliation(records, objects, "assets", grace=DAY, now=lambda: datetime.now(UTC), rest=0.0)
+    return Reconciliation(records, objects, "assets", grace=DAY, now=lambda: datetime.now(UTC), pause_factor=0.0)
 
 
 async def finished(pool: Pool, *names: str) -> Job:
@@ -107,7 +107,7 @@ async def test_recorded_files_that_are_gone_are_reported(pool: Pool) -> None:
 
 
 async def test_another_ones_database_removes_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciliation, "FEW_ORPHANS", 5)
+    monkeypatch.setattr(reconciliation, "MIN_SUSPICIOUS_ORPHANS", 5)
     objects = Objects()
     objects.ages = {f"jobs/vid_{number}/1/video.mp4": 9 * DAY for number in range(6)}
     before = dict(objects.ages)

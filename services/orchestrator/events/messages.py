@@ -1,4 +1,4 @@
-"""Events: the lifecycle events of a job as their contract writes them."""
+"""The messages of the lifecycle events of a job, as `event.v1` defines them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from services.orchestrator.jobs.stages import STAGES
 
 
 class Event(NamedTuple):
-    """An event of a job, before it has its place among the others."""
+    """An event of a job, before it has a sequence number."""
 
     kind: str
-    """Its type, which is the subject that it is published on."""
+    """Its type, which is also its NATS subject."""
     message: Message
-    of: str
-    """What sets it apart from others of its type of the same job: told once, it is not told again."""
+    fact: str
+    """Identifies it among the events of its type and job: an event with the same fact is published once."""
 
 
-def timestamp(moment: datetime) -> str:
-    """A moment as the public API writes it: `2025-01-29T10:00:00Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(time: datetime) -> str:
+    """Return a time in the format of the public API: `2025-01-29T10:00:00Z`."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, of: str) -> Event:
-    """An event in the envelope that all have."""
+def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, fact: str) -> Event:
+    """Return an event in the common envelope."""
     message = make(event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=timestamp(now), payload=payload)
-    return Event(kind, message, of)
+    return Event(kind, message, fact)
 
 
 def started(job: Job, now: datetime) -> Event:
-    """`video.processing.started`."""
+    """Return `video.processing.started`."""
     spans = [
         clip.end_seconds - (clip.start_seconds or 0.0) for clip in job.request.clips if clip.end_seconds is not None
     ]
@@ -45,31 +45,31 @@ def started(job: Job, now: datetime) -> Event:
         quality_settings=job.request.quality,
     )
     return _event(
-        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, of=str(job.base_attempt)
+        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, fact=str(job.base_attempt)
     )
 
 
 def progress(job: Job, percent: int, now: datetime) -> Event:
-    """`video.processing.progress`."""
+    """Return `video.processing.progress`."""
     payload = event_pb2.VideoProcessingProgress.Payload(progress=percent)
-    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, of=str(percent))
+    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, fact=str(percent))
 
 
 def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
-    """`video.processing.stage_completed`."""
+    """Return `video.processing.stage_completed`."""
     payload = event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent)
     return _event(
-        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, of=stage
+        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, fact=stage
     )
 
 
 def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
-    """`video.processing.stage_completed` of every stage that is, told before or not."""
+    """Return `video.processing.stage_completed` of each completed stage, published before or not."""
     return [stage_completed(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"]
 
 
 def completed(job: Job, result: Result, now: datetime) -> Event:
-    """`video.processing.completed`."""
+    """Return `video.processing.completed`."""
     payload = event_pb2.VideoProcessingCompleted.Payload(
         output_url=f"/videos/{job.id}/file",
         duration=round(result.seconds, 3),
@@ -77,23 +77,23 @@ def completed(job: Job, result: Result, now: datetime) -> Event:
         processing_time=round((now - job.create_time).total_seconds(), 3),
     )
     return _event(
-        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, of=str(job.base_attempt)
+        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, fact=str(job.base_attempt)
     )
 
 
 def failed(job: Job, failure: Failure, now: datetime) -> Event:
-    """`video.processing.failed`."""
+    """Return `video.processing.failed`."""
     payload = event_pb2.VideoProcessingFailed.Payload(
         stage=failure.stage, reason=failure.reason, message=failure.message
     )
     return _event(
-        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, of=str(job.base_attempt)
+        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, fact=str(job.base_attempt)
     )
 
 
 def cancelled(job: Job, now: datetime) -> Event:
-    """`video.processing.cancelled`."""
+    """Return `video.processing.cancelled`."""
     payload = event_pb2.VideoProcessingCancelled.Payload(progress=job.progress)
     return _event(
-        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, of=str(job.base_attempt)
+        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, fact=str(job.base_attempt)
     )

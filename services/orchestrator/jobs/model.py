@@ -1,4 +1,4 @@
-"""Jobs: what a job is, what was asked for, what its stages give, and how far it is."""
+"""The model of a job: its request, the results of its steps, its result, and its progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from services.orchestrator.jobs.stages import STAGES
 
-# From what waits for all others to what is made before them.
+# From lowest to highest.
 PRIORITIES = ("low", "normal", "high")
 
 
@@ -24,55 +24,55 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Source:
-    """The bytes of a clip or picture that was found good, and what the renderer must know of it."""
+    """The stored bytes of a valid clip or picture, and what the renderer needs to know about it."""
 
     object: StoredObject
     picture: Mapping[str, Any] = field(default_factory=dict)
-    """The fields of `media.v1.Source` without the object, as the validation service found them; they are handed on."""
+    """The fields of `media.v1.Source` without the object, as the validation service returned them; passed on."""
 
     @property
     def still(self) -> bool:
-        """Whether it is a single picture."""
+        """Whether it is a still picture."""
         return bool(self.picture.get("still"))
 
     @property
     def is_animation(self) -> bool:
-        """Whether it is a picture that moves."""
+        """Whether it is an animated picture."""
         return bool(self.picture.get("format")) and not self.still
 
     @property
     def seconds(self) -> float:
-        """How long a player shows it; 0 for a still picture."""
+        """Its duration; 0 for a still picture."""
         return float(self.picture.get("seconds", 0.0))
 
     @property
     def round_seconds(self) -> float:
-        """How long one round takes of what moves and is shown again and again; 0 for a still picture."""
+        """The duration of one loop of an animation; 0 for a still picture."""
         return 0.0 if self.still else float(self.picture.get("picture_end", 0.0)) or self.seconds
 
 
 @dataclass(frozen=True)
 class ClipStyle:
-    """How a source is shown and heard."""
+    """How a clip is shown and heard."""
 
     fit: str = "cover"
     """`cover`, `contain`, `blur` or `stretch`."""
     focus: tuple[float, float] | None = None
-    """The point that stays in sight, from (0, 0) at the top left to (1, 1); None: the middle."""
+    """The point that cropping keeps visible, from (0, 0) at the top left to (1, 1); None: the centre."""
     speed: float = 1.0
     motion: str = ""
     """Of a still picture: `zoom_in`, `zoom_out`, `pan_left`, `pan_right`; empty: none."""
     sound_volume: float = 0.0
-    """Of a clip's own sound; 0: it is dropped."""
+    """The volume of the clip's own sound; 0: dropped."""
     transition: str = ""
-    """How what is before turns into it: `crossfade` and so on; empty: it does not."""
+    """The transition from the previous clip: `crossfade` and so on; empty: a cut."""
     title: str = ""
-    """What is written over it in large letters."""
+    """A title card over the clip."""
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """A clip that was asked for: an address, an asset or a colour, and the part of it in seconds."""
+    """A requested clip: an address, an asset or a colour, and the part of it in seconds."""
 
     url: str | None
     asset: StoredObject | None
@@ -80,15 +80,15 @@ class ClipRequest:
     end_seconds: float | None
     look: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
-    """How long a still picture is shown; 0: as the others leave time."""
+    """The duration of a still picture; 0: chosen by the timeline."""
     script: str = ""
-    """What is spoken while it is shown, where each clip has its own text."""
+    """The narration of this clip, if each clip has its own."""
     colour: str = ""
     """`#rrggbb`."""
     second_colour: str = ""
-    """`#rrggbb`, for a slope of both that moves."""
+    """`#rrggbb`, for a moving gradient of both colours."""
     name: str = ""
-    """What its file is called, for errors."""
+    """Its file name, for error messages."""
 
 
 @dataclass(frozen=True)
@@ -98,31 +98,31 @@ class OverlayRequest:
     image: StoredObject
     centre: tuple[float, float]
     width: float
-    """As a part of the video's."""
+    """As a fraction of the width of the video."""
     opacity: float
     start_seconds: float | None
     end_seconds: float | None
     name: str = ""
-    """What its file is called, for errors."""
+    """Its file name, for error messages."""
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """Another size of the video."""
+    """An additional size of the video."""
 
     name: str
-    """By its smaller side: `480p`."""
+    """Named by its smaller side: `480p`."""
     width: int
     height: int
 
 
-# As a voice: nothing is spoken.
+# The voice that means: no narration.
 NO_VOICE = "none"
 
 
 @dataclass(frozen=True)
 class VideoRequest:
-    """What was asked for, checked and with its defaults filled in."""
+    """A validated request, with its defaults filled in."""
 
     title: str
     clips: tuple[ClipRequest, ...]
@@ -147,13 +147,13 @@ class VideoRequest:
     loudness_lufs: float = 0.0
     """0: chosen."""
     seconds: float = 0.0
-    """Of a video without narration; 0: as long as its clips."""
+    """The duration of a video without narration; 0: that of its clips."""
     script_format: str = ""
     """`plain` or `markdown`; empty: `markdown`."""
     max_shot_seconds: float = 0.0
-    """A longer shot is cut to another view; 0: none is."""
+    """Longer shots change to another view of the clip; 0: never."""
     poster_seconds: float | None = None
-    """Where in the video its poster is taken; None: where it looks best."""
+    """The time of the poster frame; None: chosen by quality."""
 
     @property
     def narrated(self) -> bool:
@@ -162,12 +162,12 @@ class VideoRequest:
 
     @property
     def main_file(self) -> str:
-        """What the video itself is called."""
+        """The file name of the video itself."""
         return "video.webm" if self.codec in ("vp9", "av1") else "video.mp4"
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """What all files are called that can come of it."""
+        """The names of all files that the result can have."""
         stem, _, ending = self.main_file.partition(".")
         return (
             self.main_file,
@@ -177,34 +177,34 @@ class VideoRequest:
         )
 
 
-# A colour of which nothing is lighter is as dark as what the check of a video takes for black.
+# A colour whose channels are all at most this level counts as black in the check of a video.
 DARK_LEVEL = 12
 
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A source that was found good or a colour, and the part of it that is used, in seconds."""
+    """A validated source or a colour, and the part of it that is used, in seconds."""
 
     source: Source | None
     """None: a colour."""
     start_seconds: float = 0.0
     end_seconds: float = 0.0
-    """Both 0 for what does not move."""
+    """Both are 0 for a still picture or a colour."""
     has_audio: bool = False
     look: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
     key_seconds: tuple[float, ...] = ()
-    """Where decoding can begin; empty: not known."""
+    """The times at which decoding can begin; empty: unknown."""
     colour: str = ""
     second_colour: str = ""
     sound_track: int = 0
-    """Which of its sound tracks is heard, from 0."""
+    """The index of the sound track that is used, from 0."""
     sound_start: float = 0.0
-    """When that track begins, where it must be said."""
+    """The start time of that track in seconds, if it is not 0."""
 
     @property
     def is_dark(self) -> bool:
-        """Whether it may be black all the time."""
+        """Whether all of it may be black."""
         if self.source is not None:
             return bool(self.source.picture.get("dark"))
         return all(
@@ -213,12 +213,12 @@ class SourceClip:
 
     @property
     def still(self) -> bool:
-        """Whether it does not move by itself: a picture, or a colour."""
+        """Whether it is a still picture or a colour."""
         return self.source is None or self.source.still
 
     @property
     def loop_seconds(self) -> float:
-        """How long one round of an animation takes that is shown again and again; 0: it does not repeat by itself."""
+        """The duration of one loop of a looping animation; 0: it does not loop."""
         if self.source is None or not self.source.is_animation or self.start_seconds:
             return 0.0
         return self.end_seconds if self.end_seconds >= self.source.seconds - 1e-3 else 0.0
@@ -226,7 +226,7 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class Word:
-    """A spoken word and its time, in seconds from the start of the narration."""
+    """A spoken word with its times, in seconds from the start of the narration."""
 
     text: str
     start_seconds: float
@@ -238,7 +238,7 @@ class Narration:
     """A spoken script."""
 
     audio: StoredObject | None
-    """None: nothing is spoken."""
+    """None: no narration."""
     seconds: float
     sentences: tuple[tuple[Word, ...], ...]
 
@@ -248,7 +248,7 @@ NO_NARRATION = Narration(None, 0.0, ())
 
 @dataclass(frozen=True)
 class Notice:
-    """What was done in another way than its owner may expect."""
+    """A deviation from the request that its owner may not expect."""
 
     reason: str
     message: str
@@ -268,7 +268,7 @@ class Narrator:
 
 @dataclass(frozen=True)
 class Script:
-    """What is spoken."""
+    """A script, split into sentences."""
 
     sentences: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
@@ -276,7 +276,7 @@ class Script:
 
 @dataclass(frozen=True)
 class NarratedScript:
-    """The narration, and how many sentences of it belong to each scene."""
+    """A narration, and the number of its sentences in each scene."""
 
     narration: Narration
     scenes: tuple[int, ...]
@@ -292,7 +292,7 @@ class Captions:
     ass: str
     vtt: str
     missing_glyphs: str = ""
-    """Characters of captions and titles that no font can show."""
+    """Characters of captions and titles that no font contains."""
 
 
 @dataclass(frozen=True)
@@ -305,18 +305,18 @@ class SoundTrack:
 
 @dataclass(frozen=True)
 class RenderedVideo:
-    """A segment, or all of them joined: frames without sound."""
+    """A rendered segment, or all segments joined: a video without sound."""
 
     video: StoredObject
     frame_count: int
     reused: bool = False
-    """Whether it was found, not rendered."""
+    """Whether it came from the cache."""
     renditions: tuple[StoredObject, ...] = ()
-    """The same in the other sizes that were asked for."""
+    """The same in the requested renditions."""
     header_bytes: int = 0
-    """Of a segment: how many bytes before its fragment describe it."""
+    """Of a segment: the size of the MP4 header before its fragment."""
     time_offset: int = 0
-    """Of a segment: where in its file the time of its first frame is."""
+    """Of a segment: the offset in its file of the time of its first frame."""
     ticks_per_second: int = 0
 
 
@@ -331,7 +331,7 @@ class PreviewSound:
 
 @dataclass(frozen=True)
 class File:
-    """A file of a video."""
+    """A file of a result."""
 
     name: str
     object: StoredObject
@@ -339,7 +339,7 @@ class File:
 
 @dataclass(frozen=True)
 class FinishedVideo:
-    """A video that passed its check, and what comes with it."""
+    """A video that passed its check, and its other files."""
 
     files: tuple[File, ...]
     """The video itself comes first."""
@@ -347,12 +347,12 @@ class FinishedVideo:
     loudness_lufs: float = 0.0
     true_peak_dbtp: float = 0.0
     poster_seconds: float = 0.0
-    """Where in the video its poster is from."""
+    """The time of the poster frame."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a job made."""
+    """The result of a job."""
 
     files: tuple[File, ...]
     """The video itself comes first."""
@@ -365,7 +365,7 @@ class Result:
     notices: tuple[Notice, ...] = ()
 
     def file(self, name: str) -> File | None:
-        """The file of that name; of an empty one, the video itself."""
+        """Return the file with a name; an empty name is the video itself."""
         return next((file for file in self.files if file.name == name), None) if name else self.files[0]
 
 
@@ -391,32 +391,32 @@ class Asset:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How much of the work is done."""
+    """The progress of a job in detail."""
 
     fractions: Mapping[str, float] = field(default_factory=dict)
-    """Of each stage that has begun, the part that is done, 0 to 1."""
+    """The completed fraction of each stage that has started, 0 to 1."""
     segments: int = 0
-    """How many there are; 0 until that is known."""
+    """The number of segments; 0 until the timeline is planned."""
     rendered: int = 0
-    """How many of them are done."""
+    """The number of finished segments."""
     reused: int = 0
-    """How many of those were found."""
+    """The number of finished segments that came from the cache."""
 
     @property
     def percent(self) -> int:
-        """How much of the whole work is done; 100 only when the job has ended."""
+        """The progress of the whole job in percent, at most 99: only a completed job has 100."""
         done = sum(weight * min(1.0, max(0.0, self.fractions.get(stage, 0.0))) for stage, weight in STAGES.items())
         return min(99, int(100 * done + 1e-9))
 
 
 @dataclass(frozen=True)
 class DueEvents:
-    """What is to be told to everybody of how far a job is, and not only to who looks."""
+    """Which events a change of progress publishes, besides the update of the record."""
 
     progress: bool = False
-    """Whether the percent that is done is."""
+    """Whether to publish the progress in percent."""
     stages: bool = False
-    """Whether there are stages that were completed."""
+    """Whether to publish the completed stages."""
 
     def __bool__(self) -> bool:
         return self.progress or self.stages
@@ -424,7 +424,7 @@ class DueEvents:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it is recorded."""
+    """The record of a job."""
 
     id: str
     user_id: str
@@ -433,7 +433,7 @@ class Job:
     """`processing`, `completed`, `failed` or `cancelled`."""
     create_time: datetime
     estimated_completion: datetime
-    """When it is expected to end; once it has ended, when it did."""
+    """The expected end; the actual end once it has ended."""
     priority: str = "normal"
     """One of PRIORITIES."""
     stages: dict[str, str] = field(default_factory=lambda: dict.fromkeys(STAGES, "pending"))
@@ -441,29 +441,29 @@ class Job:
     progress_details: JobProgress = JobProgress()
     attempt: int = 0
     base_attempt: int = 0
-    """The attempt after which its owner had it begun again; 0: it was not."""
+    """The attempt number that the owner's last retry set; 0: never retried."""
     result: Result | None = None
     failure: Failure | None = None
     original_request: Mapping[str, Any] = field(default_factory=dict)
-    """The request as the caller wrote it, as JSON."""
+    """The request as the client sent it, as JSON."""
     work_seconds: float = 0.0
-    """What it is expected to take when nothing else runs, on a machine that nobody has measured."""
+    """The expected seconds of work when no other job runs, on the reference machine."""
     webhook_url: str = ""
-    """Where its events are posted as well; empty: nowhere."""
+    """An additional address for the delivery of its events; empty: none."""
 
     @property
     def folder(self) -> str:
-        """The first part of the keys of the files of all attempts."""
+        """The key prefix of the files of all attempts."""
         return f"jobs/{self.id}"
 
     @property
     def attempt_folder(self) -> str:
-        """The first part of the keys of the files of this attempt; another attempt writes to another folder."""
+        """The key prefix of the files of this attempt. Each attempt writes to its own folder."""
         return f"{self.folder}/{self.attempt}"
 
     @property
     def last_stale_attempt(self) -> int:
-        """The last attempt of which no file is the result's, once the job has ended; -1 when there is none."""
+        """The last attempt without files in the result, once the job has ended; -1 when there is none."""
         if self.result is None:
             return self.attempt
         numbers = {file.object.key.removeprefix(f"{self.folder}/").partition("/")[0] for file in self.result.files}

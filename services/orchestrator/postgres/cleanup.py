@@ -33,7 +33,7 @@ class PostgresCleanupQueue:
                 await connection.execute(
                     "DELETE FROM request_keys WHERE create_time <= %s", (self._now() - idempotency.KEY_RETENTION,)
                 )
-                await quotas.forget(connection, self._now())
+                await quotas.delete_expired(connection, self._now())
                 return False
             job, deleted = rows.job(row), row["delete_time"] is not None
             await remove_files(job, deleted)

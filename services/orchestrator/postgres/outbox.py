@@ -1,4 +1,4 @@
-"""Outbox: what is to be published, written in the transaction of the change that it tells of."""
+"""The outbox in PostgreSQL: messages to publish, written in the transaction of the change that they announce."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from services.runtime.db import Pool, Transaction
 from services.runtime.events import encode
 
 OUTBOX_BATCH = 100
-# The relay waits for NATS as well, a batch of messages long; nobody waits for it.
+# The transaction also waits until NATS acknowledges the batch. It is a background task: no client waits for it.
 RELAY_SECONDS = 30.0
 
 SEQUENCE_HEADER = "Moneyprinter-Sequence"
-"""The header of a published event with its place among those of its job."""
+"""The header with the sequence number of an event among those of its job."""
 
-# The transaction has changed the job's row before: until it ends, nobody else writes events of that job. What was
-# told before is found in the job's own rows, so that a write whose outcome was not known may be made again.
+# The transaction has locked the job's row before: until it ends, no other one writes events of that job. Events that
+# were published before are skipped, so a write whose outcome is unknown can be repeated.
 _EVENTS = """
     WITH fresh AS (
-        SELECT told.*, row_number() OVER (ORDER BY told.place) AS number
+        SELECT given.*, row_number() OVER (ORDER BY given.place) AS number
         FROM unnest(%(facts)s::text[], %(subjects)s::text[], %(payloads)s::bytea[]) WITH ORDINALITY
-            AS told (fact, subject, payload, place)
-        WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = %(job)s AND outbox.fact = told.fact)
+            AS given (fact, subject, payload, place)
+        WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = %(job)s AND outbox.fact = given.fact)
     ), counted AS (
         UPDATE jobs SET event_sequence = event_sequence + (SELECT count(*) FROM fresh)
         WHERE id = %(job)s AND EXISTS (SELECT 1 FROM fresh)
@@ -42,7 +42,7 @@ _EVENTS = """
 
 
 class PostgresOutbox:
-    """What was written with the changes of state, to be published."""
+    """Implements `Outbox` (`jetstream/relay.py`)."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -55,30 +55,31 @@ class PostgresOutbox:
                 (OUTBOX_BATCH,),
             )
             rows = await cursor.fetchall()
-            # They are sent in this order, and acknowledged as JetStream has them on disk.
+            # They are sent in this order. JetStream acknowledges each when it is on disk.
             await asyncio.gather(*(publish(row["subject"], row["payload"], _headers(row)) for row in rows))
             done = [row["id"] for row in rows]
             await connection.execute("UPDATE outbox SET publish_time = now() WHERE id = ANY(%s)", (done,))
         return len(rows) == OUTBOX_BATCH
 
 
-async def queue(connection: AsyncConnection[DictRow], job_id: str, number: str) -> None:
-    """Say on the queue that there is work, under an id of the job and a number."""
+async def queue_job(connection: AsyncConnection[DictRow], job_id: str, number: str) -> None:
+    """Publish that a job is queued. `number` makes the message id unique among those of the job."""
     await _publish(connection, f"{job_id}-{number}", JOBS_SUBJECT, json.dumps({"job_id": job_id}).encode())
 
 
-async def publish_events(connection: AsyncConnection[DictRow], job: Job, *told: Event) -> None:
-    """Publish events of a job, whose row the transaction has changed, those that were not before; each gets its number.
+async def publish_events(connection: AsyncConnection[DictRow], job: Job, *events: Event) -> None:
+    """Publish the events of a job that were not published before, each with the next sequence number.
 
-    An event's id is the job's and that number, which has no gaps: `vid_12345abc-event-3`.
+    The transaction must have locked the row of the job. An event's id is the job's id with that number, which has no
+    gaps: `vid_12345abc-event-3`.
     """
     await connection.execute(
         _EVENTS,
         {
             "job": job.id,
-            "facts": [f"{event.kind} {event.of}" for event in told],
-            "subjects": [event.kind for event in told],
-            "payloads": [encode(event.message) for event in told],
+            "facts": [f"{event.kind} {event.fact}" for event in events],
+            "subjects": [event.kind for event in events],
+            "payloads": [encode(event.message) for event in events],
         },
     )
 

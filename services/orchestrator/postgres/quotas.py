@@ -1,4 +1,4 @@
-"""The use of accounts in PostgreSQL. Checks of one account run one after another, under an advisory lock."""
+"""The usage of accounts in PostgreSQL. Checks of one account run one after another, under an advisory lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.orchestrator.videos.requests import expected_video_seconds
 from services.runtime.db import Pool, Transaction, fetch_all
 
 # Longer than an upload may take.
-RESERVED = timedelta(hours=2)
+RESERVATION_TIME = timedelta(hours=2)
 DAY = timedelta(days=1)
 
 _USED = """
@@ -42,7 +42,7 @@ _RESERVE = """
 
 
 class PostgresUsage:
-    """What all accounts use (`quotas.UsageStore`)."""
+    """Implements `UsageStore`."""
 
     def __init__(self, pool: Pool, limits: Quotas, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._pool = pool
@@ -58,7 +58,7 @@ class PostgresUsage:
         async with Transaction(self._pool) as connection:
             (used,) = await _locked(connection, user_id, _RESERVED, {"id": asset_id, "now": now})
             quotas.check_upload(self._limits, used["bytes"], used["files"], size_bytes)
-            await connection.execute(_RESERVE, (asset_id, user_id, size_bytes, now + RESERVED))
+            await connection.execute(_RESERVE, (asset_id, user_id, size_bytes, now + RESERVATION_TIME))
 
     async def release(self, asset_id: str) -> None:
         async with Transaction(self._pool, single=True) as connection:
@@ -91,21 +91,21 @@ async def count(connection: AsyncConnection[DictRow], job: Job, now: datetime) -
     )
 
 
-async def fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
+async def record_fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
     """Record that bytes were fetched from another host for a job."""
     await connection.execute(
         "UPDATE asked_videos SET fetched_bytes = fetched_bytes + %s WHERE job_id = %s", (size_bytes, job.id)
     )
 
 
-async def forget(connection: AsyncConnection[DictRow], now: datetime) -> None:
+async def delete_expired(connection: AsyncConnection[DictRow], now: datetime) -> None:
     """Delete what no quota counts any more: videos requested more than a day ago, and reservations that expired."""
     await connection.execute("DELETE FROM asked_videos WHERE create_time <= %s", (now - DAY,))
     await connection.execute("DELETE FROM reservations WHERE expire_time <= %s", (now,))
 
 
-async def measured(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:
-    """Record how long a finished video is."""
+async def record_length(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:
+    """Record the length of a finished video in seconds."""
     await connection.execute("UPDATE asked_videos SET seconds = %s WHERE job_id = %s", (seconds, job.id))
 
 
@@ -121,7 +121,7 @@ async def _check(
 async def _locked(
     connection: AsyncConnection[DictRow], user_id: str, query: str, parameters: Mapping[str, Any]
 ) -> list[DictRow]:
-    """Lock an account's use until the transaction ends, and read it; both statements are sent at once."""
+    """Lock an account's usage until the transaction ends, and read it; both statements are sent at once."""
     async with connection.pipeline():
         await connection.execute(_LOCK, (user_id,))
         cursor = await connection.execute(query, {"user_id": user_id, **parameters})

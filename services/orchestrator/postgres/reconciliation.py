@@ -1,4 +1,4 @@
-"""Stored files: what PostgreSQL knows of the files of videos and uploads (`reconciliation.Records`)."""
+"""The records of files of videos and uploads in PostgreSQL (`videos/reconciliation.py`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.runtime.db import Pool, fetch_all
 
 
 class PostgresFileRecords:
-    """The files that the database names."""
+    """Implements `FileRecords`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -26,7 +26,7 @@ class PostgresFileRecords:
         )
         return bool(found)
 
-    async def jobs(self, job_ids: Sequence[str]) -> Mapping[str, JobFiles]:
+    async def find_job_files(self, job_ids: Sequence[str]) -> Mapping[str, JobFiles]:
         found = await fetch_all(
             self._pool,
             "SELECT id, status <> 'processing' AND sweep_time IS NULL AND delete_time IS NULL AS settled, result"
@@ -35,7 +35,7 @@ class PostgresFileRecords:
         )
         return {row["id"]: JobFiles(row["settled"], {file.key for file in _files(row["result"])}) for row in found}
 
-    async def assets(self, keys: Sequence[str]) -> Collection[str]:
+    async def find_asset_keys(self, keys: Sequence[str]) -> Collection[str]:
         found = await fetch_all(
             self._pool,
             "SELECT object ->> 'key' AS key FROM assets WHERE id = ANY(%s)",
@@ -43,7 +43,7 @@ class PostgresFileRecords:
         )
         return {row["key"] for row in found}
 
-    async def finished_after(self, job_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
+    async def list_finished_after(self, job_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
         found = await fetch_all(
             self._pool,
             "SELECT id, result FROM jobs WHERE id > %s AND status = 'completed' AND delete_time IS NULL"
@@ -52,7 +52,7 @@ class PostgresFileRecords:
         )
         return [(row["id"], _files(row["result"])) for row in found]
 
-    async def assets_after(self, asset_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
+    async def list_assets_after(self, asset_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
         found = await fetch_all(
             self._pool, "SELECT id, object FROM assets WHERE id > %s ORDER BY id LIMIT %s", (asset_id, size)
         )

@@ -1,4 +1,4 @@
-"""Rows: read the rows of the tables, and values stored as JSON."""
+"""Conversion of table rows and JSON columns to the types of the domain."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from services.orchestrator.jobs.model import (
 
 T = TypeVar("T")
 
-# Made once: building one takes longer than a query.
+# Cached: building a TypeAdapter takes longer than a query.
 _codec: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def to_json(kind: type[T], value: T) -> Any:
-    """A value as JSON can hold it."""
+    """Return a value as JSON types."""
     return _codec(kind).dump_python(value, mode="json")
 
 
 def from_json(kind: type[T], value: Any) -> T:
-    """The value that `to_json` wrote."""
+    """Return the value that `to_json` converted."""
     found: T = _codec(kind).validate_python(value)
     return found
 
 
 def asset(row: DictRow) -> Asset:
-    """The upload of a row of `assets`."""
+    """Return the upload of a row of `assets`."""
     return Asset(
         id=row["id"],
         user_id=row["user_id"],
@@ -49,7 +49,7 @@ def asset(row: DictRow) -> Asset:
 
 
 def job(row: DictRow) -> Job:
-    """The job of a row of `jobs`."""
+    """Return the job of a row of `jobs`."""
     return Job(
         id=row["id"],
         user_id=row["user_id"],

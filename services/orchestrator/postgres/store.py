@@ -1,4 +1,4 @@
-"""Store: where jobs are kept. Every change of state is written together with the message that tells of it."""
+"""The job store in PostgreSQL. Each change of state and the messages that announce it are one transaction."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.idempotency import find_or_record
-from services.orchestrator.postgres.outbox import publish_events, queue
+from services.orchestrator.postgres.outbox import publish_events, queue_job
 from services.orchestrator.postgres.rows import from_json, to_json
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
-from services.orchestrator.videos.quotas import fetched_bytes as fetched_for
+from services.orchestrator.videos.quotas import fetched_bytes as count_fetched
 from services.runtime.db import Pool, Transaction, fetch_all
 
 T = TypeVar("T")
 
-# After so long, whoever worked on a job that was ended elsewhere has noticed.
-STOPPING = timedelta(seconds=10)
+# Within this time after a cancellation, the instance that works on the job has stopped.
+STOP_TIME = timedelta(seconds=10)
 
-# What a step gave so long ago may have been cleared out of the store since; the step looks for itself.
-STEPS_GOOD = timedelta(days=14)
+# Older results of steps may have expired from the cache of the storage service: those steps run again.
+STEP_RETENTION = timedelta(days=14)
 
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
-# A list. The clips of a request and the request as it was written may be a megabyte, which a list does not show, and a
-# hundred of them would keep the loop busy for seconds.
+# A list contains no clips and no original requests: these may have a megabyte per job, and parsing a hundred of them
+# would block the event loop for seconds.
 _PAGE = """
     SELECT id, user_id, jsonb_set(request, '{clips}', '[]') AS request, '{}'::jsonb AS wish, status, create_time,
         estimated_completion, priority, stages, progress, tally, attempt, base_attempt, result, error, work_seconds,
@@ -59,10 +59,10 @@ _PAGE = """
     ORDER BY create_time DESC, id DESC LIMIT %(size)s
 """
 
-# A job that another instance is just taking is passed over.
-# Of the jobs that nobody has begun, the index is asked for the first few of each priority and user, however many
-# wait behind them; the others that wait are those that an instance let go of, or died over.
-_TAKE = """
+# Jobs that another instance is claiming at the same moment are skipped. `queue` walks the index over the priorities and
+# users with unclaimed jobs; `waiting` is the first few jobs of each, however long its queue is, and the jobs whose
+# instance released them or died.
+_CLAIM = """
     WITH RECURSIVE queue AS (
         (SELECT -priority AS place, user_id FROM jobs WHERE status = 'processing' AND attempt = base_attempt
          ORDER BY -priority, user_id LIMIT 1)
@@ -93,33 +93,36 @@ _TAKE = """
         ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), served.last_time NULLS FIRST,
             waiting.create_time, waiting.id
         LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
-    ), taken AS (
+    ), claimed AS (
         UPDATE jobs SET attempt = attempt + 1, heartbeat_time = %(now)s, start_time = coalesce(start_time, %(now)s)
         FROM next WHERE jobs.id = next.id RETURNING jobs.*
     ), begun AS (
-        INSERT INTO attempts (job_id, attempt, start_time) SELECT id, attempt, %(now)s FROM taken
+        INSERT INTO attempts (job_id, attempt, start_time) SELECT id, attempt, %(now)s FROM claimed
     )
-    SELECT * FROM taken
+    SELECT * FROM claimed
 """
-# So many instances may be taking a user's jobs at the same moment without missing one.
-TAKEN_AT_ONCE = 32
+# This many instances can claim jobs of one user at the same moment without missing one.
+CLAIMED_AT_ONCE = 32
 
 
 class PostgresStore:
-    """The store on a pool. `committed` is called when something to publish was written, `left` when files are left."""
+    """Implements `Store`.
+
+    Calls `on_commit` after a transaction with messages to publish, `on_files_left` when files of a job can be removed.
+    """
 
     def __init__(
         self,
         pool: Pool,
-        committed: Callable[[], None],
-        left: Callable[[], None] = lambda: None,
+        on_commit: Callable[[], None],
+        on_files_left: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: Quotas = UNLIMITED,
     ) -> None:
         self._pool = pool
         self._limits = limits
-        self._committed = committed
-        self._left = left
+        self._on_commit = on_commit
+        self._on_files_left = on_files_left
         self._now = now
 
     async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
@@ -127,7 +130,7 @@ class PostgresStore:
             if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
             await quotas.check(connection, job, self._limits, self._now())
-            async with connection.pipeline():  # Sent at once, since none needs another's answer.
+            async with connection.pipeline():  # Sent in one batch: no statement needs the result of another one.
                 await quotas.count(connection, job, self._now())
                 await connection.execute(
                     "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
@@ -150,8 +153,8 @@ class PostgresStore:
                         job.webhook_url,
                     ),
                 )
-                await queue(connection, job.id, "0")
-        self._committed()
+                await queue_job(connection, job.id, "0")
+        self._on_commit()
         return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
@@ -159,7 +162,7 @@ class PostgresStore:
         return rows.job(found[0]) if found else None
 
     async def versions(self, job_ids: Sequence[str]) -> Mapping[str, str]:
-        # A row that is written anew names the transaction that wrote it.
+        # `xmin` is the transaction that wrote the row: it differs after each update.
         found = await fetch_all(
             self._pool, "SELECT id, xmin::text AS version FROM jobs WHERE id = ANY(%s)", (list(job_ids),)
         )
@@ -175,8 +178,8 @@ class PostgresStore:
     async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
-            places = {"now": now, "held_since": now - lease, "at_once": TAKEN_AT_ONCE, "at_least": at_least}
-            cursor = await connection.execute(_TAKE, places)
+            places = {"now": now, "held_since": now - lease, "at_once": CLAIMED_AT_ONCE, "at_least": at_least}
+            cursor = await connection.execute(_CLAIM, places)
             row = await cursor.fetchone()
             if row is None:
                 held = await connection.execute("SELECT 1 FROM jobs WHERE status = 'processing' LIMIT 1")
@@ -186,7 +189,7 @@ class PostgresStore:
             job = rows.job(row)
             if job.attempt == job.base_attempt + 1:
                 await publish_events(connection, job, messages.started(job, now))
-        self._committed()
+        self._on_commit()
         return job
 
     async def heartbeat(self, job: Job) -> None:
@@ -223,13 +226,13 @@ class PostgresStore:
         if not due:
             await self._fenced(job, update, parameters)
             return
-        told = messages.completed_stages(job, stages, progress, now) if due.stages else []
+        events = messages.completed_stages(job, stages, progress, now) if due.stages else []
         if due.progress:
-            told.append(messages.progress(job, progress, now))
+            events.append(messages.progress(job, progress, now))
         async with self._transaction() as connection:
             await _fenced(connection, job, update, parameters)
-            await publish_events(connection, job, *told)
-        self._committed()
+            await publish_events(connection, job, *events)
+        self._on_commit()
 
     async def step_names(self, job: Job) -> Collection[str]:
         return {
@@ -247,7 +250,7 @@ class PostgresStore:
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        fetched_bytes = fetched_for(result)
+        fetched_bytes = count_fetched(result)
         async with Transaction(self._pool, single=not fetched_bytes) as connection:
             cursor = await connection.execute(
                 "INSERT INTO steps (job_id, name, result)"
@@ -258,9 +261,9 @@ class PostgresStore:
             if cursor.rowcount != 1:
                 raise Superseded(job.id)
             if fetched_bytes:
-                await quotas.fetch(connection, job, fetched_bytes)
+                await quotas.record_fetch(connection, job, fetched_bytes)
         if fetched_bytes:
-            # What was fetched is counted, whether or not there may be more of it.
+            # The fetched bytes are counted even when they exceed the quota.
             used = await quotas.PostgresUsage(self._pool, self._limits, self._now).get_usage(job.user_id)
             check_fetched(self._limits, used.fetched_bytes)
 
@@ -277,7 +280,7 @@ class PostgresStore:
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
         now = self._now()
-        # Another attempt may have left files that are none of the result's.
+        # Earlier attempts may have left files that are not part of the result.
         sweep_time = now if job.attempt > 1 else None
         async with self._transaction() as connection:
             await _fenced(
@@ -295,12 +298,12 @@ class PostgresStore:
                 ),
             )
             await dead_letters.end_attempt(connection, job, "completed", now)
-            await quotas.measured(connection, job, result.seconds)
-            told = messages.completed_stages(job, stages, 100, now)
-            await publish_events(connection, job, *told, messages.completed(job, result, now))
-        self._committed()
+            await quotas.record_length(connection, job, result.seconds)
+            events = messages.completed_stages(job, stages, 100, now)
+            await publish_events(connection, job, *events, messages.completed(job, result, now))
+        self._on_commit()
         if sweep_time:
-            self._left()
+            self._on_files_left()
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         now = self._now()
@@ -314,18 +317,18 @@ class PostgresStore:
             )
             await dead_letters.end_attempt(connection, job, "failed", now)
             await dead_letters.add_dead_letter(connection, job, failure, now)
-            told = messages.completed_stages(job, stages, job.progress, now)
-            await publish_events(connection, job, *told, messages.failed(job, failure, now))
-        self._committed()
-        self._left()
+            events = messages.completed_stages(job, stages, job.progress, now)
+            await publish_events(connection, job, *events, messages.failed(job, failure, now))
+        self._on_commit()
+        self._on_files_left()
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         async with self._transaction() as connection:
             job = await _owned(connection, job_id, user_id)
             if job is not None and job.status == "processing":
                 job = await self._cancel(connection, job)
-        self._committed()
-        self._left()
+        self._on_commit()
+        self._on_files_left()
         return job
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:
@@ -341,8 +344,8 @@ class PostgresStore:
                 (now, now, job_id),
             )
             await dead_letters.resolve_dead_letter(connection, job_id, now)
-        self._committed()
-        self._left()
+        self._on_commit()
+        self._on_files_left()
         return job
 
     async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
@@ -351,7 +354,7 @@ class PostgresStore:
             if job is None or job.status not in ("failed", "cancelled"):
                 return job
             await quotas.check_retry(connection, job, self._limits, self._now())
-            # A new attempt begins, so that whoever still works on the old one writes nothing.
+            # A new attempt: an instance that still works on the old one can no longer write.
             cursor = await connection.execute(
                 "UPDATE jobs SET status = 'processing', stages = %s, error = NULL, end_time = NULL, sweep_time = NULL,"
                 " estimated_completion = %s, heartbeat_time = %s, attempt = attempt + 1, base_attempt = attempt + 1"
@@ -361,10 +364,10 @@ class PostgresStore:
             (row,) = await cursor.fetchall()
             await dead_letters.resolve_dead_letter(connection, job_id, self._now())
             await connection.execute(
-                "DELETE FROM steps WHERE job_id = %s AND finish_time < %s", (job_id, self._now() - STEPS_GOOD)
+                "DELETE FROM steps WHERE job_id = %s AND finish_time < %s", (job_id, self._now() - STEP_RETENTION)
             )
-            await queue(connection, job_id, str(row["attempt"]))
-        self._committed()
+            await queue_job(connection, job_id, str(row["attempt"]))
+        self._on_commit()
         return rows.job(row)
 
     async def _cancel(self, connection: AsyncConnection[DictRow], job: Job) -> Job:
@@ -372,7 +375,7 @@ class PostgresStore:
         cursor = await connection.execute(
             "UPDATE jobs SET status = 'cancelled', stages = %s, end_time = %s, estimated_completion = %s,"
             " sweep_time = %s WHERE id = %s RETURNING *",
-            (Jsonb(stop_stages(job.stages)), now, now, now + STOPPING if job.attempt else now, job.id),
+            (Jsonb(stop_stages(job.stages)), now, now, now + STOP_TIME if job.attempt else now, job.id),
         )
         (row,) = await cursor.fetchall()
         await dead_letters.end_attempt(connection, job, "cancelled", now)
@@ -393,11 +396,11 @@ class PostgresStore:
             )
             silent = await cursor.fetchall()
             for row in silent:
-                # Under a new id: the queue would drop the old one even when it has lost its message.
-                await queue(connection, row["id"], f"{row['attempt']}-{int(now.timestamp() * 1000)}")
+                # A new message id: JetStream would drop a duplicate id even when it has lost the message.
+                await queue_job(connection, row["id"], f"{row['attempt']}-{int(now.timestamp() * 1000)}")
         found = [row["id"] for row in silent]
         if found:
-            self._committed()
+            self._on_commit()
         return found
 
     async def add_asset(self, asset: Asset) -> None:
@@ -412,7 +415,7 @@ class PostgresStore:
                     asset.create_time,
                 ),
             )
-            # What was reserved for it is counted as it is from now on.
+            # From now on its actual size counts instead of the reservation.
             await connection.execute("DELETE FROM reservations WHERE id = %s", (asset.id,))
 
     async def assets(self, user_id: str, ids: Sequence[str]) -> dict[str, Asset]:
@@ -432,7 +435,7 @@ class PostgresStore:
 
 
 async def _owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
-    """A job of a user, which nobody else changes until the transaction ends."""
+    """Return a job of a user, and lock it until the transaction ends."""
     cursor = await connection.execute(f"{_OWNED} FOR UPDATE", (job_id, user_id))
     row = await cursor.fetchone()
     return rows.job(row) if row else None

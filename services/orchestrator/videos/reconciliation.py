@@ -1,8 +1,7 @@
-"""Reconciliation: files of the store that belong to nothing are removed, and recorded files that are gone are reported.
+"""Reconciliation of storage with the database: removes orphaned files, and reports recorded files that are missing.
 
-One instance at a time makes a pass, now and then, and takes its time: it rests for longer than it works. A file is
-removed only when it has been there for long, so that what is being made or uploaded is never touched, and when no job
-that has not ended could still need it.
+One instance at a time makes a pass, and pauses for longer than it works. An orphan is removed only when it is older
+than a grace period, which protects running jobs and uploads, and when no active job could still need it.
 """
 
 from __future__ import annotations
@@ -20,48 +19,48 @@ from services.orchestrator.jobs.model import StoredObject
 
 JOBS = "jobs"
 PAGE_SIZE = 100
-# A pass works for a fifth of the time.
-REST = 4.0
-LOOK_SECONDS = 60.0
-# More orphans than these wait for the next pass.
-MOST_ORPHANS = 10_000
-# When most files belong to nothing, the database is not the one that the files belong to.
-FEW_ORPHANS = 100
+# The pauses of a pass are four times as long as its work.
+PAUSE_FACTOR = 4.0
+POLL_SECONDS = 60.0
+# One pass removes at most this many orphans.
+MAX_ORPHANS = 10_000
+# If more than this, and more than half of all files, are orphans, the database probably belongs to another storage.
+MIN_SUSPICIOUS_ORPHANS = 100
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class JobFiles:
-    """What a job says of its files."""
+    """The recorded files of a job."""
 
     settled: bool
-    """Whether it has ended, and nothing is left to be removed after it."""
+    """Whether the job has ended and its cleanup is done."""
     keys: Collection[str] = ()
-    """Those of its result."""
+    """The keys of the files of its result."""
 
 
-class Records(Protocol):
-    """What is recorded of files."""
+class FileRecords(Protocol):
+    """The records of files in the database."""
 
     async def begin_pass(self, period: timedelta) -> bool:
-        """Note that a pass begins; False when one began within the period."""
+        """Record that a pass begins. Return False when one began within the period."""
 
-    async def jobs(self, job_ids: Sequence[str]) -> Mapping[str, JobFiles]:
-        """What these jobs say of their files. What is not there is not returned."""
+    async def find_job_files(self, job_ids: Sequence[str]) -> Mapping[str, JobFiles]:
+        """Return the files of each of these jobs that exists."""
 
-    async def assets(self, keys: Sequence[str]) -> Collection[str]:
-        """Those of the keys that uploads have."""
+    async def find_asset_keys(self, keys: Sequence[str]) -> Collection[str]:
+        """Return those of the keys that belong to recorded uploads."""
 
-    async def finished_after(self, job_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
-        """The completed jobs whose ids follow `job_id`, in the order of their ids, with their files."""
+    async def list_finished_after(self, job_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
+        """Return the completed jobs whose ids follow `job_id`, in the order of their ids, with their files."""
 
-    async def assets_after(self, asset_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
-        """The uploads whose ids follow `asset_id`, in the order of their ids, with their files."""
+    async def list_assets_after(self, asset_id: str, size: int) -> Sequence[tuple[str, Sequence[StoredObject]]]:
+        """Return the uploads whose ids follow `asset_id`, in the order of their ids, with their files."""
 
 
 class Objects(Protocol):
-    """Where files are kept."""
+    """The object storage."""
 
     def list_keys(self, folder: str) -> AsyncIterator[Sequence[tuple[str, float]]]: ...
 
@@ -75,37 +74,37 @@ Page = Callable[[str, int], Awaitable[Sequence[tuple[str, Sequence[StoredObject]
 
 @dataclass
 class Reconciliation:
-    """Compares what is stored with what is recorded. `grace` is how long a file is left alone after it was stored."""
+    """Compares storage with the database. Files are not removed until `grace` has passed since they were stored."""
 
-    records: Records
+    records: FileRecords
     objects: Objects
     asset_folder: str
     grace: timedelta
     now: Callable[[], datetime]
-    rest: float = REST
-    """How much longer it rests than it works."""
+    pause_factor: float = PAUSE_FACTOR
+    """The ratio of pauses to work."""
     missing: dict[str, int] = field(default_factory=lambda: {"video": 0, "asset": 0})
-    """How many recorded files the last pass did not find, by what they belong to."""
+    """The number of recorded files that the last pass did not find, by kind of owner."""
 
     async def run(self, period: timedelta) -> None:
-        """Make a pass once in each period, until cancelled; none when the period is 0."""
+        """Make a pass in each period, until cancelled. With a period of 0, returns at once."""
         while period:
-            await asyncio.sleep(min(LOOK_SECONDS, period.total_seconds()))
+            await asyncio.sleep(min(POLL_SECONDS, period.total_seconds()))
             try:
                 if await self.records.begin_pass(period):
                     await self.make_pass()
             except Error as failure:
-                log.warning("stored files cannot be compared", reason=failure.reason)
+                log.warning("reconciliation of stored files postponed", reason=failure.reason)
 
     async def make_pass(self) -> None:
-        """Compare everything once. Raises what the store and the records raise."""
+        """Make one pass over all files. Raises what `objects` and `records` raise."""
         uploads: set[str] = set()
         await self._remove_orphans(uploads)
-        self.missing["video"] = await self._report_missing("video", self.records.finished_after, None)
-        self.missing["asset"] = await self._report_missing("asset", self.records.assets_after, uploads)
+        self.missing["video"] = await self._report_missing("video", self.records.list_finished_after, None)
+        self.missing["asset"] = await self._report_missing("asset", self.records.list_assets_after, uploads)
 
     async def _remove_orphans(self, uploads: set[str]) -> None:
-        """Remove the files that belong to nothing; the keys of all uploads are added to `uploads`."""
+        """Remove orphaned files. Adds the keys of all stored uploads to `uploads`."""
         orphans: list[str] = []
         seen = 0
         for folder, find in ((JOBS, self._job_orphans), (self.asset_folder, self._asset_orphans)):
@@ -114,59 +113,59 @@ class Reconciliation:
                 seen += len(entries)
                 before = (self.now() - self.grace).timestamp()
                 found = await find([key for key, store_time in entries if store_time < before])
-                orphans += found[: MOST_ORPHANS - len(orphans)]
+                orphans += found[: MAX_ORPHANS - len(orphans)]
                 if folder == self.asset_folder:
                     uploads.update(key for key, _ in entries)
-                await self._rest(began)
-        if len(orphans) > FEW_ORPHANS and 2 * len(orphans) > seen:
+                await self._pause(began)
+        if len(orphans) > MIN_SUSPICIOUS_ORPHANS and 2 * len(orphans) > seen:
             log.error(
-                "most stored files belong to no video or upload, and none is removed: is this the right database?",
+                "most stored files are orphans, and none is removed: is this the right database?",
                 orphans=len(orphans),
                 files=seen,
             )
             return
         for key in orphans:
             await self.objects.delete(key)
-            log.warning("file removed that belongs to nothing", key=key)
+            log.warning("orphaned file removed", key=key)
 
     async def _job_orphans(self, keys: Sequence[str]) -> list[str]:
         owners = {key: key.removeprefix(f"{JOBS}/").partition("/")[0] for key in keys}
-        known = await self.records.jobs(sorted(set(owners.values())))
+        known = await self.records.find_job_files(sorted(set(owners.values())))
         nothing = JobFiles(settled=True)
         return [
             key for key, owner in owners.items() if (job := known.get(owner, nothing)).settled and key not in job.keys
         ]
 
     async def _asset_orphans(self, keys: Sequence[str]) -> list[str]:
-        known = await self.records.assets(keys)
+        known = await self.records.find_asset_keys(keys)
         return [key for key in keys if key not in known]
 
     async def _report_missing(self, kind: str, page: Page, stored: Collection[str] | None) -> int:
-        """Report the recorded files that are not among the `stored` keys (None: of each owner's own folder)."""
+        """Report the recorded files that are not among the `stored` keys. None: list the folder of each owner."""
         after, missing = "", 0
         while owners := await page(after, PAGE_SIZE):
             began = asyncio.get_running_loop().time()
             for owner, files in owners:
-                keys = stored if stored is not None else await self._listed(f"{JOBS}/{owner}")
+                keys = stored if stored is not None else await self._list_keys(f"{JOBS}/{owner}")
                 for file in files:
-                    # It may have been added, or deleted, since.
+                    # It may have been stored, or its record deleted, since the keys were listed.
                     if file.key not in keys and await self._is_missing(kind, owner, file):
                         missing += 1
                         log.error("recorded file is missing", kind=kind, owner=owner, key=file.key)
             after = owners[-1][0]
-            await self._rest(began)
+            await self._pause(began)
         return missing
 
-    async def _listed(self, folder: str) -> set[str]:
+    async def _list_keys(self, folder: str) -> set[str]:
         return {key async for entries in self.objects.list_keys(folder) for key, _ in entries}
 
     async def _is_missing(self, kind: str, owner: str, file: StoredObject) -> bool:
         if await self.objects.is_stored(file):
             return False
         if kind == "asset":
-            return file.key in await self.records.assets([file.key])
-        job = (await self.records.jobs([owner])).get(owner)
+            return file.key in await self.records.find_asset_keys([file.key])
+        job = (await self.records.find_job_files([owner])).get(owner)
         return job is not None and job.settled and file.key in job.keys
 
-    async def _rest(self, began: float) -> None:
-        await asyncio.sleep(self.rest * (asyncio.get_running_loop().time() - began))
+    async def _pause(self, began: float) -> None:
+        await asyncio.sleep(self.pause_factor * (asyncio.get_running_loop().time() - began))
