@@ -20,7 +20,7 @@ class Posted:
 
 @dataclass
 class Receiver:
-    """A server on a free port, with a certificate of the mesh's authority; it answers 204 unless told otherwise."""
+    """A server on a free port, with a certificate of the mesh's authority; it answers 204 by default."""
 
     certificates: Path
     host: str = "127.0.0.1"

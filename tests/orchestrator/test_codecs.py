@@ -30,6 +30,6 @@ def test_codecs_are_named(header: bytes, names: list[str]) -> None:
     assert codecs.codec_names(header) == names
 
 
-def test_a_playlist_names_pictures_and_sound_or_nothing() -> None:
+def test_a_playlist_names_the_codecs_of_video_and_sound_or_none() -> None:
     assert hls.codec_names(box(b"avcC", bytes.fromhex("0164001f"))) == "avc1.64001f,mp4a.40.2"
     assert hls.codec_names(b"") == ""

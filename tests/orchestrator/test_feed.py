@@ -89,11 +89,11 @@ async def advance(world: World, claimed: Job, percent: int, stages: int) -> None
     await world.store.advance(claimed, percent, done(stages), JobProgress(), SOON, due)
 
 
-def told(events: list[FeedEvent]) -> list[tuple[int, str]]:
+def event_types(events: list[FeedEvent]) -> list[tuple[int, str]]:
     return [(event.sequence, event.envelope["event_type"].removeprefix("video.processing.")) for event in events]
 
 
-async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_without_gaps(world: World) -> None:
+async def test_sequence_numbers_have_no_gaps_over_retries_and_resumed_attempts(world: World) -> None:
     claimed = await world.claim()
     await advance(world, claimed, 10, 1)
     # The answer was lost, and it is written again; then another instance goes on, and does the stage again.
@@ -112,7 +112,7 @@ async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_
     assert fourth is not None
     await world.store.complete(fourth, RESULT, done(5), JobProgress())
     events = await world.list_events()
-    assert told(events) == list(
+    assert event_types(events) == list(
         enumerate(
             [
                 *("started", "stage_completed", "progress", "stage_completed", "progress", "cancelled"),
@@ -129,7 +129,7 @@ async def test_a_job_that_is_resumed_cancelled_retried_and_finished_has_numbers_
     assert payloads == [{"progress": 10}, {"progress": 30}]
 
 
-async def test_who_follows_misses_nothing_that_many_instances_write_at_once(world: World) -> None:
+async def test_a_follower_misses_no_event_of_concurrent_writers(world: World) -> None:
     """Each reader goes on from the last position that it has seen, while positions are given by two at once."""
     users = ["user_1", "user_2"]
     claimed = [await world.claim(user) for user in users for _ in range(4)]
@@ -172,7 +172,7 @@ async def test_who_follows_misses_nothing_that_many_instances_write_at_once(worl
         assert all(sequences == list(range(1, len(sequences) + 1)) for sequences in of_job.values())
 
 
-async def test_events_that_come_three_times_and_shuffled_give_the_same_state(world: World) -> None:
+async def test_repeated_and_reordered_events_give_the_same_state(world: World) -> None:
     """A consumer that heeds ids and numbers: what it has seen, and what came before its time, changes nothing."""
     jobs = [await world.claim() for _ in range(3)]
     for percent in (5, 20, 40, 60):
@@ -208,7 +208,7 @@ async def test_events_that_come_three_times_and_shuffled_give_the_same_state(wor
         assert state(delivered) == expected
 
 
-async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
+async def test_a_consumer_continues_after_its_acknowledged_position(world: World) -> None:
     claimed = await world.claim()
     await advance(world, claimed, 10, 1)
     events = await world.list_events()
@@ -227,17 +227,17 @@ async def test_a_consumer_goes_on_where_it_acknowledged(world: World) -> None:
     assert await first("audit") == events[0], "each name has a place of its own"
     assert await first("", str(events[0].position)) == events[1]
     newest = asyncio.create_task(first("", "now"))
-    nobody = asyncio.create_task(first("billing", user="user_2"))
+    other_user = asyncio.create_task(first("billing", user="user_2"))
     await world.feed_store.looked.wait()
     await advance(world, claimed, 20, 1)
     (latest,) = await world.list_events(position=events[-1].position)
     world.feed.wake(["user_1", "user_2"])
     assert await newest == latest
-    assert not nobody.done(), "nobody sees another one's events"
-    await cancel(nobody)
+    assert not other_user.done(), "no user sees the events of another one"
+    await cancel(other_user)
 
 
-async def test_old_events_are_swept(world: World) -> None:
+async def test_old_events_are_deleted(world: World) -> None:
     claimed = await world.claim()
     await advance(world, claimed, 10, 1)
     await world.list_events()
@@ -250,7 +250,7 @@ async def test_old_events_are_swept(world: World) -> None:
     assert [event.sequence for event in await world.list_events()] == [2, 3, 4]
 
 
-async def test_progress_is_told_when_it_grows_and_about_once_a_second() -> None:
+async def test_progress_is_published_when_it_grows_and_about_once_a_second() -> None:
     store = MemoryStore()
     made = replace(job())
     await store.create(made)

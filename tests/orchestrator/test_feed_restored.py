@@ -1,4 +1,4 @@
-"""After an older copy of the database is restored, followers of events are told, or start again: none misses events."""
+"""After an older copy of the database is restored, followers get an error or start again: none misses events."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def restored(postgres: Databases) -> AsyncIterator[tuple[Copy, Sequence[Fe
         yield copy, before, await copy.happen(4)
 
 
-async def test_a_position_of_what_was_lost_is_refused(
+async def test_a_position_of_a_lost_event_is_refused(
     restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, before, now = restored
@@ -90,7 +90,7 @@ async def test_a_position_of_what_was_lost_is_refused(
         assert await copy.read(4, after=str(event.position)) == [each.id for each in now[place : place + 4]]
 
 
-async def test_a_consumer_goes_on_where_the_copy_has_it_and_cannot_jump(
+async def test_a_consumer_continues_at_its_position_in_the_copy_and_cannot_skip(
     restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, before, now = restored
@@ -102,7 +102,7 @@ async def test_a_consumer_goes_on_where_the_copy_has_it_and_cannot_jump(
     assert await copy.read(5, "billing") == [event.id for event in now[2:]]
 
 
-async def test_a_position_of_events_that_are_not_kept_any_more_gives_all_that_are(postgres: Databases) -> None:
+async def test_a_position_of_expired_events_gives_all_stored_events(postgres: Databases) -> None:
     async with opened(await postgres.fresh("orchestrator")) as here:
         first = await here.happen(2)
         async with here.pool.connection() as connection:
@@ -115,7 +115,7 @@ async def test_a_position_of_events_that_are_not_kept_any_more_gives_all_that_ar
         assert await here.feed.acknowledge(USER, "billing", str(first[0].position)) == 0, "nothing is skipped by it"
 
 
-async def test_a_stream_that_outlives_its_database_ends_with_the_reason(
+async def test_a_stream_ends_with_the_reason_when_its_database_is_replaced(
     restored: tuple[Copy, Sequence[FeedEvent], Sequence[FeedEvent]],
 ) -> None:
     copy, _, now = restored

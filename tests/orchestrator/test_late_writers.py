@@ -80,7 +80,7 @@ async def world(postgres: Databases, mesh: Mesh, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.mark.parametrize("end", ["cancel", "delete"])
-async def test_files_of_a_job_that_was_cancelled_or_deleted_do_not_come_back(world: World, end: str) -> None:
+async def test_a_late_writer_cannot_restore_files_of_a_cancelled_or_deleted_job(world: World, end: str) -> None:
     made = await world.store.create(job())
     claimed = await world.claim()
     await world.objects.put_bytes(f"{claimed.attempt_folder}/poster.jpg", b"x")
@@ -95,7 +95,7 @@ async def test_files_of_a_job_that_was_cancelled_or_deleted_do_not_come_back(wor
     assert await world.keys() == set()
 
 
-async def test_a_job_that_is_retried_writes_and_its_late_worker_does_not(world: World) -> None:
+async def test_a_retried_job_can_write_and_its_late_worker_cannot(world: World) -> None:
     made = await world.store.create(job())
     first = await world.claim()
     worker = Stopped(world, f"{first.attempt_folder}/video.mp4")
@@ -113,7 +113,7 @@ async def test_a_job_that_is_retried_writes_and_its_late_worker_does_not(world: 
     assert await world.objects.get_bytes(file.key) == b"good"
 
 
-async def test_a_worker_of_an_attempt_that_was_overtaken_changes_no_file_of_the_result(world: World) -> None:
+async def test_a_worker_of_a_superseded_attempt_changes_no_file_of_the_result(world: World) -> None:
     await world.store.create(job())
     first = await world.claim()
     worker = Stopped(world, f"{first.attempt_folder}/video.mp4")

@@ -65,19 +65,19 @@ async def upload(pool: Pool, name: str, create_time: datetime, user_id: str = "u
     return asset
 
 
-async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) -> None:
+async def test_videos_expire_after_the_retention_of_their_account(pool: Pool) -> None:
     old, young = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_1", LATELY)
     others = await ended(pool, "user_2", LONG_AGO)
-    store, told = PostgresStore(pool, lambda: None, now=lambda: NOW), list[str]()
+    store, calls = PostgresStore(pool, lambda: None, now=lambda: NOW), list[str]()
     library = Library(PostgresLibraryStore(pool, 0, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
-    await library.expire(lambda: told.append("left"))
-    assert await store.find(old.id, "user_1"), "nobody has chosen"
+    await library.expire(lambda: calls.append("left"))
+    assert await store.find(old.id, "user_1"), "the account has no setting"
     await library.store.update_settings("user_1", Settings(30))
-    await library.expire(lambda: told.append("left"))
+    await library.expire(lambda: calls.append("left"))
     assert await store.find(old.id, "user_1") is None
     assert await store.find(young.id, "user_1")
     assert await store.find(others.id, "user_2")
-    assert told == ["left"]
+    assert calls == ["left"]
     removed: list[str] = []
 
     async def remove(gone: Job, deleted: bool) -> None:
@@ -86,10 +86,10 @@ async def test_videos_are_kept_for_as_long_as_their_account_chose(pool: Pool) ->
 
     while await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove):
         pass
-    assert removed == [old.id], "its files go as those of a deleted one do"
+    assert removed == [old.id], "its files are removed like those of a deleted video"
 
 
-async def test_the_platforms_default_holds_where_nothing_was_chosen(pool: Pool) -> None:
+async def test_the_default_retention_applies_to_accounts_without_a_setting(pool: Pool) -> None:
     made, forever = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_2", LONG_AGO)
     library = Library(PostgresLibraryStore(pool, 30, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     assert await library.store.get_settings("user_2") == Settings(30)
@@ -100,7 +100,7 @@ async def test_the_platforms_default_holds_where_nothing_was_chosen(pool: Pool) 
     assert await store.find(forever.id, "user_2")
 
 
-async def test_a_job_that_has_not_ended_does_not_expire(pool: Pool) -> None:
+async def test_an_active_job_does_not_expire(pool: Pool) -> None:
     made = replace(job(), create_time=LONG_AGO)
     store = PostgresStore(pool, lambda: None)
     await store.create(made)
@@ -110,7 +110,7 @@ async def test_a_job_that_has_not_ended_does_not_expire(pool: Pool) -> None:
     assert await store.find(made.id, "user_1")
 
 
-async def test_uploads_expire_with_the_last_video_that_is_made_of_them(pool: Pool) -> None:
+async def test_uploads_expire_with_the_last_video_that_uses_them(pool: Pool) -> None:
     used, unused, new = [
         await upload(pool, name, when) for name, when in (("used", LONG_AGO), ("unused", LONG_AGO), ("new", LATELY))
     ]
@@ -122,7 +122,7 @@ async def test_uploads_expire_with_the_last_video_that_is_made_of_them(pool: Poo
     assert [asset.id for asset in (await library.list_assets("user_1", 10, ""))[0]] == [new.id, used.id]
 
 
-async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> None:
+async def test_an_upload_that_an_active_job_uses_is_not_deleted(pool: Pool) -> None:
     asset = await upload(pool, "a", NOW)
     made = job()
     clips = (replace(REQUEST.clips[0], url=None, asset=asset.object),)
@@ -142,7 +142,7 @@ async def test_an_upload_is_not_taken_from_a_job_that_needs_it(pool: Pool) -> No
     assert await store.assets("user_1", [asset.id]) == {}
 
 
-async def test_what_was_made_long_ago_is_made_again_when_a_job_is_retried(pool: Pool) -> None:
+async def test_old_steps_run_again_when_a_job_is_retried(pool: Pool) -> None:
     now = [datetime.now(UTC)]
     store = PostgresStore(pool, lambda: None, now=lambda: now[0])
     for days, kept in ((13, {"mix"}), (15, set[str]())):
@@ -160,7 +160,7 @@ async def test_what_was_made_long_ago_is_made_again_when_a_job_is_retried(pool: 
         await store.delete(made.id, "user_1")
 
 
-async def test_users_see_and_choose_what_is_their_own(postgres: Databases, nats_url: str, mesh: Mesh) -> None:
+async def test_users_access_only_their_own_uploads_and_settings(postgres: Databases, nats_url: str, mesh: Mesh) -> None:
     database = await postgres.fresh("orchestrator")
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
     stub = mesh.stub(pb_grpc.LibraryServiceStub, caller="gateway")

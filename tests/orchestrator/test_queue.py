@@ -67,7 +67,7 @@ class Platform:
                 await cancel(task)
 
     async def until(self, made: Job, holds: Callable[[Job], bool]) -> Job:
-        """Wait until something holds of a job, told by its changes."""
+        """Wait until a condition on a job holds, woken by its change notifications."""
         changed = asyncio.Event()
         stop = await self.notifications.subscribe_changes(made.id, changed)
         async with asyncio.timeout(15):
@@ -137,7 +137,7 @@ async def test_an_accepted_job_ends_and_its_events_are_published(platform: Platf
     assert (payload["output_url"], payload["duration"], payload["file_size"]) == (f"/videos/{made.id}/file", 10, 7)
 
 
-async def test_a_job_accepted_while_nobody_worked_is_taken_up(platform: Platform) -> None:
+async def test_a_job_that_was_accepted_while_no_instance_ran_is_claimed(platform: Platform) -> None:
     made = job()
     await platform.store.create(made)
     async with platform.instance(StraightWorkers()):
@@ -160,7 +160,7 @@ class Stuck(StraightWorkers):
             self.stopped.set()
 
 
-async def test_a_job_of_a_stopped_instance_is_finished_by_the_next(platform: Platform) -> None:
+async def test_another_instance_finishes_the_job_of_a_stopped_one(platform: Platform) -> None:
     made, stuck, next_one = job(), Stuck(), StraightWorkers()
     await platform.store.create(made)
     async with platform.instance(stuck):
@@ -171,7 +171,7 @@ async def test_a_job_of_a_stopped_instance_is_finished_by_the_next(platform: Pla
     assert next_one.done[0] == "join"
 
 
-async def test_a_job_of_an_instance_that_hangs_is_finished_by_another(platform: Platform) -> None:
+async def test_another_instance_finishes_the_job_of_a_hanging_one(platform: Platform) -> None:
     """The instance gives no sign of life any more, and does not let the job go either."""
     made, next_one = job(), StraightWorkers()
 
@@ -206,7 +206,7 @@ async def test_a_cancelled_job_is_stopped_wherever_it_runs(platform: Platform) -
     assert (event["job_id"], event["payload"]) == (made.id, {"progress": event["payload"]["progress"]})
 
 
-async def test_a_retried_job_tells_of_both_its_ends(platform: Platform) -> None:
+async def test_a_retried_job_publishes_both_its_ends(platform: Platform) -> None:
     made = job()
     workers = StraightWorkers(fail={"join": [InvalidArgument("x", reason="SEGMENTS_MISMATCHED") for _ in range(2)]})
     async with platform.instance(workers):
@@ -221,7 +221,7 @@ async def test_a_retried_job_tells_of_both_its_ends(platform: Platform) -> None:
     ]
 
 
-async def test_what_a_job_that_failed_leaves_is_removed_when_the_store_is_back(
+async def test_files_of_a_failed_job_are_removed_when_storage_is_back(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Objects:

@@ -1,4 +1,4 @@
-"""Files that belong to nothing are removed, recorded files that are gone are reported, all others are left alone."""
+"""Orphaned files are removed, missing files are reported, and all other files stay."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def finished(pool: Pool, *names: str) -> Job:
     return claimed
 
 
-async def test_orphans_go_and_all_else_stays(pool: Pool) -> None:
+async def test_orphans_are_removed_and_other_files_stay(pool: Pool) -> None:
     store, objects = PostgresStore(pool, lambda: None), Objects()
     done = await finished(pool, "video.mp4")
     running = job()
@@ -90,7 +90,7 @@ async def test_orphans_go_and_all_else_stays(pool: Pool) -> None:
     assert objects.ages == kept
 
 
-async def test_recorded_files_that_are_gone_are_reported(pool: Pool) -> None:
+async def test_missing_files_are_reported(pool: Pool) -> None:
     store, objects = PostgresStore(pool, lambda: None), Objects()
     done, deleted = await finished(pool, "video.mp4", "poster.jpg"), await finished(pool, "video.mp4")
     await store.delete(deleted.id, deleted.user_id)
@@ -101,12 +101,12 @@ async def test_recorded_files_that_are_gone_are_reported(pool: Pool) -> None:
     compared = comparison(pool, objects)
     with capture_logs() as logs:
         await compared.make_pass()
-    told = {each["key"] for each in logs if each["event"] == "recorded file is missing"}
-    assert told == {f"{done.attempt_folder}/poster.jpg", "assets/ast_2"}
+    reported = {each["key"] for each in logs if each["event"] == "recorded file is missing"}
+    assert reported == {f"{done.attempt_folder}/poster.jpg", "assets/ast_2"}
     assert compared.missing == {"video": 1, "asset": 1}
 
 
-async def test_another_ones_database_removes_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_database_of_another_storage_removes_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "MIN_SUSPICIOUS_ORPHANS", 5)
     objects = Objects()
     objects.ages = {f"jobs/vid_{number}/1/video.mp4": 9 * DAY for number in range(6)}

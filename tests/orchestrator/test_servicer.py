@@ -49,7 +49,7 @@ async def videos(postgres: Databases, nats_url: str, mesh: Mesh) -> AsyncIterato
     yield Videos(mesh, database)
 
 
-async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
+async def test_an_accepted_request_can_be_read(videos: Videos) -> None:
     made = await videos.create(**GOOD)
     assert made.job_id.startswith("vid_")
     assert (made.status, made.progress_url) == ("processing", f"/videos/{made.job_id}/status")
@@ -101,7 +101,7 @@ async def test_a_request_is_accepted_and_found_again(videos: Videos) -> None:
         ({**GOOD, "overlays": [{}]}, "overlays[0].asset_id", "REQUEST_INVALID"),
     ],
 )  # fmt: skip
-async def test_a_wrong_request_is_refused_with_its_field(
+async def test_an_invalid_request_is_refused_with_its_field(
     videos: Videos, request_fields: dict[str, Any], field: str, reason: str
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
@@ -134,7 +134,7 @@ async def test_a_request_that_is_sent_twice_makes_one_video(videos: Videos) -> N
     assert [video.job_id for video in listed.videos] == [first.job_id, made.job_id]
 
 
-async def test_an_asset_that_is_not_there_is_not_found(videos: Videos) -> None:
+async def test_a_missing_asset_is_not_found(videos: Videos) -> None:
     with pytest.raises(errors.NotFound, match="ast_none") as refused:
         await videos.create(title="A walk", clips=[{"asset_id": "ast_none"}])
     assert refused.value.reason == "ASSET_NOT_FOUND"
@@ -157,7 +157,7 @@ async def test_another_users_job_is_not_found(videos: Videos) -> None:
     assert not (await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=other)).videos
 
 
-async def test_a_job_is_cancelled_by_its_owner(videos: Videos) -> None:
+async def test_the_owner_cancels_a_job(videos: Videos) -> None:
     made = await videos.create(**GOOD)
     request = pb.CancelVideoRequest(job_id=made.job_id)
     with pytest.raises(errors.NotFound):
@@ -219,7 +219,7 @@ async def test_a_list_is_paged_newest_first(videos: Videos) -> None:
     assert seen == made[::-1]
 
 
-async def test_a_list_holds_only_what_is_asked_for(videos: Videos) -> None:
+async def test_a_list_is_filtered(videos: Videos) -> None:
     kept, cancelled = await videos.create(**GOOD, priority="high"), await videos.create(**GOOD)
     bearer = videos.mesh.bearer()
     await videos.stub.CancelVideo(pb.CancelVideoRequest(job_id=cancelled.job_id), metadata=bearer)
@@ -233,7 +233,7 @@ async def test_a_list_holds_only_what_is_asked_for(videos: Videos) -> None:
         await videos.stub.ListVideos(pb.ListVideosRequest(status="lost"), metadata=bearer)
 
 
-async def test_a_page_token_of_nobody_is_refused(videos: Videos) -> None:
+async def test_an_invalid_page_token_is_refused(videos: Videos) -> None:
     # The last one would be a moment, and an id that PostgreSQL cannot hold.
     crafted = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 vid_\0").decode()
     for token in ("x", "////", "MjAyNg==", crafted):
@@ -241,7 +241,7 @@ async def test_a_page_token_of_nobody_is_refused(videos: Videos) -> None:
             await videos.stub.ListVideos(pb.ListVideosRequest(page_token=token), metadata=videos.mesh.bearer())
 
 
-async def test_a_video_that_is_not_finished_has_no_file(videos: Videos) -> None:
+async def test_an_unfinished_video_has_no_file(videos: Videos) -> None:
     made = await videos.create(**GOOD)
     with pytest.raises(errors.FailedPrecondition) as refused:
         request = pb.DownloadVideoRequest(job_id=made.job_id)
@@ -277,7 +277,7 @@ async def test_a_revision_is_another_job_with_the_changes(videos: Videos) -> Non
         await videos.stub.ReviseVideo(pb.ReviseVideoRequest(job_id=made.job_id), metadata=other)
 
 
-async def test_what_failed_is_told_with_its_attempts_until_it_is_retried(videos: Videos) -> None:
+async def test_a_failed_job_is_a_dead_letter_until_it_is_retried(videos: Videos) -> None:
     made = [job() for _ in range(3)]
     async with open_pool("orchestrator", videos.database) as pool:
         store = PostgresStore(pool, lambda: None)

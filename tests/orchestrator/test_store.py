@@ -1,4 +1,4 @@
-"""One suite over both stores: jobs are claimed by one instance at a time, and an old attempt writes nothing."""
+"""One suite for both job stores: one instance at a time claims a job, and an old attempt writes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def store(request: pytest.FixtureRequest, postgres: Databases) -> AsyncIte
         yield PostgresStore(pool, lambda: None)
 
 
-async def test_a_job_is_found_by_its_owner_alone(store: Store) -> None:
+async def test_only_its_owner_finds_a_job(store: Store) -> None:
     made = job()
     await store.create(made)
     assert await store.find(made.id, "user_1") == made
@@ -40,7 +40,7 @@ async def test_a_job_is_found_by_its_owner_alone(store: Store) -> None:
     assert await store.find("vid_none", "user_1") is None
 
 
-async def test_a_request_that_is_sent_again_under_its_key_makes_one_job(store: Store) -> None:
+async def test_repeated_requests_with_one_key_create_one_job(store: Store) -> None:
     made, again, other = job(), job(), job("user_2")
     assert (await store.create(made, IdempotencyKey("k", "1"))).id == made.id
     answer = await store.create(again, IdempotencyKey("k", "1"))
@@ -53,7 +53,7 @@ async def test_a_request_that_is_sent_again_under_its_key_makes_one_job(store: S
     assert await store.active_jobs() == 3
 
 
-async def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
+async def test_an_idempotency_key_expires_after_a_day(store: Store) -> None:
     made = job()
     await store.create(made, IdempotencyKey("k", "1"))
     for hours, known in ((23.9, True), (24.1, False)):
@@ -62,13 +62,13 @@ async def test_a_key_is_forgotten_after_a_day(store: Store) -> None:
         assert (found.id == made.id) is known
 
 
-async def test_of_two_requests_at_once_under_one_key_one_makes_a_job(store: Store) -> None:
+async def test_concurrent_requests_with_one_key_create_one_job(store: Store) -> None:
     found = await asyncio.gather(*(store.create(job(), IdempotencyKey("k", "1")) for _ in range(5)))
     assert len({each.id for each in found}) == 1
     assert await store.active_jobs() == 1
 
 
-async def test_pages_hold_every_job_once_newest_first(store: Store) -> None:
+async def test_pages_contain_each_job_once_newest_first(store: Store) -> None:
     made = [replace(job("user_9"), create_time=datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 2, 2, 3, 4)]
     for each in made:
         await store.create(each)
@@ -82,7 +82,7 @@ async def test_pages_hold_every_job_once_newest_first(store: Store) -> None:
     ]
 
 
-async def test_a_page_holds_only_jobs_in_a_state(store: Store) -> None:
+async def test_jobs_are_filtered_by_status(store: Store) -> None:
     made = [job("user_9") for _ in range(3)]
     for each in made:
         await store.create(each)
@@ -95,7 +95,7 @@ async def test_a_page_holds_only_jobs_in_a_state(store: Store) -> None:
     assert await store.page("user_9", 5, None, JobFilter("failed")) == []
 
 
-async def test_jobs_are_found_by_title_and_time(store: Store) -> None:
+async def test_jobs_are_filtered_by_title_and_time(store: Store) -> None:
     began = datetime(2026, 3, 1, tzinfo=UTC)
     made = [
         replace(job("user_8"), request=replace(REQUEST, title=title), create_time=began + timedelta(days=day))
@@ -116,7 +116,7 @@ async def test_jobs_are_found_by_title_and_time(store: Store) -> None:
     assert await found(title="sea", from_time=made[1].create_time, to_time=made[2].create_time) == []
 
 
-async def test_a_job_is_taken_by_one_instance_at_a_time(store: Store) -> None:
+async def test_one_instance_at_a_time_claims_a_job(store: Store) -> None:
     made = job()
     await store.create(made)
     first = await store.claim(LEASE)
@@ -148,7 +148,7 @@ async def test_users_take_turns_within_a_priority(store: Store) -> None:
         await store.claim(LEASE)
 
 
-async def test_users_take_turns_however_many_wait(store: Store) -> None:
+async def test_users_take_turns_however_long_their_queues_are(store: Store) -> None:
     for user in ("a", "b", "c"):
         for _ in range(3):
             await store.create(job(f"user_{user}"))
@@ -158,10 +158,10 @@ async def test_users_take_turns_however_many_wait(store: Store) -> None:
         assert claimed is not None
         turns.append(claimed.user_id[-1])
         await store.complete(claimed, RESULT, claimed.stages, JobProgress())
-    assert turns == ["a", "b", "c"] * 3, "nobody waits until all the jobs of another one are done"
+    assert turns == ["a", "b", "c"] * 3, "no user waits until all jobs of another user are done"
 
 
-async def test_instances_that_take_at_once_take_different_jobs(store: Store) -> None:
+async def test_concurrent_claims_return_different_jobs(store: Store) -> None:
     made = [job(f"user_{number}") for number in range(6)]
     for each in made:
         await store.create(each)
@@ -169,7 +169,7 @@ async def test_instances_that_take_at_once_take_different_jobs(store: Store) -> 
     assert {each.id for each in claimed if each} == {each.id for each in made}
 
 
-async def test_a_released_job_is_taken_at_once(store: Store) -> None:
+async def test_a_released_job_can_be_claimed_at_once(store: Store) -> None:
     made = job()
     await store.create(made)
     first = await store.claim(LEASE)
@@ -180,7 +180,7 @@ async def test_a_released_job_is_taken_at_once(store: Store) -> None:
     assert (second.attempt, await store.interruptions(second)) == (2, 0)
 
 
-async def test_only_instances_that_died_interrupted_a_job(store: Store) -> None:
+async def test_only_instances_that_died_count_as_interruptions(store: Store) -> None:
     made = job()
     await store.create(made)
     given_back = await store.claim(LEASE)
@@ -217,7 +217,7 @@ async def test_an_old_attempt_writes_nothing(store: Store) -> None:
     assert (found.status, found.progress) == ("processing", 0)
 
 
-async def test_what_a_step_gave_is_found_again(store: Store) -> None:
+async def test_the_result_of_a_step_is_recorded(store: Store) -> None:
     made = job()
     await store.create(made)
     claimed = await store.claim(LEASE)
@@ -228,7 +228,7 @@ async def test_what_a_step_gave_is_found_again(store: Store) -> None:
     assert await store.step(claimed, "clip", SourceClip) == clip
 
 
-async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: Store) -> None:
+async def test_steps_are_found_by_the_prefix_of_their_names(store: Store) -> None:
     made, other = job(), job()
     for each in (made, other):
         await store.create(each)
@@ -244,7 +244,7 @@ async def test_steps_of_a_kind_are_found_by_what_follows_in_their_names(store: S
     }
 
 
-async def test_what_an_attempt_tells_is_read_by_others(store: Store) -> None:
+async def test_progress_is_recorded(store: Store) -> None:
     made = job()
     await store.create(made)
     claimed = await store.claim(LEASE)
@@ -274,7 +274,7 @@ async def test_a_job_ends_once(store: Store) -> None:
     assert await store.active_jobs() == 0
 
 
-async def test_a_failed_job_says_why(store: Store) -> None:
+async def test_a_failed_job_has_its_failure(store: Store) -> None:
     made = job()
     await store.create(made)
     claimed = await store.claim(LEASE)
@@ -286,7 +286,7 @@ async def test_a_failed_job_says_why(store: Store) -> None:
     assert (found.status, found.failure) == ("failed", failure)
 
 
-async def test_a_cancelled_job_stays_so_whoever_works_on_it(store: Store) -> None:
+async def test_a_cancelled_job_stays_cancelled_while_an_instance_works_on_it(store: Store) -> None:
     made, waiting = job(), job()
     await store.create(made)
     claimed = await store.claim(LEASE)
@@ -306,7 +306,7 @@ async def test_a_cancelled_job_stays_so_whoever_works_on_it(store: Store) -> Non
     assert (found.status, found.progress, found.stages["validation"]) == ("cancelled", 7, "cancelled")
 
 
-async def test_a_job_that_ended_is_not_cancelled(store: Store) -> None:
+async def test_an_ended_job_is_not_cancelled(store: Store) -> None:
     made = job()
     await store.create(made)
     claimed = await store.claim(LEASE)
@@ -317,7 +317,7 @@ async def test_a_job_that_ended_is_not_cancelled(store: Store) -> None:
     assert found.status == "completed"
 
 
-async def test_a_deleted_job_is_gone(store: Store) -> None:
+async def test_a_deleted_job_is_not_found(store: Store) -> None:
     running, done = job("user_7"), job("user_7")
     await store.create(running)
     claimed = await store.claim(LEASE)
@@ -338,7 +338,7 @@ async def test_a_deleted_job_is_gone(store: Store) -> None:
         await store.heartbeat(claimed)
 
 
-async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(store: Store) -> None:
+async def test_a_retried_job_keeps_the_results_of_its_steps(store: Store) -> None:
     made = job()
     await store.create(made)
     given_back = await store.claim(LEASE)
@@ -375,7 +375,7 @@ async def test_a_job_that_ended_without_a_video_is_begun_again_with_its_steps(st
     assert ended.status == "completed"
 
 
-async def test_a_job_that_nobody_works_on_is_queued_again(store: Store) -> None:
+async def test_a_job_without_heartbeat_is_queued_again(store: Store) -> None:
     made = replace(job(), create_time=datetime.now(UTC) - timedelta(hours=1))
     fresh = job()
     await store.create(made)
@@ -384,7 +384,7 @@ async def test_a_job_that_nobody_works_on_is_queued_again(store: Store) -> None:
     assert await store.requeue_silent(timedelta(minutes=1)) == []
 
 
-async def test_assets_are_found_by_their_owner_alone(store: Store) -> None:
+async def test_only_their_owner_finds_assets(store: Store) -> None:
     asset = Asset("ast_1", "user_1", "walk.mp4", stored("assets/ast_1"), datetime.now(UTC))
     await store.add_asset(asset)
     assert await store.assets("user_1", ["ast_1", "ast_2"]) == {"ast_1": asset}

@@ -105,7 +105,7 @@ def verified(posted: Posted, secret: str) -> Any:
     return Webhook(secret).verify(posted.body, posted.headers)
 
 
-async def test_an_event_is_posted_signed_and_listed(platform: Platform, receiver: Receiver) -> None:
+async def test_an_event_is_delivered_with_a_signature_and_listed(platform: Platform, receiver: Receiver) -> None:
     made = await platform.CreateWebhook(url=receiver.url("/hook?x=1"), event_types=CANCELLED)
     assert made.secret.startswith("whsec_")
     job_id = await platform.cancelled()
@@ -136,7 +136,9 @@ async def test_an_event_is_posted_signed_and_listed(platform: Platform, receiver
     assert len((await platform.delivery("delivered", 2)).attempts) == 2
 
 
-async def test_with_a_new_secret_posts_are_signed_with_the_old_one_too(platform: Platform, receiver: Receiver) -> None:
+async def test_after_a_rotation_deliveries_are_also_signed_with_the_old_secret(
+    platform: Platform, receiver: Receiver
+) -> None:
     made = await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
     rotated = await platform.RotateWebhookSecret(webhook_id=made.webhook.webhook_id)
     assert rotated.secret != made.secret
@@ -155,7 +157,7 @@ async def test_with_a_new_secret_posts_are_signed_with_the_old_one_too(platform:
         verified(posted, made.secret)
 
 
-async def test_who_is_gone_is_not_posted_to_any_more(platform: Platform, receiver: Receiver) -> None:
+async def test_an_address_that_answers_410_is_disabled(platform: Platform, receiver: Receiver) -> None:
     made = await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
     receiver.answers = ["410 Gone"]
     await platform.cancelled()
@@ -190,14 +192,14 @@ async def test_a_redirect_is_not_followed(platform: Platform, receiver: Receiver
         *("[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "0251.0376.0251.0376", "user@127.0.0.2"),
     ],
 )
-async def test_nothing_is_posted_to_private_addresses(platform: Platform, host: str) -> None:
+async def test_private_addresses_are_refused(platform: Platform, host: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
         await platform.CreateWebhook(url=f"https://{host}/hook")
     assert refused.value.reason == "WEBHOOK_ADDRESS_REFUSED"
     assert not (await platform.ListWebhooks()).webhooks
 
 
-async def test_an_address_that_became_private_is_not_connected(platform: Platform, certificates: Path) -> None:
+async def test_no_connection_is_made_to_an_address_that_became_private(platform: Platform, certificates: Path) -> None:
     async with Receiver(certificates, host="127.0.0.2") as trap, Receiver(certificates) as receiver:
         await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
         async with open_pool("orchestrator", platform.database) as pool, pool.connection() as connection:
@@ -214,7 +216,7 @@ async def test_a_webhook_is_an_https_address(platform: Platform, url: str) -> No
         await platform.CreateWebhook(url=url)
 
 
-async def test_events_of_one_job_are_posted_where_it_says(platform: Platform, receiver: Receiver) -> None:
+async def test_events_of_a_job_are_delivered_to_its_webhook_url(platform: Platform, receiver: Receiver) -> None:
     url = receiver.url("/of-this-job")
     with pytest.raises(errors.FailedPrecondition) as refused:
         await platform.cancelled(webhook_url=url)
@@ -257,7 +259,7 @@ async def test_another_users_webhooks_and_deliveries_are_not_found(platform: Pla
         await platform.GetWebhook(webhook_id=made.webhook.webhook_id)
 
 
-async def test_an_account_has_only_so_many_and_they_are_paged(platform: Platform, receiver: Receiver) -> None:
+async def test_the_webhooks_of_an_account_are_limited_and_paged(platform: Platform, receiver: Receiver) -> None:
     made = [(await platform.CreateWebhook(url=receiver.url(f"/{n}"))).webhook.webhook_id for n in range(20)]
     with pytest.raises(errors.ResourceExhausted) as refused:
         await platform.CreateWebhook(url=receiver.url())
@@ -267,19 +269,17 @@ async def test_an_account_has_only_so_many_and_they_are_paged(platform: Platform
     assert [each.webhook_id for each in (*page.webhooks, *rest.webhooks)] == made[::-1]
 
 
-async def test_who_fails_again_and_again_is_left_alone_and_the_metrics_say_so(
-    platform: Platform, receiver: Receiver
-) -> None:
+async def test_a_failing_host_opens_its_circuit_breaker_in_the_metrics(platform: Platform, receiver: Receiver) -> None:
     await platform.CreateWebhook(url=receiver.url(), event_types=CANCELLED)
     receiver.answers += ["500 Internal Server Error"] * 5
     for _ in range(5):
         await platform.cancelled()
     await receiver.until(5)
     port = platform.mesh.config.metrics_ports["orchestrator"]
-    told = f'moneyprinter_breaker_state{{host="127.0.0.1:{receiver.port}"}} 2.0'
+    metric = f'moneyprinter_breaker_state{{host="127.0.0.1:{receiver.port}"}} 2.0'
     async with httpx.AsyncClient() as http, asyncio.timeout(20):
         # The answer to the last post is noted a moment after it was sent.
-        while told not in (await http.get(f"http://127.0.0.1:{port}/metrics")).text:
+        while metric not in (await http.get(f"http://127.0.0.1:{port}/metrics")).text:
             pass
     await platform.cancelled()
     await platform.delivery("pending", 0)
