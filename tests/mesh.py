@@ -1,4 +1,4 @@
-"""Mesh: start real services on free ports in this process, and call them as any workload."""
+"""Mesh: starts real services on free ports in this process, and calls them as any workload."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ ALL_ROLES = ("video.process", "audio.generate", "content.manage", "user.admin")
 
 @cache
 def ffmpeg_program() -> Path:
-    """The ffmpeg of the embedded platform."""
+    """Return the ffmpeg of the embedded platform."""
     return Path(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 class Mesh:
-    """Services that are running; everything stops when the mesh closes.
+    """Running services, which stop when the mesh closes.
 
-    User tokens are signed with a key of its own (`token`), unless the user service runs in the mesh and
-    `own_keys` is false.
+    The mesh signs user tokens with its own key (`token`), unless `own_keys` is false and the user service runs in it.
     """
 
     def __init__(self, config: RuntimeConfig, *, own_keys: bool = True) -> None:
@@ -52,7 +51,7 @@ class Mesh:
         await self._stack.aclose()
 
     async def start(self, service: str, settings: Any, wire: server.Wire | None = None) -> server.Runtime:
-        """Start a service with its `Config`; it can call those that were started before it."""
+        """Start a service with its `Config`. It can call the services that were started before it."""
         runtime = await self._stack.enter_async_context(self._running(service, self.config, settings, wire))
         ports = {**self.config.ports, service: runtime.port}
         self.config = self.config.model_copy(update={"ports": ports})
@@ -60,7 +59,7 @@ class Mesh:
 
     @asynccontextmanager
     async def another(self, service: str, wire: server.Wire) -> AsyncIterator[server.Runtime]:
-        """Run one more instance of a service, of which the others are not told, while the context is open."""
+        """Run one more instance of a service, without adding it to the addresses of the others."""
         free = self.config.model_copy(update={"ports": {**self.config.ports, service: 0}})
         async with self._running(service, free, None, wire) as runtime:
             yield runtime
@@ -72,13 +71,13 @@ class Mesh:
         return server.run_service(service, config, settings=settings, wire=wire, keys=keys)
 
     def channel(self, service: str, contract_name: str, caller: str = "orchestrator") -> TypedChannel:
-        """A channel to a service, as `caller`."""
+        """Return a channel to a service, as `caller`."""
         channel = channels.connect(self.config, caller, service, contract_name)
         self._stack.push_async_callback(channel.close)
         return channel
 
     def stub(self, make: Callable[[grpc.aio.Channel], S], caller: str = "orchestrator") -> S:
-        """A stub of a service, as `caller`: `mesh.stub(storage_service_pb2_grpc.StorageServiceStub)`."""
+        """Return a stub of a service, as `caller`: `mesh.stub(storage_service_pb2_grpc.StorageServiceStub)`."""
         package = make.__module__.split(".")
         name = ".".join([*package[:-1], make.__name__.removesuffix("Stub")])
         assert contract.service_config(name)
@@ -86,11 +85,11 @@ class Mesh:
         return make(self.channel(service, name, caller))
 
     def objects(self, caller: str = "orchestrator") -> Objects:
-        """The objects of the storage service, which must have been started."""
+        """Return a client of the storage service, which must be started."""
         return Objects(self.channel("storage", "moneyprinter.storage.v1.StorageService", caller))
 
     def token(self, user: str = "user_1", roles: Sequence[str] = ALL_ROLES, **claims: Any) -> str:
-        """An access token of a user."""
+        """Return an access token of a user."""
         now = int(time.time())
         payload = {"iss": "moneyprinter", "aud": "moneyprinter", "sub": user, "iat": now, "exp": now + 60}
         return jwt.encode(
@@ -98,7 +97,7 @@ class Mesh:
         )
 
     def bearer(self, user: str = "user_1", roles: Sequence[str] = ALL_ROLES) -> tuple[tuple[str, str], ...]:
-        """The metadata of a call made for a user."""
+        """Return the metadata of a call for a user."""
         return (("authorization", f"Bearer {self.token(user, roles)}"),)
 
     def _keys(self) -> TokenKeys:

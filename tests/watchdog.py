@@ -1,9 +1,9 @@
-"""Watchdog: how long single steps keep an event loop busy, in which it serves nobody else.
+"""Watchdog: measures how long single steps block an event loop.
 
-A step is what runs between two turns of the loop. Its CPU time is measured, not the time that passed, so that a busy
-machine hardly makes it longer. Steps of tests are not counted, nor is the collection of garbage, of which a test
-process has far more than a platform. As a pytest plugin it fails a test in which a step of ours took more than
-LONGEST_SECONDS, and reports the longest of all. As a script, `python -P tests/watchdog.py FILE up ...` runs the
+A step is the code that runs in one iteration of the loop. Its CPU time is measured instead of the wall time, because a
+loaded machine hardly changes it. Steps of tests do not count, nor does garbage collection, of which a test process does
+far more than a platform. As a pytest plugin it fails a test in which a step of ours takes more than LONGEST_SECONDS,
+and reports the longest of all. As a script, `python -P tests/watchdog.py FILE up ...` runs the
 command line and appends long steps to FILE, one JSON a line.
 """
 
@@ -22,21 +22,21 @@ from typing import Any
 
 import pytest
 
-# What a step may take, in CPU time.
+# The limit of a step, in CPU time.
 LONGEST_SECONDS = 0.05
 TESTS = str(Path(__file__).parent)
 # The tasks of the clients that tests use: a test that sends 10 MB spends the time itself.
 CLIENTS = ("/httpx/", "/grpc/aio/_call.py")
 long_steps: list[tuple[Any, str]] = []
-"""All that were found, and the tests that they were found in."""
+"""The long steps, each with its test."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step that took long."""
+    """A long step."""
 
     seconds: float
-    """Of CPU time."""
+    """CPU time."""
     what: str
     """The function that ran, or the coroutine of its task."""
 
@@ -102,13 +102,13 @@ def watchdog() -> Iterator[list[Step]]:
     end()
     long_steps.extend((step, os.environ.get("PYTEST_CURRENT_TEST", "")) for step in found)
     too_long = [step for step in found if step.seconds > LONGEST_SECONDS]
-    assert not too_long, f"the loop was kept busy by single steps: {too_long}"
+    assert not too_long, f"single steps blocked the loop: {too_long}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the longest steps."""
     for step, test in sorted(long_steps, key=lambda each: -each[0].seconds)[:10]:
-        terminalreporter.write_line(f"the loop was busy for {step.seconds:.3f} s: {step.what} ({test})")
+        terminalreporter.write_line(f"a step blocked the loop for {step.seconds:.3f} s: {step.what} ({test})")
 
 
 def main() -> None:

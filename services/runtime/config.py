@@ -1,8 +1,8 @@
-"""Config: settings from the environment, checked at start.
+"""Config: settings from the environment, validated at start.
 
-A service's knobs are fields of its `Config`, a subclass of `Settings`; the knob `cache_size` of the
-service `storage` is set by `MONEYPRINTER_STORAGE_CACHE_SIZE`. A misspelt name stops the process.
-Secrets are never settings: a setting may name the file that holds one.
+The settings of a service are the fields of its `Config`, a subclass of `Settings`. The variable
+`MONEYPRINTER_STORAGE_CACHE_SIZE` sets the field `cache_size` of the service `storage`. A misspelt name stops the
+process. Secrets are never settings; a setting may name the file of one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _folders(value: object) -> object:
 
 
 Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)]
-"""A setting of several folders, parted by colons as in PATH."""
+"""A setting of several folders, separated by colons as in PATH."""
 
 PREFIX = "MONEYPRINTER_"
 
@@ -51,7 +51,7 @@ SERVICES = tuple(name for name in PORTS if name != "gateway")
 
 
 class ConfigError(Exception):
-    """A setting is missing, misspelt or wrong; the message says which, in one line."""
+    """A setting is missing, misspelt or wrong. The message names it in one line."""
 
 
 class Settings(BaseSettings):
@@ -81,52 +81,52 @@ class RuntimeConfig(Settings):
     namespace: str = "moneyprinter"
     """The namespace in SPIFFE ids: `spiffe://<trust_domain>/ns/<namespace>/sa/<service>`."""
     bind: str = "127.0.0.1"
-    """The address that servers listen on. In a container: `0.0.0.0`."""
+    """The address on which servers listen. In a container: `0.0.0.0`."""
     ports: dict[str, int] = PORTS
     """The port of each service, as JSON."""
     further_ports: dict[str, list[int]] = {}
     """The ports of a service's other instances at the same address, as JSON: calls are spread over all of them."""
     hosts: dict[str, str] = {}
-    """Where each service is found, as JSON, for example `{"audio": "audio.moneyprinter.svc"}`."""
+    """The host of each service, as JSON, for example `{"audio": "audio.moneyprinter.svc"}`."""
     default_host: str = "127.0.0.1"
-    """Where a service is found that `hosts` does not name."""
+    """The host of a service that `hosts` does not name."""
     scratch: Path = Path("/tmp/moneyprinter")  # noqa: S108
-    """The folder for files of work in progress; what a dead process left there is removed."""
+    """The folder for temporary files. The next start removes the files of dead processes."""
     ffmpeg: Path = Path("ffmpeg")
     """The ffmpeg program."""
     reflection: bool = False
     """Whether servers describe themselves to tools such as grpcurl."""
     grace_seconds: float = 20.0
-    """How long calls in progress may go on after SIGTERM."""
+    """The time for calls in progress after SIGTERM."""
     max_streams: int = Field(2000, ge=1)
-    """How many streams to and from clients a service has open at once, such as watched events, uploads, downloads."""
+    """The number of streams to and from clients at once, such as events, uploads and downloads."""
     streams_per_client: int = Field(20, ge=1)
-    """How many of them one user may have, at each instance of a service; more are refused."""
+    """The number of streams of one user at each instance of a service; further ones are refused."""
     client_grace_seconds: float = Field(60.0, gt=0)
-    """How long a stream waits for a client that sends or takes nothing, before it is ended."""
+    """How long a stream waits for a client that sends or reads nothing."""
     client_bytes_per_second: float = Field(2048.0, gt=0)
-    """How fast a client must send or take bytes in the long run so that a stream is not ended."""
+    """The lowest average rate at which a client must send or read the bytes of a stream."""
     token_issuer: str = "moneyprinter"
     """The `iss` of user tokens."""
     token_audience: str = "moneyprinter"
     """The `aud` of user tokens."""
     metrics_ports: dict[str, int] = {}
-    """The port of each service at which Prometheus reads what it counts, as JSON; a service without one is not read."""
+    """The port for Prometheus metrics of each service, as JSON; a service without a port exports none."""
     log_level: str = "info"
-    """The least level that is logged: `debug`, `info`, `warning` or `error`."""
+    """The lowest level that is logged: `debug`, `info`, `warning` or `error`."""
 
     def address(self, service: str) -> str:
-        """Where a service is called."""
+        """Return the `host:port` of a service."""
         return f"{self.hosts.get(service, self.default_host)}:{self.ports[service]}"
 
     def addresses(self, service: str) -> list[str]:
-        """Where all instances of a service are called that are known by their ports."""
+        """Return the `host:port` of each instance of a service that has its own port."""
         host = self.hosts.get(service, self.default_host)
         return [f"{host}:{port}" for port in (self.ports[service], *self.further_ports.get(service, ()))]
 
 
 def load(kind: type[T]) -> T:
-    """Read settings of a kind from the environment. Raises ConfigError, which says what to do."""
+    """Read settings from the environment. Raises `ConfigError` when a variable is unknown or its value is wrong."""
     prefix = kind.model_config.get("env_prefix") or ""
     known = {f"{prefix}{name}".upper() for name in kind.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)

@@ -22,13 +22,13 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterator[Client]:
-    """Connect to NATS at `url` (`tls://host:port`) with the certificate of `service`, and stay connected."""
+    """Connect to NATS at `url` (`tls://host:port`) with the certificate of `service`; reconnects after outages."""
 
     certificates = tls.find_certificates(config, service)
     context = certificates.client_context()
 
     def renew() -> None:
-        """Come back with the certificate that is there now; while that is being replaced, with the one before."""
+        """Load the newest certificate for the next connection, or keep the old one while files are being replaced."""
         with suppress(OSError, ValueError):
             certificates.read()
             certificates.load(context)
@@ -62,33 +62,33 @@ async def connect(config: RuntimeConfig, service: str, url: str) -> AsyncIterato
     try:
         yield client
     finally:
-        # When the server is gone already, nats-py fails in closing with whatever it stumbles over.
+        # When the server is gone, nats-py raises various exceptions while closing.
         with suppress(nats.errors.Error, OSError, AttributeError):
             await client.close()
 
 
 async def until_subscribed(client: Client, timeout_seconds: int = 5) -> None:
-    """Return when the server knows every subscription that was made so far. Raises nats.errors.Error when it is away.
+    """Wait until the server has every subscription made so far. Raises `nats.errors.Error` when it is unreachable.
 
-    nats-py writes the PING of a flush past the queue in which a SUB may still wait; the PING of a second
-    one comes after both.
+    nats-py sends the PING of a flush ahead of the queue in which a SUB may wait. The PING of a second flush comes after
+    both.
     """
     await client.flush(timeout_seconds)
     await client.flush(timeout_seconds)
 
 
 def encode(event: Message) -> bytes:
-    """An event as it is published: JSON with the contract's field names, whole numbers without a fraction."""
+    """Return an event as published: JSON with the contract's field names, and integral numbers without a fraction."""
     fields = json_format.MessageToDict(
         event, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return json.dumps(_whole(fields), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(_to_integers(fields), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _whole(value: Any) -> Any:
+def _to_integers(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _whole(item) for name, item in value.items()}
+            return {name: _to_integers(item) for name, item in value.items()}
         case float() if value.is_integer():
             return int(value)
     return value

@@ -1,7 +1,7 @@
-"""Scratch: the folder in which one instance of a service has files of work in progress, in plaintext.
+"""Scratch: the folder for the temporary files of one instance of a service, in plaintext.
 
-An instance holds a lock on its folder for as long as it lives, whatever becomes of it. At the start of any service, the
-folders that are not locked are removed: their instances are dead, whether or not another process has their pid by now.
+An instance holds a lock on its folder until it dies. The start of any service removes the folders without a lock: their
+instances are dead, even if another process has their pid by now.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(rf"({'|'.join(SERVICES)})-(?P<pid>\d+)(?P<locked>-\w+)?")
 
 
 class Scratch:
-    """The folder of this instance below `root`; it is made when it is first needed."""
+    """The folder of this instance below `root`, created at first use."""
 
     def __init__(self, root: Path, service: str) -> None:
         self._root = root
@@ -32,7 +32,7 @@ class Scratch:
         self._lock = -1
 
     def folder(self) -> Path:
-        """Make a new folder within, for one piece of work. Raises OSError."""
+        """Create a new folder for one piece of work. Raises `OSError` when the disk refuses it."""
         return Path(tempfile.mkdtemp(dir=self._folder or self._make()))
 
     def _make(self) -> Path:
@@ -45,7 +45,7 @@ class Scratch:
         return folder
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder of this instance."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
@@ -53,8 +53,8 @@ class Scratch:
 
 
 def clear(root: Path) -> None:
-    """Remove the folders of instances, of whatever service, that are dead."""
-    # Nothing is there yet, or it is another user's.
+    """Remove the folders of dead instances of all services."""
+    # The root does not exist yet, or belongs to another user.
     with suppress(OSError), _locked(root):
         for folder in root.iterdir():
             found = _NAME.fullmatch(folder.name)
@@ -64,7 +64,7 @@ def clear(root: Path) -> None:
 
 def _is_dead(folder: Path, name: re.Match[str]) -> bool:
     if not name["locked"]:
-        # Versions before this one held no lock.
+        # Earlier versions held no lock.
         pid = int(name["pid"])
         return pid == os.getpid() or not psutil.pid_exists(pid)
     with suppress(OSError), _locked(folder, wait=False):
@@ -74,7 +74,7 @@ def _is_dead(folder: Path, name: re.Match[str]) -> bool:
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a folder while the context is open. Raises OSError when it is taken, unless it waits."""
+    """Hold the lock of a folder while the context is open. Without `wait`, raises `OSError` when it is taken."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

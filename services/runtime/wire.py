@@ -1,7 +1,7 @@
-"""Wire: look at the bytes of a message before anything is made of them, so that its cost has a bound.
+"""Wire: scans the bytes of a message before it is parsed, to bound its cost.
 
-A message of a few kilobytes can stand for millions of elements, each of which costs more to parse and to validate than
-its two bytes. `scan` counts them as it reads, and stops at the first that the contract does not allow.
+A message of a few kilobytes can hold millions of elements, each of which costs more to parse and validate than its two
+bytes suggest. `scan` counts the elements, and stops at the first that exceeds the contract.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from moneyprinter.buf.validate import validate_pb2
 from moneyprinter.errors import InvalidArgument, Violation
 
-# The loop gets a turn after this many fields, which take about 3 ms.
+# The event loop runs after each batch of this many fields, which takes about 3 ms.
 STEP_FIELDS = 4096
-# As deep as upb parses.
+# The depth limit of upb.
 MAX_DEPTH = 100
 MAX_VARINT_BYTES = 10
 
@@ -26,52 +26,52 @@ _STRUCT = "google.protobuf.Struct"
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a message may hold, all that is within it included."""
+    """The size limits of a message, including its nested messages."""
 
     fields: int
-    """Fields and elements of lists."""
+    """The number of fields and list elements."""
     parts: int
-    """Messages within it: each is validated by itself, in about a microsecond."""
+    """The number of nested messages; the validation of each takes about a microsecond."""
 
 
 # The times of the words of the longest script, of which each is a character: 20,000 words of four fields.
 REQUEST = Limits(fields=100_000, parts=25_000)
-# Free JSON costs more, since all of it becomes Python objects. A whole request for a video takes 6000 fields.
+# Arbitrary JSON costs more, because it becomes Python objects. The largest request for a video has 6000 fields.
 REQUEST_WITH_JSON = Limits(fields=10_000, parts=10_000)
-# A message of a stream is one part of a whole, most of which is bytes.
+# A message of a stream is mostly bytes.
 MESSAGE_OF_STREAM = Limits(fields=1000, parts=1000)
-# What services send to each other was made by them.
+# Services create the messages that they send to each other.
 INTERNAL = Limits(fields=1_000_000, parts=250_000)
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What the contract says of a field, as far as it matters on the wire."""
+    """The properties of a field that matter on the wire."""
 
     name: str
     is_text: bool
     part: Descriptor | None
-    """The kind of message that it holds."""
+    """The type of its messages; None for other fields."""
     is_map: bool
     is_list: bool
-    """Whether it has several elements; a map has."""
+    """Whether it has several elements, as a map does."""
     max_items: int
-    """0: the contract sets no limit."""
+    """0: no limit."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A message within the message that is scanned."""
+    """A nested message."""
 
     fields: Mapping[int, _Field]
     field: _Field | None
-    """The field that holds it; None: it is the whole."""
+    """The field that holds it; None for the outermost message."""
     index: int
-    """Its place in the list."""
+    """Its index in a list."""
     start: int
     end: int
     counts: dict[int, int]
-    """How many elements its own lists have so far, by field number."""
+    """The number of elements in its lists so far, by field number."""
 
 
 @cache
@@ -94,7 +94,7 @@ def _field(field: FieldDescriptor) -> _Field:
 
 @cache
 def limits(kind: Descriptor, *, is_public: bool, of_stream: bool) -> Limits:
-    """How much a request of a kind may hold."""
+    """Return the size limits of a request type."""
     if not is_public:
         return INTERNAL
     if of_stream:
@@ -104,10 +104,10 @@ def limits(kind: Descriptor, *, is_public: bool, of_stream: bool) -> Limits:
 
 
 def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
-    """Read over the fields of a message of `kind`; yields every STEP_FIELDS fields.
+    """Scan the fields of a message of type `kind`; yields every STEP_FIELDS fields.
 
-    Raises InvalidArgument when the bytes are no message, a list has more elements than the contract allows, a text
-    holds the character U+0000, which no database keeps, or there is more of them than `at_most` (REQUEST_TOO_LARGE).
+    Raises `InvalidArgument` when the bytes are no message, a list has more elements than the contract allows, a text
+    holds U+0000, which PostgreSQL cannot store, or the message exceeds `at_most` (REQUEST_TOO_LARGE).
     """
     part = _Part(_fields(kind), None, 0, 0, len(data), {})
     outer: list[_Part] = []
@@ -169,14 +169,14 @@ def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
             elif kind_of_value == 5:
                 position += 4
             else:
-                # A group, which no contract of ours has.
+                # A group, which our contracts do not use.
                 raise malformed()
     except IndexError:
         raise malformed() from None
 
 
 def malformed() -> InvalidArgument:
-    """The error for bytes that are no message of a method."""
+    """Return the error for bytes that are no message of a method."""
     return InvalidArgument("the bytes sent are no message of this method", reason="REQUEST_INVALID")
 
 
@@ -187,7 +187,7 @@ def _too_large(at_most: int, what: str) -> InvalidArgument:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at a position, and the position after it."""
+    """Return the number at a position, and the position after it."""
     number = 0
     for place in range(MAX_VARINT_BYTES):
         byte = data[position + place]
@@ -202,23 +202,23 @@ def _too_many(field: _Field) -> str:
 
 
 def _refused(data: bytes, parts: list[_Part], field: _Field, index: int | None, rule: str) -> InvalidArgument:
-    """The error for a field of the last of `parts`, or for an element of it."""
+    """Return the error for a field of the last of `parts`, or for an element of it."""
     path = ""
     for part in parts[1:]:
         assert part.field is not None
-        path += _spelt(path, part.field, _key(data, part) if part.field.is_map else str(part.index))
+        path += _append_field(path, part.field, _key(data, part) if part.field.is_map else str(part.index))
     if not parts[-1].field or not parts[-1].field.is_map:
-        path += _spelt(path, field, None if index is None else str(index))
+        path += _append_field(path, field, None if index is None else str(index))
     return InvalidArgument(f"{path}: {rule}", reason="REQUEST_INVALID", violations=[Violation(path, rule)])
 
 
-def _spelt(before: str, field: _Field, subscript: str | None) -> str:
+def _append_field(before: str, field: _Field, subscript: str | None) -> str:
     name = f".{field.name}" if before else field.name
     return f"{name}[{subscript}]" if field.is_list and subscript is not None else name
 
 
 def _key(data: bytes, entry: _Part) -> str:
-    """The key of a map's entry, which comes first."""
+    """Return the key of a map entry, which is its first field."""
     assert entry.field is not None
     assert entry.field.part is not None
     if data[entry.start : entry.start + 1] != b"\x0a":

@@ -1,4 +1,4 @@
-"""What is wrong with a field, in words and with an example, in place of the rule that it breaks."""
+"""Wording: describes a broken rule of a field in plain words, with an example."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ PATTERNS = {
     r"^[^,{}\\@\pC][^,{}\\\pC]*$": "must be the name of a font, for example Manrope Bold",
     r"^[^\p{Cc}\x{202A}-\x{202E}\x{2066}-\x{2069}]*$": "must be text of one line, without control characters",
 }
-"""The patterns of public contracts, and what they mean."""
+"""The patterns of public contracts, and their descriptions."""
 
-# What is unfinished: hours or minutes of one digit, or none.
+# An incomplete time: hours or minutes have one digit or are missing.
 _SHORT_TIME = re.compile(r"(?:(?:(\d{1,2}):)?(\d{1,2}):)?(\d{1,2})((?:\.\d{1,3})?)")
 _SECONDS = 60
 
 
 def describe(rule_id: str, message: str, rule: Any, value: Any) -> str:
-    """What is wrong with a value that breaks a rule.
+    """Return a description of what is wrong with a value that breaks a rule.
 
     `rule_id` and `message` are protovalidate's, such as `string.min_len` and `must be at least 1 characters`; `rule` is
     the value of the rule, such as 1.
@@ -63,7 +63,7 @@ def describe(rule_id: str, message: str, rule: Any, value: Any) -> str:
 
 
 def _example(pattern: str, value: Any) -> str:
-    """An example of what a pattern takes: what was probably meant, if that can be known."""
+    """Return an example of a valid value: a correction of the value, if possible."""
     text = str(value).strip()
     if pattern == _COLOUR:
         digits = text.lower().removeprefix("#")

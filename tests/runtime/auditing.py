@@ -1,4 +1,4 @@
-"""A user service that keeps only the audit trail, and services whose calls are told to it."""
+"""Auditing: a fake audit log, and services whose calls it records."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.mesh import Mesh
 
 @dataclass
 class Trail(pb_grpc.AuditServiceServicer):
-    """Keeps what it is told, unless it is away."""
+    """An audit log in memory, which can be made unreachable."""
 
     events: list[pb.AuditEvent] = field(default_factory=list)
     senders: set[str] = field(default_factory=set)
-    away: bool = False
+    is_away: bool = False
     tries: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -34,19 +34,19 @@ class Trail(pb_grpc.AuditServiceServicer):
         async with self.changed:
             self.tries += 1
             self.changed.notify_all()
-            if self.away:
+            if self.is_away:
                 raise errors.Unavailable("away", reason="SERVICE_UNAVAILABLE")
             self.senders.add(identity.caller())
             self.events += request.events
         return pb.AppendEventsResponse()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds of it."""
+        """Wait until a condition holds."""
         async with asyncio.timeout(20), self.changed:
             await self.changed.wait_for(holds)
 
-    async def told(self, action: str, number: int = 1) -> list[pb.AuditEvent]:
-        """Wait for so many events of an action."""
+    async def wait_events(self, action: str, number: int = 1) -> list[pb.AuditEvent]:
+        """Wait for `number` events of an action, and return all of them."""
 
         def found() -> list[pb.AuditEvent]:
             return [event for event in self.events if event.action == action]
@@ -56,7 +56,7 @@ class Trail(pb_grpc.AuditServiceServicer):
 
 
 class Videos(video_grpc.VideoServiceServicer):
-    """Has one video."""
+    """A video service with one video."""
 
     async def CreateVideo(self, request: video_pb.CreateVideoRequest, context: Any) -> video_pb.CreateVideoResponse:
         return video_pb.CreateVideoResponse(job_id="vid_1")
@@ -81,7 +81,7 @@ class Videos(video_grpc.VideoServiceServicer):
 
 
 class Scripts(content_grpc.ContentServiceServicer):
-    """Answers, which nobody need know of."""
+    """A content service whose calls are not recorded."""
 
     async def WriteScript(self, request: content_pb.WriteScriptRequest, context: Any) -> content_pb.WriteScriptResponse:
         return content_pb.WriteScriptResponse(writer="caller")
@@ -101,7 +101,7 @@ async def content(mesh: Mesh) -> Any:
     return mesh.stub(content_grpc.ContentServiceStub)
 
 
-def plainly(event: pb.AuditEvent) -> dict[str, Any]:
-    """An event without what is another each time."""
+def event_fields(event: pb.AuditEvent) -> dict[str, Any]:
+    """Return the fields of an event that do not change between runs."""
     names = ("actor", "credential", "peer", "target", "result", "address", "trace_id")
     return {name: value for name in names if (value := getattr(event, name))}

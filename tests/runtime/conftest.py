@@ -1,4 +1,4 @@
-"""What the tests of the runtime share: an audit trail, and a service whose calls are told to it."""
+"""Fixtures of the runtime: an audit log, and a service whose calls it records."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.runtime.auditing import Trail, Videos, wiring
 
 @pytest.fixture
 async def trail(mesh: Mesh) -> Trail:
-    """A user service that keeps nothing but the trail."""
-    kept = Trail()  # type: ignore[abstract]
-    await mesh.start("user", None, wiring(pb_grpc.add_AuditServiceServicer_to_server, kept))
-    return kept
+    """A user service with only an audit log."""
+    audit_log = Trail()  # type: ignore[abstract]
+    await mesh.start("user", None, wiring(pb_grpc.add_AuditServiceServicer_to_server, audit_log))
+    return audit_log
 
 
 @pytest.fixture
 async def videos(mesh: Mesh, trail: Trail) -> Any:
-    """The gateway's stub of videos."""
+    """A stub of the video service, as the gateway."""
     await mesh.start("orchestrator", None, wiring(video_grpc.add_VideoServiceServicer_to_server, Videos()))  # type: ignore[abstract]
     return mesh.stub(video_grpc.VideoServiceStub, caller="gateway")

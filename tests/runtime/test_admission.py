@@ -95,7 +95,7 @@ async def stub(mesh: Mesh, videos: Videos) -> Any:
     return mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
 
 
-async def test_a_download_that_is_not_read_is_ended(hasty: Mesh) -> None:
+async def test_a_download_that_the_client_does_not_read_is_ended(hasty: Mesh) -> None:
     videos = Videos()  # type: ignore[abstract]
     service = await stub(hasty, videos)
     call = service.DownloadVideo(pb.DownloadVideoRequest(job_id="vid_1"), metadata=hasty.bearer("ann"))
@@ -108,7 +108,7 @@ async def test_a_download_that_is_not_read_is_ended(hasty: Mesh) -> None:
     assert videos.open == 0
 
 
-async def test_a_download_that_is_read_is_kept(hasty: Mesh) -> None:
+async def test_a_slow_download_continues_while_the_client_reads(hasty: Mesh) -> None:
     """For far longer than a client that has stopped is waited for."""
     videos = Videos()  # type: ignore[abstract]
     service = await stub(hasty, videos)
@@ -124,7 +124,7 @@ async def test_a_download_that_is_read_is_kept(hasty: Mesh) -> None:
     assert videos.open == 1
 
 
-async def test_an_upload_that_stops_is_ended_and_one_that_moves_is_kept(hasty: Mesh) -> None:
+async def test_a_stalled_upload_is_ended_and_a_slow_one_continues(hasty: Mesh) -> None:
     service = await stub(hasty, Videos())  # type: ignore[abstract]
 
     async def parts(pauses: list[float]) -> AsyncIterator[pb.UploadAssetRequest]:
@@ -158,7 +158,7 @@ async def watched(service: Any, mesh: Mesh, user: str, count: int) -> list[Any]:
     return streams
 
 
-async def test_streams_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -> None:
+async def test_streams_of_one_user_leave_slots_for_others(hasty: Mesh) -> None:
     videos = Videos()  # type: ignore[abstract]
     service = await stub(hasty, videos)
     streams = await watched(service, hasty, "ann", 3)
@@ -179,7 +179,7 @@ async def test_streams_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -
     await watched(service, hasty, "ann", 1)
 
 
-async def test_calls_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -> None:
+async def test_calls_of_one_user_leave_slots_for_others(hasty: Mesh) -> None:
     """8 places, of which one user has a quarter; who has no token is known by the address."""
     videos = Videos()  # type: ignore[abstract]
     service = await stub(hasty, videos)
@@ -197,7 +197,7 @@ async def test_calls_of_one_user_leave_room_for_those_of_others(hasty: Mesh) -> 
             await call
 
 
-async def test_one_client_leaves_turns_for_others() -> None:
+async def test_one_client_leaves_slots_for_others() -> None:
     client = "ann"
     turns = FairSemaphore(2, lambda: client)
     over = await turns.acquire()

@@ -22,14 +22,14 @@ from services.config.config import Config as SecretsConfig
 from services.embedded import authority
 from services.storage.config import Config as StorageConfig
 from tests.mesh import Mesh
-from tests.runtime.auditing import Trail, Videos, content, plainly, wiring
+from tests.runtime.auditing import Trail, Videos, content, event_fields, wiring
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACED = ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01")
 SPIFFE = "spiffe://cluster.local/ns/moneyprinter/sa/"
 
 
-async def test_a_users_call_says_who_what_and_from_where(mesh: Mesh, trail: Trail, videos: Any) -> None:
+async def test_the_event_of_a_users_call_has_actor_target_and_address(mesh: Mesh, trail: Trail, videos: Any) -> None:
     token = mesh.token("user_7", sid="ses_1")
     said = (
         ("authorization", f"Bearer {token}"),
@@ -39,16 +39,16 @@ async def test_a_users_call_says_who_what_and_from_where(mesh: Mesh, trail: Trai
     )
     request = video_pb.CreateVideoRequest(title="A secret title", clips=[video_pb.Clip(asset_id="ast_1")])
     await videos.CreateVideo(request, metadata=said)
-    [event] = await trail.told("job.create")
+    [event] = await trail.wait_events("job.create")
     known = {"actor": "user_7", "credential": "ses_1", "peer": "gateway", "address": "203.0.113.9", "trace_id": TRACE}
-    assert plainly(event) == {**known, "target": "vid_1", "result": "OK"}
+    assert event_fields(event) == {**known, "target": "vid_1", "result": "OK"}
     assert event.method == "/moneyprinter.video.v1.VideoService/CreateVideo"
     assert trail.senders == {"orchestrator"}
     assert b"A secret title" not in event.SerializeToString()
     assert token.encode() not in event.SerializeToString()
 
 
-async def test_only_the_gateway_is_believed_where_a_call_comes_from(mesh: Mesh, trail: Trail) -> None:
+async def test_only_the_gateway_can_set_the_client_address(mesh: Mesh, trail: Trail) -> None:
     stub = await content(mesh)
     liar: Any = mesh.stub(content_grpc.ContentServiceStub, caller="rendering")
     with pytest.raises(errors.PermissionDenied):
@@ -57,8 +57,8 @@ async def test_only_the_gateway_is_believed_where_a_call_comes_from(mesh: Mesh, 
         )
     # What is allowed, and has no name in the trail, is not told.
     await stub.WriteScript(content_pb.WriteScriptRequest(title="A walk"))
-    [event] = await trail.told("call")
-    assert plainly(event) == {
+    [event] = await trail.wait_events("call")
+    assert event_fields(event) == {
         "actor": f"{SPIFFE}rendering",
         "peer": "rendering",
         "result": "CALLER_NOT_ALLOWED",
@@ -68,7 +68,7 @@ async def test_only_the_gateway_is_believed_where_a_call_comes_from(mesh: Mesh, 
     assert event.method == "/moneyprinter.content.v1.ContentService/WriteScript"
 
 
-async def test_a_certificate_of_ours_that_names_no_workload_is_refused_and_told(
+async def test_a_certificate_without_a_workload_is_refused_and_recorded(
     mesh: Mesh, trail: Trail, certificates: Path, tmp_path: Path
 ) -> None:
     await content(mesh)
@@ -87,7 +87,7 @@ async def test_a_certificate_of_ours_that_names_no_workload_is_refused_and_told(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await content_grpc.ContentServiceStub(channel).WriteScript(content_pb.WriteScriptRequest(title="x"))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    [event] = await trail.told("call")
+    [event] = await trail.wait_events("call")
     assert (event.actor, event.peer, event.result, event.address) == (
         "spiffe://cluster.local/ns/elsewhere/sa/audio", "", "PEER_UNIDENTIFIED", "127.0.0.1"
     )  # fmt: skip
@@ -104,14 +104,14 @@ async def test_a_certificate_of_ours_that_names_no_workload_is_refused_and_told(
         }),
     ],
 )  # fmt: skip
-async def test_a_user_who_is_refused_is_told_of(
+async def test_a_refused_user_is_recorded(
     mesh: Mesh, trail: Trail, videos: Any, bearer: dict[str, Any] | None, known: dict[str, str]
 ) -> None:
     said = (TRACED,) if bearer is None else (("authorization", f"Bearer {mesh.token(**bearer)}"), TRACED)
     with pytest.raises(errors.Error):
         await videos.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=said)
-    [event] = await trail.told("job.read")
-    assert plainly(event) == {"peer": "gateway", "trace_id": TRACE, **known}
+    [event] = await trail.wait_events("job.read")
+    assert event_fields(event) == {"peer": "gateway", "trace_id": TRACE, **known}
 
 
 @pytest.mark.parametrize(
@@ -125,18 +125,18 @@ async def test_a_user_who_is_refused_is_told_of(
         ("x" * 65, "REQUEST_INVALID", ""),
     ],
 )
-async def test_a_target_is_an_id_or_nothing(
+async def test_a_target_is_an_id_or_empty(
     mesh: Mesh, trail: Trail, videos: Any, job: str, result: str, target: str
 ) -> None:
     try:
         await videos.GetVideo(video_pb.GetVideoRequest(job_id=job), metadata=mesh.bearer())
     except errors.Error as failure:
         assert failure.reason == result
-    [event] = await trail.told("job.read")
+    [event] = await trail.wait_events("job.read")
     assert (event.result, event.target) == (result, target)
 
 
-async def test_a_stream_is_told_once(mesh: Mesh, trail: Trail, videos: Any) -> None:
+async def test_a_stream_is_recorded_once(mesh: Mesh, trail: Trail, videos: Any) -> None:
     async for _ in videos.WatchVideo(video_pb.WatchVideoRequest(job_id="vid_1"), metadata=mesh.bearer()):
         pass
 
@@ -145,12 +145,12 @@ async def test_a_stream_is_told_once(mesh: Mesh, trail: Trail, videos: Any) -> N
             yield video_pb.UploadAssetRequest()
 
     await videos.UploadAsset(parts(), metadata=mesh.bearer())
-    [uploaded] = await trail.told("asset.upload")
-    [watched] = await trail.told("job.watch")
+    [uploaded] = await trail.wait_events("asset.upload")
+    [watched] = await trail.wait_events("job.watch")
     assert (watched.target, watched.result, uploaded.target) == ("vid_1", "OK", "ast_1")
 
 
-async def test_a_call_that_its_caller_leaves_is_told_of(mesh: Mesh, trail: Trail) -> None:
+async def test_a_call_that_its_caller_cancels_is_recorded(mesh: Mesh, trail: Trail) -> None:
     entered = asyncio.Event()
 
     class Slow(Videos):
@@ -166,11 +166,13 @@ async def test_a_call_that_its_caller_leaves_is_told_of(mesh: Mesh, trail: Trail
     call = asyncio.ensure_future(stub.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=mesh.bearer()))
     await entered.wait()
     call.cancel()
-    [event] = await trail.told("job.read")
+    [event] = await trail.wait_events("job.read")
     assert (event.result, event.target) == ("CANCELLED", "vid_1")
 
 
-async def test_objects_and_secrets_are_told_by_their_names(mesh: Mesh, trail: Trail, tmp_path: Path) -> None:
+async def test_events_of_objects_and_secrets_have_their_names_as_target(
+    mesh: Mesh, trail: Trail, tmp_path: Path
+) -> None:
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
@@ -179,8 +181,8 @@ async def test_objects_and_secrets_are_told_by_their_names(mesh: Mesh, trail: Tr
     assert len(await objects.get_bytes("segments/1")) == 3_000_000
     with pytest.raises(errors.NotFound):
         await objects.get_bytes("segments/2")
-    [written] = await trail.told("object.write")
-    assert plainly(written) | {"trace_id": ""} == {
+    [written] = await trail.wait_events("object.write")
+    assert event_fields(written) | {"trace_id": ""} == {
         "actor": f"{SPIFFE}processing",
         "peer": "processing",
         "target": "segments/1",
@@ -188,7 +190,7 @@ async def test_objects_and_secrets_are_told_by_their_names(mesh: Mesh, trail: Tr
         "address": "127.0.0.1",
         "trace_id": "",
     }
-    read = await trail.told("object.read", 2)
+    read = await trail.wait_events("object.read", 2)
     assert [(event.target, event.result) for event in read] == [
         ("segments/1", "OK"), ("segments/2", "OBJECT_NOT_FOUND")
     ]  # fmt: skip
@@ -197,10 +199,10 @@ async def test_objects_and_secrets_are_told_by_their_names(mesh: Mesh, trail: Tr
     stub: Any = mesh.stub(config_grpc.ConfigServiceStub, caller="audio")
     with pytest.raises(errors.PermissionDenied):
         await stub.GetSecret(config_pb.GetSecretRequest(name="storage/master-key"))
-    secrets = [(event.actor, event.target, event.result) for event in await trail.told("secret.read", 2)]
+    secrets = [(event.actor, event.target, event.result) for event in await trail.wait_events("secret.read", 2)]
     assert secrets[0] == (f"{SPIFFE}storage", "storage/master-key", "SECRET_NOT_FOUND")
     assert secrets[-1] == (f"{SPIFFE}audio", "storage/master-key", "CALLER_NOT_ALLOWED")
-    [put] = await trail.told("secret.write")
+    [put] = await trail.wait_events("secret.write")
     assert (put.target, put.result) == ("storage/master-key", "OK")
 
 
@@ -211,13 +213,13 @@ def rules() -> list[tuple[str, access_pb2.Rule]]:
     return [(path, rule) for path, rule in found if rule is not None]
 
 
-def test_every_method_that_is_called_for_a_user_says_what_it_is_in_the_trail() -> None:
+def test_every_method_with_a_user_has_an_audit_rule() -> None:
     silent = [path for path, rule in rules() if rule.role and not rule.HasField("audit")]
     # A client asks for it every second or so.
     assert silent == ["/moneyprinter.video.v1.VideoService/GetVideoStatus"]
 
 
-def test_a_target_is_a_field_of_text_that_is_there() -> None:
+def test_the_target_path_of_an_audit_rule_is_a_text_field() -> None:
     for path, rule in rules():
         if not rule.audit.target:
             continue
@@ -230,9 +232,11 @@ def test_a_target_is_a_field_of_text_that_is_there() -> None:
         assert message.fields_by_name[names[-1]].type == message.fields_by_name[names[-1]].TYPE_STRING, path
 
 
-def test_what_a_service_tells_itself_is_told_in_its_code() -> None:
+def test_actions_recorded_by_a_service_are_in_its_code() -> None:
     for path, rule in rules():
         if rule.audit.by_service:
             service = path.split(".")[1]
-            code = "".join(file.read_text() for file in (Path(__file__).parents[2] / "services" / service).glob("*.py"))
+            code = "".join(
+                file.read_text() for file in (Path(__file__).parents[2] / "services" / service).rglob("*.py")
+            )
             assert f'"{rule.audit.action}"' in code, path

@@ -1,4 +1,4 @@
-"""Nobody waits for the audit trail, and what it is told is not lost; or that it is lost is told too."""
+"""Calls do not wait for the audit log, and its events are not lost, or their loss is recorded."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ from tests.runtime.auditing import Trail, Videos, wiring
 SPIFFE = "spiffe://cluster.local/ns/moneyprinter/sa/"
 
 
-async def test_nobody_waits_for_a_trail_that_is_away_and_nothing_is_lost(mesh: Mesh, trail: Trail, videos: Any) -> None:
-    trail.away = True
+async def test_calls_do_not_wait_for_an_unreachable_audit_log_and_no_event_is_lost(
+    mesh: Mesh, trail: Trail, videos: Any
+) -> None:
+    trail.is_away = True
     for _ in range(30):
         await videos.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=mesh.bearer())
     await trail.until(lambda: trail.tries >= 2)
     assert not trail.events
-    trail.away = False
-    assert len({event.event_id for event in await trail.told("job.read", 30)}) == 30
+    trail.is_away = False
+    assert len({event.event_id for event in await trail.wait_events("job.read", 30)}) == 30
 
 
-async def test_what_waits_is_told_before_a_service_ends(config: RuntimeConfig) -> None:
+async def test_queued_events_are_sent_before_a_service_stops(config: RuntimeConfig) -> None:
     kept = Trail()  # type: ignore[abstract]
     async with Mesh(config) as mesh:
         await mesh.start("user", None, wiring(pb_grpc.add_AuditServiceServicer_to_server, kept))
@@ -47,7 +49,7 @@ async def test_what_waits_is_told_before_a_service_ends(config: RuntimeConfig) -
 
 @dataclass
 class Sent:
-    """Takes events that an outbox sends, or fails."""
+    """A `send` function that stores events, or fails."""
 
     failure: Exception | None = None
     events: list[pb.AuditEvent] = field(default_factory=list)
@@ -59,7 +61,7 @@ class Sent:
         self.events += events
 
 
-async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lost_events_are_recorded(config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MAX_WAITING", 700)
     sent = Sent(errors.Unavailable("away", reason="SERVICE_UNAVAILABLE"))
     outbox = audit.AuditBuffer(config, "storage", sent)
@@ -76,7 +78,7 @@ async def test_that_events_are_lost_is_told_too(config: RuntimeConfig, monkeypat
     assert (dict(lost.details), lost.actor, lost.result) == ({"events": "300"}, f"{SPIFFE}storage", "LOST")
 
 
-async def test_whoever_waits_for_an_event_waits_until_it_is_kept_and_never_long(
+async def test_a_durable_event_is_awaited_until_it_is_stored_or_the_time_is_over(
     config: RuntimeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "FLUSH_SECONDS", 1000.0)
@@ -101,7 +103,7 @@ async def test_whoever_waits_for_an_event_waits_until_it_is_kept_and_never_long(
     assert len({event.event_id for event in sent.events}) == 4
 
 
-async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: RuntimeConfig) -> None:
+async def test_a_refused_event_does_not_block_the_rest(config: RuntimeConfig) -> None:
     sent = Sent(errors.InvalidArgument("no", reason="REQUEST_INVALID"))
     outbox = audit.AuditBuffer(config, "storage", sent)
     outbox.record(outbox.new_event("object.read", result="OK"))
@@ -114,7 +116,7 @@ async def test_what_is_never_taken_does_not_keep_the_rest_waiting(config: Runtim
     ]  # fmt: skip
 
 
-async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: RuntimeConfig) -> None:
+async def test_any_event_is_valid_by_its_contract(config: RuntimeConfig) -> None:
     sent = Sent()
     outbox = audit.AuditBuffer(config, "storage", sent)
     event = outbox.new_event(
@@ -130,7 +132,7 @@ async def test_whatever_is_in_an_event_keeps_the_rules_of_its_contract(config: R
 
 
 @pytest.mark.parametrize("kind", [errors.InvalidArgument, errors.PermissionDenied])
-async def test_of_events_together_only_the_refused_one_is_lost(config: RuntimeConfig, kind: type[errors.Error]) -> None:
+async def test_only_the_refused_event_of_a_batch_is_lost(config: RuntimeConfig, kind: type[errors.Error]) -> None:
     kept: list[pb.AuditEvent] = []
 
     async def send(events: Sequence[pb.AuditEvent]) -> None:

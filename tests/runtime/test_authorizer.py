@@ -60,13 +60,13 @@ async def wire_videos(_: None, runtime: Runtime) -> AsyncIterator[None]:
     yield
 
 
-async def test_an_allowed_workload_is_answered(mesh: Mesh) -> None:
+async def test_an_allowed_workload_gets_a_response(mesh: Mesh) -> None:
     await mesh.start("content", None, wire_scripts)
     answer = await mesh.stub(content_grpc.ContentServiceStub).WriteScript(WRITE)
     assert list(answer.sentences) == ["A walk"]
 
 
-async def test_an_identity_that_the_contract_does_not_name_is_refused(mesh: Mesh) -> None:
+async def test_a_workload_outside_the_access_rule_is_refused(mesh: Mesh) -> None:
     await mesh.start("content", None, wire_scripts)
     with pytest.raises(errors.PermissionDenied, match="rendering may not call") as refused:
         await mesh.stub(content_grpc.ContentServiceStub, caller="rendering").WriteScript(WRITE)
@@ -121,7 +121,7 @@ async def test_tls_1_2_is_refused_at_the_handshake(mesh: Mesh, certificates: Pat
                 await connect
 
 
-async def test_a_user_is_known_by_the_token(mesh: Mesh) -> None:
+async def test_a_user_is_identified_by_the_token(mesh: Mesh) -> None:
     await mesh.start("orchestrator", None, wire_videos)
     stub = mesh.stub(video_grpc.VideoServiceStub, caller="gateway")
     request = video_pb.GetVideoStatusRequest(job_id="vid_1")
@@ -142,7 +142,7 @@ async def test_a_user_is_known_by_the_token(mesh: Mesh) -> None:
         ({"roles": "video.process"}, errors.PermissionDenied, "ROLE_MISSING"),
     ],
 )
-async def test_a_call_without_a_good_token_is_refused(
+async def test_a_call_without_a_valid_token_is_refused(
     mesh: Mesh, authorization: Any, error: type[errors.Error], reason: str
 ) -> None:
     await mesh.start("orchestrator", None, wire_videos)
@@ -187,7 +187,7 @@ def test_bytes_may_hold_a_nul() -> None:
     check_message(video_pb.UploadAssetRequest(filename="a", data=httpbody_pb2.HttpBody(data=b"\0")))
 
 
-async def test_a_known_key_is_good_while_the_user_service_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cached_key_is_valid_while_the_user_service_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     away = False
     public = {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "one"}
     numbers = ec.generate_private_key(ec.SECP256R1()).public_key()

@@ -31,7 +31,7 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         load(RuntimeConfig)
 
 
-def test_without_a_certificate_there_is_no_start(tmp_path: Path) -> None:
+def test_no_service_starts_without_a_certificate(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"content has no .*ca\.pem"):
         tls.find_certificates(RuntimeConfig(certificates=tmp_path), "content")
 

@@ -16,7 +16,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from services.embedded import authority
 from services.runtime import channels
 from tests.mesh import Mesh
-from tests.runtime.auditing import Trail, content, plainly
+from tests.runtime.auditing import Trail, content, event_fields
 
 
 def no_certificate(context: ssl.SSLContext, foreign: Path) -> None:
@@ -45,7 +45,7 @@ async def refused(port: int, context: ssl.SSLContext | None) -> None:
 
 
 @pytest.mark.parametrize("peer", [no_certificate, foreign_certificate, old_tls, None])
-async def test_a_peer_that_does_not_get_through_the_handshake_is_told_of(
+async def test_a_failed_handshake_is_recorded(
     mesh: Mesh, trail: Trail, certificates: Path, tmp_path: Path, peer: Any
 ) -> None:
     stub = await content(mesh)
@@ -59,8 +59,8 @@ async def test_a_peer_that_does_not_get_through_the_handshake_is_told_of(
         context.set_alpn_protocols(["h2"])
         peer(context, tmp_path / "foreign")
     await refused(int(mesh.config.address("content").rpartition(":")[2]), context)
-    told = await trail.told("connect")
-    assert [plainly(event) for event in told] == [
+    told = await trail.wait_events("connect")
+    assert [event_fields(event) for event in told] == [
         {
             "target": "spiffe://cluster.local/ns/moneyprinter/sa/content",
             "result": "PEER_UNIDENTIFIED",
@@ -69,7 +69,7 @@ async def test_a_peer_that_does_not_get_through_the_handshake_is_told_of(
     ]
 
 
-async def test_who_is_known_may_leave(mesh: Mesh, trail: Trail) -> None:
+async def test_an_identified_peer_that_disconnects_is_not_recorded(mesh: Mesh, trail: Trail) -> None:
     await content(mesh)
     for caller, allowed in (("orchestrator", True), ("rendering", False)):
         channel = channels.connect(mesh.config, caller, "content", "moneyprinter.content.v1.ContentService")
@@ -78,21 +78,21 @@ async def test_who_is_known_may_leave(mesh: Mesh, trail: Trail) -> None:
         await channel.close()
     # Told after the others would have been.
     await refused(int(mesh.config.address("content").rpartition(":")[2]), None)
-    await trail.told("connect")
+    await trail.wait_events("connect")
     assert [(event.action, event.result) for event in trail.events] == [
         ("call", "CALLER_NOT_ALLOWED"),
         ("connect", "PEER_UNIDENTIFIED"),
     ]
 
 
-async def test_each_of_a_crowd_is_told_of_once(mesh: Mesh, trail: Trail) -> None:
+async def test_each_of_many_failed_handshakes_is_recorded_once(mesh: Mesh, trail: Trail) -> None:
     await content(mesh)
     port = int(mesh.config.address("content").rpartition(":")[2])
     async with asyncio.TaskGroup() as crowd:
         for _ in range(100):
             crowd.create_task(refused(port, None))
-    await trail.told("connect", 100)
+    await trail.wait_events("connect", 100)
     # Told after all others would have been.
     await refused(port, None)
-    await trail.told("connect", 101)
+    await trail.wait_events("connect", 101)
     assert len(trail.events) == 101

@@ -130,7 +130,7 @@ PROGRAMS: dict[str, tuple[Work, str, str]] = {
 
 @pytest.mark.parametrize("cpu_seconds", [0.0, 0.01], ids=["at start", "in the middle"])
 @pytest.mark.parametrize("name", PROGRAMS)
-async def test_work_whose_child_is_killed_twice_is_done(
+async def test_work_succeeds_after_its_child_is_killed_twice(
     name: str, cpu_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, pattern, _ = PROGRAMS[name]
@@ -140,7 +140,7 @@ async def test_work_whose_child_is_killed_twice_is_done(
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-async def test_a_child_that_is_killed_every_time_is_named_with_its_limits(
+async def test_the_error_of_a_child_that_is_always_killed_names_its_limits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, pattern, program = PROGRAMS[name]
@@ -172,7 +172,7 @@ ENDINGS: dict[str, tuple[str, type[Error], str, str]] = {
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-async def test_the_end_of_a_child_becomes_one_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_exit_of_a_child_maps_to_one_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, kind, reason, says = ENDINGS[name]
     monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
     with pytest.raises(kind, match=says) as failed:
@@ -184,7 +184,7 @@ async def test_the_end_of_a_child_becomes_one_error(name: str, monkeypatch: pyte
     assert "Traceback" not in failed.value.message and "/" not in failed.value.message
 
 
-async def test_ffmpeg_that_a_signal_interrupts_is_run_again(tmp_path: Path) -> None:
+async def test_ffmpeg_runs_again_after_a_signal(tmp_path: Path) -> None:
     """It ends by itself then, with a file that is cut."""
     wrapper = tmp_path / "ffmpeg"
     wrapper.write_text(
@@ -197,9 +197,7 @@ async def test_ffmpeg_that_a_signal_interrupts_is_run_again(tmp_path: Path) -> N
     assert (tmp_path / "once").exists()
 
 
-async def test_a_child_that_stood_still_does_not_blame_the_clip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stalled_child_does_not_blame_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "PAUSES_SECONDS", (0.0, 0.0))
     patch_launcher(monkeypatch, tmp_path, "os.kill(os.getpid(), 19)\n")
     bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 1 << 30, 1)
@@ -208,7 +206,7 @@ async def test_a_child_that_stood_still_does_not_blame_the_clip(
     assert failed.value.reason == "CHILD_KILLED"
 
 
-async def test_a_clip_that_reaches_the_readers_limits_is_still_blamed(tmp_path: Path) -> None:
+async def test_a_clip_that_reaches_the_limits_of_its_reader_is_refused(tmp_path: Path) -> None:
     media.clip(tmp_path / "clip.mp4", size=(1920, 1080))
     bounds = probe.ProbeLimits(1 << 24, 1 << 24, 60.0, 100 << 20, 20)
     with pytest.raises(InvalidArgument, match="the clip cannot be used"):

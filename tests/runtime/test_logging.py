@@ -44,14 +44,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
 
 
-def test_a_full_disk_is_no_failure_of_who_logs(config: RuntimeConfig) -> None:
+def test_logging_to_a_full_disk_does_not_raise(config: RuntimeConfig) -> None:
     with open("/dev/full", "w") as full, logging_to(config, full) as writer:
         for number in range(100):
             log.error("said", number=number)
         until(lambda: writer.lost == 100)
 
 
-def test_what_was_lost_is_reported_when_there_is_room_again(config: RuntimeConfig, tmp_path: Path) -> None:
+def test_lost_lines_are_reported_when_the_disk_has_space_again(config: RuntimeConfig, tmp_path: Path) -> None:
     file = tmp_path / "services.log"
     with file.open("a") as output, logging_to(config, output) as writer:
         log.info("before")
@@ -66,7 +66,7 @@ def test_what_was_lost_is_reported_when_there_is_room_again(config: RuntimeConfi
     assert lines(file)[1]["lines"] == 7
 
 
-def test_a_pipe_that_nobody_reads_holds_nobody_up(config: RuntimeConfig) -> None:
+def test_logging_to_a_full_pipe_does_not_block(config: RuntimeConfig) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as output, logging_to(config, output) as writer:
         began = time.monotonic()
@@ -84,7 +84,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up(config: RuntimeConfig) -> None
         until(lambda: writer.lost > 0)
 
 
-def test_what_cannot_be_rendered_is_lost_and_counted(config: RuntimeConfig, tmp_path: Path) -> None:
+def test_lines_that_cannot_be_rendered_are_counted_as_lost(config: RuntimeConfig, tmp_path: Path) -> None:
     class Silent:
         def __repr__(self) -> str:
             raise ValueError("no")
@@ -97,7 +97,7 @@ def test_what_cannot_be_rendered_is_lost_and_counted(config: RuntimeConfig, tmp_
 
 
 @pytest.mark.parametrize("count", [1, 1000])
-def test_lines_come_whole_and_in_order(config: RuntimeConfig, tmp_path: Path, count: int) -> None:
+def test_lines_are_complete_and_in_order(config: RuntimeConfig, tmp_path: Path, count: int) -> None:
     with (tmp_path / "log").open("a") as output, logging_to(config, output):
         for number in range(count):
             log.info("said", number=number)

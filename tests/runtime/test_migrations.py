@@ -81,7 +81,7 @@ def test_migrations_are_those_of_the_list() -> None:
         )
 
 
-def test_no_migration_of_the_history_is_gone_or_changed() -> None:
+def test_no_migration_in_the_git_history_was_deleted_or_changed() -> None:
     found = list(committed())
     if git("rev-parse", "--is-shallow-repository").strip() == b"false":
         assert found, "the history has no migrations: the paths of this test are wrong"
@@ -154,7 +154,7 @@ async def test_databases_of_all_earlier_commits_open(postgres: Databases) -> Non
         ("0001_jobs.sql", "0", ("other contents of 0001_jobs.sql", "another build")),
     ],
 )
-async def test_a_database_that_another_build_used_is_refused_for_what_is_true(
+async def test_a_database_of_another_build_is_refused_with_the_true_cause(
     postgres: Databases, name: str, sha: str, words: tuple[str, ...]
 ) -> None:
     conninfo = await postgres.fresh("orchestrator")
@@ -170,7 +170,7 @@ async def test_a_database_that_another_build_used_is_refused_for_what_is_true(
         assert part in str(refused.value)
 
 
-async def test_a_migration_that_fails_leaves_nothing_and_is_named(postgres: Databases) -> None:
+async def test_a_failed_migration_is_rolled_back_and_named(postgres: Databases) -> None:
     conninfo = await postgres.fresh("orchestrator")
     async with await AsyncConnection.connect(conninfo) as connection:
         await connection.execute("CREATE SCHEMA IF NOT EXISTS orchestrator")

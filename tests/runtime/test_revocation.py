@@ -1,4 +1,4 @@
-"""Calls that last, and the user service that says whether they may: asked for all together, and not always there."""
+"""Streams end when their credential is revoked; one check of the user service covers all of them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WATCH = video_pb.WatchVideoRequest(job_id="vid_1")
 
 
 @dataclass
-class Authorities(pb_grpc.AuthorityServiceServicer):
-    """Says what it is told to say."""
+class FakeUserService(pb_grpc.AuthorityServiceServicer):
+    """A user service with configured answers."""
 
     roles: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     away: bool = False
@@ -50,7 +50,7 @@ class Authorities(pb_grpc.AuthorityServiceServicer):
 
 
 class Silent(video_grpc.VideoServiceServicer):
-    """Tells one thing, and no more."""
+    """Sends one message and then nothing."""
 
     async def WatchVideo(
         self, request: video_pb.WatchVideoRequest, context: Any
@@ -60,9 +60,9 @@ class Silent(video_grpc.VideoServiceServicer):
 
 
 @pytest.fixture
-async def authorities(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Authorities:
+async def user_service(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> FakeUserService:
     monkeypatch.setattr(revocation, "CHECK_SECONDS", 0.1)
-    kept = Authorities()
+    kept = FakeUserService()
     await mesh.start("user", None, wiring(pb_grpc.add_AuthorityServiceServicer_to_server, kept))
     await mesh.start("orchestrator", None, wiring(video_grpc.add_VideoServiceServicer_to_server, Silent()))  # type: ignore[abstract]
     return kept
@@ -94,46 +94,46 @@ async def leave(*calls: asyncio.Task[str]) -> None:
     await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_all_calls_of_all_users_are_one_question(mesh: Mesh, authorities: Authorities) -> None:
+async def test_one_check_covers_the_streams_of_all_users(mesh: Mesh, user_service: FakeUserService) -> None:
     for user in "abc":
-        authorities.roles[user, f"ses_{user}"] = ["video.process"]
+        user_service.roles[user, f"ses_{user}"] = ["video.process"]
     calls = [await watch(mesh, user) for user in "abc" * 5]
-    await authorities.checks(3)
-    assert authorities.asked[-1] == [(user, f"ses_{user}") for user in "abc"]
-    del authorities.roles["b", "ses_b"]
-    authorities.roles["c", "ses_c"] = ["audio.generate"]
+    await user_service.checks(3)
+    assert user_service.asked[-1] == [(user, f"ses_{user}") for user in "abc"]
+    del user_service.roles["b", "ses_b"]
+    user_service.roles["c", "ses_c"] = ["audio.generate"]
     for number, call in enumerate(calls):
         if number % 3:
             assert await ended(call) == "AUTHORITY_ENDED"
-    await authorities.checks(2)
-    assert authorities.asked[-1] == [("a", "ses_a")]
+    await user_service.checks(2)
+    assert user_service.asked[-1] == [("a", "ses_a")]
     assert not any(call.done() for call in calls[::3])
     await leave(*calls)
 
 
-async def test_while_the_user_service_is_away_calls_go_on_until_their_tokens_expire(
-    mesh: Mesh, authorities: Authorities
+async def test_streams_continue_until_their_tokens_expire_while_the_user_service_is_unreachable(
+    mesh: Mesh, user_service: FakeUserService
 ) -> None:
-    authorities.away = True
+    user_service.away = True
     lasting = await watch(mesh, "a")
     short = await watch(mesh, "b", exp=int(time.time()) + 3)
-    await authorities.checks(3)
+    await user_service.checks(3)
     assert await ended(short) == "AUTHORITY_ENDED"
     assert not lasting.done()
     # Back, and with nothing to say for it.
-    authorities.away = False
+    user_service.away = False
     assert await ended(lasting) == "AUTHORITY_ENDED"
 
 
-async def test_nothing_is_asked_while_nothing_lasts(mesh: Mesh, authorities: Authorities) -> None:
-    authorities.roles["a", "ses_a"] = ["video.process"]
+async def test_no_check_runs_without_streams(mesh: Mesh, user_service: FakeUserService) -> None:
+    user_service.roles["a", "ses_a"] = ["video.process"]
     call = await watch(mesh, "a")
-    await authorities.checks(2)
-    del authorities.roles["a", "ses_a"]
+    await user_service.checks(2)
+    del user_service.roles["a", "ses_a"]
     await ended(call)
-    before = len(authorities.asked)
-    authorities.roles["b", "ses_b"] = ["video.process"]
+    before = len(user_service.asked)
+    user_service.roles["b", "ses_b"] = ["video.process"]
     call = await watch(mesh, "b")
-    await authorities.checks(2)
-    assert all(asked == [("b", "ses_b")] for asked in authorities.asked[before:])
+    await user_service.checks(2)
+    assert all(asked == [("b", "ses_b")] for asked in user_service.asked[before:])
     await leave(call)

@@ -56,7 +56,7 @@ async def _nothing(_: None, runtime: Runtime) -> AsyncIterator[None]:
     yield
 
 
-async def test_what_a_killed_process_left_is_removed_at_the_start_of_any_service(config: RuntimeConfig) -> None:
+async def test_the_files_of_a_killed_process_are_removed_at_the_start_of_any_service(config: RuntimeConfig) -> None:
     root = config.scratch
     async with another_process(root, "processing") as killed, another_process(root, "audio"):
         killed.kill()
@@ -68,7 +68,7 @@ async def test_what_a_killed_process_left_is_removed_at_the_start_of_any_service
             assert files(root) == ["clip"]
 
 
-async def test_a_pid_that_another_process_has_by_now_is_no_sign_of_life(tmp_path: Path) -> None:
+async def test_a_reused_pid_does_not_keep_the_folder_of_a_dead_process(tmp_path: Path) -> None:
     async with another_process(tmp_path, "processing"):
         [folder] = tmp_path.iterdir()
     # Killed; as if this process had got its pid.
@@ -89,7 +89,7 @@ async def test_instances_of_one_process_leave_each_others_files_alone(config: Ru
     assert list(config.scratch.iterdir()) == []
 
 
-async def test_a_folder_of_a_version_without_locks_is_known_by_its_pid(tmp_path: Path) -> None:
+async def test_a_folder_of_a_version_without_locks_is_kept_while_its_pid_exists(tmp_path: Path) -> None:
     async with another_process(tmp_path / "other", "audio") as alive:
         for name in (f"audio-{alive.pid}", f"audio-{os.getpid()}", "audio-4194305"):
             (tmp_path / name).mkdir()
@@ -98,13 +98,13 @@ async def test_a_folder_of_a_version_without_locks_is_known_by_its_pid(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["notes", "audio", "audio-x", "nothing-12-abc", "audio-1-a.b"])
-def test_what_is_not_of_the_platform_stays(tmp_path: Path, name: str) -> None:
+def test_other_files_in_the_root_stay(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     scratch.clear(tmp_path)
     assert (tmp_path / name).is_dir()
 
 
-def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
+def test_no_folder_is_created_before_its_first_use(tmp_path: Path) -> None:
     scratch.clear(tmp_path / "none")
     kept = Scratch(tmp_path / "none", "user")
     kept.close()

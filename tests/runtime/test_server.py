@@ -73,7 +73,7 @@ async def test_an_error_arrives_as_it_was_raised(mesh: Mesh, error: errors.Error
     assert (arrived.violations, arrived.retry_after_seconds) == (error.violations, error.retry_after_seconds)
 
 
-async def test_what_is_away_answers_when_to_try_again_and_no_address_of_the_mesh(
+async def test_an_unreachable_service_gives_a_retry_delay_and_no_address_of_the_mesh(
     mesh: Mesh, config: RuntimeConfig
 ) -> None:
     """A service that calls another one which is not there, such as the user service just after a restart."""
@@ -98,7 +98,7 @@ async def test_what_is_away_answers_when_to_try_again_and_no_address_of_the_mesh
     assert [leak for leak in ("ipv4", "127.0.0.1", str(port), "connect to") if leak in said] == []
 
 
-async def test_what_is_away_without_saying_when_to_try_again_is_given_a_second(mesh: Mesh) -> None:
+async def test_the_default_retry_delay_of_an_unavailable_service_is_one_second(mesh: Mesh) -> None:
     async def handler() -> pb.WriteScriptResponse:
         raise errors.Unavailable("the database does not answer", reason="SERVICE_UNAVAILABLE")
 
@@ -109,7 +109,7 @@ async def test_what_is_away_without_saying_when_to_try_again_is_given_a_second(m
 
 
 @pytest.mark.parametrize("kind", [KeyError, asyncio.CancelledError])
-async def test_a_defect_is_told_by_a_number_and_not_by_its_particulars(mesh: Mesh, kind: type[BaseException]) -> None:
+async def test_a_defect_is_reported_by_an_incident_id_without_details(mesh: Mesh, kind: type[BaseException]) -> None:
     async def handler() -> pb.WriteScriptResponse:
         raise kind("secret-particulars")
 
@@ -131,13 +131,13 @@ async def test_a_call_ends_at_its_deadline(mesh: Mesh) -> None:
     assert raised.value.reason == "DEADLINE_EXCEEDED"
 
 
-async def test_a_service_away_is_unavailable(mesh: Mesh) -> None:
+async def test_an_unreachable_service_is_unavailable(mesh: Mesh) -> None:
     with pytest.raises(errors.Unavailable) as raised:
         await call(mesh)
     assert raised.value.reason == "SERVICE_UNAVAILABLE"
 
 
-async def test_more_calls_than_there_are_places_are_sent_away(mesh: Mesh) -> None:
+async def test_calls_beyond_the_limit_are_refused(mesh: Mesh) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def handler() -> pb.WriteScriptResponse:
@@ -155,7 +155,7 @@ async def test_more_calls_than_there_are_places_are_sent_away(mesh: Mesh) -> Non
     assert (await first).writer == "caller"
 
 
-async def test_a_server_that_stops_lets_its_calls_end_and_takes_no_more(config: RuntimeConfig) -> None:
+async def test_a_stopping_server_finishes_its_calls_and_accepts_no_more(config: RuntimeConfig) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def handler() -> pb.WriteScriptResponse:
@@ -201,7 +201,7 @@ class Posts(validation_grpc.ValidationServiceServicer):
 
 
 @pytest.mark.parametrize("others", [0, 1])
-async def test_a_server_that_stops_has_not_failed(config: RuntimeConfig, others: int) -> None:
+async def test_a_stopping_server_has_not_failed(config: RuntimeConfig, others: int) -> None:
     """Calls that it has not begun are made at another one; where there is none, it is away."""
     posts, stopped = Posts(), asyncio.Event()  # type: ignore[abstract]
     made: list[validation_pb.PostWebhookResponse] = []
@@ -233,7 +233,7 @@ async def test_a_server_that_stops_has_not_failed(config: RuntimeConfig, others:
     )
 
 
-async def test_health_is_answered_to_every_workload(mesh: Mesh) -> None:
+async def test_every_workload_can_check_health(mesh: Mesh) -> None:
     await mesh.start("content", None, wiring(forever))
     channel = mesh.channel("content", "moneyprinter.content.v1.ContentService", caller="audio")
     stub: Any = health_pb2_grpc.HealthStub(channel)
@@ -243,7 +243,7 @@ async def test_health_is_answered_to_every_workload(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("flag", [False, True])
-async def test_a_server_describes_itself_only_when_it_is_told_to(config: RuntimeConfig, flag: bool) -> None:
+async def test_reflection_is_off_unless_configured(config: RuntimeConfig, flag: bool) -> None:
     async with Mesh(config.model_copy(update={"reflection": flag})) as mesh:
         await mesh.start("content", None, wiring(forever))
         channel: Any = mesh.channel("content", "moneyprinter.content.v1.ContentService")
@@ -264,7 +264,7 @@ async def test_a_server_describes_itself_only_when_it_is_told_to(config: Runtime
             assert raised.value.reason == "METHOD_UNKNOWN"
 
 
-async def test_a_port_in_use_is_told_in_one_line(mesh: Mesh) -> None:
+async def test_a_port_in_use_is_reported_in_one_line(mesh: Mesh) -> None:
     runtime = await mesh.start("content", None, wiring(forever))
     taken = mesh.config.model_copy(update={"ports": {**mesh.config.ports, "content": runtime.port}})
     with pytest.raises(ConfigError, match=rf"content cannot listen on 127\.0\.0\.1:{runtime.port}: the port is in use"):

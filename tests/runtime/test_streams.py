@@ -38,7 +38,7 @@ class Flood(pb_grpc.EncoderServiceServicer):
 
 
 @pytest.mark.parametrize("read", [1, 2, 5])
-async def test_a_call_left_while_it_writes_is_closed_by_its_own_task(mesh: Mesh, read: int) -> None:
+async def test_a_call_cancelled_while_it_writes_is_closed_by_its_own_task(mesh: Mesh, read: int) -> None:
     flood = Flood()
 
     @asynccontextmanager

@@ -52,7 +52,7 @@ async def read(port: int) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_calls_are_counted_by_what_they_ended_with(mesh: Mesh) -> None:
+async def test_calls_are_counted_by_status_code(mesh: Mesh) -> None:
     [port] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"audio": port}})
     await mesh.start("audio", None, wire)
@@ -75,7 +75,7 @@ async def test_calls_are_counted_by_what_they_ended_with(mesh: Mesh) -> None:
     assert after["process_resident_memory_bytes",] > 0
 
 
-async def test_figures_of_services_are_read_when_somebody_asks(mesh: Mesh) -> None:
+async def test_gauges_are_read_at_each_scrape(mesh: Mesh) -> None:
     [port] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"audio": port}})
     await mesh.start("audio", None, wire)
@@ -91,7 +91,7 @@ async def test_figures_of_services_are_read_when_somebody_asks(mesh: Mesh) -> No
     assert ("test_rooms", "kitchen") not in await read(port)
 
 
-async def test_a_port_that_is_in_use_is_said(mesh: Mesh) -> None:
+async def test_a_metrics_port_in_use_is_reported(mesh: Mesh) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -35,12 +35,12 @@ def refused(data: bytes, kind: Any, at_most: wire.Limits = wire.REQUEST) -> Inva
     return failure.value
 
 
-async def test_a_message_is_read() -> None:
+async def test_a_message_is_parsed() -> None:
     request = pb.CreateVideoRequest(title="A walk", clips=[CLIP] * 100, audio=pb.Audio(script="x" * 20_000))
     assert await parse_request(request.SerializeToString(), pb.CreateVideoRequest) == request
 
 
-def test_the_times_of_the_longest_script_are_taken() -> None:
+def test_the_word_times_of_the_longest_script_are_accepted() -> None:
     word = media.TimedWord(text="a", start=1, end=2)
     request = writing.CreateCaptionsRequest(sentences=[media.TimedSentence(words=[word] * 10)] * 2000)
     # Others had their turns meanwhile.
@@ -78,7 +78,7 @@ def test_all_elements_together_are_counted() -> None:
     assert "1000 fields" in refused(b"\x0a\x00" * 1001, pb.CreateVideoRequest, few).message
 
 
-def test_what_the_mesh_sends_itself_may_be_longer() -> None:
+def test_internal_requests_may_be_longer() -> None:
     assert (
         request_limits("/moneyprinter.content.v1.ContentService/MakeCaptions", pb.CreateVideoRequest) == wire.INTERNAL
     )
@@ -116,11 +116,11 @@ def test_a_text_with_a_nul_is_found(request_message: Any, field: str) -> None:
         pytest.param(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", id="a length without end"),
     ],
 )
-def test_what_is_no_message_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
     assert refused(data, pb.CreateVideoRequest).message == "the bytes sent are no message of this method"
 
 
-def test_a_message_is_no_deeper_than_is_parsed() -> None:
+def test_the_depth_limit_is_that_of_the_parser() -> None:
     data = b""
     for _ in range(200):
         # A list within a list of free JSON.
@@ -148,7 +148,7 @@ def test_a_message_that_breaks_rules_everywhere_names_some_of_them() -> None:
     assert len(fields) == 9
 
 
-def test_the_only_wrong_one_of_many_is_named() -> None:
+def test_the_only_invalid_element_of_many_is_named() -> None:
     with pytest.raises(InvalidArgument) as failure:
         check_message(pb.CreateVideoRequest(title="a", clips=[*[CLIP] * 98, pb.Clip(), CLIP]))
     assert [violation.field for violation in failure.value.violations] == ["clips[98]"]

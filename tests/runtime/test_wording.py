@@ -56,13 +56,13 @@ URL = "https://example.com/a.mp4"
         ),
     ],
 )
-def test_a_refused_field_is_described_in_words(request_: pb.CreateVideoRequest, field: str, words: str) -> None:
+def test_a_refused_field_is_described_in_plain_words(request_: pb.CreateVideoRequest, field: str, words: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         check_message(request_)
     assert {violation.field: violation.description for violation in refused.value.violations}[field] == words
 
 
-def test_every_pattern_of_a_public_contract_has_words() -> None:
+def test_every_pattern_of_a_public_contract_has_a_description() -> None:
     files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file
     kinds = {f".{file.package}.{kind.name}": kind for file in files for kind in file.message_type}
     inputs = {

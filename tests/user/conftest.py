@@ -13,8 +13,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from moneyprinter.errors import Conflict
-from services.runtime import db
 from services.runtime.admission import FairSemaphore
+from services.runtime.db import Pool
 from services.runtime.secrets import Secret
 from services.user import postgres
 from services.user.accounts.model import Account
@@ -30,7 +30,7 @@ from services.user.sessions.sign_in import Credentials, sign_in
 from services.user.store import Store
 from services.user.tokens.access_tokens import ACCESS_TOKEN_LIFETIME, JwtTokens, generate_signing_key
 from services.user.tokens.signing_keys import KeyRing, RotationSchedule
-from tests.databases import Databases
+from tests.databases import Databases, open_pool
 from tests.user import memory
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -113,14 +113,14 @@ def passwords() -> Argon2Hasher:
 
 
 @pytest.fixture(scope="session")
-async def pool(postgres: Databases) -> AsyncIterator[db.Pool]:
+async def pool(postgres: Databases) -> AsyncIterator[Pool]:
     """A pool on one database for all tests; creating one for each test takes longer than the tests."""
-    async with db.open_pool("user", await postgres.fresh("user")) as opened:
+    async with open_pool("user", await postgres.fresh("user")) as opened:
         yield opened
 
 
 @pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, pool: db.Pool) -> Store:
+async def store(request: pytest.FixtureRequest, pool: Pool) -> Store:
     """Each kind of store, empty."""
     if request.param == "memory":
         return memory.create_store()
