@@ -95,7 +95,7 @@ _LATIN_WORDS = tuple((language, frozenset(words.split())) for language, words in
 # this multiple of those of any other language are frequent words of the language.
 _MIN_WORDS, _MIN_FRACTION, _MIN_LEAD = 3, 0.2, 1.5
 
-# The Latin letters that say as much as one character of these writing systems.
+# The number of Latin letters that carry as much text as one character of these writing systems.
 _WEIGHTS: Mapping[str, float] = {"HAN": 2.5, "KANA": 1.5, "HANGUL": 2.0}
 # A text with more Japanese syllables per Chinese character is Japanese.
 _JAPANESE = 0.1
@@ -116,7 +116,7 @@ def system_name(system: str) -> str:
 
 
 def weigh_systems(text: str) -> dict[str, float]:
-    """The share of each writing system in a text, in Latin letters that say as much."""
+    """Return the share of each writing system in a text, weighted by the equivalent number of Latin letters."""
     found: dict[str, float] = {}
     text = _ADDRESSES.sub(" ", text)
     if text.isascii():

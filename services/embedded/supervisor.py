@@ -114,7 +114,7 @@ async def _supervise(server: Server, steady: asyncio.Event) -> None:
                     await _stop_server(server, child.process)
                     raise
         if not steady.is_set():
-            # A process that a signal ended, as for want of memory, may start the next time.
+            # A process that a signal ended, for example for lack of memory, may start the next time.
             starts += 1
             if code > 0 or starts > MAX_KILLED_STARTS:
                 raise PlatformError(

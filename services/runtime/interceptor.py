@@ -26,7 +26,7 @@ from services.runtime.handshakes import HandshakeMonitor
 from services.runtime.revocation import RevocationMonitor
 from services.runtime.wire import Limits
 
-# Metadata that the gateway adds to REST calls: the original path, and whether the client wants only the headers.
+# Metadata that the gateway adds to REST calls: the original path, and whether the client requests only the headers.
 TRANSCODED = "x-envoy-original-path"
 HEAD = "x-http-head"
 

@@ -1,7 +1,7 @@
 """Line breaking: the segments of a sentence between which a line of a caption may be broken.
 
 A line may break at a blank. In text without blanks it may break between two phrases of Japanese and between two words
-of Chinese, Thai, Lao, Khmer or Burmese, which a dictionary tells apart. It never breaks before a closing sign or a
+of Chinese, Thai, Lao, Khmer or Burmese, which a dictionary separates. It never breaks before a closing sign or a
 small kana, nor after an opening sign. A word that is wider than a line is hyphenated, or cut anywhere.
 """
 

@@ -18,7 +18,7 @@ from services.runtime.tasks import wait_any
 BETWEEN_WRITES_SECONDS = 0.1
 # Events about progress reach all instances and webhooks; they are rarer than writes.
 BETWEEN_EVENTS_SECONDS = 1.0
-# The speed of the first percents says little about the rest.
+# The speed of the first percents is a poor estimate of the rest.
 LEAST_PERCENT = 10
 
 

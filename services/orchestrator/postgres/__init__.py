@@ -1,1 +1,1 @@
-"""PostgreSQL: where the orchestrator keeps jobs, events, webhooks and uploads; each change with what tells of it."""
+"""PostgreSQL: storage of jobs, events, webhooks and uploads; each change with the message that announces it."""
