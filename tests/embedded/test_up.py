@@ -18,7 +18,7 @@ from services.embedded import data_folder
 from services.runtime.children import run
 from tests.up import assert_all_end, up
 
-ACCOUNT = re.compile(r"First account: (\S+), password: (\S+) \(kept in (.+)\)\n")
+ACCOUNT = re.compile(r"First account: (\S+), password: (\S+) \(stored in (.+)\)\n")
 
 
 async def health(url: str) -> httpx.Response:
@@ -68,7 +68,7 @@ async def test_of_several_simultaneous_starts_one_runs_and_the_others_are_refuse
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     [line] = task.result()[0].decode().splitlines()
-                    assert re.match(r"error: a platform (runs|is starting) on .+ already", line)
+                    assert re.match(r"error: a platform (already runs|is already starting) on .+", line)
                     assert printed[task].returncode == 1
             while data_folder.find_platform(tmp_path / "data") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -68,7 +68,7 @@ class SharedClient(Client):
         self._session = session
 
     @property
-    def renewable(self) -> bool:
+    def can_renew(self) -> bool:
         return True
 
     async def fetch_tokens(self) -> None:
