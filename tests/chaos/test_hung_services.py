@@ -126,7 +126,7 @@ async def test_hung_processes_are_killed_and_restarted(tmp_path: Path) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(health, "RESPONSE_SECONDS", 0.5)
     monkeypatch.setattr(health, "START_SECONDS", 0.0)
     monkeypatch.setattr(health, "BUSY_HUNG_CHECKS", 6)
 
