@@ -114,7 +114,7 @@ class Objects:
                 digest.update(part)
                 yield part
             elif part.sha256 != digest.hexdigest():
-                raise _damaged(key)
+                raise _damage_error(key)
 
     async def get_bytes(self, key: str, offset: int = 0, length: int = 0) -> bytes:
         """Return the bytes of a small object, or of a range of one. Raises as `get` does."""
@@ -148,7 +148,7 @@ class Objects:
             finally:
                 await asyncio.wait([behind])
         if digest.hexdigest() != source.sha256:
-            raise _replaced(source.key)
+            raise _replacement_error(source.key)
 
     async def _get(
         self, key: str, offset: int = 0, length: int = 0, sha256: str = ""
@@ -161,14 +161,14 @@ class Objects:
         async for message in self._storage.GetObject(pb.GetObjectRequest(key=key, offset=offset, length=length)):
             match message.WhichOneof("part"):
                 case "object" if sha256 and message.object.sha256 != sha256:
-                    raise _replaced(key)
+                    raise _replacement_error(key)
                 case "chunk":
                     size += len(message.chunk)
                     yield message.chunk
                 case "trailer":
                     trailer = message.trailer
         if trailer is None or trailer.size_bytes != size:
-            raise _damaged(key)
+            raise _damage_error(key)
         yield trailer
 
     async def delete(self, key: str) -> None:
@@ -185,14 +185,14 @@ class Objects:
         await self._storage.FenceFolder(pb.FenceFolderRequest(folder=folder, up_to=up_to))
 
 
-def _damaged(key: str) -> errors.DataLoss:
+def _damage_error(key: str) -> errors.DataLoss:
     return errors.DataLoss(
         f"object {key} arrived with bytes that differ from the stored ones; read it again",
         reason="CHECKSUM_MISMATCH",
     )
 
 
-def _replaced(key: str) -> errors.DataLoss:
+def _replacement_error(key: str) -> errors.DataLoss:
     return errors.DataLoss(
         f"object {key} is not the requested version: it was replaced meanwhile", reason="CHECKSUM_MISMATCH"
     )

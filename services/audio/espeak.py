@@ -112,7 +112,7 @@ class Espeak:
                     length += samples
                     on_progress(0.8 * (number + 1) / len(sentences))
                 file.write(bytes(2 * round(TAIL_SECONDS * synthesis.rate)))
-            await child.succeeded()
+            await child.check_success()
 
 
 @dataclass

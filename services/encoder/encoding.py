@@ -158,7 +158,7 @@ async def _read_updates(
     if feeding.done():
         # Invalid frames are why the child ended: their error comes first.
         feeding.result()
-    await child.succeeded()
+    await child.check_success()
     received = await feeding
     if packet_count != received.frame_count:
         message = f"{backend} lost frames: it was given {received.frame_count} and returned {packet_count}"

@@ -45,7 +45,7 @@ async def run_ffmpeg(
                 name, _, value = printed.decode(errors="replace").strip().partition("=")
                 if name == "out_time_us" and value.lstrip("-").isdigit():
                     report(min(1.0, max(0.0, int(value) / 1e6 / seconds)))
-            await child.succeeded()
+            await child.check_success()
 
     await children.retry_killed(attempt)
 

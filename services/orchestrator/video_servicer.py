@@ -49,13 +49,13 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
         job = await self._create(request, context)
-        return pb.CreateVideoResponse(**await _accepted(job, context))
+        return pb.CreateVideoResponse(**await _accept(job, context))
 
     async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
         changes = json_format.MessageToDict(request.changes)
         changed = parse_request(await self._videos.merge_changes(identity.user().id, request.job_id, changes))
         job = await self._create(changed, context)
-        return pb.ReviseVideoResponse(**await _accepted(job, context))
+        return pb.ReviseVideoResponse(**await _accept(job, context))
 
     async def _create(self, request: pb.CreateVideoRequest, context: Any) -> Job:
         key = _idempotency_key(request, context)
@@ -96,7 +96,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def RetryVideo(self, request: pb.RetryVideoRequest, context: Any) -> pb.RetryVideoResponse:
         job = await self._videos.retry(identity.user().id, request.job_id)
-        return pb.RetryVideoResponse(**await _accepted(job, context))
+        return pb.RetryVideoResponse(**await _accept(job, context))
 
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
         await self._videos.delete(identity.user().id, request.job_id)
@@ -163,7 +163,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.UploadAssetResponse(**asset_fields(asset))
 
 
-async def _accepted(job: Job, context: Any) -> dict[str, str]:
+async def _accept(job: Job, context: Any) -> dict[str, str]:
     progress_url = f"/videos/{job.id}/status"
     await context.send_initial_metadata((("x-http-code", "202"), ("location", f"/v1{progress_url}")))
     return {

@@ -111,7 +111,7 @@ async def _draw_and_encode(
                     report = on_progress if pipe is pipes[0] else ignore_progress
                     writers.append(_write_file(spec, packets, folder, file, report))
                 await run_all(*writers)
-                await child.succeeded()
+                await child.check_success()
         except children.ChildFailed as failure:
             raise children.to_error(failure, "frames cannot be streamed", Internal, reason="RENDER_FAILED") from None
 
@@ -140,12 +140,12 @@ async def _write_file(
                 try:
                     await child.stdin.drain()
                 except ConnectionError:  # The child has ended; its exit code has the reason.
-                    await child.succeeded()
+                    await child.check_success()
                     raise
                 written += 1
                 on_progress(written / spec.frame_count)
             child.stdin.close()
-            await child.succeeded()
+            await child.check_success()
 
 
 async def _prepend(first: Packet, rest: AsyncIterator[Encoded]) -> AsyncIterator[Packet]:

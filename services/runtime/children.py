@@ -116,11 +116,11 @@ class ChildFailed(Exception):
         self.attempts = 1
         """How often it has run."""
         self.limits = limits
-        self.limit = limit or self._reached(seconds)
+        self.limit = limit or self._reached_limit(seconds)
         """The limit that it reached, such as `120 s of CPU time`; empty: none."""
 
     @property
-    def killed(self) -> bool:
+    def was_killed(self) -> bool:
         """Whether it was killed or stopped from outside, through no fault of its own or of its input."""
         if self.limit or self.stalled:
             return self.stalled
@@ -135,9 +135,9 @@ class ChildFailed(Exception):
             return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         if self.stalled:
             return f"after it had stood still for {self.limit}"
-        return "a signal" if self.killed else f"exit code {self.code}"
+        return "a signal" if self.was_killed else f"exit code {self.code}"
 
-    def _reached(self, seconds: float) -> str:
+    def _reached_limit(self, seconds: float) -> str:
         if any(words in self.stderr for words in _NO_MEMORY) and self.limits.memory_bytes:
             return f"{self.limits.memory_bytes >> 20} MB of memory"
         # ffmpeg catches SIGXCPU and exits as after any other signal. It must have run at least this long on all cores.
@@ -164,7 +164,7 @@ def to_error(failure: ChildFailed, what: str, kind: type[Error], *, reason: str)
         limit=failure.limit,
         stderr=failure.stderr[-LOGGED_CHARACTERS:],
     )
-    if failure.killed:
+    if failure.was_killed:
         return Internal(
             f"{what}: {failure.program} was killed ({failure.ending}) in {failure.attempts} of {failure.attempts} "
             f"attempts; it may use {_describe(failure.limits)}. The machine may "
@@ -200,7 +200,7 @@ async def retry_killed(work: Callable[[], Awaitable[T]]) -> T:
             return await work()
         except ChildFailed as failure:
             failure.attempts = attempt
-            if not failure.killed or attempt == ATTEMPTS:
+            if not failure.was_killed or attempt == ATTEMPTS:
                 raise
             log.warning("child killed, running it again", program=failure.program, ending=failure.ending)
         await asyncio.sleep(PAUSES_SECONDS[attempt - 1])
@@ -236,7 +236,7 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    async def succeeded(self) -> None:
+    async def check_success(self) -> None:
         """Wait for the exit. Raises `ChildFailed` when it failed, and `ResourceExhausted` when the disk is full."""
         if code := await self.process.wait():
             # Its last output may still be in the pipe, and a process that it started may hold the pipe open.
@@ -353,7 +353,7 @@ async def run(
                 child.stdin.write(stdin)
                 child.stdin.write_eof()
             output = await child.stdout.read()
-            await child.succeeded()
+            await child.check_success()
         return output
 
     return await retry_killed(attempt)

@@ -39,7 +39,7 @@ async def parse_request(data: bytes, kind: type[Message], limits: wire.Limits = 
     try:
         message = kind.FromString(data)
     except DecodeError:
-        raise wire.malformed() from None
+        raise wire.malformed_error() from None
     _validate(message)
     return message
 

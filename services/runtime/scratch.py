@@ -37,7 +37,7 @@ class Scratch:
 
     def _make(self) -> Path:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self._root):
+        with _lock(self._root):
             folder = Path(tempfile.mkdtemp(prefix=f"{self._service}-{os.getpid()}-", dir=self._root))
             self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -55,7 +55,7 @@ class Scratch:
 def clear(root: Path) -> None:
     """Remove the folders of dead instances of all services."""
     # The root does not exist yet, or belongs to another user.
-    with suppress(OSError), _locked(root):
+    with suppress(OSError), _lock(root):
         for folder in root.iterdir():
             found = _NAME.fullmatch(folder.name)
             if found and folder.is_dir() and not folder.is_symlink() and _is_dead(folder, found):
@@ -67,13 +67,13 @@ def _is_dead(folder: Path, name: re.Match[str]) -> bool:
         # Earlier versions held no lock.
         pid = int(name["pid"])
         return pid == os.getpid() or not psutil.pid_exists(pid)
-    with suppress(OSError), _locked(folder, wait=False):
+    with suppress(OSError), _lock(folder, wait=False):
         return True
     return False
 
 
 @contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+def _lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a folder while the context is open. Without `wait`, raises `OSError` when it is taken."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -116,7 +116,7 @@ def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
         while True:
             while position >= part.end:
                 if position > part.end:
-                    raise malformed()
+                    raise malformed_error()
                 if not outer:
                     return
                 part = outer.pop()
@@ -137,7 +137,7 @@ def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
                     length, position = _varint(data, position - 1)
                 start, position = position, position + length
                 if position > part.end:
-                    raise malformed()
+                    raise malformed_error()
                 number = tag >> 3
                 field = part.fields.get(number)
                 if field is None:
@@ -147,18 +147,18 @@ def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
                     index = part.counts.get(number, 0)
                     part.counts[number] = index + 1
                     if field.max_items and index >= field.max_items:
-                        raise _refused(data, [*outer, part], field, None, _too_many(field))
+                        raise _field_error(data, [*outer, part], field, None, _too_many(field))
                 if field.part is not None:
                     parts += 1
                     if parts > at_most.parts:
                         raise _too_large(at_most.parts, "parts")
                     if len(outer) >= MAX_DEPTH:
-                        raise malformed()
+                        raise malformed_error()
                     outer.append(part)
                     part = _Part(_fields(field.part), field, index, start, position, {})
                     position = start
                 elif field.is_text and data.find(0, start, position) >= 0:
-                    raise _refused(data, [*outer, part], field, index, "must not hold the character U+0000")
+                    raise _field_error(data, [*outer, part], field, index, "must not hold the character U+0000")
             elif kind_of_value == 0:
                 if data[position] < 0x80:
                     position += 1
@@ -170,12 +170,12 @@ def scan(data: bytes, kind: Descriptor, at_most: Limits) -> Iterator[None]:
                 position += 4
             else:
                 # A group, which our contracts do not use.
-                raise malformed()
+                raise malformed_error()
     except IndexError:
-        raise malformed() from None
+        raise malformed_error() from None
 
 
-def malformed() -> InvalidArgument:
+def malformed_error() -> InvalidArgument:
     """Return the error for bytes that are no message of a method."""
     return InvalidArgument("the bytes sent are no message of this method", reason="REQUEST_INVALID")
 
@@ -194,14 +194,14 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
             return number, position + place + 1
-    raise malformed()
+    raise malformed_error()
 
 
 def _too_many(field: _Field) -> str:
     return f"must contain no more than {field.max_items} item(s)"
 
 
-def _refused(data: bytes, parts: list[_Part], field: _Field, index: int | None, rule: str) -> InvalidArgument:
+def _field_error(data: bytes, parts: list[_Part], field: _Field, index: int | None, rule: str) -> InvalidArgument:
     """Return the error for a field of the last of `parts`, or for an element of it."""
     path = ""
     for part in parts[1:]:

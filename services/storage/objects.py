@@ -111,7 +111,7 @@ async def put(blobs: Blobs, ciphers: Ciphers, parts: AsyncIterator[Header | byte
         chunks = [view[start : start + CHUNK_BYTES] for start in range(0, max(1, len(data)), CHUNK_BYTES)]
         return cipher.encrypt(index, chunks, last=last)
 
-    async def encrypted() -> AsyncIterator[bytes]:
+    async def encrypt_chunks() -> AsyncIterator[bytes]:
         nonlocal size
         # One batch is encrypted while the one before is written and the next one arrives.
         ahead: asyncio.Future[bytes] | None = None
@@ -133,7 +133,7 @@ async def put(blobs: Blobs, ciphers: Ciphers, parts: AsyncIterator[Header | byte
                     )
                 yield cipher.footer(digest.digest(), size)
 
-    await blobs.write(blob_name(header.key), encrypted())
+    await blobs.write(blob_name(header.key), encrypt_chunks())
     try:
         await fences.check_writer(blobs, header.key)
     except FailedPrecondition:

@@ -101,7 +101,7 @@ async def probe(path: Path, time_range: TimeRange, limits: ProbeLimits) -> ClipF
     try:
         return _to_facts(json.loads(await children.run(command, limits=child_limits, folder=path.parent)))
     except children.ChildFailed as failure:
-        if failure.killed:
+        if failure.was_killed:
             what = "the clip could not be read"
             raise children.to_error(failure, what, InvalidArgument, reason="CLIP_NOT_PLAYABLE") from failure
         if failure.limit:

@@ -63,13 +63,15 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
         return pb.PostWebhookResponse(http_status=response.http_status, duration=_duration(response.seconds))
 
     async def ProbeClip(self, request: pb.ProbeClipRequest, context: Any) -> pb.ProbeClipResponse:
-        return pb.ProbeClipResponse(probed=_probed(await self._validator.probe(_source(request), _time_range(request))))
+        return pb.ProbeClipResponse(
+            probed=_to_message(await self._validator.probe(_source(request), _time_range(request)))
+        )
 
     async def ProbeFile(
         self, request_iterator: AsyncIterator[pb.ProbeFileRequest], context: Any
     ) -> pb.ProbeFileResponse:
         chunks = (request.chunk async for request in request_iterator)
-        return pb.ProbeFileResponse(probed=_probed(await self._validator.probe(chunks, TimeRange())))
+        return pb.ProbeFileResponse(probed=_to_message(await self._validator.probe(chunks, TimeRange())))
 
 
 def _source(request: pb.ValidateClipRequest | pb.ProbeClipRequest) -> str | StoredObject:
@@ -95,7 +97,7 @@ def _response(clip: ValidatedClip) -> pb.ValidateClipResponse:
     return pb.ValidateClipResponse(clip=_clip(clip.facts, message))
 
 
-def _probed(probed: ProbedClip) -> pb.ProbedClip:
+def _to_message(probed: ProbedClip) -> pb.ProbedClip:
     return pb.ProbedClip(
         clip=_clip(probed.facts, None),
         sha256=probed.sha256,

@@ -30,7 +30,7 @@ class FakeFace:
     name: str
     characters: str
     weight: int = 400
-    slanted: bool = False
+    is_slanted: bool = False
     ascent: float = 1.0
     descent: float = 0.366
 
@@ -92,7 +92,7 @@ def test_a_font_is_found_by_its_name_or_its_family() -> None:
     assert find_face("Manrope", AT_HAND).weight == 400
     assert find_face("NotoSansCJKjp-Bold", AT_HAND).weight == 700
     assert find_face("Noto Sans CJK JP", AT_HAND).name == "NotoSansCJKjp-Bold"
-    assert not find_face("Noto Sans", AT_HAND).slanted
+    assert not find_face("Noto Sans", AT_HAND).is_slanted
 
 
 def test_an_unknown_font_is_refused_with_the_available_ones() -> None:
@@ -125,7 +125,11 @@ def test_a_decomposed_letter_is_shown_by_a_font_with_its_parts() -> None:
 
 def test_the_most_similar_font_of_the_first_folder_is_used() -> None:
     main = FakeFace("Main", "a", 800)
-    light, bold, slanted = FakeFace("Light", "ж", 300), FakeFace("Bold", "ж", 700), FakeFace("Slanted", "ж", 800, True)
+    light, bold, slanted = (
+        FakeFace("Light", "ж", 300),
+        FakeFace("Bold", "ж", 700),
+        FakeFace("Slanted", "ж", 800, True),
+    )
     extra = FakeFace("Extra", "жж", 800)
     chain = FontFallback(main, [FakeSource([main]), FakeSource([light, slanted, bold]), FakeSource([extra])])
     assert chain.runs("ж") == ((bold, "ж"),)

@@ -125,7 +125,7 @@ async def test_cached_lists_hold_every_key_through_many_rotations(instances: lis
     """Instances refresh once a minute; gateway and services cache the list of any of them for two minutes."""
 
     def published(instance: Instance) -> set[bytes]:
-        return {key.pem for key in instance.ring.key_set.published(SCHEDULE, clock())}
+        return {key.pem for key in instance.ring.key_set.list_published(SCHEDULE, clock())}
 
     cached = [published(instance) for instance in instances]
     alive: list[tuple[datetime, bytes]] = []

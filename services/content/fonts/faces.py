@@ -52,7 +52,7 @@ class FileFace:
         self.names = frozenset(() if bold else (text.lower() for text in _names(face).values())) | {name.lower()}
         os2 = bytes(face.reference_table("OS/2").data)
         self.weight = struct.unpack_from(">H", os2, 4)[0] if os2 else 400
-        self.slanted = bool(struct.unpack_from(">H", os2, 62)[0] & 1) if len(os2) >= 64 else False
+        self.is_slanted = bool(struct.unpack_from(">H", os2, 62)[0] & 1) if len(os2) >= 64 else False
         self.ascent, self.descent = (length / face.upem for length in _height(face, os2))
         self._upem = face.upem
         self._font = hb.Font(face)

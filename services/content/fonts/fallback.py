@@ -52,7 +52,7 @@ class Face(Protocol):
         """400 is regular, 700 bold, 800 extra bold."""
 
     @property
-    def slanted(self) -> bool:
+    def is_slanted(self) -> bool:
         """Whether the face is italic."""
 
     @property
@@ -133,7 +133,7 @@ class FontFallback:
         return None
 
     def _dissimilarity(self, face: Face) -> tuple[bool, int, str]:
-        return face.slanted != self.main.slanted, abs(face.weight - self.main.weight), face.name
+        return face.is_slanted != self.main.is_slanted, abs(face.weight - self.main.weight), face.name
 
     def _extent(self, word: str) -> Extent:
         """The extent of a text without blanks; characters that no face can show are left out."""
@@ -195,7 +195,7 @@ def find_face(name: str, sources: Sequence[FontSource]) -> Face:
         matching = [face for face in source.faces if name.lower() in face.names]
         exact = [face for face in matching if face.name.lower() == name.lower()]
         if matching:
-            return min(exact or matching, key=lambda face: (face.slanted, abs(face.weight - 400), face.name))
+            return min(exact or matching, key=lambda face: (face.is_slanted, abs(face.weight - 400), face.name))
     available = list(dict.fromkeys(face.name for source in sources for face in source.faces))
     more = f" and {len(available) - _MAX_LISTED} more" if len(available) > _MAX_LISTED else ""
     raise InvalidArgument(

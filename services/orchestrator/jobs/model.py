@@ -156,7 +156,7 @@ class VideoRequest:
     """The time of the poster frame; None: chosen by quality."""
 
     @property
-    def narrated(self) -> bool:
+    def is_narrated(self) -> bool:
         """Whether there is a narration."""
         return self.voice != NO_VOICE
 

@@ -209,7 +209,7 @@ async def _speak(
         overlays=tuple(zip(request.overlays, overlays, strict=True)),
         max_shot_seconds=request.max_shot_seconds,
     )
-    if request.narrated:
+    if request.is_narrated:
         spoken = await journal.step("speak", NarratedScript, partial(_narrate, request, workers, on_progress))
         frame_count = timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     else:
@@ -217,7 +217,7 @@ async def _speak(
         clips, frame_count = timeline.resolve_lengths(clips, settings)
         frame_count = timeline.count_frames(request.seconds, rate) if request.seconds else frame_count
         on_progress(1.0)
-    if request.narrated and request.clips[0].script:
+    if request.is_narrated and request.clips[0].script:
         spans = timeline.align_to_scenes(clips, scene_frames(spoken, frame_count, rate), settings)
     else:
         spans = timeline.fill(clips, frame_count, settings)

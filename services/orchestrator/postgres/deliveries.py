@@ -53,7 +53,10 @@ class PostgresDeliveryQueue:
             **_busy_parameters(busy),
         }
         async with Transaction(self._pool, single=True) as connection:
-            return [_claimed(row, now) for row in await (await connection.execute(_CLAIM, parameters)).fetchall()]
+            return [
+                _to_claimed_delivery(row, now)
+                for row in await (await connection.execute(_CLAIM, parameters)).fetchall()
+            ]
 
     async def record_attempt(
         self, delivery: ClaimedDelivery, attempt: DeliveryAttempt, status: str, due_time: datetime
@@ -109,7 +112,7 @@ def _busy_parameters(busy: BusyTargets) -> dict[str, list[str]]:
     return {"webhooks": list(busy.webhooks), "users": list(busy.users)}
 
 
-def _claimed(row: DictRow, now: datetime) -> ClaimedDelivery:
+def _to_claimed_delivery(row: DictRow, now: datetime) -> ClaimedDelivery:
     newest = row["secret_version"]
     overlaps = row["rotate_time"] is not None and now - row["rotate_time"] < SECRET_OVERLAP
     return ClaimedDelivery(

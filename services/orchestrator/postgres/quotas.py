@@ -56,7 +56,7 @@ class PostgresUsage:
     async def reserve(self, user_id: str, asset_id: str, size_bytes: int) -> None:
         now = self._now()
         async with Transaction(self._pool) as connection:
-            (used,) = await _locked(connection, user_id, _RESERVED, {"id": asset_id, "now": now})
+            (used,) = await _lock_and_read(connection, user_id, _RESERVED, {"id": asset_id, "now": now})
             quotas.check_upload(self._limits, used["bytes"], used["files"], size_bytes)
             await connection.execute(_RESERVE, (asset_id, user_id, size_bytes, now + RESERVATION_TIME))
 
@@ -114,11 +114,11 @@ async def _check(
 ) -> None:
     if limits == quotas.UNLIMITED:
         return
-    (row,) = await _locked(connection, job.user_id, _USED, {"day": now - DAY})
+    (row,) = await _lock_and_read(connection, job.user_id, _USED, {"day": now - DAY})
     quotas.check_job(limits, Usage(**row), more_seconds / 60)
 
 
-async def _locked(
+async def _lock_and_read(
     connection: AsyncConnection[DictRow], user_id: str, query: str, parameters: Mapping[str, Any]
 ) -> list[DictRow]:
     """Lock an account's usage until the transaction ends, and read it; both statements are sent at once."""

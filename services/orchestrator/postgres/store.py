@@ -193,11 +193,13 @@ class PostgresStore:
         return job
 
     async def heartbeat(self, job: Job) -> None:
-        await self._fenced(job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
+        await self._update_fenced(job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
 
     async def release(self, job: Job) -> None:
         async with self._transaction() as connection:
-            await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),))
+            await _update_fenced(
+                connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),)
+            )
             await dead_letters.end_attempt(connection, job, "released", self._now())
 
     async def interruptions(self, job: Job) -> int:
@@ -224,13 +226,13 @@ class PostgresStore:
         )
         parameters = (progress, Jsonb(stages), Jsonb(to_json(JobProgress, progress_details)), estimate, now)
         if not due:
-            await self._fenced(job, update, parameters)
+            await self._update_fenced(job, update, parameters)
             return
         events = messages.completed_stages(job, stages, progress, now) if due.stages else []
         if due.progress:
             events.append(messages.progress(job, progress, now))
         async with self._transaction() as connection:
-            await _fenced(connection, job, update, parameters)
+            await _update_fenced(connection, job, update, parameters)
             await publish_events(connection, job, *events)
         self._on_commit()
 
@@ -275,7 +277,7 @@ class PostgresStore:
 
     async def forget_steps(self, job: Job, names: Collection[str]) -> None:
         async with self._transaction() as connection:
-            await _fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
+            await _update_fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
             await connection.execute("DELETE FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names)))
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
@@ -283,7 +285,7 @@ class PostgresStore:
         # Earlier attempts may have left files that are not part of the result.
         sweep_time = now if job.attempt > 1 else None
         async with self._transaction() as connection:
-            await _fenced(
+            await _update_fenced(
                 connection,
                 job,
                 "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
@@ -308,7 +310,7 @@ class PostgresStore:
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         now = self._now()
         async with self._transaction() as connection:
-            await _fenced(
+            await _update_fenced(
                 connection,
                 job,
                 "UPDATE jobs SET status = 'failed', stages = %s, error = %s, end_time = %s, estimated_completion = %s,"
@@ -324,7 +326,7 @@ class PostgresStore:
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         async with self._transaction() as connection:
-            job = await _owned(connection, job_id, user_id)
+            job = await _find_owned(connection, job_id, user_id)
             if job is not None and job.status == "processing":
                 job = await self._cancel(connection, job)
         self._on_commit()
@@ -334,7 +336,7 @@ class PostgresStore:
     async def delete(self, job_id: str, user_id: str) -> Job | None:
         now = self._now()
         async with self._transaction() as connection:
-            job = await _owned(connection, job_id, user_id)
+            job = await _find_owned(connection, job_id, user_id)
             if job is None:
                 return None
             if job.status == "processing":
@@ -350,7 +352,7 @@ class PostgresStore:
 
     async def retry(self, job_id: str, user_id: str, estimate: datetime) -> Job | None:
         async with self._transaction() as connection:
-            job = await _owned(connection, job_id, user_id)
+            job = await _find_owned(connection, job_id, user_id)
             if job is None or job.status not in ("failed", "cancelled"):
                 return job
             await quotas.check_retry(connection, job, self._limits, self._now())
@@ -426,22 +428,24 @@ class PostgresStore:
         )
         return {row["id"]: rows.asset(row) for row in found}
 
-    async def _fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
+    async def _update_fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
         async with Transaction(self._pool, single=True) as connection:
-            await _fenced(connection, job, update, parameters)
+            await _update_fenced(connection, job, update, parameters)
 
     def _transaction(self) -> Transaction:
         return Transaction(self._pool)
 
 
-async def _owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
+async def _find_owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
     """Return a job of a user, and lock it until the transaction ends."""
     cursor = await connection.execute(f"{_OWNED} FOR UPDATE", (job_id, user_id))
     row = await cursor.fetchone()
     return rows.job(row) if row else None
 
 
-async def _fenced(connection: AsyncConnection[DictRow], job: Job, update: str, parameters: tuple[Any, ...]) -> None:
+async def _update_fenced(
+    connection: AsyncConnection[DictRow], job: Job, update: str, parameters: tuple[Any, ...]
+) -> None:
     cursor = await connection.execute(
         f"{update} WHERE id = %s AND attempt = %s AND status = 'processing'", (*parameters, job.id, job.attempt)
     )

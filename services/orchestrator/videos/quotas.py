@@ -63,7 +63,7 @@ class UsageStore(Protocol):
 def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: int) -> None:
     """Raise `ResourceExhausted` when an account cannot store one more file of `size_bytes`."""
     if quotas.bytes and used_bytes + size_bytes > quotas.bytes:
-        raise _exceeded(
+        raise _quota_error(
             f"your uploads and videos take {_megabytes(used_bytes)} of the {_megabytes(quotas.bytes)} that an account"
             f" has, and this file needs {_megabytes(size_bytes)} or more; delete videos or uploads"
         )
@@ -73,19 +73,19 @@ def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: i
 def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
     """Raise `ResourceExhausted` when an account cannot start a job for a video of `more_minutes`."""
     if quotas.jobs and usage.jobs >= quotas.jobs:
-        raise _exceeded(
+        raise _quota_error(
             f"{usage.jobs} of your jobs have not ended, and an account may have {quotas.jobs} at once; wait for one, or"
             " cancel one"
         )
     if quotas.minutes and usage.minutes + more_minutes > quotas.minutes:
-        raise _exceeded(
+        raise _quota_error(
             f"you asked for {usage.minutes:.1f} minutes of video within 24 hours, and this one has about"
             f" {more_minutes:.1f}; an account may have {quotas.minutes}; try again later"
         )
     if quotas.fetched_bytes and usage.fetched_bytes >= quotas.fetched_bytes:
-        raise _exceeded(_fetched(quotas, usage.fetched_bytes))
+        raise _quota_error(_describe_fetched(quotas, usage.fetched_bytes))
     if quotas.bytes and usage.bytes >= quotas.bytes:
-        raise _exceeded(
+        raise _quota_error(
             f"your uploads and videos take {_megabytes(usage.bytes)} of the {_megabytes(quotas.bytes)} that an account"
             " has; delete videos or uploads"
         )
@@ -103,10 +103,10 @@ def fetched_bytes(result: object) -> int:
 def check_fetched(quotas: Quotas, used_bytes: int) -> None:
     """Raise `FailedPrecondition`, which fails the job, when an account has exceeded its quota of fetched bytes."""
     if quotas.fetched_bytes and used_bytes > quotas.fetched_bytes:
-        raise FailedPrecondition(f"quota exceeded: {_fetched(quotas, used_bytes)}", reason="QUOTA_EXCEEDED")
+        raise FailedPrecondition(f"quota exceeded: {_describe_fetched(quotas, used_bytes)}", reason="QUOTA_EXCEEDED")
 
 
-def _fetched(quotas: Quotas, used_bytes: int) -> str:
+def _describe_fetched(quotas: Quotas, used_bytes: int) -> str:
     return (
         f"{_megabytes(used_bytes)} were fetched for your videos within 24 hours, and an account may have"
         f" {_megabytes(quotas.fetched_bytes)} fetched; try again later, or upload the clips"
@@ -115,7 +115,7 @@ def _fetched(quotas: Quotas, used_bytes: int) -> str:
 
 def _check_files(quotas: Quotas, used_files: int) -> None:
     if quotas.files and used_files >= quotas.files:
-        raise _exceeded(
+        raise _quota_error(
             f"you have {used_files} uploads and videos, and an account may have {quotas.files}; delete some"
         )
 
@@ -146,5 +146,5 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / _MEGA:,.1f} MB"
 
 
-def _exceeded(message: str) -> ResourceExhausted:
+def _quota_error(message: str) -> ResourceExhausted:
     return ResourceExhausted(f"quota exceeded: {message}", reason="QUOTA_EXCEEDED")

@@ -294,7 +294,7 @@ def parse_time(text: str) -> float | None:
 
 def expected_video_seconds(request: VideoRequest) -> float:
     """Returns the approximate length of a video in seconds."""
-    if request.narrated:
+    if request.is_narrated:
         text = request.script or " ".join(clip.script for clip in request.clips) or request.title * 4
         return max(4.0, len(text) / _CHARACTERS_PER_SECOND)
     return request.seconds or sum(

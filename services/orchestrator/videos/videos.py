@@ -149,7 +149,7 @@ class Videos:
             poster_seconds=requests.parse_time(video.poster_time),
         )
         checks: list[Awaitable[object]] = [self.check_captions(request)]
-        if request.narrated:
+        if request.is_narrated:
             checks.append(self.check_voice(request))
         await self._run_checks(*checks)
         return request

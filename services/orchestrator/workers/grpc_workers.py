@@ -167,7 +167,7 @@ class GrpcWorkers:
             ],
             gif=job.request.gif,
             may_be_black=plan.may_be_black,
-            may_be_silent=not job.request.narrated and not job.request.background_music,
+            may_be_silent=not job.request.is_narrated and not job.request.background_music,
         )
         finished = (await _read_result(self._stubs.rendering.FinishVideo(request), on_progress)).video
         return FinishedVideo(

@@ -68,7 +68,7 @@ class JwtTokens:
 
     def public_keys(self, now: datetime) -> list[dict[str, Any]]:
         """Return the keys that verify tokens, as JWKs (RFC 7517). Raises `ConfigError` when a key is unusable."""
-        published = self._key_ring.key_set.published(self._key_ring.schedule, now)
+        published = self._key_ring.key_set.list_published(self._key_ring.schedule, now)
         return [self._load(key.pem).public for key in published]
 
     def key_id(self, pem: bytes) -> str:

@@ -61,7 +61,7 @@ class KeySet:
         """Return the key that signs now."""
         return next((key for key in reversed(self.keys) if key.sign_time <= now), self.keys[0])
 
-    def published(self, schedule: RotationSchedule, now: datetime) -> tuple[SigningKey, ...]:
+    def list_published(self, schedule: RotationSchedule, now: datetime) -> tuple[SigningKey, ...]:
         """Return the keys whose tokens are valid or will be; former ones stay for a notice beyond their last token."""
         stay = schedule.token_lifetime + schedule.notice
         pairs = zip(self.keys, (*self.keys[1:], None), strict=True)
@@ -73,7 +73,7 @@ class KeySet:
 
     def with_new_key(self, pem: bytes, schedule: RotationSchedule, now: datetime) -> tuple[SigningKey, ...]:
         """Return the published keys and a new one, which signs after the notice."""
-        return (*self.published(schedule, now), SigningKey(pem, now, now + schedule.notice))
+        return (*self.list_published(schedule, now), SigningKey(pem, now, now + schedule.notice))
 
 
 class SecretStore(Protocol):
