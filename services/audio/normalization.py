@@ -9,7 +9,7 @@ apply to the sentence.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -84,8 +84,8 @@ def _read(sentence: str, place: int, character: str) -> str:
     if character in _APOSTROPHES:
         return _apostrophe(sentence, place, character)
     if character in _JOINERS:
-        return character if unicodedata.name(before, "").startswith(_JOINING) and _is_letter(after) else ""
-    if character == "\u200b" and unicodedata.name(before, "").startswith(_RUN_ON):
+        return character if _name(before).startswith(_JOINING) and _is_letter(after) else ""
+    if character == "\u200b" and _name(before).startswith(_RUN_ON):
         return " "
     category, plain = unicodedata.category(character), _plain(character)
     if category == "No" and plain.isdecimal() and _begins_number(before, character):
@@ -94,15 +94,27 @@ def _read(sentence: str, place: int, character: str) -> str:
     return " " if after == "\ufe0f" and category == "So" else plain
 
 
+def _name(character: str) -> str:
+    """The Unicode name of a character; empty at the edge of a sentence, and for a character without a name."""
+    return unicodedata.name(character, "") if character else ""
+
+
 def _apostrophe(sentence: str, place: int, character: str) -> str:
     """An apostrophe for any such sign between letters; elsewhere the sign itself, such as a quote or minutes."""
-    before = next((c for c in reversed(sentence[:place]) if unicodedata.category(c)[0] != "M"), "")
-    after = sentence[place + 1] if place + 1 < len(sentence) else ""
+    # Characters that are left out do not separate the sign from its letters.
+    before = next((c for c in _from(sentence, place, -1) if unicodedata.category(c)[0] != "M" and _plain(c)), "")
+    after = next((c for c in _from(sentence, place, 1) if _plain(c)), "")
     if _is_letter(before) and _is_letter(after):
         return "'"
     if character in "\u02bc\u02bb\u02b9\uff07\u055a\ua78c\ua78b":
         return "'" if _is_letter(before) or _is_letter(after) else " "
     return " " if character == "`" else character
+
+
+def _from(sentence: str, place: int, step: int) -> Iterator[str]:
+    """Yield the characters of a sentence before (`step` -1) or after (1) a place, the nearest one first."""
+    end = -1 if step < 0 else len(sentence)
+    return (sentence[index] for index in range(place + step, end, step))
 
 
 def _begins_number(before: str, digit: str) -> bool:
@@ -143,7 +155,9 @@ def _plain(character: str) -> str:
     # Above U+2190 are arrows, boxes and emoji; below are signs that are spoken, such as degrees.
     if (category in ("So", "Sk") and character > "\u2190") or "ARROW" in name:
         return " "
-    return character
+    # A composed letter without the marks that are left out, such as the points of Hebrew.
+    parts = unicodedata.normalize("NFD", character)
+    return character if len(parts) == 1 or all(map(_plain, parts)) else "".join(map(_plain, parts))
 
 
 def _is_invisible(character: str) -> bool:

@@ -110,6 +110,12 @@ async def test_composed_and_decomposed_text_take_the_same_time(
     [
         ("10² and x² and 10⁶", "10 2 and x2 and 10 6"),
         ("①②③ ❶", "1 2 3 1"),
+        ("\u200cWord", "Word"),
+        ("\u200dWord", "Word"),
+        ("\u200bWord", "Word"),
+        ("\u200b", ""),
+        ("It\u00b4\uaaf7s", "It's"),
+        ("\ufb2a", "\u05e9"),
         ("H₂O, C₆H₁₂O₆", "H2O, C6H12O6"),
         ("½ 5½ … № ™ 25℃ 5'10″", "½ 5½ … № ™ 25℃ 5'10″"),
         ("‘quoted’ words", "‘quoted’ words"),
