@@ -132,4 +132,4 @@ def test_a_python_without_venv_is_refused_in_one_line(checkout: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(checkout: Path) -> None:
-    assert "say laptop or test" in setup(checkout, "kitchen").stderr
+    assert "choose laptop or test" in setup(checkout, "kitchen").stderr

@@ -140,9 +140,9 @@ async def test_invalid_streams_are_refused(platform: Mesh, parts: list[pb.Format
 
 
 async def test_a_packet_may_be_larger_than_other_messages(platform: Mesh) -> None:
-    canvas = media_pb2.Canvas(width=4096, height=2304, frames_per_second=1)
+    canvas = media_pb2.Canvas(width=2560, height=1440, frames_per_second=1)
     format = pb.Format(canvas=canvas, quality=media_pb2.QUALITY_NEAR_LOSSLESS, backend="libx264")
-    [frame] = noise_frames(1, 4096 * 2304 * 3 // 2)
+    [frame] = noise_frames(1, 2560 * 1440 * 3 // 2)
     parts = [frame[start : start + (1 << 20)] for start in range(0, len(frame), 1 << 20)]
     _, _, coded, summary = await encode(platform, format, *parts)
     assert len(coded.packet.data) > 4 << 20
