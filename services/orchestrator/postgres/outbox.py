@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -20,6 +21,11 @@ OUTBOX_BATCH = 100
 RELAY_SECONDS = 30.0
 
 SEQUENCE_HEADER = "Moneyprinter-Sequence"
+
+QUEUE_JOB = """
+    INSERT INTO outbox (message_id, subject, payload) VALUES (%(message_id)s, %(subject)s, %(payload)s)
+    ON CONFLICT (message_id) DO UPDATE SET publish_time = NULL
+"""
 """The header with the sequence number of an event among those of its job."""
 
 # The transaction has locked the job's row before: until it ends, no other one writes events of that job. Events that
@@ -64,7 +70,13 @@ class PostgresOutbox:
 
 async def queue_job(connection: AsyncConnection[DictRow], job_id: str, number: str) -> None:
     """Publish that a job is queued. `number` makes the message id unique among those of the job."""
-    await _publish(connection, f"{job_id}-{number}", JOBS_SUBJECT, json.dumps({"job_id": job_id}).encode())
+    await connection.execute(QUEUE_JOB, queue_parameters(job_id, number))
+
+
+def queue_parameters(job_id: str, number: str) -> dict[str, Any]:
+    """Return the parameters of `QUEUE_JOB`. `number` makes the message id unique among those of the job."""
+    payload = json.dumps({"job_id": job_id}).encode()
+    return {"message_id": f"{job_id}-{number}", "subject": JOBS_SUBJECT, "payload": payload}
 
 
 async def publish_events(connection: AsyncConnection[DictRow], job: Job, *events: Event) -> None:
@@ -89,11 +101,3 @@ def _headers(row: DictRow) -> dict[str, str]:
     if row["sequence"] is not None:
         headers[SEQUENCE_HEADER] = str(row["sequence"])
     return headers
-
-
-async def _publish(connection: AsyncConnection[DictRow], message_id: str, subject: str, payload: bytes) -> None:
-    await connection.execute(
-        "INSERT INTO outbox (message_id, subject, payload) VALUES (%s, %s, %s)"
-        " ON CONFLICT (message_id) DO UPDATE SET publish_time = NULL",
-        (message_id, subject, payload),
-    )

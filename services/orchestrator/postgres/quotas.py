@@ -83,14 +83,6 @@ async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Qu
     await _check(connection, job, limits, now, 0.0)
 
 
-async def count(connection: AsyncConnection[DictRow], job: Job, now: datetime) -> None:
-    """Count the expected minutes of a new job's video."""
-    await connection.execute(
-        "INSERT INTO asked_videos (job_id, user_id, seconds, create_time) VALUES (%s, %s, %s, %s)",
-        (job.id, job.user_id, expected_video_seconds(job.request), now),
-    )
-
-
 async def record_fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
     """Record that bytes were fetched from another host for a job."""
     await connection.execute(

@@ -28,10 +28,11 @@ from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.idempotency import find_or_record
-from services.orchestrator.postgres.outbox import publish_events, queue_job
+from services.orchestrator.postgres.outbox import QUEUE_JOB, publish_events, queue_job, queue_parameters
 from services.orchestrator.postgres.rows import from_json, to_json
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
 from services.orchestrator.videos.quotas import fetched_bytes as count_fetched
+from services.orchestrator.videos.requests import expected_video_seconds
 from services.runtime.db import Pool, Transaction, fetch_all
 
 T = TypeVar("T")
@@ -42,6 +43,20 @@ STOP_TIME = timedelta(seconds=10)
 # Older results of steps may have expired from the cache of the storage service: those steps run again.
 STEP_RETENTION = timedelta(days=14)
 
+# One statement, and so one round trip, for the job, its minutes of the day, and its message to the queue.
+_CREATE = f"""
+    WITH counted AS (
+        INSERT INTO asked_videos (job_id, user_id, seconds, create_time)
+        VALUES (%(id)s, %(user_id)s, %(seconds)s, %(now)s)
+    ), created AS (
+        INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,
+            estimated_completion, promised_time, work_seconds, priority, webhook_url)
+        VALUES (%(id)s, %(user_id)s, %(title)s, %(request)s, %(original_request)s, %(status)s, %(stages)s,
+            %(create_time)s, %(create_time)s, %(estimated_completion)s, %(estimated_completion)s, %(work_seconds)s,
+            %(priority)s, %(webhook_url)s)
+    )
+    {QUEUE_JOB}
+"""  # noqa: S608
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
 # A list contains no clips and no original requests: these may have a megabyte per job, and parsing a hundred of them
@@ -126,34 +141,32 @@ class PostgresStore:
         self._now = now
 
     async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
-        async with self._transaction() as connection:
+        checks_quotas = self._limits != UNLIMITED
+        async with self._transaction(single=key is None and not checks_quotas) as connection:
             if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
-            await quotas.check(connection, job, self._limits, self._now())
-            async with connection.pipeline():  # Sent in one batch: no statement needs the result of another one.
-                await quotas.count(connection, job, self._now())
-                await connection.execute(
-                    "INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,"
-                    " estimated_completion, promised_time, work_seconds, priority, webhook_url)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                    (
-                        job.id,
-                        job.user_id,
-                        job.request.title,
-                        Jsonb(to_json(VideoRequest, job.request)),
-                        Jsonb(job.original_request),
-                        job.status,
-                        Jsonb(job.stages),
-                        job.create_time,
-                        job.create_time,
-                        job.estimated_completion,
-                        job.estimated_completion,
-                        job.work_seconds,
-                        PRIORITIES.index(job.priority),
-                        job.webhook_url,
-                    ),
-                )
-                await queue_job(connection, job.id, "0")
+            if checks_quotas:
+                await quotas.check(connection, job, self._limits, self._now())
+            await connection.execute(
+                _CREATE,
+                {
+                    "id": job.id,
+                    "user_id": job.user_id,
+                    "title": job.request.title,
+                    "request": Jsonb(to_json(VideoRequest, job.request)),
+                    "original_request": Jsonb(job.original_request),
+                    "status": job.status,
+                    "stages": Jsonb(job.stages),
+                    "create_time": job.create_time,
+                    "estimated_completion": job.estimated_completion,
+                    "work_seconds": job.work_seconds,
+                    "priority": PRIORITIES.index(job.priority),
+                    "webhook_url": job.webhook_url,
+                    "seconds": expected_video_seconds(job.request),
+                    "now": self._now(),
+                    **queue_parameters(job.id, "0"),
+                },
+            )
         self._on_commit()
         return job
 
@@ -432,8 +445,8 @@ class PostgresStore:
         async with Transaction(self._pool, single=True) as connection:
             await _update_fenced(connection, job, update, parameters)
 
-    def _transaction(self) -> Transaction:
-        return Transaction(self._pool)
+    def _transaction(self, *, single: bool = False) -> Transaction:
+        return Transaction(self._pool, single=single)
 
 
 async def _find_owned(connection: AsyncConnection[DictRow], job_id: str, user_id: str) -> Job | None:
