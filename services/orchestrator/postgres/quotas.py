@@ -113,8 +113,9 @@ async def _check(
 async def _lock_and_read(
     connection: AsyncConnection[DictRow], user_id: str, query: str, parameters: Mapping[str, Any]
 ) -> list[DictRow]:
-    """Lock an account's usage until the transaction ends, and read it; both statements are sent at once."""
-    async with connection.pipeline():
-        await connection.execute(_LOCK, (user_id,))
-        cursor = await connection.execute(query, {"user_id": user_id, **parameters})
-        return await cursor.fetchall()
+    """Lock an account's usage until the transaction ends, and read it.
+
+    Two statements, since one would read what was committed before it waited for the lock.
+    """
+    await connection.execute(_LOCK, (user_id,))
+    return await (await connection.execute(query, {"user_id": user_id, **parameters})).fetchall()

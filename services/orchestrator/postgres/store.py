@@ -141,12 +141,10 @@ class PostgresStore:
         self._now = now
 
     async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
-        checks_quotas = self._limits != UNLIMITED
-        async with self._transaction(single=key is None and not checks_quotas) as connection:
+        async with self._transaction(single=key is None and self._limits == UNLIMITED) as connection:
             if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
-            if checks_quotas:
-                await quotas.check(connection, job, self._limits, self._now())
+            await quotas.check(connection, job, self._limits, self._now())
             await connection.execute(
                 _CREATE,
                 {
