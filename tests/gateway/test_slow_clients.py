@@ -70,7 +70,7 @@ async def measure_slowest_call(platform: Platform, front: Proxy, seconds: float)
 async def wait_until_no_stream(front: Proxy) -> None:
     """Wait until no stream is open."""
     async with asyncio.timeout(30):
-        while await front.read_stat(ACTIVE):  # noqa: ASYNC110  Envoy notifies nobody
+        while await front.read_stat(ACTIVE):  # noqa: ASYNC110  Envoy sends no notification
             await asyncio.sleep(0.1)
 
 
