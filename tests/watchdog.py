@@ -2,9 +2,9 @@
 
 A step is the code that runs in one iteration of the loop. Its CPU time is measured instead of the wall time, because a
 loaded machine hardly changes it. Steps of tests do not count, nor does garbage collection, of which a test process does
-far more than a platform. As a pytest plugin it fails a test in which a step of ours takes more than LONGEST_SECONDS,
-and reports the longest of all. As a script, `python -P tests/watchdog.py FILE up ...` runs the
-command line and appends long steps to FILE, one JSON a line.
+far more than a platform. As a pytest plugin it fails a test in which a step of ours takes more than LONGEST_SECONDS
+for the second time, or more than FAR_TOO_LONG_SECONDS once, and lists the longest. As a script, `python -P
+tests/watchdog.py FILE up ...` runs the command line and appends long steps to FILE, one JSON a line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ import pytest
 
 # The limit of a step, in CPU time.
 LONGEST_SECONDS = 0.05
+# A step above LONGEST_SECONDS fails a test only when it has happened before: the guest's CPU time includes what the
+# hypervisor took away and page faults, and one health check in some 7,600 tests "took" 73 ms. A step of ours that is
+# too long is so each time.
+FAR_TOO_LONG_SECONDS = 0.2
 TESTS = str(Path(__file__).parent)
 # The tasks of the clients that tests use: a test that sends 10 MB spends the time itself.
 CLIENTS = ("/httpx/", "/grpc/aio/_call.py")
@@ -100,9 +105,19 @@ def watchdog() -> Iterator[list[Step]]:
     end = watch(found.append, ignored=CLIENTS)
     yield found
     end()
+    too_long = repeated_steps(found, [step for step, _ in long_steps])
     long_steps.extend((step, os.environ.get("PYTEST_CURRENT_TEST", "")) for step in found)
-    too_long = [step for step in found if step.seconds > LONGEST_SECONDS]
     assert not too_long, f"single steps blocked the loop: {too_long}"
+
+
+def repeated_steps(steps: Sequence[Step], before: Sequence[Step]) -> list[Step]:
+    """Return the long steps that are no single exception: far too long, or long before or more than once."""
+    times = Counter(step.what for step in (*before, *steps) if step.seconds > LONGEST_SECONDS)
+    return [
+        step
+        for step in steps
+        if step.seconds > FAR_TOO_LONG_SECONDS or (step.seconds > LONGEST_SECONDS and times[step.what] > 1)
+    ]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.trap_ports import bind_trap
+
 
 @dataclass(frozen=True)
 class Posted:
@@ -34,7 +36,7 @@ class Receiver:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         folder = self.certificates / "gateway"
         context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=context)
+        self._server = await asyncio.start_server(self._serve, sock=bind_trap(self.host), ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

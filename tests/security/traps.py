@@ -7,6 +7,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from tests.trap_ports import bind_trap
+
 CANARY = "canary-7d1f2e9a-must-never-leak"
 """The content of a file that must not leak."""
 
@@ -19,9 +21,7 @@ class Trap:
         self.port = 0
 
     async def __aenter__(self) -> Trap:
-        listening = socket.socket(socket.AF_INET6)
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.bind(("::", 0))
+        listening = bind_trap("::")
         self._server = await asyncio.start_server(self._caught, sock=listening)
         self.port = listening.getsockname()[1]
         return self

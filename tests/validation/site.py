@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from tests.trap_ports import bind_trap
+
 Page = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -24,7 +26,7 @@ class Site:
         self._pages: dict[str, Page] = {}
 
     async def __aenter__(self) -> Site:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._context)
+        self._server = await asyncio.start_server(self._serve, sock=bind_trap(self.host, self.port), ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
