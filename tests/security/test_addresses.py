@@ -378,6 +378,8 @@ async def _flood(writer: asyncio.StreamWriter, first: bytes, more: bytes) -> Non
     while not writer.is_closing():
         writer.write(more)
         await writer.drain()
+        # `drain` does not yield when the peer has gone, and the loss would never be noticed.
+        await asyncio.sleep(0)
 
 
 async def _once(writer: asyncio.StreamWriter, answer: bytes) -> None:

@@ -73,6 +73,8 @@ class Site:
             while True:
                 writer.write(bytes(65536))
                 await writer.drain()
+                # `drain` does not yield when the peer has gone, and the loss would never be noticed.
+                await asyncio.sleep(0)
 
         return self.page(path, page)
 
