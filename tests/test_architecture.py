@@ -27,7 +27,7 @@ RUNTIME = {
 MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "__init__"}
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
-    "content": {"captions", "fonts", "layout", "scripts"},
+    "content": {"captions", "fonts", "footage", "layout", "scripts"},
     "orchestrator": {"events", "jetstream", "jobs", "postgres", "videos", "webhooks", "workers"},
     "user": {
         *("accounts", "api_keys", "audit", "authentication", "mfa"),

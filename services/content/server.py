@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
+from services.content.footage_servicer import FootageServicer
 from services.content.servicer import ContentServicer
 from services.content.writing_servicer import WritingServicer
 from services.runtime.config import ConfigError
@@ -19,7 +21,7 @@ from services.runtime.server import Runtime
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve ContentService and WritingService.
+    """Serve ContentService, FootageService and WritingService.
 
     Raises `ConfigError` when a font folder does not exist, or no folder has the font of captions.
     """
@@ -33,6 +35,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts))
+    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer())
     # The limit leaves capacity for jobs.
     runtime.limit(
         config.max_caption_calls, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True

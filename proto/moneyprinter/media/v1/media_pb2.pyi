@@ -487,7 +487,9 @@ class Notice(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE` or `LANGUAGE_NOT_WRITTEN`."""
+    """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE`, `LANGUAGE_NOT_WRITTEN`,
+    `FOOTAGE_NOT_FOUND` or `FOOTAGE_REUSED`.
+    """
     message: _builtins.str
     """The message for people."""
     def __init__(
@@ -683,6 +685,78 @@ class Shot(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_shows) -> _WhichOneofReturnType_shows | None: ...
 
 Global___Shot: _TypeAlias = Shot  # noqa: Y015
+
+@_typing.final
+class Background(_message.Message):
+    """An animated background: coloured shapes that move slowly. The same message gives the same pictures in every shape of
+    video, up to their cropping.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEED_FIELD_NUMBER: _builtins.int
+    COLOURS_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    """The number from which design, positions and speeds are derived."""
+    @_builtins.property
+    def colours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The colours, `#rrggbb`: the ground, then those of the shapes."""
+
+    def __init__(
+        self,
+        *,
+        seed: _builtins.int = ...,
+        colours: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colours", b"colours", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Background: _TypeAlias = Background  # noqa: Y015
+
+@_typing.final
+class Credit(_message.Message):
+    """The origin of a clip that others made, and the licence under which it is used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    AUTHOR_URL_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    LICENCE_URL_FIELD_NUMBER: _builtins.int
+    PAGE_URL_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider: `pexels`, `pixabay` or `coverr`."""
+    author: _builtins.str
+    """The name of the author. Empty: the provider gives none."""
+    author_url: _builtins.str
+    """The address of the author's page. Empty: the provider gives none."""
+    licence: _builtins.str
+    """The name of the licence, for example `Pexels License`."""
+    licence_url: _builtins.str
+    """The address of the licence's text."""
+    page_url: _builtins.str
+    """The address of the clip's page. Empty: the provider gives none."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        author: _builtins.str = ...,
+        author_url: _builtins.str = ...,
+        licence: _builtins.str = ...,
+        licence_url: _builtins.str = ...,
+        page_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_url", b"author_url", "licence", b"licence", "licence_url", b"licence_url", "page_url", b"page_url", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Credit: _TypeAlias = Credit  # noqa: Y015
 
 @_typing.final
 class Overlay(_message.Message):

@@ -1,0 +1,100 @@
+"""The edge of FootageService: protobuf in, one call of the domain, protobuf out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from moneyprinter.content.v1 import footage_service_pb2 as pb
+from moneyprinter.content.v1 import footage_service_pb2_grpc as pb_grpc
+from moneyprinter.media.v1 import media_pb2
+from services.content.footage.backgrounds import Background
+from services.content.footage.choice import Choice, ChoiceRequest, Cut, Scene, choose_footage
+from services.content.footage.clips import FootageSource, Shape
+from services.content.footage.library import Library, LibraryAsset
+
+NOT_FOUND = "FOOTAGE_NOT_FOUND"
+"""The reason of a notice: no clip was found for some scenes."""
+REUSED = "FOOTAGE_REUSED"
+"""The reason of a notice: an earlier video of the user has some of the clips."""
+
+LIBRARY, NONE = "library", "none"
+# The most scenes that a notice lists.
+MAX_LISTED = 20
+
+
+class FootageServicer(pb_grpc.FootageServiceServicer):
+    """Clips for scenes."""
+
+    async def ChooseFootage(self, request: pb.ChooseFootageRequest, context: Any) -> pb.ChooseFootageResponse:
+        choice = await choose_footage(_to_request(request), _sources(request))
+        return pb.ChooseFootageResponse(
+            scenes=[pb.SceneFootage(cuts=map(_from_cut, cuts)) for cuts in choice.scenes],
+            notices=_notices(choice, request.source),
+        )
+
+
+def _sources(request: pb.ChooseFootageRequest) -> list[FootageSource]:
+    if request.source == NONE:
+        return []
+    assets = [
+        LibraryAsset(each.asset_id, each.filename, each.width, each.height, each.duration.ToTimedelta().total_seconds())
+        for each in request.assets
+    ]
+    return [Library(assets, all_match=request.source == LIBRARY)]
+
+
+def _to_request(request: pb.ChooseFootageRequest) -> ChoiceRequest:
+    scenes = tuple(Scene(tuple(scene.terms), scene.narration, scene.duration.ToTimedelta()) for scene in request.scenes)
+    return ChoiceRequest(
+        scenes,
+        request.topic,
+        Shape(request.width, request.height),
+        request.language or "en",
+        tuple(request.used_ids),
+        frozenset(request.excluded_ids),
+    )
+
+
+def _from_cut(cut: Cut) -> pb.FootageCut:
+    message = pb.FootageCut(
+        id=cut.shows.key, start=_duration(cut.start), duration=_duration(cut.duration), query=cut.query
+    )
+    match cut.shows:
+        case Background(seed, colours):
+            message.background.CopyFrom(media_pb2.Background(seed=seed, colours=colours))
+        case clip:
+            message.width, message.height = clip.width, clip.height
+            if clip.asset_id:
+                message.asset_id = clip.asset_id
+            else:
+                message.url = clip.url
+            if clip.credit:
+                message.credit.CopyFrom(media_pb2.Credit(**asdict(clip.credit)))
+    return message
+
+
+def _notices(choice: Choice, source: str) -> Iterator[media_pb2.Notice]:
+    if choice.drawn_scenes and source != NONE:
+        scenes = ", ".join(str(index + 1) for index in choice.drawn_scenes[:MAX_LISTED])
+        more = ", ..." if len(choice.drawn_scenes) > MAX_LISTED else ""
+        message = (
+            f"scene {scenes}{more}: too few clips were found, so that animated backgrounds are shown; upload clips, or"
+            " search for other terms"
+        )
+        yield media_pb2.Notice(reason=NOT_FOUND, message=message)
+    if choice.reused_keys:
+        message = (
+            f"clips of earlier videos are shown again, since no others were found: {', '.join(choice.reused_keys)}"
+        )
+        yield media_pb2.Notice(reason=REUSED, message=message[:1000])
+
+
+def _duration(value: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(value)
+    return message
