@@ -25,6 +25,8 @@ RUNTIME = {
 }
 # What media services share, beside `runtime`.
 MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "__init__"}
+# What services share to call external providers over HTTP.
+PROVIDERS = {"failures", "breaker", "keys", "chain", "responses", "client", "credentials", "__init__"}
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
     "content": {"captions", "fonts", "footage", "layout", "scripts"},
@@ -89,8 +91,11 @@ def test_a_module_imports_only_what_it_may(path: Path) -> None:
     elif within(name, "services.media"):
         libraries = ("services.media", "services.runtime")
         assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(libraries)]
+    elif within(name, "services.providers"):
+        libraries = ("services.providers", "services.runtime")
+        assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(libraries)]
     elif (service := name.split(".")[1] if "." in name else "") in SERVICES:
-        allowed = (f"services.{service}", "services.runtime", "services.media")
+        allowed = (f"services.{service}", "services.runtime", "services.media", "services.providers")
         assert not [m for m in found if within(m, "services") and m != "services" and not m.startswith(allowed)]
 
 
@@ -112,7 +117,10 @@ def imports_vendor(found: set[str], vendor: str) -> bool:
     return any(within(module, name) for module in found for name in VENDORS[vendor])
 
 
-@pytest.mark.parametrize(("folder", "modules_of_it"), [("runtime", RUNTIME), ("media", MEDIA)])
+LIBRARIES = {"runtime": RUNTIME, "media": MEDIA, "providers": PROVIDERS}
+
+
+@pytest.mark.parametrize(("folder", "modules_of_it"), LIBRARIES.items())
 def test_a_library_is_a_closed_list(folder: str, modules_of_it: set[str]) -> None:
     assert {path.stem for path in modules(f"services/{folder}")} == modules_of_it
 
