@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.content.v1 import content_service_pb2 as pb
+from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from services.content.captions.cues import Cue
 from services.content.captions.title_cards import DEFAULT_TITLE_SIZE
 from services.content.layout.line_breaking import Word
 from services.content.layout.style import CaptionStyle, Highlight, Position
-from services.content.scripts.script_templates import TEMPLATES
-
-LANGUAGE_NOT_WRITTEN = "LANGUAGE_NOT_WRITTEN"
-"""The reason of a notice: there is no template for the language of the script."""
+from services.content.scripts.scenes import Scene
+from services.content.scripts.writing import Notice, WritingOptions
 
 # The contract's values have the names of the members; its unspecified value is the default.
 _POSITIONS = {pb.POSITION_UNSPECIFIED: Position.DEFAULT} | {
@@ -32,15 +32,19 @@ _HIGHLIGHTS = {pb.HIGHLIGHT_UNSPECIFIED: Highlight.NONE} | {
 }
 
 
-def to_notices(unsupported_language: str) -> list[media_pb2.Notice]:
-    """The notice that there is no template for a language, so that the script is its title; none when it is empty."""
-    if not unsupported_language:
-        return []
-    message = (
-        f"no scripts are written in the language {unsupported_language!r}, so that the title is all that is spoken; "
-        f"send a script, or take one of {', '.join(TEMPLATES)}"
-    )
-    return [media_pb2.Notice(reason=LANGUAGE_NOT_WRITTEN, message=message)]
+def to_options(request: pb.WriteScriptRequest | writing_pb.CreateScriptRequest) -> WritingOptions:
+    """The writing options of a request: the fields of the same names."""
+    return WritingOptions(**{field.name: getattr(request, field.name) for field in fields(WritingOptions)})
+
+
+def from_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
+    """Notices as messages."""
+    return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in notices]
+
+
+def from_scenes(scenes: Iterable[Scene]) -> list[media_pb2.ScriptScene]:
+    """Scenes as messages."""
+    return [media_pb2.ScriptScene(**asdict(scene)) for scene in scenes]
 
 
 def to_style(style: pb.CaptionStyle) -> CaptionStyle:

@@ -10,8 +10,17 @@ from services.content.captions.subtitles import make_subtitles
 from services.content.captions.title_cards import TitleCard
 from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
-from services.content.messages import from_cue, to_notices, to_style, to_title_style, to_word
-from services.content.scripts.writing import write_script
+from services.content.messages import (
+    from_cue,
+    from_notices,
+    from_scenes,
+    to_options,
+    to_style,
+    to_title_style,
+    to_word,
+)
+from services.content.scripts.languages import UNKNOWN_LANGUAGE
+from services.content.scripts.writing import Script, complete_script, write_script
 from services.content.threads import run_in_thread
 
 
@@ -22,10 +31,22 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         self._fonts = fonts
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
+        script = await run_in_thread(self._write_script, request)
+        return pb.WriteScriptResponse(
+            sentences=script.sentences,
+            writer=script.writer,
+            notices=from_notices(script.notices),
+            scenes=from_scenes(script.scenes),
+            language="" if script.language == UNKNOWN_LANGUAGE else script.language,
+        )
+
+    def _write_script(self, request: pb.WriteScriptRequest) -> Script:
         text = request.script if request.HasField("script") else None
-        script = await run_in_thread(write_script, request.title, text, request.language, request.script_format)
-        notices = to_notices(script.unsupported_language)
-        return pb.WriteScriptResponse(sentences=script.sentences, writer=script.writer, notices=notices)
+        options = to_options(request)
+        script = write_script(
+            request.title, text, request.language, request.script_format, options.count_words(request.language)
+        )
+        return complete_script(script, request.title, options)
 
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
         return await run_in_thread(self._make_captions, request)

@@ -15,12 +15,14 @@ from services.content.captions.subtitles import make_subtitles, subtitle_file
 from services.content.captions.word_timing import estimate_word_times
 from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
-from services.content.messages import to_notices, to_public_style, to_timed_word
+from services.content.messages import from_notices, from_scenes, to_options, to_public_style, to_timed_word
+from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language
 from services.content.scripts.writing import (
     DEFAULT_LENGTH,
-    UNKNOWN_LANGUAGE,
+    Script,
+    complete_script,
     compose_script,
-    detect_language,
+    fit_length,
     join_sentences,
     write_script,
 )
@@ -40,18 +42,27 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
         self._fonts = fonts
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
+        script = await run_in_thread(self._write_script, request)
+        return pb.CreateScriptResponse(
+            script=join_sentences(script.sentences, script.language),
+            sentences=script.sentences,
+            language=script.language,
+            writer=script.writer,
+            notices=from_notices(script.notices),
+            scenes=from_scenes(script.scenes),
+        )
+
+    def _write_script(self, request: pb.CreateScriptRequest) -> Script:
         language = request.language or detect_language(request.topic)
+        options = to_options(request)
+        words = options.count_words(language)
         if language == UNKNOWN_LANGUAGE:
             script = write_script(request.topic, None, language)
+        elif words:
+            script = compose_script(request.topic, language, fit_length(request.topic, language, words))
         else:
             script = compose_script(request.topic, language, request.length or DEFAULT_LENGTH)
-        return pb.CreateScriptResponse(
-            script=join_sentences(script.sentences, language),
-            sentences=script.sentences,
-            language=language,
-            writer=script.writer,
-            notices=to_notices(script.unsupported_language),
-        )
+        return complete_script(script, request.topic, options)
 
     async def CreateCaptions(
         self, request: pb.CreateCaptionsRequest, context: Any

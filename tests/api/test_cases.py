@@ -267,6 +267,9 @@ CASES = [
     wrong("too loud", SPEAK, {**HI, "loudness": -3}, "loudness"),
     wrong("a script without a topic", SCRIPT, {}, "topic"),
     wrong("a script too long to write", SCRIPT, {"topic": "x", "length": 10}, "length"),
+    wrong("a script with two lengths", SCRIPT, {"topic": "x", "seconds": 20, "words": 50}, "request"),
+    wrong("a script with too many scenes", SCRIPT, {"topic": "x", "scene_count": 101}, "scene_count"),
+    Case("a script with options", SCRIPT, {"topic": "The tides", "tone": "calm", "seconds": 20}, 200, "OK"),
     Case(
         "a script in an unknown language", SCRIPT, {"topic": "x", "language": "xx"},
         400, "INVALID_ARGUMENT", "LANGUAGE_UNKNOWN",

@@ -46,9 +46,23 @@ async def test_without_a_script_a_template_is_used(content: pb_grpc.ContentServi
     assert (written.sentences[0], written.writer) == ("Rain.", "plain-template")
 
 
+async def test_a_script_has_scenes_with_search_terms(content: pb_grpc.ContentServiceAsyncStub) -> None:
+    own = pb.WriteScriptRequest(title="Rain", script="Clouds gather. Rivers rise.", scene_count=2)
+    written = await content.WriteScript(own)
+    assert [list(scene.sentences) for scene in written.scenes] == [["Clouds gather."], ["Rivers rise."]]
+    assert written.scenes[0].search_terms[:1] == ["Clouds"] and written.scenes[0].title == "Rain"
+    template = await content.WriteScript(pb.WriteScriptRequest(title="Regen im Wald", language="de", seconds=20))
+    assert [sentence for scene in template.scenes for sentence in scene.sentences] == list(template.sentences)
+    assert (template.language, template.scenes[0].search_language) == ("de", "de")
+    assert template.scenes[0].search_terms == ["Regen Wald", "Wald", "Regen"] and not template.notices
+
+
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
+        (pb.WriteScriptRequest(title="Rain", seconds=30, words=60), "REQUEST_INVALID"),
+        (pb.WriteScriptRequest(title="Rain", scene_count=101), "REQUEST_INVALID"),
+        (pb.WriteScriptRequest(title="Rain", seconds=float("nan")), "REQUEST_INVALID"),
         (pb.WriteScriptRequest(title="Rain", script=" ... "), "SCRIPT_EMPTY"),
         (pb.WriteScriptRequest(title="?"), "SCRIPT_EMPTY"),
         (pb.WriteScriptRequest(title="Rain", script=""), "REQUEST_INVALID"),

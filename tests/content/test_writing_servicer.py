@@ -75,6 +75,16 @@ async def test_a_script_is_english_and_short_by_default(mesh: Mesh, writing: pb_
     assert tuple(made.sentences) == write_script("The tides", None).sentences
 
 
+async def test_a_script_has_scenes_and_reports_what_the_template_ignores(
+    mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub
+) -> None:
+    request = pb.CreateScriptRequest(topic="The tides", seconds=20, scene_count=3, tone="calm", audience="sailors")
+    made = await writing.CreateScript(request, metadata=mesh.bearer(roles=ROLE))
+    assert [sentence for scene in made.scenes for sentence in scene.sentences] == list(made.sentences)
+    assert len(made.scenes) == 3 and all(list(scene.search_terms) == ["tides"] for scene in made.scenes)
+    assert [notice.reason for notice in made.notices] == ["WRITING_OPTIONS_IGNORED"]
+
+
 async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:
     for form, kind in (("srt", "application/x-subrip"), ("vtt", "text/vtt"), ("ass", "text/x-ssa")):
         request = pb.CreateCaptionsRequest(sentences=timed(TIMED), format=form)
@@ -156,6 +166,10 @@ async def test_invalid_captions_requests_are_refused(
         ({"topic": "x", "language": "xx"}, "LANGUAGE_UNKNOWN"),
         ({"topic": "x", "language": "English"}, "REQUEST_INVALID"),
         ({"topic": "x", "length": 10}, "REQUEST_INVALID"),
+        ({"topic": "x", "length": 3, "seconds": 20}, "REQUEST_INVALID"),
+        ({"topic": "x", "seconds": 1801}, "REQUEST_INVALID"),
+        ({"topic": "x" * 10_000}, "REQUEST_INVALID"),
+        ({"topic": "x", "prompt": "x" * 4001}, "REQUEST_INVALID"),
     ],
 )
 async def test_invalid_script_requests_are_refused(

@@ -87,6 +87,12 @@ class WriteScriptRequest(_message.Message):
     SCRIPT_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
+    TONE_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    SCENE_COUNT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The subject of the video."""
     script: _builtins.str
@@ -95,6 +101,22 @@ class WriteScriptRequest(_message.Message):
     """The language of the script, as two or three letters of ISO 639. Empty: the service writes its scripts in `en`."""
     script_format: _builtins.str
     """The format of the script: `plain`, or `markdown`, whose markup is left out. Empty: `markdown`."""
+    tone: _builtins.str
+    """The tone, for example `humorous`. Empty: as it suits the topic."""
+    audience: _builtins.str
+    """The audience, for example `children of six`. Empty: a general one."""
+    seconds: _builtins.float
+    """The duration of the spoken script in seconds. 0: automatic. Writers keep to it within 15 %; a notice reports a
+    template script that is shorter or longer.
+    """
+    words: _builtins.int
+    """The number of words; of letters in languages without blanks between words. 0: automatic. As `seconds`."""
+    scene_count: _builtins.int
+    """The number of scenes, at most one for each sentence. 0: about one for 8 seconds of speech."""
+    prompt: _builtins.str
+    """Further instructions for the writer, for example facts that the script must have. The template has no use for them,
+    nor for tone and audience; a notice reports that.
+    """
     def __init__(
         self,
         *,
@@ -102,10 +124,16 @@ class WriteScriptRequest(_message.Message):
         script: _builtins.str | None = ...,
         language: _builtins.str = ...,
         script_format: _builtins.str = ...,
+        tone: _builtins.str = ...,
+        audience: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+        words: _builtins.int = ...,
+        scene_count: _builtins.int = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "language", b"language", "script", b"script", "script_format", b"script_format", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "audience", b"audience", "language", b"language", "prompt", b"prompt", "scene_count", b"scene_count", "script", b"script", "script_format", b"script_format", "seconds", b"seconds", "title", b"title", "tone", b"tone", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
@@ -122,8 +150,12 @@ class WriteScriptResponse(_message.Message):
     SENTENCES_FIELD_NUMBER: _builtins.int
     WRITER_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     writer: _builtins.str
     """The author: `caller`, or `plain-template`, which inserts the title into fixed phrases."""
+    language: _builtins.str
+    """The language of the sentences: that of the request, or derived from the text. Empty: unknown."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sentences, in order, with punctuation."""
@@ -132,16 +164,22 @@ class WriteScriptResponse(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
         """Differences from the request, for example a language for which there are no script templates."""
 
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The scenes, in order: all sentences, divided."""
+
     def __init__(
         self,
         *,
         sentences: _abc.Iterable[_builtins.str] | None = ...,
         writer: _builtins.str = ...,
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "scenes", b"scenes", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

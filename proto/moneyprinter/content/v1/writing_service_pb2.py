@@ -30,7 +30,7 @@ from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot
 from moneyprinter.video.v1 import video_service_pb2 as moneyprinter_dot_video_dot_v1_dot_video__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/writing_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\x1a)moneyprinter/video/v1/video_service.proto\"s\n\x13\x43reateScriptRequest\x12\x19\n\x05topic\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12&\n\x08language\x18\x02 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[a-z]{2}$\xd8\x01\x01\x12\x19\n\x06length\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\t(\x00\"\x8b\x01\n\x14\x43reateScriptResponse\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x11\n\tsentences\x18\x02 \x03(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06writer\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"\x8c\x05\n\x15\x43reateCaptionsRequest\x12\x19\n\x06script\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12)\n\x08\x64uration\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00 \xcc@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x42\n\tsentences\x18\x03 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentenceB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12&\n\x06\x66ormat\x18\x04 \x01(\tB\x16\xbaH\x13r\x11R\x00R\x03srtR\x03vttR\x03\x61ss\x12.\n\x05style\x18\x05 \x01(\x0b\x32\x1f.moneyprinter.video.v1.Captions\x12\x1c\n\x05width\x18\x06 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\x80@(\x10\xd8\x01\x01\x12\x1d\n\x06height\x18\x07 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\x80@(\x10\xd8\x01\x01\x12&\n\x08language\x18\x08 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[a-z]{2}$\xd8\x01\x01\x12/\n\rscript_format\x18\t \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown:\xfa\x01\xbaH\xf6\x01\x1aj\n\x0f\x63\x61ptions.source\x12#give either `script` or `sentences`\x1a\x32(this.script != \'\') != (this.sentences.size() > 0)\x1a\x87\x01\n\x11\x63\x61ptions.duration\x12\x44`script` needs a `duration`, and `sentences` have times of their own\x1a,(this.script != \'\') == (this.duration > 0.0)\"<\n\x16\x43reateCaptionsResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody2\x95\x03\n\x0eWritingService\x12\xb7\x01\n\x0c\x43reateScript\x12,.moneyprinter.content.v1.CreateScriptRequest\x1a-.moneyprinter.content.v1.CreateScriptResponse\"J\xb2\xe1\x18\x30\n\x07gateway\x12\x0e\x63ontent.manage\x18\x01\"\x02\x08\x1eZ\x0f\n\rscript.create\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/scripts:\x01*\x12\xc8\x01\n\x0e\x43reateCaptions\x12..moneyprinter.content.v1.CreateCaptionsRequest\x1a/.moneyprinter.content.v1.CreateCaptionsResponse\"S\xb2\xe1\x18\x32\n\x07gateway\x12\x0e\x63ontent.manage\x18\x01\"\x02\x08<Z\x11\n\x0f\x63\x61ptions.create\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/captions:\x01*b\x04\x64\x61ta0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/writing_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\x1a)moneyprinter/video/v1/video_service.proto\"\xcc\x03\n\x13\x43reateScriptRequest\x12\x19\n\x05topic\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12&\n\x08language\x18\x02 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[a-z]{2}$\xd8\x01\x01\x12\x19\n\x06length\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\t(\x00\x12\x15\n\x04tone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x08\x61udience\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12(\n\x07seconds\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00 \x9c@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x19\n\x05words\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00\x12\x1e\n\x0bscene_count\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x18\n\x06prompt\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f:\xa4\x01\xbaH\xa0\x01\x1a\x9d\x01\n\x14\x63reate_script.length\x12+give one of `length`, `seconds` and `words`\x1aX(this.length > 0 ? 1 : 0) + (this.seconds > 0.0 ? 1 : 0) + (this.words > 0 ? 1 : 0) <= 1\"\xbf\x01\n\x14\x43reateScriptResponse\x12\x0e\n\x06script\x18\x01 \x01(\t\x12\x11\n\tsentences\x18\x02 \x03(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0e\n\x06writer\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\x12\x32\n\x06scenes\x18\x06 \x03(\x0b\x32\".moneyprinter.media.v1.ScriptScene\"\x8c\x05\n\x15\x43reateCaptionsRequest\x12\x19\n\x06script\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12)\n\x08\x64uration\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00 \xcc@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x42\n\tsentences\x18\x03 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentenceB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12&\n\x06\x66ormat\x18\x04 \x01(\tB\x16\xbaH\x13r\x11R\x00R\x03srtR\x03vttR\x03\x61ss\x12.\n\x05style\x18\x05 \x01(\x0b\x32\x1f.moneyprinter.video.v1.Captions\x12\x1c\n\x05width\x18\x06 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\x80@(\x10\xd8\x01\x01\x12\x1d\n\x06height\x18\x07 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\x80@(\x10\xd8\x01\x01\x12&\n\x08language\x18\x08 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[a-z]{2}$\xd8\x01\x01\x12/\n\rscript_format\x18\t \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown:\xfa\x01\xbaH\xf6\x01\x1aj\n\x0f\x63\x61ptions.source\x12#give either `script` or `sentences`\x1a\x32(this.script != \'\') != (this.sentences.size() > 0)\x1a\x87\x01\n\x11\x63\x61ptions.duration\x12\x44`script` needs a `duration`, and `sentences` have times of their own\x1a,(this.script != \'\') == (this.duration > 0.0)\"<\n\x16\x43reateCaptionsResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody2\x95\x03\n\x0eWritingService\x12\xb7\x01\n\x0c\x43reateScript\x12,.moneyprinter.content.v1.CreateScriptRequest\x1a-.moneyprinter.content.v1.CreateScriptResponse\"J\xb2\xe1\x18\x30\n\x07gateway\x12\x0e\x63ontent.manage\x18\x01\"\x02\x08\x1eZ\x0f\n\rscript.create\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/scripts:\x01*\x12\xc8\x01\n\x0e\x43reateCaptions\x12..moneyprinter.content.v1.CreateCaptionsRequest\x1a/.moneyprinter.content.v1.CreateCaptionsResponse\"S\xb2\xe1\x18\x32\n\x07gateway\x12\x0e\x63ontent.manage\x18\x01\"\x02\x08<Z\x11\n\x0f\x63\x61ptions.create\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/captions:\x01*b\x04\x64\x61ta0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESCRIPTREQUEST'].fields_by_name['language']._serialized_options = b'\272H\021r\0142\n^[a-z]{2}$\330\001\001'
   _globals['_CREATESCRIPTREQUEST'].fields_by_name['length']._loaded_options = None
   _globals['_CREATESCRIPTREQUEST'].fields_by_name['length']._serialized_options = b'\272H\006\032\004\030\t(\000'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['tone']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['tone']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['audience']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['audience']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['seconds']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['seconds']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000 \234@)\000\000\000\000\000\000\000\000'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['words']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['words']._serialized_options = b'\272H\007\032\005\030\210\'(\000'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['scene_count']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['scene_count']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['prompt']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST'].fields_by_name['prompt']._serialized_options = b'\272H\005r\003\030\240\037'
+  _globals['_CREATESCRIPTREQUEST']._loaded_options = None
+  _globals['_CREATESCRIPTREQUEST']._serialized_options = b'\272H\240\001\032\235\001\n\024create_script.length\022+give one of `length`, `seconds` and `words`\032X(this.length > 0 ? 1 : 0) + (this.seconds > 0.0 ? 1 : 0) + (this.words > 0 ? 1 : 0) <= 1'
   _globals['_CREATECAPTIONSREQUEST'].fields_by_name['script']._loaded_options = None
   _globals['_CREATECAPTIONSREQUEST'].fields_by_name['script']._serialized_options = b'\272H\006r\004\030\240\234\001'
   _globals['_CREATECAPTIONSREQUEST'].fields_by_name['duration']._loaded_options = None
@@ -65,14 +79,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITINGSERVICE'].methods_by_name['CreateScript']._serialized_options = b'\262\341\0300\n\007gateway\022\016content.manage\030\001\"\002\010\036Z\017\n\rscript.create\202\323\344\223\002\020\"\013/v1/scripts:\001*'
   _globals['_WRITINGSERVICE'].methods_by_name['CreateCaptions']._loaded_options = None
   _globals['_WRITINGSERVICE'].methods_by_name['CreateCaptions']._serialized_options = b'\262\341\0302\n\007gateway\022\016content.manage\030\001\"\002\010<Z\021\n\017captions.create\202\323\344\223\002\027\"\014/v1/captions:\001*b\004data'
-  _globals['_CREATESCRIPTREQUEST']._serialized_start=275
-  _globals['_CREATESCRIPTREQUEST']._serialized_end=390
-  _globals['_CREATESCRIPTRESPONSE']._serialized_start=393
-  _globals['_CREATESCRIPTRESPONSE']._serialized_end=532
-  _globals['_CREATECAPTIONSREQUEST']._serialized_start=535
-  _globals['_CREATECAPTIONSREQUEST']._serialized_end=1187
-  _globals['_CREATECAPTIONSRESPONSE']._serialized_start=1189
-  _globals['_CREATECAPTIONSRESPONSE']._serialized_end=1249
-  _globals['_WRITINGSERVICE']._serialized_start=1252
-  _globals['_WRITINGSERVICE']._serialized_end=1657
+  _globals['_CREATESCRIPTREQUEST']._serialized_start=276
+  _globals['_CREATESCRIPTREQUEST']._serialized_end=736
+  _globals['_CREATESCRIPTRESPONSE']._serialized_start=739
+  _globals['_CREATESCRIPTRESPONSE']._serialized_end=930
+  _globals['_CREATECAPTIONSREQUEST']._serialized_start=933
+  _globals['_CREATECAPTIONSREQUEST']._serialized_end=1585
+  _globals['_CREATECAPTIONSRESPONSE']._serialized_start=1587
+  _globals['_CREATECAPTIONSRESPONSE']._serialized_end=1647
+  _globals['_WRITINGSERVICE']._serialized_start=1650
+  _globals['_WRITINGSERVICE']._serialized_end=2055
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,12 @@ class CreateScriptRequest(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
+    TONE_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    SCENE_COUNT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     """The topic, used as it is."""
     language: _builtins.str
@@ -41,17 +47,39 @@ class CreateScriptRequest(_message.Message):
     templates; the message lists the available ones.
     """
     length: _builtins.int
-    """The number of sentences, including the topic's own. 0: 5."""
+    """The number of sentences, including the topic's own. 0: 5, unless `seconds` or `words` is given."""
+    tone: _builtins.str
+    """The tone, for example `humorous`. Empty: as it suits the topic."""
+    audience: _builtins.str
+    """The audience, for example `children of six`. Empty: a general one."""
+    seconds: _builtins.float
+    """The duration of the spoken script in seconds. 0: automatic. Writers keep to it within 15 %; a notice reports a
+    template script that is shorter or longer.
+    """
+    words: _builtins.int
+    """The number of words; of letters in languages without blanks between words. 0: automatic. As `seconds`."""
+    scene_count: _builtins.int
+    """The number of scenes, at most one for each sentence. 0: about one for 8 seconds of speech."""
+    prompt: _builtins.str
+    """Further instructions for the writer, for example facts that the script must have. The template has no use for them,
+    nor for tone and audience; a notice reports that.
+    """
     def __init__(
         self,
         *,
         topic: _builtins.str = ...,
         language: _builtins.str = ...,
         length: _builtins.int = ...,
+        tone: _builtins.str = ...,
+        audience: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+        words: _builtins.int = ...,
+        scene_count: _builtins.int = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "length", b"length", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "language", b"language", "length", b"length", "prompt", b"prompt", "scene_count", b"scene_count", "seconds", b"seconds", "tone", b"tone", "topic", b"topic", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -68,6 +96,7 @@ class CreateScriptResponse(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     WRITER_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The whole script."""
     language: _builtins.str
@@ -84,6 +113,10 @@ class CreateScriptResponse(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
         """Differences from what a caller may expect."""
 
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The scenes, in order: all sentences, divided."""
+
     def __init__(
         self,
         *,
@@ -92,10 +125,11 @@ class CreateScriptResponse(_message.Message):
         language: _builtins.str = ...,
         writer: _builtins.str = ...,
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "script", b"script", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "scenes", b"scenes", "script", b"script", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

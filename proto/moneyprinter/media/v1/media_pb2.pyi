@@ -488,7 +488,7 @@ class Notice(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE`, `LANGUAGE_NOT_WRITTEN`,
-    `FOOTAGE_NOT_FOUND` or `FOOTAGE_REUSED`.
+    `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED`, `SCRIPT_LENGTH_DIFFERS` or `WRITING_OPTIONS_IGNORED`.
     """
     message: _builtins.str
     """The message for people."""
@@ -505,6 +505,44 @@ class Notice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Notice: _TypeAlias = Notice  # noqa: Y015
+
+@_typing.final
+class ScriptScene(_message.Message):
+    """A scene of a script: the sentences that are spoken while the same footage is shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    SEARCH_TERMS_FIELD_NUMBER: _builtins.int
+    SEARCH_LANGUAGE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    search_language: _builtins.str
+    """The language of the search terms: `en`, or the language of the script."""
+    title: _builtins.str
+    """The title to show on the screen. Empty: none."""
+    @_builtins.property
+    def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sentences, in order, with punctuation. The scenes of a script have all of its sentences."""
+
+    @_builtins.property
+    def search_terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One to five terms to search footage by, the best first."""
+
+    def __init__(
+        self,
+        *,
+        sentences: _abc.Iterable[_builtins.str] | None = ...,
+        search_terms: _abc.Iterable[_builtins.str] | None = ...,
+        search_language: _builtins.str = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["search_language", b"search_language", "search_terms", b"search_terms", "sentences", b"sentences", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScriptScene: _TypeAlias = ScriptScene  # noqa: Y015
 
 @_typing.final
 class TimedSentence(_message.Message):

@@ -1,0 +1,60 @@
+"""Languages: which language a text is in, by its letters and its commonest words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+from services.content.scripts.stop_words import STOP_WORDS
+
+UNKNOWN_LANGUAGE = "und"
+"""ISO 639 for an undetermined language."""
+
+# The languages of template scripts by the writing system of their topic.
+_LANGUAGES = {"LATIN": "en", "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "GREEK": "el",
+              "ARABIC": "ar", "DEVANAGARI": "hi"}  # fmt: skip
+# The languages of a system whose stop words are compared.
+_ALPHABETS = {
+    "LATIN": ("en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "sv", "tr", "id"),
+    "CYRILLIC": ("ru", "uk"),
+}
+# The characters that are read: they show the language of a longer text, too.
+_MAX_CHARACTERS = 4000
+
+
+def detect_language(topic: str) -> str:
+    """The language of a topic by its letters; `und` when there is no template for any language with these letters."""
+    system, systems = _writing_system(topic)
+    if system == "CYRILLIC":
+        return "uk" if set("іїєґ") & set(topic.lower()) else "ru"
+    if system == "CJK" and {"HIRAGANA", "KATAKANA"} & systems:
+        return "ja"
+    return _LANGUAGES.get(system, UNKNOWN_LANGUAGE)
+
+
+def identify_language(text: str) -> str:
+    """The language of a text by its letters and its commonest words; `und` when these do not show it.
+
+    A text of a few words may have none of the common ones: it is then undetermined, unless its letters decide.
+    """
+    text = text[:_MAX_CHARACTERS]
+    system, _ = _writing_system(text)
+    if system not in _ALPHABETS:
+        return detect_language(text)
+    words = Counter(re.findall(r"[^\W\d_]+", text.casefold()))
+    hits = {
+        language: sum(count for word, count in words.items() if word in STOP_WORDS[language])
+        for language in _ALPHABETS[system]
+    }
+    best = max(hits, key=lambda language: hits[language])
+    return best if hits[best] else detect_language(text) if system == "CYRILLIC" else UNKNOWN_LANGUAGE
+
+
+def _writing_system(text: str) -> tuple[str, set[str]]:
+    """The system to which most letters of a text belong, and all of its systems, by the first words of their names."""
+    counts: Counter[str] = Counter()
+    for character in text:
+        if unicodedata.category(character)[0] == "L":
+            counts[unicodedata.name(character, "").partition(" ")[0]] += 1
+    return max(counts, key=lambda system: counts[system], default="LATIN"), set(counts)
