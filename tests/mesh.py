@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from moneyprinter import contract
 from moneyprinter.calls import TypedChannel
-from moneyprinter.objects import Objects
 from services.runtime import channels, server
 from services.runtime.authorizer import TokenKeys
 from services.runtime.config import RuntimeConfig
+from services.runtime.objects import Objects
 
 S = TypeVar("S")
 

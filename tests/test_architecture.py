@@ -21,7 +21,18 @@ ROOT = Path(__file__).parent.parent
 RUNTIME = {
     *("config", "tls", "handshakes", "identity", "authorizer", "audit", "revocation", "interceptor", "server"),
     *("admission", "channels", "errors", "request_checks", "wire", "wording", "pagination", "progress", "tasks"),
-    *("events", "db", "secrets", "encryption", "children", "launcher_child", "scratch", "telemetry", "__init__"),
+    *(
+        "events",
+        "db",
+        "secrets",
+        "encryption",
+        "children",
+        "launcher_child",
+        "objects",
+        "scratch",
+        "telemetry",
+        "__init__",
+    ),
 }
 # What media services share, beside `runtime`.
 MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "__init__"}

@@ -9,7 +9,6 @@ from typing import Any
 
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
-from moneyprinter.objects import Objects
 from services.audio import preview, speech
 from services.audio.messages import (
     from_mix_request,
@@ -21,6 +20,7 @@ from services.audio.messages import (
 )
 from services.audio.mix import Mixer
 from services.audio.voice_selection import Text, select_voice
+from services.runtime.objects import Objects
 from services.runtime.progress import OnProgress, stream_progress
 from services.runtime.server import Runtime
 

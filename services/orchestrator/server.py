@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.errors import DataLoss
-from moneyprinter.objects import Objects
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc
 from moneyprinter.video.v1 import (
     clip_service_pb2_grpc,
@@ -72,6 +71,7 @@ from services.orchestrator.workers.prober import GrpcProber
 from services.orchestrator.workers.stubs import Stubs
 from services.orchestrator.workers.webhooks import GrpcWebhooks
 from services.runtime import db, events, telemetry
+from services.runtime.objects import Objects
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 

@@ -23,7 +23,6 @@ from grpc_reflection.v1alpha import reflection
 
 from moneyprinter import calls
 from moneyprinter.errors import Unavailable
-from moneyprinter.objects import Objects
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 from services.runtime import channels, revocation, scratch, telemetry, tls
 from services.runtime.admission import Admission, ConcurrencyLimit, client_share
@@ -32,6 +31,7 @@ from services.runtime.authorizer import Authorizer, TokenKeys
 from services.runtime.config import ConfigError, RuntimeConfig, load
 from services.runtime.handshakes import HandshakeMonitor
 from services.runtime.interceptor import CallInterceptor
+from services.runtime.objects import Objects
 from services.runtime.scratch import Scratch
 from services.runtime.tasks import cancel
 

@@ -1,4 +1,4 @@
-"""The storage service as its callers use it: over mTLS, through `moneyprinter.objects`."""
+"""The storage service as its callers use it: over mTLS, through `services.runtime.objects`."""
 
 from __future__ import annotations
 

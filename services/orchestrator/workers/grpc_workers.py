@@ -11,7 +11,6 @@ from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.concatenation.v1 import concatenation_service_pb2 as concatenation
 from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.errors import Internal
-from moneyprinter.objects import Objects
 from moneyprinter.processing.v1 import processing_service_pb2 as processing
 from moneyprinter.rendering.v1 import rendering_service_pb2 as rendering
 from moneyprinter.validation.v1 import validation_service_pb2 as validation
@@ -39,6 +38,7 @@ from services.orchestrator.workers import messages
 from services.orchestrator.workers.checks import GrpcChecks
 from services.orchestrator.workers.messages import object_message, stored_object, to_duration, to_seconds
 from services.orchestrator.workers.stubs import Stubs
+from services.runtime.objects import Objects
 from services.runtime.progress import OnProgress, ignore_progress
 
 
