@@ -31,6 +31,8 @@ class Config(DatabaseSettings):
     """The period in which active jobs whose queue messages were lost are queued again."""
     max_attempts: int = 10
     """The number of instances that may die while they work on a job, before the job fails."""
+    review_days: float = Field(7.0, gt=0, le=365)
+    """How long a job waits for the review of its owner, before it fails."""
     retention_days: int = Field(0, ge=0, le=3650)
     """The retention of videos and uploads of accounts without a setting; 0: until they are deleted."""
     files_check_seconds: float = Field(6 * 3600.0, ge=0)

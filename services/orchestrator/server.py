@@ -56,6 +56,7 @@ from services.orchestrator.videos.downloads import Downloads
 from services.orchestrator.videos.library import Library
 from services.orchestrator.videos.quotas import Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
+from services.orchestrator.videos.reviews import Reviews
 from services.orchestrator.videos.uploads import Uploads
 from services.orchestrator.videos.videos import POLL_SECONDS, Videos
 from services.orchestrator.webhook_servicer import WebhookServicer
@@ -126,6 +127,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             notifications.publish_change,
             lease_seconds=config.lease_seconds,
             max_attempts=config.max_attempts,
+            review_time=timedelta(days=config.review_days),
             is_stored=objects.is_stored,
             now=_now,
             clock=time.monotonic,
@@ -159,6 +161,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
 
         dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), webhook_client.post, sign, _now, time.monotonic)
         await notifications.subscribe_new_events(feed.wake)
+        estimates = Estimates(PostgresJobHistory(pool))
         videos = Videos(
             store=store,
             dead_letters=PostgresDeadLetters(pool),
@@ -167,9 +170,16 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             check_voice=checks.find_voice,
             check_captions=checks.check_captions,
             check_webhook=webhooks.check_job_address,
-            estimate=Estimates(PostgresJobHistory(pool)).duration,
+            estimate=estimates.duration,
             now=_now,
             new_id=_new_id,
+        )
+        reviews = Reviews(
+            store=store,
+            check_voice=checks.find_voice,
+            estimate=estimates.duration,
+            on_change=notifications.publish_change,
+            now=_now,
         )
         downloads = Downloads(store, objects, GrpcPreviews(stubs).encode_sound)
         uploads = Uploads(
@@ -183,7 +193,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         runtime.add(
             video_service_pb2_grpc.add_VideoServiceServicer_to_server,
-            VideoServicer(videos, downloads, uploads, runtime.stopping),
+            VideoServicer(videos, reviews, downloads, uploads, runtime.stopping),
         )
         clips = Clips(store, GrpcProber(stubs))
         runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
@@ -226,6 +236,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(delete_old_events(feed_store), "old events"),
                 runtime.background(dispatcher.run(due), "webhooks"),
                 runtime.background(run_cleanup(PostgresCleanupQueue(pool), objects, files_left), "cleanup"),
+                runtime.background(reviews.run_expiry(), "reviews"),
                 runtime.background(library.run_expiry(files_left.set), "retention"),
                 runtime.background(files.run(timedelta(seconds=config.files_check_seconds)), "files"),
                 runtime.background(consumer, "consumer"),

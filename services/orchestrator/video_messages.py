@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
@@ -14,6 +14,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
+from services.orchestrator.jobs.scenes import Scene, SceneEdit
 from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
 from services.runtime.request_checks import check_message
@@ -74,6 +75,7 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
         script_format=request.audio.script_format,
         max_shot_seconds=request.settings.max_shot_seconds,
         poster_time=request.settings.poster_time,
+        review=request.review,
     )
 
 
@@ -116,6 +118,7 @@ def status_message(job: Job) -> pb.GetVideoStatusResponse:
         estimated_completion=timestamp(job.estimated_completion),
         result_url=_url(job, "file" if job.result else ""),
         error=_error(job),
+        review=_review(job),
     )
 
 
@@ -155,6 +158,31 @@ def video_message(job: Job) -> pb.Video:
         voice=result.voice if result else "",
         voice_quality=result.voice_quality if result else "",
         notices=[media.Notice(reason=each.reason, message=each.message) for each in (result.notices if result else ())],
+        review=_review(job),
+        scenes=[pb.Scene(script=scene.script) for scene in _scenes(job)],
+    )
+
+
+def scene_edits(scenes: Iterable[pb.Scene]) -> list[SceneEdit]:
+    """Return the scenes of an approval."""
+    return [SceneEdit(scene.script) for scene in scenes]
+
+
+def _scenes(job: Job) -> Sequence[Scene]:
+    if job.review:
+        return job.review.scenes
+    return job.result.scenes if job.result else ()
+
+
+def _review(job: Job) -> pb.Review | None:
+    """Return the review for which a job waits, or None."""
+    if job.review is None:
+        return None
+    return pb.Review(
+        state="awaiting_review",
+        subject=job.review.subject,
+        request_time=timestamp(job.review.request_time),
+        expire_time=timestamp(job.review.expire_time),
     )
 
 

@@ -21,6 +21,7 @@ from services.orchestrator.video_messages import (
     dead_letter_message,
     original_request,
     parse_request,
+    scene_edits,
     segments_message,
     status_message,
     video_input,
@@ -29,6 +30,7 @@ from services.orchestrator.video_messages import (
 from services.orchestrator.videos import digests
 from services.orchestrator.videos.downloads import Download, Downloads
 from services.orchestrator.videos.ranges import Conditions, etag
+from services.orchestrator.videos.reviews import Reviews
 from services.orchestrator.videos.uploads import Uploads
 from services.orchestrator.videos.videos import Videos
 from services.runtime import identity
@@ -41,8 +43,11 @@ MAX_DIGITS = 19
 class VideoServicer(pb_grpc.VideoServiceServicer):
     """Serves VideoService."""
 
-    def __init__(self, videos: Videos, downloads: Downloads, uploads: Uploads, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, videos: Videos, reviews: Reviews, downloads: Downloads, uploads: Uploads, stopping: asyncio.Event
+    ) -> None:
         self._videos = videos
+        self._reviews = reviews
         self._downloads = downloads
         self._uploads = uploads
         self._stopping = stopping
@@ -97,6 +102,12 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     async def RetryVideo(self, request: pb.RetryVideoRequest, context: Any) -> pb.RetryVideoResponse:
         job = await self._videos.retry(identity.user().id, request.job_id)
         return pb.RetryVideoResponse(**await _accept(job, context))
+
+    async def ApproveVideo(self, request: pb.ApproveVideoRequest, context: Any) -> pb.ApproveVideoResponse:
+        edits = scene_edits(request.scenes)
+        return pb.ApproveVideoResponse(
+            status=status_message(await self._reviews.approve(identity.user().id, request.job_id, edits))
+        )
 
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
         await self._videos.delete(identity.user().id, request.job_id)

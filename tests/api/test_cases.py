@@ -47,6 +47,7 @@ def wrong(name: str, method: str, fields: Fields, *broken: str) -> Case:
 
 
 CREATE, REVISE, UPLOAD = "VideoService/CreateVideo", "VideoService/ReviseVideo", "VideoService/UploadAsset"
+APPROVE = "VideoService/ApproveVideo"
 GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
@@ -148,12 +149,18 @@ CASES = [
     wrong("an unknown text format", SPEAK, {**HI, "script_format": "html"}, "script_format"),
     *(
         Case(f"no such video: {called}", called, NONE, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
-        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE)
+        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, REVISE, APPROVE)
     ),
     *(
         wrong(f"an id too long: {called}", called, {"job_id": "x" * 65}, "job_id")
-        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH)
+        for called in (GET, STATUS, DOWNLOAD, PREVIEW, WATCH, APPROVE)
     ),
+    Case("a review of the script", CREATE, video(review="script"), 202, "OK"),
+    Case("no review", CREATE, video(review="none"), 202, "OK"),
+    wrong("an unknown review", CREATE, video(review="music"), "review"),
+    wrong("a review without a script", CREATE, video(review="script", audio={"voice": "none"}), "review"),
+    wrong("an approval of an empty scene", APPROVE, {**NONE, "scenes": [{}]}, "scenes[0].script"),
+    wrong("an approval of too many scenes", APPROVE, {**NONE, "scenes": [{"script": "Hi."}] * 101}, "scenes"),
     *(
         Case(f"an id that means every job: {job_id}", WATCH, {"job_id": job_id}, 404, "NOT_FOUND", "VIDEO_NOT_FOUND")
         for job_id in (">", "*", "a b", ">\u0093")

@@ -72,6 +72,7 @@ PUBLIC = {
     "/moneyprinter.video.v1.LibraryService/UpdateSettings",
     "/moneyprinter.video.v1.EventService/AcknowledgeEvents",
     "/moneyprinter.video.v1.EventService/WatchEvents",
+    "/moneyprinter.video.v1.VideoService/ApproveVideo",
     "/moneyprinter.video.v1.VideoService/CancelVideo",
     "/moneyprinter.video.v1.VideoService/CreateVideo",
     "/moneyprinter.video.v1.VideoService/DeleteVideo",

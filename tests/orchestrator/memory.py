@@ -13,6 +13,7 @@ from services.orchestrator.events import messages
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import PRIORITIES, Asset, DueEvents, Failure, Job, JobProgress, Result
+from services.orchestrator.jobs.scenes import Approval, Review, approval_step
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
 
@@ -61,7 +62,7 @@ class MemoryStore:
         return [replace(job, request=replace(job.request, clips=()), original_request={}) for job in page]
 
     async def claim(self, lease: timedelta, at_least: int = 0) -> Job | None:
-        active = [job for job in self._jobs.values() if job.status == "processing"]
+        active = [job for job in self._jobs.values() if job.status == "processing" and job.review is None]
         held = [
             job
             for job in active
@@ -153,10 +154,43 @@ class MemoryStore:
         events = messages.completed_stages(job, stages, job.progress, now)
         self._publish(job, *events, messages.failed(job, failure, now))
 
+    async def begin_review(
+        self, job: Job, review: Review, stages: dict[str, str], progress_details: JobProgress
+    ) -> None:
+        self._change(job, review=review, stages=stages, progress_details=progress_details)
+        self._released.add((job.id, job.attempt))
+        events = messages.completed_stages(job, stages, progress_details.percent, review.request_time)
+        self._publish(job, *events, messages.review_requested(job, review, review.request_time))
+
+    async def approve(
+        self, job_id: str, user_id: str, approval: Approval, estimate: datetime
+    ) -> tuple[Job, Approval | None] | None:
+        job = await self.find(job_id, user_id)
+        if job is None:
+            return None
+        if job.review is None:
+            return job, self._steps.get((job_id, approval_step(job.request.review)))
+        self._steps[job_id, approval_step(job.review.subject)] = approval
+        self._jobs[job_id] = job = replace(job, review=None, attempt=job.attempt + 1, estimated_completion=estimate)
+        self._released.add((job_id, job.attempt))
+        self._heartbeats[job_id] = datetime.fromtimestamp(0, UTC)
+        self.published.append(("jobs.video", job_id))
+        return copy.deepcopy(job), approval
+
+    async def expire_review(self) -> Job | None:
+        now = datetime.now(UTC)
+        for job in self._jobs.values():
+            if job.review is not None and job.review.expire_time <= now:
+                failure = Failure("audio_generation", "REVIEW_EXPIRED", "the time for the review is over")
+                self._jobs[job.id] = replace(job, review=None, status="failed", failure=failure)
+                self._publish(job, messages.failed(job, failure, now))
+                return job
+        return None
+
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         job = await self.find(job_id, user_id)
         if job is not None and job.status == "processing":
-            self._jobs[job_id] = job = replace(job, status="cancelled", stages=stop_stages(job.stages))
+            self._jobs[job_id] = job = replace(job, status="cancelled", stages=stop_stages(job.stages), review=None)
             self._publish(job, messages.cancelled(job, datetime.now(UTC)))
         return copy.deepcopy(job)
 
@@ -182,14 +216,14 @@ class MemoryStore:
         return copy.deepcopy(job)
 
     async def active_jobs(self) -> int:
-        return sum(job.status == "processing" for job in self._jobs.values())
+        return sum(job.status == "processing" and job.review is None for job in self._jobs.values())
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
         now = datetime.now(UTC)
         silent = [
             job.id
             for job in self._jobs.values()
-            if job.status == "processing" and self._heartbeats[job.id] < now - silence
+            if job.status == "processing" and job.review is None and self._heartbeats[job.id] < now - silence
         ]
         for job_id in silent:
             self._heartbeats[job_id] = now

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 from nats.aio.client import Client
 
 from moneyprinter.errors import InvalidArgument, Unavailable
+from services.orchestrator.events import messages
 from services.orchestrator.jetstream.job_queue import consume_jobs
 from services.orchestrator.jetstream.notifications import Notifications
 from services.orchestrator.jetstream.relay import relay_outbox
-from services.orchestrator.jetstream.streams import EVENTS, make_streams
+from services.orchestrator.jetstream.streams import EVENTS, JOBS, make_streams
 from services.orchestrator.jobs import cleanup, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Failure, Job
+from services.orchestrator.jobs.scenes import Approval, SceneEdit
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
@@ -219,6 +222,41 @@ async def test_a_retried_job_publishes_both_its_ends(platform: Platform) -> None
     assert ends == [
         f"video.processing.{kind}" for kind in ("started", "failed", "started", "failed", "started", "completed")
     ]
+
+
+async def test_a_job_waits_for_its_review_without_an_instance_and_survives_restarts(platform: Platform) -> None:
+    """It waits with no queue message, across a restart; after the approval, one of two instances finishes it."""
+    made = job()
+    made = replace(made, request=replace(made.request, review="script"))
+    workers = [StraightWorkers() for _ in range(3)]
+    async with platform.instance(workers[0]):
+        await platform.store.create(made)
+        waiting = await platform.until(made, lambda found: found.review is not None)
+        (event,) = await published(platform, 1, "review_requested")
+        await until_empty(platform)
+    assert waiting.review is not None
+    assert event["payload"] == {
+        "subject": "script",
+        "video_url": f"/videos/{made.id}",
+        "approve_url": f"/videos/{made.id}/approve",
+        "expire_time": messages.timestamp(waiting.review.expire_time),
+    }
+    async with platform.instance(workers[1]), platform.instance(workers[2]):
+        approval = Approval(tuple(SceneEdit(scene.script) for scene in waiting.review.scenes))
+        answers = await asyncio.gather(
+            *(platform.store.approve(made.id, made.user_id, approval, made.create_time) for _ in range(2))
+        )
+        assert [answer and answer[1] for answer in answers] == [approval, approval]
+        assert (await platform.until(made, ended)).status == "completed"
+    done = [step for each in workers for step in each.done]
+    assert (done.count("write_script"), done.count("speak"), done.count("finish")) == (1, 1, 1)
+
+
+async def until_empty(platform: Platform) -> None:
+    """Wait until the queue of jobs holds no message."""
+    async with asyncio.timeout(5):
+        while (await platform.stream.stream_info(JOBS)).state.messages:
+            pass
 
 
 async def test_files_of_a_failed_job_are_removed_when_storage_is_back(

@@ -102,7 +102,7 @@ async def found(store: Any, made: Job) -> Job:
     ("failed", "lost", "again"),
     [
         # The step that fails first, the objects lost until the retry, and the steps that run then.
-        ("mix", ["speech"], ["write_script", "speak", "caption", "mix", "render 0"]),
+        ("mix", ["speech"], ["speak", "caption", "mix", "render 0"]),
         ("render 1", ["clip"], ["validate", "validate", "caption", "render 1"]),
         ("join", ["segment-0"], ["render 0", "join", "finish"]),
         ("join", ["segment-0", "segment-1", "clip"], ["validate", "render 0", "render 1", "join"]),

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from moneyprinter.event.v1 import event_pb2
 from services.orchestrator.jobs.model import Failure, Job, Result
+from services.orchestrator.jobs.scenes import Review
 from services.orchestrator.jobs.stages import STAGES
 
 
@@ -66,6 +67,18 @@ def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
 def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
     """Return `video.processing.stage_completed` of each completed stage, published before or not."""
     return [stage_completed(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"]
+
+
+def review_requested(job: Job, review: Review, now: datetime) -> Event:
+    """Return `video.processing.review_requested`."""
+    payload = event_pb2.VideoProcessingReviewRequested.Payload(
+        subject=review.subject,
+        video_url=f"/videos/{job.id}",
+        approve_url=f"/videos/{job.id}/approve",
+        expire_time=timestamp(review.expire_time),
+    )
+    make = event_pb2.VideoProcessingReviewRequested
+    return _event("video.processing.review_requested", make, payload, job, now, fact=str(job.base_attempt))
 
 
 def completed(job: Job, result: Result, now: datetime) -> Event:

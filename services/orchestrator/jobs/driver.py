@@ -18,10 +18,12 @@ from services.orchestrator.jobs.journal import Journal, StepLog
 from services.orchestrator.jobs.model import PRIORITIES, Failure, Job, Result, StoredObject
 from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.retries import with_retries, with_store_retries
+from services.orchestrator.jobs.scenes import Review, ReviewRequested
 from services.orchestrator.jobs.store import Store, Superseded
 
 # A job whose results the storage service loses more often than this fails.
 RECOVERIES = 10
+REVIEW_TIME = timedelta(days=7)
 
 log = structlog.get_logger()
 
@@ -37,7 +39,8 @@ def _utc_now() -> datetime:
 class Driver:
     """Drives jobs. `make` runs the workflow of a job with its workers; `on_change` publishes that a job has changed.
 
-    `now` returns the time in UTC, `clock` the seconds of a monotonic clock.
+    A job waits for the review of its owner for at most `review_time`. `now` returns the time in UTC, `clock` the
+    seconds of a monotonic clock.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Driver:
         *,
         lease_seconds: float,
         max_attempts: int,
+        review_time: timedelta = REVIEW_TIME,
         is_stored: recovery.IsStored = _all_stored,
         now: Callable[[], datetime] = _utc_now,
         clock: Callable[[], float] = time.monotonic,
@@ -58,6 +62,7 @@ class Driver:
         self._on_change = on_change
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
+        self._review_time = review_time
         self._now = now
         self._clock = clock
         self._stops: dict[str, asyncio.Event] = {}
@@ -79,7 +84,7 @@ class Driver:
         return self._priorities.values()
 
     async def drive(self, report_alive: Callable[[], Awaitable[None]], *, at_least: int = 0) -> None:
-        """Claim the next job and bring it to its end; without one, return at once.
+        """Claim the next job and bring it to its end, or to a review; without one, return at once.
 
         `report_alive` runs at intervals while the job is worked on. `at_least` is the lowest priority to claim, as an
         index of `PRIORITIES`. Raises `AllJobsHeld` when other instances work on all jobs, `Superseded` when another
@@ -127,13 +132,15 @@ class Driver:
             if self._stops.get(job.id) is stop:
                 del self._stops[job.id], self._priorities[job.id]
 
-    async def _work(self, job: Job, journal: Journal) -> Result | Failure:
+    async def _work(self, job: Job, journal: Journal) -> Result | Failure | ReviewRequested:
         try:
             if await self._was_interrupted_too_often(job):
                 raise Unavailable(
                     f"the job was interrupted {self._max_attempts} times; make it again", reason="SERVICE_UNAVAILABLE"
                 )
             return await self._run_workflow(job, journal)
+        except ReviewRequested as review:
+            return review
         except Error as error:
             error = recovery.explain(error, job.request)
             return Failure(journal.failed_stage, error.reason, error.message)
@@ -177,7 +184,7 @@ class Driver:
         interruptions = await with_store_retries(partial(self._store.interruptions, job), job, "attempts")
         return interruptions >= self._max_attempts
 
-    async def _end(self, job: Job, journal: Journal, outcome: Result | Failure) -> None:
+    async def _end(self, job: Job, journal: Journal, outcome: Result | Failure | ReviewRequested) -> None:
         stages = journal.writer.stages
         match outcome:
             case Result() as result:
@@ -187,6 +194,12 @@ class Driver:
             case Failure() as failure:
                 await with_store_retries(partial(self._store.fail, job, failure, stages), job, "fail")
                 log.warning("job failed", job_id=job.id, stage=failure.stage, reason=failure.reason)
+            case ReviewRequested() as requested:
+                now = self._now()
+                review = Review(requested.subject, requested.scenes, now, now + self._review_time)
+                details = journal.writer.progress_details
+                await with_store_retries(partial(self._store.begin_review, job, review, stages, details), job, "review")
+                log.info("job waits for a review", job_id=job.id, subject=review.subject)
         await self._on_change(job.id)
 
     async def _heartbeat(self, job: Job, report_alive: Callable[[], Awaitable[None]]) -> None:

@@ -18,7 +18,19 @@ from services.orchestrator.jobs.store import Store
 
 VARIABLE = "MONEYPRINTER_FAILPOINT"
 
-CHANGES = ("create", "claim", "advance", "record", "complete", "fail", "cancel", "retry", "delete", "forget_steps")
+CHANGES = (
+    "create",
+    "claim",
+    "advance",
+    "record",
+    "complete",
+    "fail",
+    "cancel",
+    "retry",
+    "delete",
+    "forget_steps",
+    *("begin_review", "approve"),
+)
 """The methods of the job store that change the state of a job."""
 
 Die = Callable[[], Awaitable[None]]

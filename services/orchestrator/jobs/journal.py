@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -14,6 +14,7 @@ from moneyprinter.errors import Error
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.retries import with_retries, with_store_retries
+from services.orchestrator.jobs.scenes import Approval, ReviewRequested, Scene, approval_step
 from services.orchestrator.jobs.store import Store
 
 T = TypeVar("T")
@@ -38,11 +39,10 @@ class StepLog:
         Raises the error of `work` once its retries are used up, and `StoreUnavailable` when the database stays
         unavailable.
         """
-        if name in self._recorded:
-            found = await with_store_retries(partial(self._store.step, self._job, name, kind), self._job, name)
-            if found is not None:
-                self._read.add(name)
-                return found
+        found = await self.find(name, kind)
+        if found is not None:
+            self._read.add(name)
+            return found
         try:
             result = await with_retries(work, self._job, name)
         except Error:
@@ -52,6 +52,12 @@ class StepLog:
         self._recorded.add(name)
         self._read.discard(name)
         return result
+
+    async def find(self, name: str, kind: type[T]) -> T | None:
+        """Return the result of a step that was recorded before this attempt, or by it; None without one."""
+        if name not in self._recorded:
+            return None
+        return await with_store_retries(partial(self._store.step, self._job, name, kind), self._job, name)
 
     def was_read(self, name: str) -> bool:
         """Whether the result of a step was recorded before, so that the step did not run."""
@@ -84,6 +90,9 @@ class Journal:
                 self.failed_stage = name
             self.writer.stop_stage(name, "failed")
             raise
+        except ReviewRequested:
+            self.writer.stop_stage(name, "pending")
+            raise
         except asyncio.CancelledError:
             self.writer.stop_stage(name, "cancelled")
             raise
@@ -92,6 +101,12 @@ class Journal:
 
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
         return await self.steps.run(name, kind, work)
+
+    async def review(self, subject: str, scenes: Sequence[Scene]) -> Approval:
+        approval = await self.steps.find(approval_step(subject), Approval)
+        if approval is None:
+            raise ReviewRequested(subject, scenes)
+        return approval
 
     def report_progress(self, stage: str, fraction: float) -> None:
         self.writer.report(stage, fraction)

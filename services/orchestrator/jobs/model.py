@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.orchestrator.jobs.scenes import Review, Scene
 from services.orchestrator.jobs.stages import STAGES
 
 # From lowest to highest.
@@ -154,6 +155,8 @@ class VideoRequest:
     """Longer shots change to another view of the clip; 0: never."""
     poster_seconds: float | None = None
     """The time of the poster frame; None: chosen by quality."""
+    review: str = ""
+    """What the owner approves before the job goes on: `script`; empty: nothing."""
 
     @property
     def is_narrated(self) -> bool:
@@ -275,6 +278,15 @@ class Script:
 
 
 @dataclass(frozen=True)
+class WrittenScript:
+    """The script of all scenes, and the voice that is going to speak it."""
+
+    scenes: tuple[Scene, ...]
+    narrator: Narrator = Narrator("", "")
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
 class NarratedScript:
     """A narration, and the number of its sentences in each scene."""
 
@@ -363,6 +375,7 @@ class Result:
     voice: str = ""
     voice_quality: str = ""
     notices: tuple[Notice, ...] = ()
+    scenes: tuple[Scene, ...] = ()
 
     def file(self, name: str) -> File | None:
         """Return the file with a name; an empty name is the video itself."""
@@ -450,6 +463,8 @@ class Job:
     """The expected seconds of work when no other job runs, on the reference machine."""
     webhook_url: str = ""
     """An additional address for the delivery of its events; empty: none."""
+    review: Review | None = None
+    """The review for which it waits; None: it does not wait."""
 
     @property
     def folder(self) -> str:

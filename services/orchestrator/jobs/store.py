@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import Asset, DueEvents, Failure, Job, JobProgress, Result
+from services.orchestrator.jobs.scenes import Approval, Review
 
 T = TypeVar("T")
 
@@ -133,6 +134,26 @@ class Store(Protocol):
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         """End a job as failed; publish `video.processing.failed` and the events of its completed stages."""
 
+    async def begin_review(
+        self, job: Job, review: Review, stages: dict[str, str], progress_details: JobProgress
+    ) -> None:
+        """Let a job wait for a review, and publish `video.processing.review_requested`.
+
+        No instance claims the job meanwhile.
+        """
+
+    async def approve(
+        self, job_id: str, user_id: str, approval: Approval, estimate: datetime
+    ) -> tuple[Job, Approval | None] | None:
+        """Record the approval of a job that waits for a review, and queue the job again under a new attempt.
+
+        Returns the job as it is then, unchanged when it does not wait, and its recorded approval; None when the user
+        has no such job.
+        """
+
+    async def expire_review(self) -> Job | None:
+        """Fail a job whose review is overdue, and return it; None when there is none."""
+
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         """Cancel an active job, and publish `video.processing.cancelled`.
 
@@ -153,7 +174,7 @@ class Store(Protocol):
         """
 
     async def active_jobs(self) -> int:
-        """Return the number of jobs that have not ended."""
+        """Return the number of jobs that have not ended, without those that wait for a review."""
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
         """Queue the active jobs again that had no heartbeat for `silence`, and return their ids."""

@@ -33,7 +33,9 @@ from services.orchestrator.jobs.model import (
     SourceClip,
     StoredObject,
     VideoRequest,
+    WrittenScript,
 )
+from services.orchestrator.jobs.scenes import Approval, Scene
 from services.runtime.progress import OnProgress
 from services.runtime.tasks import run_all, task_group
 
@@ -93,6 +95,9 @@ class Journal(Protocol):
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
         """Return the recorded result of a step, of type `kind`; without one, run `work` and record its result."""
 
+    async def review(self, subject: str, scenes: Sequence[Scene]) -> Approval:
+        """Return what the owner of the job approved. Raises `ReviewRequested` when there is no approval yet."""
+
     def report_progress(self, stage: str, fraction: float) -> None:
         """Raise the part of a stage that is done to `fraction`, from 0 to 1."""
 
@@ -112,6 +117,7 @@ class Plan:
     spans: tuple[timeline.Span, ...]
     settings: timeline.TimelineSettings
     seconds: float
+    scenes: tuple[Scene, ...] = ()
 
     @property
     def may_be_black(self) -> bool:
@@ -127,7 +133,8 @@ class Plan:
 async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_once: int = 4) -> Result:
     """Make the video of a job. `clips_at_once` clips are validated at the same time.
 
-    Raises the typed error of the first step whose retries are used up.
+    Raises the typed error of the first step whose retries are used up, and `ReviewRequested` when the owner of the job
+    has to approve its script first.
     """
     request = job.request
     async with journal.stage("validation"):
@@ -136,7 +143,8 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
     async with task_group() as tasks:
         async with journal.stage("audio_generation"):
             progress = _StageProgress(journal, "audio_generation", 2)
-            plan = await _speak(request, clips, overlays, workers, journal, progress.of(0))
+            script = await _write(request, workers, journal) if request.is_narrated else None
+            plan = await _speak(request, script, clips, overlays, workers, journal, progress.of(0))
             # Segments need the words and their times, but not the mix.
             rendering = tasks.create_task(_render(plan, request, workers, journal))
             track = await _mix(plan, request, workers, journal, progress.of(1))
@@ -193,8 +201,44 @@ def _errors_about(subject: str, name: str) -> Iterator[None]:
         ) from failure
 
 
+async def _write(request: VideoRequest, workers: Workers, journal: Journal) -> WrittenScript:
+    """Choose a voice and write the script; let the owner of the job review it, when the request asks for that."""
+    script = await journal.step("script", WrittenScript, partial(_write_scenes, request, workers))
+    if not request.review:
+        return script
+    approval = await journal.review(request.review, script.scenes)
+    return await journal.step("edit", WrittenScript, partial(_apply_edits, request, script, approval, workers))
+
+
+async def _write_scenes(request: VideoRequest, workers: Workers) -> WrittenScript:
+    narrator = await workers.find_voice(request)
+    texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
+    written = [
+        await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
+    ]
+    notices = tuple(dict.fromkeys(notice for scene in written for notice in scene.notices))
+    return WrittenScript(tuple(Scene(scene.sentences) for scene in written), narrator, notices)
+
+
+async def _apply_edits(
+    request: VideoRequest, script: WrittenScript, approval: Approval, workers: Workers
+) -> WrittenScript:
+    """Returns the script that was approved. Only the edited scenes are split into sentences again."""
+    written = {scene.script: scene for scene in script.scenes}
+    scenes = []
+    for approved in approval.scenes:
+        scene = written.get(approved.script)
+        if scene is None:
+            language = script.narrator.language
+            split = await workers.write_script(request.title, approved.script, language, request.script_format)
+            scene = Scene(split.sentences)
+        scenes.append(scene)
+    return replace(script, scenes=tuple(scenes))
+
+
 async def _speak(
     request: VideoRequest,
+    script: WrittenScript | None,
     clips: Sequence[SourceClip],
     overlays: Sequence[Source],
     workers: Workers,
@@ -209,8 +253,8 @@ async def _speak(
         overlays=tuple(zip(request.overlays, overlays, strict=True)),
         max_shot_seconds=request.max_shot_seconds,
     )
-    if request.is_narrated:
-        spoken = await journal.step("speak", NarratedScript, partial(_narrate, request, workers, on_progress))
+    if script is not None:
+        spoken = await journal.step("speak", NarratedScript, partial(_narrate, script, workers, on_progress))
         frame_count = timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     else:
         spoken = NarratedScript(NO_NARRATION, ())
@@ -225,20 +269,15 @@ async def _speak(
     caption = partial(workers.caption, spoken.narration, titles, request, spoken.narrator.language)
     captions = await journal.step("caption", Captions, caption)
     settings = replace(settings, captions_ass=captions.ass)
-    return Plan(spoken, captions, tuple(spans), settings, frame_count / rate)
+    return Plan(spoken, captions, tuple(spans), settings, frame_count / rate, script.scenes if script else ())
 
 
-async def _narrate(request: VideoRequest, workers: Workers, on_progress: OnProgress) -> NarratedScript:
-    """Choose a voice, write the script of each scene, and speak it."""
-    narrator = await workers.find_voice(request)
-    texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
-    scenes = [
-        await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
-    ]
-    sentences = [sentence for scene in scenes for sentence in scene.sentences]
-    narration = await workers.speak(sentences, narrator.name, on_progress)
-    notices = tuple(dict.fromkeys(notice for scene in scenes for notice in scene.notices))
-    return NarratedScript(narration, tuple(len(scene.sentences) for scene in scenes), narrator, notices)
+async def _narrate(script: WrittenScript, workers: Workers, on_progress: OnProgress) -> NarratedScript:
+    """Speak the script of all scenes."""
+    sentences = [sentence for scene in script.scenes for sentence in scene.sentences]
+    narration = await workers.speak(sentences, script.narrator.name, on_progress)
+    lengths = tuple(len(scene.sentences) for scene in script.scenes)
+    return NarratedScript(narration, lengths, script.narrator, script.notices)
 
 
 async def _mix(
@@ -311,6 +350,7 @@ async def _finish(
         voice=plan.spoken.narrator.name,
         voice_quality=plan.spoken.narrator.quality,
         notices=(*plan.spoken.narrator.notices, *plan.spoken.notices),
+        scenes=plan.scenes,
     )
 
 

@@ -22,8 +22,9 @@ class PostgresJobHistory:
         async with Transaction(self._pool) as connection:
             cursor = await connection.execute(
                 "SELECT request ->> 'quality' AS quality, work_seconds,"
-                " extract(epoch FROM end_time - start_time)::float AS took FROM jobs WHERE status = 'completed'"
-                " AND work_seconds > 0 AND start_time IS NOT NULL ORDER BY end_time DESC LIMIT %s",
+                " extract(epoch FROM end_time - start_time)::float - review_seconds AS took FROM jobs"
+                " WHERE status = 'completed' AND work_seconds > 0 AND start_time IS NOT NULL"
+                " ORDER BY end_time DESC LIMIT %s",
                 (REMEMBERED_JOBS,),
             )
             past = [PastJob(row["quality"], row["work_seconds"], row["took"]) for row in await cursor.fetchall()]
@@ -37,6 +38,7 @@ class PostgresJobHistory:
             waiting = others.pop("normal", {})
             cursor = await connection.execute(
                 "SELECT count(*) AS running FROM jobs WHERE status = 'processing' AND attempt > base_attempt"
+                " AND review IS NULL"
             )
             (now,) = await cursor.fetchall()
         return LoadSnapshot(past, waiting, now["running"], dict(others))

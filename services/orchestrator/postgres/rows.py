@@ -19,6 +19,7 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
+from services.orchestrator.jobs.scenes import Review
 
 T = TypeVar("T")
 
@@ -68,4 +69,5 @@ def job(row: DictRow) -> Job:
         original_request=row["wish"],
         work_seconds=row["work_seconds"],
         webhook_url=row["webhook_url"],
+        review=from_json(Review, row["review"]) if row["review"] else None,
     )

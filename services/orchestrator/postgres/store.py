@@ -24,9 +24,11 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
+from services.orchestrator.jobs.scenes import Approval, Review
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
-from services.orchestrator.postgres import dead_letters, quotas, rows
+from services.orchestrator.postgres import dead_letters, quotas, reviews, rows
+from services.orchestrator.postgres.fencing import update_fenced
 from services.orchestrator.postgres.idempotency import find_or_record
 from services.orchestrator.postgres.outbox import QUEUE_JOB, publish_events, queue_job, queue_parameters
 from services.orchestrator.postgres.rows import from_json, to_json
@@ -59,12 +61,14 @@ _CREATE = f"""
 """  # noqa: S608
 _OWNED = "SELECT * FROM jobs WHERE id = %s AND user_id = %s AND delete_time IS NULL"
 
+_ACTIVE = "FROM jobs WHERE status = 'processing' AND review IS NULL"
+
 # A list contains no clips and no original requests: these may have a megabyte per job, and parsing a hundred of them
 # would block the event loop for seconds.
 _PAGE = """
     SELECT id, user_id, jsonb_set(request, '{clips}', '[]') AS request, '{}'::jsonb AS wish, status, create_time,
-        estimated_completion, priority, stages, progress, tally, attempt, base_attempt, result, error, work_seconds,
-        webhook_url
+        estimated_completion, priority, stages, progress, tally, attempt, base_attempt, error, work_seconds,
+        webhook_url, jsonb_set(result, '{scenes}', '[]') AS result, jsonb_set(review, '{scenes}', '[]') AS review
     FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
     AND (%(status)s = '' OR status = %(status)s)
     AND (%(title)s = '' OR position(lower(%(title)s) IN lower(title)) > 0)
@@ -93,10 +97,11 @@ _CLAIM = """
         ) AS first
         UNION ALL
         SELECT id, user_id, priority, create_time FROM jobs
-        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time < %(held_since)s
+        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time < %(held_since)s AND review IS NULL
     ), running AS (
         SELECT user_id, count(*) AS jobs FROM jobs
-        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s GROUP BY user_id
+        WHERE status = 'processing' AND attempt > base_attempt AND heartbeat_time >= %(held_since)s AND review IS NULL
+        GROUP BY user_id
     ), served AS (
         SELECT user_id, (SELECT max(start_time) FROM jobs WHERE jobs.user_id = owners.user_id) AS last_time
         FROM (SELECT DISTINCT user_id FROM waiting) AS owners
@@ -104,7 +109,7 @@ _CLAIM = """
         SELECT jobs.id FROM waiting JOIN jobs USING (id) JOIN served ON served.user_id = waiting.user_id
         LEFT JOIN running ON running.user_id = waiting.user_id
         WHERE jobs.status = 'processing' AND (jobs.attempt = jobs.base_attempt OR jobs.heartbeat_time < %(held_since)s)
-        AND jobs.priority >= %(at_least)s
+        AND jobs.priority >= %(at_least)s AND jobs.review IS NULL
         ORDER BY waiting.priority DESC, coalesce(running.jobs, 0), served.last_time NULLS FIRST,
             waiting.create_time, waiting.id
         LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
@@ -193,7 +198,7 @@ class PostgresStore:
             cursor = await connection.execute(_CLAIM, places)
             row = await cursor.fetchone()
             if row is None:
-                held = await connection.execute("SELECT 1 FROM jobs WHERE status = 'processing' LIMIT 1")
+                held = await connection.execute(f"SELECT 1 {_ACTIVE} LIMIT 1")
                 if await held.fetchone():
                     raise AllJobsHeld
                 return None
@@ -208,7 +213,7 @@ class PostgresStore:
 
     async def release(self, job: Job) -> None:
         async with self._transaction() as connection:
-            await _update_fenced(
+            await update_fenced(
                 connection, job, "UPDATE jobs SET heartbeat_time = %s", (datetime.fromtimestamp(0, UTC),)
             )
             await dead_letters.end_attempt(connection, job, "released", self._now())
@@ -243,7 +248,7 @@ class PostgresStore:
         if due.progress:
             events.append(messages.progress(job, progress, now))
         async with self._transaction() as connection:
-            await _update_fenced(connection, job, update, parameters)
+            await update_fenced(connection, job, update, parameters)
             await publish_events(connection, job, *events)
         self._on_commit()
 
@@ -288,7 +293,7 @@ class PostgresStore:
 
     async def forget_steps(self, job: Job, names: Collection[str]) -> None:
         async with self._transaction() as connection:
-            await _update_fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
+            await update_fenced(connection, job, "UPDATE jobs SET heartbeat_time = %s", (self._now(),))
             await connection.execute("DELETE FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names)))
 
     async def complete(self, job: Job, result: Result, stages: dict[str, str], progress_details: JobProgress) -> None:
@@ -296,7 +301,7 @@ class PostgresStore:
         # Earlier attempts may have left files that are not part of the result.
         sweep_time = now if job.attempt > 1 else None
         async with self._transaction() as connection:
-            await _update_fenced(
+            await update_fenced(
                 connection,
                 job,
                 "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
@@ -321,7 +326,7 @@ class PostgresStore:
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         now = self._now()
         async with self._transaction() as connection:
-            await _update_fenced(
+            await update_fenced(
                 connection,
                 job,
                 "UPDATE jobs SET status = 'failed', stages = %s, error = %s, end_time = %s, estimated_completion = %s,"
@@ -334,6 +339,32 @@ class PostgresStore:
             await publish_events(connection, job, *events, messages.failed(job, failure, now))
         self._on_commit()
         self._on_files_left()
+
+    async def begin_review(
+        self, job: Job, review: Review, stages: dict[str, str], progress_details: JobProgress
+    ) -> None:
+        async with self._transaction() as connection:
+            await reviews.begin(connection, job, review, stages, progress_details)
+        self._on_commit()
+
+    async def approve(
+        self, job_id: str, user_id: str, approval: Approval, estimate: datetime
+    ) -> tuple[Job, Approval | None] | None:
+        async with self._transaction() as connection:
+            job = await _find_owned(connection, job_id, user_id)
+            if job is None:
+                return None
+            approved = await reviews.approve(connection, job, approval, estimate, self._now())
+        self._on_commit()
+        return approved
+
+    async def expire_review(self) -> Job | None:
+        async with self._transaction() as connection:
+            expired = await reviews.expire(connection, self._now())
+        if expired:
+            self._on_commit()
+            self._on_files_left()
+        return expired
 
     async def cancel(self, job_id: str, user_id: str) -> Job | None:
         async with self._transaction() as connection:
@@ -387,7 +418,7 @@ class PostgresStore:
         now = self._now()
         cursor = await connection.execute(
             "UPDATE jobs SET status = 'cancelled', stages = %s, end_time = %s, estimated_completion = %s,"
-            " sweep_time = %s WHERE id = %s RETURNING *",
+            " sweep_time = %s, review = NULL WHERE id = %s RETURNING *",
             (Jsonb(stop_stages(job.stages)), now, now, now + STOP_TIME if job.attempt else now, job.id),
         )
         (row,) = await cursor.fetchall()
@@ -396,7 +427,7 @@ class PostgresStore:
         return rows.job(row)
 
     async def active_jobs(self) -> int:
-        found = await fetch_all(self._pool, "SELECT count(*) AS active FROM jobs WHERE status = 'processing'")
+        found = await fetch_all(self._pool, f"SELECT count(*) AS active {_ACTIVE}")
         return int(found[0]["active"])
 
     async def requeue_silent(self, silence: timedelta) -> Sequence[str]:
@@ -441,7 +472,7 @@ class PostgresStore:
 
     async def _update_fenced(self, job: Job, update: str, parameters: tuple[Any, ...]) -> None:
         async with Transaction(self._pool, single=True) as connection:
-            await _update_fenced(connection, job, update, parameters)
+            await update_fenced(connection, job, update, parameters)
 
     def _transaction(self, *, single: bool = False) -> Transaction:
         return Transaction(self._pool, single=single)
@@ -452,13 +483,3 @@ async def _find_owned(connection: AsyncConnection[DictRow], job_id: str, user_id
     cursor = await connection.execute(f"{_OWNED} FOR UPDATE", (job_id, user_id))
     row = await cursor.fetchone()
     return rows.job(row) if row else None
-
-
-async def _update_fenced(
-    connection: AsyncConnection[DictRow], job: Job, update: str, parameters: tuple[Any, ...]
-) -> None:
-    cursor = await connection.execute(
-        f"{update} WHERE id = %s AND attempt = %s AND status = 'processing'", (*parameters, job.id, job.attempt)
-    )
-    if cursor.rowcount != 1:
-        raise Superseded(job.id)

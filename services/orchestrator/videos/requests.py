@@ -121,6 +121,7 @@ class VideoInput:
     script_format: str = ""
     max_shot_seconds: float = 0.0
     poster_time: str = ""
+    review: str = ""
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -223,7 +224,7 @@ def check_scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
         complaint = f"their texts have {together} characters together; at most {MAX_TEXT} are taken"
         raise _invalid("clips", complaint, "REQUEST_INVALID")
     for index, clip in enumerate(clips):
-        if not _speakable(clip.script):
+        if not is_speakable(clip.script):
             raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
 
 
@@ -258,6 +259,17 @@ def choose_voice(video: VideoInput) -> str:
     return NO_VOICE if silent else video.voice
 
 
+def choose_review(video: VideoInput, voice: str) -> str:
+    """Returns what the owner of the job reviews before it goes on; empty for nothing.
+
+    Raises `InvalidArgument` when there is nothing to review.
+    """
+    review = "" if video.review == "none" else video.review
+    if review and voice == NO_VOICE:
+        raise _invalid("review", "there is no script to review: nothing is spoken", "REQUEST_INVALID")
+    return review
+
+
 def background_clip(title: str) -> ClipRequest:
     """Returns the clip of a video without clips: a slowly moving gradient of two colours, chosen by the title."""
     first, second = _BACKGROUNDS[zlib.crc32(title.encode()) % len(_BACKGROUNDS)]
@@ -269,15 +281,15 @@ def check_script(text: str | None) -> str | None:
 
     Raises `InvalidArgument` when the script holds nothing that can be spoken.
     """
-    if text and not _speakable(text):
+    if text and not is_speakable(text):
         raise _invalid(
             "audio.script", "holds nothing that can be spoken; leave it out to have one written", "SCRIPT_EMPTY"
         )
     return text
 
 
-def _speakable(text: str) -> bool:
-    """Whether a text holds a letter or a digit, plain or decorated; Unicode classes circled letters as symbols."""
+def is_speakable(text: str) -> bool:
+    """Returns whether a text holds a letter or a digit; Unicode classes circled letters as symbols."""
     return any(
         character.isalnum() or re.search(r" LATIN (?:CAPITAL|SMALL) LETTER ", unicodedata.name(character, ""))
         for character in text

@@ -12,7 +12,6 @@ from moneyprinter.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     NotFound,
-    ResourceExhausted,
     Unavailable,
 )
 from services.orchestrator.events.change_poller import ChangePoller
@@ -21,6 +20,7 @@ from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
 from services.orchestrator.jobs.model import Job, VideoRequest
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import requests
+from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
 from services.runtime.tasks import wait_any
@@ -29,11 +29,6 @@ from services.runtime.tasks import wait_any
 POLL_SECONDS = 2.0
 # Proxies close a stream that is silent for longer.
 MAX_SILENCE = timedelta(minutes=1)
-
-# CreateVideo responds within two seconds even when a service that checks the request hangs.
-CHECK_SECONDS = 1.0
-# A check that ends with one of these is left to the job.
-NOT_CHECKED = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 
 class Notifications(Protocol):
@@ -123,6 +118,7 @@ class Videos:
         requests.check_scenes(clips, video.script)
         script = requests.check_script(video.script)
         voice = requests.choose_voice(video)
+        review = requests.choose_review(video, voice)
         width, height = video.width, video.height
         if not width:
             width, height = requests.canvas_size(video.resolution, video.aspect_ratio)
@@ -147,25 +143,13 @@ class Videos:
             script_format=video.script_format,
             max_shot_seconds=video.max_shot_seconds or requests.MAX_SHOT_SECONDS,
             poster_seconds=requests.parse_time(video.poster_time),
+            review=review,
         )
         checks: list[Awaitable[object]] = [self.check_captions(request)]
         if request.is_narrated:
             checks.append(self.check_voice(request))
-        await self._run_checks(*checks)
+        await run_checks(*checks)
         return request
-
-    async def _run_checks(self, *checks: Awaitable[object]) -> None:
-        """Await all checks at once, for `CHECK_SECONDS`. The job repeats a check that has no result by then."""
-        tasks = [asyncio.ensure_future(check) for check in checks]
-        try:
-            await asyncio.wait(tasks, timeout=CHECK_SECONDS)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, (*NOT_CHECKED, asyncio.CancelledError)):
-                raise result
 
     async def find(self, user_id: str, job_id: str) -> Job:
         """Return a video of a user. Raises `NotFound` when there is none."""
@@ -178,7 +162,7 @@ class Videos:
         """
         job = await self.store.cancel(job_id, user_id)
         if job is None:
-            raise _no_video(job_id)
+            raise no_video(job_id)
         if job.status != "cancelled":
             raise FailedPrecondition(f"the job has {job.status} already; it can be deleted", reason="VIDEO_ENDED")
         await self.notifications.publish_cancellation(job_id)
@@ -187,7 +171,7 @@ class Videos:
     async def delete(self, user_id: str, job_id: str) -> None:
         """Delete a video with its files; an active job is cancelled first. Raises `NotFound` when there is none."""
         if await self.store.delete(job_id, user_id) is None:
-            raise _no_video(job_id)
+            raise no_video(job_id)
         await self.notifications.publish_cancellation(job_id)
 
     async def retry(self, user_id: str, job_id: str) -> Job:
@@ -200,7 +184,7 @@ class Videos:
         duration = await self.estimate(user_id, work, before.request.quality, before.priority)
         job = await self.store.retry(job_id, user_id, self.now() + duration)
         if job is None:
-            raise _no_video(job_id)
+            raise no_video(job_id)
         if job.status != "processing" or job.base_attempt == before.base_attempt:
             raise FailedPrecondition(
                 f"only a failed or cancelled job can be retried; this one is {job.status}", reason="VIDEO_NOT_FAILED"
@@ -265,9 +249,10 @@ async def find_video(store: Store, user_id: str, job_id: str) -> Job:
     """Return a video of a user. Raises `NotFound` when there is none."""
     job = await store.find(job_id, user_id)
     if job is None:
-        raise _no_video(job_id)
+        raise no_video(job_id)
     return job
 
 
-def _no_video(job_id: str) -> NotFound:
+def no_video(job_id: str) -> NotFound:
+    """Return the error for a job that does not exist, or belongs to another user."""
     return NotFound(f"there is no video {job_id}", reason="VIDEO_NOT_FOUND")

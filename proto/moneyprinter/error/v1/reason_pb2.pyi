@@ -108,6 +108,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The idempotency key was used for another request within the last 24 hours."""
     REASON_VIDEO_NOT_FAILED: _Reason.ValueType  # 50
     """The job neither failed nor was cancelled, so it cannot be retried."""
+    REASON_VIDEO_NOT_IN_REVIEW: _Reason.ValueType  # 52
+    """The job does not wait for a review, or was approved with other edits."""
+    REASON_REVIEW_EXPIRED: _Reason.ValueType  # 53
+    """The job waited for its review until the time for it was over. It can be retried."""
     REASON_DEAD_LETTER_NOT_FOUND: _Reason.ValueType  # 51
     """There is no dead letter for the job: it did not fail, was retried, or belongs to another account."""
     REASON_CLIP_ADDRESS_REFUSED: _Reason.ValueType  # 60
@@ -296,6 +300,10 @@ REASON_IDEMPOTENCY_KEY_REUSED: Reason.ValueType  # 49
 """The idempotency key was used for another request within the last 24 hours."""
 REASON_VIDEO_NOT_FAILED: Reason.ValueType  # 50
 """The job neither failed nor was cancelled, so it cannot be retried."""
+REASON_VIDEO_NOT_IN_REVIEW: Reason.ValueType  # 52
+"""The job does not wait for a review, or was approved with other edits."""
+REASON_REVIEW_EXPIRED: Reason.ValueType  # 53
+"""The job waited for its review until the time for it was over. It can be retried."""
 REASON_DEAD_LETTER_NOT_FOUND: Reason.ValueType  # 51
 """There is no dead letter for the job: it did not fail, was retried, or belongs to another account."""
 REASON_CLIP_ADDRESS_REFUSED: Reason.ValueType  # 60

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moneyprinter/event/v1/event.proto\x12\x15moneyprinter.event.v1\"\xfa\x01\n\x16VideoProcessingStarted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12\x46\n\x07payload\x18\x05 \x01(\x0b\x32\x35.moneyprinter.event.v1.VideoProcessingStarted.Payload\x1aP\n\x07Payload\x12\x13\n\x0b\x63lips_count\x18\x01 \x01(\r\x12\x16\n\x0etotal_duration\x18\x02 \x01(\x01\x12\x18\n\x10quality_settings\x18\x03 \x01(\t\"\xc7\x01\n\x17VideoProcessingProgress\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12G\n\x07payload\x18\x05 \x01(\x0b\x32\x36.moneyprinter.event.v1.VideoProcessingProgress.Payload\x1a\x1b\n\x07Payload\x12\x10\n\x08progress\x18\x01 \x01(\r\"\xe2\x01\n\x1dVideoProcessingStageCompleted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12M\n\x07payload\x18\x05 \x01(\x0b\x32<.moneyprinter.event.v1.VideoProcessingStageCompleted.Payload\x1a*\n\x07Payload\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\r\"\x89\x02\n\x18VideoProcessingCompleted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12H\n\x07payload\x18\x05 \x01(\x0b\x32\x37.moneyprinter.event.v1.VideoProcessingCompleted.Payload\x1a[\n\x07Payload\x12\x12\n\noutput_url\x18\x01 \x01(\t\x12\x10\n\x08\x64uration\x18\x02 \x01(\x01\x12\x11\n\tfile_size\x18\x03 \x01(\x01\x12\x17\n\x0fprocessing_time\x18\x04 \x01(\x01\"\xe1\x01\n\x15VideoProcessingFailed\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12\x45\n\x07payload\x18\x05 \x01(\x0b\x32\x34.moneyprinter.event.v1.VideoProcessingFailed.Payload\x1a\x39\n\x07Payload\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xc9\x01\n\x18VideoProcessingCancelled\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12H\n\x07payload\x18\x05 \x01(\x0b\x32\x37.moneyprinter.event.v1.VideoProcessingCancelled.Payload\x1a\x1b\n\x07Payload\x12\x10\n\x08progress\x18\x01 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moneyprinter/event/v1/event.proto\x12\x15moneyprinter.event.v1\"\xfa\x01\n\x16VideoProcessingStarted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12\x46\n\x07payload\x18\x05 \x01(\x0b\x32\x35.moneyprinter.event.v1.VideoProcessingStarted.Payload\x1aP\n\x07Payload\x12\x13\n\x0b\x63lips_count\x18\x01 \x01(\r\x12\x16\n\x0etotal_duration\x18\x02 \x01(\x01\x12\x18\n\x10quality_settings\x18\x03 \x01(\t\"\xc7\x01\n\x17VideoProcessingProgress\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12G\n\x07payload\x18\x05 \x01(\x0b\x32\x36.moneyprinter.event.v1.VideoProcessingProgress.Payload\x1a\x1b\n\x07Payload\x12\x10\n\x08progress\x18\x01 \x01(\r\"\xe2\x01\n\x1dVideoProcessingStageCompleted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12M\n\x07payload\x18\x05 \x01(\x0b\x32<.moneyprinter.event.v1.VideoProcessingStageCompleted.Payload\x1a*\n\x07Payload\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\r\"\x91\x02\n\x1eVideoProcessingReviewRequested\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12N\n\x07payload\x18\x05 \x01(\x0b\x32=.moneyprinter.event.v1.VideoProcessingReviewRequested.Payload\x1aW\n\x07Payload\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tvideo_url\x18\x02 \x01(\t\x12\x13\n\x0b\x61pprove_url\x18\x03 \x01(\t\x12\x13\n\x0b\x65xpire_time\x18\x04 \x01(\t\"\x89\x02\n\x18VideoProcessingCompleted\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12H\n\x07payload\x18\x05 \x01(\x0b\x32\x37.moneyprinter.event.v1.VideoProcessingCompleted.Payload\x1a[\n\x07Payload\x12\x12\n\noutput_url\x18\x01 \x01(\t\x12\x10\n\x08\x64uration\x18\x02 \x01(\x01\x12\x11\n\tfile_size\x18\x03 \x01(\x01\x12\x17\n\x0fprocessing_time\x18\x04 \x01(\x01\"\xe1\x01\n\x15VideoProcessingFailed\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12\x45\n\x07payload\x18\x05 \x01(\x0b\x32\x34.moneyprinter.event.v1.VideoProcessingFailed.Payload\x1a\x39\n\x07Payload\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xc9\x01\n\x18VideoProcessingCancelled\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\t\x12H\n\x07payload\x18\x05 \x01(\x0b\x32\x37.moneyprinter.event.v1.VideoProcessingCancelled.Payload\x1a\x1b\n\x07Payload\x12\x10\n\x08progress\x18\x01 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +43,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VIDEOPROCESSINGSTAGECOMPLETED']._serialized_end=742
   _globals['_VIDEOPROCESSINGSTAGECOMPLETED_PAYLOAD']._serialized_start=700
   _globals['_VIDEOPROCESSINGSTAGECOMPLETED_PAYLOAD']._serialized_end=742
-  _globals['_VIDEOPROCESSINGCOMPLETED']._serialized_start=745
-  _globals['_VIDEOPROCESSINGCOMPLETED']._serialized_end=1010
-  _globals['_VIDEOPROCESSINGCOMPLETED_PAYLOAD']._serialized_start=919
-  _globals['_VIDEOPROCESSINGCOMPLETED_PAYLOAD']._serialized_end=1010
-  _globals['_VIDEOPROCESSINGFAILED']._serialized_start=1013
-  _globals['_VIDEOPROCESSINGFAILED']._serialized_end=1238
-  _globals['_VIDEOPROCESSINGFAILED_PAYLOAD']._serialized_start=1181
-  _globals['_VIDEOPROCESSINGFAILED_PAYLOAD']._serialized_end=1238
-  _globals['_VIDEOPROCESSINGCANCELLED']._serialized_start=1241
-  _globals['_VIDEOPROCESSINGCANCELLED']._serialized_end=1442
+  _globals['_VIDEOPROCESSINGREVIEWREQUESTED']._serialized_start=745
+  _globals['_VIDEOPROCESSINGREVIEWREQUESTED']._serialized_end=1018
+  _globals['_VIDEOPROCESSINGREVIEWREQUESTED_PAYLOAD']._serialized_start=931
+  _globals['_VIDEOPROCESSINGREVIEWREQUESTED_PAYLOAD']._serialized_end=1018
+  _globals['_VIDEOPROCESSINGCOMPLETED']._serialized_start=1021
+  _globals['_VIDEOPROCESSINGCOMPLETED']._serialized_end=1286
+  _globals['_VIDEOPROCESSINGCOMPLETED_PAYLOAD']._serialized_start=1195
+  _globals['_VIDEOPROCESSINGCOMPLETED_PAYLOAD']._serialized_end=1286
+  _globals['_VIDEOPROCESSINGFAILED']._serialized_start=1289
+  _globals['_VIDEOPROCESSINGFAILED']._serialized_end=1514
+  _globals['_VIDEOPROCESSINGFAILED_PAYLOAD']._serialized_start=1457
+  _globals['_VIDEOPROCESSINGFAILED_PAYLOAD']._serialized_end=1514
+  _globals['_VIDEOPROCESSINGCANCELLED']._serialized_start=1517
+  _globals['_VIDEOPROCESSINGCANCELLED']._serialized_end=1718
   _globals['_VIDEOPROCESSINGCANCELLED_PAYLOAD']._serialized_start=486
   _globals['_VIDEOPROCESSINGCANCELLED_PAYLOAD']._serialized_end=513
 # @@protoc_insertion_point(module_scope)

@@ -216,6 +216,78 @@ class VideoProcessingStageCompleted(_message.Message):
 Global___VideoProcessingStageCompleted: _TypeAlias = VideoProcessingStageCompleted  # noqa: Y015
 
 @_typing.final
+class VideoProcessingReviewRequested(_message.Message):
+    """`video.processing.review_requested`: the job waits for the approval of its owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Payload(_message.Message):
+        """The review."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SUBJECT_FIELD_NUMBER: _builtins.int
+        VIDEO_URL_FIELD_NUMBER: _builtins.int
+        APPROVE_URL_FIELD_NUMBER: _builtins.int
+        EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+        subject: _builtins.str
+        """What waits for approval: `script`."""
+        video_url: _builtins.str
+        """The path of the video, relative to the base of the API. Its `scenes` are what is reviewed."""
+        approve_url: _builtins.str
+        """The path at which it is approved, relative to the base of the API."""
+        expire_time: _builtins.str
+        """The time at which the job fails unless it is approved, RFC 3339 in UTC."""
+        def __init__(
+            self,
+            *,
+            subject: _builtins.str = ...,
+            video_url: _builtins.str = ...,
+            approve_url: _builtins.str = ...,
+            expire_time: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approve_url", b"approve_url", "expire_time", b"expire_time", "subject", b"subject", "video_url", b"video_url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    event_type: _builtins.str
+    """Always `video.processing.review_requested`."""
+    job_id: _builtins.str
+    """The id of the job, for example `vid_12345abc`."""
+    user_id: _builtins.str
+    """The id of the account that owns the job."""
+    timestamp: _builtins.str
+    """The time of the event, RFC 3339 in UTC."""
+    @_builtins.property
+    def payload(self) -> Global___VideoProcessingReviewRequested.Payload:
+        """The data of the event."""
+
+    def __init__(
+        self,
+        *,
+        event_type: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        timestamp: _builtins.str = ...,
+        payload: Global___VideoProcessingReviewRequested.Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "job_id", b"job_id", "payload", b"payload", "timestamp", b"timestamp", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoProcessingReviewRequested: _TypeAlias = VideoProcessingReviewRequested  # noqa: Y015
+
+@_typing.final
 class VideoProcessingCompleted(_message.Message):
     """`video.processing.completed`: the video is finished and can be downloaded."""
 

@@ -40,6 +40,7 @@ class CreateVideoRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The title of the video, and the subject of the script when `audio.script` is absent."""
     request_id: _builtins.str
@@ -52,6 +53,11 @@ class CreateVideoRequest(_message.Message):
     """An additional `https://` address on the public internet for the events of this job. Deliveries are signed with the
     secret of the account's webhook without an address. Returns FAILED_PRECONDITION with WEBHOOK_MISSING when there is
     no such webhook (see WebhookService.CreateWebhook). Empty: none.
+    """
+    review: _builtins.str
+    """What waits for the approval of the owner before anything costly runs: `none`, or `script`. The job then waits after
+    its script is written, until ApproveVideo or CancelVideo; without either, it fails with REVIEW_EXPIRED after 7
+    days, or the time that the platform's settings give. Empty: `none`.
     """
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clip]:
@@ -85,10 +91,11 @@ class CreateVideoRequest(_message.Message):
         request_id: _builtins.str = ...,
         priority: _builtins.str = ...,
         webhook_url: _builtins.str = ...,
+        review: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "review", b"review", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -620,6 +627,62 @@ class Stages(_message.Message):
 Global___Stages: _TypeAlias = Stages  # noqa: Y015
 
 @_typing.final
+class Scene(_message.Message):
+    """A part of the narration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    script: _builtins.str
+    """The narration, word for word."""
+    def __init__(
+        self,
+        *,
+        script: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["script", b"script"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scene: _TypeAlias = Scene  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """The review of a job that waits for the approval of its owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """The state, `awaiting_review`."""
+    subject: _builtins.str
+    """What waits for approval: `script`."""
+    request_time: _builtins.str
+    """The time at which the job began to wait, RFC 3339 in UTC."""
+    expire_time: _builtins.str
+    """The time at which the job fails unless it is approved, RFC 3339 in UTC."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        request_time: _builtins.str = ...,
+        expire_time: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "request_time", b"request_time", "state", b"state", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
 class JobError(_message.Message):
     """The error of a failed job."""
 
@@ -658,6 +721,7 @@ class GetVideoStatusResponse(_message.Message):
     ESTIMATED_COMPLETION_FIELD_NUMBER: _builtins.int
     RESULT_URL_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job."""
     status: _builtins.str
@@ -678,6 +742,10 @@ class GetVideoStatusResponse(_message.Message):
     def error(self) -> Global___JobError:
         """The error of a failed job; absent otherwise."""
 
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review for which the job waits; absent otherwise. Meanwhile the status is `processing`."""
+
     def __init__(
         self,
         *,
@@ -688,10 +756,11 @@ class GetVideoStatusResponse(_message.Message):
         estimated_completion: _builtins.str = ...,
         result_url: _struct_pb2.Value | None = ...,
         error: Global___JobError | None = ...,
+        review: Global___Review | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result_url", b"result_url", "stages", b"stages"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result_url", b"result_url", "review", b"review", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "estimated_completion", b"estimated_completion", "job_id", b"job_id", "progress", b"progress", "result_url", b"result_url", "stages", b"stages", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "estimated_completion", b"estimated_completion", "job_id", b"job_id", "progress", b"progress", "result_url", b"result_url", "review", b"review", "stages", b"stages", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -880,6 +949,8 @@ class Video(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     VOICE_QUALITY_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job."""
     title: _builtins.str
@@ -944,6 +1015,16 @@ class Video(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
         """Differences from the request, for example a replaced voice of another provider."""
 
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """The review for which the job waits; absent otherwise. Meanwhile the status is `processing`."""
+
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
+        """The scenes of the narration, while the job waits for a review and when it is finished; empty otherwise. A narration
+        is one scene, unless every clip has a script of its own. Lists do not contain them.
+        """
+
     def __init__(
         self,
         *,
@@ -970,10 +1051,12 @@ class Video(_message.Message):
         voice: _builtins.str = ...,
         voice_quality: _builtins.str = ...,
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        review: Global___Review | None = ...,
+        scenes: _abc.Iterable[Global___Scene] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "review", b"review", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1186,6 +1269,58 @@ class RetryVideoResponse(_message.Message):
 Global___RetryVideoResponse: _TypeAlias = RetryVideoResponse  # noqa: Y015
 
 @_typing.final
+class ApproveVideoRequest(_message.Message):
+    """Request of `ApproveVideo`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id of the job."""
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
+        """The scenes with edits, in place of `Video.scenes`, and as many. Empty: the scenes as they are."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        scenes: _abc.Iterable[Global___Scene] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "scenes", b"scenes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveVideoRequest: _TypeAlias = ApproveVideoRequest  # noqa: Y015
+
+@_typing.final
+class ApproveVideoResponse(_message.Message):
+    """Response of `ApproveVideo`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___GetVideoStatusResponse:
+        """The status and the progress of the job, which continues."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___GetVideoStatusResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveVideoResponse: _TypeAlias = ApproveVideoResponse  # noqa: Y015
+
+@_typing.final
 class DeleteVideoRequest(_message.Message):
     """Request of `DeleteVideo`."""
 
@@ -1388,7 +1523,9 @@ class Attempt(_message.Message):
     end_time: _builtins.str
     """The end, RFC 3339 in UTC; empty when the instance crashed."""
     outcome: _builtins.str
-    """The outcome: `failed`, `cancelled`, `released` (the instance shut down) or `interrupted` (the instance crashed)."""
+    """The outcome: `failed`, `cancelled`, `released` (the instance shut down, or the job began to wait for a review) or
+    `interrupted` (the instance crashed).
+    """
     @_builtins.property
     def error(self) -> Global___JobError:
         """The error of a failed attempt; absent otherwise."""

@@ -76,6 +76,11 @@ class VideoServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.FromString,
                 _registered_method=True)
+        self.ApproveVideo = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/ApproveVideo',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoResponse.FromString,
+                _registered_method=True)
         self.DeleteVideo = channel.unary_unary(
                 '/moneyprinter.video.v1.VideoService/DeleteVideo',
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DeleteVideoRequest.SerializeToString,
@@ -175,6 +180,15 @@ class VideoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApproveVideo(self, request, context):
+        """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
+        continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
+        does not wait for a review, or was approved with other edits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteVideo(self, request, context):
         """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
         VIDEO_NOT_FOUND for it.
@@ -267,6 +281,11 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.RetryVideo,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.SerializeToString,
+            ),
+            'ApproveVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveVideo,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoResponse.SerializeToString,
             ),
             'DeleteVideo': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVideo,
@@ -517,6 +536,33 @@ class VideoService:
             '/moneyprinter.video.v1.VideoService/RetryVideo',
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RetryVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/ApproveVideo',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.ApproveVideoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,11 @@ class VideoServiceStub:
     response is that of CreateVideo. Returns FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor
     was cancelled.
     """
+    ApproveVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]
+    """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
+    continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
+    does not wait for a review, or was approved with other edits.
+    """
     DeleteVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
     VIDEO_NOT_FOUND for it.
@@ -122,6 +127,11 @@ class VideoServiceAsyncStub(VideoServiceStub):
     """Continues a failed or cancelled job from the step that did not finish; completed steps are not repeated. The
     response is that of CreateVideo. Returns FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor
     was cancelled.
+    """
+    ApproveVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]  # type: ignore[assignment]
+    """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
+    continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
+    does not wait for a review, or was approved with other edits.
     """
     DeleteVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]  # type: ignore[assignment]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
@@ -225,6 +235,17 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         """Continues a failed or cancelled job from the step that did not finish; completed steps are not repeated. The
         response is that of CreateVideo. Returns FAILED_PRECONDITION with VIDEO_NOT_FAILED when the job neither failed nor
         was cancelled.
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveVideo(
+        self,
+        request: _video_service_pb2.ApproveVideoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.ApproveVideoResponse, _abc.Awaitable[_video_service_pb2.ApproveVideoResponse]]:
+        """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
+        continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
+        does not wait for a review, or was approved with other edits.
         """
 
     @_abc_1.abstractmethod

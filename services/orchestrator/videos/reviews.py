@@ -1,0 +1,93 @@
+"""Reviews: the owner of a job approves its script, with or without edits; jobs without approval fail in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from moneyprinter.errors import Error, FailedPrecondition, InvalidArgument, Violation
+from services.orchestrator.jobs.model import Job, VideoRequest
+from services.orchestrator.jobs.scenes import Approval, SceneEdit
+from services.orchestrator.jobs.store import Store
+from services.orchestrator.videos import requests
+from services.orchestrator.videos.checks import run_checks
+from services.orchestrator.videos.videos import find_video, no_video
+
+EXPIRY_PERIOD_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The reviews of all users."""
+
+    store: Store
+    check_voice: Callable[[VideoRequest], Awaitable[object]]
+    """Raises `InvalidArgument` when the voice of a request cannot speak its script."""
+    estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
+    """Returns the duration of a user's job (`Estimates.duration`)."""
+    on_change: Callable[[str], Awaitable[None]]
+    """Publishes that a job has changed."""
+    now: Callable[[], datetime]
+
+    async def approve(self, user_id: str, job_id: str, edits: Sequence[SceneEdit] = ()) -> Job:
+        """Approve what waits for the review of a job's owner, and return the job.
+
+        The same approval again changes nothing. Raises `NotFound` when there is no such job, `InvalidArgument` for
+        edits that cannot be spoken, `FailedPrecondition` when the job does not wait or was approved with other edits.
+        """
+        job = await find_video(self.store, user_id, job_id)
+        if job.review is not None:
+            await self._check_edits(job, edits)
+        written = job.review.scenes if job.review else ()
+        approval = Approval(tuple(edits) or tuple(SceneEdit(scene.script) for scene in written), tuple(edits))
+        work = requests.expected_work_seconds(job.request)
+        duration = await self.estimate(user_id, work, job.request.quality, job.priority)
+        approved = await self.store.approve(job_id, user_id, approval, self.now() + duration)
+        if approved is None:
+            raise no_video(job_id)
+        job, recorded = approved
+        if recorded is None:
+            state = f"it has {job.status} already" if job.status != "processing" else "it waits for none"
+            raise FailedPrecondition(f"the job cannot be approved: {state}", reason="VIDEO_NOT_IN_REVIEW")
+        if recorded.edits != approval.edits:
+            raise FailedPrecondition("the job was approved before, with other edits", reason="VIDEO_NOT_IN_REVIEW")
+        await self.on_change(job_id)
+        return job
+
+    async def _check_edits(self, job: Job, edits: Sequence[SceneEdit]) -> None:
+        if not edits:
+            return
+        count = len(job.review.scenes) if job.review else 0
+        if len(edits) != count:
+            raise _invalid("scenes", f"there are {len(edits)}, and the script has {count}", "REQUEST_INVALID")
+        together = sum(len(scene.script) for scene in edits)
+        if together > requests.MAX_TEXT:
+            complaint = f"their scripts have {together} characters together; at most {requests.MAX_TEXT} are taken"
+            raise _invalid("scenes", complaint, "REQUEST_INVALID")
+        for index, scene in enumerate(edits):
+            if not requests.is_speakable(scene.script):
+                raise _invalid(f"scenes[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
+        text = " ".join(scene.script for scene in edits)
+        clips = tuple(replace(clip, script="") for clip in job.request.clips)
+        await run_checks(self.check_voice(replace(job.request, clips=clips, script=text)))
+
+    async def run_expiry(self) -> None:
+        """Fail jobs whose reviews are overdue, once a minute, until cancelled."""
+        while True:
+            try:
+                while expired := await self.store.expire_review():
+                    log.info("review expired", job_id=expired.id)
+                    await self.on_change(expired.id)
+            except Error as failure:
+                log.warning("expiry of reviews postponed", reason=failure.reason)
+            await asyncio.sleep(EXPIRY_PERIOD_SECONDS)
+
+
+def _invalid(field: str, description: str, reason: str) -> InvalidArgument:
+    return InvalidArgument(f"{field}: {description}", reason=reason, violations=[Violation(field, description)])
