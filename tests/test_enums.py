@@ -20,7 +20,7 @@ from tests.orchestrator.samples import REQUEST
 ROOT = Path(__file__).parent.parent
 # As many values of an enum in one place are no coincidence.
 MANY = 3
-# The order in which the views of a still picture alternate: it says more than the enum does.
+# The order in which the views of a still picture alternate: it has a meaning of its own.
 ORDERS = {("services/orchestrator/jobs/timeline.py", "Motion")}
 
 

@@ -24,7 +24,7 @@ SUFFIXES = {".py", ".proto", ".lua", ".j2", ""}
 
 
 def files() -> Iterator[Path]:
-    for folder in ("services", "gateway", "proto/moneyprinter", "scripts"):
+    for folder in ("services", "gateway", "proto/moneyprinter", "scripts", "examples", "tests"):
         for path in sorted((ROOT / folder).rglob("*")):
             is_generated = "_pb2" in path.name or "__pycache__" in path.parts or path.suffix not in SUFFIXES
             if path.is_file() and not is_generated:

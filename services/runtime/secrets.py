@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
 from dataclasses import dataclass, field
 
 from moneyprinter.config.v1 import config_service_pb2 as pb
 from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
-from moneyprinter.errors import Conflict, NotFound
+from moneyprinter.errors import Conflict, DataLoss, NotFound
+from services.runtime.encryption import KEY_BYTES
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,21 @@ class SecretClient:
         request = pb.PutSecretRequest(name=name, value=value, replaces_version=replaces_version)
         return Secret(value, (await self._stub.PutSecret(request)).version)
 
-    async def fetch_or_create(self, name: str, generate: Callable[[], bytes]) -> Secret:
-        """Return the newest version of a secret. The instance that finds none first creates it with `generate`."""
+    async def fetch_or_create_key(self, name: str) -> Secret:
+        """Return the newest version of a key of KEY_BYTES. The instance that finds none first creates it.
+
+        Raises `DataLoss` when the secret has another length.
+        """
         while True:
             if secret := await self.read(name):
+                if len(secret.value) != KEY_BYTES:
+                    size = len(secret.value)
+                    raise DataLoss(
+                        f"the secret {name} holds {size} bytes; it must be {KEY_BYTES}", reason="DATA_CORRUPT"
+                    )
                 return secret
             try:
-                return await self.write(name, generate(), 0)
+                return await self.write(name, secrets.token_bytes(KEY_BYTES), 0)
             except Conflict:
                 # Another instance was faster; its value is read.
                 continue

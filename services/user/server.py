@@ -23,7 +23,6 @@ from moneyprinter.user.v1 import (
 from services.runtime import db, identity, tls
 from services.runtime.admission import FairSemaphore
 from services.runtime.authorizer import TokenKeys
-from services.runtime.encryption import KEY_BYTES
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, wait_connected
 from services.user import postgres
@@ -41,7 +40,7 @@ from services.user.authority_servicer import AuthorityServicer
 from services.user.config import Config
 from services.user.context import Context, Policy
 from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
-from services.user.mfa.encryption import AesFactorCipher, generate_key
+from services.user.mfa.encryption import AesFactorCipher
 from services.user.mfa.totp import PyotpCodes
 from services.user.servicer import UserServicer
 from services.user.tokens.access_tokens import JwtTokens, generate_signing_key
@@ -67,8 +66,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     # Raises when a key is unusable.
     tokens.public_keys(_now())
     runtime.keys = TokenKeys(_key_source(tokens))
-    cipher = AesFactorCipher((await secret_client.fetch_or_create(MFA_KEY_NAME, generate_key)).value)
-    audit_key = await secret_client.fetch_or_create(AUDIT_KEY_NAME, lambda: secrets.token_bytes(KEY_BYTES))
+    cipher = AesFactorCipher((await secret_client.fetch_or_create_key(MFA_KEY_NAME)).value)
+    audit_key = await secret_client.fetch_or_create_key(AUDIT_KEY_NAME)
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
     async with db.open_pool(runtime.service, config.database, timeout_seconds=config.database_timeout_seconds) as pool:
         store = postgres.create_store(pool)

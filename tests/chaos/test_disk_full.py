@@ -1,4 +1,4 @@
-"""Full disks, for scratch files and for the store: the error says so, no file remains, and the next job works."""
+"""Full disks, for scratch files and the store: the error names the cause, no file remains, and the next job works."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ async def test_titles_are_shown_with_their_clip_and_missing_glyphs_are_reported(
 
 
 @pytest.mark.parametrize(
-    ("captions", "told"),
+    ("captions", "messages"),
     [
         ({"font": "Nobody Sans"}, ("FONT_UNKNOWN", "Manrope Bold")),
         ({"font": "Manrope,20\n"}, ("REQUEST_INVALID", "captions.font")),
@@ -75,8 +75,8 @@ async def test_titles_are_shown_with_their_clip_and_missing_glyphs_are_reported(
     ],
 )
 async def test_a_missing_font_is_refused_at_once(
-    platform: RunningPlatform, captions: dict[str, object], told: tuple[str, ...]
+    platform: RunningPlatform, captions: dict[str, object], messages: tuple[str, ...]
 ) -> None:
     answer = await platform.http.post("/v1/videos", json={"title": "No", "clips": [BLACK], "captions": captions})
     assert answer.status_code == 400
-    assert all(text in answer.text for text in told), answer.text
+    assert all(text in answer.text for text in messages), answer.text

@@ -133,8 +133,8 @@ async def test_speak(platform: RunningPlatform, key: str, tmp_path: Path) -> Non
     with wave.open(str(out)) as sound:
         seconds = sound.getnframes() / sound.getframerate()
     assert 0.8 < seconds < 5
-    told = re.search(r"([\d.]+) s, voice ", output)
-    assert told and float(told[1]) == pytest.approx(seconds, abs=0.02), output
+    printed = re.search(r"([\d.]+) s, voice ", output)
+    assert printed and float(printed[1]) == pytest.approx(seconds, abs=0.02), output
     words = [line.split() for line in output.splitlines()[1:]]
     assert [text for _, _, text in words] == ["Good", "morning,", "and", "welcome."]
     times = [float(time) for start, end, _ in words for time in (start, end)]

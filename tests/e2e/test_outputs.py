@@ -23,9 +23,9 @@ async def file(platform: RunningPlatform, video: dict[str, Any], name: str, fold
     """Download a file of a finished video."""
     answer = await platform.http.get(f"/v1/videos/{video['job_id']}/files/{name}")
     assert answer.status_code == 200, answer.text
-    [told] = [each for each in video["files"] if each["name"] == name]
-    assert answer.headers["content-type"] == told["content_type"]
-    assert len(answer.content) == told["size_bytes"]
+    [described] = [each for each in video["files"] if each["name"] == name]
+    assert answer.headers["content-type"] == described["content_type"]
+    assert len(answer.content) == described["size_bytes"]
     path = folder / name
     path.write_bytes(answer.content)
     return path
@@ -112,8 +112,8 @@ async def test_a_preview_plays_while_the_video_is_made(platform: RunningPlatform
     token = platform.http.headers["authorization"].removeprefix("Bearer ")
     async with asyncio.timeout(120), Client(platform.url.removeprefix("http://"), token=token) as client:
         async for update in client.watch(job_id):
-            told = (await platform.http.get(f"/v1/videos/{job_id}")).json()["video"]
-            if update.status.status == "processing" and told["preview_url"]:
+            described = (await platform.http.get(f"/v1/videos/{job_id}")).json()["video"]
+            if update.status.status == "processing" and described["preview_url"]:
                 answer = await platform.http.get(address.replace("preview.m3u8", "preview/video.m3u8"))
                 if answer.status_code == 200 and "#EXT-X-ENDLIST" not in answer.text:
                     early.append((update.segments.total, answer.text))

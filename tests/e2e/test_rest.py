@@ -61,10 +61,10 @@ async def test_the_specifications_request_gets_the_specifications_answers(platfo
     for base in ("/v1", "/api/v1"):
         status = await platform.http.get(f"{base}{body['progress_url']}")
         assert status.status_code == 200
-        told = status.json()
-        failure = told.pop("error", None)
-        assert shape(told) == shape(fixture("video_status_response.json"))
-        assert told["status"] == ("failed" if failure else "processing")
+        document = status.json()
+        failure = document.pop("error", None)
+        assert shape(document) == shape(fixture("video_status_response.json"))
+        assert document["status"] == ("failed" if failure else "processing")
     # There is no such clip: the job fails with that reason.
     failed = await wait_until_ended(platform, body["job_id"])
     assert failed["status"] == "failed"
@@ -141,9 +141,9 @@ async def test_a_browser_watches_a_video_until_it_has_ended(platform: RunningPla
     async with asyncio.timeout(120), platform.http.stream("GET", path) as answer:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
         lines = [line async for line in answer.aiter_lines() if line]
-    told = [json.loads(line.removeprefix("data: "))["status"] for line in lines]
-    assert told[-1]["status"] == "completed", "the stream ends with the job"
-    progress = [status["progress"] for status in told]
+    statuses = [json.loads(line.removeprefix("data: "))["status"] for line in lines]
+    assert statuses[-1]["status"] == "completed", "the stream ends with the job"
+    progress = [status["progress"] for status in statuses]
     assert progress == sorted(progress)
     assert len(set(progress)) > 2, "progress is reported during the job"
     missing = await platform.http.get("/v1/videos/vid_none/watch")

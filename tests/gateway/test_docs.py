@@ -94,9 +94,9 @@ def test_a_generator_can_create_a_client(tmp_path: Path) -> None:
 
 
 async def test_the_document_needs_no_token(gateway: Proxy) -> None:
-    told = await gateway.http.get("/openapi.json")
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
-    assert told.json() == API == json.loads((FOLDER / "openapi.json").read_text())
+    answer = await gateway.http.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == API == json.loads((FOLDER / "openapi.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the audit trail is told of calls: who, what, to what, from where, and how it ended."""
+"""Audit events of calls: actor, action, target, address and result."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SPIFFE = "spiffe://cluster.local/ns/moneyprinter/sa/"
 
 async def test_the_event_of_a_users_call_has_actor_target_and_address(mesh: Mesh, trail: Trail, videos: Any) -> None:
     token = mesh.token("user_7", sid="ses_1")
-    said = (
+    metadata = (
         ("authorization", f"Bearer {token}"),
         ("x-client-address", "203.0.113.9"),
         ("x-forwarded-for", "6.6.6.6"),
         TRACED,
     )
     request = video_pb.CreateVideoRequest(title="A secret title", clips=[video_pb.Clip(asset_id="ast_1")])
-    await videos.CreateVideo(request, metadata=said)
+    await videos.CreateVideo(request, metadata=metadata)
     [event] = await trail.wait_events("job.create")
     known = {"actor": "user_7", "credential": "ses_1", "peer": "gateway", "address": "203.0.113.9", "trace_id": TRACE}
     assert event_fields(event) == {**known, "target": "vid_1", "result": "OK"}
@@ -107,9 +107,9 @@ async def test_a_certificate_without_a_workload_is_refused_and_recorded(
 async def test_a_refused_user_is_recorded(
     mesh: Mesh, trail: Trail, videos: Any, bearer: dict[str, Any] | None, known: dict[str, str]
 ) -> None:
-    said = (TRACED,) if bearer is None else (("authorization", f"Bearer {mesh.token(**bearer)}"), TRACED)
+    metadata = (TRACED,) if bearer is None else (("authorization", f"Bearer {mesh.token(**bearer)}"), TRACED)
     with pytest.raises(errors.Error):
-        await videos.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=said)
+        await videos.GetVideo(video_pb.GetVideoRequest(job_id="vid_1"), metadata=metadata)
     [event] = await trail.wait_events("job.read")
     assert event_fields(event) == {"peer": "gateway", "trace_id": TRACE, **known}
 
@@ -119,7 +119,7 @@ async def test_a_refused_user_is_recorded(
     [
         ("vid_1", "OK", "vid_1"),
         ("vid_2", "VIDEO_NOT_FOUND", "vid_2"),
-        # Where nobody has such a name, it may be anything that somebody typed.
+        # A name that no job has may be anything, for example a password in the wrong field.
         ("hunter2!", "VIDEO_NOT_FOUND", ""),
         ("", "REQUEST_INVALID", ""),
         ("x" * 65, "REQUEST_INVALID", ""),

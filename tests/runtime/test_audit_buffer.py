@@ -71,9 +71,9 @@ async def test_lost_events_are_recorded(config: RuntimeConfig, monkeypatch: pyte
     assert not sent.events
     sent.failure = None
     await outbox.drain()
-    # The newest are lost: nobody hides a deed by doing much after it.
-    told = [event.target for event in sent.events if event.action == "object.read"]
-    assert told == [f"music/{number}" for number in range(700)]
+    # The newest are lost: an action cannot be hidden by many actions after it.
+    targets = [event.target for event in sent.events if event.action == "object.read"]
+    assert targets == [f"music/{number}" for number in range(700)]
     [lost] = [event for event in sent.events if event.action == "audit.lost"]
     assert (dict(lost.details), lost.actor, lost.result) == ({"events": "300"}, f"{SPIFFE}storage", "LOST")
 

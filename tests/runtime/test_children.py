@@ -1,4 +1,4 @@
-"""Children end when they are told to, whatever they were doing."""
+"""Children end when they are stopped, whatever they are doing."""
 
 from __future__ import annotations
 

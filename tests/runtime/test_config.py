@@ -1,4 +1,4 @@
-"""Settings: read from the environment, and wrong ones stop the process in one line that says which."""
+"""Settings: read from the environment, and a wrong one stops the process with one line that names it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.runtime.auditing import Trail, content, event_fields
 
 
 def no_certificate(context: ssl.SSLContext, foreign: Path) -> None:
-    """Nobody."""
+    """Present none."""
 
 
 def foreign_certificate(context: ssl.SSLContext, foreign: Path) -> None:
@@ -59,8 +59,8 @@ async def test_a_failed_handshake_is_recorded(
         context.set_alpn_protocols(["h2"])
         peer(context, tmp_path / "foreign")
     await refused(int(mesh.config.address("content").rpartition(":")[2]), context)
-    told = await trail.wait_events("connect")
-    assert [event_fields(event) for event in told] == [
+    events = await trail.wait_events("connect")
+    assert [event_fields(event) for event in events] == [
         {
             "target": "spiffe://cluster.local/ns/moneyprinter/sa/content",
             "result": "PEER_UNIDENTIFIED",

@@ -50,8 +50,8 @@ async def speak(folder: Path) -> None:
     speaker = open_espeak(config.espeak_library, config.espeak_data, 150, ffmpeg_program())
     voice = speaker.voice("en-US")
     assert voice is not None
-    said = await speaker.speak(SENTENCES, voice, folder / "speech.wav")
-    assert len(said.sentences) == len(SENTENCES)
+    spoken = await speaker.speak(SENTENCES, voice, folder / "speech.wav")
+    assert len(spoken.sentences) == len(SENTENCES)
 
 
 async def measure(folder: Path) -> None:

@@ -18,7 +18,7 @@ from services.runtime.scratch import Scratch
 from services.runtime.server import Runtime, run_service
 from tests.mesh import Mesh
 
-# Makes a folder with a file, tells of it, and lives until it is killed.
+# Makes a folder with a file, prints `ready`, and lives until it is killed.
 LEFT = """
 import sys
 from pathlib import Path

@@ -35,11 +35,8 @@ class FakeConfigService:
 async def test_concurrent_instances_create_one_secret() -> None:
     stub: Any = FakeConfigService()
     clients = [SecretClient(stub) for _ in range(8)]
-    values = iter(range(8))
-    secrets = await asyncio.gather(
-        *(client.fetch_or_create("user/key", lambda: b"%d" % next(values)) for client in clients)
-    )
-    assert len(stub.values) == 1
+    secrets = await asyncio.gather(*(client.fetch_or_create_key("user/key") for client in clients))
+    assert [len(value) for value in stub.values] == [32]
     assert set(secrets) == {Secret(stub.values[0], 1)}
 
 
@@ -48,7 +45,16 @@ async def test_an_existing_secret_is_not_replaced() -> None:
     client = SecretClient(stub)
     assert await client.read("user/key") is None
     assert await client.write("user/key", b"first", 0) == Secret(b"first", 1)
-    assert await client.write("user/key", b"second", 1) == Secret(b"second", 2)
+    assert await client.write("user/key", bytes(32), 1) == Secret(bytes(32), 2)
     with pytest.raises(errors.Conflict):
         await client.write("user/key", b"third", 1)
-    assert await client.fetch_or_create("user/key", lambda: b"new") == Secret(b"second", 2)
+    assert await client.fetch_or_create_key("user/key") == Secret(bytes(32), 2)
+
+
+@pytest.mark.parametrize("value", [b"", b"short", bytes(33)])
+async def test_a_key_of_another_length_is_refused(value: bytes) -> None:
+    stub: Any = FakeConfigService()
+    stub.values.append(value)
+    with pytest.raises(errors.DataLoss, match="it must be 32"):
+        await SecretClient(stub).fetch_or_create_key("user/key")
+    assert stub.values == [value]

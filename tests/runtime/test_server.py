@@ -94,8 +94,8 @@ async def test_an_unreachable_service_gives_a_retry_delay_and_no_address_of_the_
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
     trailers = dict(failed.value.trailing_metadata() or ())
     assert trailers["retry-after"] == "1"
-    said = str((failed.value.details(), trailers))
-    assert [leak for leak in ("ipv4", "127.0.0.1", str(port), "connect to") if leak in said] == []
+    answer = str((failed.value.details(), trailers))
+    assert [leak for leak in ("ipv4", "127.0.0.1", str(port), "connect to") if leak in answer] == []
 
 
 async def test_the_default_retry_delay_of_an_unavailable_service_is_one_second(mesh: Mesh) -> None:

@@ -17,7 +17,7 @@ from tests.mesh import Mesh
 
 
 class Flood(pb_grpc.EncoderServiceServicer):
-    """Sends packets without end, faster than anybody reads."""
+    """Sends packets without end, faster than a client reads."""
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()

@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from moneyprinter import errors
-from services.runtime.config import ConfigError
 from services.user.accounts.password_reset import reset_password, set_password
 from services.user.accounts.profile import get_profile
 from services.user.authentication.reauthentication import SecondFactorCode
@@ -294,11 +293,6 @@ def test_digests_are_bound_to_account_and_key() -> None:
         for text in ("x", "y")
     }
     assert len(digests) == 8
-
-
-def test_a_key_of_another_length_is_refused() -> None:
-    with pytest.raises(ConfigError, match="it must be 32"):
-        AesFactorCipher(b"short")
 
 
 def test_codes_match_rfc_6238(clock: Clock) -> None:

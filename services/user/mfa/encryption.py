@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 
-from services.runtime.config import ConfigError
-from services.runtime.encryption import KEY_BYTES, AesGcmCipher
+from services.runtime.encryption import AesGcmCipher
 
 KEY_NAME = "user/mfa-key"
 MAGIC = b"MPT1"
-
-
-def generate_key() -> bytes:
-    """Return a new key."""
-    return secrets.token_bytes(KEY_BYTES)
 
 
 class AesFactorCipher:
     """A FactorCipher with one key; digests use a second key, which is derived from it."""
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ConfigError(f"the secret {KEY_NAME} holds {len(key)} bytes; it must be {KEY_BYTES}")
         self._cipher = AesGcmCipher(key, MAGIC)
         self._digest_key = hmac.digest(key, b"moneyprinter recovery codes", "sha256")
 
