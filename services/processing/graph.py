@@ -17,6 +17,7 @@ import ffmpeg
 
 from services.media.encoding import BT709
 from services.processing import motion, transitions
+from services.processing.backgrounds import draw_background
 from services.processing.preparation import (
     convert_to_bt709,
     input_options,
@@ -26,7 +27,20 @@ from services.processing.preparation import (
     shift_times,
 )
 from services.processing.source import Source
-from services.processing.spec import Canvas, Clip, Colour, Fit, Motion, Overlay, Point, Shot, Size, Spec, Still
+from services.processing.spec import (
+    Background,
+    Canvas,
+    Clip,
+    Colour,
+    Fit,
+    Motion,
+    Overlay,
+    Point,
+    Shot,
+    Size,
+    Spec,
+    Still,
+)
 
 CAPTIONS, FONTS = "captions.ass", "fonts"
 
@@ -111,6 +125,9 @@ def draw_shot(shot: Shot, frame_count: int, context: GraphContext, place: int) -
             plain = ffmpeg.input(f"color=0x{rgb:06x}:s={canvas.width}x{canvas.height}", f="lavfi")
             plain = _mark_use(plain, f"shot{place}").filter("trim", end_frame=1).filter("format", "gbrp")
             frames = _hold_frame(_convert_rgb(plain), frame_count, canvas)
+        case Background() as background:
+            frames = _renumber(draw_background(background, canvas, f"shot{place}"), canvas)
+            frames = _declare_colours(frames).filter("trim", end_frame=frame_count)
         case Colour() as gradient:
             frames = _convert_rgb(_mark_use(_draw_gradient(gradient, motion.motion_canvas(canvas)), f"shot{place}"))
             panned = Still(0, Motion.PAN_RIGHT, gradient.motion_frames, gradient.motion_first_frame)

@@ -97,14 +97,24 @@ def _to_shot(shot: media_pb2.Shot, indices: dict[str, int], frames: int) -> spec
     return spec.Shot(_to_content(shot, indices, frames), _FITS[shot.fit], focus, max(1.0, shot.zoom))
 
 
-def _to_content(shot: media_pb2.Shot, indices: dict[str, int], frames: int) -> spec.Clip | spec.Still | spec.Colour:
-    if shot.WhichOneof("shows") == "colour":
-        second = int(shot.second_colour[1:], 16) if shot.second_colour else None
-        return spec.Colour(int(shot.colour[1:], 16), second, shot.motion_frames or frames, shot.motion_first_frame)
+def _to_content(
+    shot: media_pb2.Shot, indices: dict[str, int], frames: int
+) -> spec.Clip | spec.Still | spec.Colour | spec.Background:
+    match shot.WhichOneof("shows"):
+        case "colour":
+            second = _to_rgb(shot.second_colour) if shot.second_colour else None
+            return spec.Colour(_to_rgb(shot.colour), second, shot.motion_frames or frames, shot.motion_first_frame)
+        case "background":
+            colours = tuple(map(_to_rgb, shot.background.colours))
+            return spec.Background(shot.background.seed, colours, shot.motion_first_frame)
     index = indices[shot.source.object.sha256]
     if shot.source.still:
         return spec.Still(index, _MOTIONS[shot.motion], shot.motion_frames or frames, shot.motion_first_frame)
     return spec.Clip(index, shot.source_start.ToTimedelta(), spec.check_speed(shot.speed or 1.0))
+
+
+def _to_rgb(colour: str) -> int:
+    return int(colour[1:], 16)
 
 
 def _to_overlay(overlay: media_pb2.Overlay, indices: dict[str, int]) -> spec.Overlay:

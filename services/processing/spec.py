@@ -121,10 +121,22 @@ class Colour:
 
 
 @dataclass(frozen=True)
+class Background:
+    """An animated background."""
+
+    seed: int
+    """The number from which design, positions and speeds are derived."""
+    colours: tuple[int, ...]
+    """Colours (`0xrrggbb`): that of the ground, then those of the shapes."""
+    first_frame: int = 0
+    """The number of the first frame in the whole background, which may span several segments."""
+
+
+@dataclass(frozen=True)
 class Shot:
     """The content between two cuts."""
 
-    shows: Clip | Still | Colour
+    shows: Clip | Still | Colour | Background
     fit: Fit = Fit.COVER
     focus: Point = MIDDLE
     """The point that stays visible when the frame is cropped."""

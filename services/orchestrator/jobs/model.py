@@ -72,8 +72,18 @@ class ClipStyle:
 
 
 @dataclass(frozen=True)
+class Background:
+    """An animated background, which the renderer draws."""
+
+    seed: int
+    """The number from which design, positions and speeds are derived."""
+    colours: tuple[str, ...]
+    """`#rrggbb`: that of the ground, then those of the shapes."""
+
+
+@dataclass(frozen=True)
 class ClipRequest:
-    """A requested clip: an address, an asset or a colour, and the part of it in seconds."""
+    """A requested clip: an address, an asset, a colour or a background, and the part of it in seconds."""
 
     url: str | None
     asset: StoredObject | None
@@ -88,6 +98,7 @@ class ClipRequest:
     """`#rrggbb`."""
     second_colour: str = ""
     """`#rrggbb`, for a moving gradient of both colours."""
+    background: Background | None = None
     name: str = ""
     """Its file name, for error messages."""
 
@@ -186,13 +197,13 @@ DARK_LEVEL = 12
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A validated source or a colour, and the part of it that is used, in seconds."""
+    """A validated source, a colour or a background, and the part of it that is used, in seconds."""
 
     source: Source | None
-    """None: a colour."""
+    """None: a colour or a background."""
     start_seconds: float = 0.0
     end_seconds: float = 0.0
-    """Both are 0 for a still picture or a colour."""
+    """Both are 0 for a still picture, a colour or a background."""
     has_audio: bool = False
     look: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
@@ -200,6 +211,7 @@ class SourceClip:
     """The times at which decoding can begin; empty: unknown."""
     colour: str = ""
     second_colour: str = ""
+    background: Background | None = None
     sound_track: int = 0
     """The index of the sound track that is used, from 0."""
     sound_start: float = 0.0
@@ -210,13 +222,12 @@ class SourceClip:
         """Whether all of it may be black."""
         if self.source is not None:
             return bool(self.source.picture.get("dark"))
-        return all(
-            max(bytes.fromhex(colour[1:])) <= DARK_LEVEL for colour in (self.colour, self.second_colour) if colour
-        )
+        colours = self.background.colours if self.background else (self.colour, self.second_colour)
+        return all(max(bytes.fromhex(colour[1:])) <= DARK_LEVEL for colour in colours if colour)
 
     @property
     def still(self) -> bool:
-        """Whether it is a still picture or a colour."""
+        """Whether it is a still picture, a colour or a background: it lasts as long as needed."""
         return self.source is None or self.source.still
 
     @property

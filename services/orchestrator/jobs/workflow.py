@@ -167,13 +167,14 @@ async def _validate(
     at_once = asyncio.Semaphore(clips_at_once)
 
     async def validate(index: int, clip: ClipRequest) -> SourceClip:
-        if clip.colour:
+        if clip.colour or clip.background:
             return SourceClip(
                 None,
                 look=clip.look,
                 still_seconds=clip.still_seconds,
                 colour=clip.colour,
                 second_colour=clip.second_colour,
+                background=clip.background,
             )
         async with at_once:
             with _errors_about(f"clip {index + 1}", clip.name):

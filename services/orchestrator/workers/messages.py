@@ -96,7 +96,10 @@ def _shot(shot: timeline.Shot) -> media.Shot:
     )
     if look.focus is not None:
         message.focus.CopyFrom(media.Point(x=look.focus[0], y=look.focus[1]))
-    if shot.clip.source is None:
+    if shot.clip.background is not None:
+        background = shot.clip.background
+        message.background.CopyFrom(media.Background(seed=background.seed, colours=background.colours))
+    elif shot.clip.source is None:
         message.colour, message.second_colour = shot.clip.colour, shot.clip.second_colour
     else:
         message.source.CopyFrom(source_message(shot.clip.source))

@@ -656,12 +656,13 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Shot(_message.Message):
-    """What is on screen between two cuts: a part of a clip, a still image, or a colour."""
+    """What is on screen between two cuts: a part of a clip, a still image, a colour, or a background."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SOURCE_FIELD_NUMBER: _builtins.int
     COLOUR_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
     SOURCE_START_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     FIT_FIELD_NUMBER: _builtins.int
@@ -692,6 +693,10 @@ class Shot(_message.Message):
         """A clip or a still image."""
 
     @_builtins.property
+    def background(self) -> Global___Background:
+        """An animated background. `motion_first_frame` is the position of the segment's first frame in it."""
+
+    @_builtins.property
     def source_start(self) -> _duration_pb2.Duration:
         """The position of the first frame in the clip."""
 
@@ -704,6 +709,7 @@ class Shot(_message.Message):
         *,
         source: Global___Source | None = ...,
         colour: _builtins.str = ...,
+        background: Global___Background | None = ...,
         source_start: _duration_pb2.Duration | None = ...,
         speed: _builtins.float = ...,
         fit: Global___Fit.ValueType = ...,
@@ -714,11 +720,11 @@ class Shot(_message.Message):
         second_colour: _builtins.str = ...,
         zoom: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "focus", b"focus", "shows", b"shows", "source", b"source", "source_start", b"source_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "colour", b"colour", "focus", b"focus", "shows", b"shows", "source", b"source", "source_start", b"source_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "second_colour", b"second_colour", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed", "zoom", b"zoom"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "colour", b"colour", "fit", b"fit", "focus", b"focus", "motion", b"motion", "motion_first_frame", b"motion_first_frame", "motion_frames", b"motion_frames", "second_colour", b"second_colour", "shows", b"shows", "source", b"source", "source_start", b"source_start", "speed", b"speed", "zoom", b"zoom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_shows: _TypeAlias = _typing.Literal["source", "colour"]  # noqa: Y015
+    _WhichOneofReturnType_shows: _TypeAlias = _typing.Literal["source", "colour", "background"]  # noqa: Y015
     _WhichOneofArgType_shows: _TypeAlias = _typing.Literal["shows", b"shows"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_shows) -> _WhichOneofReturnType_shows | None: ...
 
