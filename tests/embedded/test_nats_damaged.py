@@ -195,6 +195,10 @@ async def test_a_platform_on_a_damaged_store_finishes_its_jobs(tmp_path: Path) -
     data = tmp_path / "data"
     request = {"title": "A walk", "clips": [{"colour": "#336699"}], "audio": {"script": "One."}}
     settings = {"settings": {"resolution": "480p", "quality": "draft"}}
+    # The first platform was killed, and holds the job until its lease expires; its messages were in the lost store.
+    soon = dict.fromkeys(
+        ("MONEYPRINTER_ORCHESTRATOR_LEASE_SECONDS", "MONEYPRINTER_ORCHESTRATOR_RECONCILE_SECONDS"), "2"
+    )
 
     @asynccontextmanager
     async def signed_in(url: str) -> AsyncIterator[httpx.AsyncClient]:
@@ -203,10 +207,10 @@ async def test_a_platform_on_a_damaged_store_finishes_its_jobs(tmp_path: Path) -
             http.headers["authorization"] = f"Bearer {tokens.json()['access_token']}"
             yield http
 
-    async with up(data) as running, signed_in(running.url) as http:
+    async with up(data, environment=soon) as running, signed_in(running.url) as http:
         made = (await http.post("/v1/videos", json={**request, **settings})).json()["job_id"]
     _replace(data / "nats" / "jetstream")
-    async with up(data) as running, signed_in(running.url) as http, asyncio.timeout(120):
+    async with up(data, environment=soon) as running, signed_in(running.url) as http, asyncio.timeout(120):
         while (status := (await http.get(f"/v1/videos/{made}/status")).json())["status"] == "processing":  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         assert status["status"] == "completed", status

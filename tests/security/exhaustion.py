@@ -37,7 +37,7 @@ class Target:
     port: int
     token: str
     job_id: str
-    """A finished video of some 10 MB."""
+    """A finished video of some 8 MB."""
     waiting_job_id: str
     """An unfinished job."""
     hostile_url: str
@@ -197,7 +197,7 @@ async def unary(target: Target, count: int, path: str, message: bytes) -> None:
 
 
 async def unread_downloads(target: Target) -> None:
-    """Thirty downloads of 10 MB."""
+    """Thirty downloads of 8 MB."""
     await many(target, head(target, "GET", f"/v1/videos/{target.job_id}/file"), 30)
 
 

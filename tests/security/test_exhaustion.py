@@ -10,7 +10,6 @@ import pytest
 from tests.security.bystander import Scene, Times, scene
 from tests.security.exhaustion import ATTACKS
 
-ROUNDS = 2
 # The maximum duration of a call on a busy machine, in seconds.
 QUICK_SECONDS = 2.0
 # The same for a call that starts a child process, for example for speech or a probe.
@@ -28,11 +27,12 @@ async def attacked(
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_another_user_hardly_notices(attacked: Scene, name: str) -> None:
-    calm, times = Times(), Times()
-    await attacked.bystander.round(calm)
+    times = Times()
+    bystander = attacked.bystander
     async with attacked.attacked(name) as answers:
-        for _ in range(ROUNDS):
-            await attacked.bystander.round(times)
+        # Quick calls twice; those that take CPU time once, when the attack has lasted longest.
+        await bystander.make_calls(times, bystander.quick_calls)
+        await bystander.make_calls(times, {**bystander.quick_calls, **bystander.media_calls})
     longest = {call: round(max(seconds), 3) for call, seconds in times.seconds.items()}
     outcome = (name, answers, longest)
     print(*outcome)
@@ -40,10 +40,9 @@ async def test_another_user_hardly_notices(attacked: Scene, name: str) -> None:
     assert '"500"' not in answers, outcome
     assert "INTERNAL" not in answers, outcome
     assert times.failures == [], outcome
-    for calls, seconds in (
-        (attacked.bystander.quick_calls, QUICK_SECONDS),
-        (attacked.bystander.media_calls, WORK_SECONDS),
-    ):
-        # Allow for a machine that is busy even without an attack.
-        busy = SLOWER * max(calm.seconds[call][0] for call in calls)
-        assert max(longest[call] for call in calls) < max(seconds, busy), outcome
+    for calls, seconds in ((bystander.quick_calls, QUICK_SECONDS), (bystander.media_calls, WORK_SECONDS)):
+        if (slowest := max(longest[call] for call in calls)) >= seconds:
+            # Allow for a machine that is busy even without an attack.
+            calm = Times()
+            await bystander.make_calls(calm, calls)
+            assert slowest < SLOWER * max(calm.seconds[call][0] for call in calls), outcome
