@@ -53,6 +53,8 @@ async def wait_until_hung(pid: int, probe: Probe) -> None:
         now = time.monotonic()
         if passed or asleep > PAUSE_SECONDS + RESPONSE_SECONDS:
             # After a late probe, this process was itself suspended, as with the whole machine: it proves nothing.
+            if passed and not has_answered:
+                log.info("server answers its health probe", pid=pid)
             has_answered = has_answered or passed
             failures, scheduled = 0, _scheduled_seconds(pid)
             continue

@@ -55,14 +55,14 @@ async def running(data: Path) -> AsyncIterator[Running]:
             yield Running(started.url, data, account, http, channel, token)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """A platform for all tests. Those that change its accounts run last."""
     async with running(tmp_path_factory.mktemp("api") / "data") as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def plain(api: Running) -> str:
     """An access token of an account without any role."""
     return await api.new_account("plain")

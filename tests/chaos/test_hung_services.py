@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import select
 import signal
 import sys
 import time
@@ -62,13 +65,15 @@ async def token(data: Path) -> str:
     return (await run([sys.executable, "-P", "-m", "services.cli", "token", "--data", str(data)])).decode().strip()
 
 
-async def shortest_time(ask: Callable[[], Any], tries: int = 3) -> tuple[float, list[httpx.Response]]:
-    """Call several times; returns the shortest duration, because the machine may be busy, and all responses."""
+async def shortest_time(ask: Callable[[], Any], tries: int = 4) -> tuple[float, list[httpx.Response]]:
+    """Call until one call was quick, because the machine may be busy; returns its duration, and all responses."""
     answers, seconds = [], []
     for _ in range(tries):
         began = time.monotonic()
         answers.append(await ask())
         seconds.append(time.monotonic() - began)
+        if seconds[-1] <= SECONDS:
+            break
     return min(seconds), answers
 
 
@@ -101,22 +106,34 @@ async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: 
         assert await running.stop() in (0, 1)
 
 
+def probed_processes(data: Path) -> set[int]:
+    """The process ids of the servers that have answered a health probe. Before, a server has a minute for its start."""
+    lines = (data / "logs" / "services.log").read_text().splitlines()
+    records = (json.loads(line) for line in lines if "server answers its health probe" in line)
+    return {record["pid"] for record in records}
+
+
 async def test_hung_processes_are_killed_and_restarted(tmp_path: Path) -> None:
-    hanging = (*SERVERS, "storage", "orchestrator")
     async with up(tmp_path, "--processes", environment=ENVIRONMENT) as running:
-        before = {process.pid for name in hanging for process in processes(running, name)}
-        for name in hanging:
-            for process in processes(running, name):
-                process.send_signal(signal.SIGSTOP)
+        hanging = [processes(running, name) for name in (*SERVERS, "storage", "orchestrator")]
+        async with asyncio.timeout(60):
+            while not all({process.pid for process in found} & probed_processes(tmp_path) for found in hanging):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        # Those of PostgreSQL that end by themselves do not matter.
+        ends = [os.pidfd_open(process.pid) for found in hanging for process in found if process.is_running()]
+        for found in hanging:
+            for process in found:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP)
         async with httpx.AsyncClient(base_url=running.url, timeout=10) as client, asyncio.timeout(240):
+            for end in ends:
+                await asyncio.to_thread(select.select, [end], [], [], 240)
+                os.close(end)
             while True:
-                await asyncio.sleep(0.5)
-                now = {process.pid for name in hanging for process in processes(running, name)}
-                if before & now:
-                    continue
                 with suppress(httpx.HTTPError):
                     if (await client.get("/health")).status_code == 200:
                         break
+                await asyncio.sleep(0.2)
         assert await running.stop() == 0
 
 

@@ -27,7 +27,7 @@ class RunningPlatform:
     site: Site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def platform(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPlatform]:
     data = tmp_path_factory.mktemp("platform") / "data"
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
