@@ -53,6 +53,9 @@ def make(
     logo: Annotated[Path | None, typer.Option(help="An image for the upper right corner.")] = None,
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
     priority: Annotated[str | None, typer.Option(help="The job's priority: low, normal or high.")] = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Show the script, and ask before it is spoken and rendered.")
+    ] = False,
     out_file: Annotated[
         Path,
         typer.Option("--out", metavar="FILE", help="The output file: .mp4, or .webm for VP9 and AV1."),
@@ -85,6 +88,7 @@ def make(
         "captions.highlight": highlight,
         "captions.font": font,
         "priority": priority,
+        "review": "script" if review else None,
     }
     fields, clips = request_files.read_request(request, settings, clip or [])
     fields.setdefault("title", out_file.stem)
@@ -200,6 +204,22 @@ def batch(
 
     rows = batches.read_rows(file)
     run_until_interrupted(batches.make_batch(rows, out_folder, parse_target(data), out, only_video=only_video))
+
+
+@app.command(
+    epilog="Examples: [bold]moneyprinter approve vid_12345abc[/] · [bold]moneyprinter approve vid_12345abc --edit[/] ·"
+    " [bold]moneyprinter approve vid_12345abc --script-file better.txt[/]"
+)
+def approve(
+    job: Annotated[str, typer.Argument(help="The job id.")],
+    script_file: Annotated[Path | None, typer.Option(help="A text file with the edited script.")] = None,
+    edit: Annotated[bool, typer.Option("--edit", help="Edit the script in $EDITOR first.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Approve the script of a job that waits for your review. The job continues."""
+    from services.commands.actions import reviews
+
+    run_until_interrupted(reviews.approve_video(parse_target(data), job, script_file, edit, out))
 
 
 @app.command(epilog="Example: [bold]moneyprinter cancel vid_12345abc[/]")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.actions.request_files import Clip, to_message
+from services.commands.actions.reviews import ask_for_approval
 from services.commands.actions.saved_files import save_files
 from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
@@ -81,7 +83,10 @@ async def make_video(
             with progress_bars(console) as bars:
                 assets = await upload_files(client, clips, logo, bars)
                 job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
-                await wait_until_finished(client, job.job_id, bars, console, is_independent=is_independent)
+                review = partial(ask_for_approval, client, job.job_id, console)
+                await wait_until_finished(
+                    client, job.job_id, bars, console, is_independent=is_independent, review=review
+                )
             saved = await save_files(client, job.job_id, out, console, only_video=only_video)
         ended = time.monotonic()
     console.print(
@@ -139,11 +144,28 @@ def build_request(
 
 
 async def wait_until_finished(
-    client: Client, job_id: str, bars: Progress, console: Console, *, is_independent: bool = True
+    client: Client,
+    job_id: str,
+    bars: Progress,
+    console: Console,
+    *,
+    is_independent: bool = True,
+    review: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Show the stages of a job until it has ended. Raises `PlatformError` when it was cancelled or failed."""
+    """Show the stages of a job until it has ended. `review` runs when the job waits for the approval of its owner.
+
+    Raises `PlatformError` when it was cancelled or failed.
+    """
+    tasks = {stage: bars.add_task(label, total=1.0, start=False) for stage, label in STAGES.items()}
     try:
-        status = await _follow(client, job_id, bars)
+        while (status := await _follow(client, job_id, bars, tasks)).HasField("review"):
+            if review is None:
+                console.print(f"{job_id} waits for your review; approve it with: moneyprinter approve {job_id}")
+                await _wait_for_approval(client, job_id)
+                continue
+            bars.stop()
+            await review()
+            bars.start()
     except asyncio.CancelledError:
         advice = (
             f" continues; follow it with: moneyprinter watch {job_id}"
@@ -158,8 +180,10 @@ async def wait_until_finished(
         raise PlatformError(f"{job_id} failed: {status.error.message} ({status.error.reason})")
 
 
-async def _follow(client: Client, job_id: str, bars: Progress) -> pb.GetVideoStatusResponse:
-    tasks = {stage: bars.add_task(label, total=1.0, start=False) for stage, label in STAGES.items()}
+async def _follow(
+    client: Client, job_id: str, bars: Progress, tasks: Mapping[str, TaskID]
+) -> pb.GetVideoStatusResponse:
+    """Show the stages of a job until it has ended, or waits for a review."""
     status = pb.GetVideoStatusResponse()
     async for update in client.watch(job_id):
         status = update.status
@@ -173,7 +197,15 @@ async def _follow(client: Client, job_id: str, bars: Progress) -> pb.GetVideoSta
                 bars.update(bar, completed=1.0)
             elif state == "failed":
                 bars.stop_task(bar)
+        if status.HasField("review"):
+            break
     return status
+
+
+async def _wait_for_approval(client: Client, job_id: str) -> None:
+    async for update in client.watch(job_id):
+        if not update.status.HasField("review"):
+            return
 
 
 def progress_callback(bars: Progress, bar: TaskID) -> Callable[[int], None]:

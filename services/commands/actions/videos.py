@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.actions.make import STAGES, progress_bars, wait_until_finished
 from services.commands.actions.request_files import check_writable
+from services.commands.actions.reviews import show_script
 from services.commands.actions.saved_files import save_files
 from services.commands.actions.sessions import open_client
 from services.commands.errors import WrongRequest
@@ -41,7 +42,8 @@ async def show_jobs(target: Target, limit: int, wide: bool, console: Console) ->
         table.add_column("created at", no_wrap=True)
     for video in videos[:limit]:
         title = video.title if wide or len(video.title) <= TITLE_WIDTH else f"{video.title[: TITLE_WIDTH - 1]}…"
-        row = [video.job_id, escape(title), video.status, f"{video.progress} %"]
+        state = "in review" if video.HasField("review") else video.status
+        row = [video.job_id, escape(title), state, f"{video.progress} %"]
         table.add_row(*row, *([video.create_time] if wide else []))
     console.print(table if videos else "There is no video yet. Make one: moneyprinter make --help")
     if more or len(videos) > limit:
@@ -62,6 +64,12 @@ async def show_job(target: Target, job_id: str, console: Console) -> None:
             f"  {video.duration:.1f} s, {video.file_size / 1e6:.1f} MB; save it with:"
             f" moneyprinter download {video.job_id}"
         )
+    elif video.HasField("review"):
+        console.print(
+            f"  waits for your review of the script until {video.review.expire_time}; approve it with:"
+            f" moneyprinter approve {video.job_id}"
+        )
+        show_script([scene.script for scene in video.scenes], console)
     elif video.status == "processing":
         console.print(f"  expected at {video.estimated_completion}")
 
