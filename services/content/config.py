@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from pydantic_settings import SettingsConfigDict
+import re
+from collections.abc import Mapping
+from typing import Annotated
 
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from services.content.moderation.policy import DEFAULT_POLICY, Action, Category, parse_policy
 from services.runtime.config import PREFIX, Folders, Settings
+
+
+def _parse_policy(value: object) -> object:
+    return parse_policy(value) if isinstance(value, str) else value
+
+
+def _parse_hashes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    hashes = [part.strip().lower() for part in value.split(",") if part.strip()]
+    if any(not re.fullmatch("[0-9a-f]{64}", each) for each in hashes):
+        raise ValueError("give the SHA-256 of texts in hexadecimal, separated by commas")
+    return hashes
+
+
+Policy = Annotated[Mapping[Category, Action], NoDecode, BeforeValidator(_parse_policy)]
+"""A setting of actions by category: `hate=refuse,sexual=flag`."""
+Hashes = Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_hashes)]
+"""A setting of SHA-256 digests, separated by commas."""
 
 
 class Config(Settings):
@@ -21,3 +46,9 @@ class Config(Settings):
     max_caption_calls: int = 4
     """The most caption files that are made at once for public calls, a quarter of them for one user; further calls are
     refused. Calls of jobs do not count."""
+    moderation_policy: Policy = DEFAULT_POLICY
+    """What happens with texts of a category: `allow`, `flag` (a notice) or `refuse`, for example
+    `hate=refuse,sexual=flag`. Categories that are not named keep their default: `sexual_minors` is refused, `hate`,
+    `harassment`, `self_harm` and `illicit` are flagged, `sexual` and `violence` are allowed."""
+    moderation_allowed: Hashes = frozenset()
+    """Texts that an administrator allows whatever the policy is: the SHA-256 digests that refusals name."""

@@ -16,6 +16,7 @@ from services.content.captions.cues import Cue
 from services.content.captions.title_cards import DEFAULT_TITLE_SIZE
 from services.content.layout.line_breaking import Word
 from services.content.layout.style import CaptionStyle, Highlight, Position
+from services.content.moderation.moderation import CONTENT_FLAGGED
 from services.content.scripts.scenes import Scene
 from services.content.scripts.writing import Notice, WritingOptions
 
@@ -45,6 +46,11 @@ def from_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
 def from_scenes(scenes: Iterable[Scene]) -> list[media_pb2.ScriptScene]:
     """Scenes as messages."""
     return [media_pb2.ScriptScene(**asdict(scene)) for scene in scenes]
+
+
+def from_flags(messages: Iterable[str]) -> list[media_pb2.Notice]:
+    """The notices that moderation has flagged texts, with these messages."""
+    return [media_pb2.Notice(reason=CONTENT_FLAGGED, message=message) for message in messages]
 
 
 def to_style(style: pb.CaptionStyle) -> CaptionStyle:

@@ -13,6 +13,8 @@ from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
 from services.content.footage_servicer import FootageServicer
+from services.content.moderation.checks import TextChecks
+from services.content.moderation.moderation import Moderator
 from services.content.servicer import ContentServicer
 from services.content.writing_servicer import WritingServicer
 from services.runtime.config import ConfigError
@@ -33,8 +35,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         fonts.resolve()
     except InvalidArgument as unknown:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
-    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts))
-    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts))
+    moderator = Moderator(config.moderation_policy, allowed_hashes=config.moderation_allowed)
+    checks = TextChecks(moderator, runtime.audit)
+    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks))
+    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks))
     runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer())
     # The limit leaves capacity for jobs.
     runtime.limit(

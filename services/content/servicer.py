@@ -12,6 +12,7 @@ from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
 from services.content.messages import (
     from_cue,
+    from_flags,
     from_notices,
     from_scenes,
     to_options,
@@ -19,23 +20,34 @@ from services.content.messages import (
     to_title_style,
     to_word,
 )
+from services.content.moderation.checks import TextChecks
+from services.content.moderation.moderation import FieldText
+from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE
 from services.content.scripts.writing import Script, complete_script, write_script
 from services.content.threads import run_in_thread
+
+# The audit log records what WriteScript finds as a check of texts too.
+_CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 
 
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions of jobs."""
 
-    def __init__(self, fonts: FontLibrary) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks) -> None:
         self._fonts = fonts
+        self._checks = checks
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
+        # The title and the caller's own script were checked when the job was created.
+        texts = request_texts(to_options(request), title=request.title, script=request.script)
+        flags = await self._checks.check(texts, _CHECK_TEXTS, flagged_before=("title", "script"))
         script = await run_in_thread(self._write_script, request)
+        flags += await self._checks.check(script_texts(script), _CHECK_TEXTS)
         return pb.WriteScriptResponse(
             sentences=script.sentences,
             writer=script.writer,
-            notices=from_notices(script.notices),
+            notices=[*from_notices(script.notices), *from_flags(flags)],
             scenes=from_scenes(script.scenes),
             language="" if script.language == UNKNOWN_LANGUAGE else script.language,
         )
@@ -48,7 +60,15 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         )
         return complete_script(script, request.title, options)
 
+    async def CheckTexts(self, request: pb.CheckTextsRequest, context: Any) -> pb.CheckTextsResponse:
+        texts = [FieldText(each.field, each.text) for each in request.texts]
+        flags = await self._checks.check(texts, _CHECK_TEXTS, account_id=request.account_id)
+        return pb.CheckTextsResponse(notices=from_flags(flags))
+
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
+        fields = {f"titles[{index}].text": card.text for index, card in enumerate(request.titles)}
+        texts = [FieldText(field, text) for field, text in fields.items()]
+        await self._checks.check(texts, _CHECK_TEXTS, flagged_before=fields)
         return await run_in_thread(self._make_captions, request)
 
     def _make_captions(self, request: pb.MakeCaptionsRequest) -> pb.MakeCaptionsResponse:

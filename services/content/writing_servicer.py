@@ -15,7 +15,9 @@ from services.content.captions.subtitles import make_subtitles, subtitle_file
 from services.content.captions.word_timing import estimate_word_times
 from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
-from services.content.messages import from_notices, from_scenes, to_options, to_public_style, to_timed_word
+from services.content.messages import from_flags, from_notices, from_scenes, to_options, to_public_style, to_timed_word
+from services.content.moderation.checks import TextChecks
+from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language
 from services.content.scripts.writing import (
     DEFAULT_LENGTH,
@@ -34,21 +36,27 @@ CHUNK_BYTES = 64 * 1024
 # The frame rate of the canvas: captions change between two of its frames.
 FRAMES_PER_SECOND = 30
 
+_CREATE_SCRIPT = "/moneyprinter.content.v1.WritingService/CreateScript"
+
 
 class WritingServicer(pb_grpc.WritingServiceServicer):
     """Scripts and captions without a video."""
 
-    def __init__(self, fonts: FontLibrary) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks) -> None:
         self._fonts = fonts
+        self._checks = checks
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
+        texts = request_texts(to_options(request), topic=request.topic)
+        flags = await self._checks.check(texts, _CREATE_SCRIPT)
         script = await run_in_thread(self._write_script, request)
+        flags += await self._checks.check(script_texts(script), _CREATE_SCRIPT)
         return pb.CreateScriptResponse(
             script=join_sentences(script.sentences, script.language),
             sentences=script.sentences,
             language=script.language,
             writer=script.writer,
-            notices=from_notices(script.notices),
+            notices=[*from_notices(script.notices), *from_flags(flags)],
             scenes=from_scenes(script.scenes),
         )
 

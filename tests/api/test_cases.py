@@ -70,6 +70,8 @@ HI: Fields = {"text": "Hi."}
 SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
 RUSSIAN, JAPANESE = "Добрый день, друзья.", "今日は天気がいいので海に行きます。"
 SPEAKING = {"title": "A", "clips": [{**ADDRESS, "script": RUSSIAN}], "audio": {"voice": "de"}}
+# In the category that the default policy refuses.
+BANNED = "ch1ld p0rn"
 MISMATCH, UNHEARD = "VOICE_LANGUAGE_MISMATCH", "VOICE_UNINTELLIGIBLE"
 # Valid requests of the methods that run one stage of a video.
 STAGES: dict[str, Fields] = {
@@ -140,6 +142,17 @@ CASES = [
             (TIME, {"text": JAPANESE}),
         )
     ),
+    *(
+        Case(f"a refused text in {place}", called, fields, 400, "INVALID_ARGUMENT", "CONTENT_REFUSED", (place,))
+        for called, fields, place in (
+            (CREATE, video(title=BANNED), "title"),
+            (CREATE, video(audio={"script": f"We walk. {BANNED}"}), "audio.script"),
+            (CREATE, {"title": "A", "clips": [{**ADDRESS, "script": BANNED}]}, "clips[0].script"),
+            (CREATE, video(clips=[{**ADDRESS, "title": BANNED}], audio={"voice": "none"}), "clips[0].title"),
+            (SCRIPT, {"topic": BANNED}, "topic"),
+        )
+    ),
+    Case("a flagged text", CREATE, video(audio={"script": "Go and k1ll yourself."}), 202, "OK"),
     Case("the same voice by its name", CREATE, video(audio={"script": JAPANESE, "voice": "ja"}), 202, "OK"),
     Case("a script in another writing system without a voice", CREATE, video(audio={"script": RUSSIAN}), 202, "OK"),
     Case("a text in another writing system without a voice", TIME, {"text": RUSSIAN}, 200, "OK"),

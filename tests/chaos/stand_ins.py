@@ -82,6 +82,9 @@ class StandIns(
     async def WriteScript(self, request: content.WriteScriptRequest, context: Any) -> content.WriteScriptResponse:
         return content.WriteScriptResponse(sentences=[request.script or request.title])
 
+    async def CheckTexts(self, request: content.CheckTextsRequest, context: Any) -> content.CheckTextsResponse:
+        return content.CheckTextsResponse()
+
     async def MakeCaptions(self, request: content.MakeCaptionsRequest, context: Any) -> content.MakeCaptionsResponse:
         return content.MakeCaptionsResponse(srt="srt", vtt="vtt")
 

@@ -168,6 +168,8 @@ class VideoRequest:
     """The time of the poster frame; None: chosen by quality."""
     review: str = ""
     """What the owner approves before the job goes on: `script`; empty: nothing."""
+    notices: tuple[Notice, ...] = ()
+    """What the checks of the request found and did not refuse."""
 
     @property
     def is_narrated(self) -> bool:

@@ -350,7 +350,7 @@ async def _finish(
         missing_glyphs=plan.captions.missing_glyphs,
         voice=plan.spoken.narrator.name,
         voice_quality=plan.spoken.narrator.quality,
-        notices=(*plan.spoken.narrator.notices, *plan.spoken.notices),
+        notices=(*job.request.notices, *plan.spoken.narrator.notices, *plan.spoken.notices),
         scenes=plan.scenes,
     )
 

@@ -13,8 +13,11 @@ CHECK_SECONDS = 1.0
 NOT_CHECKED = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 
-async def run_checks(*checks: Awaitable[object]) -> None:
-    """Await all checks at once, for `CHECK_SECONDS`. The job repeats a check that has no result by then."""
+async def run_checks(*checks: Awaitable[object]) -> list[object]:
+    """Await all checks at once, for `CHECK_SECONDS`, and return their results, or errors in their place.
+
+    The job repeats a check that has no result by then.
+    """
     tasks = [asyncio.ensure_future(check) for check in checks]
     try:
         await asyncio.wait(tasks, timeout=CHECK_SECONDS)
@@ -25,3 +28,4 @@ async def run_checks(*checks: Awaitable[object]) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, (*NOT_CHECKED, asyncio.CancelledError)):
             raise result
+    return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from moneyprinter.errors import (
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
-from services.orchestrator.jobs.model import Job, VideoRequest
+from services.orchestrator.jobs.model import Job, Notice, VideoRequest
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import requests
 from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
@@ -51,6 +51,8 @@ class Videos:
     check_voice: Callable[[VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when no voice can speak the script of a request, or the requested voice cannot."""
     check_captions: Callable[[VideoRequest], Awaitable[None]]
+    check_texts: Callable[[str, VideoRequest], Awaitable[tuple[Notice, ...]]]
+    """Returns what moderation flags in a user's request. Raises `InvalidArgument` (CONTENT_REFUSED) when it refuses."""
     check_webhook: Callable[[str, str], Awaitable[None]]
     """Raises `InvalidArgument` or `FailedPrecondition` when a job's events cannot be delivered to an address."""
     estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
@@ -145,11 +147,11 @@ class Videos:
             poster_seconds=requests.parse_time(video.poster_time),
             review=review,
         )
-        checks: list[Awaitable[object]] = [self.check_captions(request)]
+        checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:
             checks.append(self.check_voice(request))
-        await run_checks(*checks)
-        return request
+        notices, *_ = await run_checks(*checks)
+        return replace(request, notices=notices) if isinstance(notices, tuple) else request
 
     async def find(self, user_id: str, job_id: str) -> Job:
         """Return a video of a user. Raises `NotFound` when there is none."""

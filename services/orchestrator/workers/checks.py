@@ -1,4 +1,5 @@
-"""Checks of a request before its job is created: a voice can speak it, and its captions can be drawn."""
+"""Checks of a request before its job is created: a voice can speak it, its captions can be drawn, and its texts are
+allowed."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import time
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.content.v1 import content_service_pb2 as content
-from services.orchestrator.jobs.model import Narrator, VideoRequest
+from services.orchestrator.jobs.model import Narrator, Notice, VideoRequest
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.stubs import Stubs
 
@@ -45,6 +46,18 @@ class GrpcChecks:
         if request.captions:
             style = messages.caption_style(request.captions)
             await self._content.MakeCaptions(content.MakeCaptionsRequest(canvas=messages.canvas(request), style=style))
+
+    async def check_texts(self, user_id: str, request: VideoRequest) -> tuple[Notice, ...]:
+        """Return a notice for each text of a request that moderation flags.
+
+        Raises `InvalidArgument` (CONTENT_REFUSED) when the policy of the deployment refuses a text.
+        """
+        texts = {"title": request.title, "audio.script": request.script or ""}
+        for index, clip in enumerate(request.clips):
+            texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.look.title}
+        checked = [content.CheckedText(field=field, text=text) for field, text in texts.items() if text]
+        found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
+        return messages.to_notices(found.notices)
 
 
 def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:

@@ -40,6 +40,11 @@ class ContentServiceStub:
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.FromString,
                 _registered_method=True)
+        self.CheckTexts = channel.unary_unary(
+                '/moneyprinter.content.v1.ContentService/CheckTexts',
+                request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsResponse.FromString,
+                _registered_method=True)
         self.MakeCaptions = channel.unary_unary(
                 '/moneyprinter.content.v1.ContentService/MakeCaptions',
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsRequest.SerializeToString,
@@ -53,7 +58,17 @@ class ContentServiceServicer:
 
     def WriteScript(self, request, context):
         """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
-        SCRIPT_EMPTY when the script has no speakable text.
+        SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
+        refuses the title or the script, also a written one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckTexts(self, request, context):
+        """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
+        deployment. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy refuses one. The audit log records what
+        is flagged or refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,6 +89,11 @@ def add_ContentServiceServicer_to_server(servicer, server):
                     servicer.WriteScript,
                     request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.FromString,
                     response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.SerializeToString,
+            ),
+            'CheckTexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckTexts,
+                    request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsRequest.FromString,
+                    response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsResponse.SerializeToString,
             ),
             'MakeCaptions': grpc.unary_unary_rpc_method_handler(
                     servicer.MakeCaptions,
@@ -109,6 +129,33 @@ class ContentService:
             '/moneyprinter.content.v1.ContentService/WriteScript',
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.SerializeToString,
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckTexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.content.v1.ContentService/CheckTexts',
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsRequest.SerializeToString,
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsResponse.FromString,
             options,
             channel_credentials,
             insecure,

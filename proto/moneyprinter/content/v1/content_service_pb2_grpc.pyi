@@ -35,7 +35,13 @@ class ContentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ContentServiceAsyncStub: ...
     WriteScript: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.WriteScriptRequest, _content_service_pb2.WriteScriptResponse]
     """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
-    SCRIPT_EMPTY when the script has no speakable text.
+    SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
+    refuses the title or the script, also a written one.
+    """
+    CheckTexts: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.CheckTextsRequest, _content_service_pb2.CheckTextsResponse]
+    """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
+    deployment. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy refuses one. The audit log records what
+    is flagged or refused.
     """
     MakeCaptions: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.MakeCaptionsRequest, _content_service_pb2.MakeCaptionsResponse]
     """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
@@ -49,7 +55,13 @@ class ContentServiceAsyncStub(ContentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     WriteScript: _aio.UnaryUnaryMultiCallable[_content_service_pb2.WriteScriptRequest, _content_service_pb2.WriteScriptResponse]  # type: ignore[assignment]
     """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
-    SCRIPT_EMPTY when the script has no speakable text.
+    SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
+    refuses the title or the script, also a written one.
+    """
+    CheckTexts: _aio.UnaryUnaryMultiCallable[_content_service_pb2.CheckTextsRequest, _content_service_pb2.CheckTextsResponse]  # type: ignore[assignment]
+    """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
+    deployment. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy refuses one. The audit log records what
+    is flagged or refused.
     """
     MakeCaptions: _aio.UnaryUnaryMultiCallable[_content_service_pb2.MakeCaptionsRequest, _content_service_pb2.MakeCaptionsResponse]  # type: ignore[assignment]
     """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
@@ -66,7 +78,19 @@ class ContentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_content_service_pb2.WriteScriptResponse, _abc.Awaitable[_content_service_pb2.WriteScriptResponse]]:
         """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
-        SCRIPT_EMPTY when the script has no speakable text.
+        SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
+        refuses the title or the script, also a written one.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckTexts(
+        self,
+        request: _content_service_pb2.CheckTextsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_content_service_pb2.CheckTextsResponse, _abc.Awaitable[_content_service_pb2.CheckTextsResponse]]:
+        """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
+        deployment. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy refuses one. The audit log records what
+        is flagged or refused.
         """
 
     @_abc_1.abstractmethod

@@ -40,7 +40,9 @@ class CreateScriptRequest(_message.Message):
     SCENE_COUNT_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
-    """The topic, used as it is."""
+    """The topic, used as it is. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy of the deployment refuses
+    it.
+    """
     language: _builtins.str
     """The language of the script, two letters of ISO 639-1. Empty: derived from the topic's characters where there are
     templates for that language, otherwise `en`. Returns INVALID_ARGUMENT with LANGUAGE_UNKNOWN for a language without

@@ -214,6 +214,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The voice cannot read the script's writing system. The message lists voices that can."""
     REASON_VOICE_UNINTELLIGIBLE: _Reason.ValueType  # 87
     """No available voice speaks the language intelligibly. To use an unintelligible voice, request it by name."""
+    REASON_CONTENT_REFUSED: _Reason.ValueType  # 88
+    """The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
+    position; the message has the hash by which an administrator can allow the text.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -406,4 +410,8 @@ REASON_VOICE_LANGUAGE_MISMATCH: Reason.ValueType  # 86
 """The voice cannot read the script's writing system. The message lists voices that can."""
 REASON_VOICE_UNINTELLIGIBLE: Reason.ValueType  # 87
 """No available voice speaks the language intelligibly. To use an unintelligible voice, request it by name."""
+REASON_CONTENT_REFUSED: Reason.ValueType  # 88
+"""The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
+position; the message has the hash by which an administrator can allow the text.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
