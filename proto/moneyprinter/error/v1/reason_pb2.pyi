@@ -218,6 +218,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
     position; the message has the hash by which an administrator can allow the text.
     """
+    REASON_RECORDING_MISMATCHED: _Reason.ValueType  # 230
+    """The recording plainly has not the words of the script: it is much too short or too long for them."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -414,4 +416,6 @@ REASON_CONTENT_REFUSED: Reason.ValueType  # 88
 """The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
 position; the message has the hash by which an administrator can allow the text.
 """
+REASON_RECORDING_MISMATCHED: Reason.ValueType  # 230
+"""The recording plainly has not the words of the script: it is much too short or too long for them."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
