@@ -40,7 +40,7 @@ MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "f
 PROVIDERS = {"failures", "breaker", "keys", "chain", "responses", "client", "credentials", "__init__"}
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
-    "content": {"captions", "fonts", "footage", "layout", "moderation", "scripts"},
+    "content": {"captions", "fonts", "footage", "layout", "moderation", "scripts", "writers"},
     "audio": {"alignment"},
     "orchestrator": {"events", "jetstream", "jobs", "postgres", "videos", "webhooks", "workers"},
     "user": {

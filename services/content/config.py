@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.content.moderation.policy import DEFAULT_POLICY, Action, Category, parse_policy
+from services.content.writers.presets import DEFAULT_ORDER
 from services.runtime.config import PREFIX, Folders, Settings
 
 
@@ -32,6 +34,21 @@ Hashes = Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_hashes)]
 """A setting of SHA-256 digests, separated by commas."""
 
 
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _check_writers(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in names if name not in DEFAULT_ORDER]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no writer; those are {', '.join(DEFAULT_ORDER)}")
+    return tuple(dict.fromkeys(names))
+
+
+Writers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), AfterValidator(_check_writers)]
+"""A setting of writers in order, separated by commas."""
+
+
 class Config(Settings):
     """The settings of the content service (`MONEYPRINTER_CONTENT_...`)."""
 
@@ -52,3 +69,13 @@ class Config(Settings):
     `harassment`, `self_harm` and `illicit` are flagged, `sexual` and `violence` are allowed."""
     moderation_allowed: Hashes = frozenset()
     """Texts that an administrator allows whatever the policy is: the SHA-256 digests that refusals name."""
+    max_script_calls: int = 8
+    """The most scripts that are written at once for public calls, a quarter of them for one user."""
+    writers: Writers = DEFAULT_ORDER
+    """The providers that write scripts, in order, separated by commas. Those without credentials are left out; without
+    any, scripts come from templates, and no text leaves the machine."""
+    writer_timeout_seconds: float = Field(60.0, gt=0, le=100)
+    """The limit of each call of a writer. All writers together have 100 seconds for a script."""
+    providers_file: Path | None = None
+    """A file with the credentials of providers, which is read where the config service has no secret
+    `content/providers`: `{"openai": {"keys": ["..."], "model": "..."}}`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
+from moneyprinter.config.v1 import config_service_pb2_grpc as config_grpc
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
@@ -16,8 +17,11 @@ from services.content.footage_servicer import FootageServicer
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import Moderator
 from services.content.servicer import ContentServicer
+from services.content.writers.pool import WriterPool
 from services.content.writing_servicer import WritingServicer
+from services.providers.credentials import CredentialMonitor
 from services.runtime.config import ConfigError
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 
 
@@ -37,11 +41,21 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
     moderator = Moderator(config.moderation_policy, allowed_hashes=config.moderation_allowed)
     checks = TextChecks(moderator, runtime.audit)
-    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks))
-    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks))
+    pool = WriterPool(config.writers, config.writer_timeout_seconds)
+    secrets = SecretClient(
+        config_grpc.ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService"))
+    )
+    monitor = CredentialMonitor(secrets, "content", config.providers_file, pool.replace)
+    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool))
+    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
     runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer())
     # The limit leaves capacity for jobs.
     runtime.limit(
         config.max_caption_calls, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True
     )
-    yield
+    runtime.limit(config.max_script_calls, "/moneyprinter.content.v1.WritingService/CreateScript", until_response=True)
+    async with aclosing(pool), runtime.background(monitor.run(), "credentials"):
+        if config.providers_file:
+            # The first script of a laptop should not miss its writers.
+            await monitor.wait_ready()
+        yield

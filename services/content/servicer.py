@@ -24,8 +24,12 @@ from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import FieldText
 from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE
+from services.content.scripts.script_templates import LANGUAGE_ALIASES
 from services.content.scripts.writing import Script, complete_script, write_script
 from services.content.threads import run_in_thread
+from services.content.writers.pool import WriterPool
+from services.content.writers.prompts import ScriptTask
+from services.content.writers.script_writing import write_about
 
 # The audit log records what WriteScript finds as a check of texts too.
 _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
@@ -34,15 +38,16 @@ _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions of jobs."""
 
-    def __init__(self, fonts: FontLibrary, checks: TextChecks) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool) -> None:
         self._fonts = fonts
         self._checks = checks
+        self._pool = pool
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         # The title and the caller's own script were checked when the job was created.
         texts = request_texts(to_options(request), title=request.title, script=request.script)
         flags = await self._checks.check(texts, _CHECK_TEXTS, flagged_before=("title", "script"))
-        script = await run_in_thread(self._write_script, request)
+        script = await self._write_script(request)
         flags += await self._checks.check(script_texts(script), _CHECK_TEXTS)
         return pb.WriteScriptResponse(
             sentences=script.sentences,
@@ -52,13 +57,18 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
             language="" if script.language == UNKNOWN_LANGUAGE else script.language,
         )
 
-    def _write_script(self, request: pb.WriteScriptRequest) -> Script:
-        text = request.script if request.HasField("script") else None
+    async def _write_script(self, request: pb.WriteScriptRequest) -> Script:
         options = to_options(request)
-        script = write_script(
-            request.title, text, request.language, request.script_format, options.count_words(request.language)
-        )
-        return complete_script(script, request.title, options)
+        words = options.count_words(request.language)
+
+        def compose(text: str | None = None) -> Script:
+            script = write_script(request.title, text, request.language, request.script_format, words)
+            return complete_script(script, request.title, options)
+
+        if request.HasField("script"):
+            return await run_in_thread(compose, request.script)
+        language = LANGUAGE_ALIASES.get(request.language, request.language) or "en"
+        return await write_about(self._pool, ScriptTask(request.title, language, options), "", compose)
 
     async def CheckTexts(self, request: pb.CheckTextsRequest, context: Any) -> pb.CheckTextsResponse:
         texts = [FieldText(each.field, each.text) for each in request.texts]

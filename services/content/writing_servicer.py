@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from google.api import httpbody_pb2
@@ -19,6 +20,7 @@ from services.content.messages import from_flags, from_notices, from_scenes, to_
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language
+from services.content.scripts.script_templates import TEMPLATES
 from services.content.scripts.writing import (
     DEFAULT_LENGTH,
     Script,
@@ -29,6 +31,10 @@ from services.content.scripts.writing import (
     write_script,
 )
 from services.content.threads import run_in_thread
+from services.content.writers.pool import WriterPool
+from services.content.writers.prompts import ScriptTask
+from services.content.writers.script_writing import write_about
+from services.runtime import identity
 
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
 # Small, so that a slow client still shows progress between two chunks.
@@ -42,14 +48,15 @@ _CREATE_SCRIPT = "/moneyprinter.content.v1.WritingService/CreateScript"
 class WritingServicer(pb_grpc.WritingServiceServicer):
     """Scripts and captions without a video."""
 
-    def __init__(self, fonts: FontLibrary, checks: TextChecks) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool) -> None:
         self._fonts = fonts
         self._checks = checks
+        self._pool = pool
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
         texts = request_texts(to_options(request), topic=request.topic)
         flags = await self._checks.check(texts, _CREATE_SCRIPT)
-        script = await run_in_thread(self._write_script, request)
+        script = await self._write_script(request)
         flags += await self._checks.check(script_texts(script), _CREATE_SCRIPT)
         return pb.CreateScriptResponse(
             script=join_sentences(script.sentences, script.language),
@@ -60,11 +67,17 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
             scenes=from_scenes(script.scenes),
         )
 
-    def _write_script(self, request: pb.CreateScriptRequest) -> Script:
+    async def _write_script(self, request: pb.CreateScriptRequest) -> Script:
         language = request.language or detect_language(request.topic)
+        task = ScriptTask(request.topic, language, to_options(request), request.length)
+        return await write_about(self._pool, task, identity.user().id, partial(self._compose, request, language))
+
+    def _compose(self, request: pb.CreateScriptRequest, language: str) -> Script:
+        """The template script."""
         options = to_options(request)
         words = options.count_words(language)
-        if language == UNKNOWN_LANGUAGE:
+        if language == UNKNOWN_LANGUAGE or (language not in TEMPLATES and self._pool.names):
+            # A writer could have written it: the language is not at fault.
             script = write_script(request.topic, None, language)
         elif words:
             script = compose_script(request.topic, language, fit_length(request.topic, language, words))

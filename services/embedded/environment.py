@@ -48,6 +48,7 @@ def service_variables(data: Path, postgres: Postgres, nats_url: str) -> dict[str
         f"{PREFIX}AUDIO_ESPEAK_DATA": str(binaries.espeak_data()),
         # Content measures text with these fonts, and processing draws it: both need the same.
         f"{PREFIX}CONTENT_FONTS": fonts,
+        f"{PREFIX}CONTENT_PROVIDERS_FILE": str(data / "providers.json"),
         f"{PREFIX}PROCESSING_FONTS": fonts,
     }
 

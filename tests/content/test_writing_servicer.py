@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pysubs2
@@ -17,15 +19,22 @@ from moneyprinter.content.v1 import writing_service_pb2 as pb
 from moneyprinter.content.v1 import writing_service_pb2_grpc as pb_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
+from services.config.config import Config as SecretsConfig
 from services.content.captions.word_timing import estimate_word_times
 from services.content.config import Config
 from services.content.scripts.script_templates import TEMPLATES
 from services.content.scripts.sentences import split_sentences
 from services.content.scripts.writing import DEFAULT_LENGTH, write_script
 from services.embedded import binaries
+from services.runtime.config import ConfigError, load
 from tests.mesh import Mesh
+from tests.providers.model_servers import KEY, AnthropicServer
 
 ROLE = ("content.manage",)
+ICELANDIC = (
+    "Hafið er salt vegna þess að ár bera steinefni úr bergi til sjávar. Sólin lætur vatnið gufa upp og saltið verður "
+    "eftir. Þannig hefur þetta gengið í milljónir ára."
+)
 TIMED = [[("The", 0.1, 0.3), ("tide", 0.3, 0.8), ("turns.", 0.8, 1.4)], [("Wait.", 2.0, 2.6)]]
 
 
@@ -83,6 +92,49 @@ async def test_a_script_has_scenes_and_reports_what_the_template_ignores(
     assert [sentence for scene in made.scenes for sentence in scene.sentences] == list(made.sentences)
     assert len(made.scenes) == 3 and all(list(scene.search_terms) == ["tides"] for scene in made.scenes)
     assert [notice.reason for notice in made.notices] == ["WRITING_OPTIONS_IGNORED"]
+
+
+async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mesh, tmp_path: Path) -> None:
+    """Both for clients and for jobs; the file is read again when the service starts."""
+    file = tmp_path / "providers.json"
+    master_key = tmp_path / "master-key"
+    master_key.write_bytes(bytes(32))
+    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=master_key))
+    async with AnthropicServer() as server:
+        file.write_text(json.dumps({"anthropic": {"keys": [KEY], "base_url": server.url}, "pexels": {"keys": ["x"]}}))
+        await mesh.start("content", Config(providers_file=file))
+        writing = mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
+        request = pb.CreateScriptRequest(topic="Sól og haf", language="is", words=60, scene_count=2)
+        server.texts = [
+            json.dumps({"scenes": [{"narration": ICELANDIC, "title": "Salt", "search_terms": ["sea"]}] * 2})
+        ]
+        made = await writing.CreateScript(request, metadata=mesh.bearer(roles=ROLE))
+        assert (made.writer, made.language, len(made.scenes)) == ("anthropic", "is", 2)
+        assert [sentence for scene in made.scenes for sentence in scene.sentences] == list(made.sentences)
+        assert list(made.scenes[0].search_terms) == ["sea"] and made.scenes[0].search_language == "en"
+        jobs = mesh.stub(content_service_pb2_grpc.ContentServiceStub)
+        written = await jobs.WriteScript(content_service_pb2.WriteScriptRequest(title="The tides", seconds=20))
+        assert (written.writer, written.language) == ("anthropic", "en") and written.scenes
+        # A script of the caller stays on the machine.
+        own = content_service_pb2.WriteScriptRequest(title="The tides", script="Mine.")
+        assert (await jobs.WriteScript(own)).writer == "caller" and len(server.requests) == 2
+        # When no provider writes, the topic is spoken in the requested language.
+        server.answers = [AnthropicServer.error(529, "overloaded_error")]
+        alone = await writing.CreateScript(
+            pb.CreateScriptRequest(topic="Haf", language="is"), metadata=mesh.bearer(roles=ROLE)
+        )
+        reasons = [notice.reason for notice in alone.notices]
+        assert list(alone.sentences) == ["Haf."]
+        assert reasons == ["WRITER_SKIPPED", "TEMPLATE_WRITTEN", "LANGUAGE_NOT_WRITTEN"]
+        assert server.violations == []
+
+
+def test_an_unknown_writer_in_the_settings_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONEYPRINTER_CONTENT_WRITERS", "anthropic, openai")
+    assert load(Config).writers == ("anthropic", "openai")
+    monkeypatch.setenv("MONEYPRINTER_CONTENT_WRITERS", "openai,nobody")
+    with pytest.raises(ConfigError, match="'nobody' is no writer; those are openai, "):
+        load(Config)
 
 
 async def test_captions_have_the_times_of_the_words(mesh: Mesh, writing: pb_grpc.WritingServiceAsyncStub) -> None:

@@ -19,6 +19,35 @@ _ALPHABETS = {
     "LATIN": ("en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "sv", "tr", "id"),
     "CYRILLIC": ("ru", "uk"),
 }
+# The writing systems of languages that are not written in Latin letters, by the first word of their letters' names.
+_SYSTEMS = {
+    language: system
+    for system, languages in {
+        "CYRILLIC": "ru uk bg be sr mk kk ky mn tg tt",
+        "ARABIC": "ar fa ur ps sd ug",
+        "DEVANAGARI": "hi mr ne sa kok",
+        "CJK": "zh yue",
+        "HANGUL": "ko",
+        "GREEK": "el",
+        "HEBREW": "he yi",
+        "THAI": "th",
+        "LAO": "lo",
+        "KHMER": "km",
+        "MYANMAR": "my",
+        "BENGALI": "bn as",
+        "GURMUKHI": "pa",
+        "GUJARATI": "gu",
+        "TAMIL": "ta",
+        "TELUGU": "te",
+        "KANNADA": "kn",
+        "MALAYALAM": "ml",
+        "SINHALA": "si",
+        "ETHIOPIC": "am ti",
+        "ARMENIAN": "hy",
+        "GEORGIAN": "ka",
+    }.items()
+    for language in languages.split()
+}
 # The characters that are read: they show the language of a longer text, too.
 _MAX_CHARACTERS = 4000
 
@@ -42,13 +71,38 @@ def identify_language(text: str) -> str:
     system, _ = _writing_system(text)
     if system not in _ALPHABETS:
         return detect_language(text)
-    words = Counter(re.findall(r"[^\W\d_]+", text.casefold()))
-    hits = {
-        language: sum(count for word, count in words.items() if word in STOP_WORDS[language])
-        for language in _ALPHABETS[system]
-    }
+    hits = {language: _count_stop_words(text, language) for language in _ALPHABETS[system]}
     best = max(hits, key=lambda language: hits[language])
     return best if hits[best] else detect_language(text) if system == "CYRILLIC" else UNKNOWN_LANGUAGE
+
+
+def is_in_language(text: str, language: str) -> bool:
+    """Whether a text may be in a language. A text is refused only when its letters or common words are another's.
+
+    Args:
+        text: The text.
+        language: The language (ISO 639); every text may be in an undetermined one.
+    """
+    if language in ("", UNKNOWN_LANGUAGE):
+        return True
+    system, systems = _writing_system(text[:_MAX_CHARACTERS])
+    expected = _SYSTEMS.get(language, "LATIN")
+    if language == "ja":
+        return "HIRAGANA" in systems or "KATAKANA" in systems
+    if system != expected or (language in ("zh", "yue") and "HIRAGANA" in systems):
+        return False
+    rivals = _ALPHABETS.get(system, ())
+    hits = {rival: _count_stop_words(text[:_MAX_CHARACTERS], rival) for rival in rivals}
+    best = max(hits.values(), default=0)
+    if language in hits:
+        # Neighbouring languages share words.
+        return hits[language] * 1.25 + 1 >= best
+    # A third of a text consists of stop words of its own language.
+    return best < 8 or best < len(text[:_MAX_CHARACTERS].split()) * 0.3
+
+
+def _count_stop_words(text: str, language: str) -> int:
+    return sum(word in STOP_WORDS[language] for word in re.findall(r"[^\W\d_]+", text.casefold()))
 
 
 def _writing_system(text: str) -> tuple[str, set[str]]:

@@ -153,7 +153,9 @@ class WriteScriptResponse(_message.Message):
     SCENES_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     writer: _builtins.str
-    """The author: `caller`, or `plain-template`, which inserts the title into fixed phrases."""
+    """The author: `caller`; the name of a provider, such as `openai`; or `plain-template`, which inserts the title into
+    fixed phrases.
+    """
     language: _builtins.str
     """The language of the sentences: that of the request, or derived from the text. Empty: unknown."""
     @_builtins.property

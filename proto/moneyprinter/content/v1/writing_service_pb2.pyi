@@ -106,7 +106,9 @@ class CreateScriptResponse(_message.Message):
     topic alone.
     """
     writer: _builtins.str
-    """The author: `plain-template`, which inserts the topic into fixed phrases."""
+    """The author: the name of a provider, such as `openai`; or `plain-template`, which inserts the topic into fixed
+    phrases.
+    """
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sentences, in order."""

@@ -488,8 +488,8 @@ class Notice(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE`, `LANGUAGE_NOT_WRITTEN`,
-    `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED`, `SCRIPT_LENGTH_DIFFERS`, `WRITING_OPTIONS_IGNORED` or
-    `CONTENT_FLAGGED`.
+    `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED`, `SCRIPT_LENGTH_DIFFERS`, `WRITING_OPTIONS_IGNORED`, `CONTENT_FLAGGED`,
+    `WRITER_SKIPPED` or `TEMPLATE_WRITTEN`.
     """
     message: _builtins.str
     """The message for people."""

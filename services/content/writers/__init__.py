@@ -1,0 +1,1 @@
+"""Writers: language models of external providers that write scripts, translations and descriptions."""

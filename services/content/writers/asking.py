@@ -1,0 +1,92 @@
+"""Asking: put one question to the writers in order, until one gives an answer that passes its checks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from services.content.scripts.writing import Notice
+from services.content.writers.checks import Checked, is_refusal
+from services.content.writers.models import Prompt, Writer, to_bad_answer, to_refusal
+from services.providers.chain import call_first
+from services.providers.failures import FailureKind, ProviderFailure
+
+T = TypeVar("T")
+
+WRITER_SKIPPED = "WRITER_SKIPPED"
+"""The reason of a notice: a writer earlier in the order did not write."""
+TOTAL_SECONDS = 100.0
+"""The time of all writers together. The contract's deadline is longer, so that the offline fallback still answers."""
+# The first answer, and one after its defects were named.
+_ATTEMPTS = 2
+# An attempt that has less time is not begun: it would be charged and thrown away.
+_LEAST_SECONDS = 2.0
+# The characters of a rejected answer that are sent back.
+_MAX_REJECTED = 8000
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """An answer that passed its checks; or none, when no writer gave one."""
+
+    value: T | None
+    writer: str
+    """The provider; empty when none answered."""
+    notices: tuple[Notice, ...]
+    """For each provider that did not answer: which, and why."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+async def ask_writers(
+    writers: Sequence[Writer],
+    build_prompt: Callable[[Sequence[str], str], Prompt],
+    check: Callable[[Any], Checked[T]],
+    timeout_seconds: float,
+) -> Answer[T]:
+    """Ask writers in order, each at most twice, and return the first answer without problems.
+
+    Args:
+        writers: The writers in order of preference, at least one.
+        build_prompt: Returns the question, given the problems of the answer before and its text.
+        check: Reads and checks the JSON document of an answer.
+        timeout_seconds: The limit of each call.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + TOTAL_SECONDS
+    notices: list[Notice] = []
+    tokens = [0, 0]
+
+    async def ask_one(writer: Writer) -> T:
+        try:
+            return await attempt(writer)
+        except ProviderFailure as failure:
+            notices.append(Notice(WRITER_SKIPPED, f"{writer.name} did not write: {failure.message}"[:1000]))
+            raise
+
+    async def attempt(writer: Writer) -> T:
+        problems: tuple[str, ...] = ()
+        rejected = ""
+        for _ in range(_ATTEMPTS):
+            seconds = min(timeout_seconds, end - loop.time())
+            if seconds < _LEAST_SECONDS:
+                message = f"{writer.name}: the writers before it took all the time"
+                raise ProviderFailure(writer.name, FailureKind.TIMEOUT, message)
+            completion = await writer.complete(build_prompt(problems, rejected), seconds)
+            tokens[0] += completion.input_tokens
+            tokens[1] += completion.output_tokens
+            checked = check(completion.document)
+            if is_refusal(checked.text or completion.text):
+                raise to_refusal(writer.name)
+            if not checked.problems:
+                return checked.value
+            problems, rejected = checked.problems, checked.text[:_MAX_REJECTED]
+        raise to_bad_answer(writer.name, f"its text was rejected {_ATTEMPTS} times: {'; '.join(problems)}")
+
+    try:
+        result = await call_first(writers, ask_one)
+    except ProviderFailure:
+        return Answer(None, "", tuple(notices), *tokens)
+    return Answer(result.result, result.provider.name, tuple(notices), *tokens)

@@ -1,0 +1,150 @@
+"""Pool: the writers that have credentials, in the order of the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from services.content.writers import anthropic, gemini
+from services.content.writers.anthropic import AnthropicWriter
+from services.content.writers.asking import Answer, ask_writers
+from services.content.writers.cache import TextCache, hash_request
+from services.content.writers.chat import ChatWriter
+from services.content.writers.checks import Checked
+from services.content.writers.gemini import GeminiWriter
+from services.content.writers.models import Prompt, Writer
+from services.content.writers.presets import ANTHROPIC, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
+from services.providers.breaker import Breaker
+from services.providers.client import Authenticate, Authentication, ProviderClient, authenticate_bearer
+from services.providers.credentials import Credentials
+from services.providers.keys import KeyRing
+
+T = TypeVar("T")
+
+# The largest answer: 20,000 characters, escaped, and their form.
+_MAX_RESPONSE_BYTES = 2 * 1024 * 1024
+
+
+class WriterPool:
+    """The writers in order of preference, and the texts that they have written.
+
+    Args:
+        order: The names of providers.
+        timeout_seconds: The limit of each call of a provider.
+        clock: Returns seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        order: Sequence[str] = DEFAULT_ORDER,
+        timeout_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._order = tuple(order)
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._cache = TextCache(clock)
+        self._writers: tuple[Writer, ...] = ()
+        self._retired: tuple[Writer, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the writers that may be called, in order."""
+        return tuple(writer.name for writer in self._writers)
+
+    async def replace(self, credentials: Mapping[str, Credentials]) -> None:
+        """Use the writers that these credentials name. Calls in progress of those before still end."""
+        closing, self._retired = self._retired, self._writers
+        found = (_open_writer(name, credentials[name], self._clock) for name in self._order if name in credentials)
+        self._writers = tuple(writer for writer in found if writer is not None)
+        await _close(closing)
+
+    async def ask(
+        self,
+        request: Sequence[Any],
+        build_prompt: Callable[[Sequence[str], str], Prompt],
+        check: Callable[[Any], Checked[T]],
+    ) -> Answer[T]:
+        """Return the answer to a request, which is not asked again within a day when a writer has answered.
+
+        Args:
+            request: What identifies the request, as JSON values, its account included.
+            build_prompt: Returns the question, given the problems of the answer before and its text.
+            check: Reads and checks the JSON document of an answer.
+        """
+        if not self._writers:
+            return Answer(None, "", ())
+        writers = self._writers
+
+        async def make() -> Answer[T]:
+            answer = await ask_writers(writers, build_prompt, check, self._timeout_seconds)
+            if answer.value is None:
+                raise _Unanswered(answer)
+            return answer
+
+        try:
+            return await self._cache.fetch(hash_request([*request, self.names]), make)
+        except _Unanswered as failure:
+            return failure.answer
+
+    async def aclose(self) -> None:
+        """Cancel the calls in progress, and close the connections."""
+        await self._cache.aclose()
+        await _close((*self._writers, *self._retired))
+
+
+class _Unanswered(Exception):
+    """No writer answered: the answer is not kept."""
+
+    def __init__(self, answer: Answer[Any]) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+async def _close(writers: Sequence[Writer]) -> None:
+    await asyncio.gather(*(writer.aclose() for writer in writers))
+
+
+def _open_writer(name: str, credentials: Credentials, clock: Callable[[], float]) -> Writer | None:
+    """The writer of a provider; None when the credentials lack its key or address."""
+    options = credentials.options
+    model = options.get("model") if isinstance(options.get("model"), str) else ""
+    if name == ANTHROPIC:
+        client = _client(name, anthropic.BASE_URL, credentials, anthropic.authenticate_anthropic, clock)
+        return AnthropicWriter(client, model or anthropic.MODEL) if client else None
+    if name == GEMINI:
+        client = _client(name, gemini.BASE_URL, credentials, gemini.authenticate_gemini, clock)
+        return GeminiWriter(client, model or gemini.MODEL) if client else None
+    preset = CHAT_PRESETS[name]
+    client = _client(name, preset.base_url, credentials, _authenticate(preset), clock, needs_key=preset.needs_key)
+    return ChatWriter(client, preset, model or preset.model) if client else None
+
+
+def _client(
+    name: str,
+    base_url: str,
+    credentials: Credentials,
+    authenticate: Authenticate,
+    clock: Callable[[], float],
+    *,
+    needs_key: bool = True,
+) -> ProviderClient | None:
+    address = credentials.base_url or base_url
+    if not address or (needs_key and not credentials.keys):
+        return None
+    return ProviderClient(
+        name,
+        address,
+        KeyRing(name, credentials.keys, clock) if credentials.keys else None,
+        authenticate,
+        Breaker(name, clock),
+        max_response_bytes=_MAX_RESPONSE_BYTES,
+    )
+
+
+def _authenticate(preset: ChatPreset) -> Authenticate:
+    if not preset.key_header:
+        return authenticate_bearer
+    return lambda key: Authentication({preset.key_header: key})
