@@ -20,8 +20,8 @@ The parts of a video are available separately: `client.say("Hello.", Path("hello
 
 Every call raises `moneyprinter.errors.Error`, or the exception of the file or callback in its arguments. Tokens are
 renewed before calls and streams begin, also for the generated stubs: `client.videos`, `client.clips`, `client.speech`,
-`client.writing`, `client.library`, `client.webhooks`, `client.users`, `client.account`, `client.administration` and
-`client.audit`. They serve everything that has no method here.
+`client.writing`, `client.footage`, `client.library`, `client.webhooks`, `client.users`, `client.account`,
+`client.administration` and `client.audit`. They serve everything that has no method here.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from google.api import httpbody_pb2
 from moneyprinter import calls, errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
+from moneyprinter.content.v1 import footage_search_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.user.v1 import account_service_pb2 as account_pb
@@ -108,6 +109,7 @@ class Client:
         self.clips = clips_grpc.ClipServiceStub(self._channel)
         self.speech = speech_grpc.SpeechServiceStub(self._channel)
         self.writing = writing_grpc.WritingServiceStub(self._channel)
+        self.footage = footage_grpc.FootageSearchServiceStub(self._channel)
         self.library = library_grpc.LibraryServiceStub(self._channel)
         self.webhooks = webhooks_grpc.WebhookServiceStub(self._channel)
         self._events = events_grpc.EventServiceStub(self._channel)

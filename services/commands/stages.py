@@ -1,4 +1,4 @@
-"""The commands for single stages: `moneyprinter say`, `voices`, `script`, `captions` and `probe`."""
+"""The commands for single stages: `moneyprinter say`, `voices`, `script`, `captions`, `footage` and `probe`."""
 
 from __future__ import annotations
 
@@ -110,6 +110,36 @@ def captions(
     style = pb.Captions(position=position, highlight=highlight, font=font)
     request = stages.build_captions_request(words, duration, timings, aspect, style)
     run_until_interrupted(stages.write_captions(request, voice, out_file, parse_target(data), out))
+
+
+@app.command(
+    epilog="Examples: [bold]moneyprinter footage 'sea waves'[/] · [bold]moneyprinter footage 'old town' --orientation"
+    " portrait --min-seconds 8 --source pexels[/]"
+)
+def footage(
+    terms: Annotated[str, typer.Argument(help="What the clips show.")],
+    orientation: Annotated[str, typer.Option(help="landscape, portrait or square. Without it: any.")] = "",
+    min_seconds: Annotated[float, typer.Option(help="The least duration in seconds.", min=0)] = 0.0,
+    max_seconds: Annotated[float, typer.Option(help="The greatest duration in seconds. 0: any.", min=0)] = 0.0,
+    source: Annotated[str, typer.Option(help="pexels, pixabay or coverr. Without it: the first that has some.")] = "",
+    language: Annotated[str, typer.Option(help="The language of the terms, such as de.")] = "en",
+    count: Annotated[int, typer.Option(help="The most clips.", min=1, max=80)] = 20,
+    data: DataOption = None,
+) -> None:
+    """List clips of the providers of footage. An operator gives the platform their keys."""
+    from moneyprinter.content.v1 import footage_search_service_pb2 as pb
+    from services.commands.actions import stages
+
+    request = pb.SearchFootageRequest(
+        terms=terms,
+        orientation=orientation,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        source=source,
+        language=language,
+        page_size=count,
+    )
+    run_until_interrupted(stages.show_footage(request, parse_target(data), out))
 
 
 @app.command(

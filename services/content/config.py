@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -79,3 +79,13 @@ class Config(Settings):
     providers_file: Path | None = None
     """A file with the credentials of providers, which is read where the config service has no secret
     `content/providers`: `{"openai": {"keys": ["..."], "model": "..."}}`."""
+    footage_order: tuple[Literal["pexels", "pixabay", "coverr"], ...] = ("pexels", "pixabay", "coverr")
+    """The order of the providers of footage, as JSON. Those without a key, and those that are not named, are left
+    out."""
+    footage_hosts: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """For a provider of footage, the only hosts from which its files are downloaded, as JSON, in place of the usual
+    ones: `{"pexels": ["videos.pexels.com"]}`."""
+    footage_timeout_seconds: float = Field(10.0, gt=0, le=60)
+    """The limit of one search of a provider of footage."""
+    max_footage_calls: int = 8
+    """The most public searches for footage at once, a quarter of them for one user. Calls of jobs do not count."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -16,13 +16,18 @@ from services.content.footage.backgrounds import Background
 from services.content.footage.choice import Choice, ChoiceRequest, Cut, Scene, choose_footage
 from services.content.footage.clips import FootageSource, Shape
 from services.content.footage.library import Library, LibraryAsset
+from services.content.footage.pool import FootagePool
+from services.providers.chain import Skipped
 
 NOT_FOUND = "FOOTAGE_NOT_FOUND"
 """The reason of a notice: no clip was found for some scenes."""
 REUSED = "FOOTAGE_REUSED"
 """The reason of a notice: an earlier video of the user has some of the clips."""
 
-LIBRARY, NONE = "library", "none"
+PROVIDER_FAILED = "FOOTAGE_PROVIDER_FAILED"
+"""The reason of a notice: a provider of footage failed, or has no key."""
+
+AUTO, LIBRARY, NONE = "auto", "library", "none"
 # The most scenes that a notice lists.
 MAX_LISTED = 20
 
@@ -30,22 +35,38 @@ MAX_LISTED = 20
 class FootageServicer(pb_grpc.FootageServiceServicer):
     """Clips for scenes."""
 
+    def __init__(self, pool: FootagePool) -> None:
+        self._pool = pool
+
     async def ChooseFootage(self, request: pb.ChooseFootageRequest, context: Any) -> pb.ChooseFootageResponse:
-        choice = await choose_footage(_to_request(request), _sources(request))
+        sources = self._sources(request)
+        choice = await choose_footage(_to_request(request), sources)
+        notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source)]
+        if not sources and request.source != NONE:
+            message = f"{request.source} has no key in this deployment; an operator adds one to content/providers"
+            notices.insert(0, media_pb2.Notice(reason=PROVIDER_FAILED, message=message))
         return pb.ChooseFootageResponse(
-            scenes=[pb.SceneFootage(cuts=map(_from_cut, cuts)) for cuts in choice.scenes],
-            notices=_notices(choice, request.source),
+            scenes=[pb.SceneFootage(cuts=map(_from_cut, cuts)) for cuts in choice.scenes], notices=notices
         )
 
+    def _sources(self, request: pb.ChooseFootageRequest) -> list[FootageSource]:
+        match request.source:
+            case "none":
+                return []
+            case "library":
+                return [_to_library(request)]
+            case "" | "auto":
+                return [_to_library(request), *self._pool.sources()]
+            case provider:
+                return self._pool.sources(provider)
 
-def _sources(request: pb.ChooseFootageRequest) -> list[FootageSource]:
-    if request.source == NONE:
-        return []
+
+def _to_library(request: pb.ChooseFootageRequest) -> Library:
     assets = [
         LibraryAsset(each.asset_id, each.filename, each.width, each.height, each.duration.ToTimedelta().total_seconds())
         for each in request.assets
     ]
-    return [Library(assets, all_match=request.source == LIBRARY)]
+    return Library(assets, all_match=request.source == LIBRARY)
 
 
 def _to_request(request: pb.ChooseFootageRequest) -> ChoiceRequest:
@@ -76,6 +97,11 @@ def _from_cut(cut: Cut) -> pb.FootageCut:
             if clip.credit:
                 message.credit.CopyFrom(media_pb2.Credit(**asdict(clip.credit)))
     return message
+
+
+def skipped_notices(skipped: Sequence[Skipped]) -> list[media_pb2.Notice]:
+    """Return a notice for each provider that failed."""
+    return [media_pb2.Notice(reason=PROVIDER_FAILED, message=each.message[:1000]) for each in skipped]
 
 
 def _notices(choice: Choice, source: str) -> Iterator[media_pb2.Notice]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 from moneyprinter.config.v1 import config_service_pb2_grpc as config_grpc
 from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from moneyprinter.content.v1 import footage_search_service_pb2_grpc as footage_search_grpc
 from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
+from services.content.footage.pool import FootagePool
+from services.content.footage_search_servicer import FootageSearchServicer
 from services.content.footage_servicer import FootageServicer
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import Moderator
 from services.content.servicer import ContentServicer
 from services.content.writers.pool import WriterPool
 from services.content.writing_servicer import WritingServicer
-from services.providers.credentials import CredentialMonitor
+from services.providers.credentials import CredentialMonitor, Credentials
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -27,7 +30,7 @@ from services.runtime.server import Runtime
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve ContentService, FootageService and WritingService.
+    """Serve ContentService, FootageService, FootageSearchService and WritingService.
 
     Raises `ConfigError` when a font folder does not exist, or no folder has the font of captions.
     """
@@ -42,19 +45,28 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     moderator = Moderator(config.moderation_policy, allowed_hashes=config.moderation_allowed)
     checks = TextChecks(moderator, runtime.audit)
     pool = WriterPool(config.writers, config.writer_timeout_seconds)
+    footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
+
+    async def replace_credentials(credentials: Mapping[str, Credentials]) -> None:
+        await pool.replace(credentials)
+        await footage.replace(credentials)
+
     secrets = SecretClient(
         config_grpc.ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService"))
     )
-    monitor = CredentialMonitor(secrets, "content", config.providers_file, pool.replace)
+    monitor = CredentialMonitor(secrets, "content", config.providers_file, replace_credentials)
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool))
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
-    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer())
+    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage))
+    search = FootageSearchServicer(footage, checks)
+    runtime.add(footage_search_grpc.add_FootageSearchServiceServicer_to_server, search)
     # The limit leaves capacity for jobs.
     runtime.limit(
         config.max_caption_calls, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True
     )
     runtime.limit(config.max_script_calls, "/moneyprinter.content.v1.WritingService/CreateScript", until_response=True)
-    async with aclosing(pool), runtime.background(monitor.run(), "credentials"):
+    runtime.limit(config.max_footage_calls, "/moneyprinter.content.v1.FootageSearchService/SearchFootage")
+    async with aclosing(pool), aclosing(footage), runtime.background(monitor.run(), "credentials"):
         if config.providers_file:
             # The first script of a laptop should not miss its writers.
             await monitor.wait_ready()

@@ -65,6 +65,7 @@ AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditLog"
 NONE = {"job_id": "vid_none"}
 SPEAK, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
 SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
+FOOTAGE = "FootageSearchService/SearchFootage"
 PROBE, PROBE_FILE = "ClipService/ProbeClip", "ClipService/ProbeFile"
 HI: Fields = {"text": "Hi."}
 SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
@@ -150,6 +151,7 @@ CASES = [
             (CREATE, {"title": "A", "clips": [{**ADDRESS, "script": BANNED}]}, "clips[0].script"),
             (CREATE, video(clips=[{**ADDRESS, "title": BANNED}], audio={"voice": "none"}), "clips[0].title"),
             (SCRIPT, {"topic": BANNED}, "topic"),
+            (FOOTAGE, {"terms": BANNED}, "terms"),
         )
     ),
     Case("a flagged text", CREATE, video(audio={"script": "Go and k1ll yourself."}), 202, "OK"),
@@ -285,6 +287,13 @@ CASES = [
     ),
     wrong("an unknown audio format", SPEAK, {**HI, "format": "midi"}, "format"),
     wrong("too loud", SPEAK, {**HI, "loudness": -3}, "loudness"),
+    Case(
+        "a search for footage without a provider", FOOTAGE, {"terms": "sea waves", "orientation": "portrait"},
+        400, "FAILED_PRECONDITION", "FOOTAGE_PROVIDER_MISSING",
+    ),
+    wrong("a search for nothing", FOOTAGE, {"terms": " "}, "terms"),
+    wrong("a search with an unknown source", FOOTAGE, {"terms": "sea", "source": "youtube"}, "source"),
+    wrong("a search with crossed durations", FOOTAGE, {"terms": "sea", "min_seconds": 9, "max_seconds": 2}, "request"),
     wrong("a script without a topic", SCRIPT, {}, "topic"),
     wrong("a script too long to write", SCRIPT, {"topic": "x", "length": 10}, "length"),
     wrong("a script with two lengths", SCRIPT, {"topic": "x", "seconds": 20, "words": 50}, "request"),

@@ -22,6 +22,7 @@ PUBLIC = {
     "/moneyprinter.audio.v1.SpeechService/CreateSpeech",
     "/moneyprinter.audio.v1.SpeechService/ListVoices",
     "/moneyprinter.audio.v1.SpeechService/TimeSpeech",
+    "/moneyprinter.content.v1.FootageSearchService/SearchFootage",
     "/moneyprinter.content.v1.WritingService/CreateCaptions",
     "/moneyprinter.content.v1.WritingService/CreateScript",
     "/moneyprinter.monitoring.v1.MonitoringService/GetHealth",

@@ -1,4 +1,4 @@
-"""Single stages from the command line: speech, scripts, captions, and the probe of a clip."""
+"""Single stages from the command line: speech, scripts, captions, footage, and the probe of a clip."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
+from moneyprinter.content.v1 import footage_search_service_pb2 as footage_pb
 from moneyprinter.content.v1 import writing_service_pb2 as pb
 from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
@@ -86,6 +87,20 @@ async def show_voices(language: str, target: Target, console: Console) -> None:
     for voice in voices:
         table.add_row(escape(voice.name), voice.language, voice.provider, voice.quality)
     console.print(table if voices else f"There is no voice for {escape(language)}.")
+
+
+async def show_footage(request: footage_pb.SearchFootageRequest, target: Target, console: Console) -> None:
+    """Print the clips that a search finds."""
+    async with open_stage_client(target, console) as client:
+        response = await client.footage.SearchFootage(request)
+    # The address is what a request for a video needs: it is never shortened.
+    table = Table("clip", Column("size", no_wrap=True), "seconds", "author", Column("address", overflow="fold"))
+    for clip in response.clips:
+        size = f"{clip.width} x {clip.height}"
+        table.add_row(escape(clip.id), size, f"{clip.seconds:.0f}", escape(clip.author), escape(clip.url))
+    console.print(table if response.clips else f"No clip shows {escape(request.terms)}; try fewer words.")
+    for notice in response.notices:
+        console.print(f"[yellow]Note:[/] {escape(notice.message)}")
 
 
 async def write_script(

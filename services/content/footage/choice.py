@@ -8,21 +8,33 @@ is chosen twice. What clips cannot fill is filled with drawn backgrounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import structlog
+
 from services.content.footage.backgrounds import Background, iterate_backgrounds
 from services.content.footage.clips import MAX_CLIP_SECONDS, FootageClip, FootageQuery, FootageSource, Shape
+from services.content.footage.library import NAME as LIBRARY
 from services.content.footage.ranking import rank_by_words
 from services.content.footage.words import broaden, describe_narration, word_set
+from services.providers.chain import Skipped
+from services.providers.failures import ProviderFailure
 
+log = structlog.get_logger()
+
+# Providers are searched for this long; scenes that are left then have uploads and backgrounds.
+SEARCH_SECONDS = 80.0
 # A scene changes its picture at least this often, where there are enough clips.
 MAX_CUT = timedelta(seconds=7)
 # Shorter cuts flicker.
 MIN_CUT = timedelta(seconds=1.5)
 # Clips often begin with a movement of the camera's operator: a longer clip is entered up to this much later.
 MAX_LEAD = timedelta(seconds=1)
+# Providers round durations to whole seconds: so much of a clip's end is not used.
+END_MARGIN = timedelta(seconds=0.5)
 # The most terms of a scene that are searched for as they are.
 MAX_TERMS = 4
 # After the scene's own terms, broader ones and the topic.
@@ -71,6 +83,8 @@ class Choice:
     """The indices of scenes with a background for lack of clips."""
     reused_keys: tuple[str, ...] = ()
     """The chosen clips that an earlier video of the user shows."""
+    skipped: tuple[Skipped, ...] = ()
+    """The providers that failed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,10 @@ class _Chooser:
     """For each key that was used, the position of its last use."""
     taken: set[str]
     backgrounds: Iterator[Background]
+    clock: Callable[[], float]
+    search_until: float
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    """By provider: a provider that failed is not called again for this video."""
     drawn: list[int] = field(default_factory=list)
 
     async def choose_scene(self, index: int, scene: Scene) -> tuple[Cut, ...]:
@@ -131,16 +149,25 @@ class _Chooser:
         self, source: FootageSource, query: str, scene: Scene, where: tuple[int, int, int]
     ) -> list[_Candidate]:
         request = self.request
-        clips = await source.search(FootageQuery(query, request.language, request.shape.orientation, request.shape))
+        if source.name in self.skipped or (source.name != LIBRARY and self.clock() >= self.search_until):
+            return []
+        try:
+            clips = await source.search(FootageQuery(query, request.language, request.shape.orientation, request.shape))
+        except ProviderFailure as failure:
+            log.warning("provider failed", provider=source.name, kind=failure.kind.value, reason=failure.message)
+            self.skipped[source.name] = Skipped(source.name, failure.kind, failure.message)
+            return []
         level, place, number = where
-        wanted = word_set(query)
+        wanted, shortest = word_set(query), _cut_length(scene.duration)
         candidates = []
         for score, clip in rank_by_words(clips, query, scene.narration, request.shape):
             if clip.key in self.taken or (clip.url and clip.seconds > MAX_CLIP_SECONDS):
                 continue
             # A provider searches by more than words; an upload that has none of the words comes last.
             matches = bool(clip.url) or bool(wanted & word_set(clip.description))
-            order = (level if matches else _LAST_LEVEL, self.last_use.get(clip.key, -1), place, number, -score)
+            is_short = _available(clip, scene.duration) < shortest
+            last_use = self.last_use.get(clip.key, -1)
+            order = (level if matches else _LAST_LEVEL, last_use, is_short, place, number, -score)
             candidates.append(_Candidate(clip, query if matches else "", order))
         return candidates
 
@@ -150,17 +177,39 @@ class _Chooser:
         return background
 
 
+def _available(clip: FootageClip, duration: timedelta) -> timedelta:
+    """How much of a clip can be shown in a scene of a duration."""
+    if not clip.seconds:
+        return duration
+    return max(timedelta(0), timedelta(seconds=clip.seconds) - (END_MARGIN if clip.url else timedelta(0)))
+
+
+def _cut_length(duration: timedelta) -> timedelta:
+    """The length of each of the fewest equal cuts that fill a time."""
+    return duration / math.ceil(duration / MAX_CUT)
+
+
 def _in_order(found: Mapping[str, _Candidate]) -> list[_Candidate]:
     return sorted(found.values(), key=lambda each: each.order)
 
 
-async def choose_footage(request: ChoiceRequest, sources: Sequence[FootageSource]) -> Choice:
+async def choose_footage(
+    request: ChoiceRequest, sources: Sequence[FootageSource], clock: Callable[[], float] = time.monotonic
+) -> Choice:
     """Return cuts that fill every scene, from `sources` in the order of preference."""
-    last_use = {key: position for position, key in enumerate(request.used_keys)}
-    chooser = _Chooser(request, sources, last_use, set(request.excluded_keys), iterate_backgrounds(request.topic))
+    chooser = _Chooser(
+        request,
+        sources,
+        {key: position for position, key in enumerate(request.used_keys)},
+        set(request.excluded_keys),
+        iterate_backgrounds(request.topic),
+        clock,
+        clock() + SEARCH_SECONDS,
+    )
     scenes = tuple([await chooser.choose_scene(index, scene) for index, scene in enumerate(request.scenes)])
     keys = [cut.shows.key for cuts in scenes for cut in cuts]
-    return Choice(scenes, tuple(chooser.drawn), tuple(key for key in keys if key in last_use))
+    reused = tuple(key for key in keys if key in chooser.last_use)
+    return Choice(scenes, tuple(chooser.drawn), reused, tuple(chooser.skipped.values()))
 
 
 def fill_scene(duration: timedelta, clips: Sequence[tuple[FootageClip, str]]) -> list[Cut]:
@@ -174,8 +223,8 @@ def fill_scene(duration: timedelta, clips: Sequence[tuple[FootageClip, str]]) ->
     for clip, query in clips:
         if not missing:
             break
-        available = timedelta(seconds=clip.seconds) if clip.seconds else duration
-        length = min(available, missing / math.ceil(missing / MAX_CUT))
+        available = _available(clip, duration)
+        length = min(available, _cut_length(missing))
         if timedelta(0) < missing - length < MIN_CUT:
             length = missing if available >= missing else min(length, missing - MIN_CUT)
         if length < min(MIN_CUT, duration):
@@ -184,7 +233,7 @@ def fill_scene(duration: timedelta, clips: Sequence[tuple[FootageClip, str]]) ->
         missing -= length
     cuts = []
     for clip, query, length in chosen:
-        available = timedelta(seconds=clip.seconds) if clip.seconds else duration
+        available = _available(clip, duration)
         more = min(missing, max(timedelta(0), available - length))
         missing -= more
         slack = max(timedelta(0), available - length - more) if clip.seconds else timedelta(0)

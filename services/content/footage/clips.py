@@ -33,6 +33,9 @@ class Shape:
         return Orientation.LANDSCAPE if self.width > self.height else Orientation.PORTRAIT
 
 
+ANY_SHAPE = Shape(0, 0)
+
+
 @dataclass(frozen=True)
 class Credit:
     """The origin of a clip that others made, and its licence."""
@@ -74,7 +77,7 @@ class FootageQuery:
     """ISO 639."""
     orientation: Orientation | None = None
     """None: any."""
-    cover: Shape = Shape(0, 0)
+    cover: Shape = ANY_SHAPE
     """The shape that the file should cover without being scaled up. The smallest such file is chosen."""
     limit: int = 40
     """The most clips that are returned."""

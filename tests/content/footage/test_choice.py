@@ -74,14 +74,14 @@ async def test_a_single_long_clip_fills_a_long_scene() -> None:
 
 
 async def test_a_clip_is_not_read_beyond_its_end() -> None:
-    choice = await choose_footage(request(scene(5, "waves")), [Shelf(waves=[clip(1, seconds=5.4)])])
+    choice = await choose_footage(request(scene(5, "waves")), [Shelf(waves=[clip(1, seconds=5.9)])])
     (cut,) = choice.scenes[0]
     assert (cut.start + cut.duration).total_seconds() <= 5.4
     assert cut.start > timedelta(0)
 
 
 async def test_too_little_footage_ends_in_a_background_that_does_not_flicker() -> None:
-    choice = await choose_footage(request(scene(6, "waves")), [Shelf(waves=[clip(1, seconds=5.5)])])
+    choice = await choose_footage(request(scene(6, "waves")), [Shelf(waves=[clip(1, seconds=6)])])
     cuts = choice.scenes[0]
     assert [isinstance(cut.shows, Background) for cut in cuts] == [False, True]
     assert cuts[1].duration == MIN_CUT

@@ -47,8 +47,9 @@ class ChooseFootageRequest(_message.Message):
     height: _builtins.int
     """The height of the video in pixels."""
     source: _builtins.str
-    """Where the clips come from. `auto`: uploads whose file names match, then drawn backgrounds. `library`: all uploads,
-    matching ones first. `none`: only drawn backgrounds. Empty: `auto`.
+    """Where the clips come from; drawn backgrounds fill what is missing. `auto`: uploads whose file names match, then all
+    providers that have a key. `library`: all uploads, matching ones first. `pexels`, `pixabay`, `coverr`: that
+    provider. `none`: only drawn backgrounds. Empty: `auto`.
     """
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FootageScene]:
@@ -177,7 +178,7 @@ class ChooseFootageResponse(_message.Message):
 
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
-        """What differs from the request: `FOOTAGE_NOT_FOUND`, or `FOOTAGE_REUSED`."""
+        """What differs from the request: `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED` or `FOOTAGE_PROVIDER_FAILED`."""
 
     def __init__(
         self,

@@ -220,6 +220,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_RECORDING_MISMATCHED: _Reason.ValueType  # 230
     """The recording plainly has not the words of the script: it is much too short or too long for them."""
+    REASON_FOOTAGE_PROVIDER_MISSING: _Reason.ValueType  # 240
+    """The deployment has no key of the requested provider of footage, or of any. The message names what is missing."""
+    REASON_FOOTAGE_UNAVAILABLE: _Reason.ValueType  # 241
+    """All providers of footage failed. The message has the failure of each. Retry later."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -418,4 +422,8 @@ position; the message has the hash by which an administrator can allow the text.
 """
 REASON_RECORDING_MISMATCHED: Reason.ValueType  # 230
 """The recording plainly has not the words of the script: it is much too short or too long for them."""
+REASON_FOOTAGE_PROVIDER_MISSING: Reason.ValueType  # 240
+"""The deployment has no key of the requested provider of footage, or of any. The message names what is missing."""
+REASON_FOOTAGE_UNAVAILABLE: Reason.ValueType  # 241
+"""All providers of footage failed. The message has the failure of each. Retry later."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -1,0 +1,111 @@
+"""Pixabay: https://pixabay.com/api/docs/#api_search_videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from services.content.footage.answers import (
+    ClipFile,
+    choose_file,
+    may_download,
+    read_address,
+    read_items,
+    read_number,
+    read_object,
+    read_text,
+    without_duplicates,
+)
+from services.content.footage.clips import Credit, FootageClip, FootageQuery
+from services.providers.client import Authentication, ProviderClient
+from services.providers.failures import FailureKind, ProviderFailure
+
+NAME = "pixabay"
+BASE_URL = "https://pixabay.com"
+HOSTS = ("cdn.pixabay.com",)
+
+_LANGUAGES = (
+    *("cs", "da", "de", "en", "es", "fr", "id", "it", "hu", "nl", "no", "pl", "pt"),
+    *("ro", "sk", "fi", "sv", "tr", "vi", "th", "bg", "ru", "el", "ja", "ko", "zh"),
+)
+_LICENCE, _LICENCE_URL = "Pixabay Content License", "https://pixabay.com/service/license-summary/"
+_MAX_QUERY = 100
+_SIZES = ("large", "medium", "small", "tiny")
+
+
+def authenticate(key: str) -> Authentication:
+    """The key in the parameter `key`."""
+    return Authentication(params={"key": key})
+
+
+class Pixabay:
+    """The videos of Pixabay.
+
+    Args:
+        client: Calls the provider.
+        hosts: The hosts of files; clips on others are left out.
+    """
+
+    name = NAME
+
+    def __init__(self, client: ProviderClient, hosts: Sequence[str] = HOSTS) -> None:
+        self._client = client
+        self._hosts = hosts
+
+    async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
+        """Return the clips that fit a query, the best ones first. Raises `ProviderFailure`.
+
+        Pixabay cannot search for an orientation.
+        """
+        params = {
+            "q": query.words[:_MAX_QUERY],
+            "per_page": str(max(3, min(200, query.limit))),
+            "safesearch": "true",
+            "lang": query.language if query.language in _LANGUAGES else "en",
+        }
+        try:
+            document = await self._client.request_json("GET", "/api/videos/", params=params)
+        except ProviderFailure as failure:
+            if failure.status != 400:
+                raise
+            # Pixabay answers 400 to a wrong key; our other parameters are always valid.
+            message = f"{NAME} answered with HTTP 400: it refuses the key; give it a valid key"
+            raise ProviderFailure(NAME, FailureKind.UNAUTHORIZED, message, status=400) from None
+        hits = read_items(NAME, document, "hits")
+        return without_duplicates((clip for each in hits if (clip := self._to_clip(each, query))), query.limit)
+
+    def _to_clip(self, hit: Mapping[str, Any], query: FootageQuery) -> FootageClip | None:
+        number, sizes = read_text(hit, "id"), read_object(hit, "videos")
+        files = {
+            size: ClipFile(read_address(each, "url"), int(read_number(each, "width")), int(read_number(each, "height")))
+            for size in _SIZES
+            if (each := read_object(sizes, size))
+        }
+        offered = [each for each in files.values() if may_download(each.url, self._hosts)]
+        file, seconds = choose_file(offered, query.cover), read_number(hit, "duration")
+        if not number.isdigit() or file is None or not seconds:
+            return None
+        author, author_id = read_text(hit, "user"), read_text(hit, "user_id")
+        page = f"{BASE_URL}/users/{quote(author.lower(), safe='')}-{author_id}/"
+        return FootageClip(
+            key=f"{NAME}:{number}",
+            description=read_text(hit, "tags").replace(",", ""),
+            url=file.url,
+            width=file.width,
+            height=file.height,
+            seconds=seconds,
+            preview_url=next((address for size in _SIZES if (address := _thumbnail(sizes, size))), ""),
+            credit=Credit(
+                NAME,
+                author,
+                page if author and author_id.isdigit() else "",
+                _LICENCE,
+                _LICENCE_URL,
+                read_address(hit, "pageURL"),
+            ),
+        )
+
+
+def _thumbnail(sizes: Mapping[str, Any], size: str) -> str:
+    return read_address(read_object(sizes, size), "thumbnail")

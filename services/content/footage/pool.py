@@ -1,0 +1,162 @@
+"""Pool: the providers that have a key, in the order of preference, with their results of the last hours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from services.content.footage import coverr, pexels, pixabay
+from services.content.footage.clips import FootageClip, FootageQuery, FootageSource
+from services.providers.breaker import Breaker
+from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
+from services.providers.credentials import Credentials
+from services.providers.keys import KeyRing
+
+log = structlog.get_logger()
+
+PROVIDERS = (pexels.NAME, pixabay.NAME, coverr.NAME)
+MAX_RESULTS = 2000
+"""The most searches that are kept, of about 20 kB each."""
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a provider is opened."""
+
+    base_url: str
+    authenticate: Authenticate
+    open: Callable[[ProviderClient, Sequence[str]], FootageSource]
+    hosts: Sequence[str]
+    keep: timedelta
+    """How long its results are kept."""
+
+
+# Pixabay requires that results are kept for 24 hours. The addresses of Coverr's files are signed, and expire.
+_KINDS = {
+    pexels.NAME: _Kind(pexels.BASE_URL, pexels.authenticate, pexels.Pexels, pexels.HOSTS, timedelta(hours=24)),
+    pixabay.NAME: _Kind(pixabay.BASE_URL, pixabay.authenticate, pixabay.Pixabay, pixabay.HOSTS, timedelta(hours=24)),
+    coverr.NAME: _Kind(coverr.BASE_URL, authenticate_bearer, coverr.Coverr, coverr.HOSTS, timedelta(hours=1)),
+}
+
+
+class ResultCache:
+    """The results of searches, the least recently used of which are dropped.
+
+    Args:
+        clock: Returns seconds of a monotonic clock.
+        max_results: The most searches that are kept.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_results: int = MAX_RESULTS) -> None:
+        self._clock = clock
+        self._max = max_results
+        self._results: OrderedDict[tuple[str, FootageQuery], tuple[float, Sequence[FootageClip]]] = OrderedDict()
+
+    def find(self, provider: str, query: FootageQuery) -> Sequence[FootageClip] | None:
+        """Return the result of a search; None when there is none, or it is too old."""
+        until, clips = self._results.get((provider, query), (0.0, ()))
+        if until <= self._clock():
+            return None
+        self._results.move_to_end((provider, query))
+        return clips
+
+    def keep(self, provider: str, query: FootageQuery, clips: Sequence[FootageClip], time_to_live: timedelta) -> None:
+        """Keep the result of a search."""
+        self._results[provider, query] = (self._clock() + time_to_live.total_seconds(), clips)
+        self._results.move_to_end((provider, query))
+        while len(self._results) > self._max:
+            self._results.popitem(last=False)
+
+
+class _CachedSource:
+    """A provider whose results are kept."""
+
+    def __init__(
+        self, source: FootageSource, client: ProviderClient, keys: KeyRing, cache: ResultCache, keep: timedelta
+    ) -> None:
+        self.name = source.name
+        self.client = client
+        self.keys = keys
+        self._source = source
+        self._cache = cache
+        self._keep = keep
+
+    async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
+        """Return the clips that fit a query. Raises `ProviderFailure`."""
+        found = self._cache.find(self.name, query)
+        if found is None:
+            found = await self._source.search(query)
+            self._cache.keep(self.name, query, found, self._keep)
+        return found
+
+
+class FootagePool:
+    """The providers of footage.
+
+    Args:
+        order: The names of the providers, in the order of preference.
+        hosts: For a provider, the hosts of its files in place of the usual ones.
+        timeout_seconds: The limit of a search.
+        clock: Returns seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        order: Sequence[str] = PROVIDERS,
+        hosts: Mapping[str, Sequence[str]] | None = None,
+        timeout_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._order = order
+        self._hosts = hosts or {}
+        self._seconds = timeout_seconds
+        self._clock = clock
+        self._cache = ResultCache(clock)
+        self._open: dict[str, _CachedSource] = {}
+
+    def sources(self, only: str = "") -> list[FootageSource]:
+        """Return the providers that have a key, in the order of preference; or only the one with a name."""
+        return [self._open[name] for name in self._order if name in self._open and only in ("", name)]
+
+    async def replace(self, credentials: Mapping[str, Credentials]) -> None:
+        """Use other credentials, by the name of the provider. Those of providers of other kinds are ignored."""
+        for name in self._order:
+            given = credentials.get(name, Credentials(()))
+            address = given.base_url or _KINDS[name].base_url
+            if (opened := self._open.get(name)) and given.keys and opened.client.base_url == address.rstrip("/"):
+                # Calls in progress go on.
+                if opened.keys.replace(given.keys):
+                    opened.client.breaker.reset()
+                continue
+            if opened:
+                del self._open[name]
+                await opened.client.aclose()
+            if given.keys:
+                # Loading the public certificate authorities takes 0.2 s.
+                self._open[name] = await asyncio.to_thread(self._open_source, name, address, given.keys)
+                log.info("provider of footage opened", provider=name, keys=len(given.keys))
+
+    def _open_source(self, name: str, address: str, keys: Sequence[str]) -> _CachedSource:
+        kind, ring = _KINDS[name], KeyRing(name, keys, self._clock)
+        client = ProviderClient(
+            name,
+            address,
+            ring,
+            kind.authenticate,
+            Breaker(name, self._clock),
+            timeout_seconds=self._seconds,
+            max_response_bytes=MAX_RESPONSE_BYTES,
+        )
+        source = kind.open(client, self._hosts.get(name, kind.hosts))
+        return _CachedSource(source, client, ring, self._cache, kind.keep)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.replace({})
