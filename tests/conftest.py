@@ -11,8 +11,9 @@ import structlog
 
 from services.embedded import authority, nats, ports
 from services.runtime.config import PORTS, RuntimeConfig
-from tests.databases import TIMEOUT_VARIABLES, Databases
+from tests.databases import Databases
 from tests.mesh import Mesh, ffmpeg_program
+from tests.variables import VARIABLES
 
 # Tracebacks with all variables take a second to print.
 structlog.configure(
@@ -31,10 +32,10 @@ pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchd
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _database_timeout() -> Iterator[None]:
-    """Give the databases of all services that tests start a time limit for loaded machines."""
+def _variables() -> Iterator[None]:
+    """Give the services that tests start a time limit of databases for loaded machines, and the fast voice."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in TIMEOUT_VARIABLES.items():
+        for name, value in VARIABLES.items():
             patch.setenv(name, value)
         yield
 

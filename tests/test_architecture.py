@@ -41,7 +41,7 @@ PROVIDERS = {"failures", "breaker", "keys", "chain", "responses", "client", "cre
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
     "content": {"captions", "fonts", "footage", "layout", "moderation", "scripts", "writers"},
-    "audio": {"alignment"},
+    "audio": {"alignment", "kokoro"},
     "orchestrator": {"events", "jetstream", "jobs", "postgres", "videos", "webhooks", "workers"},
     "user": {
         *("accounts", "api_keys", "audit", "authentication", "mfa"),

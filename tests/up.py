@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.databases import TIMEOUT_VARIABLES
+from tests.variables import VARIABLES
 
 READY = re.compile(r"MoneyPrinter is ready at (https?://127\.0\.0\.1:\d+) \(data in (.+); Ctrl-C stops it\)\n")
 
@@ -54,7 +54,7 @@ async def up(
     """Run the command while the context is open; it is ready when the body begins. `program` is what Python runs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", *program, "up", "--data", str(data), "--port", "0", *options),
-        env={"PATH": os.environ["PATH"], **TIMEOUT_VARIABLES, **(environment or {})},
+        env={"PATH": os.environ["PATH"], **VARIABLES, **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,

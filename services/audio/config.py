@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.config import Settings
+from services.runtime.config import Folders, Settings
 
 
 class Config(Settings):
@@ -19,6 +19,17 @@ class Config(Settings):
     """The library of espeak-ng; only child processes load it."""
     espeak_data: Path = Path("/usr/lib/x86_64-linux-gnu/espeak-ng-data")
     """The folder with the languages and voices of espeak-ng."""
+    kokoro_model: Folders = ()
+    """The files that are together the model of Kokoro, the neural voice, separated by colons; empty: without it."""
+    kokoro_cache: Path | None = None
+    """The folder of the optimized model (88 MB), which makes later starts of the model faster; None: no cache."""
+    kokoro_threads: int = Field(2, ge=1, le=16)
+    """The number of sentences that the model speaks at once, at most one for each core. Its process holds 420 MB of
+    memory with one and up to 660 MB with two."""
+    kokoro_idle_seconds: float = Field(60.0, ge=0)
+    """The time without a sentence after which the model's process ends."""
+    kokoro_memory_bytes: int = Field(4 << 30, ge=1 << 28)
+    """The limit of the address space of the model's process, which is larger than the memory that it holds."""
     words_per_minute: int = Field(165, ge=80, le=400)
     """The pace of speech."""
     max_mix_seconds: float = Field(3600.0, gt=0)

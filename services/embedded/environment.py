@@ -46,6 +46,11 @@ def service_variables(data: Path, postgres: Postgres, nats_url: str) -> dict[str
         f"{PREFIX}ORCHESTRATOR_NATS": nats_url,
         f"{PREFIX}AUDIO_ESPEAK_LIBRARY": str(binaries.espeak_library()),
         f"{PREFIX}AUDIO_ESPEAK_DATA": str(binaries.espeak_data()),
+        f"{PREFIX}AUDIO_KOKORO_CACHE": str(data / "cache" / "kokoro"),
+        # A user's own choice stands: an empty model means that espeak-ng speaks.
+        f"{PREFIX}AUDIO_KOKORO_MODEL": os.environ.get(
+            f"{PREFIX}AUDIO_KOKORO_MODEL", os.pathsep.join(map(str, binaries.kokoro_model()))
+        ),
         # Content measures text with these fonts, and processing draws it: both need the same.
         f"{PREFIX}CONTENT_FONTS": fonts,
         f"{PREFIX}CONTENT_PROVIDERS_FILE": str(data / "providers.json"),

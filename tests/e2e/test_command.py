@@ -21,6 +21,7 @@ from services.commands.actions import make
 from services.commands.actions.request_files import Clip, parse_clip
 from tests import media
 from tests.up import Up, assert_all_end, up
+from tests.variables import VARIABLES
 
 SCRIPT = "One short sentence is enough."
 LONG_SCRIPT = "This sentence is spoken again and again, so that the video is long. " * 8
@@ -39,7 +40,7 @@ async def moneyprinter(*arguments: str | Path) -> tuple[int, str]:
 async def start_command(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **VARIABLES},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,

@@ -19,6 +19,7 @@ import pytest
 
 from tests import media
 from tests.up import Up, up
+from tests.variables import VARIABLES
 
 SMALL = {"resolution": "480p", "quality": "draft"}
 TIMEOUT_SECONDS = 180
@@ -207,7 +208,7 @@ async def test_an_invalid_request_is_refused_before_the_platform_starts(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "services.cli", "make", *arguments, "--clip", str(clip), "--data", "data"),
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        env={"PATH": os.environ["PATH"], "COLUMNS": "200", **VARIABLES},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

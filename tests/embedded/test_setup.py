@@ -18,6 +18,7 @@ case "$*" in
   *ensurepip*) [[ ! -e no-venv ]] ;;
   "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo venv >>calls ;;
   "-m pip install"*--help) ;;
+  "-m pip install"*voice.lock) echo "$*" >>calls; [[ ! -e no-voice ]] ;;
   "-m pip install"*) echo "$*" >>calls; [[ ! -e no-packages ]] ;;
   *) exit 99 ;;
 esac
@@ -59,9 +60,9 @@ def take_calls(checkout: Path) -> list[str]:
 
 def test_packages_are_wheels_checked_by_their_hashes(checkout: Path) -> None:
     assert setup(checkout).returncode == 0
-    venv, locked, demo, ours = take_calls(checkout)
+    venv, locked, demo, voice, ours = take_calls(checkout)
     assert venv == "venv"
-    for call in (locked, demo):
+    for call in (locked, demo, voice):
         assert "--require-hashes --only-binary :all:" in call
     assert "requirements/laptop.lock" in locked
     assert "--no-deps --no-build-isolation -e proto -e ." in ours
@@ -90,7 +91,16 @@ def test_a_changed_lock_is_installed(checkout: Path) -> None:
     with (checkout / "requirements" / "laptop.lock").open("a") as lock:
         lock.write("# changed\n")
     setup(checkout)
-    assert len(take_calls(checkout)) == 3
+    assert len(take_calls(checkout)) == 4
+
+
+def test_without_the_neural_voice_the_set_up_goes_on_with_one_line(checkout: Path) -> None:
+    (checkout / "no-voice").touch()
+    done = setup(checkout)
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "espeak-ng speaks" in line] == done.stderr.splitlines() != []
+    take_calls(checkout)
+    assert (setup(checkout).returncode, take_calls(checkout)) == (0, [])
 
 
 def test_an_interrupted_set_up_is_repeated(checkout: Path) -> None:

@@ -1,0 +1,190 @@
+"""The neural voice: its sound, the times of its words, and its voices."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.audio import speech
+from services.audio.espeak import Espeak
+from services.audio.kokoro import assembly, phonemes, provider, voices
+from services.audio.kokoro.synthesizer import FRAME_SAMPLES
+from services.audio.speech import Quality
+from tests.audio.conftest import Folder
+from tests.audio.kokoro import RATE, decibels, open_kokoro, read_sound, requires_model
+
+pytestmark = requires_model
+
+SCRIPT = [
+    "Photographs of ships, thin fish, and a very old boat.",
+    "In 1898, the city of the north paid for it!",
+    "Somebody has to.",
+]
+
+
+@pytest.fixture(scope="module")
+async def kokoro(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[provider.Kokoro]:
+    opened = open_kokoro(tmp_path_factory.mktemp("kokoro"))
+    yield opened
+    await opened.synthesizer.stop()
+
+
+@pytest.fixture(scope="module")
+async def narration(
+    kokoro: provider.Kokoro, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[speech.SpokenText, Path, list[float]]:
+    """A narration of SCRIPT, its file, and its progress."""
+    voice = kokoro.voice("en-US")
+    assert voice
+    path, progress = tmp_path_factory.mktemp("narration") / "speech.wav", list[float]()
+    return await kokoro.speak(SCRIPT, voice, path, progress.append), path, progress
+
+
+Narration = tuple[speech.SpokenText, Path, list[float]]
+
+
+def test_the_sound_is_as_long_as_a_person_speaks_and_as_loud(narration: Narration) -> None:
+    spoken, path, _ = narration
+    sound = read_sound(path)
+    assert len(sound) / RATE == pytest.approx(spoken.duration.total_seconds(), abs=0.001)
+    letters = sum(character.isalpha() for sentence in SCRIPT for character in sentence)
+    assert 0.05 < len(sound) / RATE / letters < 0.14
+    assert -30 < decibels(sound, 0, len(sound) / RATE) < -15
+    assert 0.2 < np.abs(sound).max() < 0.99
+
+
+def test_words_are_the_written_ones_in_order(narration: Narration) -> None:
+    spoken, _, _ = narration
+    assert [[word.text for word in sentence] for sentence in spoken.sentences] == [line.split() for line in SCRIPT]
+    words = [word for sentence in spoken.sentences for word in sentence]
+    assert all(word.start < word.end for word in words)
+    assert all(before.end <= after.start for before, after in pairwise(words))
+
+
+def test_words_begin_and_end_where_their_sound_does(narration: Narration) -> None:
+    """After a pause, the sound rises within 60 ms of the time of the word, and it falls after the last word."""
+    spoken, path, _ = narration
+    sound = read_sound(path)
+    marked = [(s, n) for s in spoken.sentences for n in range(len(s)) if not n or s[n - 1].text[-1] in ",;"]
+    assert len(marked) >= 5
+    for sentence, number in marked:
+        start = sentence[number].start.total_seconds()
+        inside = decibels(sound, start, start + 0.15)
+        assert decibels(sound, start - 0.1, start - 0.06) < inside - 12, sentence[number]
+    for sentence in spoken.sentences:
+        end = sentence[-1].end.total_seconds()
+        assert decibels(sound, end + 0.1, end + 0.2) < -55
+
+
+def test_pauses_between_sentences_are_even_and_the_sound_begins_with_silence(narration: Narration) -> None:
+    spoken, path, _ = narration
+    sound = read_sound(path)
+    assert decibels(sound, 0, 0.12) < -55
+    assert 0.15 <= spoken.sentences[0][0].start.total_seconds() < 0.4
+    for before, after in pairwise(spoken.sentences):
+        assert 0.3 <= (after[0].start - before[-1].end).total_seconds() <= 0.7
+
+
+def test_progress_grows_with_each_sentence(narration: Narration) -> None:
+    *_, progress = narration
+    assert progress == pytest.approx([0.3, 0.6, 0.9])
+
+
+async def test_the_frames_of_the_tokens_sum_to_the_whole_sound_and_no_token_is_cut(kokoro: provider.Kokoro) -> None:
+    [[chunk]] = await phonemes.convert_sentences(kokoro.espeak_library, kokoro.espeak_data, "gmw/en-US", ["Fish swim."])
+    tokens = [phonemes.vocabulary()[token] for token in chunk.tokens]
+    utterance = await kokoro.synthesizer.synthesize("af_heart", tokens, 1.0)
+    assert len(utterance.frames) == len(tokens) + 2
+    assert sum(utterance.frames) * FRAME_SAMPLES == len(utterance.pcm)
+    pcm, spans = assembly.trim(chunk, utterance)
+    # The energy that is lost at the ends is that of silence.
+    lost = np.sum(utterance.pcm.astype(float) ** 2) - np.sum(pcm.astype(float) ** 2)
+    assert abs(lost) < 1e-3 * np.sum(utterance.pcm.astype(float) ** 2)
+    assert min(start for start, _ in spans.values()) >= 0
+    assert max(end for _, end in spans.values()) <= len(pcm)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("en-GB-George", "The weather is fine."), ("es-ES", "Hace buen tiempo."), ("fr-FR", "Il fait beau."),
+     ("hi-IN", "मौसम अच्छा है।"), ("it-IT-Nicola", "Fa bel tempo."), ("pt-BR", "O tempo está bom.")],
+)  # fmt: skip
+async def test_each_language_speaks(kokoro: provider.Kokoro, tmp_path: Path, name: str, text: str) -> None:
+    voice = kokoro.voice(name)
+    assert voice
+    spoken = await kokoro.speak([text], voice, tmp_path / "speech.wav")
+    sound = read_sound(tmp_path / "speech.wav")
+    [words] = spoken.sentences
+    first, last = words[0].start.total_seconds(), words[-1].end.total_seconds()
+    assert 0.05 < (last - first) / len(text.replace(" ", "")) < 0.16
+    assert -32 < decibels(sound, first, last) < -10
+    assert np.abs(sound).max() < 0.99
+
+
+async def test_text_of_another_alphabet_is_silence_and_does_not_fail(kokoro: provider.Kokoro, tmp_path: Path) -> None:
+    voice = kokoro.voice("en-US")
+    assert voice
+    spoken = await kokoro.speak(["漢字 Привет 🎉"], voice, tmp_path / "speech.wav")
+    assert [len(sentence) for sentence in spoken.sentences] == [4]
+    assert 0.5 < spoken.duration.total_seconds() < 1.5
+
+
+async def test_an_equal_request_is_answered_from_the_store(
+    kokoro: provider.Kokoro, objects: Folder, tmp_path: Path
+) -> None:
+    voice = kokoro.voice("en-US")
+    assert voice
+    first = await speech.synthesize(kokoro, voice, objects, ["Yes."], tmp_path)
+    puts = len(objects.puts)
+    assert await speech.synthesize(kokoro, voice, objects, ["Yes."], tmp_path) == first
+    assert (len(objects.puts), first.provider) == (puts, "kokoro")
+
+
+def test_another_pace_is_another_version(kokoro: provider.Kokoro, tmp_path: Path) -> None:
+    assert open_kokoro(tmp_path).version == kokoro.version
+    assert open_kokoro(tmp_path, words_per_minute=200).version != kokoro.version
+
+
+def test_there_are_at_least_12_speakers_of_both_genders() -> None:
+    names = [f"{speaker.locale}-{speaker.name}" for speaker in voices.SPEAKERS]
+    assert len(set(names)) == len(names) >= 12
+    for locale in ("en-US", "en-GB", "es-ES", "hi-IN", "it-IT", "pt-BR"):
+        assert {speaker.is_male for speaker in voices.SPEAKERS if speaker.locale == locale} == {True, False}
+    with np.load(Path(voices.__file__).parent / "voices.npz") as styles:
+        assert set(styles) == {speaker.style for speaker in voices.SPEAKERS}
+        assert all(style.shape == (510, 256) and np.isfinite(style).all() for style in styles.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [
+        *(("en-US", "af_heart"), ("en", "af_heart"), ("en_gb", "bf_emma"), ("en-AU", "bf_emma"), ("en-CA", "af_heart")),
+        *(("es", "ef_dora"), ("es-MX", "ef_dora"), ("pt", "pf_dora"), ("fr-CA", "ff_siwis"), ("af_heart", "af_heart")),
+        *(("en-US-Michael", "am_michael"), ("EN-gb-george", "bm_george"), ("it-IT-GiuseppeNeural", "if_sara")),
+        *(("en-US-GuyNeural", "am_"), ("en-US-Standard-C", "af_"), ("en-GB-RyanNeural", "bm_")),
+        *(("es-ES-AlvaroNeural", "em_alex"), ("en-US-Chirp3-HD-Aoede", "af_"), ("fr-FR-HenriNeural", "ff_siwis")),
+    ],
+)
+def test_names_of_voices(name: str, style: str) -> None:
+    voice = voices.find_voice(name)
+    assert voice
+    assert voice.setting.partition("+")[2].startswith(style)
+    assert voice.quality is Quality.NEURAL
+    assert voice.is_substitute is ("Neural" in name or "Standard" in name or "Chirp" in name)
+
+
+@pytest.mark.parametrize("name", ["de-DE", "pt-PT", "ja-JP", "zh-CN", "", "nobody", "en-US-Nobody", "en-Cyrl"])
+def test_names_that_other_providers_may_have(name: str) -> None:
+    assert voices.find_voice(name) is None
+
+
+def test_the_list_of_voices_prefers_the_neural_ones(kokoro: provider.Kokoro, provider: Espeak) -> None:
+    found = {voice.name: source.name for source, voice in speech.list_voices([kokoro, provider], "")}
+    assert [found[name] for name in ("en-US", "en-US-Heart", "es-ES")] == ["kokoro"] * 3
+    assert found["de"] == "espeak"
+    spanish = {voice.name for _, voice in speech.list_voices([kokoro, provider], "es")}
+    assert {"es-ES", "es-ES-Dora", "es-ES-Alex"} <= spanish
