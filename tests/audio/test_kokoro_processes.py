@@ -95,8 +95,8 @@ async def test_a_killed_process_is_replaced_and_the_narration_is_complete(opened
 async def test_a_process_that_needs_more_memory_than_its_limit_fails_with_a_clear_message(
     opened: Open, tmp_path: Path
 ) -> None:
-    kokoro = opened(memory_bytes=400 << 20)
-    with pytest.raises(Internal, match=r"could not be spoken: synthesis .*400 MB of memory") as failure:
+    kokoro = opened(memory_bytes=256 << 20)
+    with pytest.raises(Internal, match=r"could not be spoken: synthesis .*256 MB of memory") as failure:
         await speak(kokoro, tmp_path, "This is a sentence.")
     assert failure.value.reason in ("SPEECH_FAILED", "CHILD_KILLED")
 
