@@ -170,10 +170,10 @@ class Synthesizer:
     async def _run(self, process: _Process) -> None:
         """Run a child until it ends, then fail its unfinished chunks."""
         settings = self.settings
-        options = [str(settings.threads), self._cached_model(), VOICES_FILE]
         failure: BaseException = children.ChildFailed("synthesis", -15, "the service ends", self._limits)
         try:
-            command: list[str | Path] = [sys.executable, "-I", _CHILD, *options, *settings.model]
+            threads, cached = str(settings.threads), self._cached_model()
+            command = [sys.executable, "-I", str(_CHILD), threads, cached, str(VOICES_FILE), *map(str, settings.model)]
             async with children.start(command, limits=self._limits, environment=_ENVIRONMENT, stdin=True) as child:
                 process.child = child
                 child.stdin.writelines(process.requests)
