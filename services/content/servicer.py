@@ -21,7 +21,7 @@ from services.content.messages import (
     to_word,
 )
 from services.content.moderation.checks import TextChecks
-from services.content.moderation.moderation import FieldText
+from services.content.moderation.moderation import PATIENT_SECONDS, FieldText
 from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE
 from services.content.scripts.script_templates import LANGUAGE_ALIASES
@@ -46,9 +46,11 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         # The title and the caller's own script were checked when the job was created.
         texts = request_texts(to_options(request), title=request.title, script=request.script)
-        flags = await self._checks.check(texts, _CHECK_TEXTS, flagged_before=("title", "script"))
+        flags = await self._checks.check(
+            texts, _CHECK_TEXTS, flagged_before=("title", "script"), provider_seconds=PATIENT_SECONDS
+        )
         script = await self._write_script(request)
-        flags += await self._checks.check(script_texts(script), _CHECK_TEXTS)
+        flags += await self._checks.check(script_texts(script), _CHECK_TEXTS, provider_seconds=PATIENT_SECONDS)
         return pb.WriteScriptResponse(
             sentences=script.sentences,
             writer=script.writer,
@@ -78,7 +80,7 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
     async def MakeCaptions(self, request: pb.MakeCaptionsRequest, context: Any) -> pb.MakeCaptionsResponse:
         fields = {f"titles[{index}].text": card.text for index, card in enumerate(request.titles)}
         texts = [FieldText(field, text) for field, text in fields.items()]
-        await self._checks.check(texts, _CHECK_TEXTS, flagged_before=fields)
+        await self._checks.check(texts, _CHECK_TEXTS, flagged_before=fields, provider_seconds=PATIENT_SECONDS)
         return await run_in_thread(self._make_captions, request)
 
     def _make_captions(self, request: pb.MakeCaptionsRequest) -> pb.MakeCaptionsResponse:

@@ -18,6 +18,7 @@ from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
 from services.content.messages import from_flags, from_notices, from_scenes, to_options, to_public_style, to_timed_word
 from services.content.moderation.checks import TextChecks
+from services.content.moderation.moderation import PATIENT_SECONDS
 from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language
 from services.content.scripts.script_templates import TEMPLATES
@@ -55,9 +56,9 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
         texts = request_texts(to_options(request), topic=request.topic)
-        flags = await self._checks.check(texts, _CREATE_SCRIPT)
+        flags = await self._checks.check(texts, _CREATE_SCRIPT, provider_seconds=PATIENT_SECONDS)
         script = await self._write_script(request)
-        flags += await self._checks.check(script_texts(script), _CREATE_SCRIPT)
+        flags += await self._checks.check(script_texts(script), _CREATE_SCRIPT, provider_seconds=PATIENT_SECONDS)
         return pb.CreateScriptResponse(
             script=join_sentences(script.sentences, script.language),
             sentences=script.sentences,

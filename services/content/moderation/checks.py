@@ -8,6 +8,7 @@ from moneyprinter import contract
 from services.content.moderation.moderation import (
     CONTENT_FLAGGED,
     CONTENT_REFUSED,
+    QUICK_SECONDS,
     FieldText,
     Finding,
     Moderator,
@@ -28,7 +29,13 @@ class TextChecks:
         self._audit = audit
 
     async def check(
-        self, texts: Sequence[FieldText], method: str, *, account_id: str = "", flagged_before: Collection[str] = ()
+        self,
+        texts: Sequence[FieldText],
+        method: str,
+        *,
+        account_id: str = "",
+        flagged_before: Collection[str] = (),
+        provider_seconds: float = QUICK_SECONDS,
     ) -> list[str]:
         """Return a message for each field that is flagged.
 
@@ -37,12 +44,13 @@ class TextChecks:
             method: The method that checks them (`/package.Service/Method`).
             account_id: The account whose texts they are, where the call has no user.
             flagged_before: Fields that an earlier check has flagged: here they can only be refused.
+            provider_seconds: How long the provider of moderation may take.
 
         Raises `InvalidArgument` (CONTENT_REFUSED) when the policy refuses a text.
         """
         findings = [
             finding
-            for finding in await self._moderator.check(texts)
+            for finding in await self._moderator.check(texts, provider_seconds)
             if finding.action is Action.REFUSE or finding.field not in flagged_before
         ]
         for finding in findings[:MAX_MATCHES]:

@@ -19,6 +19,11 @@ log = structlog.get_logger()
 
 CONTENT_REFUSED, CONTENT_FLAGGED = "CONTENT_REFUSED", "CONTENT_FLAGGED"
 
+QUICK_SECONDS = 0.7
+"""The time of a provider while a client waits for its request to be accepted."""
+PATIENT_SECONDS = 5.0
+"""The time of a provider in a job."""
+
 # A thread of its own: texts are checked before a request is accepted, also while captions of others are made.
 _EXECUTOR = ThreadPoolExecutor(1, "moderation")
 
@@ -57,8 +62,8 @@ class ModerationProvider(Protocol):
 
     name: str
 
-    async def classify(self, texts: Sequence[str]) -> Sequence[Collection[Category]]:
-        """Return the categories of each text. Raises `ProviderUnavailable` when there is no result."""
+    async def classify(self, texts: Sequence[str], seconds: float) -> Sequence[Collection[Category]]:
+        """Return the categories of each text. Raises `ProviderUnavailable` when there is no result in `seconds`."""
 
 
 class Moderator:
@@ -69,24 +74,27 @@ class Moderator:
         policy: Mapping[Category, Action] = DEFAULT_POLICY,
         *,
         provider: ModerationProvider | None = None,
-        provider_seconds: float = 0.7,
         allowed_hashes: Collection[str] = (),
         rules: RuleList | None = None,
     ) -> None:
         self._policy = policy
         self._provider = provider
-        self._provider_seconds = provider_seconds
         self._allowed_hashes = frozenset(allowed_hashes)
         self._rules = rules or load_rules()
 
-    async def check(self, texts: Iterable[FieldText]) -> list[Finding]:
-        """Return what the policy flags or refuses, by field and position. Allowed texts have no findings."""
+    async def check(self, texts: Iterable[FieldText], provider_seconds: float = QUICK_SECONDS) -> list[Finding]:
+        """Return what the policy flags or refuses, by field and position. Allowed texts have no findings.
+
+        After `provider_seconds` without an answer of the provider, the rules alone decide.
+        """
         checked = [(each, hash_text(each.text)) for each in texts if each.text]
         checked = [(each, digest) for each, digest in checked if digest not in self._allowed_hashes]
         if not checked:
             return []
         bodies = [each.text for each, _ in checked]
-        by_rules, by_provider = await asyncio.gather(self._match_rules(bodies), self._classify(bodies))
+        by_rules, by_provider = await asyncio.gather(
+            self._match_rules(bodies), self._classify(bodies, provider_seconds)
+        )
         findings = []
         for (each, digest), matches, categories in zip(checked, by_rules, by_provider, strict=True):
             found = {match.category for match in matches}
@@ -104,19 +112,14 @@ class Moderator:
 
         return await asyncio.get_running_loop().run_in_executor(_EXECUTOR, match_all)
 
-    async def _classify(self, texts: Sequence[str]) -> Sequence[Collection[Category]]:
+    async def _classify(self, texts: Sequence[str], seconds: float) -> Sequence[Collection[Category]]:
         """Return the categories of the provider; none when there is no provider, or it fails or is slow."""
         if self._provider is None:
             return [()] * len(texts)
         try:
-            async with asyncio.timeout(self._provider_seconds):
-                return await self._provider.classify(texts)
-        except (ProviderUnavailable, TimeoutError) as failure:
-            log.warning(
-                "moderation by rules alone",
-                provider=self._provider.name,
-                error=str(failure) or f"no answer within {self._provider_seconds} s",
-            )
+            return await self._provider.classify(texts, seconds)
+        except ProviderUnavailable as failure:
+            log.warning("moderation by rules alone", provider=self._provider.name, error=str(failure))
             return [()] * len(texts)
 
 

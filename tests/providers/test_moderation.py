@@ -1,0 +1,133 @@
+"""Moderation by a provider, over HTTP: what it flags, and how each of its failures leaves the rules in charge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+import structlog
+
+from services.content.moderation.moderation import FieldText, Moderator, describe_flags
+from services.content.moderation.openai_moderation import OpenAiModeration
+from services.content.moderation.policy import Category, parse_policy
+from services.providers.credentials import Credentials
+from tests.providers.moderation_server import CATEGORIES, KEY, ModerationServer, error_answer
+from tests.providers.provider_server import HTML, STALLED, Answer, json_answer
+
+BY_RULES = FieldText("audio.script", "Kill yourself.")
+BY_PROVIDER = FieldText("title", "A veiled threat [hate/threatening]")
+FLAGGED = "the text may break the rules of this platform"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModerationServer]:
+    async with ModerationServer() as server:
+        yield server
+        assert server.violations == []
+
+
+@pytest.fixture
+async def provider(server: ModerationServer) -> AsyncIterator[OpenAiModeration]:
+    async with aclosing(OpenAiModeration()) as provider:
+        await provider.replace({"openai-moderation": Credentials((KEY,), f"{server.url}/v1")})
+        yield provider
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+async def test_every_published_category_has_one_of_the_policy(provider: OpenAiModeration, name: str) -> None:
+    [nothing, found] = await provider.classify(["A walk", f"A text [{name}]"], 5.0)
+    assert list(nothing) == []
+    plain = "sexual_minors" if name == "sexual/minors" else name.partition("/")[0].replace("-", "_")
+    assert list(found) == [Category(plain)]
+
+
+async def test_the_provider_adds_to_the_rules(provider: OpenAiModeration) -> None:
+    findings = await Moderator(provider=provider).check([BY_PROVIDER, BY_RULES, FieldText("x", "[violence]")], 5.0)
+    assert describe_flags(findings) == [
+        f"title: {FLAGGED} (category hate, characters 0 to {len(BY_PROVIDER.text)})",
+        f"audio.script: {FLAGGED} (category harassment, characters 0 to 13)",
+    ]
+
+
+async def test_a_place_that_a_rule_has_found_is_reported_once(provider: OpenAiModeration) -> None:
+    findings = await Moderator(provider=provider).check([FieldText("x", "Kill yourself [harassment]")], 5.0)
+    assert [(finding.match.start, finding.match.end) for finding in findings] == [(0, 13)]
+
+
+async def test_many_texts_are_several_calls(server: ModerationServer, provider: OpenAiModeration) -> None:
+    texts = [f"Text {number}" + " [illicit]" * (number == 69) for number in range(70)]
+    found = await provider.classify(texts, 5.0)
+    assert [index for index, categories in enumerate(found) if categories] == [69]
+    assert [len(request.json()["input"]) for request in server.requests] == [32, 32, 6]
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (error_answer(401, "invalid_api_key"), "key"),
+        (error_answer(429, "rate_limit_exceeded", retry_after="7"), "openai-moderation"),
+        (error_answer(429, "insufficient_quota"), "quota"),
+        (error_answer(500, "server_error"), "openai-moderation"),
+        (HTML, "text/html"),
+        (Answer(200, b"{", {"content-type": "application/json"}), "JSON"),
+        (json_answer({"results": []}), "result"),
+        (json_answer({"results": [{"flagged": True}] * 2}), "categories"),
+        (json_answer([1]), "result"),
+        (Answer(200, b"{" * 2_000_000, {"content-type": "application/json"}), "bytes"),
+        (STALLED, "did not answer"),
+        (Answer(200, b"{}", {"content-type": "application/json"}, stalls_at=1), "did not answer"),
+    ],
+    ids=[
+        "401",
+        "429",
+        "quota",
+        "500",
+        "html",
+        "no json",
+        "no results",
+        "no categories",
+        "list",
+        "large",
+        "slow",
+        "cut",
+    ],
+)
+async def test_a_failure_leaves_the_rules_in_charge(
+    server: ModerationServer, provider: OpenAiModeration, answer: Answer, what: str
+) -> None:
+    server.answers = [answer]
+    with structlog.testing.capture_logs() as logs:
+        findings = await Moderator(provider=provider).check([BY_PROVIDER, BY_RULES], 0.2)
+    assert [finding.field for finding in findings] == ["audio.script"]
+    [entry] = [entry for entry in logs if entry["event"] == "moderation by rules alone"]
+    assert what in entry["error"]
+    assert not any(word in str(logs) for word in (KEY, "secret detail", "veiled", "yourself"))
+
+
+async def test_a_provider_that_stays_slow_is_not_called_for_a_while(
+    server: ModerationServer, provider: OpenAiModeration
+) -> None:
+    server.answers = [STALLED] * 5
+    moderator = Moderator(provider=provider)
+    for _ in range(5):
+        await moderator.check([BY_PROVIDER], 0.05)
+    began = time.perf_counter()
+    assert await moderator.check([BY_PROVIDER], 30.0) == []
+    assert time.perf_counter() - began < 10
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("credentials", "is_called"),
+    [({}, False), ({"openai": "own"}, False), ({"openai-moderation": "own"}, True)],
+    ids=["none", "a compatible server of chat", "its own entry"],
+)
+async def test_only_a_moderation_server_gets_the_texts(
+    server: ModerationServer, credentials: dict[str, str], is_called: bool
+) -> None:
+    async with aclosing(OpenAiModeration()) as provider:
+        await provider.replace({name: Credentials((KEY,), f"{server.url}/v1") for name in credentials})
+        findings = await Moderator(parse_policy(""), provider=provider).check([BY_PROVIDER], 5.0)
+    assert (bool(server.requests), bool(findings)) == (is_called, is_called)
