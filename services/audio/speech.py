@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import wave
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import normalization, silence
+from services.audio.pacing import Pacing, change_speed, plan_pauses, write_pauses
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 
 _VERSION = 4
 """Increases when the same request would sound different."""
 _RATE = 48_000
+NATURAL = Pacing()
+"""The pace of the voice itself."""
+FFMPEG = Path("ffmpeg")
 
 
 class Quality(Enum):
@@ -140,10 +145,13 @@ async def synthesize(
     sentences: Sequence[str],
     folder: Path,
     on_progress: OnProgress = ignore_progress,
+    *,
+    pacing: Pacing = NATURAL,
+    program: Path = FFMPEG,
 ) -> Speech:
     """Speak sentences and store the sound, or return the stored result of an equal request.
 
-    No silence in the sound is longer than 0.5 s.
+    No silence in the sound is longer than 0.5 s, but for the pauses of the pacing.
 
     Args:
         provider: The provider of the voice.
@@ -152,17 +160,20 @@ async def synthesize(
         sentences: The sentences, with their punctuation.
         folder: The folder of temporary files.
         on_progress: Receives the progress, from 0 to 1.
+        pacing: The speed and the pauses.
+        program: The ffmpeg program, which changes the speed.
 
     Raises `InvalidArgument` (SCRIPT_EMPTY) when no sentence has a letter or digit, and what `SpeechProvider.speak`
     raises.
     """
     lines = _lines(sentences)
-    spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines])
+    paced = [] if pacing == NATURAL else [asdict(pacing)]
+    spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines, *paced])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
     if stored := await _find_stored(objects, key):
         return Speech(*stored, provider.name)
     target = folder / "speech.wav"
-    spoken = await _speak_lines(provider, voice, lines, target, on_progress)
+    spoken = await _speak_lines(provider, voice, lines, target, on_progress, pacing, program)
     audio = await objects.put_file(f"{key}.wav", target)
     # The words are stored after the sound, so that the sound exists whenever the words do.
     await objects.put_bytes(f"{key}.json", _encode(spoken))
@@ -181,9 +192,17 @@ async def _find_stored(objects: Objects, key: str) -> tuple[Any, SpokenText] | N
     return (audio, _decode(words)) if audio else None
 
 
-async def speak_to_file(provider: SpeechProvider, voice: Voice, sentences: Sequence[str], target: Path) -> SpokenText:
+async def speak_to_file(
+    provider: SpeechProvider,
+    voice: Voice,
+    sentences: Sequence[str],
+    target: Path,
+    *,
+    pacing: Pacing = NATURAL,
+    program: Path = FFMPEG,
+) -> SpokenText:
     """Speak sentences as `synthesize` does, into the file `target`, and store nothing. Raises what it raises."""
-    return await _speak_lines(provider, voice, _lines(sentences), target)
+    return await _speak_lines(provider, voice, _lines(sentences), target, pacing=pacing, program=program)
 
 
 def list_voices(providers: Sequence[SpeechProvider], language: str) -> list[tuple[SpeechProvider, Voice]]:
@@ -216,10 +235,32 @@ async def _speak_lines(
     lines: Sequence[str],
     target: Path,
     on_progress: OnProgress = ignore_progress,
+    pacing: Pacing = NATURAL,
+    program: Path = FFMPEG,
 ) -> SpokenText:
     """Speak lines into the file `target`. Returns the words and their times."""
     spoken = await provider.speak(lines, voice, target, part_of(on_progress, 0, 0.95))
-    return await asyncio.to_thread(_shorten_silences, target, spoken)
+    spoken = await asyncio.to_thread(_shorten_silences, target, spoken)
+    if pacing.speed != 1:
+        await change_speed(program, target, pacing.speed)
+        spoken = await asyncio.to_thread(_divide_times, target, spoken, pacing.speed)
+    return await asyncio.to_thread(_change_pauses, target, spoken, pacing) if pacing.has_pauses else spoken
+
+
+def _divide_times(target: Path, spoken: SpokenText, speed: float) -> SpokenText:
+    """The words of a narration that became `speed` times as fast."""
+    with wave.open(str(target), "rb") as file:
+        samples = file.getnframes()
+    return _move_words(spoken, samples, lambda seconds: seconds / speed)
+
+
+def _change_pauses(target: Path, spoken: SpokenText, pacing: Pacing) -> SpokenText:
+    """Change the pauses between sentences in the file `target`, and move the words accordingly."""
+    second = timedelta(seconds=1)
+    spans = [(words[0].start / second, words[-1].end / second) if words else None for words in spoken.sentences]
+    pauses = plan_pauses(spans, pacing, _RATE)
+    samples = write_pauses(target, pauses)
+    return _move_words(spoken, samples, lambda seconds: silence.move_time(seconds, pauses, _RATE))
 
 
 def _shorten_silences(target: Path, spoken: SpokenText) -> SpokenText:
@@ -228,13 +269,20 @@ def _shorten_silences(target: Path, spoken: SpokenText) -> SpokenText:
     if not silences:
         return spoken
 
-    def move(time: timedelta) -> timedelta:
-        return timedelta(seconds=silence.move_time(time / timedelta(seconds=1), silences, _RATE))
+    return _move_words(spoken, samples, lambda seconds: silence.move_time(seconds, silences, _RATE))
+
+
+def _move_words(spoken: SpokenText, samples: int, move: Callable[[float], float]) -> SpokenText:
+    """The words of a narration of another length, whose times in seconds `move` converts."""
+    duration = timedelta(microseconds=samples * 1_000_000 // _RATE)
+
+    def moved(time: timedelta) -> timedelta:
+        return min(timedelta(seconds=move(time / timedelta(seconds=1))), duration)
 
     sentences = tuple(
-        tuple(Word(word.text, move(word.start), move(word.end)) for word in words) for words in spoken.sentences
+        tuple(Word(word.text, moved(word.start), moved(word.end)) for word in words) for words in spoken.sentences
     )
-    return SpokenText(timedelta(microseconds=samples * 1_000_000 // _RATE), sentences)
+    return SpokenText(duration, sentences)
 
 
 def _encode(spoken: SpokenText) -> bytes:
