@@ -347,18 +347,33 @@ class Client:
         await self.account.StepUp(proof)
 
     async def say(
-        self, text: str, path: Path | str, *, voice: str = "", format: str = "", loudness: float = 0.0
+        self,
+        text: str,
+        path: Path | str,
+        *,
+        voice: str = "",
+        format: str = "",
+        loudness: float = 0.0,
+        speed: float = 0.0,
+        sentence_pause: float = 0.0,
     ) -> int:
         """Write the speech of a text to `path`, whole or not at all, and return its size in bytes.
 
-        `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS; the empty value or 0 is the default of each.
+        `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS, `sentence_pause` in seconds. The empty value
+        or 0 is the default of each.
         """
-        request = speech_pb.CreateSpeechRequest(text=text, voice=voice, format=format, loudness=loudness)
+        request = speech_pb.CreateSpeechRequest(
+            text=text, voice=voice, format=format, loudness=loudness, speed=speed, sentence_pause=sentence_pause
+        )
         return await _save(self.speech.CreateSpeech(request), path)
 
-    async def word_times(self, text: str, *, voice: str = "") -> speech_pb.TimeSpeechResponse:
+    async def word_times(
+        self, text: str, *, voice: str = "", speed: float = 0.0, sentence_pause: float = 0.0
+    ) -> speech_pb.TimeSpeechResponse:
         """Return the times of all words in the speech that `say` writes, and its duration."""
-        return await self.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text=text, voice=voice))
+        return await self.speech.TimeSpeech(
+            speech_pb.TimeSpeechRequest(text=text, voice=voice, speed=speed, sentence_pause=sentence_pause)
+        )
 
     async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:
         """Return a script on a topic, `length` sentences long."""

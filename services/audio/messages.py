@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
+from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.media.v1 import media_pb2
 from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
+from services.audio.pacing import Pacing
 from services.audio.voice_selection import VoiceSelection
 
 _SECOND = timedelta(seconds=1)
@@ -27,6 +30,14 @@ def to_timed_sentences(spoken: speech.SpokenText) -> list[media_pb2.TimedSentenc
 
 def _to_timed_word(word: speech.Word) -> media_pb2.TimedWord:
     return media_pb2.TimedWord(text=word.text, start=word.start / _SECOND, end=word.end / _SECOND)
+
+
+def from_pacing(request: pb.SynthesizeRequest | speech_pb.CreateSpeechRequest | speech_pb.TimeSpeechRequest) -> Pacing:
+    """The pace that a request sets."""
+    pacing = Pacing(request.speed or 1.0, request.sentence_pause)
+    if isinstance(request, pb.SynthesizeRequest):
+        return replace(pacing, scene_pause=request.scene_pause, scene_lengths=tuple(request.scene_lengths))
+    return pacing
 
 
 def to_speech_progress(fraction: float) -> pb.SynthesizeResponse:

@@ -12,6 +12,7 @@ from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from services.audio import preview, speech
 from services.audio.messages import (
     from_mix_request,
+    from_pacing,
     to_mix,
     to_mix_progress,
     to_notices,
@@ -53,7 +54,16 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
 
         async def synthesize(on_progress: OnProgress) -> pb.SynthesizeResponse:
             async with self._runtime.scratch() as folder:
-                made = await speech.synthesize(provider, voice, self._objects, request.sentences, folder, on_progress)
+                made = await speech.synthesize(
+                    provider,
+                    voice,
+                    self._objects,
+                    request.sentences,
+                    folder,
+                    on_progress,
+                    pacing=from_pacing(request),
+                    program=self._mixer.ffmpeg,
+                )
                 return await asyncio.to_thread(to_speech, made)
 
         async with aclosing(stream_progress(synthesize, to_speech_progress)) as responses:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import wave
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -282,7 +282,7 @@ def _move_words(spoken: SpokenText, samples: int, move: Callable[[float], float]
     sentences = tuple(
         tuple(Word(word.text, moved(word.start), moved(word.end)) for word in words) for words in spoken.sentences
     )
-    return SpokenText(duration, sentences)
+    return replace(spoken, duration=duration, sentences=sentences)
 
 
 def _encode(spoken: SpokenText) -> bytes:

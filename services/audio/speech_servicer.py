@@ -14,7 +14,7 @@ from google.api import httpbody_pb2
 from moneyprinter.audio.v1 import speech_service_pb2 as pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
 from services.audio import export, mastering, speech
-from services.audio.messages import to_notices, to_timed_sentences
+from services.audio.messages import from_pacing, to_notices, to_timed_sentences
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
 from services.runtime.server import Runtime
 
@@ -97,7 +97,10 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         texts = [Text("text", request.text)]
         selection = await asyncio.to_thread(select_voice, self._providers, request.voice, texts)
         sentences = await self._split_sentences(request.text, selection.voice.language, request.script_format)
-        return await speech.speak_to_file(selection.provider, selection.voice, sentences, target), selection
+        spoken = await speech.speak_to_file(
+            selection.provider, selection.voice, sentences, target, pacing=from_pacing(request), program=self._ffmpeg
+        )
+        return spoken, selection
 
 
 def _file_headers(path: Path, format_name: str) -> tuple[tuple[str, str], ...]:

@@ -30,6 +30,8 @@ def say(
             help="The voice; `moneyprinter voices` lists them. Without it: a voice in the language of the text."
         ),
     ] = "",
+    speed: Annotated[float, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = 1.0,
+    pause: Annotated[float, typer.Option(help="The pause between sentences, in seconds.")] = 0.0,
     out_file: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The output file: .wav, .mp3, .opus, .ogg or .flac.")
     ] = Path("speech.wav"),
@@ -41,9 +43,9 @@ def say(
     """Speak a text. Starts a platform when none is running, and stops it afterwards."""
     from services.commands.actions import stages
 
-    run_until_interrupted(
-        stages.write_speech(stages.read_text(text, text_file), voice, out_file, timings, parse_target(data), out)
-    )
+    pace = {"speed": speed, "sentence_pause": pause}
+    spoken = stages.read_text(text, text_file)
+    run_until_interrupted(stages.write_speech(spoken, voice, pace, out_file, timings, parse_target(data), out))
 
 
 @app.command(epilog="Examples: [bold]moneyprinter voices[/] · [bold]moneyprinter voices de[/]")

@@ -13,7 +13,7 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
-from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
+from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress, Pacing
 from services.orchestrator.jobs.scenes import Scene, SceneEdit
 from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
@@ -75,6 +75,7 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
         script_format=request.audio.script_format,
         max_shot_seconds=request.settings.max_shot_seconds,
         poster_time=request.settings.poster_time,
+        pacing=Pacing(request.audio.speed, request.audio.sentence_pause, request.audio.scene_pause),
         review=request.review,
     )
 

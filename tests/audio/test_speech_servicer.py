@@ -120,6 +120,18 @@ async def test_word_times_equal_those_of_a_job(speech_mesh: Mesh, speech: pb_grp
     )
 
 
+async def test_a_request_sets_speed_and_pauses(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    bearer = speech_mesh.bearer(roles=ROLE)
+    natural, paced = [
+        await speech.TimeSpeech(request, metadata=bearer)
+        for request in (pb.TimeSpeechRequest(text=TEXT), pb.TimeSpeechRequest(text=TEXT, speed=1.5, sentence_pause=1.2))
+    ]
+    gaps = [made.sentences[1].words[0].start - made.sentences[0].words[-1].end for made in (natural, paced)]
+    assert gaps[1] == pytest.approx(1.2, abs=0.002)
+    assert paced.duration - gaps[1] == pytest.approx((natural.duration - gaps[0]) / 1.5, abs=0.03)
+    assert [[word.text for word in sentence.words] for sentence in paced.sentences] == WORDS
+
+
 async def test_every_listed_voice_is_accepted(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     signed_in = speech_mesh.bearer(roles=())
     every = (await speech.ListVoices(pb.ListVoicesRequest(), metadata=signed_in)).voices

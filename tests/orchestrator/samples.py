@@ -16,6 +16,7 @@ from services.orchestrator.jobs.model import (
     Job,
     Narration,
     Narrator,
+    Pacing,
     RenderedVideo,
     Result,
     Script,
@@ -98,9 +99,14 @@ class StraightWorkers:
         self._do("write_script")
         return Script((script or title,))
 
-    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration:
+    async def speak(
+        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+    ) -> Narration:
         self._do("speak", on_progress)
-        words = tuple((Word(sentence, float(place), place + 0.5),) for place, sentence in enumerate(sentences))
+        words = tuple(
+            (Word(sentence, float(place), place + 0.5),)
+            for place, sentence in enumerate(s for scene in scenes for s in scene)
+        )
         return Narration(stored("speech"), 9.4, words)
 
     async def caption(

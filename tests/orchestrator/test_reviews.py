@@ -214,9 +214,9 @@ async def test_the_edited_script_is_spoken() -> None:
     class Recorder(StraightWorkers):
         """Records the sentences."""
 
-        async def speak(self, sentences: Any, voice: str, on_progress: Any) -> Any:
-            spoken.extend(sentences)
-            return await super().speak(sentences, voice, on_progress)
+        async def speak(self, *given: Any) -> Any:
+            spoken.extend(sentence for scene in given[0] for sentence in scene)
+            return await super().speak(*given)
 
     store, workers = MemoryStore(), Recorder()
     made = reviewed_job()

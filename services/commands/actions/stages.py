@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -59,15 +59,25 @@ def output_format(out: Path, formats: dict[str, str]) -> str:
 
 
 async def write_speech(
-    text: str, voice: str, out: Path, timings: Path | None, target: Target, console: Console
+    text: str,
+    voice: str,
+    pace: Mapping[str, float],
+    out: Path,
+    timings: Path | None,
+    target: Target,
+    console: Console,
 ) -> None:
-    """Write the speech of a text, and the times of its words to `timings`."""
+    """Write the speech of a text, and the times of its words to `timings`.
+
+    `pace` may have a `speed` and a `sentence_pause` in seconds.
+    """
     audio_format = output_format(out, SPEECH_FORMATS)
     if timings is not None:
         output_format(timings, {".json": "json"})
     async with open_stage_client(target, console) as client:
         times, size = await asyncio.gather(
-            client.word_times(text, voice=voice), client.say(text, out, voice=voice, format=audio_format)
+            client.word_times(text, voice=voice, **pace),
+            client.say(text, out, voice=voice, format=audio_format, **pace),
         )
     words = sum(len(sentence.words) for sentence in times.sentences)
     if timings is not None:

@@ -133,6 +133,20 @@ NO_VOICE = "none"
 
 
 @dataclass(frozen=True)
+class Pacing:
+    """The pace of a narration; 0: that of the voice."""
+
+    speed: float = 0.0
+    sentence_pause: float = 0.0
+    """In seconds."""
+    scene_pause: float = 0.0
+    """In seconds; 0: as between sentences."""
+
+
+NATURAL_PACING = Pacing()
+
+
+@dataclass(frozen=True)
 class VideoRequest:
     """A validated request, with its defaults filled in."""
 
@@ -170,6 +184,7 @@ class VideoRequest:
     """What the owner approves before the job goes on: `script`; empty: nothing."""
     notices: tuple[Notice, ...] = ()
     """What the checks of the request found and did not refuse."""
+    pacing: Pacing = NATURAL_PACING
 
     @property
     def is_narrated(self) -> bool:

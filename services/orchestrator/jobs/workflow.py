@@ -25,6 +25,7 @@ from services.orchestrator.jobs.model import (
     NarratedScript,
     Narration,
     Narrator,
+    Pacing,
     RenderedVideo,
     Result,
     Script,
@@ -56,7 +57,9 @@ class Workers(Protocol):
 
     async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script: ...
 
-    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration: ...
+    async def speak(
+        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+    ) -> Narration: ...
 
     async def caption(
         self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
@@ -255,7 +258,9 @@ async def _speak(
         max_shot_seconds=request.max_shot_seconds,
     )
     if script is not None:
-        spoken = await journal.step("speak", NarratedScript, partial(_narrate, script, workers, on_progress))
+        spoken = await journal.step(
+            "speak", NarratedScript, partial(_narrate, script, request.pacing, workers, on_progress)
+        )
         frame_count = timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
     else:
         spoken = NarratedScript(NO_NARRATION, ())
@@ -273,10 +278,10 @@ async def _speak(
     return Plan(spoken, captions, tuple(spans), settings, frame_count / rate, script.scenes if script else ())
 
 
-async def _narrate(script: WrittenScript, workers: Workers, on_progress: OnProgress) -> NarratedScript:
+async def _narrate(script: WrittenScript, pacing: Pacing, workers: Workers, on_progress: OnProgress) -> NarratedScript:
     """Speak the script of all scenes."""
-    sentences = [sentence for scene in script.scenes for sentence in scene.sentences]
-    narration = await workers.speak(sentences, script.narrator.name, on_progress)
+    scenes = [scene.sentences for scene in script.scenes]
+    narration = await workers.speak(scenes, script.narrator.name, pacing, on_progress)
     lengths = tuple(len(scene.sentences) for scene in script.scenes)
     return NarratedScript(narration, lengths, script.narrator, script.notices)
 

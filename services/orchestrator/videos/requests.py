@@ -12,11 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
 from services.orchestrator.jobs.model import (
+    NATURAL_PACING,
     NO_VOICE,
     Asset,
     ClipRequest,
     ClipStyle,
     OverlayRequest,
+    Pacing,
     Rendition,
     VideoRequest,
 )
@@ -121,6 +123,7 @@ class VideoInput:
     script_format: str = ""
     max_shot_seconds: float = 0.0
     poster_time: str = ""
+    pacing: Pacing = NATURAL_PACING
     review: str = ""
 
 
@@ -308,7 +311,7 @@ def expected_video_seconds(request: VideoRequest) -> float:
     """Returns the approximate length of a video in seconds."""
     if request.is_narrated:
         text = request.script or " ".join(clip.script for clip in request.clips) or request.title * 4
-        return max(4.0, len(text) / _CHARACTERS_PER_SECOND)
+        return max(4.0, len(text) / _CHARACTERS_PER_SECOND / (request.pacing.speed or 1.0))
     return request.seconds or sum(
         clip.still_seconds or (clip.end_seconds or _CLIP_SECONDS) - (clip.start_seconds or 0.0)
         for clip in request.clips

@@ -146,6 +146,7 @@ class Videos:
             max_shot_seconds=video.max_shot_seconds or requests.MAX_SHOT_SECONDS,
             poster_seconds=requests.parse_time(video.poster_time),
             review=review,
+            pacing=video.pacing,
         )
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:

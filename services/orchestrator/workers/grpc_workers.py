@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
@@ -24,6 +24,7 @@ from services.orchestrator.jobs.model import (
     Job,
     Narration,
     Narrator,
+    Pacing,
     RenderedVideo,
     Script,
     SoundTrack,
@@ -88,8 +89,14 @@ class GrpcWorkers:
         written = await self._stubs.content.WriteScript(request)
         return Script(tuple(written.sentences), messages.to_notices(written.notices))
 
-    async def speak(self, sentences: Sequence[str], voice: str, on_progress: OnProgress) -> Narration:
-        request = audio.SynthesizeRequest(sentences=sentences, voice=voice)
+    async def speak(
+        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+    ) -> Narration:
+        request = audio.SynthesizeRequest(
+            sentences=[sentence for scene in scenes for sentence in scene], voice=voice, **asdict(pacing)
+        )
+        if pacing.scene_pause:
+            request.scene_lengths.extend(map(len, scenes))
         speech = (await _read_result(self._stubs.audio.Synthesize(request), on_progress)).speech
         # In a thread: there may be 20,000 words.
         words = await asyncio.to_thread(messages.spoken_words, speech)

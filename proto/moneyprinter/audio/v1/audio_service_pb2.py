@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\x80\x01\n\x0fGetVoiceRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12=\n\x05texts\x18\x02 \x03(\x0b\x32#.moneyprinter.audio.v1.NarratedTextB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"?\n\x0cNarratedText\x12\x16\n\x05\x66ield\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\"\x85\x01\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"W\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa9\x01\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x8d\x02\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\xf0\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x0btrack_start\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\xf7\x03\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\x80\x01\n\x0fGetVoiceRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12=\n\x05texts\x18\x02 \x03(\x0b\x32#.moneyprinter.audio.v1.NarratedTextB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"?\n\x0cNarratedText\x12\x16\n\x05\x66ield\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\"\x85\x01\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"\x92\x02\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12/\n\x0bscene_pause\x18\x16 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12)\n\rscene_lengths\x18\x17 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07\x1a\x05\x18\x88\'(\x00\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa9\x01\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x8d\x02\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\xf0\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x0btrack_start\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\xf7\x03\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['sentences']._serialized_options = b'\272H\022\222\001\017\010\001\020\210\'\"\010r\006\020\001\030\240\234\001'
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['voice']._loaded_options = None
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['voice']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['speed']._loaded_options = None
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['speed']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\000@)\000\000\000\000\000\000\340?\330\001\001'
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['sentence_pause']._loaded_options = None
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['sentence_pause']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\024@)\232\231\231\231\231\231\271?\330\001\001'
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['scene_pause']._loaded_options = None
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['scene_pause']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\024@)\232\231\231\231\231\231\271?\330\001\001'
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['scene_lengths']._loaded_options = None
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['scene_lengths']._serialized_options = b'\272H\017\222\001\014\020\210\'\"\007\032\005\030\210\'(\000'
   _globals['_SYNTHESIZERESPONSE'].oneofs_by_name['update']._loaded_options = None
   _globals['_SYNTHESIZERESPONSE'].oneofs_by_name['update']._serialized_options = b'\272H\002\010\001'
   _globals['_MIXREQUEST'].fields_by_name['background_music']._loaded_options = None
@@ -93,26 +101,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NARRATEDTEXT']._serialized_end=395
   _globals['_GETVOICERESPONSE']._serialized_start=398
   _globals['_GETVOICERESPONSE']._serialized_end=531
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=533
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=620
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=623
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=762
-  _globals['_SPEECH']._serialized_start=765
-  _globals['_SPEECH']._serialized_end=934
-  _globals['_SENTENCE']._serialized_start=936
-  _globals['_SENTENCE']._serialized_end=990
-  _globals['_MIXREQUEST']._serialized_start=993
-  _globals['_MIXREQUEST']._serialized_end=1262
-  _globals['_CLIPSOUND']._serialized_start=1265
-  _globals['_CLIPSOUND']._serialized_end=1633
-  _globals['_MIXRESPONSE']._serialized_start=1635
-  _globals['_MIXRESPONSE']._serialized_end=1761
-  _globals['_MIX']._serialized_start=1763
-  _globals['_MIX']._serialized_end=1861
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=1863
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=1939
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=1941
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=2032
-  _globals['_AUDIOSERVICE']._serialized_start=2035
-  _globals['_AUDIOSERVICE']._serialized_end=2538
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=534
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=808
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=811
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=950
+  _globals['_SPEECH']._serialized_start=953
+  _globals['_SPEECH']._serialized_end=1122
+  _globals['_SENTENCE']._serialized_start=1124
+  _globals['_SENTENCE']._serialized_end=1178
+  _globals['_MIXREQUEST']._serialized_start=1181
+  _globals['_MIXREQUEST']._serialized_end=1450
+  _globals['_CLIPSOUND']._serialized_start=1453
+  _globals['_CLIPSOUND']._serialized_end=1821
+  _globals['_MIXRESPONSE']._serialized_start=1823
+  _globals['_MIXRESPONSE']._serialized_end=1949
+  _globals['_MIX']._serialized_start=1951
+  _globals['_MIX']._serialized_end=2049
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=2051
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=2127
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=2129
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=2220
+  _globals['_AUDIOSERVICE']._serialized_start=2223
+  _globals['_AUDIOSERVICE']._serialized_end=2726
 # @@protoc_insertion_point(module_scope)

@@ -128,21 +128,39 @@ class SynthesizeRequest(_message.Message):
 
     SENTENCES_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
+    SCENE_PAUSE_FIELD_NUMBER: _builtins.int
+    SCENE_LENGTHS_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
     """The name of the voice."""
+    speed: _builtins.float
+    """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
+    sentence_pause: _builtins.float
+    """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
+    scene_pause: _builtins.float
+    """The pause between two scenes in seconds, from 0.1 to 5. 0: that between sentences."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sentences, in order."""
+
+    @_builtins.property
+    def scene_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The number of sentences of each scene, in order. Empty: there is one scene."""
 
     def __init__(
         self,
         *,
         sentences: _abc.Iterable[_builtins.str] | None = ...,
         voice: _builtins.str = ...,
+        speed: _builtins.float = ...,
+        sentence_pause: _builtins.float = ...,
+        scene_pause: _builtins.float = ...,
+        scene_lengths: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sentences", b"sentences", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,6 +120,8 @@ class CreateSpeechRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, at most 20,000 characters."""
     voice: _builtins.str
@@ -133,6 +135,10 @@ class CreateSpeechRequest(_message.Message):
     """The integrated loudness in LUFS (EBU R 128). 0: -16."""
     script_format: _builtins.str
     """The format of the text: `plain`, or `markdown`, whose markup is not spoken. Empty: `markdown`."""
+    speed: _builtins.float
+    """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
+    sentence_pause: _builtins.float
+    """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
     def __init__(
         self,
         *,
@@ -141,10 +147,12 @@ class CreateSpeechRequest(_message.Message):
         format: _builtins.str = ...,
         loudness: _builtins.float = ...,
         script_format: _builtins.str = ...,
+        speed: _builtins.float = ...,
+        sentence_pause: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "script_format", b"script_format", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,22 +193,30 @@ class TimeSpeechRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, at most 20,000 characters."""
     voice: _builtins.str
     """The name of the voice. Empty: the default voice of the text's writing system, `en-US` for Latin."""
     script_format: _builtins.str
     """The format of the text: `plain`, or `markdown`, whose markup is not spoken. Empty: `markdown`."""
+    speed: _builtins.float
+    """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
+    sentence_pause: _builtins.float
+    """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         voice: _builtins.str = ...,
         script_format: _builtins.str = ...,
+        speed: _builtins.float = ...,
+        sentence_pause: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["script_format", b"script_format", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -345,6 +345,9 @@ class Audio(_message.Message):
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
+    SCENE_PAUSE_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The narration, word for word. Absent: the service writes one from the title, in the language of the voice. Empty:
     no narration.
@@ -364,6 +367,12 @@ class Audio(_message.Message):
     """The format of scripts: `plain`, or `markdown`, whose markup is neither spoken nor shown. The text of a link
     remains, its address does not. Empty: `markdown`.
     """
+    speed: _builtins.float
+    """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
+    sentence_pause: _builtins.float
+    """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
+    scene_pause: _builtins.float
+    """The pause between two scenes in seconds, from 0.1 to 5. 0: that between sentences."""
     def __init__(
         self,
         *,
@@ -372,10 +381,13 @@ class Audio(_message.Message):
         background_music: _builtins.str = ...,
         loudness: _builtins.float = ...,
         script_format: _builtins.str = ...,
+        speed: _builtins.float = ...,
+        sentence_pause: _builtins.float = ...,
+        scene_pause: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "script", b"script", "script_format", b"script_format", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
