@@ -89,3 +89,5 @@ class Config(Settings):
     """The limit of one search of a provider of footage."""
     max_footage_calls: int = 8
     """The most public searches for footage at once, a quarter of them for one user. Calls of jobs do not count."""
+    moderation_by_provider: bool = True
+    """Whether texts are also sent to the moderation of OpenAI, where `openai-moderation` or `openai` has a key."""

@@ -19,6 +19,7 @@ from services.content.footage_search_servicer import FootageSearchServicer
 from services.content.footage_servicer import FootageServicer
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import Moderator
+from services.content.moderation.openai_moderation import OpenAiModeration
 from services.content.servicer import ContentServicer
 from services.content.writers.pool import WriterPool
 from services.content.writing_servicer import WritingServicer
@@ -42,7 +43,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         fonts.resolve()
     except InvalidArgument as unknown:
         raise ConfigError(f"MONEYPRINTER_CONTENT_CAPTION_FONT: {unknown}") from None
-    moderator = Moderator(config.moderation_policy, allowed_hashes=config.moderation_allowed)
+    moderation = OpenAiModeration()
+    moderator = Moderator(
+        config.moderation_policy,
+        provider=moderation if config.moderation_by_provider else None,
+        allowed_hashes=config.moderation_allowed,
+    )
     checks = TextChecks(moderator, runtime.audit)
     pool = WriterPool(config.writers, config.writer_timeout_seconds)
     footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
@@ -50,6 +56,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     async def replace_credentials(credentials: Mapping[str, Credentials]) -> None:
         await pool.replace(credentials)
         await footage.replace(credentials)
+        await moderation.replace(credentials)
 
     secrets = SecretClient(
         config_grpc.ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService"))
@@ -66,7 +73,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     )
     runtime.limit(config.max_script_calls, "/moneyprinter.content.v1.WritingService/CreateScript", until_response=True)
     runtime.limit(config.max_footage_calls, "/moneyprinter.content.v1.FootageSearchService/SearchFootage")
-    async with aclosing(pool), aclosing(footage), runtime.background(monitor.run(), "credentials"):
+    async with (
+        aclosing(pool),
+        aclosing(footage),
+        aclosing(moderation),
+        runtime.background(monitor.run(), "credentials"),
+    ):
         if config.providers_file:
             # The first script of a laptop should not miss its writers.
             await monitor.wait_ready()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 import structlog
 
+from moneyprinter import errors
+from moneyprinter.content.v1 import content_service_pb2 as pb
+from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
+from services.config.config import Config as SecretsConfig
+from services.content.config import Config
 from services.content.moderation.moderation import FieldText, Moderator, describe_flags
 from services.content.moderation.openai_moderation import OpenAiModeration
 from services.content.moderation.policy import Category, parse_policy
 from services.providers.credentials import Credentials
+from tests.mesh import Mesh
 from tests.providers.moderation_server import CATEGORIES, KEY, ModerationServer, error_answer
 from tests.providers.provider_server import HTML, STALLED, Answer, json_answer
 
@@ -131,3 +139,20 @@ async def test_only_a_moderation_server_gets_the_texts(
         await provider.replace({name: Credentials((KEY,), f"{server.url}/v1") for name in credentials})
         findings = await Moderator(parse_policy(""), provider=provider).check([BY_PROVIDER], 5.0)
     assert (bool(server.requests), bool(findings)) == (is_called, is_called)
+
+
+async def test_the_service_refuses_what_the_provider_finds(
+    mesh: Mesh, server: ModerationServer, tmp_path: Path
+) -> None:
+    (tmp_path / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
+    file = tmp_path / "providers.json"
+    file.write_text(json.dumps({"openai-moderation": {"keys": [KEY], "base_url": f"{server.url}/v1"}}))
+    await mesh.start("content", Config(providers_file=file, moderation_policy=parse_policy("illicit=refuse")))
+    content = mesh.stub(pb_grpc.ContentServiceStub)
+    text = pb.CheckedText(field="title", text="A recipe [illicit/violent]")
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await content.CheckTexts(pb.CheckTextsRequest(texts=[text]))
+    assert (refused.value.reason, [each.field for each in refused.value.violations]) == ("CONTENT_REFUSED", ["title"])
+    server.answers = [error_answer(500, "server_error")]
+    assert not (await content.CheckTexts(pb.CheckTextsRequest(texts=[text]))).notices
