@@ -13,7 +13,8 @@ from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
-from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress, Pacing
+from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
+from services.orchestrator.jobs.options import Pacing
 from services.orchestrator.jobs.scenes import Scene, SceneEdit
 from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput

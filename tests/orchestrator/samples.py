@@ -16,7 +16,6 @@ from services.orchestrator.jobs.model import (
     Job,
     Narration,
     Narrator,
-    Pacing,
     RenderedVideo,
     Result,
     Script,
@@ -27,6 +26,7 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
     Word,
 )
+from services.orchestrator.jobs.options import Pacing
 from services.orchestrator.jobs.workflow import Plan
 from services.runtime.progress import OnProgress
 

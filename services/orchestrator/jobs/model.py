@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
 from services.orchestrator.jobs.scenes import Review, Scene
 from services.orchestrator.jobs.stages import STAGES
 
@@ -118,32 +119,8 @@ class OverlayRequest:
     """Its file name, for error messages."""
 
 
-@dataclass(frozen=True)
-class Rendition:
-    """An additional size of the video."""
-
-    name: str
-    """Named by its smaller side: `480p`."""
-    width: int
-    height: int
-
-
 # The voice that means: no narration.
 NO_VOICE = "none"
-
-
-@dataclass(frozen=True)
-class Pacing:
-    """The pace of a narration; 0: that of the voice."""
-
-    speed: float = 0.0
-    sentence_pause: float = 0.0
-    """In seconds."""
-    scene_pause: float = 0.0
-    """In seconds; 0: as between sentences."""
-
-
-NATURAL_PACING = Pacing()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from services.orchestrator.jobs.model import (
     NarratedScript,
     Narration,
     Narrator,
-    Pacing,
     RenderedVideo,
     Result,
     Script,
@@ -36,6 +35,7 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
     WrittenScript,
 )
+from services.orchestrator.jobs.options import Pacing
 from services.orchestrator.jobs.scenes import Approval, Scene
 from services.runtime.progress import OnProgress
 from services.runtime.tasks import run_all, task_group

@@ -12,16 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 from moneyprinter.errors import InvalidArgument, NotFound, Violation
 from services.orchestrator.jobs.model import (
-    NATURAL_PACING,
     NO_VOICE,
     Asset,
     ClipRequest,
     ClipStyle,
     OverlayRequest,
-    Pacing,
-    Rendition,
     VideoRequest,
 )
+from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5

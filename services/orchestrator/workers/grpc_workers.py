@@ -24,7 +24,6 @@ from services.orchestrator.jobs.model import (
     Job,
     Narration,
     Narrator,
-    Pacing,
     RenderedVideo,
     Script,
     SoundTrack,
@@ -33,6 +32,7 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
+from services.orchestrator.jobs.options import Pacing
 from services.orchestrator.jobs.turns import Turns
 from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.workers import messages
