@@ -70,7 +70,8 @@ class Config(Settings):
     moderation_allowed: Hashes = frozenset()
     """Texts that an administrator allows whatever the policy is: the SHA-256 digests that refusals name."""
     max_script_calls: int = 8
-    """The most scripts that are written at once for public calls, a quarter of them for one user."""
+    """The most scripts, translations and descriptions that are written at once for public calls, a quarter of them for
+    one user."""
     writers: Writers = DEFAULT_ORDER
     """The providers that write scripts, in order, separated by commas. Those without credentials are left out; without
     any, scripts come from templates, and no text leaves the machine."""

@@ -43,6 +43,13 @@ def from_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
     return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in notices]
 
 
+def to_scenes(scenes: Iterable[media_pb2.ScriptScene]) -> tuple[Scene, ...]:
+    """The scenes of a message."""
+    return tuple(
+        Scene(tuple(scene.sentences), tuple(scene.search_terms), scene.search_language, scene.title) for scene in scenes
+    )
+
+
 def from_scenes(scenes: Iterable[Scene]) -> list[media_pb2.ScriptScene]:
     """Scenes as messages."""
     return [media_pb2.ScriptScene(**asdict(scene)) for scene in scenes]

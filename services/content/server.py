@@ -71,7 +71,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.limit(
         config.max_caption_calls, "/moneyprinter.content.v1.WritingService/CreateCaptions", until_response=True
     )
-    runtime.limit(config.max_script_calls, "/moneyprinter.content.v1.WritingService/CreateScript", until_response=True)
+    methods = ("CreateScript", "TranslateScript", "CreateMetadata")
+    paths = (f"/moneyprinter.content.v1.WritingService/{method}" for method in methods)
+    runtime.limit(config.max_script_calls, *paths, until_response=True)
     runtime.limit(config.max_footage_calls, "/moneyprinter.content.v1.FootageSearchService/SearchFootage")
     async with (
         aclosing(pool),

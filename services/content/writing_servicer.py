@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -16,11 +17,19 @@ from services.content.captions.subtitles import make_subtitles, subtitle_file
 from services.content.captions.word_timing import estimate_word_times
 from services.content.fonts.fallback import FontLibrary
 from services.content.layout.style import Canvas, ResolvedStyle
-from services.content.messages import from_flags, from_notices, from_scenes, to_options, to_public_style, to_timed_word
+from services.content.messages import (
+    from_flags,
+    from_notices,
+    from_scenes,
+    to_options,
+    to_public_style,
+    to_scenes,
+    to_timed_word,
+)
 from services.content.moderation.checks import TextChecks
-from services.content.moderation.moderation import PATIENT_SECONDS
+from services.content.moderation.moderation import PATIENT_SECONDS, FieldText
 from services.content.moderation.script_texts import request_texts, script_texts
-from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language
+from services.content.scripts.languages import UNKNOWN_LANGUAGE, detect_language, identify_language
 from services.content.scripts.script_templates import TEMPLATES
 from services.content.scripts.writing import (
     DEFAULT_LENGTH,
@@ -35,6 +44,8 @@ from services.content.threads import run_in_thread
 from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
+from services.content.writers.social import PLATFORMS, add_credits, describe_video
+from services.content.writers.translation import translate_captions, translate_scenes, translate_texts
 from services.runtime import identity
 
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
@@ -44,6 +55,8 @@ CHUNK_BYTES = 64 * 1024
 FRAMES_PER_SECOND = 30
 
 _CREATE_SCRIPT = "/moneyprinter.content.v1.WritingService/CreateScript"
+_TRANSLATE_SCRIPT = "/moneyprinter.content.v1.WritingService/TranslateScript"
+_CREATE_METADATA = "/moneyprinter.content.v1.WritingService/CreateMetadata"
 
 
 class WritingServicer(pb_grpc.WritingServiceServicer):
@@ -85,6 +98,51 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
         else:
             script = compose_script(request.topic, language, request.length or DEFAULT_LENGTH)
         return complete_script(script, request.topic, options)
+
+    async def TranslateScript(self, request: pb.TranslateScriptRequest, context: Any) -> pb.TranslateScriptResponse:
+        scenes = to_scenes(request.scenes)
+        given = request.script or request.captions or " ".join(text for scene in scenes for text in scene.sentences)
+        flags = await self._checks.check([FieldText("script", given)], _TRANSLATE_SCRIPT)
+        account, language = identity.user().id, request.language
+        made = pb.TranslateScriptResponse(language=language)
+        if request.captions:
+            made.captions, translation = await translate_captions(self._pool, request.captions, language, account)
+        elif scenes:
+            scenes, translation = await translate_scenes(self._pool, scenes, language, account)
+            made.scenes.extend(from_scenes(scenes))
+            made.sentences.extend(sentence for scene in scenes for sentence in scene.sentences)
+        else:
+            sentences = (await run_in_thread(write_script, "", request.script)).sentences
+            translation = await translate_texts(self._pool, sentences, language, account)
+            made.sentences.extend(translation.texts)
+        flags += await self._checks.check([FieldText("script", "\n".join(translation.texts))], _TRANSLATE_SCRIPT)
+        made.script = join_sentences(made.sentences, language)
+        made.writer = translation.writer
+        made.notices.extend([*from_notices(translation.notices), *from_flags(flags)])
+        return made
+
+    async def CreateMetadata(self, request: pb.CreateMetadataRequest, context: Any) -> pb.CreateMetadataResponse:
+        texts = {"script": request.script, "title": request.title, "credits": "\n".join(request.credits)}
+        flags = await self._checks.check([FieldText(*text) for text in texts.items() if text[1]], _CREATE_METADATA)
+        language = request.language or await run_in_thread(identify_language, request.script)
+        metadata = await describe_video(
+            self._pool,
+            request.script,
+            request.title,
+            language,
+            request.platforms or tuple(PLATFORMS),
+            identity.user().id,
+        )
+        shown = "\n".join(f"{text.title}\n{text.description}\n{text.hashtags}" for text in metadata.texts)
+        flags += await self._checks.check([FieldText("platforms", shown)], _CREATE_METADATA)
+        return pb.CreateMetadataResponse(
+            platforms=[
+                pb.PlatformMetadata(**asdict(text)) for text in add_credits(metadata.texts, list(request.credits))
+            ],
+            language="" if language == UNKNOWN_LANGUAGE else language,
+            writer=metadata.writer,
+            notices=[*from_notices(metadata.notices), *from_flags(flags)],
+        )
 
     async def CreateCaptions(
         self, request: pb.CreateCaptionsRequest, context: Any

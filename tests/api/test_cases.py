@@ -66,6 +66,7 @@ NONE = {"job_id": "vid_none"}
 SPEAK, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
 SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
 FOOTAGE = "FootageSearchService/SearchFootage"
+TRANSLATE, METADATA = "WritingService/TranslateScript", "WritingService/CreateMetadata"
 PROBE, PROBE_FILE = "ClipService/ProbeClip", "ClipService/ProbeFile"
 HI: Fields = {"text": "Hi."}
 SPOKEN = {"words": [{"text": "Hi.", "start": 0, "end": 1}]}
@@ -80,6 +81,8 @@ STAGES: dict[str, Fields] = {
     TIME: HI,
     SCRIPT: {"topic": "The tides"},
     CAPTION: {"script": "Hi.", "duration": 1},
+    TRANSLATE: {"script": "Hi.", "language": "de"},
+    METADATA: {"script": "The tide turns."},
     PROBE: {"asset_id": "ast_none"},
     PROBE_FILE: {"data": b"words"},
 }
@@ -310,6 +313,13 @@ CASES = [
         "a script in an unknown language", SCRIPT, {"topic": "x", "language": "xx"},
         400, "INVALID_ARGUMENT", "LANGUAGE_UNKNOWN",
     ),
+    Case("the texts of a video", METADATA, STAGES[METADATA], 200, "OK"),
+    Case("texts of nothing", METADATA, {"script": "?!"}, 400, "INVALID_ARGUMENT", "SCRIPT_EMPTY"),
+    wrong("texts for an unknown platform", METADATA, {"script": "Hi.", "platforms": ["myspace"]}, "platforms[0]"),
+    Case("no writer", TRANSLATE, STAGES[TRANSLATE], 400, "FAILED_PRECONDITION", "WRITER_MISSING"),
+    Case("no text to translate", TRANSLATE, {"script": "?", "language": "de"}, 400, "INVALID_ARGUMENT", "SCRIPT_EMPTY"),
+    wrong("a translation of two texts", TRANSLATE, {**STAGES[TRANSLATE], "captions": "x"}, "request"),
+    wrong("a translation into no language", TRANSLATE, {"script": "Hi."}, "language"),
     wrong("captions without text", CAPTION, {}, "request"),
     wrong("captions without a duration", CAPTION, {"script": "Hi."}, "request"),
     wrong("captions with two sources", CAPTION, {"script": "Hi.", "duration": 1, "sentences": [SPOKEN]}, "request"),

@@ -126,6 +126,27 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
         reasons = [notice.reason for notice in alone.notices]
         assert list(alone.sentences) == ["Haf."]
         assert reasons == ["WRITER_SKIPPED", "TEMPLATE_WRITTEN", "LANGUAGE_NOT_WRITTEN"]
+        # Scenes, captions and the texts of platforms.
+        bearer = mesh.bearer(roles=ROLE)
+        scenes = pb.TranslateScriptRequest(language="de", scenes=made.scenes)
+        translated = await writing.TranslateScript(scenes, metadata=bearer)
+        assert [list(scene.search_terms) for scene in translated.scenes] == [["sea"], ["sea"]]
+        assert len(translated.sentences) == len(made.sentences) and translated.script.startswith(
+            translated.sentences[0]
+        )
+        subtitles = "1\n00:00:00,000 --> 00:00:01,000\nThe sea.\n"
+        captions = await writing.TranslateScript(
+            pb.TranslateScriptRequest(language="de", captions=subtitles), metadata=bearer
+        )
+        assert captions.captions.startswith("1\n00:00:00,000 --> 00:00:01,000\n") and not captions.sentences
+        text = pb.TranslateScriptRequest(language="de", script="It is old. It is wide.")
+        assert len((await writing.TranslateScript(text, metadata=bearer)).sentences) == 2
+        about = pb.CreateMetadataRequest(
+            script="The sea is old, and it is wide.", platforms=["tiktok"], credits=["By Jane Doe"]
+        )
+        described = await writing.CreateMetadata(about, metadata=bearer)
+        assert (described.writer, described.language) == ("anthropic", "en")
+        assert described.platforms[0].description.endswith("\n\nBy Jane Doe")
         assert server.violations == []
 
 

@@ -23,7 +23,7 @@ _MAX_PROBLEMS = 8
 
 # The beginnings of answers that decline, in the languages that models use for it.
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i['’]?m|i am) (?:really |very )?(?:sorry|unable|not able)"
+    r"(?:(?:i['’]?m|i am) (?:really |very )?(?:sorry|unable|not able)"
     r"|(?:i )?(?:can['’]?t|cannot|won['’]?t) (?:help|assist|write|create|comply|provide|fulfil)"
     r"|sorry,? (?:but )?i|as an ai|i must decline|es tut mir leid|tut mir leid|ich kann (?:dabei|diese|das|dir|ihnen) "
     r"|lo siento|no puedo (?:ayudar|cumplir|escribir)|je suis désolée?|désolée?,|je ne peux pas|mi dispiace"
@@ -71,7 +71,7 @@ class Checked(Generic[T]):
 
 def is_refusal(text: str) -> bool:
     """Whether a text declines to write, rather than being what was requested."""
-    return _REFUSAL.match(text.strip()) is not None
+    return _REFUSAL.match(text.strip(" \n\"'*_#>“”«»「」.!")) is not None
 
 
 def clean_text(text: str) -> str:

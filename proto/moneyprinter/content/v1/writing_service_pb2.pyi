@@ -222,3 +222,209 @@ class CreateCaptionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateCaptionsResponse: _TypeAlias = CreateCaptionsResponse  # noqa: Y015
+
+@_typing.final
+class TranslateScriptRequest(_message.Message):
+    """Request of `TranslateScript`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language to translate into, as two or three letters of ISO 639."""
+    script: _builtins.str
+    """The script."""
+    captions: _builtins.str
+    """The text of a caption file in SubRip or WebVTT. All but the text of the cues stays as it is; tags in the text are
+    left out.
+    """
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The scenes of a script, as returned by CreateScript. Sentences and titles are translated, search terms are not."""
+
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        script: _builtins.str = ...,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
+        captions: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions", b"captions", "language", b"language", "scenes", b"scenes", "script", b"script"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslateScriptRequest: _TypeAlias = TranslateScriptRequest  # noqa: Y015
+
+@_typing.final
+class TranslateScriptResponse(_message.Message):
+    """Response of `TranslateScript`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WRITER_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    script: _builtins.str
+    """The translated script. Empty for captions."""
+    captions: _builtins.str
+    """The translated caption file, when the request has one."""
+    language: _builtins.str
+    """The language of the translation."""
+    writer: _builtins.str
+    """The providers that translated, separated by commas."""
+    @_builtins.property
+    def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The translated sentences, in order, one for each sentence of the request. Empty for captions."""
+
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The translated scenes, when the request has scenes."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """The providers that did not translate, with the reason."""
+
+    def __init__(
+        self,
+        *,
+        script: _builtins.str = ...,
+        sentences: _abc.Iterable[_builtins.str] | None = ...,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
+        captions: _builtins.str = ...,
+        language: _builtins.str = ...,
+        writer: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions", b"captions", "language", b"language", "notices", b"notices", "scenes", b"scenes", "script", b"script", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslateScriptResponse: _TypeAlias = TranslateScriptResponse  # noqa: Y015
+
+@_typing.final
+class CreateMetadataRequest(_message.Message):
+    """Request of `CreateMetadata`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    PLATFORMS_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    script: _builtins.str
+    """The script of the video."""
+    title: _builtins.str
+    """The title of the video. Empty: none."""
+    language: _builtins.str
+    """The language of the texts, as two or three letters of ISO 639. Empty: that of the script."""
+    @_builtins.property
+    def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The platforms: `youtube`, `tiktok` and `instagram`. Empty: all of them."""
+
+    @_builtins.property
+    def credits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lines that are appended to each description, for example the authors of the footage."""
+
+    def __init__(
+        self,
+        *,
+        script: _builtins.str = ...,
+        title: _builtins.str = ...,
+        language: _builtins.str = ...,
+        platforms: _abc.Iterable[_builtins.str] | None = ...,
+        credits: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "language", b"language", "platforms", b"platforms", "script", b"script", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMetadataRequest: _TypeAlias = CreateMetadataRequest  # noqa: Y015
+
+@_typing.final
+class CreateMetadataResponse(_message.Message):
+    """Response of `CreateMetadata`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORMS_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WRITER_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language of the texts. Empty: unknown."""
+    writer: _builtins.str
+    """The author: the name of a provider, or `plain-template`, which takes the texts from the script."""
+    @_builtins.property
+    def platforms(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlatformMetadata]:
+        """The texts, one element for each platform, in the order of the request."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """The providers that did not write, with the reason."""
+
+    def __init__(
+        self,
+        *,
+        platforms: _abc.Iterable[Global___PlatformMetadata] | None = ...,
+        language: _builtins.str = ...,
+        writer: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "platforms", b"platforms", "writer", b"writer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMetadataResponse: _TypeAlias = CreateMetadataResponse  # noqa: Y015
+
+@_typing.final
+class PlatformMetadata(_message.Message):
+    """The texts of a video for one platform, within its limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    HASHTAGS_FIELD_NUMBER: _builtins.int
+    platform: _builtins.str
+    """The platform."""
+    title: _builtins.str
+    """The title, at most 100 characters."""
+    description: _builtins.str
+    """The description, with the credits."""
+    @_builtins.property
+    def hashtags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hashtags, without `#`."""
+
+    def __init__(
+        self,
+        *,
+        platform: _builtins.str = ...,
+        title: _builtins.str = ...,
+        description: _builtins.str = ...,
+        hashtags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "hashtags", b"hashtags", "platform", b"platform", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlatformMetadata: _TypeAlias = PlatformMetadata  # noqa: Y015

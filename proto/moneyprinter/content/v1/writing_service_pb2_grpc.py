@@ -45,6 +45,16 @@ class WritingServiceStub:
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsResponse.FromString,
                 _registered_method=True)
+        self.TranslateScript = channel.unary_unary(
+                '/moneyprinter.content.v1.WritingService/TranslateScript',
+                request_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptResponse.FromString,
+                _registered_method=True)
+        self.CreateMetadata = channel.unary_unary(
+                '/moneyprinter.content.v1.WritingService/CreateMetadata',
+                request_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataResponse.FromString,
+                _registered_method=True)
 
 
 class WritingServiceServicer:
@@ -66,6 +76,22 @@ class WritingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TranslateScript(self, request, context):
+        """Translates a script or captions into another language; sentences, scenes and times keep their structure. Returns
+        FAILED_PRECONDITION with WRITER_MISSING when the platform has no writer, and UNAVAILABLE with WRITERS_FAILED when
+        none of its writers has translated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateMetadata(self, request, context):
+        """Writes the title, the description and the hashtags under which a video is published on social platforms.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WritingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +104,16 @@ def add_WritingServiceServicer_to_server(servicer, server):
                     servicer.CreateCaptions,
                     request_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsRequest.FromString,
                     response_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsResponse.SerializeToString,
+            ),
+            'TranslateScript': grpc.unary_unary_rpc_method_handler(
+                    servicer.TranslateScript,
+                    request_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptRequest.FromString,
+                    response_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptResponse.SerializeToString,
+            ),
+            'CreateMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMetadata,
+                    request_deserializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataRequest.FromString,
+                    response_serializer=moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +171,60 @@ class WritingService:
             '/moneyprinter.content.v1.WritingService/CreateCaptions',
             moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsRequest.SerializeToString,
             moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateCaptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranslateScript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.content.v1.WritingService/TranslateScript',
+            moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptRequest.SerializeToString,
+            moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.TranslateScriptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.content.v1.WritingService/CreateMetadata',
+            moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataRequest.SerializeToString,
+            moneyprinter_dot_content_dot_v1_dot_writing__service__pb2.CreateMetadataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,13 @@ class WritingServiceStub:
     """Creates the captions of a script, and streams them as a file. The initial metadata contain `x-content-length` and
     `x-content-sha256`.
     """
+    TranslateScript: _grpc.UnaryUnaryMultiCallable[_writing_service_pb2.TranslateScriptRequest, _writing_service_pb2.TranslateScriptResponse]
+    """Translates a script or captions into another language; sentences, scenes and times keep their structure. Returns
+    FAILED_PRECONDITION with WRITER_MISSING when the platform has no writer, and UNAVAILABLE with WRITERS_FAILED when
+    none of its writers has translated.
+    """
+    CreateMetadata: _grpc.UnaryUnaryMultiCallable[_writing_service_pb2.CreateMetadataRequest, _writing_service_pb2.CreateMetadataResponse]
+    """Writes the title, the description and the hashtags under which a video is published on social platforms."""
 
 @_typing.type_check_only
 class WritingServiceAsyncStub(WritingServiceStub):
@@ -54,6 +61,13 @@ class WritingServiceAsyncStub(WritingServiceStub):
     """Creates the captions of a script, and streams them as a file. The initial metadata contain `x-content-length` and
     `x-content-sha256`.
     """
+    TranslateScript: _aio.UnaryUnaryMultiCallable[_writing_service_pb2.TranslateScriptRequest, _writing_service_pb2.TranslateScriptResponse]  # type: ignore[assignment]
+    """Translates a script or captions into another language; sentences, scenes and times keep their structure. Returns
+    FAILED_PRECONDITION with WRITER_MISSING when the platform has no writer, and UNAVAILABLE with WRITERS_FAILED when
+    none of its writers has translated.
+    """
+    CreateMetadata: _aio.UnaryUnaryMultiCallable[_writing_service_pb2.CreateMetadataRequest, _writing_service_pb2.CreateMetadataResponse]  # type: ignore[assignment]
+    """Writes the title, the description and the hashtags under which a video is published on social platforms."""
 
 class WritingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Public script writing and captions."""
@@ -75,5 +89,24 @@ class WritingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates the captions of a script, and streams them as a file. The initial metadata contain `x-content-length` and
         `x-content-sha256`.
         """
+
+    @_abc_1.abstractmethod
+    def TranslateScript(
+        self,
+        request: _writing_service_pb2.TranslateScriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_writing_service_pb2.TranslateScriptResponse, _abc.Awaitable[_writing_service_pb2.TranslateScriptResponse]]:
+        """Translates a script or captions into another language; sentences, scenes and times keep their structure. Returns
+        FAILED_PRECONDITION with WRITER_MISSING when the platform has no writer, and UNAVAILABLE with WRITERS_FAILED when
+        none of its writers has translated.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateMetadata(
+        self,
+        request: _writing_service_pb2.CreateMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_writing_service_pb2.CreateMetadataResponse, _abc.Awaitable[_writing_service_pb2.CreateMetadataResponse]]:
+        """Writes the title, the description and the hashtags under which a video is published on social platforms."""
 
 def add_WritingServiceServicer_to_server(servicer: WritingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -224,6 +224,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The deployment has no key of the requested provider of footage, or of any. The message names what is missing."""
     REASON_FOOTAGE_UNAVAILABLE: _Reason.ValueType  # 241
     """All providers of footage failed. The message has the failure of each. Retry later."""
+    REASON_WRITER_MISSING: _Reason.ValueType  # 89
+    """The platform has no writer: no provider of language models has credentials. The message has what to do."""
+    REASON_WRITERS_FAILED: _Reason.ValueType  # 90
+    """No writer gave a usable text. The message has the reason of each. Try again later."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -426,4 +430,8 @@ REASON_FOOTAGE_PROVIDER_MISSING: Reason.ValueType  # 240
 """The deployment has no key of the requested provider of footage, or of any. The message names what is missing."""
 REASON_FOOTAGE_UNAVAILABLE: Reason.ValueType  # 241
 """All providers of footage failed. The message has the failure of each. Retry later."""
+REASON_WRITER_MISSING: Reason.ValueType  # 89
+"""The platform has no writer: no provider of language models has credentials. The message has what to do."""
+REASON_WRITERS_FAILED: Reason.ValueType  # 90
+"""No writer gave a usable text. The message has the reason of each. Try again later."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -489,7 +489,8 @@ class Notice(_message.Message):
     reason: _builtins.str
     """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE`, `LANGUAGE_NOT_WRITTEN`,
     `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED`, `FOOTAGE_PROVIDER_FAILED`, `SCRIPT_LENGTH_DIFFERS`,
-    `WRITING_OPTIONS_IGNORED`, `CONTENT_FLAGGED`, `WRITER_SKIPPED` or `TEMPLATE_WRITTEN`.
+    `WRITING_OPTIONS_IGNORED`, `CONTENT_FLAGGED`, `WRITER_SKIPPED`, `TEMPLATE_WRITTEN` or
+    `METADATA_COMPOSED`.
     """
     message: _builtins.str
     """The message for people."""
