@@ -20,11 +20,14 @@ import pytest
 from services.commands.actions import make
 from services.commands.actions.request_files import Clip, parse_clip
 from tests import media
+from tests.e2e.conftest import RunningPlatform
 from tests.up import Up, assert_all_end, up
 from tests.variables import VARIABLES
 
 SCRIPT = "One short sentence is enough."
-LONG_SCRIPT = "This sentence is spoken again and again, so that the video is long. " * 8
+LONG_SCRIPT = "This sentence is spoken again and again, so that the video is long. " * 4
+# A killed platform holds its jobs until their leases expire.
+SOON = {f"MONEYPRINTER_ORCHESTRATOR_{name}_SECONDS": "2" for name in ("LEASE", "RECONCILE")}
 
 
 async def moneyprinter(*arguments: str | Path) -> tuple[int, str]:
@@ -71,35 +74,34 @@ async def test_one_command_makes_a_video_and_stops_its_platform(tmp_path: Path, 
     assert not mine
 
 
-async def test_commands_use_a_running_platform(tmp_path: Path, clip: Path) -> None:
-    data, out = tmp_path / "data", tmp_path / "made.mp4"
-    async with up(data) as running:
-        request = tmp_path / "request.json"
-        request.write_text(
-            json.dumps(
-                {
-                    "title": "From a file",
-                    "clips": [{"url": str(clip), "start_time": "00:00:01"}],
-                    "audio": {"script": SCRIPT},
-                    "settings": {"resolution": "480p", "quality": "draft", "aspect_ratio": "1:1"},
-                }
-            )
+async def test_commands_use_a_running_platform(platform: RunningPlatform, tmp_path: Path, clip: Path) -> None:
+    data, out, title = platform.data, tmp_path / "made.mp4", f"From {tmp_path.name}"
+    request = tmp_path / "request.json"
+    request.write_text(
+        json.dumps(
+            {
+                "title": title,
+                "clips": [{"url": str(clip), "start_time": "00:00:01"}],
+                "audio": {"script": SCRIPT},
+                "settings": {"resolution": "480p", "quality": "draft", "aspect_ratio": "1:1"},
+            }
         )
-        code, output = await moneyprinter("make", request, "--data", data, "--out", out)
-        assert code == 0, output
-        assert (media.probe(out).width, media.probe(out).height) == (480, 480)
-        code, listed = await moneyprinter("status", "--data", data)
-        assert code == 0
-        assert "From a file" in listed
-        [job_id] = re.findall(r"vid_\w+", listed)
-        code, shown = await moneyprinter("status", job_id, "--data", data)
-        assert "completed" in shown
-        code, token = await moneyprinter("token", "--data", data)
-        async with httpx.AsyncClient(base_url=running.url) as client:
-            answer = await client.get("/v1/videos", headers={"authorization": f"Bearer {token.strip()}"})
-        assert [video["job_id"] for video in answer.json()["videos"]] == [job_id]
-        code, output = await moneyprinter("status", "vid_none", "--data", data)
-        assert (code, "there is no video vid_none" in output) == (1, True)
+    )
+    code, output = await moneyprinter("make", request, "--data", data, "--out", out)
+    assert code == 0, output
+    assert (media.probe(out).width, media.probe(out).height) == (480, 480)
+    code, listed = await moneyprinter("status", "--data", data, "--wide", "--limit", "1")
+    assert code == 0
+    assert title in listed
+    [job_id] = re.findall(r"vid_\w+", listed)
+    code, shown = await moneyprinter("status", job_id, "--data", data)
+    assert "completed" in shown
+    code, token = await moneyprinter("token", "--data", data)
+    async with httpx.AsyncClient(base_url=platform.url) as client:
+        answer = await client.get("/v1/videos?page_size=1", headers={"authorization": f"Bearer {token.strip()}"})
+    assert [video["job_id"] for video in answer.json()["videos"]] == [job_id]
+    code, output = await moneyprinter("status", "vid_none", "--data", data)
+    assert (code, "there is no video vid_none" in output) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -122,14 +124,15 @@ async def test_wrong_arguments_are_reported_in_one_line(
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_refusal_of_the_platform_is_reported_in_one_line(tmp_path: Path, clip: Path) -> None:
+async def test_a_refusal_of_the_platform_is_reported_in_one_line(
+    platform: RunningPlatform, tmp_path: Path, clip: Path
+) -> None:
     words = tmp_path / "words.mp4"
     words.write_text("only words\n" * 100)
-    async with up(tmp_path / "data"):
-        code, output = await moneyprinter(*options(tmp_path / "data", words, tmp_path / "x.mp4"))
-        assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
-        code, output = await moneyprinter(*options(tmp_path / "data", clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
-        assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True), output
+    code, output = await moneyprinter(*options(platform.data, words, tmp_path / "x.mp4"))
+    assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
+    code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
+    assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True), output
     assert not (tmp_path / "x.mp4").exists()
 
 
@@ -187,7 +190,7 @@ async def test_the_next_platform_finishes_a_job_interrupted_during_its_render(
     tmp_path: Path, clip: Path, how: signal.Signals
 ) -> None:
     data = tmp_path / "data"
-    async with up(data) as first:
+    async with up(data, environment=SOON) as first:
         async with open_client(first, data) as client:
             job_id = await create_long_job(client, clip)
             await wait_until_rendering(first, client, job_id)
@@ -198,7 +201,7 @@ async def test_the_next_platform_finishes_a_job_interrupted_during_its_render(
         else:
             assert await first.stop(how) == 0
     await assert_all_end(children)
-    async with up(data) as second, open_client(second, data) as client:
+    async with up(data, environment=SOON) as second, open_client(second, data) as client:
         async with asyncio.timeout(90):
             status = await wait_until_ended(client, job_id)
         assert status["status"] == "completed", status
