@@ -12,7 +12,7 @@ import structlog
 from services.embedded import authority, nats, ports
 from services.runtime.config import PORTS, RuntimeConfig
 from tests.databases import Databases
-from tests.mesh import Mesh, ffmpeg_program
+from tests.mesh import Mesh, mesh_config
 from tests.variables import VARIABLES
 
 # Tracebacks with all variables take a second to print.
@@ -52,14 +52,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(certificates: Path, tmp_path: Path) -> RuntimeConfig:
     """The runtime's settings for one test: free ports, a scratch folder of its own."""
-    return RuntimeConfig(
-        certificates=certificates,
-        ports=dict.fromkeys(PORTS, 0),
-        scratch=tmp_path / "scratch",
-        ffmpeg=ffmpeg_program(),
-        grace_seconds=1.0,
-        log_level="debug",
-    )
+    return mesh_config(certificates, tmp_path)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from moneyprinter import contract
 from moneyprinter.calls import TypedChannel
 from services.runtime import channels, server
 from services.runtime.authorizer import TokenKeys
-from services.runtime.config import RuntimeConfig
+from services.runtime.config import PORTS, RuntimeConfig
 from services.runtime.objects import Objects
 
 S = TypeVar("S")
@@ -30,6 +30,18 @@ ALL_ROLES = ("video.process", "audio.generate", "content.manage", "user.admin")
 def ffmpeg_program() -> Path:
     """Return the ffmpeg of the embedded platform."""
     return Path(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def mesh_config(certificates: Path, folder: Path) -> RuntimeConfig:
+    """Return the runtime's settings for a mesh: free ports, and a scratch folder in `folder`."""
+    return RuntimeConfig(
+        certificates=certificates,
+        ports=dict.fromkeys(PORTS, 0),
+        scratch=folder / "scratch",
+        ffmpeg=ffmpeg_program(),
+        grace_seconds=1.0,
+        log_level="debug",
+    )
 
 
 class Mesh:

@@ -32,7 +32,7 @@ def request_fields(platform: RunningPlatform, tmp_path: Path) -> Iterator[dict[s
         "title": "Damage",
         "clips": [{"url": address, "sound_volume": 0.5}],
         "audio": {"script": "One. Two.", "background_music": "calm"},
-        "settings": {"width": 640, "height": 360, "quality": "draft", "renditions": ["240p"]},
+        "settings": {"width": 320, "height": 180, "quality": "draft"},
     }
 
 

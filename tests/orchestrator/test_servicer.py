@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ from moneyprinter.orchestrator.v1 import orchestrator_service_pb2 as inner
 from moneyprinter.orchestrator.v1 import orchestrator_service_pb2_grpc as inner_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
+from services.embedded import nats, ports
 from services.orchestrator.config import Config
 from services.orchestrator.jobs.model import Failure
 from services.orchestrator.postgres.store import PostgresStore
 from tests.databases import Databases, open_pool
-from tests.mesh import Mesh
+from tests.mesh import Mesh, mesh_config
 from tests.orchestrator.samples import job
 
 CLIP = {"url": "https://example.com/a.mp4"}
@@ -47,6 +49,23 @@ async def videos(postgres: Databases, nats_url: str, mesh: Mesh) -> AsyncIterato
     # It takes no job up: what is there stays as a test left it.
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
     yield Videos(mesh, database)
+
+
+@pytest.fixture(scope="module")
+async def refusing(
+    postgres: Databases, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Videos]:
+    """The service for tests whose requests are all refused."""
+    folder = tmp_path_factory.mktemp("refusing")
+    config = mesh_config(certificates, folder)
+    [port] = ports.pick_ports()
+    async with (
+        nats.run_server(config, folder / "nats", log_file=folder / "nats.log", port=port) as url,
+        Mesh(config) as mesh,
+    ):
+        database = await postgres.fresh("orchestrator")
+        await mesh.start("orchestrator", Config(database=database, nats=url, jobs_at_once=0))
+        yield Videos(mesh, database)
 
 
 async def test_an_accepted_request_can_be_read(videos: Videos) -> None:
@@ -102,13 +121,13 @@ async def test_an_accepted_request_can_be_read(videos: Videos) -> None:
     ],
 )  # fmt: skip
 async def test_an_invalid_request_is_refused_with_its_field(
-    videos: Videos, request_fields: dict[str, Any], field: str, reason: str
+    refusing: Videos, request_fields: dict[str, Any], field: str, reason: str
 ) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        await videos.create(**request_fields)
+        await refusing.create(**request_fields)
     assert refused.value.reason == reason
     assert [violation.field for violation in refused.value.violations] == [field]
-    listed = await videos.stub.ListVideos(pb.ListVideosRequest(), metadata=videos.mesh.bearer())
+    listed = await refusing.stub.ListVideos(pb.ListVideosRequest(), metadata=refusing.mesh.bearer())
     assert not listed.videos
 
 

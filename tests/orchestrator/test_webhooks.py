@@ -19,12 +19,12 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as videos_grpc
 from moneyprinter.video.v1 import webhook_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
-from services.embedded import ports
+from services.embedded import nats, ports
 from services.orchestrator.config import Config
 from services.storage.config import Config as StorageConfig
 from services.validation.config import Config as ValidationConfig
 from tests.databases import Databases, open_pool
-from tests.mesh import Mesh
+from tests.mesh import Mesh, mesh_config
 from tests.orchestrator.receiver import Posted, Receiver
 
 VIDEO: dict[str, Any] = {"title": "A walk", "clips": [{"url": "https://example.com/a.mp4"}]}
@@ -80,18 +80,37 @@ class Platform:
 async def platform(
     postgres: Databases, nats_url: str, mesh: Mesh, certificates: Path, tmp_path: Path
 ) -> AsyncIterator[Platform]:
-    (tmp_path / "master-key").write_bytes(bytes(range(32)))
-    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
-    await mesh.start("storage", StorageConfig(root=tmp_path / "objects"))
+    yield await start_platform(mesh, await postgres.fresh("orchestrator"), nats_url, certificates, tmp_path)
+
+
+@pytest.fixture(scope="module")
+async def refusing(
+    postgres: Databases, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Platform]:
+    """A platform for tests whose requests are all refused."""
+    folder = tmp_path_factory.mktemp("refusing")
+    config = mesh_config(certificates, folder)
+    [port] = ports.pick_ports()
+    async with (
+        nats.run_server(config, folder / "nats", log_file=folder / "nats.log", port=port) as url,
+        Mesh(config) as mesh,
+    ):
+        yield await start_platform(mesh, await postgres.fresh("orchestrator"), url, certificates, folder)
+
+
+async def start_platform(mesh: Mesh, database: str, nats_url: str, certificates: Path, folder: Path) -> Platform:
+    """Start the orchestrator and what it needs to post."""
+    (folder / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=folder / "secrets", master_key_file=folder / "master-key"))
+    await mesh.start("storage", StorageConfig(root=folder / "objects"))
     await mesh.start(
         "validation",
         ValidationConfig(allowed_networks=(ip_network("127.0.0.1/32"),), extra_authority=certificates / "ca.pem"),
     )
-    database = await postgres.fresh("orchestrator")
     [metrics] = ports.pick_ports()
     mesh.config = mesh.config.model_copy(update={"metrics_ports": {"orchestrator": metrics}})
     await mesh.start("orchestrator", Config(database=database, nats=nats_url, jobs_at_once=0))
-    yield Platform(mesh, database)
+    return Platform(mesh, database)
 
 
 @pytest.fixture
@@ -192,11 +211,11 @@ async def test_a_redirect_is_not_followed(platform: Platform, receiver: Receiver
         *("[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "0251.0376.0251.0376", "user@127.0.0.2"),
     ],
 )
-async def test_private_addresses_are_refused(platform: Platform, host: str) -> None:
+async def test_private_addresses_are_refused(refusing: Platform, host: str) -> None:
     with pytest.raises(errors.InvalidArgument) as refused:
-        await platform.CreateWebhook(url=f"https://{host}/hook")
+        await refusing.CreateWebhook(url=f"https://{host}/hook")
     assert refused.value.reason == "WEBHOOK_ADDRESS_REFUSED"
-    assert not (await platform.ListWebhooks()).webhooks
+    assert not (await refusing.ListWebhooks()).webhooks
 
 
 async def test_no_connection_is_made_to_an_address_that_became_private(platform: Platform, certificates: Path) -> None:
@@ -211,9 +230,9 @@ async def test_no_connection_is_made_to_an_address_that_became_private(platform:
 
 
 @pytest.mark.parametrize("url", ["http://example.com/", "ftp://example.com/", "example.com", "https://"])
-async def test_a_webhook_is_an_https_address(platform: Platform, url: str) -> None:
+async def test_a_webhook_is_an_https_address(refusing: Platform, url: str) -> None:
     with pytest.raises(errors.InvalidArgument):
-        await platform.CreateWebhook(url=url)
+        await refusing.CreateWebhook(url=url)
 
 
 async def test_events_of_a_job_are_delivered_to_its_webhook_url(platform: Platform, receiver: Receiver) -> None:

@@ -25,6 +25,7 @@ from moneyprinter.video.v1 import event_service_pb2 as event_pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as event_grpc
 from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
+from services.runtime import revocation
 from services.runtime.config import RuntimeConfig
 from services.runtime.server import Runtime
 from tests.databases import Databases
@@ -126,6 +127,12 @@ async def run_scene(config: RuntimeConfig, postgres: Databases, folder: Path, **
     async with run_user_service(config, postgres, folder, **settings) as users:
         await users.mesh.start("orchestrator", None, endless.wire)
         yield Scene(users, endless)
+
+
+@pytest.fixture
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check credentials more often than every second, which the other tests wait for."""
+    monkeypatch.setattr(revocation, "CHECK_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -285,6 +292,7 @@ async def ada(users: Users) -> Target:
     [*((False, end) for end in SESSION_ENDS), *((True, end) for end in KEY_ENDS)],
     ids=[*(end.__name__ for end in SESSION_ENDS), *(f"key_{end.__name__}" for end in KEY_ENDS)],
 )
+@pytest.mark.usefixtures("frequent_checks")
 async def test_calls_end_with_their_authority_and_those_of_others_continue(
     scene: Scene, by_key: bool, end: Callable[[Users, Target], Awaitable[None]]
 ) -> None:
