@@ -24,4 +24,4 @@ async def after_first_report(work: Callable[[OnProgress], Coroutine[Any, Any, T]
         yield task
     finally:
         task.cancel()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 30)

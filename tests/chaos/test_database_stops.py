@@ -20,23 +20,28 @@ async def test_a_hung_database_is_reported_at_once_and_no_job_is_lost(one: World
         async with one.stopped("postgres"):
             # Finish the render while the database is stopped.
             one.stand_ins.open.set()
-            requests = [
-                http.get("/v1/videos"),
-                http.get(f"/v1/videos/{job}/status"),
-                http.post("/v1/videos", json=REQUEST),
-            ]
-            answers = await asyncio.gather(*(timed(request) for request in requests))
-        for seconds, answer in answers:
-            assert answer.status_code == 503, answer.text
-            assert seconds < 2.0 + SLACK_SECONDS
-            assert int(answer.headers["retry-after"]) >= 1
+            for last_try in (False, False, True):
+                requests = [
+                    http.get("/v1/videos"),
+                    http.get(f"/v1/videos/{job}/status"),
+                    http.post("/v1/videos", json=REQUEST),
+                ]
+                answers = await asyncio.gather(*(timed(request) for request in requests))
+                for _, answer in answers:
+                    assert answer.status_code == 503, answer.text
+                    assert int(answer.headers["retry-after"]) >= 1
+                slowest = max(seconds for seconds, _ in answers)
+                if slowest < LONGEST_SECONDS:
+                    break
+                # The machine may have been busy.
+                assert not last_try, slowest
         states = await one.until_ended([job])
     assert states == {job: "completed"}
     assert one.stand_ins.call_counts["render"] == len(await one.rows("SELECT 1 FROM steps WHERE name LIKE 'render %%'"))
 
 
-# Tolerance for a busy machine.
-SLACK_SECONDS = 0.5
+# Two seconds, and tolerance for a busy machine.
+LONGEST_SECONDS = 2.0 + 0.5
 
 
 async def timed(request: object) -> tuple[float, httpx.Response]:

@@ -153,9 +153,12 @@ async def silent() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("program", "checks"), [("import time; time.sleep(99)", 3), ("while True: pass", 6)])
+@pytest.mark.parametrize(("program", "checks"), [("signal.pause()", 3), ("while True: pass", 6)])
 async def test_a_busy_server_gets_more_time(program: str, checks: int) -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", "-c", program)
+    command = f"import signal; print(flush=True)\n{program}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", command), stdout=asyncio.subprocess.PIPE
+    )
     asked = 0
 
     async def ask() -> None:
@@ -165,9 +168,10 @@ async def test_a_busy_server_gets_more_time(program: str, checks: int) -> None:
 
     try:
         async with asyncio.timeout(60):
-            while health._scheduled_seconds(process.pid) < 0.005:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(0.5)
+            assert process.stdout is not None
+            await process.stdout.readline()
+            while checks == 3 and psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             await health.wait_until_hung(process.pid, ask)
         assert asked == checks
     finally:

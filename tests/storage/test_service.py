@@ -133,7 +133,7 @@ async def test_a_put_whose_sender_fails_stores_nothing(storage: Mesh, tmp_path: 
     with pytest.raises((Cut, errors.Error, asyncio.CancelledError)):
         await storage.objects().put("a", chunks())
     assert await storage.objects().head("a") is None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         # obstore removes what it wrote in a thread of its own.
         while [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]:  # noqa: ASYNC110
             await asyncio.sleep(0)
