@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -17,10 +18,14 @@ import httpx
 import psutil
 import pysubs2
 import pytest
+from rich.console import Console
 
 from moneyprinter import errors
 from moneyprinter.client import Client
+from moneyprinter.content.v1 import footage_search_service_pb2 as footage_pb
 from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
+from moneyprinter.media.v1 import media_pb2
+from services.commands.actions.stages import print_footage
 from tests import media
 from tests.api.conftest import Running, running
 from tests.audio.sounds import RATE, lufs, r128, read
@@ -194,6 +199,20 @@ async def moneyprinter(*arguments: str | Path, folder: Path) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
+def test_footage_is_listed_as_a_table() -> None:
+    clip = footage_pb.FootageClip(
+        id="pexels:7", width=1080, height=1920, seconds=14, author="Ana [red]", url="https://videos.pexels.com/7.mp4"
+    )
+    notice = media_pb2.Notice(message="pixabay answered with HTTP 500")
+    written = io.StringIO()
+    console = Console(file=written, width=120)
+    print_footage(footage_pb.SearchFootageResponse(clips=[clip], notices=[notice]), "sea", console)
+    for expected in ("pexels:7", "1080 x 1920", "14", "Ana [red]", "https://videos.pexels.com/7.mp4", "HTTP 500"):
+        assert expected in written.getvalue()
+    print_footage(footage_pb.SearchFootageResponse(), "sea", console)
+    assert "No clip shows sea" in written.getvalue()
+
+
 async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> None:
     data = ("--data", api.data)
 
@@ -228,6 +247,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("script", "x", "--language", "xx"), 1, "take one of en, de"),
         (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
         (("captions", "--timings", "tides.txt"), 2, "holds no word times"),
+        (("footage", "sea waves"), 1, "this deployment has no key for any provider of footage"),
         (("probe", "nowhere.mp4"), 2, "there is no file nowhere.mp4"),
         (("probe", tmp_path / "tides.txt"), 1, "the file is a text file"),
         (("probe", "http://example.com/a.mp4"), 1, "must begin with https://"),

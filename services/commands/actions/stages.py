@@ -103,12 +103,17 @@ async def show_footage(request: footage_pb.SearchFootageRequest, target: Target,
     """Print the clips that a search finds."""
     async with open_stage_client(target, console) as client:
         response = await client.footage.SearchFootage(request)
-    # The address is what a request for a video needs: it is never shortened.
+    print_footage(response, request.terms, console)
+
+
+def print_footage(response: footage_pb.SearchFootageResponse, terms: str, console: Console) -> None:
+    """Print the clips of a search for `terms`, and its notices."""
+    # The address is what a request for a video needs: it is folded, and never shortened.
     table = Table("clip", Column("size", no_wrap=True), "seconds", "author", Column("address", overflow="fold"))
     for clip in response.clips:
         size = f"{clip.width} x {clip.height}"
         table.add_row(escape(clip.id), size, f"{clip.seconds:.0f}", escape(clip.author), escape(clip.url))
-    console.print(table if response.clips else f"No clip shows {escape(request.terms)}; try fewer words.")
+    console.print(table if response.clips else f"No clip shows {escape(terms)}; try fewer words.")
     for notice in response.notices:
         console.print(f"[yellow]Note:[/] {escape(notice.message)}")
 
