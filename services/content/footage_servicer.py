@@ -17,6 +17,7 @@ from services.content.footage.choice import Choice, ChoiceRequest, Cut, Scene, c
 from services.content.footage.clips import FootageSource, Shape
 from services.content.footage.library import Library, LibraryAsset
 from services.content.footage.pool import FootagePool
+from services.content.footage.ranking import Rank, rank_by_words
 from services.providers.chain import Skipped
 
 NOT_FOUND = "FOOTAGE_NOT_FOUND"
@@ -35,12 +36,14 @@ MAX_LISTED = 20
 class FootageServicer(pb_grpc.FootageServiceServicer):
     """Clips for scenes."""
 
-    def __init__(self, pool: FootagePool) -> None:
+    def __init__(self, pool: FootagePool, rank_english: Rank = rank_by_words) -> None:
         self._pool = pool
+        self._rank_english = rank_english
 
     async def ChooseFootage(self, request: pb.ChooseFootageRequest, context: Any) -> pb.ChooseFootageResponse:
         sources = self._sources(request)
-        choice = await choose_footage(_to_request(request), sources)
+        rank = self._rank_english if request.language in ("", "en") else rank_by_words
+        choice = await choose_footage(_to_request(request), sources, rank)
         notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source)]
         if not sources and request.source != NONE:
             message = f"{request.source} has no key in this deployment; an operator adds one to content/providers"

@@ -14,13 +14,16 @@ from moneyprinter.errors import InvalidArgument
 from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
+from services.content.footage.models import find_model
 from services.content.footage.pool import FootagePool
+from services.content.footage.ranking import Rank, rank_by_meaning, rank_by_words
 from services.content.footage_search_servicer import FootageSearchServicer
 from services.content.footage_servicer import FootageServicer
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import Moderator
 from services.content.moderation.openai_moderation import OpenAiModeration
 from services.content.servicer import ContentServicer
+from services.content.threads import run_in_thread
 from services.content.writers.pool import WriterPool
 from services.content.writing_servicer import WritingServicer
 from services.providers.credentials import CredentialMonitor, Credentials
@@ -64,7 +67,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     monitor = CredentialMonitor(secrets, "content", config.providers_file, replace_credentials)
     runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool))
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
-    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage))
+    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage, await _open_ranking()))
     search = FootageSearchServicer(footage, checks)
     runtime.add(footage_search_grpc.add_FootageSearchServiceServicer_to_server, search)
     # The limit leaves capacity for jobs.
@@ -85,3 +88,14 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             # The first script of a laptop should not miss its writers.
             await monitor.wait_ready()
         yield
+
+
+async def _open_ranking() -> Rank:
+    """The ranking of clips with English terms: by meaning where the model is installed."""
+    folder = find_model()
+    if folder is None:
+        return rank_by_words
+    # NumPy is loaded only for the model.
+    from services.content.footage.embedding import Embedder
+
+    return rank_by_meaning((await run_in_thread(Embedder, folder)).compare)

@@ -18,7 +18,7 @@ import structlog
 from services.content.footage.backgrounds import Background, iterate_backgrounds
 from services.content.footage.clips import MAX_CLIP_SECONDS, FootageClip, FootageQuery, FootageSource, Shape
 from services.content.footage.library import NAME as LIBRARY
-from services.content.footage.ranking import rank_by_words
+from services.content.footage.ranking import Rank, rank_by_words
 from services.content.footage.words import broaden, describe_narration, word_set
 from services.providers.chain import Skipped
 from services.providers.failures import ProviderFailure
@@ -102,6 +102,7 @@ class _Chooser:
     """For each key that was used, the position of its last use."""
     taken: set[str]
     backgrounds: Iterator[Background]
+    rank: Rank
     clock: Callable[[], float]
     search_until: float
     skipped: dict[str, Skipped] = field(default_factory=dict)
@@ -160,7 +161,7 @@ class _Chooser:
         level, place, number = where
         wanted, shortest = word_set(query), _cut_length(scene.duration)
         candidates = []
-        for score, clip in rank_by_words(clips, query, scene.narration, request.shape):
+        for score, clip in await self.rank(clips, query, scene.narration, request.shape):
             if clip.key in self.taken or (clip.url and clip.seconds > MAX_CLIP_SECONDS):
                 continue
             # A provider searches by more than words; an upload that has none of the words comes last.
@@ -194,15 +195,22 @@ def _in_order(found: Mapping[str, _Candidate]) -> list[_Candidate]:
 
 
 async def choose_footage(
-    request: ChoiceRequest, sources: Sequence[FootageSource], clock: Callable[[], float] = time.monotonic
+    request: ChoiceRequest,
+    sources: Sequence[FootageSource],
+    rank: Rank = rank_by_words,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Choice:
-    """Return cuts that fill every scene, from `sources` in the order of preference."""
+    """Return cuts that fill every scene, from `sources` in the order of preference.
+
+    `rank` orders what they find, and `clock` returns seconds of a monotonic clock.
+    """
     chooser = _Chooser(
         request,
         sources,
         {key: position for position, key in enumerate(request.used_keys)},
         set(request.excluded_keys),
         iterate_backgrounds(request.topic),
+        rank,
         clock,
         clock() + SEARCH_SECONDS,
     )
