@@ -16,7 +16,8 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: [bold]moneyprinter make --clip walk.mp4 --title 'A walk' --out walk-with-voice.mp4[/] ·"
+    epilog="Examples: [bold]moneyprinter make --title 'Why the sea is salty'[/] ·"
+    " [bold]moneyprinter make --clip walk.mp4 --title 'A walk' --out walk-with-voice.mp4[/] ·"
     " [bold]moneyprinter make --clip a.mp4@5-12 --clip b.mp4 --script-file text.txt --aspect 9:16 --music calm"
     " --out short.mp4[/] · [bold]moneyprinter make request.json --out video.mp4[/]"
 )
@@ -35,6 +36,13 @@ def make(
             metavar="FILE_OR_URL[@START-END]", help="A clip and the range of it to use, for example walk.mp4@0:05-0:12."
         ),
     ] = None,
+    footage: Annotated[
+        str | None,
+        typer.Option(help="Pictures without clips: auto, library, pexels, pixabay, coverr or none."),
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="The language of a written script, for example de.")] = None,
+    tone: Annotated[str | None, typer.Option(help="The tone of a written script, for example humorous.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="The duration of a written script in seconds.")] = None,
     voice: Annotated[str | None, typer.Option(help="The voice, for example en-US or de-DE.")] = None,
     speed: Annotated[float | None, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = None,
     pause: Annotated[float | None, typer.Option(help="The pause between sentences, in seconds.")] = None,
@@ -57,7 +65,7 @@ def make(
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
     priority: Annotated[str | None, typer.Option(help="The job's priority: low, normal or high.")] = None,
     review: Annotated[
-        bool, typer.Option("--review", help="Show the script, and ask before it is spoken and rendered.")
+        bool, typer.Option("--review", help="Show the script and its footage, and ask before anything is rendered.")
     ] = False,
     out_file: Annotated[
         Path,
@@ -94,12 +102,17 @@ def make(
         "captions.highlight": highlight,
         "captions.font": font,
         "priority": priority,
-        "review": "script" if review else None,
+        "footage": footage,
+        "writing.language": language,
+        "writing.tone": tone,
+        "writing.seconds": seconds,
     }
     fields, clips = request_files.read_request(request, settings, clip or [])
+    if request is None and not clips and not title:
+        raise WrongRequest("the video has no clips: give --title for a video on a topic, or --clip FILE_OR_URL")
     fields.setdefault("title", out_file.stem)
-    if request is None and not clips:
-        raise WrongRequest("the video has no clips: give at least one --clip FILE_OR_URL")
+    if review:
+        fields["review"] = "script" if clips else "footage"
     request_files.choose_codec(fields, out_file)
     request_files.check_files(clips, logo, out_file)
     clips = [replace(c, fit=fit or c.fit) for c in clips]

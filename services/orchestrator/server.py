@@ -42,6 +42,7 @@ from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.dead_letters import PostgresDeadLetters
 from services.orchestrator.postgres.deliveries import PostgresDeliveryQueue
 from services.orchestrator.postgres.feed import PostgresFeedStore
+from services.orchestrator.postgres.footage import PostgresFootageRecords
 from services.orchestrator.postgres.history import PostgresJobHistory
 from services.orchestrator.postgres.library import PostgresLibraryStore
 from services.orchestrator.postgres.outbox import PostgresOutbox
@@ -114,10 +115,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         notifications = Notifications(client)
         stubs, storage = Stubs.connect(runtime), runtime.objects()
         checks, webhook_client = GrpcChecks(stubs), GrpcWebhooks(stubs)
-        turns = Turns(config.segments_at_once)
+        turns, footage = Turns(config.segments_at_once), PostgresFootageRecords(pool)
 
         async def make(job: Job, journal: Journal) -> Result:
-            workers = GrpcWorkers(job, stubs, checks, storage, turns)
+            workers = GrpcWorkers(job, stubs, checks, storage, turns, footage)
             return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
 
         objects = _StoredObjects(storage)
@@ -178,6 +179,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         reviews = Reviews(
             store=store,
             check_voice=checks.find_voice,
+            check_texts=checks.check_texts,
             estimate=estimates.duration,
             on_change=notifications.publish_change,
             now=_now,

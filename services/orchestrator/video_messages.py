@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
@@ -15,7 +15,8 @@ from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
 from services.orchestrator.jobs.options import Pacing
-from services.orchestrator.jobs.scenes import Scene, SceneEdit
+from services.orchestrator.jobs.scenes import Scene
+from services.orchestrator.scene_messages import credit_messages, scene_messages, scene_requests, writing_options
 from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
 from services.runtime.request_checks import check_message
@@ -78,6 +79,9 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
         poster_time=request.settings.poster_time,
         pacing=Pacing(request.audio.speed, request.audio.sentence_pause, request.audio.scene_pause),
         review=request.review,
+        footage=request.footage,
+        scenes=scene_requests(request.scenes),
+        writing=writing_options(request.writing),
     )
 
 
@@ -161,13 +165,10 @@ def video_message(job: Job) -> pb.Video:
         voice_quality=result.voice_quality if result else "",
         notices=[media.Notice(reason=each.reason, message=each.message) for each in (result.notices if result else ())],
         review=_review(job),
-        scenes=[pb.Scene(script=scene.script) for scene in _scenes(job)],
+        scenes=scene_messages(_scenes(job)),
+        credits=credit_messages(result.scenes) if result else [],
+        script_writer=result.script_writer if result else "",
     )
-
-
-def scene_edits(scenes: Iterable[pb.Scene]) -> list[SceneEdit]:
-    """Return the scenes of an approval."""
-    return [SceneEdit(scene.script) for scene in scenes]
 
 
 def _scenes(job: Job) -> Sequence[Scene]:

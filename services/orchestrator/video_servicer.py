@@ -16,12 +16,12 @@ from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import find_dead_letter
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.store import JobFilter
+from services.orchestrator.scene_messages import scene_requests
 from services.orchestrator.video_messages import (
     asset_fields,
     dead_letter_message,
     original_request,
     parse_request,
-    scene_edits,
     segments_message,
     status_message,
     video_input,
@@ -104,7 +104,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.RetryVideoResponse(**await _accept(job, context))
 
     async def ApproveVideo(self, request: pb.ApproveVideoRequest, context: Any) -> pb.ApproveVideoResponse:
-        edits = scene_edits(request.scenes)
+        edits = scene_requests(request.scenes)
         return pb.ApproveVideoResponse(
             status=status_message(await self._reviews.approve(identity.user().id, request.job_id, edits))
         )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs.footage import FootageChoice
 from services.orchestrator.jobs.model import (
+    Asset,
     Captions,
     ClipRequest,
     File,
     FinishedVideo,
     Job,
     Narration,
-    Narrator,
     RenderedVideo,
     Result,
-    Script,
     SoundTrack,
     Source,
     SourceClip,
@@ -27,6 +27,7 @@ from services.orchestrator.jobs.model import (
     Word,
 )
 from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.scenes import Background, Cut, Narrator, Scene, Script, WritingOptions
 from services.orchestrator.jobs.workflow import Plan
 from services.runtime.progress import OnProgress
 
@@ -46,6 +47,9 @@ REQUEST = VideoRequest(
     frames_per_second=30,
     quality="draft",
 )
+
+
+BACKGROUND = Background(1, ("#0b1026", "#3a1c71"))
 
 
 def stored(name: str) -> StoredObject:
@@ -95,9 +99,27 @@ class StraightWorkers:
         self._do("find_voice")
         return Narrator(request.voice or "en-US", "en-US", "robotic")
 
-    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
+    async def write_script(
+        self, title: str, script: str | None, language: str, script_format: str, options: WritingOptions
+    ) -> Script:
         self._do("write_script")
         return Script((script or title,))
+
+    async def choose_footage(
+        self,
+        request: VideoRequest,
+        language: str,
+        scenes: Sequence[Scene],
+        seconds: Sequence[float],
+        source: str,
+        excluded: Collection[str],
+    ) -> FootageChoice:
+        self._do("choose")
+        return FootageChoice(tuple((Cut("background:1", background=BACKGROUND, seconds=each),) for each in seconds))
+
+    async def find_upload(self, asset_id: str) -> Asset:
+        self._do("find_upload")
+        return Asset(asset_id, "user_1", "walk.mp4", stored(asset_id), datetime.now(UTC))
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress

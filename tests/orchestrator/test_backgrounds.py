@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Background, SourceClip, VideoRequest
+from services.orchestrator.jobs.model import SourceClip, VideoRequest
+from services.orchestrator.jobs.scenes import Background
 from services.orchestrator.workers.messages import segment_message
 
 BACKGROUND = Background(7, ("#061a24", "#1b9aaa"))

@@ -23,7 +23,7 @@ from services.orchestrator.jetstream.streams import EVENTS, JOBS, make_streams
 from services.orchestrator.jobs import cleanup, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Failure, Job
-from services.orchestrator.jobs.scenes import Approval, SceneEdit
+from services.orchestrator.jobs.scenes import Approval, SceneRequest
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.store import PostgresStore
@@ -242,7 +242,7 @@ async def test_a_job_waits_for_its_review_without_an_instance_and_survives_resta
         "expire_time": messages.timestamp(waiting.review.expire_time),
     }
     async with platform.instance(workers[1]), platform.instance(workers[2]):
-        approval = Approval(tuple(SceneEdit(scene.script) for scene in waiting.review.scenes))
+        approval = Approval(tuple(SceneRequest(scene.script) for scene in waiting.review.scenes))
         answers = await asyncio.gather(
             *(platform.store.approve(made.id, made.user_id, approval, made.create_time) for _ in range(2))
         )

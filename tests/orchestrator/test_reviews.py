@@ -17,7 +17,7 @@ from services.orchestrator.config import Config
 from services.orchestrator.jobs import workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Job, JobProgress
-from services.orchestrator.jobs.scenes import Approval, Review, Scene, SceneEdit
+from services.orchestrator.jobs.scenes import Approval, Review, Scene, SceneRequest
 from services.orchestrator.jobs.stages import STAGES
 from services.orchestrator.jobs.store import AllJobsHeld, Store, Superseded
 from services.orchestrator.postgres.history import PostgresJobHistory
@@ -32,8 +32,8 @@ from tests.orchestrator.samples import RESULT, StraightWorkers, job
 LEASE = timedelta(seconds=10)
 EXPIRED = timedelta(seconds=-1)
 SCENES = (Scene(("The sea is salty.", "Rivers bring salt.")),)
-APPROVAL = Approval((SceneEdit(SCENES[0].script),))
-EDITED = (SceneEdit("The sea is cold."),)
+APPROVAL = Approval((SceneRequest(SCENES[0].script),))
+EDITED = (SceneRequest("The sea is cold."),)
 
 
 def reviewed_job(**changes: Any) -> Job:
@@ -198,7 +198,7 @@ async def test_nothing_is_spoken_before_the_script_is_approved() -> None:
     assert [scene.script for scene in waiting.review.scenes] == ["One two. Three."]
     await driver(store, second).drive(report_alive)
     assert second.done == []
-    await store.approve(made.id, made.user_id, Approval((SceneEdit("One two. Three."),)), made.create_time)
+    await store.approve(made.id, made.user_id, Approval((SceneRequest("One two. Three."),)), made.create_time)
     await driver(store, second).drive(report_alive)
     assert second.done[0] == "speak", "no step is repeated, and an unchanged script is not split again"
     ended = await found(store, made)

@@ -31,11 +31,11 @@ async def approve_video(target: Target, job_id: str, script_file: Path | None, e
     """
     text = read_script(script_file) if script_file is not None else ""
     async with open_client(target) as client:
-        scenes: Sequence[str] = ()
+        edited: Sequence[pb.Scene] = ()
         if script_file is not None or edit:
-            scripts = await _fetch_scripts(client, job_id)
-            scenes = parse_scenes(text, len(scripts)) if script_file is not None else await _edit(scripts)
-        status = await _approve(client, job_id, scenes)
+            scenes = await _fetch_scenes(client, job_id)
+            edited = parse_scenes(text, scenes) if script_file is not None else await _edit(scenes)
+        status = await _approve(client, job_id, edited)
     console.print(f"{escape(job_id)} is approved; it is expected at {status.estimated_completion}")
 
 
@@ -44,11 +44,11 @@ async def ask_for_approval(client: Client, job_id: str, console: Console) -> Non
 
     Raises `PlatformError` when the input ends without a choice.
     """
-    scripts = await _fetch_scripts(client, job_id)
-    edited: Sequence[str] = ()
+    scenes = await _fetch_scenes(client, job_id)
+    edited: Sequence[pb.Scene] = ()
     while True:
-        show_script(edited or scripts, console)
-        console.print("[bold]Approve[/] this script (a), edit it (e), or cancel the job (c)? ", end="")
+        show_scenes(edited or scenes, console)
+        console.print("[bold]Approve[/] this (a), edit the script (e), or cancel the job (c)? ", end="")
         line = await _read_line()
         if not line:
             raise PlatformError(f"{job_id} waits for your review; approve it with: moneyprinter approve {job_id}")
@@ -61,55 +61,63 @@ async def ask_for_approval(client: Client, job_id: str, console: Console) -> Non
             return
         if answer in ("e", "edit"):
             try:
-                edited = await _edit(edited or scripts)
+                edited = await _edit(edited or scenes)
             except WrongRequest as failure:
                 console.print(f"[red]{escape(str(failure))}[/]")
 
 
-def show_script(scripts: Sequence[str], console: Console) -> None:
-    """Print the scenes of a script."""
+def show_scenes(scenes: Sequence[pb.Scene], console: Console) -> None:
+    """Print the script of scenes, and the footage that was chosen for them."""
     console.print()
-    for number, script in enumerate(scripts, 1):
-        heading = f"[bold]Scene {number}[/]  " if len(scripts) > 1 else ""
-        console.print(f"{heading}{escape(script)}")
+    for number, scene in enumerate(scenes, 1):
+        heading = f"[bold]Scene {number}[/]  " if len(scenes) > 1 else ""
+        console.print(f"{heading}{escape(scene.script)}")
+        for cut in scene.cuts:
+            author = f" by {cut.credit.author}" if cut.credit.author else ""
+            shown = f"{cut.url}{author}" if cut.url else cut.asset_id or "an animated background"
+            console.print(f"  {cut.duration:4.1f} s  {escape(shown)}")
     console.print()
 
 
-def format_scenes(scripts: Sequence[str]) -> str:
-    """Return the text of scenes for an editor: several scenes have headings."""
-    if len(scripts) == 1:
-        return f"{scripts[0]}\n"
-    return "\n".join(f"## Scene {number}\n{script}\n" for number, script in enumerate(scripts, 1))
+def format_scenes(scenes: Sequence[pb.Scene]) -> str:
+    """Return the script of scenes as a text for an editor: several scenes have headings."""
+    if len(scenes) == 1:
+        return f"{scenes[0].script}\n"
+    return "\n".join(f"## Scene {number}\n{scene.script}\n" for number, scene in enumerate(scenes, 1))
 
 
-def parse_scenes(text: str, count: int) -> list[str]:
-    """Return the scenes of an edited text. Raises `WrongRequest` when there are not `count`."""
+def parse_scenes(text: str, scenes: Sequence[pb.Scene]) -> list[pb.Scene]:
+    """Return scenes with the scripts of an edited text. Raises `WrongRequest` when it has another number of scenes."""
+    count = len(scenes)
     parts = [text] if count == 1 else _HEADING.split(text)[1:]
     scripts = [part.strip() for part in parts]
     if len(scripts) != count or not all(scripts):
         raise WrongRequest(
             f"the script must have {count} scenes with text" + (", each below its heading `## Scene N`" * (count > 1))
         )
-    return scripts
+    edited = []
+    for scene, script in zip(scenes, scripts, strict=True):
+        edited.append(pb.Scene())
+        edited[-1].CopyFrom(scene)
+        edited[-1].script = script
+    return edited
 
 
-async def _fetch_scripts(client: Client, job_id: str) -> list[str]:
-    video = (await client.videos.GetVideo(pb.GetVideoRequest(job_id=job_id))).video
-    return [scene.script for scene in video.scenes]
+async def _fetch_scenes(client: Client, job_id: str) -> Sequence[pb.Scene]:
+    return (await client.videos.GetVideo(pb.GetVideoRequest(job_id=job_id))).video.scenes
 
 
-async def _approve(client: Client, job_id: str, scripts: Sequence[str]) -> pb.GetVideoStatusResponse:
-    scenes = [pb.Scene(script=script) for script in scripts]
+async def _approve(client: Client, job_id: str, scenes: Sequence[pb.Scene]) -> pb.GetVideoStatusResponse:
     return (await client.videos.ApproveVideo(pb.ApproveVideoRequest(job_id=job_id, scenes=scenes))).status
 
 
-async def _edit(scripts: Sequence[str]) -> Sequence[str]:
-    """Open the scripts in the user's editor. Returns them as saved, unchanged when nothing was saved."""
+async def _edit(scenes: Sequence[pb.Scene]) -> Sequence[pb.Scene]:
+    """Open the script of scenes in the user's editor. Returns the scenes as saved."""
     try:
-        text = await asyncio.to_thread(click.edit, format_scenes(scripts), extension=".txt", require_save=True)
+        text = await asyncio.to_thread(click.edit, format_scenes(scenes), extension=".txt", require_save=True)
     except click.ClickException as failure:
         raise WrongRequest(f"{failure.format_message()}; set EDITOR to the command of an editor") from None
-    return scripts if text is None else parse_scenes(text, len(scripts))
+    return scenes if text is None else parse_scenes(text, scenes)
 
 
 async def _read_line() -> str:

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.actions.make import STAGES, progress_bars, wait_until_finished
 from services.commands.actions.request_files import check_writable
-from services.commands.actions.reviews import show_script
+from services.commands.actions.reviews import show_scenes
 from services.commands.actions.saved_files import save_files
 from services.commands.actions.sessions import open_client
 from services.commands.errors import WrongRequest
@@ -66,10 +66,10 @@ async def show_job(target: Target, job_id: str, console: Console) -> None:
         )
     elif video.HasField("review"):
         console.print(
-            f"  waits for your review of the script until {video.review.expire_time}; approve it with:"
+            f"  waits for your review until {video.review.expire_time}; approve it with:"
             f" moneyprinter approve {video.job_id}"
         )
-        show_script([scene.script for scene in video.scenes], console)
+        show_scenes(video.scenes, console)
     elif video.status == "processing":
         console.print(f"  expected at {video.estimated_completion}")
 

@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
-from services.orchestrator.jobs.scenes import Review, Scene
+from services.orchestrator.jobs.scenes import (
+    ANY_WRITING,
+    NO_NARRATOR,
+    Background,
+    Narrator,
+    Notice,
+    Review,
+    Scene,
+    SceneRequest,
+    WritingOptions,
+)
 from services.orchestrator.jobs.stages import STAGES
 
 # From lowest to highest.
@@ -70,16 +80,8 @@ class ClipStyle:
     """The transition from the previous clip: `crossfade` and so on; empty: a cut."""
     title: str = ""
     """A title card over the clip."""
-
-
-@dataclass(frozen=True)
-class Background:
-    """An animated background, which the renderer draws."""
-
-    seed: int
-    """The number from which design, positions and speeds are derived."""
-    colours: tuple[str, ...]
-    """`#rrggbb`: that of the ground, then those of the shapes."""
+    title_seconds: float = 0.0
+    """The longest duration of the title card; 0: that of the clip."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,14 @@ class VideoRequest:
     poster_seconds: float | None = None
     """The time of the poster frame; None: chosen by quality."""
     review: str = ""
-    """What the owner approves before the job goes on: `script`; empty: nothing."""
+    """What the owner approves before the job goes on: `script` or `footage`; empty: nothing."""
+    footage: str = ""
+    """Where the pictures of a video without clips come from: `auto`, `library` and so on; empty: it has clips."""
+    scenes: tuple[SceneRequest, ...] = ()
+    """The scenes, in place of clips and script."""
+    writing: WritingOptions = ANY_WRITING
+    transition: str = ""
+    """The transition between chosen cuts; empty: a cut."""
     notices: tuple[Notice, ...] = ()
     """What the checks of the request found and did not refuse."""
     pacing: Pacing = NATURAL_PACING
@@ -255,49 +264,12 @@ NO_NARRATION = Narration(None, 0.0, ())
 
 
 @dataclass(frozen=True)
-class Notice:
-    """A deviation from the request that its owner may not expect."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Narrator:
-    """The voice that speaks a narration."""
-
-    name: str
-    language: str
-    """BCP 47, for example `en-US`."""
-    quality: str = ""
-    """`neural`, `robotic` or `unintelligible`."""
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True)
-class Script:
-    """A script, split into sentences."""
-
-    sentences: tuple[str, ...]
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True)
-class WrittenScript:
-    """The script of all scenes, and the voice that is going to speak it."""
-
-    scenes: tuple[Scene, ...]
-    narrator: Narrator = Narrator("", "")
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True)
 class NarratedScript:
     """A narration, and the number of its sentences in each scene."""
 
     narration: Narration
     scenes: tuple[int, ...]
-    narrator: Narrator = Narrator("", "")
+    narrator: Narrator = NO_NARRATOR
     notices: tuple[Notice, ...] = ()
 
 
@@ -381,6 +353,7 @@ class Result:
     voice_quality: str = ""
     notices: tuple[Notice, ...] = ()
     scenes: tuple[Scene, ...] = ()
+    script_writer: str = ""
 
     def file(self, name: str) -> File | None:
         """Return the file with a name; an empty name is the video itself."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, cycle, pairwise, zip_longest
+from itertools import accumulate, chain, cycle, pairwise, zip_longest
 
 import pysubs2
 
@@ -142,8 +142,10 @@ def place_titles(spans: Sequence[Span], settings: TimelineSettings) -> list[Titl
     found = []
     for span, following in zip_longest(spans, spans[1:]):
         alone = span.frame_count - (following.overlap_frames if following else 0)
-        if span.clip.look.title and alone > 0:
-            found.append(Title(span.clip.look.title, span.first_frame / rate, (span.first_frame + alone) / rate))
+        look = span.clip.look
+        if look.title and alone > 0:
+            shown = min(alone, round(look.title_seconds * rate)) if look.title_seconds else alone
+            found.append(Title(look.title, span.first_frame / rate, (span.first_frame + shown) / rate))
     return found
 
 
@@ -305,14 +307,38 @@ def align_to_scenes(clips: Sequence[SourceClip], scene_frames: Sequence[int], se
     """
     shown: list[tuple[SourceClip, int, int]] = []
     for index, (clip, count) in enumerate(zip(clips, scene_frames, strict=True)):
-        available = _available_frames(index, clip, settings.frames_per_second)
-        overlap = _overlap_of(clip, available, settings)
-        left = count
-        while left:
-            part = min(left, available - overlap)
-            shown.append((clip, overlap, part))
-            left, overlap = left - part, 0
+        shown += _show_for(index, clip, count, settings)
     return _place_spans(shown)
+
+
+def align_cuts(
+    scenes: Sequence[Sequence[tuple[SourceClip, float]]], scene_frames: Sequence[int], settings: TimelineSettings
+) -> list[Span]:
+    """Show the cuts of each scene for its frames, in the proportion of their seconds; 0 seconds are the mean of others.
+
+    A clip that is shorter than its cut repeats. Raises `InvalidArgument` when a clip is too short to be shown.
+    """
+    shown: list[tuple[SourceClip, int, int]] = []
+    for cuts, count in zip(scenes, scene_frames, strict=True):
+        known = [seconds for _, seconds in cuts if seconds]
+        mean = sum(known) / len(known) if known else 1.0
+        ends = list(accumulate(seconds or mean for _, seconds in cuts))
+        edges = [0, *(round(count * end / ends[-1]) for end in ends)]
+        for (clip, _), (begin, end) in zip(cuts, pairwise(edges), strict=True):
+            shown += _show_for(len(shown), clip, end - begin, settings)
+    return _place_spans(shown)
+
+
+def _show_for(
+    index: int, clip: SourceClip, count: int, settings: TimelineSettings
+) -> Iterator[tuple[SourceClip, int, int]]:
+    """Yields the parts of `count` frames in which a clip is shown, with their overlaps."""
+    available = _available_frames(index, clip, settings.frames_per_second)
+    overlap = _overlap_of(clip, available, settings)
+    while count:
+        part = min(count, available - overlap)
+        yield clip, overlap, part
+        count, overlap = count - part, 0
 
 
 def place_sounds(spans: Sequence[Span], settings: TimelineSettings) -> list[ClipSound]:

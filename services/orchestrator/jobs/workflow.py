@@ -14,7 +14,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from moneyprinter.errors import DataLoss, InvalidArgument
-from services.orchestrator.jobs import timeline
+from services.orchestrator.jobs import scripts, timeline
+from services.orchestrator.jobs.footage import choose_cuts, prepare_cuts
 from services.orchestrator.jobs.model import (
     NO_NARRATION,
     Captions,
@@ -24,38 +25,32 @@ from services.orchestrator.jobs.model import (
     Job,
     NarratedScript,
     Narration,
-    Narrator,
     RenderedVideo,
     Result,
-    Script,
     SoundTrack,
     Source,
     SourceClip,
     StoredObject,
     VideoRequest,
-    WrittenScript,
 )
 from services.orchestrator.jobs.options import Pacing
-from services.orchestrator.jobs.scenes import Approval, Scene
-from services.runtime.progress import OnProgress
+from services.orchestrator.jobs.scenes import Approval, Scene, WrittenScript
+from services.orchestrator.jobs.scripts import write_scenes
+from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.tasks import run_all, task_group
 
 T = TypeVar("T")
 
 # The video goes on for this long after the last word.
 TAIL_SECONDS = 0.6
+NO_SCRIPT = WrittenScript(())
+NOT_NARRATED = NarratedScript(NO_NARRATION, ())
 
 
-class Workers(Protocol):
+class Workers(scripts.Workers, Protocol):
     """The media services. Calls report their progress from 0 to 1."""
 
-    async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip: ...
-
     async def validate_picture(self, image: StoredObject) -> Source: ...
-
-    async def find_voice(self, request: VideoRequest) -> Narrator: ...
-
-    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script: ...
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
@@ -120,7 +115,7 @@ class Plan:
     spans: tuple[timeline.Span, ...]
     settings: timeline.TimelineSettings
     seconds: float
-    scenes: tuple[Scene, ...] = ()
+    script: WrittenScript = NO_SCRIPT
 
     @property
     def may_be_black(self) -> bool:
@@ -145,9 +140,15 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
 
     async with task_group() as tasks:
         async with journal.stage("audio_generation"):
-            progress = _StageProgress(journal, "audio_generation", 2)
-            script = await _write(request, workers, journal) if request.is_narrated else None
-            plan = await _speak(request, script, clips, overlays, workers, journal, progress.of(0))
+            progress = _StageProgress(journal, "audio_generation", 3 if request.footage else 2)
+            script = await write_scenes(request, workers, journal) if request.is_narrated else None
+            speak, fetch = progress.of(0), progress.of(2) if request.footage else ignore_progress
+            spoken = await _narrate(script, request.pacing, workers, journal, speak) if script else NOT_NARRATED
+            if script and request.footage:
+                script, sources = await _choose(request, script, spoken, workers, journal, fetch, clips_at_once)
+            else:
+                sources = tuple((clip,) for clip in clips)
+            plan = await _plan(request, script, spoken, sources, overlays, workers, journal)
             # Segments need the words and their times, but not the mix.
             rendering = tasks.create_task(_render(plan, request, workers, journal))
             track = await _mix(plan, request, workers, journal, progress.of(1))
@@ -205,51 +206,52 @@ def _errors_about(subject: str, name: str) -> Iterator[None]:
         ) from failure
 
 
-async def _write(request: VideoRequest, workers: Workers, journal: Journal) -> WrittenScript:
-    """Choose a voice and write the script; let the owner of the job review it, when the request asks for that."""
-    script = await journal.step("script", WrittenScript, partial(_write_scenes, request, workers))
-    if not request.review:
-        return script
-    approval = await journal.review(request.review, script.scenes)
-    return await journal.step("edit", WrittenScript, partial(_apply_edits, request, script, approval, workers))
+async def _narrate(
+    script: WrittenScript, pacing: Pacing, workers: Workers, journal: Journal, on_progress: OnProgress
+) -> NarratedScript:
+    """Speak the script of all scenes."""
+
+    async def narrate() -> NarratedScript:
+        scenes = [scene.sentences for scene in script.scenes]
+        narration = await workers.speak(scenes, script.narrator.name, pacing, on_progress)
+        lengths = tuple(len(scene.sentences) for scene in script.scenes)
+        return NarratedScript(narration, lengths, script.narrator, script.notices)
+
+    return await journal.step("speak", NarratedScript, narrate)
 
 
-async def _write_scenes(request: VideoRequest, workers: Workers) -> WrittenScript:
-    narrator = await workers.find_voice(request)
-    texts = [clip.script for clip in request.clips] if request.clips[0].script else [request.script]
-    written = [
-        await workers.write_script(request.title, text, narrator.language, request.script_format) for text in texts
-    ]
-    notices = tuple(dict.fromkeys(notice for scene in written for notice in scene.notices))
-    return WrittenScript(tuple(Scene(scene.sentences) for scene in written), narrator, notices)
-
-
-async def _apply_edits(
-    request: VideoRequest, script: WrittenScript, approval: Approval, workers: Workers
-) -> WrittenScript:
-    """Returns the script that was approved. Only the edited scenes are split into sentences again."""
-    written = {scene.script: scene for scene in script.scenes}
-    scenes = []
-    for approved in approval.scenes:
-        scene = written.get(approved.script)
-        if scene is None:
-            language = script.narrator.language
-            split = await workers.write_script(request.title, approved.script, language, request.script_format)
-            scene = Scene(split.sentences)
-        scenes.append(scene)
-    return replace(script, scenes=tuple(scenes))
-
-
-async def _speak(
+async def _choose(
     request: VideoRequest,
-    script: WrittenScript | None,
-    clips: Sequence[SourceClip],
-    overlays: Sequence[Source],
+    script: WrittenScript,
+    spoken: NarratedScript,
     workers: Workers,
     journal: Journal,
     on_progress: OnProgress,
+    clips_at_once: int,
+) -> tuple[WrittenScript, tuple[tuple[SourceClip, ...], ...]]:
+    """Choose the footage of each scene, for as long as it is spoken. Returns the scenes with it, and their clips."""
+    rate, language = request.frames_per_second, script.narrator.language
+    seconds = [count / rate for count in scene_frames(spoken, _count_frames(spoken, rate), rate)]
+    choice = await choose_cuts(request, language, script.scenes, seconds, workers, journal)
+    scenes = [replace(scene, cuts=cuts) for scene, cuts in zip(script.scenes, choice.scenes, strict=True)]
+    footage = await prepare_cuts(request, language, scenes, workers, journal, on_progress, clips_at_once=clips_at_once)
+    return replace(script, scenes=footage.scenes, notices=(*script.notices, *choice.notices)), footage.clips
+
+
+def _count_frames(spoken: NarratedScript, rate: int) -> int:
+    return timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
+
+
+async def _plan(
+    request: VideoRequest,
+    script: WrittenScript | None,
+    spoken: NarratedScript,
+    sources: Sequence[Sequence[SourceClip]],
+    overlays: Sequence[Source],
+    workers: Workers,
+    journal: Journal,
 ) -> Plan:
-    """Speak the script, and plan the picture by the times of its words."""
+    """Plan the picture by the times of the spoken words. `sources` are the clips of each scene or, alone, each clip."""
     rate = request.frames_per_second
     settings = timeline.TimelineSettings(
         rate,
@@ -257,17 +259,19 @@ async def _speak(
         overlays=tuple(zip(request.overlays, overlays, strict=True)),
         max_shot_seconds=request.max_shot_seconds,
     )
+    clips: Sequence[SourceClip] = [clip for row in sources for clip in row]
     if script is not None:
-        spoken = await journal.step(
-            "speak", NarratedScript, partial(_narrate, script, request.pacing, workers, on_progress)
-        )
-        frame_count = timeline.count_frames(spoken.narration.seconds + TAIL_SECONDS, rate)
+        frame_count = _count_frames(spoken, rate)
     else:
-        spoken = NarratedScript(NO_NARRATION, ())
         clips, frame_count = timeline.resolve_lengths(clips, settings)
         frame_count = timeline.count_frames(request.seconds, rate) if request.seconds else frame_count
-        on_progress(1.0)
-    if request.is_narrated and request.clips[0].script:
+    if script and request.footage:
+        shares = [
+            [(clip, cut.seconds) for clip, cut in zip(row, scene.cuts, strict=True)]
+            for row, scene in zip(sources, script.scenes, strict=True)
+        ]
+        spans = timeline.align_cuts(shares, scene_frames(spoken, frame_count, rate), settings)
+    elif script and request.clips[0].script:
         spans = timeline.align_to_scenes(clips, scene_frames(spoken, frame_count, rate), settings)
     else:
         spans = timeline.fill(clips, frame_count, settings)
@@ -275,15 +279,7 @@ async def _speak(
     caption = partial(workers.caption, spoken.narration, titles, request, spoken.narrator.language)
     captions = await journal.step("caption", Captions, caption)
     settings = replace(settings, captions_ass=captions.ass)
-    return Plan(spoken, captions, tuple(spans), settings, frame_count / rate, script.scenes if script else ())
-
-
-async def _narrate(script: WrittenScript, pacing: Pacing, workers: Workers, on_progress: OnProgress) -> NarratedScript:
-    """Speak the script of all scenes."""
-    scenes = [scene.sentences for scene in script.scenes]
-    narration = await workers.speak(scenes, script.narrator.name, pacing, on_progress)
-    lengths = tuple(len(scene.sentences) for scene in script.scenes)
-    return NarratedScript(narration, lengths, script.narrator, script.notices)
+    return Plan(spoken, captions, tuple(spans), settings, frame_count / rate, script or NO_SCRIPT)
 
 
 async def _mix(
@@ -355,8 +351,9 @@ async def _finish(
         missing_glyphs=plan.captions.missing_glyphs,
         voice=plan.spoken.narrator.name,
         voice_quality=plan.spoken.narrator.quality,
-        notices=(*job.request.notices, *plan.spoken.narrator.notices, *plan.spoken.notices),
-        scenes=plan.scenes,
+        notices=(*job.request.notices, *plan.spoken.narrator.notices, *plan.script.notices),
+        scenes=plan.script.scenes,
+        script_writer=plan.script.writer,
     )
 
 

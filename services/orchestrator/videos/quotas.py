@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from moneyprinter.errors import FailedPrecondition, ResourceExhausted
+from services.orchestrator.jobs.footage import PreparedCuts
 from services.orchestrator.jobs.model import SourceClip
 
 # Uploads without a declared length reserve space in steps of this size.
@@ -94,10 +95,9 @@ def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
 
 def fetched_bytes(result: object) -> int:
     """Return the number of bytes that a step with this result fetched from another host."""
-    if isinstance(result, SourceClip) and result.source is not None:
-        stored = result.source.object
-        return stored.size_bytes if stored.key.startswith(FETCHED_PREFIX) else 0
-    return 0
+    clips = result.clips if isinstance(result, PreparedCuts) else (result,)
+    stored = [clip.source.object for clip in clips if isinstance(clip, SourceClip) and clip.source is not None]
+    return sum(each.size_bytes for each in stored if each.key.startswith(FETCHED_PREFIX))
 
 
 def check_fetched(quotas: Quotas, used_bytes: int) -> None:

@@ -20,6 +20,7 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
 )
 from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
+from services.orchestrator.jobs.scenes import ANY_WRITING, FOOTAGE, SceneRequest, WritingOptions
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
@@ -56,6 +57,7 @@ _SECONDS_PER_SECOND = {"draft": 0.6, "standard": 1.2, "high": 3.5, "near_lossles
 # The time for the work that does not depend on the size: speech, mix, mastering, decoding, joining, muxing, checks.
 _SECONDS_OF_ANY_SIZE = 0.45
 _CHARACTERS_PER_SECOND = 15.0
+_SECONDS_PER_WORD = 0.4
 # The assumed length of a clip before its validation.
 _CLIP_SECONDS = 10.0
 
@@ -123,6 +125,9 @@ class VideoInput:
     poster_time: str = ""
     pacing: Pacing = NATURAL_PACING
     review: str = ""
+    footage: str = ""
+    scenes: tuple[SceneRequest, ...] = ()
+    writing: WritingOptions = ANY_WRITING
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -248,6 +253,7 @@ def choose_voice(video: VideoInput) -> str:
     """
     silent = video.voice == NO_VOICE or video.script == ""
     written = video.script or next((clip.script for clip in video.clips if clip.script), "")
+    written = written or next((scene.script for scene in video.scenes), "")
     if silent and written:
         complaint = "`none` leaves no voice to speak the script; leave the script out, or choose another voice"
         raise _invalid("audio.voice" if video.voice == NO_VOICE else "audio.script", complaint, "REQUEST_INVALID")
@@ -257,7 +263,7 @@ def choose_voice(video: VideoInput) -> str:
     if silent and not video.clips and not video.duration:
         complaint = "is missing: without narration and clips, nothing else sets the length of the video"
         raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
-    return NO_VOICE if silent else video.voice
+    return NO_VOICE if silent else video.voice or video.writing.language
 
 
 def choose_review(video: VideoInput, voice: str) -> str:
@@ -268,7 +274,47 @@ def choose_review(video: VideoInput, voice: str) -> str:
     review = "" if video.review == "none" else video.review
     if review and voice == NO_VOICE:
         raise _invalid("review", "there is no script to review: nothing is spoken", "REQUEST_INVALID")
+    if review == FOOTAGE and video.clips:
+        raise _invalid("review", "no footage is chosen for a video with clips; take `script`", "REQUEST_INVALID")
     return review
+
+
+def choose_footage(video: VideoInput, voice: str) -> str:
+    """Returns where the pictures of a video come from; empty when it has clips, or no narration.
+
+    Raises `InvalidArgument` when the fields of the request contradict each other.
+    """
+    for field, given in (("footage", video.footage), ("scenes", video.scenes)):
+        if given and video.clips:
+            raise _invalid(field, "is for videos without clips; leave out one of the two", "REQUEST_INVALID")
+        if given and voice == NO_VOICE:
+            raise _invalid(field, "is for narrated videos; choose a voice, or leave it out", "REQUEST_INVALID")
+    if video.clips or voice == NO_VOICE:
+        return ""
+    return video.footage or "auto"
+
+
+def check_scene_requests(scenes: Sequence[SceneRequest], text: str | None, assets: Mapping[str, Asset]) -> None:
+    """Check requested or edited scenes; `assets` are those of the caller by their ids.
+
+    Raises `InvalidArgument` for a scene that cannot be spoken or shown, `NotFound` for an asset that the caller does
+    not have.
+    """
+    if scenes and text is not None:
+        raise _invalid("audio.script", "leave it out when there are scenes", "REQUEST_INVALID")
+    together = sum(len(scene.script) for scene in scenes)
+    if together > MAX_TEXT:
+        complaint = f"their scripts have {together} characters together; at most {MAX_TEXT} are taken"
+        raise _invalid("scenes", complaint, "REQUEST_INVALID")
+    for index, scene in enumerate(scenes):
+        if not is_speakable(scene.script):
+            raise _invalid(f"scenes[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
+        for place, cut in enumerate(scene.cuts):
+            where = f"scenes[{index}].cuts[{place}]"
+            if cut.url and not cut.url.lower().startswith("https://"):
+                raise _invalid(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
+            if cut.asset_id:
+                _require_asset(cut.asset_id, f"{where}.asset_id", assets)
 
 
 def background_clip(title: str) -> ClipRequest:
@@ -308,8 +354,12 @@ def parse_time(text: str) -> float | None:
 def expected_video_seconds(request: VideoRequest) -> float:
     """Returns the approximate length of a video in seconds."""
     if request.is_narrated:
-        text = request.script or " ".join(clip.script for clip in request.clips) or request.title * 4
-        return max(4.0, len(text) / _CHARACTERS_PER_SECOND / (request.pacing.speed or 1.0))
+        parts = [*(clip.script for clip in request.clips), *(scene.script for scene in request.scenes)]
+        text = request.script or " ".join(parts).strip()
+        writing = request.writing
+        asked = 0.0 if text else writing.seconds or writing.words * _SECONDS_PER_WORD
+        spoken = len(text or request.title * 4) / _CHARACTERS_PER_SECOND / (request.pacing.speed or 1.0)
+        return asked or max(4.0, spoken)
     return request.seconds or sum(
         clip.still_seconds or (clip.end_seconds or _CLIP_SECONDS) - (clip.start_seconds or 0.0)
         for clip in request.clips

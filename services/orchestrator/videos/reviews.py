@@ -11,7 +11,7 @@ import structlog
 
 from moneyprinter.errors import Error, FailedPrecondition, InvalidArgument, Violation
 from services.orchestrator.jobs.model import Job, VideoRequest
-from services.orchestrator.jobs.scenes import Approval, SceneEdit
+from services.orchestrator.jobs.scenes import Approval, SceneRequest
 from services.orchestrator.jobs.store import Store
 from services.orchestrator.videos import requests
 from services.orchestrator.videos.checks import run_checks
@@ -29,13 +29,15 @@ class Reviews:
     store: Store
     check_voice: Callable[[VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when the voice of a request cannot speak its script."""
+    check_texts: Callable[[str, VideoRequest], Awaitable[object]]
+    """Raises `InvalidArgument` when the policy of the deployment refuses a text of a user's request."""
     estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
     """Returns the duration of a user's job (`Estimates.duration`)."""
     on_change: Callable[[str], Awaitable[None]]
     """Publishes that a job has changed."""
     now: Callable[[], datetime]
 
-    async def approve(self, user_id: str, job_id: str, edits: Sequence[SceneEdit] = ()) -> Job:
+    async def approve(self, user_id: str, job_id: str, edits: Sequence[SceneRequest] = ()) -> Job:
         """Approve what waits for the review of a job's owner, and return the job.
 
         The same approval again changes nothing. Raises `NotFound` when there is no such job, `InvalidArgument` for
@@ -45,7 +47,7 @@ class Reviews:
         if job.review is not None:
             await self._check_edits(job, edits)
         written = job.review.scenes if job.review else ()
-        approval = Approval(tuple(edits) or tuple(SceneEdit(scene.script) for scene in written), tuple(edits))
+        approval = Approval(tuple(edits) or tuple(scene.request for scene in written), tuple(edits))
         work = requests.expected_work_seconds(job.request)
         duration = await self.estimate(user_id, work, job.request.quality, job.priority)
         approved = await self.store.approve(job_id, user_id, approval, self.now() + duration)
@@ -60,22 +62,21 @@ class Reviews:
         await self.on_change(job_id)
         return job
 
-    async def _check_edits(self, job: Job, edits: Sequence[SceneEdit]) -> None:
+    async def _check_edits(self, job: Job, edits: Sequence[SceneRequest]) -> None:
         if not edits:
             return
         count = len(job.review.scenes) if job.review else 0
-        if len(edits) != count:
-            raise _invalid("scenes", f"there are {len(edits)}, and the script has {count}", "REQUEST_INVALID")
-        together = sum(len(scene.script) for scene in edits)
-        if together > requests.MAX_TEXT:
-            complaint = f"their scripts have {together} characters together; at most {requests.MAX_TEXT} are taken"
-            raise _invalid("scenes", complaint, "REQUEST_INVALID")
-        for index, scene in enumerate(edits):
-            if not requests.is_speakable(scene.script):
-                raise _invalid(f"scenes[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
-        text = " ".join(scene.script for scene in edits)
+        if len(edits) != count and not job.request.footage:
+            description = f"there are {len(edits)}, and the script has {count}"
+            raise InvalidArgument(
+                f"scenes: {description}", reason="REQUEST_INVALID", violations=[Violation("scenes", description)]
+            )
+        asset_ids = [cut.asset_id for scene in edits for cut in scene.cuts if cut.asset_id]
+        assets = await self.store.assets(job.user_id, asset_ids) if asset_ids else {}
+        requests.check_scene_requests(edits, None, assets)
         clips = tuple(replace(clip, script="") for clip in job.request.clips)
-        await run_checks(self.check_voice(replace(job.request, clips=clips, script=text)))
+        edited = replace(job.request, clips=clips, script=None, scenes=tuple(edits))
+        await run_checks(self.check_voice(edited), self.check_texts(job.user_id, edited))
 
     async def run_expiry(self) -> None:
         """Fail jobs whose reviews are overdue, once a minute, until cancelled."""
@@ -87,7 +88,3 @@ class Reviews:
             except Error as failure:
                 log.warning("expiry of reviews postponed", reason=failure.reason)
             await asyncio.sleep(EXPIRY_PERIOD_SECONDS)
-
-
-def _invalid(field: str, description: str, reason: str) -> InvalidArgument:
-    return InvalidArgument(f"{field}: {description}", reason=reason, violations=[Violation(field, description)])

@@ -17,9 +17,10 @@ from moneyprinter.errors import (
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
-from services.orchestrator.jobs.model import Job, Notice, VideoRequest
+from services.orchestrator.jobs.model import Job, VideoRequest
+from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.videos import requests
+from services.orchestrator.videos import requests, revisions
 from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
@@ -99,18 +100,12 @@ class Videos:
             ) from None
 
     async def merge_changes(self, user_id: str, job_id: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the original request of a job with changes, as JSON.
-
-        Groups of settings are merged, every other field is replaced. Raises `NotFound` when there is no such video.
-        """
-        merged = dict((await self.find(user_id, job_id)).original_request)
-        for name, value in changes.items():
-            is_group = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-            merged[name] = {**merged[name], **value} if is_group else value
-        return merged
+        """Return the original request of a job with changes, as JSON. Raises `NotFound` when there is no such video."""
+        return revisions.merge_changes(await self.find(user_id, job_id), changes)
 
     async def _check_request(self, user_id: str, video: VideoInput) -> VideoRequest:
         asset_ids = [clip.asset_id for clip in video.clips] + [overlay.asset_id for overlay in video.overlays]
+        asset_ids += [cut.asset_id for scene in video.scenes for cut in scene.cuts]
         asset_ids = [asset_id for asset_id in asset_ids if asset_id]
         assets = await self.store.assets(user_id, asset_ids) if asset_ids else {}
         clips = tuple(
@@ -118,15 +113,17 @@ class Videos:
         )
         overlays = tuple(requests.overlay_request(index, each, assets) for index, each in enumerate(video.overlays))
         requests.check_scenes(clips, video.script)
+        requests.check_scene_requests(video.scenes, video.script, assets)
         script = requests.check_script(video.script)
         voice = requests.choose_voice(video)
         review = requests.choose_review(video, voice)
+        footage = requests.choose_footage(video, voice)
         width, height = video.width, video.height
         if not width:
             width, height = requests.canvas_size(video.resolution, video.aspect_ratio)
         request = VideoRequest(
             title=video.title,
-            clips=clips or (requests.background_clip(video.title),),
+            clips=() if footage else clips or (requests.background_clip(video.title),),
             script=script,
             voice=voice,
             background_music="" if video.background_music == "none" else video.background_music,
@@ -147,6 +144,10 @@ class Videos:
             poster_seconds=requests.parse_time(video.poster_time),
             review=review,
             pacing=video.pacing,
+            footage=footage,
+            scenes=video.scenes,
+            writing=video.writing,
+            transition=video.transition.replace("none", ""),
         )
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:

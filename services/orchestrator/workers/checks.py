@@ -9,7 +9,8 @@ import time
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.content.v1 import content_service_pb2 as content
-from services.orchestrator.jobs.model import Narrator, Notice, VideoRequest
+from services.orchestrator.jobs.model import VideoRequest
+from services.orchestrator.jobs.scenes import Narrator, Notice
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.stubs import Stubs
 
@@ -55,6 +56,8 @@ class GrpcChecks:
         texts = {"title": request.title, "audio.script": request.script or ""}
         for index, clip in enumerate(request.clips):
             texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.look.title}
+        for index, scene in enumerate(request.scenes):
+            texts |= {f"scenes[{index}].script": scene.script, f"scenes[{index}].title": scene.title}
         checked = [content.CheckedText(field=field, text=text) for field, text in texts.items() if text]
         found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
         return messages.to_notices(found.notices)
@@ -65,5 +68,6 @@ def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
     texts = {"audio.script": request.script or ""} | {
         f"clips[{index}].script": clip.script for index, clip in enumerate(request.clips)
     }
+    texts |= {f"scenes[{index}].script": scene.script for index, scene in enumerate(request.scenes)}
     narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
     return audio.GetVoiceRequest(name=request.voice, texts=narrated, title="" if narrated else request.title)

@@ -23,9 +23,7 @@ from services.orchestrator.jobs.model import (
     FinishedVideo,
     Job,
     Narration,
-    Narrator,
     RenderedVideo,
-    Script,
     SoundTrack,
     Source,
     SourceClip,
@@ -33,10 +31,12 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
 )
 from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions
 from services.orchestrator.jobs.turns import Turns
 from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.checks import GrpcChecks
+from services.orchestrator.workers.footage import FootageRecords, GrpcFootage
 from services.orchestrator.workers.messages import object_message, stored_object, to_duration, to_seconds
 from services.orchestrator.workers.stubs import Stubs
 from services.runtime.objects import Objects
@@ -46,12 +46,17 @@ from services.runtime.progress import OnProgress, ignore_progress
 class GrpcWorkers:
     """The media services, on behalf of one job (`workflow.Workers`). Segments take turns with those of other jobs."""
 
-    def __init__(self, job: Job, stubs: Stubs, checks: GrpcChecks, objects: Objects, turns: Turns) -> None:
+    def __init__(
+        self, job: Job, stubs: Stubs, checks: GrpcChecks, objects: Objects, turns: Turns, footage: FootageRecords
+    ) -> None:
         self._job = job
         self._stubs = stubs
         self._checks = checks
         self._objects = objects
         self._turns = turns
+        self._footage = GrpcFootage(stubs.footage, footage, job.user_id)
+        self.choose_footage = self._footage.choose
+        self.find_upload = self._footage.find_upload
 
     async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip:
         request = validation.ValidateClipRequest(
@@ -82,12 +87,27 @@ class GrpcWorkers:
     async def find_voice(self, request: VideoRequest) -> Narrator:
         return await self._checks.find_voice(request)
 
-    async def write_script(self, title: str, script: str | None, language: str, script_format: str) -> Script:
+    async def write_script(
+        self, title: str, script: str | None, language: str, script_format: str, options: WritingOptions
+    ) -> Script:
         request = content.WriteScriptRequest(
-            title=title, script=script, language=messages.primary_language(language), script_format=script_format
+            title=title,
+            script=script,
+            language=messages.primary_language(language),
+            script_format=script_format,
+            tone=options.tone,
+            audience=options.audience,
+            seconds=options.seconds,
+            words=options.words,
+            scene_count=options.scene_count,
+            prompt=options.prompt,
         )
         written = await self._stubs.content.WriteScript(request)
-        return Script(tuple(written.sentences), messages.to_notices(written.notices))
+        scenes = tuple(
+            Scene(tuple(scene.sentences), scene.title, tuple(scene.search_terms), scene.search_language)
+            for scene in written.scenes
+        )
+        return Script(tuple(written.sentences), messages.to_notices(written.notices), scenes, written.writer)
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress

@@ -14,7 +14,8 @@ from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Narration, Notice, Source, StoredObject, VideoRequest, Word
+from services.orchestrator.jobs.model import Narration, Source, StoredObject, VideoRequest, Word
+from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
 
 

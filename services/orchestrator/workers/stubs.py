@@ -8,10 +8,13 @@ from typing import Any
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as audio_grpc
 from moneyprinter.concatenation.v1 import concatenation_service_pb2_grpc as concatenation_grpc
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
+from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as processing_grpc
 from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as rendering_grpc
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
 from services.runtime.server import Runtime
+
+CONTENT = "moneyprinter.content.v1"
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Stubs:
 
     validation: Any
     content: Any
+    footage: Any
     audio: Any
     processing: Any
     concatenation: Any
@@ -35,6 +39,7 @@ class Stubs:
         return cls(
             validation=validation_grpc.ValidationServiceStub(channel("validation")),
             content=content_grpc.ContentServiceStub(channel("content")),
+            footage=footage_grpc.FootageServiceStub(runtime.connect("content", f"{CONTENT}.FootageService")),
             audio=audio_grpc.AudioServiceStub(channel("audio")),
             processing=processing_grpc.ProcessingServiceStub(channel("processing")),
             concatenation=concatenation_grpc.ConcatenationServiceStub(channel("concatenation")),

@@ -232,7 +232,7 @@ class VideoProcessingReviewRequested(_message.Message):
         APPROVE_URL_FIELD_NUMBER: _builtins.int
         EXPIRE_TIME_FIELD_NUMBER: _builtins.int
         subject: _builtins.str
-        """What waits for approval: `script`."""
+        """What waits for approval: `script` or `footage`."""
         video_url: _builtins.str
         """The path of the video, relative to the base of the API. Its `scenes` are what is reviewed."""
         approve_url: _builtins.str

@@ -41,6 +41,9 @@ class CreateVideoRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    FOOTAGE_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    WRITING_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The title of the video, and the subject of the script when `audio.script` is absent."""
     request_id: _builtins.str
@@ -55,13 +58,22 @@ class CreateVideoRequest(_message.Message):
     no such webhook (see WebhookService.CreateWebhook). Empty: none.
     """
     review: _builtins.str
-    """What waits for the approval of the owner before anything costly runs: `none`, or `script`. The job then waits after
-    its script is written, until ApproveVideo or CancelVideo; without either, it fails with REVIEW_EXPIRED after 7
-    days, or the time that the platform's settings give. Empty: `none`.
+    """What waits for the approval of the owner before anything costly runs: `none`, `script`, or `footage`, which is the
+    script with the footage that was chosen for it. The job then waits before its script is spoken, until ApproveVideo
+    or CancelVideo; without either, it fails with REVIEW_EXPIRED after 7 days, or the time that the platform's settings
+    give. Empty: `none`.
+    """
+    footage: _builtins.str
+    """Where the pictures of a narrated video without `clips` come from. `auto`: uploads whose file names match the
+    script, then the providers for which the platform has keys. `library`: all uploads, matching ones first. `pexels`,
+    `pixabay`, `coverr`: that provider alone. `none`: only animated backgrounds that the platform draws, which also
+    fill what the others leave. `Video.scenes` has what was chosen. Empty: `auto`.
     """
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clip]:
-        """The clips, in order; they repeat when the narration is longer. Empty: a slowly moving background in two colours."""
+        """The clips, in order; they repeat when the narration is longer. Empty: `footage` is shown, or without narration a
+        slowly moving background in two colours.
+        """
 
     @_builtins.property
     def audio(self) -> Global___Audio:
@@ -79,6 +91,16 @@ class CreateVideoRequest(_message.Message):
     def overlays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Overlay]:
         """Overlays on the video, such as a logo."""
 
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
+        """The scenes of the narration, in place of `clips` and `audio.script`: a script with titles, search terms and
+        footage. `Video.scenes` of a finished video can be sent here, with changes.
+        """
+
+    @_builtins.property
+    def writing(self) -> Global___Writing:
+        """How the service writes the script, when the request has none."""
+
     def __init__(
         self,
         *,
@@ -92,14 +114,65 @@ class CreateVideoRequest(_message.Message):
         priority: _builtins.str = ...,
         webhook_url: _builtins.str = ...,
         review: _builtins.str = ...,
+        footage: _builtins.str = ...,
+        scenes: _abc.Iterable[Global___Scene] | None = ...,
+        writing: Global___Writing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings", "writing", b"writing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "review", b"review", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "footage", b"footage", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "review", b"review", "scenes", b"scenes", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url", "writing", b"writing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateVideoRequest: _TypeAlias = CreateVideoRequest  # noqa: Y015
+
+@_typing.final
+class Writing(_message.Message):
+    """How the service writes a script. The writer may leave out what it has no use for, which `Video.notices` reports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TONE_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    SCENE_COUNT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language of the script, two or three letters of ISO 639, and of the voice when `audio.voice` is empty. Empty:
+    that of the voice.
+    """
+    tone: _builtins.str
+    """The tone, for example `humorous`. Empty: as it suits the topic."""
+    audience: _builtins.str
+    """The audience, for example `children of six`. Empty: a general one."""
+    seconds: _builtins.float
+    """The duration of the spoken script in seconds. 0: automatic."""
+    words: _builtins.int
+    """The number of words; of letters in languages without blanks between words. 0: automatic."""
+    scene_count: _builtins.int
+    """The number of scenes. 0: about one for 8 seconds of speech."""
+    prompt: _builtins.str
+    """Further instructions for the writer, for example facts that the script must have."""
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        tone: _builtins.str = ...,
+        audience: _builtins.str = ...,
+        seconds: _builtins.float = ...,
+        words: _builtins.int = ...,
+        scene_count: _builtins.int = ...,
+        prompt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "language", b"language", "prompt", b"prompt", "scene_count", b"scene_count", "seconds", b"seconds", "tone", b"tone", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Writing: _TypeAlias = Writing  # noqa: Y015
 
 @_typing.final
 class Clip(_message.Message):
@@ -524,8 +597,9 @@ class ReviseVideoRequest(_message.Message):
     """The id of the job whose request changes."""
     @_builtins.property
     def changes(self) -> _struct_pb2.Struct:
-        """The changed fields of CreateVideoRequest, as JSON. `clips` and `overlays` replace the previous lists; in `audio`,
-        `settings` and `captions` only the named fields change.
+        """The changed fields of CreateVideoRequest, as JSON. `clips`, `scenes` and `overlays` replace the previous lists; in
+        `audio`, `settings`, `captions` and `writing` only the named fields change. A finished video whose footage was
+        chosen keeps its script and its cuts, unless its title, script or clips change: to change one scene, send `scenes`.
         """
 
     def __init__(
@@ -640,25 +714,99 @@ Global___Stages: _TypeAlias = Stages  # noqa: Y015
 
 @_typing.final
 class Scene(_message.Message):
-    """A part of the narration."""
+    """A part of the narration, and what is shown meanwhile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCRIPT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEARCH_TERMS_FIELD_NUMBER: _builtins.int
+    SEARCH_LANGUAGE_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The narration, word for word."""
+    title: _builtins.str
+    """A title card at the beginning of the scene. Empty: none."""
+    search_language: _builtins.str
+    """The language of the search terms, two or three letters of ISO 639. Empty: that of the script."""
+    @_builtins.property
+    def search_terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The terms to search footage by, the best first. Empty: taken from the script."""
+
+    @_builtins.property
+    def cuts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cut]:
+        """The cuts, in order, which share the time of the scene. In a request, empty: chosen by `footage`."""
+
     def __init__(
         self,
         *,
         script: _builtins.str = ...,
+        title: _builtins.str = ...,
+        search_terms: _abc.Iterable[_builtins.str] | None = ...,
+        search_language: _builtins.str = ...,
+        cuts: _abc.Iterable[Global___Cut] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["script", b"script"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cuts", b"cuts", "script", b"script", "search_language", b"search_language", "search_terms", b"search_terms", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scene: _TypeAlias = Scene  # noqa: Y015
+
+@_typing.final
+class Cut(_message.Message):
+    """A part of a clip, or a drawn background."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id of the clip, for example `library:ast_...` or `background:5210`. Empty in a request: another clip."""
+    url: _builtins.str
+    """The `https://` address of the clip."""
+    asset_id: _builtins.str
+    """The id of an uploaded asset."""
+    start: _builtins.float
+    """The position of the first frame in the clip, in seconds."""
+    duration: _builtins.float
+    """The duration in seconds, in proportion to the other cuts of the scene. 0: as the others."""
+    query: _builtins.str
+    """The words that found the clip. Empty: it was not searched for."""
+    @_builtins.property
+    def background(self) -> _media_pb2.Background:
+        """An animated background that the platform draws."""
+
+    @_builtins.property
+    def credit(self) -> _media_pb2.Credit:
+        """The author, the licence and the address of a clip that others made; absent otherwise."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        background: _media_pb2.Background | None = ...,
+        start: _builtins.float = ...,
+        duration: _builtins.float = ...,
+        query: _builtins.str = ...,
+        credit: _media_pb2.Credit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "credit", b"credit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "background", b"background", "credit", b"credit", "duration", b"duration", "id", b"id", "query", b"query", "start", b"start", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cut: _TypeAlias = Cut  # noqa: Y015
 
 @_typing.final
 class Review(_message.Message):
@@ -673,7 +821,7 @@ class Review(_message.Message):
     state: _builtins.str
     """The state, `awaiting_review`."""
     subject: _builtins.str
-    """What waits for approval: `script`."""
+    """What waits for approval: `script` or `footage`."""
     request_time: _builtins.str
     """The time at which the job began to wait, RFC 3339 in UTC."""
     expire_time: _builtins.str
@@ -963,6 +1111,8 @@ class Video(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    SCRIPT_WRITER_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job."""
     title: _builtins.str
@@ -991,6 +1141,8 @@ class Video(_message.Message):
     """The voice of the narration; empty until it is synthesized."""
     voice_quality: _builtins.str
     """How intelligible the voice is: `neural`, `robotic` or `unintelligible`."""
+    script_writer: _builtins.str
+    """The author of the script: `caller`, `plain-template`, or the name of a writer; empty until it is finished."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """The status of the stages."""
@@ -1033,9 +1185,14 @@ class Video(_message.Message):
 
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
-        """The scenes of the narration, while the job waits for a review and when it is finished; empty otherwise. A narration
-        is one scene, unless every clip has a script of its own. Lists do not contain them.
+        """The scenes of the narration, while the job waits for a review and when it is finished; empty otherwise. In a video
+        with `clips`, the narration is one scene, unless every clip has a script of its own, and scenes have no cuts. Lists
+        do not contain them.
         """
+
+    @_builtins.property
+    def credits(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Credit]:
+        """The credits of the clips of others, each once; empty until it is finished."""
 
     def __init__(
         self,
@@ -1065,10 +1222,12 @@ class Video(_message.Message):
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
         review: Global___Review | None = ...,
         scenes: _abc.Iterable[Global___Scene] | None = ...,
+        credits: _abc.Iterable[_media_pb2.Credit] | None = ...,
+        script_writer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "review", b"review", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "credits", b"credits", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "script_writer", b"script_writer", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1292,7 +1451,9 @@ class ApproveVideoRequest(_message.Message):
     """The id of the job."""
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
-        """The scenes with edits, in place of `Video.scenes`, and as many. Empty: the scenes as they are."""
+        """The scenes with edits, in place of `Video.scenes`; in a video with `clips`, as many. Footage is chosen for scenes
+        without cuts. Empty: the scenes as they are.
+        """
 
     def __init__(
         self,

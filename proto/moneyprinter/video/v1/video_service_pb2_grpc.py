@@ -181,9 +181,9 @@ class VideoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveVideo(self, request, context):
-        """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
-        continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
-        does not wait for a review, or was approved with other edits.
+        """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
+        edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
+        when the job does not wait for a review, or was approved with other edits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

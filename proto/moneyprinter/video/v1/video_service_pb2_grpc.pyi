@@ -66,9 +66,9 @@ class VideoServiceStub:
     was cancelled.
     """
     ApproveVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]
-    """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
-    continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
-    does not wait for a review, or was approved with other edits.
+    """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
+    edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
+    when the job does not wait for a review, or was approved with other edits.
     """
     DeleteVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
@@ -129,9 +129,9 @@ class VideoServiceAsyncStub(VideoServiceStub):
     was cancelled.
     """
     ApproveVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]  # type: ignore[assignment]
-    """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
-    continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
-    does not wait for a review, or was approved with other edits.
+    """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
+    edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
+    when the job does not wait for a review, or was approved with other edits.
     """
     DeleteVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]  # type: ignore[assignment]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
@@ -243,9 +243,9 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_service_pb2.ApproveVideoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_service_pb2.ApproveVideoResponse, _abc.Awaitable[_video_service_pb2.ApproveVideoResponse]]:
-        """Approves the script of a job that waits for a review (`CreateVideoRequest.review`), with or without edits; the job
-        continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW when the job
-        does not wait for a review, or was approved with other edits.
+        """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
+        edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
+        when the job does not wait for a review, or was approved with other edits.
         """
 
     @_abc_1.abstractmethod

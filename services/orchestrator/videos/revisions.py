@@ -1,0 +1,65 @@
+"""Revisions: the request for a video again with changes, in the JSON of the public interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from services.orchestrator.jobs.model import Job
+from services.orchestrator.jobs.scenes import Cut, Scene
+
+# With one of these, the script is written again, or the video gets clips of its own.
+_NEW_SCRIPT = ("title", "clips", "writing")
+
+
+def merge_changes(job: Job, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the original request of a job with changes, as JSON.
+
+    Groups of settings are merged, every other field is replaced. A finished video whose footage was chosen keeps its
+    script and its footage, unless the changes ask for others.
+    """
+    merged = _keep_choices(job, changes)
+    for name, value in changes.items():
+        is_group = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = {**merged[name], **value} if is_group else value
+    return merged
+
+
+def _keep_choices(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:
+    original = dict(job.original_request)
+    audio = changes.get("audio")
+    has_script = isinstance(audio, Mapping) and "script" in audio
+    if not job.request.footage or job.result is None or has_script or any(name in changes for name in _NEW_SCRIPT):
+        return original
+    kept = {name: value for name, value in original.get("audio", {}).items() if name != "script"}
+    # The voice of the script's language: the scenes alone would not tell German from English.
+    kept.setdefault("voice", job.result.voice)
+    scenes = [_scene_fields(scene, with_cuts="footage" not in changes) for scene in job.result.scenes]
+    return {**original, "audio": kept, "scenes": scenes}
+
+
+def _scene_fields(scene: Scene, *, with_cuts: bool) -> dict[str, Any]:
+    return {
+        "script": scene.script,
+        "title": scene.title,
+        "search_terms": list(scene.search_terms),
+        "search_language": scene.search_language,
+        "cuts": [_cut_fields(cut) for cut in scene.cuts] if with_cuts else [],
+    }
+
+
+def _cut_fields(cut: Cut) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": cut.id,
+        "url": cut.url,
+        "asset_id": cut.asset_id,
+        "start": cut.start_seconds,
+        "duration": cut.seconds,
+        "query": cut.query,
+    }
+    if cut.background is not None:
+        fields["background"] = {"seed": cut.background.seed, "colours": list(cut.background.colours)}
+    if cut.credit is not None:
+        fields["credit"] = asdict(cut.credit)
+    return fields
