@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from services.commands import account, audit, dead_letters, platform, sessions, stages, uploads, videos, webhooks
+from services.commands import account, audit, dead_letters, platform, sessions, stages, texts, uploads, videos, webhooks
 from services.commands.terminal import INTERRUPTED, err, out
 
 WRONG_USE = 2
@@ -43,7 +43,7 @@ def _options(
     pass
 
 
-for group in (platform, videos, uploads, sessions, stages, account):
+for group in (platform, videos, uploads, sessions, stages, texts, account):
     app.add_typer(group.app)
 app.add_typer(dead_letters.app, name="deadletter")
 app.add_typer(webhooks.app, name="webhooks")

@@ -1,4 +1,4 @@
-"""The commands for single stages: `moneyprinter say`, `voices`, `script`, `captions`, `footage` and `probe`."""
+"""The commands for single stages: `moneyprinter say`, `voices`, `captions`, `footage` and `probe`."""
 
 from __future__ import annotations
 
@@ -57,25 +57,6 @@ def voices(
     from services.commands.actions import stages
 
     run_until_interrupted(stages.show_voices(language, parse_target(data), out))
-
-
-@app.command(
-    epilog="Examples: [bold]moneyprinter script 'The tides'[/] · [bold]moneyprinter script 'Die Gezeiten'"
-    " --language de --length 8 --out tides.txt[/]"
-)
-def script(
-    topic: Annotated[str, typer.Argument(help="The topic.")],
-    language: Annotated[str, typer.Option(help="en, de, es, fr, it, pt, zh or ja.")] = "en",
-    length: Annotated[int, typer.Option(help="The number of sentences.", min=1, max=9)] = 5,
-    out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.txt", help="The output file. Without it: the terminal.")
-    ] = None,
-    data: DataOption = None,
-) -> None:
-    """Write a script on a topic."""
-    from services.commands.actions import stages
-
-    run_until_interrupted(stages.write_script(topic, language, length, out_file, parse_target(data), out))
 
 
 @app.command(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.content.moderation.policy import DEFAULT_POLICY, Action, Category, parse_policy
-from services.content.writers.presets import DEFAULT_ORDER
+from services.content.writers.presets import CHARACTER_AI, DEFAULT_ORDER, WRITERS
 from services.runtime.config import PREFIX, Folders, Settings
 
 
@@ -39,9 +39,11 @@ def _names(value: object) -> object:
 
 
 def _check_writers(names: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [name for name in names if name not in DEFAULT_ORDER]
+    unknown = [name for name in names if name not in WRITERS]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no writer; those are {', '.join(DEFAULT_ORDER)}")
+        raise ValueError(f"{unknown[0]!r} is no writer; those are {', '.join(WRITERS)}")
+    if CHARACTER_AI in names[:-1]:
+        raise ValueError(f"{CHARACTER_AI} is unofficial, and must be the last writer")
     return tuple(dict.fromkeys(names))
 
 

@@ -24,7 +24,9 @@ from services.content.moderation.moderation import Moderator
 from services.content.moderation.openai_moderation import OpenAiModeration
 from services.content.servicer import ContentServicer
 from services.content.threads import run_in_thread
+from services.content.writers import character_ai
 from services.content.writers.pool import WriterPool
+from services.content.writers.presets import CHARACTER_AI
 from services.content.writing_servicer import WritingServicer
 from services.providers.credentials import CredentialMonitor, Credentials
 from services.runtime.config import ConfigError
@@ -36,7 +38,8 @@ from services.runtime.server import Runtime
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve ContentService, FootageService, FootageSearchService and WritingService.
 
-    Raises `ConfigError` when a font folder does not exist, or no folder has the font of captions.
+    Raises `ConfigError` when a font folder does not exist, no folder has the font of captions, or a writer needs a
+    package that is not installed.
     """
     for folder in config.fonts:
         if not folder.is_dir():
@@ -53,6 +56,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         allowed_hashes=config.moderation_allowed,
     )
     checks = TextChecks(moderator, runtime.audit)
+    if CHARACTER_AI in config.writers and not character_ai.is_installed():
+        raise ConfigError(
+            f"MONEYPRINTER_CONTENT_WRITERS: {CHARACTER_AI} needs the package {character_ai.PACKAGE}, the extra "
+            f"{CHARACTER_AI} of moneyprinter-services; install it, or take the writer out"
+        )
     pool = WriterPool(config.writers, config.writer_timeout_seconds)
     footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
 

@@ -223,6 +223,13 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
     assert (code, "3 sentences" in output) == (0, True), output
     text = (tmp_path / "tides.txt").read_text()
     assert text.startswith("The tides.")
+    code, output = await run(
+        "script", "The tides", "--seconds", "20", "--scenes", "2", "--tone", "calm", "--out", "t.json"
+    )
+    assert (code, "docs/providers.md" in output) == (0, True), output
+    assert len(json.loads((tmp_path / "t.json").read_text())["scenes"]) == 2
+    code, output = await run("describe", "tides.txt", "--platform", "youtube")
+    assert (code, "#" in output, "tiktok" in output) == (0, True, False), output
     code, output = await run("say", "--text-file", "tides.txt", "--out", "tides.flac", "--timings", "tides.json")
     assert (code, "Said tides.flac" in output) == (0, True), output
     times = json.loads((tmp_path / "tides.json").read_text())
@@ -245,6 +252,8 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("say", "Hi", "--out", "nowhere/hi.wav"), 2, "there is no folder"),
         (("say", "Hi", "--voice", "xx-Nobody"), 1, "there is no voice 'xx-Nobody'"),
         (("script", "x", "--language", "xx"), 1, "take one of en, de"),
+        (("script", "x", "--seconds", "20", "--words", "50"), 1, "give one of"),
+        (("translate", "tides.txt", "--to", "de"), 1, "no writer is configured"),
         (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
         (("captions", "--timings", "tides.txt"), 2, "holds no word times"),
         (("footage", "sea waves"), 1, "this deployment has no key for any provider of footage"),

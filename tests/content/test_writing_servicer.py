@@ -117,7 +117,7 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
         assert (written.writer, written.language) == ("anthropic", "en") and written.scenes
         # A script of the caller stays on the machine.
         own = content_service_pb2.WriteScriptRequest(title="The tides", script="Mine.")
-        assert (await jobs.WriteScript(own)).writer == "caller" and len(server.requests) == 2
+        assert (await jobs.WriteScript(own)).writer == "caller" and len(server.prompts) == 2
         # When no provider writes, the topic is spoken in the requested language.
         server.answers = [AnthropicServer.error(529, "overloaded_error")]
         alone = await writing.CreateScript(

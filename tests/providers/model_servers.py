@@ -158,6 +158,11 @@ class ModelServer(ProviderServer):
         self.arrived = asyncio.Event()
         """Set when a prompt arrives."""
 
+    @property
+    def prompts(self) -> list[Request]:
+        """The requests that are not checks of the key."""
+        return [request for request in self.requests if request.method == "POST"]
+
     def write(self, user: str) -> str:
         """The text that the model writes to the message of a user."""
         self.wishes.append(json.loads(user))
@@ -190,11 +195,14 @@ class ChatServer(ModelServer):
         self.finish_reason = "stop"
 
     def handle(self, request: Request) -> Answer:
-        if (request.method, request.path) != ("POST", "/v1/chat/completions"):
+        called = (request.method, request.path)
+        if called not in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
             return self.refuse(f"{request.method} {request.path}", self.error(404, "unknown_url"))
         expected = f"Bearer {self.key}" if self.key_header == "authorization" else self.key
         if self.key and request.headers.get(self.key_header) != expected:
             return self.error(401, "invalid_api_key")
+        if request.method == "GET":
+            return json_answer({"object": "list", "data": [{"id": "a-model", "object": "model"}]})
         if problem := self.check(request, self.schema):
             return self.refuse(problem, self.error(400, "invalid_request_error"))
         body = request.json()
@@ -230,12 +238,14 @@ class AnthropicServer(ModelServer):
     stop_reason = "tool_use"
 
     def handle(self, request: Request) -> Answer:
-        if (request.method, request.path) != ("POST", "/v1/messages"):
+        if (request.method, request.path) not in (("POST", "/v1/messages"), ("GET", "/v1/models")):
             return self.refuse(f"{request.method} {request.path}", self.error(404, "not_found_error"))
         if request.headers.get("x-api-key") != self.key:
             return self.error(401, "authentication_error")
         if request.headers.get("anthropic-version") != "2023-06-01":
             return self.refuse("anthropic-version: header is required", self.error(400, "invalid_request_error"))
+        if request.method == "GET":
+            return json_answer({"data": [{"type": "model", "id": "a-model"}], "has_more": False})
         if problem := self.check(request, _ANTHROPIC):
             return self.refuse(problem, self.error(400, "invalid_request_error"))
         body = request.json()
@@ -271,12 +281,15 @@ class GeminiServer(ModelServer):
     finish_reason = "STOP"
 
     def handle(self, request: Request) -> Answer:
-        if request.method != "POST" or not request.path.endswith(":generateContent"):
+        lists = (request.method, request.path) == ("GET", "/v1beta/models")
+        if not lists and (request.method != "POST" or not request.path.endswith(":generateContent")):
             return self.refuse(f"{request.method} {request.path}", self.error(404, "NOT_FOUND"))
         if "key" in request.query:
             return self.refuse("the key is in the query", self.error(400, "INVALID_ARGUMENT"))
         if request.headers.get("x-goog-api-key") != self.key:
             return self.error(400, "INVALID_ARGUMENT", reason="API_KEY_INVALID")
+        if lists:
+            return json_answer({"models": [{"name": "models/a-model"}]})
         if problem := self.check(request, _GEMINI):
             return self.refuse(problem, self.error(400, "INVALID_ARGUMENT"))
         text = self.write(request.json()["contents"][-1]["parts"][0]["text"])

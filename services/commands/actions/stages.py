@@ -1,4 +1,4 @@
-"""Single stages from the command line: speech, scripts, captions, footage, and the probe of a clip."""
+"""Single stages from the command line: speech, captions, footage, and the probe of a clip."""
 
 from __future__ import annotations
 
@@ -116,21 +116,6 @@ def print_footage(response: footage_pb.SearchFootageResponse, terms: str, consol
     console.print(table if response.clips else f"No clip shows {escape(terms)}; try fewer words.")
     for notice in response.notices:
         console.print(f"[yellow]Note:[/] {escape(notice.message)}")
-
-
-async def write_script(
-    topic: str, language: str, length: int, out: Path | None, target: Target, console: Console
-) -> None:
-    """Write a script to a file, or print it."""
-    if out is not None:
-        check_writable(out)
-    async with open_stage_client(target, console) as client:
-        response = await client.write_script(topic, language=language, length=length)
-    if out is None:
-        console.print(escape(response.script))
-        return
-    out.write_text(f"{response.script}\n", encoding="utf-8")
-    console.print(f"[bold green]Wrote[/] [bold]{escape(str(out))}[/]: {len(response.sentences)} sentences")
 
 
 def read_timings(file: Path) -> speech_pb.TimeSpeechResponse:

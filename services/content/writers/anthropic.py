@@ -50,6 +50,10 @@ class AnthropicWriter:
         )
         return self._read(answer, prompt.name)
 
+    async def check_key(self) -> None:
+        """List the models, which costs nothing. Raises `ProviderFailure`."""
+        await self._client.request_json("GET", "/v1/models", headers={"anthropic-version": VERSION}, timeout_seconds=10)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()

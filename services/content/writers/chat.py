@@ -57,6 +57,10 @@ class ChatWriter:
             self._structure = structure
             return self._read(answer)
 
+    async def check_key(self) -> None:
+        """List the models, which costs nothing. Raises `ProviderFailure`."""
+        await self._client.request_json("GET", "/models", timeout_seconds=10)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()

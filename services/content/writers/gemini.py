@@ -48,6 +48,10 @@ class GeminiWriter:
         answer = await self._client.request_json("POST", path, json=body, timeout_seconds=timeout_seconds)
         return self._read(answer)
 
+    async def check_key(self) -> None:
+        """List the models, which costs nothing. Raises `ProviderFailure`."""
+        await self._client.request_json("GET", "/v1beta/models", params={"pageSize": "1"}, timeout_seconds=10)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()

@@ -47,6 +47,9 @@ class Writer(Protocol):
     async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
         """Answer a prompt. Raises `ProviderFailure`."""
 
+    async def check_key(self) -> None:
+        """Make one cheap call, which shows whether the key is valid. Raises `ProviderFailure`."""
+
     async def aclose(self) -> None:
         """Close the connections."""
 

@@ -7,22 +7,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import structlog
+
 from services.content.writers import anthropic, gemini
 from services.content.writers.anthropic import AnthropicWriter
 from services.content.writers.asking import Answer, ask_writers
 from services.content.writers.cache import TextCache, hash_request
+from services.content.writers.character_ai import CharacterAiWriter
 from services.content.writers.chat import ChatWriter
 from services.content.writers.checks import Checked
 from services.content.writers.gemini import GeminiWriter
 from services.content.writers.models import Prompt, Writer
-from services.content.writers.presets import ANTHROPIC, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
+from services.content.writers.presets import ANTHROPIC, CHARACTER_AI, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, Authentication, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials
+from services.providers.failures import FailureKind, ProviderFailure
 from services.providers.keys import KeyRing
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
+# The entry in the option `uses` of credentials.
+_USE = "writing"
 # The largest answer: 20,000 characters, escaped, and their form.
 _MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
@@ -48,6 +56,7 @@ class WriterPool:
         self._cache = TextCache(clock)
         self._writers: tuple[Writer, ...] = ()
         self._retired: tuple[Writer, ...] = ()
+        self._checks: set[asyncio.Task[None]] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,9 +66,17 @@ class WriterPool:
     async def replace(self, credentials: Mapping[str, Credentials]) -> None:
         """Use the writers that these credentials name. Calls in progress of those before still end."""
         closing, self._retired = self._retired, self._writers
-        found = (_open_writer(name, credentials[name], self._clock) for name in self._order if name in credentials)
+        usable = {name: each for name, each in credentials.items() if _USE in each.options.get("uses", (_USE,))}
+        found = (_open_writer(name, usable[name], self._clock) for name in self._order if name in usable)
         self._writers = tuple(writer for writer in found if writer is not None)
         await _close(closing)
+        for task in self._checks:
+            task.cancel()
+        self._checks = {asyncio.create_task(_check(writer)) for writer in self._writers}
+
+    async def wait_checked(self) -> None:
+        """Wait until the keys have been checked."""
+        await asyncio.gather(*self._checks, return_exceptions=True)
 
     async def ask(
         self,
@@ -92,6 +109,9 @@ class WriterPool:
     async def aclose(self) -> None:
         """Cancel the calls in progress, and close the connections."""
         await self._cache.aclose()
+        for task in self._checks:
+            task.cancel()
+        await asyncio.gather(*self._checks, return_exceptions=True)
         await _close((*self._writers, *self._retired))
 
 
@@ -101,6 +121,18 @@ class _Unanswered(Exception):
     def __init__(self, answer: Answer[Any]) -> None:
         super().__init__()
         self.answer = answer
+
+
+async def _check(writer: Writer) -> None:
+    """Log whether the key of a writer is valid. A refused one opens its breaker, so that no script waits for it."""
+    try:
+        await writer.check_key()
+    except ProviderFailure as failure:
+        # A server may have no list of models.
+        if failure.kind is not FailureKind.REFUSED:
+            log.warning("writer not usable", provider=writer.name, kind=failure.kind.value, reason=failure.message)
+        return
+    log.info("writer checked", provider=writer.name)
 
 
 async def _close(writers: Sequence[Writer]) -> None:
@@ -117,6 +149,11 @@ def _open_writer(name: str, credentials: Credentials, clock: Callable[[], float]
     if name == GEMINI:
         client = _client(name, gemini.BASE_URL, credentials, gemini.authenticate_gemini, clock)
         return GeminiWriter(client, model or gemini.MODEL) if client else None
+    if name == CHARACTER_AI:
+        keys, character = KeyRing(name, credentials.keys, clock), options.get("character")
+        if not credentials.keys or not isinstance(character, str):
+            return None
+        return CharacterAiWriter(name, keys, character, Breaker(name, clock))
     preset = CHAT_PRESETS[name]
     client = _client(name, preset.base_url, credentials, _authenticate(preset), clock, needs_key=preset.needs_key)
     return ChatWriter(client, preset, model or preset.model) if client else None

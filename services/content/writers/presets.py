@@ -61,6 +61,8 @@ CHAT_PRESETS: Mapping[str, ChatPreset] = {
     "compatible": ChatPreset("", "default", needs_key=False),
 }
 
-ANTHROPIC, GEMINI = "anthropic", "gemini"
+ANTHROPIC, GEMINI, CHARACTER_AI = "anthropic", "gemini", "character-ai"
 DEFAULT_ORDER = ("openai", ANTHROPIC, GEMINI, *(name for name in CHAT_PRESETS if name != "openai"))
 """The order of the writers, of which those with credentials are called."""
+WRITERS = (*DEFAULT_ORDER, CHARACTER_AI)
+"""All writers. Character.ai is not in the order unless the settings name it."""
