@@ -102,7 +102,9 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
     async def TranslateScript(self, request: pb.TranslateScriptRequest, context: Any) -> pb.TranslateScriptResponse:
         scenes = to_scenes(request.scenes)
         given = request.script or request.captions or " ".join(text for scene in scenes for text in scene.sentences)
-        flags = await self._checks.check([FieldText("script", given)], _TRANSLATE_SCRIPT)
+        flags = await self._checks.check(
+            [FieldText("script", given)], _TRANSLATE_SCRIPT, provider_seconds=PATIENT_SECONDS
+        )
         account, language = identity.user().id, request.language
         made = pb.TranslateScriptResponse(language=language)
         if request.captions:
@@ -115,7 +117,9 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
             sentences = (await run_in_thread(write_script, "", request.script)).sentences
             translation = await translate_texts(self._pool, sentences, language, account)
             made.sentences.extend(translation.texts)
-        flags += await self._checks.check([FieldText("script", "\n".join(translation.texts))], _TRANSLATE_SCRIPT)
+        flags += await self._checks.check(
+            [FieldText("script", "\n".join(translation.texts))], _TRANSLATE_SCRIPT, provider_seconds=PATIENT_SECONDS
+        )
         made.script = join_sentences(made.sentences, language)
         made.writer = translation.writer
         made.notices.extend([*from_notices(translation.notices), *from_flags(flags)])
@@ -123,7 +127,9 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
 
     async def CreateMetadata(self, request: pb.CreateMetadataRequest, context: Any) -> pb.CreateMetadataResponse:
         texts = {"script": request.script, "title": request.title, "credits": "\n".join(request.credits)}
-        flags = await self._checks.check([FieldText(*text) for text in texts.items() if text[1]], _CREATE_METADATA)
+        flags = await self._checks.check(
+            [FieldText(*text) for text in texts.items() if text[1]], _CREATE_METADATA, provider_seconds=PATIENT_SECONDS
+        )
         language = request.language or await run_in_thread(identify_language, request.script)
         metadata = await describe_video(
             self._pool,
@@ -134,7 +140,9 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
             identity.user().id,
         )
         shown = "\n".join(f"{text.title}\n{text.description}\n{text.hashtags}" for text in metadata.texts)
-        flags += await self._checks.check([FieldText("platforms", shown)], _CREATE_METADATA)
+        flags += await self._checks.check(
+            [FieldText("platforms", shown)], _CREATE_METADATA, provider_seconds=PATIENT_SECONDS
+        )
         return pb.CreateMetadataResponse(
             platforms=[
                 pb.PlatformMetadata(**asdict(text)) for text in add_credits(metadata.texts, list(request.credits))

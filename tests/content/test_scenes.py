@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.content.scripts.key_words import find_key_words, find_phrase
-from services.content.scripts.languages import UNKNOWN_LANGUAGE, identify_language
+from services.content.scripts.languages import UNKNOWN_LANGUAGE, identify_language, is_in_language
 from services.content.scripts.lengths import count_words, seconds_of_words
 from services.content.scripts.scenes import group_sentences
 from services.content.scripts.script_templates import TEMPLATES
@@ -87,6 +87,28 @@ def test_groups_have_similar_lengths_and_none_is_empty() -> None:
 def test_the_language_of_a_text_is_identified(language: str) -> None:
     assert language in STOP_WORDS
     assert identify_language(" ".join(TEMPLATES[language].body)) == language
+
+
+NEIGHBOURS = {
+    "ca": "El mar és salat perquè els rius porten la sal de les roques al mar, i el sol fa que l'aigua pugi al cel.",
+    "af": "Die see is sout omdat die riviere die sout van die rotse na die see dra, en dit is al lank so.",
+    "ms": "Laut itu masin kerana sungai membawa garam dari batu ke laut, dan ini sudah lama begitu untuk kita semua.",
+    "bg": "Морето е солено, защото реките носят солта от скалите в морето, и това е така от много години.",
+    "da": "Havet er salt, fordi floderne fører saltet fra klipperne ud i havet, og det har de gjort i mange år.",
+}
+
+
+@pytest.mark.parametrize("language", NEIGHBOURS)
+def test_a_text_is_not_taken_for_one_of_a_neighbouring_language(language: str) -> None:
+    assert is_in_language(NEIGHBOURS[language] * 3, language)
+    assert not is_in_language(SALT * 3, language)
+    assert not is_in_language(" ".join(TEMPLATES["ja"].body), language)
+
+
+@pytest.mark.parametrize("language", TEMPLATES)
+def test_a_text_is_not_in_another_language(language: str) -> None:
+    text = " ".join(TEMPLATES[language].body)
+    assert [each for each in TEMPLATES if is_in_language(text, each)] == [language]
 
 
 def test_a_text_without_common_words_is_undetermined() -> None:

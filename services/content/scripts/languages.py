@@ -93,12 +93,11 @@ def is_in_language(text: str, language: str) -> bool:
         return False
     rivals = _ALPHABETS.get(system, ())
     hits = {rival: _count_stop_words(text[:_MAX_CHARACTERS], rival) for rival in rivals}
-    best = max(hits.values(), default=0)
     if language in hits:
         # Neighbouring languages share words.
-        return hits[language] * 1.25 + 1 >= best
-    # A third of a text consists of stop words of its own language.
-    return best < 8 or best < len(text[:_MAX_CHARACTERS].split()) * 0.3
+        return hits[language] * 1.25 + 1 >= max(hits.values())
+    # A neighbour without a list of its own, such as Catalan, shares most words of Spanish; models fall back to English.
+    return hits.get("en", 0) < max(8, 0.3 * len(text[:_MAX_CHARACTERS].split()))
 
 
 def _count_stop_words(text: str, language: str) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from services.content.scripts.writing import Notice
 from services.content.writers.checks import Checked, is_refusal
 from services.content.writers.models import Prompt, Writer, to_bad_answer, to_refusal
@@ -14,6 +16,7 @@ from services.providers.chain import call_first
 from services.providers.failures import FailureKind, ProviderFailure
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 WRITER_SKIPPED = "WRITER_SKIPPED"
 """The reason of a notice: a writer earlier in the order did not write."""
@@ -89,4 +92,5 @@ async def ask_writers(
         result = await call_first(writers, ask_one)
     except ProviderFailure:
         return Answer(None, "", tuple(notices), *tokens)
+    log.info("text written", provider=result.provider.name, input_tokens=tokens[0], output_tokens=tokens[1])
     return Answer(result.result, result.provider.name, tuple(notices), *tokens)
