@@ -10,6 +10,7 @@ from typing import Any
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from services.audio import preview, speech
+from services.audio.draft_voice import select_draft_voice
 from services.audio.messages import (
     from_mix_request,
     from_pacing,
@@ -40,7 +41,8 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Any) -> pb.GetVoiceResponse:
         texts = [Text(text.field, text.text) for text in request.texts]
         title = Text("title", request.title) if request.title else None
-        selection = await asyncio.to_thread(select_voice, self._providers, request.name, texts, title)
+        select = select_draft_voice if request.draft else select_voice
+        selection = await asyncio.to_thread(select, self._providers, request.name, texts, title)
         return pb.GetVoiceResponse(
             name=selection.voice.name,
             language=selection.voice.language,

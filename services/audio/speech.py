@@ -124,13 +124,14 @@ class Objects(Protocol):
 
 
 def find_voice(providers: Sequence[SpeechProvider], name: str) -> tuple[SpeechProvider, Voice]:
-    """The first provider that has a voice, and the voice.
+    """The first provider that has a voice, and the voice. A name such as `espeak:en-US` names the provider too.
 
     Raises `InvalidArgument` (VOICE_UNKNOWN) when no provider has it.
     """
+    chosen, _, own = name.rpartition(":")
     for provider in providers:
-        if voice := provider.voice(name):
-            return provider, voice
+        if chosen in ("", provider.name) and (voice := provider.voice(own)):
+            return provider, replace(voice, name=name)
     examples = ", ".join(example for provider in providers for example in provider.examples())
     raise InvalidArgument(
         f"there is no voice {name!r}; there are {examples} and others, which `GET /v1/voices` lists",

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from services.audio import speech
+from services.audio.draft_voice import select_draft_voice
 from services.audio.espeak import Espeak
 from services.audio.kokoro import assembly, phonemes, provider, voices
 from services.audio.kokoro.synthesizer import FRAME_SAMPLES
 from services.audio.speech import Quality
+from services.audio.voice_selection import Text, select_voice
 from tests.audio.conftest import Folder
 from tests.audio.kokoro import RATE, decibels, open_kokoro, read_sound, requires_model
 
@@ -186,6 +188,26 @@ def test_names_of_voices(name: str, style: str) -> None:
 @pytest.mark.parametrize("name", ["de-DE", "pt-PT", "ja-JP", "zh-CN", "", "nobody", "en-US-Nobody", "en-Cyrl"])
 def test_names_that_other_providers_may_have(name: str) -> None:
     assert voices.find_voice(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "spoken"),
+    [
+        *(("", "The weather is fine.", "en-US"), ("en-GB", "Fine.", "en-GB"), ("es-ES-Dora", "Hola.", "es-ES")),
+        *(("af_heart", "Fine.", "en-US"), ("en-US-GuyNeural", "Fine.", "en-US-GuyNeural")),
+    ],
+)
+def test_espeak_speaks_a_draft_in_the_language_of_the_voice(
+    kokoro: provider.Kokoro, provider: Espeak, name: str, text: str, spoken: str
+) -> None:
+    providers: list[speech.SpeechProvider] = [kokoro, provider]
+    texts = [Text("audio.script", text)]
+    assert select_voice(providers, name, texts).provider is kokoro
+    selection = select_draft_voice(providers, name, texts)
+    # The orchestrator synthesizes with the name in the answer.
+    source, voice = speech.find_voice(providers, selection.voice.name)
+    assert (source, selection.provider, voice.quality) == (provider, provider, Quality.ROBOTIC)
+    assert (voice.name, voice.setting) == (f"espeak:{spoken}", selection.voice.setting)
 
 
 def test_the_list_of_voices_prefers_the_neural_ones(kokoro: provider.Kokoro, provider: Espeak) -> None:

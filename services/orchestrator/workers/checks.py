@@ -70,4 +70,5 @@ def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
     }
     texts |= {f"scenes[{index}].script": scene.script for index, scene in enumerate(request.scenes)}
     narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
-    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title="" if narrated else request.title)
+    title, draft = "" if narrated else request.title, request.quality == "draft"
+    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title=title, draft=draft)

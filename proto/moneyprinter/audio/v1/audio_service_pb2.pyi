@@ -29,12 +29,15 @@ class GetVoiceRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name of the voice: a locale or a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: the default voice
     of the texts' language.
     """
     title: _builtins.str
     """A title to speak among sentences in the voice's own language."""
+    draft: _builtins.bool
+    """Prefer the fastest voice over the best one, for a video of quality `draft`. The name in the response selects it."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___NarratedText]:
         """The texts to speak."""
@@ -45,10 +48,11 @@ class GetVoiceRequest(_message.Message):
         name: _builtins.str = ...,
         texts: _abc.Iterable[Global___NarratedText] | None = ...,
         title: _builtins.str = ...,
+        draft: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "texts", b"texts", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "name", b"name", "texts", b"texts", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,7 +96,7 @@ class GetVoiceResponse(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The requested name, or the name of the default voice."""
+    """The requested name, or the name of the default voice; for a draft, with its provider: `espeak:en-US`."""
     language: _builtins.str
     """The language, BCP 47 (`en-US`)."""
     provider: _builtins.str
