@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.runtime.config import Folders, Settings
+
+
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+"""A setting of several names, separated by commas."""
 
 
 class Config(Settings):
@@ -39,3 +49,13 @@ class Config(Settings):
     max_speech_calls: int = Field(8, ge=1)
     """The most texts that are spoken at once for public calls, a quarter of them for one user; further calls are
     refused. Calls of jobs do not count."""
+    speech_order: Names = ("openai", "google", "azure", "elevenlabs")
+    """The order of the providers of speech, separated by commas. Those without a key are left out, and those that are
+    not named come after the others, espeak last."""
+    providers_file: Path | None = None
+    """A file with the keys of providers, for machines without an operator's tools; the config service comes first."""
+    provider_timeout_seconds: float = Field(10.0, gt=0, le=120)
+    """The limit of one call of a provider of speech."""
+    provider_prices: Mapping[str, float] = Field(default_factory=dict)
+    """The prices of providers of speech per million characters, as JSON: `{"openai": 15}`. They only serve to show the
+    cost of a job."""

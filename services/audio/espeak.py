@@ -61,7 +61,7 @@ class Espeak:
     version: str
     name: str = "espeak"
 
-    def voice(self, name: str) -> Voice | None:
+    def voice(self, name: str, language: str = "") -> Voice | None:
         return voices.find_voice(self.languages, name)
 
     def examples(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,15 +13,18 @@ from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.media.v1 import media_pb2
 from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
+from services.audio.fallback import Candidate, describe_fallback
 from services.audio.pacing import Pacing
-from services.audio.voice_selection import VoiceSelection
+from services.audio.voice_selection import Notice
+from services.providers.chain import ChainResult
+from services.providers.usage import price
 
 _SECOND = timedelta(seconds=1)
 
 
-def to_notices(selection: VoiceSelection) -> list[media_pb2.Notice]:
-    """The notices of a voice selection."""
-    return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in selection.notices]
+def to_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
+    """The messages of notices."""
+    return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in notices]
 
 
 def to_timed_sentences(spoken: speech.SpokenText) -> list[media_pb2.TimedSentence]:
@@ -45,12 +49,22 @@ def to_speech_progress(fraction: float) -> pb.SynthesizeResponse:
     return pb.SynthesizeResponse(progress=media_pb2.Progress(fraction=fraction))
 
 
-def to_speech(made: speech.Speech) -> pb.SynthesizeResponse:
-    """A stored speech with its words and their times."""
+def to_speech(chain: ChainResult[Candidate, speech.Speech], prices: Mapping[str, float]) -> pb.SynthesizeResponse:
+    """A stored speech with its words and their times, and the voice that spoke it."""
+    made, voice = chain.result, chain.provider.voice
     sentences = (pb.Sentence(words=map(_to_word, words)) for words in made.spoken.sentences)
     message = pb.Speech(
-        audio=made.audio, duration=_to_duration(made.spoken.duration), sentences=sentences, provider=made.provider
+        audio=made.audio,
+        duration=_to_duration(made.spoken.duration),
+        sentences=sentences,
+        provider=made.provider,
+        voice=voice.setting,
+        quality=voice.quality.value,
+        notices=to_notices(describe_fallback(chain.provider, chain.skipped)),
     )
+    if made.characters:
+        usage = price(made.provider, "characters", made.characters, prices)
+        message.usage.add(provider=usage.provider, unit=usage.unit, amount=usage.amount, cost=usage.cost)
     return pb.SynthesizeResponse(speech=message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError
 
@@ -13,6 +13,7 @@ import structlog
 
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
+from moneyprinter.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from services.audio.config import Config
@@ -20,11 +21,13 @@ from services.audio.espeak import Espeak, open_espeak
 from services.audio.kokoro.provider import Kokoro, open_kokoro
 from services.audio.kokoro.synthesizer import SynthesizerSettings
 from services.audio.mix import Mixer
+from services.audio.providers.registry import Settings, SpeechProviders
 from services.audio.servicer import AudioServicer
 from services.audio.speech import SpeechProvider
 from services.audio.speech_servicer import SpeechServicer
 from services.media.ffmpeg import ffmpeg_version
 from services.runtime.config import ConfigError
+from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 
 log = structlog.get_logger()
@@ -42,8 +45,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     mixer = Mixer(program, version, timedelta(seconds=config.max_mix_seconds))
     espeak = await asyncio.to_thread(_open_espeak, config, runtime)
     kokoro = await asyncio.to_thread(_open_kokoro, config, runtime) if config.kokoro_model else None
-    providers: list[SpeechProvider] = [*([kokoro] if kokoro else []), espeak]
-    runtime.add(pb_grpc.add_AudioServiceServicer_to_server, AudioServicer(runtime, runtime.objects(), providers, mixer))
+    offline: list[SpeechProvider] = [*([kokoro] if kokoro else []), espeak]
+    settings = Settings(config.speech_order, program, config.provider_timeout_seconds)
+    secrets = SecretClient(ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService")))
+    providers = SpeechProviders(offline, secrets, config.providers_file, settings)
+    runtime.check("providers", providers.check)
+    servicer = AudioServicer(runtime, runtime.objects(), providers, mixer, config.provider_prices)
+    runtime.add(pb_grpc.add_AudioServiceServicer_to_server, servicer)
     content = content_grpc.ContentServiceStub(runtime.connect("content", "moneyprinter.content.v1.ContentService"))
 
     async def split_sentences(text: str, language: str, script_format: str) -> Sequence[str]:
@@ -59,7 +67,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     paths = (f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods)
     runtime.limit(config.max_speech_calls, *paths, until_response=True)
     try:
-        yield
+        async with aclosing(providers), runtime.background(providers.run(), "keys of providers"):
+            yield
     finally:
         if kokoro:
             await kokoro.synthesizer.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,7 @@ from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from services.audio import preview, speech
 from services.audio.draft_voice import select_draft_voice
+from services.audio.fallback import find_candidates, speak_first
 from services.audio.messages import (
     from_mix_request,
     from_pacing,
@@ -21,6 +22,7 @@ from services.audio.messages import (
     to_speech_progress,
 )
 from services.audio.mix import Mixer
+from services.audio.providers.registry import SpeechProviders
 from services.audio.voice_selection import Text, select_voice
 from services.runtime.objects import Objects
 from services.runtime.progress import OnProgress, stream_progress
@@ -31,42 +33,48 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
     """Speech and music of jobs."""
 
     def __init__(
-        self, runtime: Runtime, objects: Objects, providers: Sequence[speech.SpeechProvider], mixer: Mixer
+        self, runtime: Runtime, objects: Objects, providers: SpeechProviders, mixer: Mixer, prices: Mapping[str, float]
     ) -> None:
         self._runtime = runtime
         self._objects = objects
         self._providers = providers
         self._mixer = mixer
+        self._prices = prices
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Any) -> pb.GetVoiceResponse:
         texts = [Text(text.field, text.text) for text in request.texts]
         title = Text("title", request.title) if request.title else None
         select = select_draft_voice if request.draft else select_voice
-        selection = await asyncio.to_thread(select, self._providers, request.name, texts, title)
+        selection = await asyncio.to_thread(select, await self._providers.current(), request.name, texts, title)
         return pb.GetVoiceResponse(
             name=selection.voice.name,
             language=selection.voice.language,
             provider=selection.provider.name,
             quality=selection.voice.quality.value,
-            notices=to_notices(selection),
+            notices=to_notices(selection.notices),
         )
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> AsyncIterator[pb.SynthesizeResponse]:
-        provider, voice = speech.find_voice(self._providers, request.voice)
+        providers = await self._providers.current()
+        candidates = await asyncio.to_thread(find_candidates, providers, request.voice, request.sentences)
 
         async def synthesize(on_progress: OnProgress) -> pb.SynthesizeResponse:
             async with self._runtime.scratch() as folder:
-                made = await speech.synthesize(
-                    provider,
-                    voice,
-                    self._objects,
-                    request.sentences,
-                    folder,
-                    on_progress,
-                    pacing=from_pacing(request),
-                    program=self._mixer.ffmpeg,
-                )
-                return await asyncio.to_thread(to_speech, made)
+
+                async def speak(provider: speech.SpeechProvider, voice: speech.Voice) -> speech.Speech:
+                    return await speech.synthesize(
+                        provider,
+                        voice,
+                        self._objects,
+                        request.sentences,
+                        folder,
+                        on_progress,
+                        pacing=from_pacing(request),
+                        program=self._mixer.ffmpeg,
+                    )
+
+                made = await speak_first(candidates, speak)
+                return await asyncio.to_thread(to_speech, made, self._prices)
 
         async with aclosing(stream_progress(synthesize, to_speech_progress)) as responses:
             async for response in responses:

@@ -51,6 +51,12 @@ class Voice:
     """Why the voice is unintelligible."""
     is_substitute: bool = False
     """Whether the name is that of another provider's voice, which this voice replaces."""
+    gender: str = ""
+    """`female`, `male`, or empty: unknown, or neither."""
+    style: str = ""
+    """A word such as `calm`; empty: none."""
+    languages: tuple[str, ...] = ()
+    """The languages of a voice that speaks the language of its text; empty: it speaks only `language`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class SpokenText:
     """The length of the narration."""
     sentences: tuple[tuple[Word, ...], ...]
     """The words of each sentence."""
+    characters: int = 0
+    """The characters that the provider charged for; 0 when it charges nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,8 @@ class Speech:
     """The stored sound: WAV, 48 kHz, mono, 16 bit."""
     spoken: SpokenText
     provider: str
+    characters: int = 0
+    """The characters that the provider charged for; 0 when it is the result of an earlier request, or was free."""
 
 
 class SpeechProvider(Protocol):
@@ -93,8 +103,11 @@ class SpeechProvider(Protocol):
     def version(self) -> str:
         """Changes when the same text would sound different."""
 
-    def voice(self, name: str) -> Voice | None:
-        """The voice of a name; None when the provider has none."""
+    def voice(self, name: str, language: str = "") -> Voice | None:
+        """The voice of a name, or the one nearest to it; None when the provider has none.
+
+        `language` is that of the text, for voices that speak several.
+        """
 
     def examples(self) -> Sequence[str]:
         """The names of some voices, for error messages."""
@@ -107,7 +120,7 @@ class SpeechProvider(Protocol):
     ) -> SpokenText:
         """Speak sentences into the file `target` (WAV, 48 kHz, mono, 16 bit). Returns the words and their times.
 
-        Raises `Internal` (SPEECH_FAILED) when the provider fails.
+        Raises `Internal` (SPEECH_FAILED) or `ProviderFailure` when the provider fails.
         """
 
 
@@ -123,20 +136,41 @@ class Objects(Protocol):
     def get(self, key: str) -> AsyncIterator[bytes]: ...
 
 
-def find_voice(providers: Sequence[SpeechProvider], name: str) -> tuple[SpeechProvider, Voice]:
-    """The first provider that has a voice, and the voice. A name such as `espeak:en-US` names the provider too.
+def find_voices(
+    providers: Sequence[SpeechProvider], name: str, language: str = ""
+) -> list[tuple[SpeechProvider, Voice]]:
+    """The voices of a name, in the order in which they are tried: the named voice itself, then its substitutes.
 
-    Raises `InvalidArgument` (VOICE_UNKNOWN) when no provider has it.
+    A name such as `espeak:en-US` names the provider, too: then only the providers after it have substitutes.
+
+    Args:
+        providers: The providers, in order of preference.
+        name: The requested voice.
+        language: The language of the text, for voices that speak several.
+
+    Raises `InvalidArgument` (VOICE_UNKNOWN) when no provider has a voice for the name.
     """
     chosen, _, own = name.rpartition(":")
-    for provider in providers:
-        if chosen in ("", provider.name) and (voice := provider.voice(own)):
-            return provider, replace(voice, name=name)
+    names = [provider.name for provider in providers]
+    first = names.index(chosen) if chosen in names else len(names) if chosen else 0
+    found = [
+        (provider, replace(voice, name=name))
+        for provider in providers[first:]
+        if (voice := provider.voice(own, language))
+    ]
+    if found and chosen in ("", found[0][0].name):
+        # Stable: the order of the providers stays.
+        return sorted(found, key=lambda entry: (entry[0].name != chosen, entry[1].is_substitute))
     examples = ", ".join(example for provider in providers for example in provider.examples())
     raise InvalidArgument(
         f"there is no voice {name!r}; there are {examples} and others, which `GET /v1/voices` lists",
         reason="VOICE_UNKNOWN",
     )
+
+
+def find_voice(providers: Sequence[SpeechProvider], name: str) -> tuple[SpeechProvider, Voice]:
+    """The first of `find_voices`. Raises `InvalidArgument` (VOICE_UNKNOWN) when no provider has the voice."""
+    return find_voices(providers, name)[0]
 
 
 async def synthesize(
@@ -178,7 +212,7 @@ async def synthesize(
     audio = await objects.put_file(f"{key}.wav", target)
     # The words are stored after the sound, so that the sound exists whenever the words do.
     await objects.put_bytes(f"{key}.json", _encode(spoken))
-    return Speech(audio, spoken, provider.name)
+    return Speech(audio, spoken, provider.name, spoken.characters)
 
 
 async def _find_stored(objects: Objects, key: str) -> tuple[Any, SpokenText] | None:

@@ -14,7 +14,9 @@ from google.api import httpbody_pb2
 from moneyprinter.audio.v1 import speech_service_pb2 as pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
 from services.audio import export, mastering, speech
+from services.audio.fallback import describe_fallback, find_candidates, speak_first
 from services.audio.messages import from_pacing, to_notices, to_timed_sentences
+from services.audio.providers.registry import SpeechProviders
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
 from services.runtime.server import Runtime
 
@@ -38,7 +40,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
     def __init__(
         self,
         runtime: Runtime,
-        providers: Sequence[speech.SpeechProvider],
+        providers: SpeechProviders,
         ffmpeg: Path,
         split_sentences: SplitSentences,
     ) -> None:
@@ -56,7 +58,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
                 quality=voice.quality.value,
                 quality_note=voice.note,
             )
-            for provider, voice in speech.list_voices(self._providers, request.language)
+            for provider, voice in speech.list_voices(await self._providers.current(), request.language)
         )
         return pb.ListVoicesResponse(voices=voices)
 
@@ -88,19 +90,25 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
             voice=selection.voice.name,
             language=selection.voice.language,
             quality=selection.voice.quality.value,
-            notices=to_notices(selection),
+            notices=to_notices(selection.notices),
         )
 
     async def _speak(
         self, request: pb.CreateSpeechRequest | pb.TimeSpeechRequest, target: Path
     ) -> tuple[speech.SpokenText, VoiceSelection]:
         texts = [Text("text", request.text)]
-        selection = await asyncio.to_thread(select_voice, self._providers, request.voice, texts)
+        providers = await self._providers.current()
+        selection = await asyncio.to_thread(select_voice, providers, request.voice, texts)
         sentences = await self._split_sentences(request.text, selection.voice.language, request.script_format)
-        spoken = await speech.speak_to_file(
-            selection.provider, selection.voice, sentences, target, pacing=from_pacing(request), program=self._ffmpeg
-        )
-        return spoken, selection
+        candidates = await asyncio.to_thread(find_candidates, providers, selection.voice.name, sentences)
+
+        async def speak(provider: speech.SpeechProvider, voice: speech.Voice) -> speech.SpokenText:
+            pacing = from_pacing(request)
+            return await speech.speak_to_file(provider, voice, sentences, target, pacing=pacing, program=self._ffmpeg)
+
+        made = await speak_first(candidates, speak)
+        notices = (*selection.notices, *describe_fallback(made.provider, made.skipped))
+        return made.result, VoiceSelection(made.provider.provider, made.provider.voice, notices)
 
 
 def _file_headers(path: Path, format_name: str) -> tuple[tuple[str, str], ...]:

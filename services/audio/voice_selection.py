@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from moneyprinter.errors import InvalidArgument, Violation
 from services.audio import languages
-from services.audio.speech import Quality, SpeechProvider, Voice, find_voice
+from services.audio.speech import Quality, SpeechProvider, Voice, find_voices
 
 DEFAULT_VOICE = "en-US"
 # The default voices of languages whose voice has another name.
@@ -58,15 +58,17 @@ def select_voice(
     request this one by its own name.
     """
     whole = "\n".join(text.text for text in (*texts, *([title] if title else ())))
-    provider, voice, notices = _select_named(providers, name) if name else _select_default(providers, whole)
+    provider, voice, notices = _select_named(providers, name, whole) if name else _select_default(providers, whole)
     for text in (*texts, *([title] if title else ())):
         if system := languages.unreadable_system(text.text, voice.language, is_title=text is title):
             raise _mismatch(providers, voice, text, system, is_requested=bool(name))
     return VoiceSelection(provider, voice, notices)
 
 
-def _select_named(providers: Sequence[SpeechProvider], name: str) -> tuple[SpeechProvider, Voice, tuple[Notice, ...]]:
-    provider, voice = find_voice(providers, name)
+def _select_named(
+    providers: Sequence[SpeechProvider], name: str, text: str
+) -> tuple[SpeechProvider, Voice, tuple[Notice, ...]]:
+    provider, voice = find_voices(providers, name, languages.language_of(text))[0]
     if voice.quality is Quality.UNINTELLIGIBLE:
         if voice.is_substitute:
             raise _unintelligible(voice, f"{name!r} is a voice of another provider")

@@ -45,11 +45,11 @@ _LATIN_AMERICA = " ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve "
 
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
 # Google: en-US-Standard-A, en-US-Neural2-C, en-US-Chirp-HD-F, en-US-Chirp3-HD-Aoede.
-_GOOGLE = re.compile(
+GOOGLE_NAME = re.compile(
     r"(.+?)-(?:Standard|Wavenet|Neural2|Studio|News|Polyglot|Casual|Journey|Chirp[0-9]?-HD)-([A-Z]|[0-9]|[A-Z][a-z]{2,15})"
 )
 # Azure: en-US-JennyNeural, zh-CN-liaoning-XiaobeiNeural, en-US-AvaMultilingualNeural.
-_AZURE = re.compile(r"(.+?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingual)?(?:Turbo)?Neural")
+AZURE_NAME = re.compile(r"(.+?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingual)?(?:Turbo)?Neural")
 
 _MALE = ("", "m3", "m7", "m1", "m5")
 _FEMALE = ("f2", "f3", "f5", "f1", "f4")
@@ -114,7 +114,7 @@ def parse_name(name: str) -> tuple[str, str, bool]:
 
     Returns its locale, its person (`A`, `Jenny`) and True; for any other name, the name, no person and False.
     """
-    for pattern in (_GOOGLE, _AZURE):
+    for pattern in (GOOGLE_NAME, AZURE_NAME):
         if match := pattern.fullmatch(name):
             return match.group(1), match.group(2), True
     return name, "", False
@@ -138,6 +138,13 @@ def is_male(locale: str, person: str) -> bool | None:
     if person in letters:
         return letters[person]
     return True if f" {person} " in _MEN else False if f" {person} " in _WOMEN else None
+
+
+def describe_name(name: str) -> tuple[str, str] | None:
+    """The locale and the gender (`female`, `male` or empty) that a voice's name shows; None when it shows no locale."""
+    locale, person, _ = parse_name(name)
+    gender = {True: "male", False: "female", None: ""}[is_male(locale, person)]
+    return (locale, gender) if _LOCALE.fullmatch(locale) else None
 
 
 def list_voices(languages: Languages) -> list[Voice]:

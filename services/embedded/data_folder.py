@@ -3,6 +3,7 @@
 lock            locked by the running platform; holds its process id
 platform.json   the layout version, and the process and port of the last platform
 first-account   the account that the first start created
+providers.json  the keys of external providers, when an operator put them here
 master-key      the key that encrypts the config service's secrets
 passwords/      the passwords of the database's roles, one file each
 certificates/   the authority's and the workloads' certificates and keys

@@ -51,6 +51,7 @@ def service_variables(data: Path, postgres: Postgres, nats_url: str) -> dict[str
         f"{PREFIX}AUDIO_KOKORO_MODEL": os.environ.get(
             f"{PREFIX}AUDIO_KOKORO_MODEL", os.pathsep.join(map(str, binaries.kokoro_model()))
         ),
+        f"{PREFIX}AUDIO_PROVIDERS_FILE": str(data / "providers.json"),
         # Content measures text with these fonts, and processing draws it: both need the same.
         f"{PREFIX}CONTENT_FONTS": fonts,
         f"{PREFIX}CONTENT_PROVIDERS_FILE": str(data / "providers.json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -164,6 +165,9 @@ def video_message(job: Job) -> pb.Video:
         voice=result.voice if result else "",
         voice_quality=result.voice_quality if result else "",
         notices=[media.Notice(reason=each.reason, message=each.message) for each in (result.notices if result else ())],
+        voice_provider=result.voice_provider if result else "",
+        provider_voice=result.provider_voice if result else "",
+        usage=[media.Usage(**dataclasses.asdict(each)) for each in (result.usage if result else ())],
         review=_review(job),
         scenes=scene_messages(_scenes(job)),
         credits=credit_messages(result.scenes) if result else [],

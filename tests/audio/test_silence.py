@@ -29,7 +29,7 @@ class Slow:
     name: str = "slow"
     version: str = "1"
 
-    def voice(self, name: str) -> Voice:
+    def voice(self, name: str, language: str = "") -> Voice:
         return Voice(name, "en-US", name)
 
     def examples(self) -> Sequence[str]:

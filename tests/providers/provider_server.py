@@ -63,8 +63,10 @@ class ProviderServer:
 
     def __init__(self, handle: Callable[[Request], Answer] | None = None) -> None:
         self._handle = handle
-        self.answers: list[Answer] = []
-        """What is answered next in place of the provider's own answer, the first one first."""
+        self.answers: list[Answer | None] = []
+        """What is answered next in place of the provider's own answer, the first one first; None: its own answer."""
+        self.default: Answer | None = None
+        """What is answered after `answers` in place of the provider's own answer."""
         self.requests: list[Request] = []
         self.violations: list[str] = []
         self._closing = asyncio.Event()
@@ -107,7 +109,9 @@ class ProviderServer:
             self.requests.append(request)
             answer = self.handle(request)
             if self.answers:
-                answer = self.answers.pop(0)
+                answer = self.answers.pop(0) or answer
+            elif self.default:
+                answer = self.default
             await self._send(writer, answer)
         writer.close()
         with suppress(ConnectionError):

@@ -41,7 +41,7 @@ class Kokoro:
     version: str
     name: str = "kokoro"
 
-    def voice(self, name: str) -> Voice | None:
+    def voice(self, name: str, language: str = "") -> Voice | None:
         return voices.find_voice(name)
 
     def examples(self) -> Sequence[str]:

@@ -20,6 +20,7 @@ from services.orchestrator.jobs.scenes import (
     WritingOptions,
 )
 from services.orchestrator.jobs.stages import STAGES
+from services.orchestrator.jobs.usage import Usage
 
 # From lowest to highest.
 PRIORITIES = ("low", "normal", "high")
@@ -258,6 +259,13 @@ class Narration:
     """None: no narration."""
     seconds: float
     sentences: tuple[tuple[Word, ...], ...]
+    provider: str = ""
+    provider_voice: str = ""
+    """The name of the voice at the provider."""
+    quality: str = ""
+    """That of the voice that spoke; empty: that of the selected one."""
+    notices: tuple[Notice, ...] = ()
+    usage: tuple[Usage, ...] = ()
 
 
 NO_NARRATION = Narration(None, 0.0, ())
@@ -354,6 +362,10 @@ class Result:
     notices: tuple[Notice, ...] = ()
     scenes: tuple[Scene, ...] = ()
     script_writer: str = ""
+    voice_provider: str = ""
+    provider_voice: str = ""
+    """The name of the voice at the provider."""
+    usage: tuple[Usage, ...] = ()
 
     def file(self, name: str) -> File | None:
         """Return the file with a name; an empty name is the video itself."""

@@ -350,10 +350,18 @@ async def _finish(
         true_peak_dbtp=finished.true_peak_dbtp,
         missing_glyphs=plan.captions.missing_glyphs,
         voice=plan.spoken.narrator.name,
-        voice_quality=plan.spoken.narrator.quality,
-        notices=(*job.request.notices, *plan.spoken.narrator.notices, *plan.script.notices),
+        voice_quality=plan.narration.quality or plan.spoken.narrator.quality,
+        notices=(
+            *job.request.notices,
+            *plan.spoken.narrator.notices,
+            *plan.script.notices,
+            *plan.narration.notices,
+        ),
         scenes=plan.script.scenes,
         script_writer=plan.script.writer,
+        voice_provider=plan.narration.provider,
+        provider_voice=plan.narration.provider_voice,
+        usage=plan.narration.usage,
     )
 
 

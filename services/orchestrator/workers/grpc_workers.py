@@ -119,8 +119,7 @@ class GrpcWorkers:
             request.scene_lengths.extend(map(len, scenes))
         speech = (await _read_result(self._stubs.audio.Synthesize(request), on_progress)).speech
         # In a thread: there may be 20,000 words.
-        words = await asyncio.to_thread(messages.spoken_words, speech)
-        return Narration(audio=stored_object(speech.audio), seconds=to_seconds(speech.duration), sentences=words)
+        return await asyncio.to_thread(messages.to_narration, speech)
 
     async def caption(
         self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str

@@ -16,6 +16,7 @@ from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
 from services.orchestrator.jobs.model import Narration, Source, StoredObject, VideoRequest, Word
 from services.orchestrator.jobs.scenes import Notice
+from services.orchestrator.jobs.usage import Usage
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
 
 
@@ -139,6 +140,20 @@ def title_message(title: timeline.Title) -> content.TitleCard:
     """Returns the message for a title."""
     return content.TitleCard(
         text=title.text, start=to_duration(title.start_seconds), end=to_duration(title.end_seconds)
+    )
+
+
+def to_narration(speech: audio.Speech) -> Narration:
+    """Returns a speech as the orchestrator records it."""
+    return Narration(
+        audio=stored_object(speech.audio),
+        seconds=to_seconds(speech.duration),
+        sentences=spoken_words(speech),
+        provider=speech.provider,
+        provider_voice=speech.voice,
+        quality=speech.quality,
+        notices=to_notices(speech.notices),
+        usage=tuple(Usage(each.provider, each.unit, each.amount, each.cost) for each in speech.usage),
     )
 
 

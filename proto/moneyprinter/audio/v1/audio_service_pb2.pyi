@@ -212,8 +212,16 @@ class Speech(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     SENTENCES_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    VOICE_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The provider that synthesized the speech (`espeak`)."""
+    voice: _builtins.str
+    """The name of the voice at that provider."""
+    quality: _builtins.str
+    """How intelligible the voice is: `neural`, `robotic` or `unintelligible`."""
     @_builtins.property
     def audio(self) -> _media_pb2.Object:
         """The audio: WAV, 48 kHz, mono, 16 bit."""
@@ -226,6 +234,14 @@ class Speech(_message.Message):
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sentence]:
         """The times of all words, by sentence."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """Why another provider than the first one synthesized the speech."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Usage]:
+        """What the provider charged for; empty for a stored speech, and for a provider that charges nothing."""
+
     def __init__(
         self,
         *,
@@ -233,10 +249,14 @@ class Speech(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         sentences: _abc.Iterable[Global___Sentence] | None = ...,
         provider: _builtins.str = ...,
+        voice: _builtins.str = ...,
+        quality: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        usage: _abc.Iterable[_media_pb2.Usage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "provider", b"provider", "sentences", b"sentences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "duration", b"duration", "notices", b"notices", "provider", b"provider", "quality", b"quality", "sentences", b"sentences", "usage", b"usage", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -490,7 +490,7 @@ class Notice(_message.Message):
     """The reason for programs: `VOICE_REPLACED`, `VOICE_CHOSEN`, `VOICE_UNINTELLIGIBLE`, `LANGUAGE_NOT_WRITTEN`,
     `FOOTAGE_NOT_FOUND`, `FOOTAGE_REUSED`, `FOOTAGE_PROVIDER_FAILED`, `SCRIPT_LENGTH_DIFFERS`,
     `WRITING_OPTIONS_IGNORED`, `CONTENT_FLAGGED`, `WRITER_SKIPPED`, `TEMPLATE_WRITTEN` or
-    `METADATA_COMPOSED`.
+    `METADATA_COMPOSED`, and `SPEECH_FALLBACK`.
     """
     message: _builtins.str
     """The message for people."""
@@ -545,6 +545,40 @@ class ScriptScene(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScriptScene: _TypeAlias = ScriptScene  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """What an external provider charged for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider, for example `openai`."""
+    unit: _builtins.str
+    """The unit: `characters`, `input_tokens`, `output_tokens` or `calls`."""
+    amount: _builtins.float
+    """The number of units."""
+    cost: _builtins.float
+    """The cost by the price table of this deployment, in its currency; 0 when the table has no price."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        amount: _builtins.float = ...,
+        cost: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost", b"cost", "provider", b"provider", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class TimedSentence(_message.Message):

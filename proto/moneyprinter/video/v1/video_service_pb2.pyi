@@ -1109,6 +1109,9 @@ class Video(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     VOICE_QUALITY_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    VOICE_PROVIDER_FIELD_NUMBER: _builtins.int
+    PROVIDER_VOICE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
@@ -1141,6 +1144,10 @@ class Video(_message.Message):
     """The voice of the narration; empty until it is synthesized."""
     voice_quality: _builtins.str
     """How intelligible the voice is: `neural`, `robotic` or `unintelligible`."""
+    voice_provider: _builtins.str
+    """The provider that spoke the narration, for example `openai`; empty until it is synthesized."""
+    provider_voice: _builtins.str
+    """The name of the voice at that provider."""
     script_writer: _builtins.str
     """The author of the script: `caller`, `plain-template`, or the name of a writer; empty until it is finished."""
     @_builtins.property
@@ -1178,6 +1185,10 @@ class Video(_message.Message):
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
         """Differences from the request, for example a replaced voice of another provider."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Usage]:
+        """What external providers charged for this video; empty until it is finished."""
 
     @_builtins.property
     def review(self) -> Global___Review:
@@ -1220,6 +1231,9 @@ class Video(_message.Message):
         voice: _builtins.str = ...,
         voice_quality: _builtins.str = ...,
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        voice_provider: _builtins.str = ...,
+        provider_voice: _builtins.str = ...,
+        usage: _abc.Iterable[_media_pb2.Usage] | None = ...,
         review: Global___Review | None = ...,
         scenes: _abc.Iterable[Global___Scene] | None = ...,
         credits: _abc.Iterable[_media_pb2.Credit] | None = ...,
@@ -1227,7 +1241,7 @@ class Video(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "review", b"review", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "credits", b"credits", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "script_writer", b"script_writer", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "voice", b"voice", "voice_quality", b"voice_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "credits", b"credits", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "provider_voice", b"provider_voice", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "script_writer", b"script_writer", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "usage", b"usage", "voice", b"voice", "voice_provider", b"voice_provider", "voice_quality", b"voice_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Providers: speech of external providers over HTTP."""
