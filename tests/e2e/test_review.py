@@ -73,7 +73,7 @@ async def test_a_script_is_reviewed_across_a_restart_and_in_the_terminal(tmp_pat
     async with platform(data) as http:
         video = (await http.get(f"/v1/videos/{job_id}")).json()["video"]
         assert video["review"]["state"] == "awaiting_review"
-        assert video["scenes"] == [{"script": "The sea is warm."}]
+        assert [scene["script"] for scene in video["scenes"]] == ["The sea is warm."]
         edits = {"scenes": [{"script": "The sea is cold."}]}
         refused = await http.post(f"/v1/videos/{job_id}/approve", json={"scenes": [*edits["scenes"], *edits["scenes"]]})
         assert (refused.status_code, "REQUEST_INVALID" in refused.text) == (400, True)
