@@ -44,7 +44,7 @@ class FootageServicer(pb_grpc.FootageServiceServicer):
         sources = self._sources(request)
         rank = self._rank_english if request.language in ("", "en") else rank_by_words
         choice = await choose_footage(_to_request(request), sources, rank)
-        notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source)]
+        notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source, self._pool)]
         if not sources and request.source != NONE:
             message = f"{request.source} has no key in this deployment; an operator adds one to content/providers"
             notices.insert(0, media_pb2.Notice(reason=PROVIDER_FAILED, message=message))
@@ -107,14 +107,16 @@ def skipped_notices(skipped: Sequence[Skipped]) -> list[media_pb2.Notice]:
     return [media_pb2.Notice(reason=PROVIDER_FAILED, message=each.message[:1000]) for each in skipped]
 
 
-def _notices(choice: Choice, source: str) -> Iterator[media_pb2.Notice]:
+def _notices(choice: Choice, source: str, pool: FootagePool) -> Iterator[media_pb2.Notice]:
     if choice.drawn_scenes and source != NONE:
         scenes = ", ".join(str(index + 1) for index in choice.drawn_scenes[:MAX_LISTED])
         more = ", ..." if len(choice.drawn_scenes) > MAX_LISTED else ""
-        message = (
-            f"scene {scenes}{more}: too few clips were found, so that animated backgrounds are shown; upload clips, or"
-            " search for other terms"
-        )
+        if pool.sources():
+            why, advice = "too few clips were found", "upload clips, or search for other terms"
+        else:
+            why, advice = "no provider of footage has a key, and no upload fits", "add a key, or upload clips"
+        noun = "scenes" if len(choice.drawn_scenes) > 1 else "scene"
+        message = f"{noun} {scenes}{more}: {why}, so that animated backgrounds are shown; {advice}"
         yield media_pb2.Notice(reason=NOT_FOUND, message=message)
     if choice.reused_keys:
         message = (

@@ -86,7 +86,7 @@ async def test_uploads_and_backgrounds_fill_the_scenes(footage: pb_grpc.FootageS
     assert len(second.background.colours) == 4
     assert second.duration.ToTimedelta() == timedelta(seconds=5.5)
     assert [notice.reason for notice in response.notices] == ["FOOTAGE_NOT_FOUND", "FOOTAGE_REUSED"]
-    assert response.notices[0].message.startswith("scene 2: too few clips were found")
+    assert response.notices[0].message.startswith("scene 2: no provider of footage has a key")
 
 
 async def test_without_footage_every_scene_has_a_background(footage: pb_grpc.FootageServiceAsyncStub) -> None:
@@ -155,4 +155,8 @@ async def test_the_cuts_of_a_video_have_their_credits(mesh: Mesh, pexels: Pexels
         scenes=[scene(4, "sea waves")], width=1080, height=1920, source="pexels", excluded_ids=["pexels:1"]
     )
     replaced = await mesh.stub(pb_grpc.FootageServiceStub).ChooseFootage(again)
+    assert not replaced.notices
+    long = pb.ChooseFootageRequest(scenes=[scene(90, "sea waves"), scene(5, "rock")], width=1080, height=1920)
+    (notice,) = (await mesh.stub(pb_grpc.FootageServiceStub).ChooseFootage(long)).notices
+    assert notice.message.startswith("scenes 1, 2: too few clips were found, so that")
     assert [cut.id for cut in replaced.scenes[0].cuts] == ["pexels:3"]
