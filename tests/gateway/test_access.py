@@ -13,13 +13,8 @@ import pytest
 
 from gateway.contracts import Method, load_methods
 from moneyprinter.access.v1 import access_pb2
-
-# So that their rules are known.
-from moneyprinter.audio.v1 import speech_service_pb2  # noqa: F401
-from moneyprinter.content.v1 import writing_service_pb2  # noqa: F401
 from moneyprinter.contract import rule
-from moneyprinter.user.v1 import account_service_pb2, administration_service_pb2  # noqa: F401
-from moneyprinter.video.v1 import clip_service_pb2, library_service_pb2, webhook_service_pb2  # noqa: F401
+from tests.api import calls
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
@@ -111,6 +106,7 @@ async def test_a_method_without_a_role_needs_no_token(gateway: Proxy, method: Me
 
 
 def test_the_gateway_and_the_servers_read_the_same_rules() -> None:
+    assert calls, "it imports the contracts, with their rules"
     for method in PUBLIC:
         found = rule(method.path) or access_pb2.Rule()
         assert (found.role, "gateway" in found.callers) == (method.role, True)
