@@ -275,7 +275,12 @@ async def world(
     @asynccontextmanager
     async def database() -> AsyncIterator[None]:
         async with postgres.run_server(
-            folder / "postgres", passwords=folder / "passwords", log_file=folder / "postgres.log", port=database_port
+            folder / "postgres",
+            passwords=folder / "passwords",
+            log_file=folder / "postgres.log",
+            port=database_port,
+            # Processes die in these tests, and never the machine.
+            settings={**postgres.SETTINGS, "fsync": "off"},
         ) as found:
             await postgres.create_schemas(found)
             here.settings = {
