@@ -61,6 +61,12 @@ def objects(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture(scope="session")
+def kokoro_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the optimized model of the neural voice, which tests share."""
+    return tmp_path_factory.mktemp("kokoro")
+
+
+@pytest.fixture(scope="session")
 def provider() -> espeak.Espeak:
     config = settings()
     return espeak.open_espeak(config.espeak_library, config.espeak_data, config.words_per_minute, ffmpeg_program())

@@ -22,15 +22,15 @@ from tests.audio.kokoro import RATE, decibels, open_kokoro, read_sound, requires
 pytestmark = requires_model
 
 SCRIPT = [
-    "Photographs of ships, thin fish, and a very old boat.",
-    "In 1898, the city of the north paid for it!",
-    "Somebody has to.",
+    "Photographs of thin fish, and a boat.",
+    "In 1898, the north paid!",
+    "Why not?",
 ]
 
 
 @pytest.fixture(scope="module")
-async def kokoro(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[provider.Kokoro]:
-    opened = open_kokoro(tmp_path_factory.mktemp("kokoro"))
+async def kokoro(kokoro_cache: Path) -> AsyncIterator[provider.Kokoro]:
+    opened = open_kokoro(kokoro_cache)
     yield opened
     await opened.synthesizer.stop()
 
@@ -67,11 +67,11 @@ def test_words_are_the_written_ones_in_order(narration: Narration) -> None:
     assert all(before.end <= after.start for before, after in pairwise(words))
 
 
-@pytest.mark.parametrize("name", ["en-US-Heart", "en-US-Michael", "en-GB-Emma"])
+@pytest.mark.parametrize("name", ["en-US-Heart", "en-GB-George"])
 async def test_a_word_begins_within_30_ms_of_its_sound(kokoro: provider.Kokoro, tmp_path: Path, name: str) -> None:
     voice = kokoro.voice(name)
     assert voice
-    spoken = await kokoro.speak(["Dogs, cats, today, keep, birds."], voice, tmp_path / "speech.wav")
+    spoken = await kokoro.speak(["Dogs, today, keep."], voice, tmp_path / "speech.wav")
     sound = read_sound(tmp_path / "speech.wav")
     for word in spoken.sentences[0]:
         start = word.start.total_seconds()
@@ -118,8 +118,8 @@ async def test_the_frames_of_the_tokens_sum_to_the_whole_sound_and_no_token_is_c
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("en-GB-George", "The weather is fine."), ("es-ES", "Hace buen tiempo."), ("fr-FR", "Il fait beau."),
-     ("hi-IN", "मौसम अच्छा है।"), ("it-IT-Nicola", "Fa bel tempo."), ("pt-BR", "O tempo está bom.")],
+    [("en-GB-George", "It rains."), ("es-ES", "Llueve."), ("fr-FR", "Il pleut."),
+     ("hi-IN", "बारिश है।"), ("it-IT-Nicola", "Piove."), ("pt-BR", "Está bom.")],
 )  # fmt: skip
 async def test_each_language_speaks(kokoro: provider.Kokoro, tmp_path: Path, name: str, text: str) -> None:
     voice = kokoro.voice(name)
