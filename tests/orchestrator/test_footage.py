@@ -244,3 +244,20 @@ async def test_clips_of_earlier_videos_are_known_oldest_first(postgres: Database
         assert await records.list_used_cuts("user_1") == ["sea", "salt"]
         assert await records.list_used_cuts("user_2") == []
         assert await records.find_upload("user_1", "ast_1") is None
+
+
+def test_a_revision_keeps_the_script_that_a_provider_wrote() -> None:
+    made = topic_job()
+    made = replace(
+        made,
+        request=replace(made.request, footage=""),
+        original_request={"title": "The sea", "clips": [{"asset_id": "ast_1"}]},
+        result=replace(RESULT, scenes=TOPIC[:1], voice="en-US-x", script_writer="openai"),
+    )
+    kept = merge_changes(made, {"settings": {"resolution": "720p"}})
+    assert kept["audio"] == {"voice": "en-US-x", "script": "One.\nTwo.", "script_format": "plain"}
+    changes: dict[str, Any]
+    for changes in ({"title": "Salt"}, {"audio": {"voice": "de"}}, {"clips": [{"asset_id": "a", "script": "Hi."}]}):
+        assert "script" not in merge_changes(made, changes).get("audio", {})
+    template = replace(made, result=replace(RESULT, scenes=TOPIC[:1], script_writer="plain-template"))
+    assert "audio" not in merge_changes(template, {"settings": {"resolution": "720p"}})

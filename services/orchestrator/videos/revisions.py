@@ -12,6 +12,9 @@ from services.orchestrator.jobs.scenes import Cut, Scene
 # With one of these, the script is written again, or the video gets clips of its own.
 _NEW_SCRIPT = ("title", "clips", "writing")
 
+# The authors that write the same again: none, the caller and the template.
+_REPEATABLE = ("", "caller", "plain-template")
+
 
 def merge_changes(job: Job, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the original request of a job with changes, as JSON.
@@ -30,13 +33,31 @@ def _keep_choices(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:
     original = dict(job.original_request)
     audio = changes.get("audio")
     has_script = isinstance(audio, Mapping) and "script" in audio
-    if not job.request.footage or job.result is None or has_script or any(name in changes for name in _NEW_SCRIPT):
+    if not job.request.footage:
+        return original if has_script else _keep_script(job, original, changes)
+    if job.result is None or has_script or any(name in changes for name in _NEW_SCRIPT):
         return original
     kept = {name: value for name, value in original.get("audio", {}).items() if name != "script"}
     # The voice of the script's language: the scenes alone would not tell German from English.
     kept.setdefault("voice", job.result.voice)
     scenes = [_scene_fields(scene, with_cuts="footage" not in changes) for scene in job.result.scenes]
     return {**original, "audio": kept, "scenes": scenes}
+
+
+def _keep_script(job: Job, original: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the script that a provider wrote for it, since the next one would differ.
+
+    With another title, another voice or scripts of clips there is a new script.
+    """
+    audio, clips = changes.get("audio"), changes.get("clips")
+    has_voice = isinstance(audio, Mapping) and "voice" in audio
+    has_scripts = isinstance(clips, list) and any(isinstance(clip, Mapping) and clip.get("script") for clip in clips)
+    is_new = has_voice or has_scripts or "title" in changes or "scenes" in changes
+    if job.result is None or job.result.script_writer in _REPEATABLE or is_new:
+        return original
+    sentences = [sentence for scene in job.result.scenes for sentence in scene.sentences]
+    kept = {"voice": job.result.voice, **original.get("audio", {})}
+    return {**original, "audio": {**kept, "script": "\n".join(sentences), "script_format": "plain"}}
 
 
 def _scene_fields(scene: Scene, *, with_cuts: bool) -> dict[str, Any]:
