@@ -79,6 +79,9 @@ class Config(Settings):
     any, scripts come from templates, and no text leaves the machine."""
     writer_timeout_seconds: float = Field(60.0, gt=0, le=100)
     """The limit of each call of a writer. All writers together have 100 seconds for a script."""
+    provider_prices: Mapping[str, float] = Field(default_factory=dict)
+    """The prices of writers per million tokens, as JSON: `{"openai/input_tokens": 0.4, "openai/output_tokens": 1.6}`.
+    They only serve to show the cost of a job."""
     providers_file: Path | None = None
     """A file with the credentials of providers, which is read where the config service has no secret
     `content/providers`: `{"openai": {"keys": ["..."], "model": "..."}}`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import timedelta
 
@@ -18,7 +18,8 @@ from services.content.layout.line_breaking import Word
 from services.content.layout.style import CaptionStyle, Highlight, Position
 from services.content.moderation.moderation import CONTENT_FLAGGED
 from services.content.scripts.scenes import Scene
-from services.content.scripts.writing import Notice, WritingOptions
+from services.content.scripts.writing import Notice, TokenCount, WritingOptions
+from services.providers.usage import price
 
 # The contract's values have the names of the members; its unspecified value is the default.
 _POSITIONS = {pb.POSITION_UNSPECIFIED: Position.DEFAULT} | {
@@ -41,6 +42,11 @@ def to_options(request: pb.WriteScriptRequest | writing_pb.CreateScriptRequest) 
 def from_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
     """Notices as messages."""
     return [media_pb2.Notice(reason=notice.reason, message=notice.message) for notice in notices]
+
+
+def from_tokens(tokens: Iterable[TokenCount], prices: Mapping[str, float]) -> list[media_pb2.Usage]:
+    """Counts of tokens as messages, with their cost."""
+    return [media_pb2.Usage(**asdict(price(count.provider, count.unit, count.amount, prices))) for count in tokens]
 
 
 def to_scenes(scenes: Iterable[media_pb2.ScriptScene]) -> tuple[Scene, ...]:

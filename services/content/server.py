@@ -73,7 +73,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         config_grpc.ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService"))
     )
     monitor = CredentialMonitor(secrets, "content", config.providers_file, replace_credentials)
-    runtime.add(pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool))
+    runtime.add(
+        pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool, config.provider_prices)
+    )
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
     runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage, await _open_ranking()))
     search = FootageSearchServicer(footage, checks)

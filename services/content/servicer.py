@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from moneyprinter.content.v1 import content_service_pb2 as pb
@@ -15,6 +16,7 @@ from services.content.messages import (
     from_flags,
     from_notices,
     from_scenes,
+    from_tokens,
     to_options,
     to_style,
     to_title_style,
@@ -38,10 +40,11 @@ _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions of jobs."""
 
-    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool, prices: Mapping[str, float]) -> None:
         self._fonts = fonts
         self._checks = checks
         self._pool = pool
+        self._prices = prices
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
         # The title and the caller's own script were checked when the job was created.
@@ -57,6 +60,7 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
             notices=[*from_notices(script.notices), *from_flags(flags)],
             scenes=from_scenes(script.scenes),
             language="" if script.language == UNKNOWN_LANGUAGE else script.language,
+            usage=from_tokens(script.tokens, self._prices),
         )
 
     async def _write_script(self, request: pb.WriteScriptRequest) -> Script:

@@ -102,7 +102,8 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=master_key))
     async with AnthropicServer() as server:
         file.write_text(json.dumps({"anthropic": {"keys": [KEY], "base_url": server.url}, "pexels": {"keys": ["x"]}}))
-        await mesh.start("content", Config(providers_file=file))
+        prices = {"anthropic/input_tokens": 1.0}
+        await mesh.start("content", Config(providers_file=file, provider_prices=prices))
         writing = mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
         request = pb.CreateScriptRequest(topic="Sól og haf", language="is", words=60, scene_count=2)
         server.texts = [
@@ -115,6 +116,8 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
         jobs = mesh.stub(content_service_pb2_grpc.ContentServiceStub)
         written = await jobs.WriteScript(content_service_pb2.WriteScriptRequest(title="The tides", seconds=20))
         assert (written.writer, written.language) == ("anthropic", "en") and written.scenes
+        charged = [(each.unit, each.amount, each.cost) for each in written.usage]
+        assert charged == [("input_tokens", 300, 0.0003), ("output_tokens", 200, 0)]
         # A script of the caller stays on the machine.
         own = content_service_pb2.WriteScriptRequest(title="The tides", script="Mine.")
         assert (await jobs.WriteScript(own)).writer == "caller" and len(server.prompts) == 2

@@ -43,6 +43,16 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class TokenCount:
+    """The tokens for which one provider charged."""
+
+    provider: str
+    unit: str
+    """`input_tokens` or `output_tokens`."""
+    amount: int
+
+
+@dataclass(frozen=True)
 class Script:
     """The text that is spoken."""
 
@@ -56,6 +66,8 @@ class Script:
     """All sentences, divided."""
     notices: tuple[Notice, ...] = ()
     """The differences from the request."""
+    tokens: tuple[TokenCount, ...] = ()
+    """What providers charged for."""
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import structlog
-
-from services.content.scripts.writing import Notice
+from services.content.scripts.writing import Notice, TokenCount
 from services.content.writers.checks import Checked, is_refusal
 from services.content.writers.models import Prompt, Writer, to_bad_answer, to_refusal
 from services.providers.chain import call_first
 from services.providers.failures import FailureKind, ProviderFailure
+from services.providers.usage import record_usage
 
 T = TypeVar("T")
-log = structlog.get_logger()
 
 WRITER_SKIPPED = "WRITER_SKIPPED"
 """The reason of a notice: a writer earlier in the order did not write."""
@@ -39,8 +38,8 @@ class Answer(Generic[T]):
     """The provider; empty when none answered."""
     notices: tuple[Notice, ...]
     """For each provider that did not answer: which, and why."""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    tokens: tuple[TokenCount, ...] = ()
+    """What the providers charged for, rejected answers included."""
 
 
 async def ask_writers(
@@ -60,7 +59,7 @@ async def ask_writers(
     loop = asyncio.get_running_loop()
     end = loop.time() + TOTAL_SECONDS
     notices: list[Notice] = []
-    tokens = [0, 0]
+    tokens: Counter[tuple[str, str]] = Counter()
 
     async def ask_one(writer: Writer) -> T:
         try:
@@ -78,8 +77,8 @@ async def ask_writers(
                 message = f"{writer.name}: the writers before it took all the time"
                 raise ProviderFailure(writer.name, FailureKind.TIMEOUT, message)
             completion = await writer.complete(build_prompt(problems, rejected), seconds)
-            tokens[0] += completion.input_tokens
-            tokens[1] += completion.output_tokens
+            tokens[writer.name, "input_tokens"] += completion.input_tokens
+            tokens[writer.name, "output_tokens"] += completion.output_tokens
             checked = check(completion.document)
             if is_refusal(checked.text or completion.text):
                 raise to_refusal(writer.name)
@@ -91,6 +90,13 @@ async def ask_writers(
     try:
         result = await call_first(writers, ask_one)
     except ProviderFailure:
-        return Answer(None, "", tuple(notices), *tokens)
-    log.info("text written", provider=result.provider.name, input_tokens=tokens[0], output_tokens=tokens[1])
-    return Answer(result.result, result.provider.name, tuple(notices), *tokens)
+        return Answer(None, "", tuple(notices), _to_counts(tokens))
+    return Answer(result.result, result.provider.name, tuple(notices), _to_counts(tokens))
+
+
+def _to_counts(tokens: Counter[tuple[str, str]]) -> tuple[TokenCount, ...]:
+    """The counts that are not 0, which are also added to the metrics."""
+    found = tuple(TokenCount(provider, unit, amount) for (provider, unit), amount in tokens.items() if amount)
+    for count in found:
+        record_usage(count.provider, count.unit, count.amount)
+    return found

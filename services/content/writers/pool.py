@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -95,14 +96,15 @@ class WriterPool:
             return Answer(None, "", ())
         writers = self._writers
 
-        async def make() -> Answer[T]:
+        async def make() -> _CachedAnswer[T]:
             answer = await ask_writers(writers, build_prompt, check, self._timeout_seconds)
             if answer.value is None:
                 raise _Unanswered(answer)
-            return answer
+            return _CachedAnswer(answer)
 
         try:
-            return await self._cache.fetch(hash_request([*request, self.names]), make)
+            cached = await self._cache.fetch(hash_request([*request, self.names]), make)
+            return cached.take()
         except _Unanswered as failure:
             return failure.answer
 
@@ -113,6 +115,20 @@ class WriterPool:
             task.cancel()
         await asyncio.gather(*self._checks, return_exceptions=True)
         await _close((*self._writers, *self._retired))
+
+
+@dataclass
+class _CachedAnswer(Generic[T]):
+    """An answer in the cache, whose tokens were charged once."""
+
+    answer: Answer[T]
+    is_charged: bool = False
+
+    def take(self) -> Answer[T]:
+        """The answer; only the first time with its tokens."""
+        answer = replace(self.answer, tokens=()) if self.is_charged else self.answer
+        self.is_charged = True
+        return answer
 
 
 class _Unanswered(Exception):

@@ -40,9 +40,9 @@ async def write_about(pool: WriterPool, task: ScriptTask, account: str, compose:
             "no writer gave a usable script, so that it consists of a template's fixed phrases; "
             "send a script of your own, or try again later",
         )
-        return replace(script, notices=(*answer.notices, notice, *script.notices))
+        return replace(script, notices=(*answer.notices, notice, *script.notices), tokens=answer.tokens)
     sentences = tuple(sentence for scene in answer.value for sentence in scene.sentences)
     language = task.language
     if language == UNKNOWN_LANGUAGE:
         language = identify_language(" ".join(sentences))
-    return Script(sentences, answer.writer, language, answer.value, answer.notices)
+    return Script(sentences, answer.writer, language, answer.value, answer.notices, answer.tokens)

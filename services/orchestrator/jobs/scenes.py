@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.orchestrator.jobs.usage import Usage
+
 # After these, a sentence follows without a space.
 _FULL_WIDTH_ENDS = "。！？｡」』"
 
@@ -127,6 +129,7 @@ class Script:
     scenes: tuple[Scene, ...] = ()
     writer: str = ""
     """The author: `caller`, `plain-template`, or the name of a writer."""
+    usage: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class WrittenScript:
     narrator: Narrator = NO_NARRATOR
     notices: tuple[Notice, ...] = ()
     writer: str = ""
+    usage: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ async def _write(request: VideoRequest, workers: Workers) -> WrittenScript:
             request.title, request.script, narrator.language, request.script_format, request.writing
         )
         scenes = script.scenes or (Scene(script.sentences),)
-        return WrittenScript(scenes, narrator, script.notices, script.writer)
+        return WrittenScript(scenes, narrator, script.notices, script.writer, script.usage)
     if request.scenes:
         written = [await write(scene.script) for scene in request.scenes]
         pairs = zip(request.scenes, written, strict=True)
@@ -83,7 +83,8 @@ async def _write(request: VideoRequest, workers: Workers) -> WrittenScript:
         written = [await write(text) for text in own or [request.script]]
         scenes = tuple(Scene(script.sentences) for script in written)
     notices = tuple(dict.fromkeys(notice for script in written for notice in script.notices))
-    return WrittenScript(scenes, narrator, notices, written[0].writer)
+    usage = tuple(each for script in written for each in script.usage)
+    return WrittenScript(scenes, narrator, notices, written[0].writer, usage)
 
 
 async def _split(request: VideoRequest, language: str, workers: Workers, text: str | None) -> Script:

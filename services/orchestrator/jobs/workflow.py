@@ -361,7 +361,7 @@ async def _finish(
         script_writer=plan.script.writer,
         voice_provider=plan.narration.provider,
         provider_voice=plan.narration.provider_voice,
-        usage=plan.narration.usage,
+        usage=(*plan.script.usage, *plan.narration.usage),
     )
 
 

@@ -107,7 +107,8 @@ class GrpcWorkers:
             Scene(tuple(scene.sentences), scene.title, tuple(scene.search_terms), scene.search_language)
             for scene in written.scenes
         )
-        return Script(tuple(written.sentences), messages.to_notices(written.notices), scenes, written.writer)
+        notices, usage = messages.to_notices(written.notices), messages.to_usage(written.usage)
+        return Script(tuple(written.sentences), notices, scenes, written.writer, usage)
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress

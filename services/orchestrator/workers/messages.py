@@ -153,7 +153,7 @@ def to_narration(speech: audio.Speech) -> Narration:
         provider_voice=speech.voice,
         quality=speech.quality,
         notices=to_notices(speech.notices),
-        usage=tuple(Usage(each.provider, each.unit, each.amount, each.cost) for each in speech.usage),
+        usage=to_usage(speech.usage),
     )
 
 
@@ -176,6 +176,11 @@ def sentence_messages(narration: Narration) -> list[content.Sentence]:
         )
         for sentence in narration.sentences
     ]
+
+
+def to_usage(messages: Iterable[media.Usage]) -> tuple[Usage, ...]:
+    """Returns what providers charged for as the orchestrator records it."""
+    return tuple(Usage(each.provider, each.unit, each.amount, each.cost) for each in messages)
 
 
 def to_notices(messages: Iterable[media.Notice]) -> tuple[Notice, ...]:

@@ -152,6 +152,7 @@ class WriteScriptResponse(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     writer: _builtins.str
     """The author: `caller`; the name of a provider, such as `openai`; or `plain-template`, which inserts the title into
     fixed phrases.
@@ -170,6 +171,10 @@ class WriteScriptResponse(_message.Message):
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
         """The scenes, in order: all sentences, divided."""
 
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Usage]:
+        """What providers charged for; empty for an author without a provider, and for a script that was written before."""
+
     def __init__(
         self,
         *,
@@ -178,10 +183,11 @@ class WriteScriptResponse(_message.Message):
         notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
         scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
         language: _builtins.str = ...,
+        usage: _abc.Iterable[_media_pb2.Usage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "scenes", b"scenes", "sentences", b"sentences", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "notices", b"notices", "scenes", b"scenes", "sentences", b"sentences", "usage", b"usage", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
