@@ -29,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -356,23 +356,42 @@ class Client:
         loudness: float = 0.0,
         speed: float = 0.0,
         sentence_pause: float = 0.0,
+        pronunciations: Mapping[str, str] | None = None,
     ) -> int:
         """Write the speech of a text to `path`, whole or not at all, and return its size in bytes.
 
         `format` is `wav`, `mp3`, `opus` or `flac`; `loudness` is in LUFS, `sentence_pause` in seconds. The empty value
-        or 0 is the default of each.
+        or 0 is the default of each. `pronunciations` has what is spoken for a word.
         """
         request = speech_pb.CreateSpeechRequest(
-            text=text, voice=voice, format=format, loudness=loudness, speed=speed, sentence_pause=sentence_pause
+            text=text,
+            voice=voice,
+            format=format,
+            loudness=loudness,
+            speed=speed,
+            sentence_pause=sentence_pause,
+            pronunciations=pronunciations,
         )
         return await _save(self.speech.CreateSpeech(request), path)
 
     async def word_times(
-        self, text: str, *, voice: str = "", speed: float = 0.0, sentence_pause: float = 0.0
+        self,
+        text: str,
+        *,
+        voice: str = "",
+        speed: float = 0.0,
+        sentence_pause: float = 0.0,
+        pronunciations: Mapping[str, str] | None = None,
     ) -> speech_pb.TimeSpeechResponse:
         """Return the times of all words in the speech that `say` writes, and its duration."""
         return await self.speech.TimeSpeech(
-            speech_pb.TimeSpeechRequest(text=text, voice=voice, speed=speed, sentence_pause=sentence_pause)
+            speech_pb.TimeSpeechRequest(
+                text=text,
+                voice=voice,
+                speed=speed,
+                sentence_pause=sentence_pause,
+                pronunciations=pronunciations,
+            )
         )
 
     async def write_script(self, topic: str, *, language: str = "", length: int = 0) -> writing_pb.CreateScriptResponse:

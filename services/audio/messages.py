@@ -14,6 +14,7 @@ from moneyprinter.media.v1 import media_pb2
 from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
 from services.audio.fallback import Candidate, describe_fallback
+from services.audio.lexicon import Lexicon
 from services.audio.pacing import Pacing
 from services.audio.voice_selection import Notice
 from services.providers.chain import ChainResult
@@ -42,6 +43,13 @@ def from_pacing(request: pb.SynthesizeRequest | speech_pb.CreateSpeechRequest | 
     if isinstance(request, pb.SynthesizeRequest):
         return replace(pacing, scene_pause=request.scene_pause, scene_lengths=tuple(request.scene_lengths))
     return pacing
+
+
+def from_lexicon(
+    request: pb.SynthesizeRequest | speech_pb.CreateSpeechRequest | speech_pb.TimeSpeechRequest,
+) -> Lexicon:
+    """The pronunciations of a request."""
+    return Lexicon(dict(request.pronunciations))
 
 
 def to_speech_progress(fraction: float) -> pb.SynthesizeResponse:

@@ -13,6 +13,7 @@ from services.audio import preview, speech
 from services.audio.draft_voice import select_draft_voice
 from services.audio.fallback import find_candidates, speak_first
 from services.audio.messages import (
+    from_lexicon,
     from_mix_request,
     from_pacing,
     to_mix,
@@ -70,6 +71,7 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                         folder,
                         on_progress,
                         pacing=from_pacing(request),
+                        lexicon=from_lexicon(request),
                         program=self._mixer.ffmpeg,
                     )
 

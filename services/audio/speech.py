@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import wave
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument, NotFound
 from services.audio import normalization, silence
+from services.audio.lexicon import Lexicon, Respelling
 from services.audio.pacing import Pacing, change_speed, plan_pauses, write_pauses
 from services.runtime.progress import OnProgress, ignore_progress, part_of
 
@@ -23,6 +25,7 @@ _VERSION = 4
 _RATE = 48_000
 NATURAL = Pacing()
 """The pace of the voice itself."""
+NO_LEXICON = Lexicon({})
 FFMPEG = Path("ffmpeg")
 
 
@@ -182,6 +185,7 @@ async def synthesize(
     on_progress: OnProgress = ignore_progress,
     *,
     pacing: Pacing = NATURAL,
+    lexicon: Lexicon = NO_LEXICON,
     program: Path = FFMPEG,
 ) -> Speech:
     """Speak sentences and store the sound, or return the stored result of an equal request.
@@ -196,19 +200,22 @@ async def synthesize(
         folder: The folder of temporary files.
         on_progress: Receives the progress, from 0 to 1.
         pacing: The speed and the pauses.
+        lexicon: What is spoken for some words.
         program: The ffmpeg program, which changes the speed.
 
     Raises `InvalidArgument` (SCRIPT_EMPTY) when no sentence has a letter or digit, and what `SpeechProvider.speak`
     raises.
     """
     lines = _lines(sentences)
-    paced = [] if pacing == NATURAL else [asdict(pacing)]
-    spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines, *paced])
+    spoken_lines = [lexicon.respell(line).text for line in lines]
+    further: list[Any] = [asdict(pacing)] if pacing != NATURAL else []
+    further += [spoken_lines] if spoken_lines != lines else []
+    spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines, *further])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
     if stored := await _find_stored(objects, key):
         return Speech(*stored, provider.name)
     target = folder / "speech.wav"
-    spoken = await _speak_lines(provider, voice, lines, target, on_progress, pacing, program)
+    spoken = await _speak_lines(provider, voice, lines, target, on_progress, pacing, lexicon, program)
     audio = await objects.put_file(f"{key}.wav", target)
     # The words are stored after the sound, so that the sound exists whenever the words do.
     await objects.put_bytes(f"{key}.json", _encode(spoken))
@@ -234,10 +241,13 @@ async def speak_to_file(
     target: Path,
     *,
     pacing: Pacing = NATURAL,
+    lexicon: Lexicon = NO_LEXICON,
     program: Path = FFMPEG,
 ) -> SpokenText:
     """Speak sentences as `synthesize` does, into the file `target`, and store nothing. Raises what it raises."""
-    return await _speak_lines(provider, voice, _lines(sentences), target, pacing=pacing, program=program)
+    return await _speak_lines(
+        provider, voice, _lines(sentences), target, pacing=pacing, lexicon=lexicon, program=program
+    )
 
 
 def list_voices(providers: Sequence[SpeechProvider], language: str) -> list[tuple[SpeechProvider, Voice]]:
@@ -271,15 +281,27 @@ async def _speak_lines(
     target: Path,
     on_progress: OnProgress = ignore_progress,
     pacing: Pacing = NATURAL,
+    lexicon: Lexicon = NO_LEXICON,
     program: Path = FFMPEG,
 ) -> SpokenText:
     """Speak lines into the file `target`. Returns the words and their times."""
-    spoken = await provider.speak(lines, voice, target, part_of(on_progress, 0, 0.95))
+    respelled = [lexicon.respell(line) for line in lines]
+    changed = [each.text for each in respelled] != list(lines)
+    texts = [each.text for each in respelled] if changed else lines
+    spoken = await provider.speak(texts, voice, target, part_of(on_progress, 0, 0.95))
+    if changed:
+        spoken = replace(spoken, sentences=tuple(map(_restore_words, respelled, spoken.sentences)))
     spoken = await asyncio.to_thread(_shorten_silences, target, spoken)
     if pacing.speed != 1:
         await change_speed(program, target, pacing.speed)
         spoken = await asyncio.to_thread(_divide_times, target, spoken, pacing.speed)
     return await asyncio.to_thread(_change_pauses, target, spoken, pacing) if pacing.has_pauses else spoken
+
+
+def _restore_words(respelling: Respelling, words: Sequence[Word]) -> tuple[Word, ...]:
+    """The written words of a sentence with the times of what was spoken for them."""
+    restored = respelling.restore([(word.text, word.start, word.end) for word in words])
+    return tuple(itertools.starmap(Word, restored))
 
 
 def _divide_times(target: Path, spoken: SpokenText, speed: float) -> SpokenText:

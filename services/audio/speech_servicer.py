@@ -15,7 +15,7 @@ from moneyprinter.audio.v1 import speech_service_pb2 as pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
 from services.audio import export, mastering, speech
 from services.audio.fallback import describe_fallback, find_candidates, speak_first
-from services.audio.messages import from_pacing, to_notices, to_timed_sentences
+from services.audio.messages import from_lexicon, from_pacing, to_notices, to_timed_sentences
 from services.audio.providers.registry import SpeechProviders
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
 from services.runtime.server import Runtime
@@ -103,8 +103,15 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         candidates = await asyncio.to_thread(find_candidates, providers, selection.voice.name, sentences)
 
         async def speak(provider: speech.SpeechProvider, voice: speech.Voice) -> speech.SpokenText:
-            pacing = from_pacing(request)
-            return await speech.speak_to_file(provider, voice, sentences, target, pacing=pacing, program=self._ffmpeg)
+            return await speech.speak_to_file(
+                provider,
+                voice,
+                sentences,
+                target,
+                pacing=from_pacing(request),
+                lexicon=from_lexicon(request),
+                program=self._ffmpeg,
+            )
 
         made = await speak_first(candidates, speak)
         notices = (*selection.notices, *describe_fallback(made.provider, made.skipped))

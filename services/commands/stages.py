@@ -32,6 +32,10 @@ def say(
     ] = "",
     speed: Annotated[float, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = 1.0,
     pause: Annotated[float, typer.Option(help="The pause between sentences, in seconds.")] = 0.0,
+    pronounce: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=SPOKEN", help="What is spoken for a word, such as nginx='engine x'; repeatable."),
+    ] = None,
     out_file: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The output file: .wav, .mp3, .opus, .ogg or .flac.")
     ] = Path("speech.wav"),
@@ -41,11 +45,16 @@ def say(
     data: DataOption = None,
 ) -> None:
     """Speak a text. Starts a platform when none is running, and stops it afterwards."""
-    from services.commands.actions import stages
+    from services.commands.actions import request_files, stages
 
-    pace = {"speed": speed, "sentence_pause": pause}
+    options = {
+        "voice": voice,
+        "speed": speed,
+        "sentence_pause": pause,
+        "pronunciations": request_files.parse_pronunciations(pronounce or []),
+    }
     spoken = stages.read_text(text, text_file)
-    run_until_interrupted(stages.write_speech(spoken, voice, pace, out_file, timings, parse_target(data), out))
+    run_until_interrupted(stages.write_speech(spoken, options, out_file, timings, parse_target(data), out))
 
 
 @app.command(epilog="Examples: [bold]moneyprinter voices[/] · [bold]moneyprinter voices de[/]")

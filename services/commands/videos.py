@@ -47,6 +47,10 @@ def make(
     speed: Annotated[float | None, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = None,
     pause: Annotated[float | None, typer.Option(help="The pause between sentences, in seconds.")] = None,
     scene_pause: Annotated[float | None, typer.Option(help="The pause between scenes, in seconds.")] = None,
+    pronounce: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=SPOKEN", help="What is spoken for a word, such as nginx='engine x'; repeatable."),
+    ] = None,
     music: Annotated[str | None, typer.Option(help="none, upbeat, calm, dramatic, happy or dark.")] = None,
     resolution: Annotated[str | None, typer.Option(help="480p, 720p, 1080p, 1440p or 2160p.")] = None,
     aspect: Annotated[str | None, typer.Option(help="16:9, 9:16, 1:1, 4:5 or 21:9.")] = None,
@@ -92,6 +96,7 @@ def make(
         "audio.speed": speed,
         "audio.sentence_pause": pause,
         "audio.scene_pause": scene_pause,
+        "audio.pronunciations": request_files.parse_pronunciations(pronounce or []) or None,
         "audio.background_music": music,
         "settings.resolution": resolution,
         "settings.aspect_ratio": aspect,

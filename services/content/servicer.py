@@ -47,11 +47,10 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         self._prices = prices
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
-        # The title and the caller's own script were checked when the job was created.
+        # The texts of the request were checked when the job was created.
         texts = request_texts(to_options(request), title=request.title, script=request.script)
-        flags = await self._checks.check(
-            texts, _CHECK_TEXTS, flagged_before=("title", "script"), provider_seconds=PATIENT_SECONDS
-        )
+        before = [each.field for each in texts]
+        flags = await self._checks.check(texts, _CHECK_TEXTS, flagged_before=before, provider_seconds=PATIENT_SECONDS)
         script = await self._write_script(request)
         flags += await self._checks.check(script_texts(script), _CHECK_TEXTS, provider_seconds=PATIENT_SECONDS)
         return pb.WriteScriptResponse(

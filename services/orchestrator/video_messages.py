@@ -15,7 +15,7 @@ from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.orchestrator.events.messages import timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
-from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Scene
 from services.orchestrator.scene_messages import credit_messages, scene_messages, scene_requests, writing_options
 from services.orchestrator.videos.downloads import content_type
@@ -78,7 +78,12 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
         script_format=request.audio.script_format,
         max_shot_seconds=request.settings.max_shot_seconds,
         poster_time=request.settings.poster_time,
-        pacing=Pacing(request.audio.speed, request.audio.sentence_pause, request.audio.scene_pause),
+        speech_options=SpeechOptions(
+            request.audio.speed,
+            request.audio.sentence_pause,
+            request.audio.scene_pause,
+            dict(request.audio.pronunciations),
+        ),
         review=request.review,
         footage=request.footage,
         scenes=scene_requests(request.scenes),

@@ -132,6 +132,14 @@ async def test_a_request_sets_speed_and_pauses(speech_mesh: Mesh, speech: pb_grp
     assert [[word.text for word in sentence.words] for sentence in paced.sentences] == WORDS
 
 
+async def test_a_request_has_pronunciations(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
+    request = pb.TimeSpeechRequest(text=TEXT, pronunciations={"whales": "very large whales of the deep sea"})
+    made = await speech.TimeSpeech(request, metadata=speech_mesh.bearer(roles=ROLE))
+    assert [[word.text for word in sentence.words] for sentence in made.sentences] == WORDS
+    word = made.sentences[1].words[4]
+    assert word.end - word.start > 1.2
+
+
 async def test_every_listed_voice_is_accepted(speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub) -> None:
     signed_in = speech_mesh.bearer(roles=())
     every = (await speech.ListVoices(pb.ListVoicesRequest(), metadata=signed_in)).voices

@@ -13,8 +13,11 @@ from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.media.v1 import media_pb2
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
 from services.content.config import Config
-from services.content.moderation.moderation import hash_text
+from services.content.moderation.moderation import FieldText, hash_text
 from services.content.moderation.policy import parse_policy
+from services.content.moderation.script_texts import script_texts
+from services.content.scripts.scenes import Scene
+from services.content.scripts.writing import Script
 from services.user.audit.policy import find_refusal
 from services.user.audit_servicer import read_event
 from tests.mesh import Mesh
@@ -94,11 +97,20 @@ async def test_a_script_is_checked_again_before_it_is_spoken(mesh: Mesh, script:
     assert refused.value.reason == "CONTENT_REFUSED"
 
 
-async def test_only_texts_that_were_not_checked_before_are_flagged_with_a_script(mesh: Mesh) -> None:
+async def test_texts_of_the_request_are_not_flagged_a_second_time(mesh: Mesh) -> None:
     content = await start(mesh, "")
     written = await content.WriteScript(pb.WriteScriptRequest(title=ILL, prompt=ILL))
-    flags = [notice.message for notice in written.notices if notice.reason == "CONTENT_FLAGGED"]
-    assert [flag.partition(":")[0] for flag in flags] == ["prompt"]
+    assert "CONTENT_FLAGGED" not in [notice.reason for notice in written.notices]
+
+
+def test_the_texts_of_a_written_script_have_fields() -> None:
+    scene = Scene(("It rains.",), ("rain", "sea"), "en", "Rain")
+    assert script_texts(Script(("It rains.",), "openai", scenes=(scene,))) == [
+        FieldText("script", "It rains."),
+        FieldText("scenes[0].search_terms", "rain, sea"),
+        FieldText("scenes[0].title", "Rain"),
+    ]
+    assert script_texts(Script(("It rains.",), "plain-template", scenes=(scene,))) == []
 
 
 async def test_title_cards_are_checked_before_they_are_drawn(mesh: Mesh) -> None:

@@ -26,7 +26,7 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
     Word,
 )
-from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Background, Cut, Narrator, Scene, Script, WritingOptions
 from services.orchestrator.jobs.workflow import Plan
 from services.runtime.progress import OnProgress
@@ -122,7 +122,7 @@ class StraightWorkers:
         return Asset(asset_id, "user_1", "walk.mp4", stored(asset_id), datetime.now(UTC))
 
     async def speak(
-        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+        self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
     ) -> Narration:
         self._do("speak", on_progress)
         words = tuple(

@@ -49,6 +49,14 @@ def parse_clip(text: str) -> Clip:
     return Clip(match["source"], _parse_time(text, match["start"]), _parse_time(text, match["end"]))
 
 
+def parse_pronunciations(entries: Sequence[str]) -> dict[str, str]:
+    """Parse `WORD=SPOKEN` entries. Raises `WrongRequest` for another form."""
+    pairs = [entry.partition("=") for entry in entries]
+    if wrong := next((word for word, _, spoken in pairs if not (word.strip() and spoken.strip())), None):
+        raise WrongRequest(f"--pronounce {wrong}: write WORD=SPOKEN, for example nginx='engine x'")
+    return {word.strip(): spoken.strip() for word, _, spoken in pairs}
+
+
 def _parse_time(clip: str, text: str) -> str:
     if not text:
         return ""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import json_format
 from rich.console import Console
@@ -60,8 +61,7 @@ def output_format(out: Path, formats: dict[str, str]) -> str:
 
 async def write_speech(
     text: str,
-    voice: str,
-    pace: Mapping[str, float],
+    options: Mapping[str, Any],
     out: Path,
     timings: Path | None,
     target: Target,
@@ -69,15 +69,15 @@ async def write_speech(
 ) -> None:
     """Write the speech of a text, and the times of its words to `timings`.
 
-    `pace` may have a `speed` and a `sentence_pause` in seconds.
+    `options` are those of `Client.word_times`.
     """
     audio_format = output_format(out, SPEECH_FORMATS)
     if timings is not None:
         output_format(timings, {".json": "json"})
     async with open_stage_client(target, console) as client:
         times, size = await asyncio.gather(
-            client.word_times(text, voice=voice, **pace),
-            client.say(text, out, voice=voice, format=audio_format, **pace),
+            client.word_times(text, **options),
+            client.say(text, out, format=audio_format, **options),
         )
     words = sum(len(sentence.words) for sentence in times.sentences)
     if timings is not None:

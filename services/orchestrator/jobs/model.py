@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
+from services.orchestrator.jobs.options import NATURAL_SPEECH, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import (
     ANY_WRITING,
     NO_NARRATOR,
@@ -171,7 +171,7 @@ class VideoRequest:
     """The transition between chosen cuts; empty: a cut."""
     notices: tuple[Notice, ...] = ()
     """What the checks of the request found and did not refuse."""
-    pacing: Pacing = NATURAL_PACING
+    speech_options: SpeechOptions = NATURAL_SPEECH
 
     @property
     def is_narrated(self) -> bool:

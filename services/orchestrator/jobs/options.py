@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Pacing:
-    """The pace of a narration; 0: that of the voice."""
+class SpeechOptions:
+    """How a voice speaks a narration; 0: as by itself."""
 
     speed: float = 0.0
     sentence_pause: float = 0.0
     """In seconds."""
     scene_pause: float = 0.0
     """In seconds; 0: as between sentences."""
+    pronunciations: Mapping[str, str] = field(default_factory=dict)
+    """What is spoken for a word."""
 
 
-NATURAL_PACING = Pacing()
+NATURAL_SPEECH = SpeechOptions()
 
 
 @dataclass(frozen=True)

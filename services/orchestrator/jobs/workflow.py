@@ -33,7 +33,7 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
-from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Approval, Scene, WrittenScript
 from services.orchestrator.jobs.scripts import write_scenes
 from services.runtime.progress import OnProgress, ignore_progress
@@ -53,7 +53,7 @@ class Workers(scripts.Workers, Protocol):
     async def validate_picture(self, image: StoredObject) -> Source: ...
 
     async def speak(
-        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+        self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
     ) -> Narration: ...
 
     async def caption(
@@ -143,7 +143,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
             progress = _StageProgress(journal, "audio_generation", 3 if request.footage else 2)
             script = await write_scenes(request, workers, journal) if request.is_narrated else None
             speak, fetch = progress.of(0), progress.of(2) if request.footage else ignore_progress
-            spoken = await _narrate(script, request.pacing, workers, journal, speak) if script else NOT_NARRATED
+            spoken = await _narrate(script, request.speech_options, workers, journal, speak) if script else NOT_NARRATED
             if script and request.footage:
                 script, sources = await _choose(request, script, spoken, workers, journal, fetch, clips_at_once)
             else:
@@ -207,13 +207,13 @@ def _errors_about(subject: str, name: str) -> Iterator[None]:
 
 
 async def _narrate(
-    script: WrittenScript, pacing: Pacing, workers: Workers, journal: Journal, on_progress: OnProgress
+    script: WrittenScript, speech_options: SpeechOptions, workers: Workers, journal: Journal, on_progress: OnProgress
 ) -> NarratedScript:
     """Speak the script of all scenes."""
 
     async def narrate() -> NarratedScript:
         scenes = [scene.sentences for scene in script.scenes]
-        narration = await workers.speak(scenes, script.narrator.name, pacing, on_progress)
+        narration = await workers.speak(scenes, script.narrator.name, speech_options, on_progress)
         lengths = tuple(len(scene.sentences) for scene in script.scenes)
         return NarratedScript(narration, lengths, script.narrator, script.notices)
 

@@ -19,7 +19,7 @@ from services.orchestrator.jobs.model import (
     OverlayRequest,
     VideoRequest,
 )
-from services.orchestrator.jobs.options import NATURAL_PACING, Pacing, Rendition
+from services.orchestrator.jobs.options import NATURAL_SPEECH, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import ANY_WRITING, FOOTAGE, SceneRequest, WritingOptions
 
 FRAMES_PER_SECOND = 30
@@ -123,7 +123,7 @@ class VideoInput:
     script_format: str = ""
     max_shot_seconds: float = 0.0
     poster_time: str = ""
-    pacing: Pacing = NATURAL_PACING
+    speech_options: SpeechOptions = NATURAL_SPEECH
     review: str = ""
     footage: str = ""
     scenes: tuple[SceneRequest, ...] = ()
@@ -358,7 +358,7 @@ def expected_video_seconds(request: VideoRequest) -> float:
         text = request.script or " ".join(parts).strip()
         writing = request.writing
         asked = 0.0 if text else writing.seconds or writing.words * _SECONDS_PER_WORD
-        spoken = len(text or request.title * 4) / _CHARACTERS_PER_SECOND / (request.pacing.speed or 1.0)
+        spoken = len(text or request.title * 4) / _CHARACTERS_PER_SECOND / (request.speech_options.speed or 1.0)
         return asked or max(4.0, spoken)
     return request.seconds or sum(
         clip.still_seconds or (clip.end_seconds or _CLIP_SECONDS) - (clip.start_seconds or 0.0)

@@ -143,7 +143,7 @@ class Videos:
             max_shot_seconds=video.max_shot_seconds or requests.MAX_SHOT_SECONDS,
             poster_seconds=requests.parse_time(video.poster_time),
             review=review,
-            pacing=video.pacing,
+            speech_options=video.speech_options,
             footage=footage,
             scenes=video.scenes,
             writing=video.writing,

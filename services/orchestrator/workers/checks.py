@@ -58,6 +58,10 @@ class GrpcChecks:
             texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.look.title}
         for index, scene in enumerate(request.scenes):
             texts |= {f"scenes[{index}].script": scene.script, f"scenes[{index}].title": scene.title}
+            texts[f"scenes[{index}].search_terms"] = ", ".join(scene.search_terms)
+        texts |= {f"writing.{name}": getattr(request.writing, name) for name in ("prompt", "tone", "audience")}
+        for index, (_, spoken) in enumerate(sorted(request.speech_options.pronunciations.items())):
+            texts[f"audio.pronunciations[{index}]"] = spoken
         checked = [content.CheckedText(field=field, text=text) for field, text in texts.items() if text]
         found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
         return messages.to_notices(found.notices)

@@ -30,7 +30,7 @@ from services.orchestrator.jobs.model import (
     StoredObject,
     VideoRequest,
 )
-from services.orchestrator.jobs.options import Pacing
+from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions
 from services.orchestrator.jobs.turns import Turns
 from services.orchestrator.jobs.workflow import Plan
@@ -111,12 +111,12 @@ class GrpcWorkers:
         return Script(tuple(written.sentences), notices, scenes, written.writer, usage)
 
     async def speak(
-        self, scenes: Sequence[Sequence[str]], voice: str, pacing: Pacing, on_progress: OnProgress
+        self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
     ) -> Narration:
         request = audio.SynthesizeRequest(
-            sentences=[sentence for scene in scenes for sentence in scene], voice=voice, **asdict(pacing)
+            sentences=[sentence for scene in scenes for sentence in scene], voice=voice, **asdict(speech_options)
         )
-        if pacing.scene_pause:
+        if speech_options.scene_pause:
             request.scene_lengths.extend(map(len, scenes))
         speech = (await _read_result(self._stubs.audio.Synthesize(request), on_progress)).speech
         # In a thread: there may be 20,000 words.

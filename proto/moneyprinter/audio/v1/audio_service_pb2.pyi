@@ -130,12 +130,33 @@ class SynthesizeRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PronunciationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SENTENCES_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     SCENE_PAUSE_FIELD_NUMBER: _builtins.int
     SCENE_LENGTHS_FIELD_NUMBER: _builtins.int
+    PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
     """The name of the voice."""
     speed: _builtins.float
@@ -152,6 +173,12 @@ class SynthesizeRequest(_message.Message):
     def scene_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The number of sentences of each scene, in order. Empty: there is one scene."""
 
+    @_builtins.property
+    def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
+        without punctuation at its ends; its case counts only when two entries differ in it. Captions keep the word.
+        """
+
     def __init__(
         self,
         *,
@@ -161,10 +188,11 @@ class SynthesizeRequest(_message.Message):
         sentence_pause: _builtins.float = ...,
         scene_pause: _builtins.float = ...,
         scene_lengths: _abc.Iterable[_builtins.int] | None = ...,
+        pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pronunciations", b"pronunciations", "scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*moneyprinter/audio/v1/speech_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\".\n\x11ListVoicesRequest\x12\x19\n\x08language\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18#\"B\n\x12ListVoicesResponse\x12,\n\x06voices\x18\x01 \x03(\x0b\x32\x1c.moneyprinter.audio.v1.Voice\"`\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12\x14\n\x0cquality_note\x18\x05 \x01(\t\"\xb5\x02\n\x13\x43reateSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x06\x66ormat\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x03wavR\x03mp3R\x04opusR\x04\x66lac\x12,\n\x08loudness\x18\x04 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00(\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\x12/\n\rscript_format\x18\x05 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\":\n\x14\x43reateSpeechResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\xd6\x01\n\x11TimeSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\rscript_format\x18\x03 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\"\xd3\x01\n\x12TimeSpeechResponse\x12\x10\n\x08\x64uration\x18\x01 \x01(\x01\x12\x37\n\tsentences\x18\x02 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentence\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice2\x9e\x04\n\rSpeechService\x12\x99\x01\n\nListVoices\x12(.moneyprinter.audio.v1.ListVoicesRequest\x1a).moneyprinter.audio.v1.ListVoicesResponse\"6\xb2\xe1\x18 \n\x07gateway\x12\x01*\x18\x01\"\x02\x08\x05Z\x0c\n\nvoice.list\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12\xbb\x01\n\x0c\x43reateSpeech\x12*.moneyprinter.audio.v1.CreateSpeechRequest\x1a+.moneyprinter.audio.v1.CreateSpeechResponse\"P\xb2\xe1\x18\x31\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x03\x08\xac\x02Z\x0f\n\rspeech.create\x82\xd3\xe4\x93\x02\x15\"\n/v1/speech:\x01*b\x04\x64\x61ta0\x01\x12\xb2\x01\n\nTimeSpeech\x12(.moneyprinter.audio.v1.TimeSpeechRequest\x1a).moneyprinter.audio.v1.TimeSpeechResponse\"O\xb2\xe1\x18.\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x02\x08xZ\r\n\x0bspeech.time\x82\xd3\xe4\x93\x02\x17\"\x12/v1/speech/timings:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*moneyprinter/audio/v1/speech_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\".\n\x11ListVoicesRequest\x12\x19\n\x08language\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18#\"B\n\x12ListVoicesResponse\x12,\n\x06voices\x18\x01 \x03(\x0b\x32\x1c.moneyprinter.audio.v1.Voice\"`\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12\x14\n\x0cquality_note\x18\x05 \x01(\t\"\xf9\x03\n\x13\x43reateSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x06\x66ormat\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x03wavR\x03mp3R\x04opusR\x04\x66lac\x12,\n\x08loudness\x18\x04 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00(\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\x12/\n\rscript_format\x18\x05 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x8a\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32>.moneyprinter.audio.v1.CreateSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x14\x43reateSpeechResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\x98\x03\n\x11TimeSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\rscript_format\x18\x03 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x88\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32<.moneyprinter.audio.v1.TimeSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd3\x01\n\x12TimeSpeechResponse\x12\x10\n\x08\x64uration\x18\x01 \x01(\x01\x12\x37\n\tsentences\x18\x02 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentence\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice2\x9e\x04\n\rSpeechService\x12\x99\x01\n\nListVoices\x12(.moneyprinter.audio.v1.ListVoicesRequest\x1a).moneyprinter.audio.v1.ListVoicesResponse\"6\xb2\xe1\x18 \n\x07gateway\x12\x01*\x18\x01\"\x02\x08\x05Z\x0c\n\nvoice.list\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12\xbb\x01\n\x0c\x43reateSpeech\x12*.moneyprinter.audio.v1.CreateSpeechRequest\x1a+.moneyprinter.audio.v1.CreateSpeechResponse\"P\xb2\xe1\x18\x31\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x03\x08\xac\x02Z\x0f\n\rspeech.create\x82\xd3\xe4\x93\x02\x15\"\n/v1/speech:\x01*b\x04\x64\x61ta0\x01\x12\xb2\x01\n\nTimeSpeech\x12(.moneyprinter.audio.v1.TimeSpeechRequest\x1a).moneyprinter.audio.v1.TimeSpeechResponse\"O\xb2\xe1\x18.\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x02\x08xZ\r\n\x0bspeech.time\x82\xd3\xe4\x93\x02\x17\"\x12/v1/speech/timings:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTVOICESREQUEST'].fields_by_name['language']._loaded_options = None
   _globals['_LISTVOICESREQUEST'].fields_by_name['language']._serialized_options = b'\272H\004r\002\030#'
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._loaded_options = None
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_options = b'8\001'
   _globals['_CREATESPEECHREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_CREATESPEECHREQUEST'].fields_by_name['text']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
   _globals['_CREATESPEECHREQUEST'].fields_by_name['voice']._loaded_options = None
@@ -52,6 +54,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESPEECHREQUEST'].fields_by_name['speed']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\000@)\000\000\000\000\000\000\340?\330\001\001'
   _globals['_CREATESPEECHREQUEST'].fields_by_name['sentence_pause']._loaded_options = None
   _globals['_CREATESPEECHREQUEST'].fields_by_name['sentence_pause']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\024@)\232\231\231\231\231\231\271?\330\001\001'
+  _globals['_CREATESPEECHREQUEST'].fields_by_name['pronunciations']._loaded_options = None
+  _globals['_CREATESPEECHREQUEST'].fields_by_name['pronunciations']._serialized_options = b'\272H/\232\001,\020d\"\024r\022\020\001\030@2\014^[^\\pZ\\pC]+$*\022r\020\020\001\030\310\0012\t^[^\\pC]*$'
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._loaded_options = None
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_options = b'8\001'
   _globals['_TIMESPEECHREQUEST'].fields_by_name['text']._loaded_options = None
   _globals['_TIMESPEECHREQUEST'].fields_by_name['text']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
   _globals['_TIMESPEECHREQUEST'].fields_by_name['voice']._loaded_options = None
@@ -62,6 +68,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMESPEECHREQUEST'].fields_by_name['speed']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\000@)\000\000\000\000\000\000\340?\330\001\001'
   _globals['_TIMESPEECHREQUEST'].fields_by_name['sentence_pause']._loaded_options = None
   _globals['_TIMESPEECHREQUEST'].fields_by_name['sentence_pause']._serialized_options = b'\272H\027\022\022\031\000\000\000\000\000\000\024@)\232\231\231\231\231\231\271?\330\001\001'
+  _globals['_TIMESPEECHREQUEST'].fields_by_name['pronunciations']._loaded_options = None
+  _globals['_TIMESPEECHREQUEST'].fields_by_name['pronunciations']._serialized_options = b'\272H/\232\001,\020d\"\024r\022\020\001\030@2\014^[^\\pZ\\pC]+$*\022r\020\020\001\030\310\0012\t^[^\\pC]*$'
   _globals['_SPEECHSERVICE'].methods_by_name['ListVoices']._loaded_options = None
   _globals['_SPEECHSERVICE'].methods_by_name['ListVoices']._serialized_options = b'\262\341\030 \n\007gateway\022\001*\030\001\"\002\010\005Z\014\n\nvoice.list\202\323\344\223\002\014\022\n/v1/voices'
   _globals['_SPEECHSERVICE'].methods_by_name['CreateSpeech']._loaded_options = None
@@ -75,13 +83,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VOICE']._serialized_start=343
   _globals['_VOICE']._serialized_end=439
   _globals['_CREATESPEECHREQUEST']._serialized_start=442
-  _globals['_CREATESPEECHREQUEST']._serialized_end=751
-  _globals['_CREATESPEECHRESPONSE']._serialized_start=753
-  _globals['_CREATESPEECHRESPONSE']._serialized_end=811
-  _globals['_TIMESPEECHREQUEST']._serialized_start=814
-  _globals['_TIMESPEECHREQUEST']._serialized_end=1028
-  _globals['_TIMESPEECHRESPONSE']._serialized_start=1031
-  _globals['_TIMESPEECHRESPONSE']._serialized_end=1242
-  _globals['_SPEECHSERVICE']._serialized_start=1245
-  _globals['_SPEECHSERVICE']._serialized_end=1787
+  _globals['_CREATESPEECHREQUEST']._serialized_end=947
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=894
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=947
+  _globals['_CREATESPEECHRESPONSE']._serialized_start=949
+  _globals['_CREATESPEECHRESPONSE']._serialized_end=1007
+  _globals['_TIMESPEECHREQUEST']._serialized_start=1010
+  _globals['_TIMESPEECHREQUEST']._serialized_end=1418
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=894
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=947
+  _globals['_TIMESPEECHRESPONSE']._serialized_start=1421
+  _globals['_TIMESPEECHRESPONSE']._serialized_end=1632
+  _globals['_SPEECHSERVICE']._serialized_start=1635
+  _globals['_SPEECHSERVICE']._serialized_end=2177
 # @@protoc_insertion_point(module_scope)

@@ -115,6 +115,26 @@ class CreateSpeechRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PronunciationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TEXT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
@@ -122,6 +142,7 @@ class CreateSpeechRequest(_message.Message):
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
+    PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, at most 20,000 characters."""
     voice: _builtins.str
@@ -139,6 +160,12 @@ class CreateSpeechRequest(_message.Message):
     """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
     sentence_pause: _builtins.float
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
+    @_builtins.property
+    def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
+        without punctuation at its ends; its case counts only when two entries differ in it. Captions keep the word.
+        """
+
     def __init__(
         self,
         *,
@@ -149,10 +176,11 @@ class CreateSpeechRequest(_message.Message):
         script_format: _builtins.str = ...,
         speed: _builtins.float = ...,
         sentence_pause: _builtins.float = ...,
+        pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "pronunciations", b"pronunciations", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,11 +218,32 @@ class TimeSpeechRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PronunciationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TEXT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
+    PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, at most 20,000 characters."""
     voice: _builtins.str
@@ -205,6 +254,12 @@ class TimeSpeechRequest(_message.Message):
     """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
     sentence_pause: _builtins.float
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
+    @_builtins.property
+    def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
+        without punctuation at its ends; its case counts only when two entries differ in it. Captions keep the word.
+        """
+
     def __init__(
         self,
         *,
@@ -213,10 +268,11 @@ class TimeSpeechRequest(_message.Message):
         script_format: _builtins.str = ...,
         speed: _builtins.float = ...,
         sentence_pause: _builtins.float = ...,
+        pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pronunciations", b"pronunciations", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

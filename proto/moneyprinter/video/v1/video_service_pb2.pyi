@@ -413,6 +413,26 @@ class Audio(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PronunciationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SCRIPT_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
@@ -421,6 +441,7 @@ class Audio(_message.Message):
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     SCENE_PAUSE_FIELD_NUMBER: _builtins.int
+    PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The narration, word for word. Absent: the service writes one from the title, in the language of the voice. Empty:
     no narration.
@@ -446,6 +467,12 @@ class Audio(_message.Message):
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
     scene_pause: _builtins.float
     """The pause between two scenes in seconds, from 0.1 to 5. 0: that between sentences."""
+    @_builtins.property
+    def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
+        without punctuation at its ends; its case counts only when two entries differ in it. Captions keep the word.
+        """
+
     def __init__(
         self,
         *,
@@ -457,10 +484,11 @@ class Audio(_message.Message):
         speed: _builtins.float = ...,
         sentence_pause: _builtins.float = ...,
         scene_pause: _builtins.float = ...,
+        pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "pronunciations", b"pronunciations", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
