@@ -15,6 +15,7 @@ from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
 from services.audio.fallback import Candidate, describe_fallback
 from services.audio.lexicon import Lexicon
+from services.audio.own_music import OwnMusic
 from services.audio.pacing import Pacing
 from services.audio.voice_selection import Notice
 from services.providers.chain import ChainResult
@@ -76,6 +77,20 @@ def to_speech(chain: ChainResult[Candidate, speech.Speech], prices: Mapping[str,
     return pb.SynthesizeResponse(speech=message)
 
 
+def to_recording_progress(fraction: float) -> pb.AlignRecordingResponse:
+    """The progress of an alignment, from 0 to 1."""
+    return pb.AlignRecordingResponse(progress=media_pb2.Progress(fraction=fraction))
+
+
+def to_recording(made: speech.Speech) -> pb.AlignRecordingResponse:
+    """A stored recording with its words and their times."""
+    sentences = (pb.Sentence(words=map(_to_word, words)) for words in made.spoken.sentences)
+    message = pb.Speech(
+        audio=made.audio, duration=_to_duration(made.spoken.duration), sentences=sentences, provider=made.provider
+    )
+    return pb.AlignRecordingResponse(speech=message)
+
+
 def from_mix_request(request: pb.MixRequest) -> mix.MixRequest:
     """The request of a mix."""
     return mix.MixRequest(
@@ -85,6 +100,19 @@ def from_mix_request(request: pb.MixRequest) -> mix.MixRequest:
         duration=request.duration.ToTimedelta(),
         clip_sounds=tuple(map(_from_clip_sound, request.clip_sounds)),
         target_lufs=request.loudness_lufs or mix.TARGET_LUFS,
+        track=_from_music_track(request.music) if request.HasField("music") else None,
+    )
+
+
+def _from_music_track(message: pb.MusicTrack) -> OwnMusic:
+    return OwnMusic(
+        stored=message.object,
+        sha256=message.object.sha256,
+        start_seconds=message.start.ToTimedelta() / _SECOND,
+        volume=message.volume,
+        fade_in_seconds=message.fade_in.ToTimedelta() / _SECOND,
+        fade_out_seconds=message.fade_out.ToTimedelta() / _SECOND,
+        once=message.once,
     )
 
 

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import ffmpeg
 
 from moneyprinter.errors import InvalidArgument, NotFound
-from services.audio import clip_sounds, loudness, mastering, music
+from services.audio import clip_sounds, loudness, mastering, music, own_music
 from services.audio.clip_sounds import ClipSound
+from services.audio.own_music import OwnMusic
 from services.media.loudness import Loudness
 from services.runtime import children
 from services.runtime.progress import OnProgress, ignore_progress, part_of
@@ -47,6 +48,8 @@ class MixRequest:
     duration: timedelta
     clip_sounds: tuple[ClipSound, ...] = ()
     target_lufs: float = TARGET_LUFS
+    track: OwnMusic | None = None
+    """Music of a user, in place of `mood`."""
 
     @property
     def samples(self) -> int:
@@ -92,9 +95,9 @@ class Mixer:
             folder: An empty folder for temporary files.
             on_progress: Receives the progress, from 0 to 1.
 
-        Raises `InvalidArgument` (MUSIC_UNKNOWN), (SPEECH_FAILED) when the narration is silent, (CLIP_NOT_PLAYABLE)
-        when a clip has no sound, and (REQUEST_INVALID) when the duration or a start is out of range; `Internal` when
-        ffmpeg fails.
+        Raises `InvalidArgument` (MUSIC_UNKNOWN), (SOUND_NOT_PLAYABLE) and (SOUND_SILENT) for own music,
+        (SPEECH_FAILED) when the narration is silent, (CLIP_NOT_PLAYABLE) when a clip has no sound, and
+        (REQUEST_INVALID) when the duration or a start is out of range; `Internal` when ffmpeg fails.
         """
         loop = music.find_loop(request.mood)
         _check(request, self.max_duration)
@@ -112,7 +115,14 @@ class Mixer:
         if request.clip_sounds:
             on_progress(0.01)
             await clip_sounds.place_clip_sounds(self.ffmpeg, objects, request.clip_sounds, request.samples, folder)
-        measured = await _make_master(self.ffmpeg, request, loop, folder, on_progress)
+        bed: ffmpeg.Stream | None = None
+        if request.track is not None:
+            bed = await own_music.prepare(
+                self.ffmpeg, objects, request.track, request.samples / RATE, _MUSIC_LUFS, folder
+            )
+        elif loop is not None:
+            bed = _loop_bed(loop, request.samples)
+        measured = await _make_master(self.ffmpeg, request, bed, folder, on_progress)
         return MixedTrack(await objects.put_file(key, folder / "master.wav"), measured)
 
     def _digest(self, request: MixRequest, loop: music.Loop | None) -> str:
@@ -121,6 +131,7 @@ class Mixer:
         spec = [
             *(_VERSION, self.ffmpeg_version, request.narration_sha256, loop_digest),
             *(request.samples, clips, request.target_lufs),
+            *(request.track.identity if request.track else ()),
         ]
         return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
@@ -140,7 +151,7 @@ def _check(request: MixRequest, max_duration: timedelta) -> None:
 
 
 async def _make_master(
-    program: Path, request: MixRequest, loop: music.Loop | None, folder: Path, on_progress: OnProgress
+    program: Path, request: MixRequest, music_bed: ffmpeg.Stream | None, folder: Path, on_progress: OnProgress
 ) -> Loudness:
     """Make `master.wav`. Returns its loudness; without narration it may be silent."""
     source, measured = "", Loudness(0.0, 0.0, 0.0)
@@ -157,7 +168,7 @@ async def _make_master(
         match name:
             case "blend.wav":
                 voice = mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs) if source else None
-                sound = _blend(voice, request, loop)
+                sound = _blend(voice, request, music_bed)
             case "master.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
                 # A silent mix has no loudness to adjust.
                 sound = _fit_length(ffmpeg.input(source, f="wav"), request)
@@ -179,13 +190,13 @@ async def _make_master(
     return measured
 
 
-def _blend(voice: ffmpeg.Stream | None, request: MixRequest, loop: music.Loop | None) -> ffmpeg.Stream:
+def _blend(voice: ffmpeg.Stream | None, request: MixRequest, music_bed: ffmpeg.Stream | None) -> ffmpeg.Stream:
     """The compressed voice, with the music and the clips ducked under it."""
     samples = request.samples
     # Each bed under the voice, with the threshold and the ratio of its sidechain compressor.
     beds: list[tuple[ffmpeg.Stream, float, float]] = []
-    if loop is not None:
-        beds.append((_music_bed(loop, samples), 0.02, 4.0))
+    if music_bed is not None:
+        beds.append((music_bed, 0.02, 4.0))
     if request.clip_sounds:
         clips = ffmpeg.input(clip_sounds.CLIPS_FILE, f="f32le", ar=RATE, ac=2)
         beds.append((_to_stereo(clips), 0.04, 2.0))
@@ -226,20 +237,12 @@ def _to_stereo(sound: ffmpeg.Stream) -> ffmpeg.Stream:
     return sound.filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
 
 
-def _music_bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
+def _loop_bed(loop: music.Loop, samples: int) -> ffmpeg.Stream:
     """The looped music, from its first bar, in the length of the mix."""
     seconds = samples / RATE
-    fade_in, fade_out = min(0.5, seconds / 4), min(1.5, seconds / 2)
-    return (
-        music.loop_stream(loop)
-        .filter("aloop", loop=-1, size=loop.samples)
-        .filter("atrim", end_sample=samples)
-        .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
-        .filter("volume", f"{_MUSIC_LUFS - music.LOUDNESS_LUFS:.1f}dB")
-        .filter("equalizer", f=2500, t="o", w=2, g=-3)
-        .filter("afade", t="in", d=fade_in)
-        .filter("afade", t="out", st=seconds - fade_out, d=fade_out)
-    )
+    sound = music.loop_stream(loop).filter("aloop", loop=-1, size=loop.samples)
+    gain_db = _MUSIC_LUFS - music.LOUDNESS_LUFS
+    return music.shape_bed(sound, seconds, gain_db, min(0.5, seconds / 4), min(1.5, seconds / 2))
 
 
 def _fit_length(sound: ffmpeg.Stream, request: MixRequest) -> ffmpeg.Stream:

@@ -15,6 +15,7 @@ RUN_IN_SAMPLES = 24_000
 LOUDNESS_LUFS = -20.0
 """The loudness of every loop."""
 
+_RATE = 48_000
 # The cross-fade from the end of a round to the beginning of the next: 0.1 s.
 _SEAM_SAMPLES = 4_800
 
@@ -81,3 +82,28 @@ def loop_stream(loop: Loop) -> ffmpeg.Stream:
         .filter("afade", t="out", ns=_SEAM_SAMPLES, curve="tri")
     )
     return ffmpeg.filter([beginning, run_out], "amix", inputs=2, normalize=0, duration="first")
+
+
+def shape_bed(
+    sound: ffmpeg.Stream, seconds: float, gain_db: float, fade_in_seconds: float, fade_out_seconds: float
+) -> ffmpeg.Stream:
+    """Make music a bed under a voice: in the length of the mix, quieter around the frequencies of speech, and faded.
+
+    Args:
+        sound: The music, at least as long as the mix.
+        seconds: The length of the mix.
+        gain_db: The gain.
+        fade_in_seconds: The time in which it rises; 0: none.
+        fade_out_seconds: The time in which it falls; 0: none.
+    """
+    bed = (
+        sound.filter("atrim", end_sample=round(seconds * _RATE))
+        .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
+        .filter("volume", f"{gain_db:.1f}dB")
+        .filter("equalizer", f=2500, t="o", w=2, g=-3)
+    )
+    if fade_in_seconds:
+        bed = bed.filter("afade", t="in", d=fade_in_seconds)
+    if fade_out_seconds:
+        bed = bed.filter("afade", t="out", st=seconds - fade_out_seconds, d=fade_out_seconds)
+    return bed

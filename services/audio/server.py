@@ -16,6 +16,7 @@ from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
+from services.audio.alignment.aligner import Aligner
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
 from services.audio.kokoro.provider import Kokoro, open_kokoro
@@ -50,7 +51,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     secrets = SecretClient(ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService")))
     providers = SpeechProviders(offline, secrets, config.providers_file, settings)
     runtime.check("providers", providers.check)
-    servicer = AudioServicer(runtime, runtime.objects(), providers, mixer, config.provider_prices)
+    # espeak-ng has word times, and takes a hundredth of the time of a neural voice.
+    aligner = Aligner(espeak, program)
+    servicer = AudioServicer(runtime, runtime.objects(), providers, mixer, config.provider_prices, aligner)
     runtime.add(pb_grpc.add_AudioServiceServicer_to_server, servicer)
     content = content_grpc.ContentServiceStub(runtime.connect("content", "moneyprinter.content.v1.ContentService"))
 

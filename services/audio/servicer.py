@@ -9,7 +9,8 @@ from typing import Any
 
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
-from services.audio import preview, speech
+from services.audio import preview, recordings, speech
+from services.audio.alignment.aligner import Aligner
 from services.audio.draft_voice import select_draft_voice
 from services.audio.fallback import find_candidates, speak_first
 from services.audio.messages import (
@@ -19,6 +20,8 @@ from services.audio.messages import (
     to_mix,
     to_mix_progress,
     to_notices,
+    to_recording,
+    to_recording_progress,
     to_speech,
     to_speech_progress,
 )
@@ -34,13 +37,20 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
     """Speech and music of jobs."""
 
     def __init__(
-        self, runtime: Runtime, objects: Objects, providers: SpeechProviders, mixer: Mixer, prices: Mapping[str, float]
+        self,
+        runtime: Runtime,
+        objects: Objects,
+        providers: SpeechProviders,
+        mixer: Mixer,
+        prices: Mapping[str, float],
+        aligner: Aligner,
     ) -> None:
         self._runtime = runtime
         self._objects = objects
         self._providers = providers
         self._mixer = mixer
         self._prices = prices
+        self._aligner = aligner
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Any) -> pb.GetVoiceResponse:
         texts = [Text(text.field, text.text) for text in request.texts]
@@ -79,6 +89,24 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                 return await asyncio.to_thread(to_speech, made, self._prices)
 
         async with aclosing(stream_progress(synthesize, to_speech_progress)) as responses:
+            async for response in responses:
+                yield response
+
+    async def AlignRecording(
+        self, request: pb.AlignRecordingRequest, context: Any
+    ) -> AsyncIterator[pb.AlignRecordingResponse]:
+        recording = recordings.Recording(
+            request.recording, request.recording.sha256, tuple(request.sentences), request.language
+        )
+
+        async def align(on_progress: OnProgress) -> pb.AlignRecordingResponse:
+            async with self._runtime.scratch() as folder:
+                made = await recordings.align_recording(
+                    self._aligner, self._mixer.ffmpeg, self._objects, recording, folder, on_progress
+                )
+                return await asyncio.to_thread(to_recording, made)
+
+        async with aclosing(stream_progress(align, to_recording_progress)) as responses:
             async for response in responses:
                 yield response
 

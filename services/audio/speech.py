@@ -206,23 +206,29 @@ async def synthesize(
     Raises `InvalidArgument` (SCRIPT_EMPTY) when no sentence has a letter or digit, and what `SpeechProvider.speak`
     raises.
     """
-    lines = _lines(sentences)
+    lines = to_lines(sentences)
     spoken_lines = [lexicon.respell(line).text for line in lines]
     further: list[Any] = [asdict(pacing)] if pacing != NATURAL else []
     further += [spoken_lines] if spoken_lines != lines else []
     spec = json.dumps([_VERSION, provider.name, provider.version, voice.setting, lines, *further])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
-    if stored := await _find_stored(objects, key):
+    if stored := await find_stored(objects, key):
         return Speech(*stored, provider.name)
     target = folder / "speech.wav"
     spoken = await _speak_lines(provider, voice, lines, target, on_progress, pacing, lexicon, program)
-    audio = await objects.put_file(f"{key}.wav", target)
-    # The words are stored after the sound, so that the sound exists whenever the words do.
-    await objects.put_bytes(f"{key}.json", _encode(spoken))
+    audio = await store_spoken(objects, key, target, spoken)
     return Speech(audio, spoken, provider.name, spoken.characters)
 
 
-async def _find_stored(objects: Objects, key: str) -> tuple[Any, SpokenText] | None:
+async def store_spoken(objects: Objects, key: str, sound: Path, spoken: SpokenText) -> Any:
+    """Store a sound and its words under a key, for `find_stored`. Returns the stored sound."""
+    audio = await objects.put_file(f"{key}.wav", sound)
+    # The words are stored after the sound, so that the sound exists whenever the words do.
+    await objects.put_bytes(f"{key}.json", _encode(spoken))
+    return audio
+
+
+async def find_stored(objects: Objects, key: str) -> tuple[Any, SpokenText] | None:
     """The stored sound and its words; None when either is missing."""
     if not await objects.head(f"{key}.json"):
         return None
@@ -246,7 +252,7 @@ async def speak_to_file(
 ) -> SpokenText:
     """Speak sentences as `synthesize` does, into the file `target`, and store nothing. Raises what it raises."""
     return await _speak_lines(
-        provider, voice, _lines(sentences), target, pacing=pacing, lexicon=lexicon, program=program
+        provider, voice, to_lines(sentences), target, pacing=pacing, lexicon=lexicon, program=program
     )
 
 
@@ -266,8 +272,11 @@ def list_voices(providers: Sequence[SpeechProvider], language: str) -> list[tupl
     return [voices[name] for name in sorted(voices)]
 
 
-def _lines(sentences: Sequence[str]) -> list[str]:
-    """The sentences that are not blank, each on one line."""
+def to_lines(sentences: Sequence[str]) -> list[str]:
+    """The sentences that are not blank, each on one line.
+
+    Raises `InvalidArgument` (SCRIPT_EMPTY) when no sentence has a letter or digit.
+    """
     lines = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
     if not any(character.isalnum() for line in lines for character in normalization.normalize(line).text):
         raise InvalidArgument("the script holds nothing that can be spoken; write some words", reason="SCRIPT_EMPTY")

@@ -51,7 +51,14 @@ def make(
         list[str] | None,
         typer.Option(metavar="WORD=SPOKEN", help="What is spoken for a word, such as nginx='engine x'; repeatable."),
     ] = None,
-    music: Annotated[str | None, typer.Option(help="none, upbeat, calm, dramatic, happy or dark.")] = None,
+    narration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A recording of the script, in your own voice, in any audio format."),
+    ] = None,
+    music: Annotated[
+        str | None,
+        typer.Option(metavar="MOOD_OR_FILE", help="none, upbeat, calm, dramatic, happy, dark, or an audio file."),
+    ] = None,
     resolution: Annotated[str | None, typer.Option(help="480p, 720p, 1080p, 1440p or 2160p.")] = None,
     aspect: Annotated[str | None, typer.Option(help="16:9, 9:16, 1:1, 4:5 or 21:9.")] = None,
     frame_rate: Annotated[int | None, typer.Option(help="24, 25, 30, 50 or 60 frames a second.")] = None,
@@ -89,6 +96,7 @@ def make(
         raise WrongRequest("give either --script or --script-file")
     if script_file is not None:
         script = request_files.read_script(script_file)
+    mood, music_file = request_files.parse_music(music)
     settings = {
         "title": title,
         "audio.script": script,
@@ -97,7 +105,9 @@ def make(
         "audio.sentence_pause": pause,
         "audio.scene_pause": scene_pause,
         "audio.pronunciations": request_files.parse_pronunciations(pronounce or []) or None,
-        "audio.background_music": music,
+        "audio.background_music": mood,
+        "audio.narration_asset_id": narration,
+        "audio.music_asset_id": music_file,
         "settings.resolution": resolution,
         "settings.aspect_ratio": aspect,
         "settings.quality": quality,
@@ -119,7 +129,7 @@ def make(
     if review:
         fields["review"] = "script" if clips else "footage"
     request_files.choose_codec(fields, out_file)
-    request_files.check_files(clips, logo, out_file)
+    request_files.check_files(clips, logo, out_file, request_files.find_sounds(fields))
     clips = [replace(c, fit=fit or c.fit) for c in clips]
     work = making.make_video(fields, clips, logo, out_file, parse_target(data), out, only_video=only_video)
     run_until_interrupted(work)

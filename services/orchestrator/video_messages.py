@@ -19,6 +19,7 @@ from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Scene
 from services.orchestrator.scene_messages import credit_messages, scene_messages, scene_requests, writing_options
 from services.orchestrator.videos.downloads import content_type
+from services.orchestrator.videos.own_sounds import OwnSoundsInput
 from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
 from services.runtime.request_checks import check_message
 
@@ -84,10 +85,23 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
             request.audio.scene_pause,
             dict(request.audio.pronunciations),
         ),
+        sounds=_own_sounds(request.audio),
         review=request.review,
         footage=request.footage,
         scenes=scene_requests(request.scenes),
         writing=writing_options(request.writing),
+    )
+
+
+def _own_sounds(audio: pb.Audio) -> OwnSoundsInput:
+    return OwnSoundsInput(
+        narration_asset_id=audio.narration_asset_id,
+        music_asset_id=audio.music_asset_id,
+        music_start=audio.music_start,
+        music_volume=audio.music_volume,
+        music_fade_in=audio.music_fade_in if audio.HasField("music_fade_in") else None,
+        music_fade_out=audio.music_fade_out if audio.HasField("music_fade_out") else None,
+        music_end=audio.music_end,
     )
 
 

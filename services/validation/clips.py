@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from moneyprinter.errors import InvalidArgument
 from services.runtime.progress import OnProgress, ignore_progress, part_of
+from services.validation import sounds
 from services.validation.probe import ClipFacts, ProbeLimits, TimeRange, probe
 
 # The progress when the file has been received, and when it has been probed.
@@ -119,6 +120,17 @@ class ClipValidator:
         """
         async with self.scratch() as folder:
             return await self._check(source, time_range, folder / "clip", ignore_progress)
+
+    async def probe_sound(self, source: StoredObject, start_seconds: float) -> float:
+        """Check the sound of an upload. Returns its seconds from a start to its end.
+
+        Raises `InvalidArgument` with one of the SOUND reasons when it cannot be used, and `NotFound` when there is no
+        such upload.
+        """
+        _check_size(source.size_bytes, self.max_bytes)
+        async with self.scratch() as folder, self.probe_turn():
+            await self.objects.get_file(source, folder / "sound")
+            return await sounds.probe_sound(folder / "sound", start_seconds, self.limits)
 
     async def _check(
         self,

@@ -450,7 +450,7 @@ def _picture_before(
     return frames[0] if frames else None
 
 
-def _leave_network() -> None:
+def leave_network() -> None:
     """Move into a network namespace without interfaces, where the system allows it.
 
     This is a second defence: the allowed formats and protocols open no network connections.
@@ -461,7 +461,7 @@ def _leave_network() -> None:
 
 
 def main() -> None:
-    _leave_network()
+    leave_network()
     try:
         answer = probe(sys.argv[1], ProbeRequest(**json.loads(sys.argv[2])))
     except ClipRefused as refused:

@@ -67,6 +67,11 @@ class ValidationServicer(pb_grpc.ValidationServiceServicer):
             probed=_to_message(await self._validator.probe(_source(request), _time_range(request)))
         )
 
+    async def ProbeSound(self, request: pb.ProbeSoundRequest, context: Any) -> pb.ProbeSoundResponse:
+        stored = StoredObject(request.object.key, request.object.sha256, request.object.size_bytes)
+        seconds = await self._validator.probe_sound(stored, request.start.ToTimedelta().total_seconds())
+        return pb.ProbeSoundResponse(duration=_duration(seconds))
+
     async def ProbeFile(
         self, request_iterator: AsyncIterator[pb.ProbeFileRequest], context: Any
     ) -> pb.ProbeFileResponse:

@@ -110,6 +110,24 @@ CASES = [
     wrong("a path as an asset id", CREATE, video(clips=[{"asset_id": "../../etc/passwd"}]), "clips[0].asset_id"),
     wrong("an unknown resolution", CREATE, video(settings={"resolution": "9000p"}), "settings.resolution"),
     wrong("an unknown aspect ratio", CREATE, video(settings={"aspect_ratio": "3:7"}), "settings.aspect_ratio"),
+    *(
+        Case(name, CREATE, video(audio={"script": "Hi.", name: "ast_none"}), 404, "NOT_FOUND", "ASSET_NOT_FOUND")
+        for name in ("narration_asset_id", "music_asset_id")
+    ),
+    wrong(
+        "a recording without a text",
+        CREATE,
+        video(audio={"narration_asset_id": "ast_1"}),
+        "audio.narration_asset_id",
+    ),
+    wrong(
+        "own music and a mood",
+        CREATE,
+        video(audio={"music_asset_id": "ast_1", "background_music": "calm"}),
+        "audio.background_music",
+    ),
+    wrong("a volume without own music", CREATE, video(audio={"music_volume": 0.5}), "audio.music_volume"),
+    wrong("a start that is no time", CREATE, video(audio={"music_start": "5 s"}), "audio.music_start"),
     wrong("unknown music", CREATE, video(audio={"background_music": "polka"}), "audio.background_music"),
     wrong("a script too long", CREATE, video(audio={"script": "x" * 20_001}), "audio.script"),
     wrong("an invalid colour", CREATE, video(captions={"colour": "red"}), "captions.colour"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,6 +59,30 @@ async def test_a_script_becomes_speech_and_a_mix(
     assert await synthesized(stub, "The sea was calm.", "Nobody spoke.") == speech
     assert [update async for update in stub.Mix(request)] == [last]
     assert not any(audio.config.scratch.glob("audio-*/*")), "nothing is left in the scratch folder"
+
+
+async def test_a_recording_gets_the_times_of_its_words(
+    audio: Mesh, stub: pb_grpc.AudioServiceAsyncStub, tmp_path: Path
+) -> None:
+    folder = Path(__file__).parent / "alignment"
+    recording = await audio.objects().put_file("uploads/es.opus", folder / "es.opus")
+    truth = json.loads((folder / "es.json").read_text())["sentences"]
+    request = pb.AlignRecordingRequest(
+        recording=recording, sentences=[sentence["text"] for sentence in truth], language="es-ES"
+    )
+    *progress, last = [update async for update in stub.AlignRecording(request)]
+    assert progress and all(update.HasField("progress") for update in progress)
+    assert last.speech.provider == "recording"
+    words = [[word.text for word in sentence.words] for sentence in last.speech.sentences]
+    assert words == [[text for text, _, _ in sentence["words"]] for sentence in truth]
+    await audio.objects().get_file(last.speech.audio, tmp_path / "narration.wav")
+    seconds = len(read(tmp_path / "narration.wav", 1)) / RATE
+    assert seconds == pytest.approx(last.speech.duration.ToTimedelta().total_seconds(), abs=0.001)
+    assert [update async for update in stub.AlignRecording(request)] == [last]
+    words_file = await audio.objects().put_bytes("uploads/words", b"words" * 100)
+    with pytest.raises(errors.InvalidArgument, match="no sound that can be played"):
+        broken = pb.AlignRecordingRequest(recording=words_file, sentences=["Hi."], language="en-US")
+        _ = [update async for update in stub.AlignRecording(broken)]
 
 
 async def test_the_sound_of_a_clip_is_mixed(audio: Mesh, stub: pb_grpc.AudioServiceAsyncStub, tmp_path: Path) -> None:

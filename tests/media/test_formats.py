@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.media.formats import CLIP_FORMATS, SEGMENT_FORMATS, own_file
+from services.media.formats import CLIP_FORMATS, SEGMENT_FORMATS, UPLOADED_SOUND_FORMATS, own_file
 from services.rendering import previews_child
-from services.validation import probe_child
+from services.validation import probe_child, sound_child
 
 
 def test_the_probe_child_opens_the_formats_that_renderers_open() -> None:
     assert probe_child.FORMATS == CLIP_FORMATS
+    assert sound_child.SOUND_FORMATS == UPLOADED_SOUND_FORMATS
 
 
 def test_the_child_that_takes_pictures_opens_segments_only() -> None:

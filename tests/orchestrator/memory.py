@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from services.orchestrator.events import messages
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.idempotency import IdempotencyKey
-from services.orchestrator.jobs.model import PRIORITIES, Asset, DueEvents, Failure, Job, JobProgress, Result
+from services.orchestrator.jobs.model import PRIORITIES, Asset, Failure, Job, JobProgress, Result
 from services.orchestrator.jobs.scenes import Approval, Review, approval_step
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
-from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
+from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, DueEvents, JobFilter, Superseded
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from services.orchestrator.jobs.model import (
     FinishedVideo,
     Job,
     Narration,
+    OwnSound,
     RenderedVideo,
     Result,
     SoundTrack,
@@ -94,6 +95,16 @@ class StraightWorkers:
     async def validate_picture(self, image: StoredObject) -> Source:
         self._do("validate picture")
         return Source(image, {"still": True})
+
+    async def validate_sound(self, sound: OwnSound) -> OwnSound:
+        self._do("validate sound")
+        return sound
+
+    async def align(
+        self, recording: OwnSound, sentences: Sequence[str], language: str, on_progress: OnProgress
+    ) -> Narration:
+        self._do("align", on_progress)
+        return Narration(stored("recording"), 9.4, tuple((Word(sentence, 0.0, 0.5),) for sentence in sentences))
 
     async def find_voice(self, request: VideoRequest) -> Narrator:
         self._do("find_voice")

@@ -16,9 +16,10 @@ import pytest
 
 from services.orchestrator.events import feed as feeding
 from services.orchestrator.events.feed import Feed, FeedEvent, NewEvents
-from services.orchestrator.jobs.model import DueEvents, Failure, Job, JobProgress
+from services.orchestrator.jobs.model import Failure, Job, JobProgress
 from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.stages import STAGES
+from services.orchestrator.jobs.store import DueEvents
 from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime.db import Pool

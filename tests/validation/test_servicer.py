@@ -157,3 +157,16 @@ async def test_a_cancelled_call_leaves_no_files_and_processes(platform: Mesh, si
         while list(scratch.glob("validation-*/*")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert psutil.Process().children() == before
+
+
+async def test_the_sound_of_an_upload_is_probed(platform: Mesh) -> None:
+    stub = platform.stub(pb_grpc.ValidationServiceStub)
+    spoken = Path(__file__).parents[1] / "audio" / "alignment" / "pt.opus"
+    upload = await platform.objects().put_file("uploads/pt.opus", spoken)
+    whole = (await stub.ProbeSound(pb.ProbeSoundRequest(object=upload))).duration.ToTimedelta().total_seconds()
+    request = pb.ProbeSoundRequest(object=upload, start=Duration(seconds=3))
+    part = (await stub.ProbeSound(request)).duration.ToTimedelta().total_seconds()
+    assert whole - part == pytest.approx(3.0, abs=0.01)
+    silent = await platform.objects().put_bytes("uploads/words", b"only words")
+    with pytest.raises(errors.InvalidArgument, match="no sound of a known kind"):
+        await stub.ProbeSound(pb.ProbeSoundRequest(object=silent))

@@ -18,7 +18,7 @@ from moneyprinter import errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.commands.actions.request_files import Clip, to_message
+from services.commands.actions.request_files import Clip, find_sounds, to_message
 from services.commands.actions.reviews import ask_for_approval
 from services.commands.actions.saved_files import save_files
 from services.commands.actions.sessions import open_client
@@ -81,7 +81,7 @@ async def make_video(
         async with open_client(target) as client:
             await _check_voice(client, request)
             with progress_bars(console) as bars:
-                assets = await upload_files(client, clips, logo, bars)
+                assets = await upload_files(client, clips, logo, bars, find_sounds(request))
                 job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
                 review = partial(ask_for_approval, client, job.job_id, console)
                 await wait_until_finished(
@@ -111,11 +111,15 @@ def check_request(request: dict[str, Any], clips: Sequence[Clip], logo: Path | N
 
 
 async def upload_files(
-    client: Client, clips: Sequence[Clip], logo: Path | None = None, bars: Progress | None = None
+    client: Client,
+    clips: Sequence[Clip],
+    logo: Path | None = None,
+    bars: Progress | None = None,
+    sounds: Sequence[Path] = (),
 ) -> dict[Path, str]:
     """Upload the files of a request, each once. Returns the asset id of each file."""
     assets: dict[Path, str] = {}
-    for file in (*(clip.file for clip in clips), logo):
+    for file in (*(clip.file for clip in clips), logo, *sounds):
         if file is None or file in assets:
             continue
         if bars is None:
@@ -129,7 +133,7 @@ async def upload_files(
 def build_request(
     request: dict[str, Any], clips: Sequence[Clip], logo: Path | None, assets: dict[Path, str]
 ) -> pb.CreateVideoRequest:
-    """Add clips and logo to a request. A file that is not uploaded yet gets the placeholder id `ast_0`."""
+    """Add clips, logo and sounds to a request. A file that is not uploaded yet gets the placeholder id `ast_0`."""
     clip_fields = []
     for clip in clips:
         source = {"asset_id": assets.get(clip.file, "ast_0")} if clip.file is not None else {"url": clip.source}
@@ -140,7 +144,11 @@ def build_request(
     overlays = list(request.get("overlays", []))
     if logo is not None:
         overlays.append({"asset_id": assets.get(logo, "ast_0")})
-    return to_message({**request, "clips": clip_fields, "overlays": overlays})
+    fields = {**request, "clips": clip_fields, "overlays": overlays}
+    if sounds := find_sounds(request):
+        ids = {file: assets.get(file, "ast_0") for file in sounds}
+        fields["audio"] = {name: ids.get(value, value) for name, value in request["audio"].items()}
+    return to_message(fields)
 
 
 async def wait_until_finished(

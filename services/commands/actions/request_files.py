@@ -19,6 +19,9 @@ from services.commands.errors import WrongRequest
 CODECS = {".mp4": ("h264", "h265"), ".webm": ("vp9", "av1")}
 """The codecs of each file type; the first is the default."""
 
+MOODS = ("none", "upbeat", "calm", "dramatic", "happy", "dark")
+"""The moods of background music."""
+
 _PART = re.compile(r"(?P<source>.+)@(?P<start>[0-9:.]*)-(?P<end>[0-9:.]*)")
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d{1,3})?)")
 
@@ -134,6 +137,22 @@ def _clip_from_fields(fields: dict[str, Any]) -> Clip:
     return Clip(source, start, end, fit, extra)
 
 
+def find_sounds(request: Mapping[str, Any]) -> list[Path]:
+    """Return the sound files of a request: the values of its `audio` that are paths."""
+    audio = request.get("audio")
+    return [value for value in audio.values() if isinstance(value, Path)] if isinstance(audio, Mapping) else []
+
+
+def parse_music(text: str | None) -> tuple[str | None, Path | None]:
+    """Parse the value of `--music`. Returns the mood, or the file; None is neither."""
+    if text is None or text in MOODS:
+        return text, None
+    if not Path(text).suffix and not Path(text).is_file():
+        # The platform reports the moods that there are.
+        return text, None
+    return None, Path(text).expanduser()
+
+
 def read_script(file: Path) -> str:
     """Read a text file. Raises `WrongRequest` when it cannot be read or is not UTF-8."""
     try:
@@ -144,8 +163,11 @@ def read_script(file: Path) -> str:
         raise WrongRequest(f"{file} is not text in UTF-8") from None
 
 
-def check_files(clips: Sequence[Clip], logo: Path | None, out: Path) -> None:
+def check_files(clips: Sequence[Clip], logo: Path | None, out: Path, sounds: Sequence[Path] = ()) -> None:
     """Check that all input files exist and `out` can be written. Raises `WrongRequest`."""
+    for sound in sounds:
+        if not sound.is_file():
+            raise WrongRequest(f"there is no file {sound}")
     for clip in clips:
         if clip.file is not None and not clip.file.is_file():
             raise WrongRequest(f"there is no file {clip.source}")

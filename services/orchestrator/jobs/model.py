@@ -122,6 +122,22 @@ class OverlayRequest:
     """Its file name, for error messages."""
 
 
+@dataclass(frozen=True)
+class OwnSound:
+    """An uploaded recording of the narration, or an uploaded track of music and how it is played."""
+
+    object: StoredObject
+    name: str
+    """Its file name, for error messages."""
+    start_seconds: float = 0.0
+    volume: float = 1.0
+    """1: that of `background_music`."""
+    fade_in_seconds: float = 0.0
+    fade_out_seconds: float = 0.0
+    once: bool = False
+    """Whether silence follows when the track is shorter than the video."""
+
+
 # The voice that means: no narration.
 NO_VOICE = "none"
 
@@ -172,6 +188,10 @@ class VideoRequest:
     notices: tuple[Notice, ...] = ()
     """What the checks of the request found and did not refuse."""
     speech_options: SpeechOptions = NATURAL_SPEECH
+    recording: OwnSound | None = None
+    """A person reads the script; None: a voice does."""
+    music: OwnSound | None = None
+    """Music in place of `background_music`."""
 
     @property
     def is_narrated(self) -> bool:
@@ -318,15 +338,6 @@ class RenderedVideo:
 
 
 @dataclass(frozen=True)
-class PreviewSound:
-    """A sound track that can be streamed."""
-
-    audio: StoredObject
-    header_bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class File:
     """A file of a result."""
 
@@ -410,19 +421,6 @@ class JobProgress:
         """The progress of the whole job in percent, at most 99: only a completed job has 100."""
         done = sum(weight * min(1.0, max(0.0, self.fractions.get(stage, 0.0))) for stage, weight in STAGES.items())
         return min(99, int(100 * done + 1e-9))
-
-
-@dataclass(frozen=True)
-class DueEvents:
-    """Which events a change of progress publishes, besides the update of the record."""
-
-    progress: bool = False
-    """Whether to publish the progress in percent."""
-    stages: bool = False
-    """Whether to publish the completed stages."""
-
-    def __bool__(self) -> bool:
-        return self.progress or self.stages
 
 
 @dataclass(frozen=True)

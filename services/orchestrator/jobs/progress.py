@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from moneyprinter.errors import Unavailable
-from services.orchestrator.jobs.model import DueEvents, Job, JobProgress
-from services.orchestrator.jobs.store import Store
+from services.orchestrator.jobs.model import Job, JobProgress
+from services.orchestrator.jobs.store import DueEvents, Store
 from services.runtime.tasks import wait_any
 
 # People do not read progress faster than this.

@@ -84,6 +84,8 @@ def explain(error: Error, request: VideoRequest) -> Error:
         return error
     uploads = [(f"clips[{place}]", clip.asset) for place, clip in enumerate(request.clips)]
     uploads += [(f"overlays[{place}]", overlay.image) for place, overlay in enumerate(request.overlays)]
+    sounds = (("narration_asset_id", request.recording), ("music_asset_id", request.music))
+    uploads += [(f"audio.{field}", sound.object) for field, sound in sounds if sound is not None]
     for field, upload in uploads:
         if upload is not None and upload.key in error.message:
             return lost_upload_error(upload.key.rpartition("/")[2], field)

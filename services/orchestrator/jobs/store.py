@@ -11,13 +11,26 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from services.orchestrator.jobs.idempotency import IdempotencyKey
-from services.orchestrator.jobs.model import Asset, DueEvents, Failure, Job, JobProgress, Result
+from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress, Result
 from services.orchestrator.jobs.scenes import Approval, Review
 
 T = TypeVar("T")
 
 JOBS_SUBJECT = "jobs.video"
 """The NATS subject of the messages that announce a queued job."""
+
+
+@dataclass(frozen=True)
+class DueEvents:
+    """Which events a change of progress publishes, besides the update of the record."""
+
+    progress: bool = False
+    """Whether to publish the progress in percent."""
+    stages: bool = False
+    """Whether to publish the completed stages."""
+
+    def __bool__(self) -> bool:
+        return self.progress or self.stages
 
 
 NO_DUE_EVENTS = DueEvents()

@@ -25,6 +25,7 @@ from services.orchestrator.jobs.model import (
     Job,
     NarratedScript,
     Narration,
+    OwnSound,
     RenderedVideo,
     Result,
     SoundTrack,
@@ -34,13 +35,15 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
 )
 from services.orchestrator.jobs.options import SpeechOptions
-from services.orchestrator.jobs.scenes import Approval, Scene, WrittenScript
+from services.orchestrator.jobs.scenes import Approval, Narrator, Scene, WrittenScript
 from services.orchestrator.jobs.scripts import write_scenes
 from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.tasks import run_all, task_group
 
 T = TypeVar("T")
 
+# The quality of the voice of a person.
+RECORDED = "recording"
 # The video goes on for this long after the last word.
 TAIL_SECONDS = 0.6
 NO_SCRIPT = WrittenScript(())
@@ -54,6 +57,12 @@ class Workers(scripts.Workers, Protocol):
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
+    ) -> Narration: ...
+
+    async def validate_sound(self, sound: OwnSound) -> OwnSound: ...
+
+    async def align(
+        self, recording: OwnSound, sentences: Sequence[str], language: str, on_progress: OnProgress
     ) -> Narration: ...
 
     async def caption(
@@ -143,7 +152,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
             progress = _StageProgress(journal, "audio_generation", 3 if request.footage else 2)
             script = await write_scenes(request, workers, journal) if request.is_narrated else None
             speak, fetch = progress.of(0), progress.of(2) if request.footage else ignore_progress
-            spoken = await _narrate(script, request.speech_options, workers, journal, speak) if script else NOT_NARRATED
+            spoken = await _narrate(request, script, workers, journal, speak) if script else NOT_NARRATED
             if script and request.footage:
                 script, sources = await _choose(request, script, spoken, workers, journal, fetch, clips_at_once)
             else:
@@ -166,7 +175,7 @@ async def make_video(job: Job, workers: Workers, journal: Journal, *, clips_at_o
 async def _validate(
     request: VideoRequest, workers: Workers, journal: Journal, clips_at_once: int
 ) -> tuple[Sequence[SourceClip], Sequence[Source]]:
-    """Validate the clips and the pictures of the overlays."""
+    """Validate the clips, the pictures of the overlays, and the uploaded sounds."""
     progress = _StageProgress(journal, "validation", len(request.clips))
     at_once = asyncio.Semaphore(clips_at_once)
 
@@ -191,12 +200,16 @@ async def _validate(
         with _errors_about(f"overlay {index + 1}", overlay.name):
             work = partial(workers.validate_picture, overlay.image)
             overlays.append(await journal.step(f"validate overlay {index}", Source, work))
+    for subject, sound in (("recording", request.recording), ("music", request.music)):
+        if sound is not None:
+            with _errors_about(subject, sound.name):
+                await journal.step(f"validate {subject}", OwnSound, partial(workers.validate_sound, sound))
     return clips, overlays
 
 
 @contextmanager
 def _errors_about(subject: str, name: str) -> Iterator[None]:
-    """Put the clip or overlay before the message of errors: `clip 2 (walk.mp4): ...`."""
+    """Put the clip, overlay or sound before the message of errors: `clip 2 (walk.mp4): ...`."""
     try:
         yield
     except (InvalidArgument, DataLoss) as failure:
@@ -207,15 +220,21 @@ def _errors_about(subject: str, name: str) -> Iterator[None]:
 
 
 async def _narrate(
-    script: WrittenScript, speech_options: SpeechOptions, workers: Workers, journal: Journal, on_progress: OnProgress
+    request: VideoRequest, script: WrittenScript, workers: Workers, journal: Journal, on_progress: OnProgress
 ) -> NarratedScript:
-    """Speak the script of all scenes."""
+    """Speak the script of all scenes, or find its words in the recording."""
+    scenes = [scene.sentences for scene in script.scenes]
+    lengths = tuple(map(len, scenes))
 
     async def narrate() -> NarratedScript:
-        scenes = [scene.sentences for scene in script.scenes]
-        narration = await workers.speak(scenes, script.narrator.name, speech_options, on_progress)
-        lengths = tuple(len(scene.sentences) for scene in script.scenes)
-        return NarratedScript(narration, lengths, script.narrator, script.notices)
+        narrator = script.narrator
+        if request.recording is None:
+            narration = await workers.speak(scenes, narrator.name, request.speech_options, on_progress)
+            return NarratedScript(narration, lengths, narrator, script.notices)
+        sentences = [sentence for scene in scenes for sentence in scene]
+        with _errors_about("recording", request.recording.name):
+            narration = await workers.align(request.recording, sentences, narrator.language, on_progress)
+        return NarratedScript(narration, lengths, Narrator("", narrator.language, RECORDED), script.notices)
 
     return await journal.step("speak", NarratedScript, narrate)
 

@@ -16,7 +16,6 @@ from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import (
     PRIORITIES,
     Asset,
-    DueEvents,
     Failure,
     Job,
     JobProgress,
@@ -26,7 +25,7 @@ from services.orchestrator.jobs.model import (
 )
 from services.orchestrator.jobs.scenes import Approval, Review
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
-from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, JobFilter, Superseded
+from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, DueEvents, JobFilter, Superseded
 from services.orchestrator.postgres import dead_letters, quotas, reviews, rows
 from services.orchestrator.postgres.fencing import update_fenced
 from services.orchestrator.postgres.idempotency import find_or_record

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from moneyprinter.errors import FailedPrecondition, NotFound
-from services.orchestrator.jobs.model import Job, PreviewSound, RenderedVideo, SoundTrack, StoredObject
+from services.orchestrator.jobs.model import Job, RenderedVideo, SoundTrack, StoredObject
 from services.orchestrator.jobs.store import Store
 from services.orchestrator.videos import hls, stored_bytes
 from services.orchestrator.videos.ranges import UNCONDITIONAL, Conditions, Selection, select_range
@@ -62,7 +62,7 @@ class Downloads:
 
     store: Store
     objects: Objects
-    preview_sound: Callable[[SoundTrack], Awaitable[PreviewSound]]
+    preview_sound: Callable[[SoundTrack], Awaitable[hls.PreviewSound]]
     """Returns a sound track in a form that can be streamed."""
 
     async def open_file(self, user_id: str, job_id: str, name: str, conditions: Conditions = UNCONDITIONAL) -> Download:

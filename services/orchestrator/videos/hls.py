@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import PreviewSound, RenderedVideo, StoredObject, VideoRequest
+from services.orchestrator.jobs.model import RenderedVideo, StoredObject, VideoRequest
 from services.orchestrator.videos import codecs
 
 PLAYLIST = "application/vnd.apple.mpegurl"
@@ -26,6 +26,15 @@ RETRY_SECONDS = 1.0
 """The Retry-After of a preview without segments."""
 
 _SEGMENT = re.compile(r"(0|[1-9][0-9]{0,5})\.m4s")
+
+
+@dataclass(frozen=True)
+class PreviewSound:
+    """A sound track that can be streamed."""
+
+    audio: StoredObject
+    header_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True)

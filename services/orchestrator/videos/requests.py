@@ -21,6 +21,7 @@ from services.orchestrator.jobs.model import (
 )
 from services.orchestrator.jobs.options import NATURAL_SPEECH, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import ANY_WRITING, FOOTAGE, SceneRequest, WritingOptions
+from services.orchestrator.videos.own_sounds import NO_SOUNDS, OwnSoundsInput
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
@@ -124,6 +125,7 @@ class VideoInput:
     max_shot_seconds: float = 0.0
     poster_time: str = ""
     speech_options: SpeechOptions = NATURAL_SPEECH
+    sounds: OwnSoundsInput = NO_SOUNDS
     review: str = ""
     footage: str = ""
     scenes: tuple[SceneRequest, ...] = ()

@@ -20,7 +20,7 @@ from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
 from services.orchestrator.jobs.model import Job, VideoRequest
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.videos import requests, revisions
+from services.orchestrator.videos import own_sounds, requests, revisions
 from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
@@ -106,7 +106,7 @@ class Videos:
     async def _check_request(self, user_id: str, video: VideoInput) -> VideoRequest:
         asset_ids = [clip.asset_id for clip in video.clips] + [overlay.asset_id for overlay in video.overlays]
         asset_ids += [cut.asset_id for scene in video.scenes for cut in scene.cuts]
-        asset_ids = [asset_id for asset_id in asset_ids if asset_id]
+        asset_ids = [asset_id for asset_id in (*asset_ids, *video.sounds.asset_ids) if asset_id]
         assets = await self.store.assets(user_id, asset_ids) if asset_ids else {}
         clips = tuple(
             requests.clip_request(index, clip, assets, video.transition) for index, clip in enumerate(video.clips)
@@ -115,6 +115,9 @@ class Videos:
         requests.check_scenes(clips, video.script)
         requests.check_scene_requests(video.scenes, video.script, assets)
         script = requests.check_script(video.script)
+        has_text = bool(script or video.scenes or (clips and clips[0].script))
+        recording = own_sounds.choose_recording(video.sounds, has_text, video.speech_options, assets)
+        music_start = requests.parse_time(video.sounds.music_start)
         voice = requests.choose_voice(video)
         review = requests.choose_review(video, voice)
         footage = requests.choose_footage(video, voice)
@@ -148,6 +151,8 @@ class Videos:
             scenes=video.scenes,
             writing=video.writing,
             transition=video.transition.replace("none", ""),
+            recording=recording,
+            music=own_sounds.choose_music(video.sounds, music_start, video.background_music, assets),
         )
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:

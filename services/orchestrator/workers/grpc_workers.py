@@ -23,6 +23,7 @@ from services.orchestrator.jobs.model import (
     FinishedVideo,
     Job,
     Narration,
+    OwnSound,
     RenderedVideo,
     SoundTrack,
     Source,
@@ -122,6 +123,23 @@ class GrpcWorkers:
         # In a thread: there may be 20,000 words.
         return await asyncio.to_thread(messages.to_narration, speech)
 
+    async def validate_sound(self, sound: OwnSound) -> OwnSound:
+        start = to_duration(sound.start_seconds)
+        await self._stubs.validation.ProbeSound(
+            validation.ProbeSoundRequest(object=object_message(sound.object), start=start)
+        )
+        return sound
+
+    async def align(
+        self, recording: OwnSound, sentences: Sequence[str], language: str, on_progress: OnProgress
+    ) -> Narration:
+        request = audio.AlignRecordingRequest(
+            recording=object_message(recording.object), sentences=sentences, language=language
+        )
+        aligned = (await _read_result(self._stubs.audio.AlignRecording(request), on_progress)).speech
+        words = await asyncio.to_thread(messages.spoken_words, aligned)
+        return Narration(audio=stored_object(aligned.audio), seconds=to_seconds(aligned.duration), sentences=words)
+
     async def caption(
         self, narration: Narration, titles: Sequence[timeline.Title], request: VideoRequest, language: str
     ) -> Captions:
@@ -151,6 +169,7 @@ class GrpcWorkers:
             duration=to_duration(seconds),
             clip_sounds=map(messages.clip_sound_message, clip_sounds),
             loudness_lufs=request.loudness_lufs,
+            music=messages.music_message(request.music) if request.music else None,
         )
         mixed = (await _read_result(self._stubs.audio.Mix(message), on_progress)).mix
         return SoundTrack(stored_object(mixed.audio), seconds)
@@ -194,7 +213,7 @@ class GrpcWorkers:
             ],
             gif=job.request.gif,
             may_be_black=plan.may_be_black,
-            may_be_silent=not job.request.is_narrated and not job.request.background_music,
+            may_be_silent=not (job.request.is_narrated or job.request.background_music or job.request.music),
         )
         finished = (await _read_result(self._stubs.rendering.FinishVideo(request), on_progress)).video
         return FinishedVideo(

@@ -14,7 +14,7 @@ from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
-from services.orchestrator.jobs.model import Narration, Source, StoredObject, VideoRequest, Word
+from services.orchestrator.jobs.model import Narration, OwnSound, Source, StoredObject, VideoRequest, Word
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.usage import Usage
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
@@ -133,6 +133,18 @@ def clip_sound_message(sound: timeline.ClipSound) -> audio.ClipSound:
         speed=sound.speed,
         track=sound.track,
         track_start=sound.track_start,
+    )
+
+
+def music_message(music: OwnSound) -> audio.MusicTrack:
+    """Returns the message for a track of music."""
+    return audio.MusicTrack(
+        object=object_message(music.object),
+        start=to_duration(music.start_seconds),
+        volume=music.volume,
+        fade_in=to_duration(music.fade_in_seconds),
+        fade_out=to_duration(music.fade_out_seconds),
+        once=music.once,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
-from services.orchestrator.jobs.model import PreviewSound, SoundTrack
+from services.orchestrator.jobs.model import SoundTrack
+from services.orchestrator.videos.hls import PreviewSound
 from services.orchestrator.workers.messages import object_message, stored_object
 from services.orchestrator.workers.stubs import Stubs
 

@@ -315,6 +315,72 @@ class Sentence(_message.Message):
 Global___Sentence: _TypeAlias = Sentence  # noqa: Y015
 
 @_typing.final
+class AlignRecordingRequest(_message.Message):
+    """Request of `AlignRecording`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language, BCP 47 (`en-US`)."""
+    @_builtins.property
+    def recording(self) -> _media_pb2.Object:
+        """The recording: a file that ProbeSound accepts."""
+
+    @_builtins.property
+    def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sentences that are read, in order."""
+
+    def __init__(
+        self,
+        *,
+        recording: _media_pb2.Object | None = ...,
+        sentences: _abc.Iterable[_builtins.str] | None = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "recording", b"recording", "sentences", b"sentences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlignRecordingRequest: _TypeAlias = AlignRecordingRequest  # noqa: Y015
+
+@_typing.final
+class AlignRecordingResponse(_message.Message):
+    """Response of `AlignRecording`: progress, or the recording with its words."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    SPEECH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> _media_pb2.Progress:
+        """The progress of the call."""
+
+    @_builtins.property
+    def speech(self) -> Global___Speech:
+        """The recording. This is the last message."""
+
+    def __init__(
+        self,
+        *,
+        progress: _media_pb2.Progress | None = ...,
+        speech: Global___Speech | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "speech", b"speech", "update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "speech", b"speech", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_update: _TypeAlias = _typing.Literal["progress", "speech"]  # noqa: Y015
+    _WhichOneofArgType_update: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_update) -> _WhichOneofReturnType_update | None: ...
+
+Global___AlignRecordingResponse: _TypeAlias = AlignRecordingResponse  # noqa: Y015
+
+@_typing.final
 class MixRequest(_message.Message):
     """Request of `Mix`."""
 
@@ -324,6 +390,7 @@ class MixRequest(_message.Message):
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     CLIP_SOUNDS_FIELD_NUMBER: _builtins.int
+    MUSIC_FIELD_NUMBER: _builtins.int
     LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     background_music: _builtins.str
     """The mood of the music (`upbeat`, `calm`, ...). Empty: no music."""
@@ -341,6 +408,10 @@ class MixRequest(_message.Message):
     def clip_sounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClipSound]:
         """The parts of the clips' own sound that stay audible."""
 
+    @_builtins.property
+    def music(self) -> Global___MusicTrack:
+        """A track of music, in place of `background_music`. Not set: none."""
+
     def __init__(
         self,
         *,
@@ -348,15 +419,66 @@ class MixRequest(_message.Message):
         background_music: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
         clip_sounds: _abc.Iterable[Global___ClipSound] | None = ...,
+        music: Global___MusicTrack | None = ...,
         loudness_lufs: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "narration", b"narration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "music", b"music", "narration", b"narration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "narration", b"narration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "music", b"music", "narration", b"narration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MixRequest: _TypeAlias = MixRequest  # noqa: Y015
+
+@_typing.final
+class MusicTrack(_message.Message):
+    """A track of music from a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    FADE_IN_FIELD_NUMBER: _builtins.int
+    FADE_OUT_FIELD_NUMBER: _builtins.int
+    ONCE_FIELD_NUMBER: _builtins.int
+    volume: _builtins.float
+    """The volume: 1 is that of `background_music`."""
+    once: _builtins.bool
+    """Whether the track ends once it has been played, and is not repeated until the end of the mix."""
+    @_builtins.property
+    def object(self) -> _media_pb2.Object:
+        """The track: a file that ProbeSound accepts."""
+
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """The start of the part that is used, from the start of the track."""
+
+    @_builtins.property
+    def fade_in(self) -> _duration_pb2.Duration:
+        """The time in which the music rises at the start of the mix. Not set: none."""
+
+    @_builtins.property
+    def fade_out(self) -> _duration_pb2.Duration:
+        """The time in which the music falls at the end of the mix. Not set: none."""
+
+    def __init__(
+        self,
+        *,
+        object: _media_pb2.Object | None = ...,
+        start: _duration_pb2.Duration | None = ...,
+        volume: _builtins.float = ...,
+        fade_in: _duration_pb2.Duration | None = ...,
+        fade_out: _duration_pb2.Duration | None = ...,
+        once: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fade_in", b"fade_in", "fade_out", b"fade_out", "object", b"object", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fade_in", b"fade_in", "fade_out", b"fade_out", "object", b"object", "once", b"once", "start", b"start", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MusicTrack: _TypeAlias = MusicTrack  # noqa: Y015
 
 @_typing.final
 class ClipSound(_message.Message):

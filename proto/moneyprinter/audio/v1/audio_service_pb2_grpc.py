@@ -45,6 +45,11 @@ class AudioServiceStub:
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.FromString,
                 _registered_method=True)
+        self.AlignRecording = channel.unary_stream(
+                '/moneyprinter.audio.v1.AudioService/AlignRecording',
+                request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingResponse.FromString,
+                _registered_method=True)
         self.EncodePreview = channel.unary_unary(
                 '/moneyprinter.audio.v1.AudioService/EncodePreview',
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.EncodePreviewRequest.SerializeToString,
@@ -79,6 +84,15 @@ class AudioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AlignRecording(self, request, context):
+        """Finds the words of a script in a recording of a person who reads it. Returns progress messages, then exactly one
+        result, whose audio is the recording. Returns INVALID_ARGUMENT with RECORDING_MISMATCHED when the recording plainly
+        has not these words. The same recording is matched to the same script once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EncodePreview(self, request, context):
         """Encodes a mix for streaming while its video is still being rendered. An existing encoding is reused.
         """
@@ -106,6 +120,11 @@ def add_AudioServiceServicer_to_server(servicer, server):
                     servicer.Synthesize,
                     request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.FromString,
                     response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.SerializeToString,
+            ),
+            'AlignRecording': grpc.unary_stream_rpc_method_handler(
+                    servicer.AlignRecording,
+                    request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingRequest.FromString,
+                    response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingResponse.SerializeToString,
             ),
             'EncodePreview': grpc.unary_unary_rpc_method_handler(
                     servicer.EncodePreview,
@@ -173,6 +192,33 @@ class AudioService:
             '/moneyprinter.audio.v1.AudioService/Synthesize',
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeRequest.SerializeToString,
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.SynthesizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AlignRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.audio.v1.AudioService/AlignRecording',
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingRequest.SerializeToString,
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.AlignRecordingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,11 @@ class AudioServiceStub:
     """Synthesizes a script, sentence by sentence. Returns progress messages, then exactly one result. The same script in
     the same voice is synthesized once and then served from storage.
     """
+    AlignRecording: _grpc.UnaryStreamMultiCallable[_audio_service_pb2.AlignRecordingRequest, _audio_service_pb2.AlignRecordingResponse]
+    """Finds the words of a script in a recording of a person who reads it. Returns progress messages, then exactly one
+    result, whose audio is the recording. Returns INVALID_ARGUMENT with RECORDING_MISMATCHED when the recording plainly
+    has not these words. The same recording is matched to the same script once.
+    """
     EncodePreview: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.EncodePreviewRequest, _audio_service_pb2.EncodePreviewResponse]
     """Encodes a mix for streaming while its video is still being rendered. An existing encoding is reused."""
     Mix: _grpc.UnaryStreamMultiCallable[_audio_service_pb2.MixRequest, _audio_service_pb2.MixResponse]
@@ -64,6 +69,11 @@ class AudioServiceAsyncStub(AudioServiceStub):
     Synthesize: _aio.UnaryStreamMultiCallable[_audio_service_pb2.SynthesizeRequest, _audio_service_pb2.SynthesizeResponse]  # type: ignore[assignment]
     """Synthesizes a script, sentence by sentence. Returns progress messages, then exactly one result. The same script in
     the same voice is synthesized once and then served from storage.
+    """
+    AlignRecording: _aio.UnaryStreamMultiCallable[_audio_service_pb2.AlignRecordingRequest, _audio_service_pb2.AlignRecordingResponse]  # type: ignore[assignment]
+    """Finds the words of a script in a recording of a person who reads it. Returns progress messages, then exactly one
+    result, whose audio is the recording. Returns INVALID_ARGUMENT with RECORDING_MISMATCHED when the recording plainly
+    has not these words. The same recording is matched to the same script once.
     """
     EncodePreview: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.EncodePreviewRequest, _audio_service_pb2.EncodePreviewResponse]  # type: ignore[assignment]
     """Encodes a mix for streaming while its video is still being rendered. An existing encoding is reused."""
@@ -95,6 +105,17 @@ class AudioServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_audio_service_pb2.SynthesizeResponse], _abc.AsyncIterator[_audio_service_pb2.SynthesizeResponse]]:
         """Synthesizes a script, sentence by sentence. Returns progress messages, then exactly one result. The same script in
         the same voice is synthesized once and then served from storage.
+        """
+
+    @_abc_1.abstractmethod
+    def AlignRecording(
+        self,
+        request: _audio_service_pb2.AlignRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audio_service_pb2.AlignRecordingResponse], _abc.AsyncIterator[_audio_service_pb2.AlignRecordingResponse]]:
+        """Finds the words of a script in a recording of a person who reads it. Returns progress messages, then exactly one
+        result, whose audio is the recording. Returns INVALID_ARGUMENT with RECORDING_MISMATCHED when the recording plainly
+        has not these words. The same recording is matched to the same script once.
         """
 
     @_abc_1.abstractmethod

@@ -218,6 +218,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
     position; the message has the hash by which an administrator can allow the text.
     """
+    REASON_SOUND_NOT_PLAYABLE: _Reason.ValueType  # 231
+    """The file has no sound that can be played: it is a silent video, a picture, cut off, or damaged."""
+    REASON_SOUND_SILENT: _Reason.ValueType  # 232
+    """The sound is silent."""
+    REASON_SOUND_TOO_LONG: _Reason.ValueType  # 233
+    """The sound is longer than the limit. The message has the limit."""
     REASON_RECORDING_MISMATCHED: _Reason.ValueType  # 230
     """The recording plainly has not the words of the script: it is much too short or too long for them."""
     REASON_FOOTAGE_PROVIDER_MISSING: _Reason.ValueType  # 240
@@ -424,6 +430,12 @@ REASON_CONTENT_REFUSED: Reason.ValueType  # 88
 """The rules of this platform do not allow a text. The BadRequest detail names the field, the category and the
 position; the message has the hash by which an administrator can allow the text.
 """
+REASON_SOUND_NOT_PLAYABLE: Reason.ValueType  # 231
+"""The file has no sound that can be played: it is a silent video, a picture, cut off, or damaged."""
+REASON_SOUND_SILENT: Reason.ValueType  # 232
+"""The sound is silent."""
+REASON_SOUND_TOO_LONG: Reason.ValueType  # 233
+"""The sound is longer than the limit. The message has the limit."""
 REASON_RECORDING_MISMATCHED: Reason.ValueType  # 230
 """The recording plainly has not the words of the script: it is much too short or too long for them."""
 REASON_FOOTAGE_PROVIDER_MISSING: Reason.ValueType  # 240

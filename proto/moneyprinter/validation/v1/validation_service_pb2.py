@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/validation/v1/validation_service.proto\x12\x1amoneyprinter.validation.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xd8\x01\n\x13ValidateClipRequest\x12\x19\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10H\x00\x12/\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x32\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x30\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x89\x01\n\x14ValidateClipResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12+\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x1b.moneyprinter.media.v1.ClipH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xd5\x01\n\x10ProbeClipRequest\x12\x19\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10H\x00\x12/\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x32\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x30\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"K\n\x11ProbeClipResponse\x12\x36\n\x06probed\x18\x01 \x01(\x0b\x32&.moneyprinter.validation.v1.ProbedClip\",\n\x10ProbeFileRequest\x12\x18\n\x05\x63hunk\x18\x01 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\"K\n\x11ProbeFileResponse\x12\x36\n\x06probed\x18\x01 \x01(\x0b\x32&.moneyprinter.validation.v1.ProbedClip\"\x94\x01\n\nProbedClip\x12)\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1b.moneyprinter.media.v1.Clip\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x10\n\x08rotation\x18\x04 \x01(\x05\x12\x13\n\x0b\x61udio_codec\x18\x05 \x01(\t\x12\x10\n\x08mirrored\x18\x06 \x01(\x08\".\n\x13\x43heckAddressRequest\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\"\x16\n\x14\x43heckAddressResponse\"\xf6\x01\n\x12PostWebhookRequest\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12~\n\x07headers\x18\x02 \x03(\x0b\x32;.moneyprinter.validation.v1.PostWebhookRequest.HeadersEntryB0\xbaH-\x9a\x01*\x10\x14\"\x15r\x13\x32\x11^[a-z0-9-]{1,64}$*\x0fr\r\x18\x80\x08\x32\x08^[ -~]*$\x12\x17\n\x04\x62ody\x18\x03 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x13PostWebhookResponse\x12\x13\n\x0bhttp_status\x18\x01 \x01(\x05\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2\xc7\x05\n\x11ValidationService\x12\x8e\x01\n\x0cValidateClip\x12/.moneyprinter.validation.v1.ValidateClipRequest\x1a\x30.moneyprinter.validation.v1.ValidateClipResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x83\x01\n\tProbeClip\x12,.moneyprinter.validation.v1.ProbeClipRequest\x1a-.moneyprinter.validation.v1.ProbeClipResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x8c\x01\x12\x83\x01\n\tProbeFile\x12,.moneyprinter.validation.v1.ProbeFileRequest\x1a-.moneyprinter.validation.v1.ProbeFileResponse\"\x17\xb2\xe1\x18\x13\n\x0corchestrator\"\x03\x08\xd8\x04(\x01\x12\x8b\x01\n\x0c\x43heckAddress\x12/.moneyprinter.validation.v1.CheckAddressRequest\x1a\x30.moneyprinter.validation.v1.CheckAddressResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x08\x12\x86\x01\n\x0bPostWebhook\x12..moneyprinter.validation.v1.PostWebhookRequest\x1a/.moneyprinter.validation.v1.PostWebhookResponse\"\x16\xb2\xe1\x18\x12\n\x0corchestrator\"\x02\x08\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3moneyprinter/validation/v1/validation_service.proto\x12\x1amoneyprinter.validation.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xd8\x01\n\x13ValidateClipRequest\x12\x19\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10H\x00\x12/\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x32\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x30\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x89\x01\n\x14ValidateClipResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12+\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x1b.moneyprinter.media.v1.ClipH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xd5\x01\n\x10ProbeClipRequest\x12\x19\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10H\x00\x12/\n\x06object\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x32\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x30\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"K\n\x11ProbeClipResponse\x12\x36\n\x06probed\x18\x01 \x01(\x0b\x32&.moneyprinter.validation.v1.ProbedClip\",\n\x10ProbeFileRequest\x12\x18\n\x05\x63hunk\x18\x01 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\"K\n\x11ProbeFileResponse\x12\x36\n\x06probed\x18\x01 \x01(\x0b\x32&.moneyprinter.validation.v1.ProbedClip\"~\n\x11ProbeSoundRequest\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\"A\n\x12ProbeSoundResponse\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x94\x01\n\nProbedClip\x12)\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1b.moneyprinter.media.v1.Clip\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x10\n\x08rotation\x18\x04 \x01(\x05\x12\x13\n\x0b\x61udio_codec\x18\x05 \x01(\t\x12\x10\n\x08mirrored\x18\x06 \x01(\x08\".\n\x13\x43heckAddressRequest\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\"\x16\n\x14\x43heckAddressResponse\"\xf6\x01\n\x12PostWebhookRequest\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12~\n\x07headers\x18\x02 \x03(\x0b\x32;.moneyprinter.validation.v1.PostWebhookRequest.HeadersEntryB0\xbaH-\x9a\x01*\x10\x14\"\x15r\x13\x32\x11^[a-z0-9-]{1,64}$*\x0fr\r\x18\x80\x08\x32\x08^[ -~]*$\x12\x17\n\x04\x62ody\x18\x03 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x13PostWebhookResponse\x12\x13\n\x0bhttp_status\x18\x01 \x01(\x05\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2\xd0\x06\n\x11ValidationService\x12\x8e\x01\n\x0cValidateClip\x12/.moneyprinter.validation.v1.ValidateClipRequest\x1a\x30.moneyprinter.validation.v1.ValidateClipResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x83\x01\n\tProbeClip\x12,.moneyprinter.validation.v1.ProbeClipRequest\x1a-.moneyprinter.validation.v1.ProbeClipResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x8c\x01\x12\x83\x01\n\tProbeFile\x12,.moneyprinter.validation.v1.ProbeFileRequest\x1a-.moneyprinter.validation.v1.ProbeFileResponse\"\x17\xb2\xe1\x18\x13\n\x0corchestrator\"\x03\x08\xd8\x04(\x01\x12\x86\x01\n\nProbeSound\x12-.moneyprinter.validation.v1.ProbeSoundRequest\x1a..moneyprinter.validation.v1.ProbeSoundResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x8c\x01\x12\x8b\x01\n\x0c\x43heckAddress\x12/.moneyprinter.validation.v1.CheckAddressRequest\x1a\x30.moneyprinter.validation.v1.CheckAddressResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x08\x12\x86\x01\n\x0bPostWebhook\x12..moneyprinter.validation.v1.PostWebhookRequest\x1a/.moneyprinter.validation.v1.PostWebhookResponse\"\x16\xb2\xe1\x18\x12\n\x0corchestrator\"\x02\x08\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBECLIPREQUEST'].fields_by_name['end']._serialized_options = b'\272H\005\252\001\002*\000'
   _globals['_PROBEFILEREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_PROBEFILEREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\006z\004\030\200\200@'
+  _globals['_PROBESOUNDREQUEST'].fields_by_name['object']._loaded_options = None
+  _globals['_PROBESOUNDREQUEST'].fields_by_name['object']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_PROBESOUNDREQUEST'].fields_by_name['start']._loaded_options = None
+  _globals['_PROBESOUNDREQUEST'].fields_by_name['start']._serialized_options = b'\272H\005\252\001\0022\000'
   _globals['_CHECKADDRESSREQUEST'].fields_by_name['url']._loaded_options = None
   _globals['_CHECKADDRESSREQUEST'].fields_by_name['url']._serialized_options = b'\272H\007r\005\020\001\030\200\020'
   _globals['_POSTWEBHOOKREQUEST_HEADERSENTRY']._loaded_options = None
@@ -71,6 +75,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALIDATIONSERVICE'].methods_by_name['ProbeClip']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\214\001'
   _globals['_VALIDATIONSERVICE'].methods_by_name['ProbeFile']._loaded_options = None
   _globals['_VALIDATIONSERVICE'].methods_by_name['ProbeFile']._serialized_options = b'\262\341\030\023\n\014orchestrator\"\003\010\330\004'
+  _globals['_VALIDATIONSERVICE'].methods_by_name['ProbeSound']._loaded_options = None
+  _globals['_VALIDATIONSERVICE'].methods_by_name['ProbeSound']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\214\001'
   _globals['_VALIDATIONSERVICE'].methods_by_name['CheckAddress']._loaded_options = None
   _globals['_VALIDATIONSERVICE'].methods_by_name['CheckAddress']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010\010'
   _globals['_VALIDATIONSERVICE'].methods_by_name['PostWebhook']._loaded_options = None
@@ -87,18 +93,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBEFILEREQUEST']._serialized_end=912
   _globals['_PROBEFILERESPONSE']._serialized_start=914
   _globals['_PROBEFILERESPONSE']._serialized_end=989
-  _globals['_PROBEDCLIP']._serialized_start=992
-  _globals['_PROBEDCLIP']._serialized_end=1140
-  _globals['_CHECKADDRESSREQUEST']._serialized_start=1142
-  _globals['_CHECKADDRESSREQUEST']._serialized_end=1188
-  _globals['_CHECKADDRESSRESPONSE']._serialized_start=1190
-  _globals['_CHECKADDRESSRESPONSE']._serialized_end=1212
-  _globals['_POSTWEBHOOKREQUEST']._serialized_start=1215
-  _globals['_POSTWEBHOOKREQUEST']._serialized_end=1461
-  _globals['_POSTWEBHOOKREQUEST_HEADERSENTRY']._serialized_start=1415
-  _globals['_POSTWEBHOOKREQUEST_HEADERSENTRY']._serialized_end=1461
-  _globals['_POSTWEBHOOKRESPONSE']._serialized_start=1463
-  _globals['_POSTWEBHOOKRESPONSE']._serialized_end=1550
-  _globals['_VALIDATIONSERVICE']._serialized_start=1553
-  _globals['_VALIDATIONSERVICE']._serialized_end=2264
+  _globals['_PROBESOUNDREQUEST']._serialized_start=991
+  _globals['_PROBESOUNDREQUEST']._serialized_end=1117
+  _globals['_PROBESOUNDRESPONSE']._serialized_start=1119
+  _globals['_PROBESOUNDRESPONSE']._serialized_end=1184
+  _globals['_PROBEDCLIP']._serialized_start=1187
+  _globals['_PROBEDCLIP']._serialized_end=1335
+  _globals['_CHECKADDRESSREQUEST']._serialized_start=1337
+  _globals['_CHECKADDRESSREQUEST']._serialized_end=1383
+  _globals['_CHECKADDRESSRESPONSE']._serialized_start=1385
+  _globals['_CHECKADDRESSRESPONSE']._serialized_end=1407
+  _globals['_POSTWEBHOOKREQUEST']._serialized_start=1410
+  _globals['_POSTWEBHOOKREQUEST']._serialized_end=1656
+  _globals['_POSTWEBHOOKREQUEST_HEADERSENTRY']._serialized_start=1610
+  _globals['_POSTWEBHOOKREQUEST_HEADERSENTRY']._serialized_end=1656
+  _globals['_POSTWEBHOOKRESPONSE']._serialized_start=1658
+  _globals['_POSTWEBHOOKRESPONSE']._serialized_end=1745
+  _globals['_VALIDATIONSERVICE']._serialized_start=1748
+  _globals['_VALIDATIONSERVICE']._serialized_end=2596
 # @@protoc_insertion_point(module_scope)

@@ -209,6 +209,60 @@ class ProbeFileResponse(_message.Message):
 Global___ProbeFileResponse: _TypeAlias = ProbeFileResponse  # noqa: Y015
 
 @_typing.final
+class ProbeSoundRequest(_message.Message):
+    """Request of `ProbeSound`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def object(self) -> _media_pb2.Object:
+        """The uploaded file."""
+
+    @_builtins.property
+    def start(self) -> _duration_pb2.Duration:
+        """The start of the part that is used. Not set: the start of the file."""
+
+    def __init__(
+        self,
+        *,
+        object: _media_pb2.Object | None = ...,
+        start: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeSoundRequest: _TypeAlias = ProbeSoundRequest  # noqa: Y015
+
+@_typing.final
+class ProbeSoundResponse(_message.Message):
+    """Response of `ProbeSound`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """The duration of the sound from `start` to its end."""
+
+    def __init__(
+        self,
+        *,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeSoundResponse: _TypeAlias = ProbeSoundResponse  # noqa: Y015
+
+@_typing.final
 class ProbedClip(_message.Message):
     """A valid clip that is not stored."""
 

@@ -50,6 +50,11 @@ class ValidationServiceStub:
                 request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
                 _registered_method=True)
+        self.ProbeSound = channel.unary_unary(
+                '/moneyprinter.validation.v1.ValidationService/ProbeSound',
+                request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundResponse.FromString,
+                _registered_method=True)
         self.CheckAddress = channel.unary_unary(
                 '/moneyprinter.validation.v1.ValidationService/CheckAddress',
                 request_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.CheckAddressRequest.SerializeToString,
@@ -89,6 +94,14 @@ class ValidationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProbeSound(self, request, context):
+        """Checks that an uploaded file, in any audio or video format, has sound that can be played. Returns INVALID_ARGUMENT
+        with SOUND_NOT_PLAYABLE, SOUND_SILENT or SOUND_TOO_LONG for an unusable file, with a message for people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckAddress(self, request, context):
         """Checks whether an address may receive webhooks. Returns INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
         not on the public internet, and with WEBHOOK_UNREACHABLE when its host is unknown.
@@ -123,6 +136,11 @@ def add_ValidationServiceServicer_to_server(servicer, server):
                     servicer.ProbeFile,
                     request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.FromString,
                     response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.SerializeToString,
+            ),
+            'ProbeSound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeSound,
+                    request_deserializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundRequest.FromString,
+                    response_serializer=moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundResponse.SerializeToString,
             ),
             'CheckAddress': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckAddress,
@@ -217,6 +235,33 @@ class ValidationService:
             '/moneyprinter.validation.v1.ValidationService/ProbeFile',
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileRequest.SerializeToString,
             moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeSound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.validation.v1.ValidationService/ProbeSound',
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundRequest.SerializeToString,
+            moneyprinter_dot_validation_dot_v1_dot_validation__service__pb2.ProbeSoundResponse.FromString,
             options,
             channel_credentials,
             insecure,

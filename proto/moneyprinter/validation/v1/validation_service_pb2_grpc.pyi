@@ -44,6 +44,10 @@ class ValidationServiceStub:
     """Checks a clip as ValidateClip does, without storing it."""
     ProbeFile: _grpc.StreamUnaryMultiCallable[_validation_service_pb2.ProbeFileRequest, _validation_service_pb2.ProbeFileResponse]
     """Checks an uploaded clip as ValidateClip does, without storing it."""
+    ProbeSound: _grpc.UnaryUnaryMultiCallable[_validation_service_pb2.ProbeSoundRequest, _validation_service_pb2.ProbeSoundResponse]
+    """Checks that an uploaded file, in any audio or video format, has sound that can be played. Returns INVALID_ARGUMENT
+    with SOUND_NOT_PLAYABLE, SOUND_SILENT or SOUND_TOO_LONG for an unusable file, with a message for people.
+    """
     CheckAddress: _grpc.UnaryUnaryMultiCallable[_validation_service_pb2.CheckAddressRequest, _validation_service_pb2.CheckAddressResponse]
     """Checks whether an address may receive webhooks. Returns INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
     not on the public internet, and with WEBHOOK_UNREACHABLE when its host is unknown.
@@ -68,6 +72,10 @@ class ValidationServiceAsyncStub(ValidationServiceStub):
     """Checks a clip as ValidateClip does, without storing it."""
     ProbeFile: _aio.StreamUnaryMultiCallable[_validation_service_pb2.ProbeFileRequest, _validation_service_pb2.ProbeFileResponse]  # type: ignore[assignment]
     """Checks an uploaded clip as ValidateClip does, without storing it."""
+    ProbeSound: _aio.UnaryUnaryMultiCallable[_validation_service_pb2.ProbeSoundRequest, _validation_service_pb2.ProbeSoundResponse]  # type: ignore[assignment]
+    """Checks that an uploaded file, in any audio or video format, has sound that can be played. Returns INVALID_ARGUMENT
+    with SOUND_NOT_PLAYABLE, SOUND_SILENT or SOUND_TOO_LONG for an unusable file, with a message for people.
+    """
     CheckAddress: _aio.UnaryUnaryMultiCallable[_validation_service_pb2.CheckAddressRequest, _validation_service_pb2.CheckAddressResponse]  # type: ignore[assignment]
     """Checks whether an address may receive webhooks. Returns INVALID_ARGUMENT with WEBHOOK_ADDRESS_REFUSED when it is
     not on the public internet, and with WEBHOOK_UNREACHABLE when its host is unknown.
@@ -107,6 +115,16 @@ class ValidationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_validation_service_pb2.ProbeFileResponse, _abc.Awaitable[_validation_service_pb2.ProbeFileResponse]]:
         """Checks an uploaded clip as ValidateClip does, without storing it."""
+
+    @_abc_1.abstractmethod
+    def ProbeSound(
+        self,
+        request: _validation_service_pb2.ProbeSoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_validation_service_pb2.ProbeSoundResponse, _abc.Awaitable[_validation_service_pb2.ProbeSoundResponse]]:
+        """Checks that an uploaded file, in any audio or video format, has sound that can be played. Returns INVALID_ARGUMENT
+        with SOUND_NOT_PLAYABLE, SOUND_SILENT or SOUND_TOO_LONG for an unusable file, with a message for people.
+        """
 
     @_abc_1.abstractmethod
     def CheckAddress(

@@ -437,6 +437,13 @@ class Audio(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     BACKGROUND_MUSIC_FIELD_NUMBER: _builtins.int
     LOUDNESS_FIELD_NUMBER: _builtins.int
+    NARRATION_ASSET_ID_FIELD_NUMBER: _builtins.int
+    MUSIC_ASSET_ID_FIELD_NUMBER: _builtins.int
+    MUSIC_START_FIELD_NUMBER: _builtins.int
+    MUSIC_VOLUME_FIELD_NUMBER: _builtins.int
+    MUSIC_FADE_IN_FIELD_NUMBER: _builtins.int
+    MUSIC_FADE_OUT_FIELD_NUMBER: _builtins.int
+    MUSIC_END_FIELD_NUMBER: _builtins.int
     SCRIPT_FORMAT_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
@@ -457,6 +464,30 @@ class Audio(_message.Message):
     """The mood of the background music. Empty or `none`: no music."""
     loudness: _builtins.float
     """The integrated loudness of the video, in LUFS (EBU R 128). 0: -14."""
+    narration_asset_id: _builtins.str
+    """A recording of the narration, in place of a synthesized voice: the id of an uploaded audio or video file, at most an
+    hour long. It needs the text that is read, in `script` or in the clips' scripts; the captions follow the words of
+    the recording, and `voice` only sets the language. Returns INVALID_ARGUMENT when there is no text. The job fails
+    with SOUND_NOT_PLAYABLE, SOUND_SILENT or SOUND_TOO_LONG when the file cannot be used, and with RECORDING_MISMATCHED
+    when it is much too short or too long for the text. Empty: none.
+    """
+    music_asset_id: _builtins.str
+    """A track of music, in place of `background_music`: the id of an uploaded audio or video file, at most an hour long.
+    It is brought to the loudness of `background_music`. The job fails with SOUND_NOT_PLAYABLE, SOUND_SILENT or
+    SOUND_TOO_LONG when the file cannot be used. Empty: none.
+    """
+    music_start: _builtins.str
+    """The time in the track at which the music begins: `HH:MM:SS` or `HH:MM:SS.mmm`. Empty: its start. This field and the
+    following ones need `music_asset_id`.
+    """
+    music_volume: _builtins.float
+    """The volume of the music: 2 is twice as loud as `background_music`. 0 means 1."""
+    music_fade_in: _builtins.float
+    """The time in seconds in which the music rises at the start of the video. Absent: 0.5."""
+    music_fade_out: _builtins.float
+    """The time in seconds in which the music falls at the end of the video. Absent: 1.5."""
+    music_end: _builtins.str
+    """What follows when the track is shorter than the video: `repeat`, or `silence`. Empty: `repeat`."""
     script_format: _builtins.str
     """The format of scripts: `plain`, or `markdown`, whose markup is neither spoken nor shown. The text of a link
     remains, its address does not. Empty: `markdown`.
@@ -480,18 +511,34 @@ class Audio(_message.Message):
         voice: _builtins.str = ...,
         background_music: _builtins.str = ...,
         loudness: _builtins.float = ...,
+        narration_asset_id: _builtins.str = ...,
+        music_asset_id: _builtins.str = ...,
+        music_start: _builtins.str = ...,
+        music_volume: _builtins.float = ...,
+        music_fade_in: _builtins.float | None = ...,
+        music_fade_out: _builtins.float | None = ...,
+        music_end: _builtins.str = ...,
         script_format: _builtins.str = ...,
         speed: _builtins.float = ...,
         sentence_pause: _builtins.float = ...,
         scene_pause: _builtins.float = ...,
         pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in", "_music_fade_out", b"_music_fade_out", "_script", b"_script", "music_fade_in", b"music_fade_in", "music_fade_out", b"music_fade_out", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "pronunciations", b"pronunciations", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in", "_music_fade_out", b"_music_fade_out", "_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "music_asset_id", b"music_asset_id", "music_end", b"music_end", "music_fade_in", b"music_fade_in", "music_fade_out", b"music_fade_out", "music_start", b"music_start", "music_volume", b"music_volume", "narration_asset_id", b"narration_asset_id", "pronunciations", b"pronunciations", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__music_fade_in: _TypeAlias = _typing.Literal["music_fade_in"]  # noqa: Y015
+    _WhichOneofArgType__music_fade_in: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in"]  # noqa: Y015
+    _WhichOneofReturnType__music_fade_out: _TypeAlias = _typing.Literal["music_fade_out"]  # noqa: Y015
+    _WhichOneofArgType__music_fade_out: _TypeAlias = _typing.Literal["_music_fade_out", b"_music_fade_out"]  # noqa: Y015
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__music_fade_in) -> _WhichOneofReturnType__music_fade_in | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__music_fade_out) -> _WhichOneofReturnType__music_fade_out | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__script) -> _WhichOneofReturnType__script | None: ...
 
 Global___Audio: _TypeAlias = Audio  # noqa: Y015
@@ -1169,9 +1216,9 @@ class Video(_message.Message):
     priority: _builtins.str
     """The priority: `low`, `normal` or `high`."""
     voice: _builtins.str
-    """The voice of the narration; empty until it is synthesized."""
+    """The voice of the narration; empty until it is synthesized, and when it is a recording."""
     voice_quality: _builtins.str
-    """How intelligible the voice is: `neural`, `robotic` or `unintelligible`."""
+    """How intelligible the voice is: `neural`, `robotic` or `unintelligible`; `recording` for a person's own."""
     voice_provider: _builtins.str
     """The provider that spoke the narration, for example `openai`; empty until it is synthesized."""
     provider_voice: _builtins.str
