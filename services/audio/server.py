@@ -47,7 +47,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     espeak = await asyncio.to_thread(_open_espeak, config, runtime)
     kokoro = await asyncio.to_thread(_open_kokoro, config, runtime) if config.kokoro_model else None
     offline: list[SpeechProvider] = [*([kokoro] if kokoro else []), espeak]
-    settings = Settings(config.speech_order, program, config.provider_timeout_seconds)
+    settings = Settings(config.speech_order, program, config.provider_timeout_seconds, Aligner(espeak, program))
     secrets = SecretClient(ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService")))
     providers = SpeechProviders(offline, secrets, config.providers_file, settings)
     runtime.check("providers", providers.check)

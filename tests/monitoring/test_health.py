@@ -96,6 +96,13 @@ async def test_the_failure_of_one_part(
     assert health.down == ((part,) if part in NAMES else ())
 
 
+async def test_a_provider_that_is_not_called_for_now_degrades_the_platform() -> None:
+    health = await determine_health(sources(FakeServices(unhealthy=("audio/providers",))))
+    assert (health.status, health.down) == ("degraded", ())
+    health = await determine_health(sources(FakeServices(hung=("audio/providers",))))
+    assert health.status == "healthy"
+
+
 async def test_concurrent_callers_share_one_determination() -> None:
     parts, time = FakeServices(), 0.0
     cache = HealthCache(sources(parts), cache_seconds=1.0, clock=lambda: time)

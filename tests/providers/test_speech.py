@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.audio.alignment.aligner import Aligner
+from services.audio.espeak import open_espeak
 from services.audio.providers.google import GoogleEngine, mark_words
 from services.audio.providers.openai import LANGUAGES
 from services.audio.providers.registry import Settings, SpeechProviders
@@ -21,6 +23,7 @@ from services.audio.providers.remote import LEAD_SECONDS, PAUSE_SECONDS, split_t
 from services.audio.speech import SpeechProvider, SpokenText
 from services.providers.credentials import Credentials
 from services.providers.failures import FailureKind, ProviderFailure
+from tests.audio.conftest import settings as espeak_settings
 from tests.mesh import ffmpeg_program
 from tests.providers.provider_server import HTML, STALLED, Answer, ProviderServer, Request, json_answer
 from tests.providers.speech_servers import SERVERS, GoogleServer, OpenAiServer, speak, to_wav, word_times
@@ -255,6 +258,27 @@ async def test_a_compatible_server_needs_no_key_and_has_its_own_voices(tmp_path:
             "response_format": "wav",
         }
         assert "authorization" not in server.requests[-1].headers
+
+
+async def test_words_without_times_are_found_by_a_reference(tmp_path: Path) -> None:
+    """The server speaks as a British man, with the times of its words known; the reference is another voice."""
+    program, config = ffmpeg_program(), espeak_settings()
+    espeak = open_espeak(config.espeak_library, config.espeak_data, config.words_per_minute, program)
+    text = "Extraordinarily, a wide and deep sea is where it all began."
+    british = espeak.voice("en-GB-RyanNeural")
+    assert british
+    (expected,) = (await espeak.speak([text], british, tmp_path / "true.wav")).sentences
+    async with ProviderServer() as server:
+        server.default = Answer(200, (tmp_path / "true.wav").read_bytes(), {"content-type": "audio/wav"})
+        for aligner, limit in ((None, 1.0), (Aligner(espeak, program), 0.12)):
+            registry = SpeechProviders((), None, None, replace(SETTINGS, aligner=aligner))  # type: ignore[arg-type]
+            await registry.apply({"openai": Credentials(("sk-1",), server.url)})
+            spoken = await Opened(registry, server).speak(tmp_path, text)
+            shift = spoken.sentences[0][0].start - expected[0].start
+            pairs = zip(spoken.sentences[0], expected, strict=True)
+            errors = [abs(word.start - shift - true.start) / timedelta(seconds=1) for word, true in pairs]
+            assert max(errors) < limit, errors
+            await registry.aclose()
 
 
 async def test_providers_without_a_key_or_for_another_use_are_left_out() -> None:

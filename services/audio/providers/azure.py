@@ -93,6 +93,9 @@ class AzureEngine:
         match = _NAME.fullmatch(name) if AZURE_NAME.fullmatch(name) else None
         return RemoteVoice(name, (match[1],)) if match else None
 
+    def returns_times(self, voice: Voice) -> bool:
+        return False
+
     async def fetch_voices(self) -> Sequence[RemoteVoice]:
         """Check the key by listing the voices. Raises `ProviderFailure`."""
         listed = await self.client.request_json("GET", "/cognitiveservices/voices/list")

@@ -42,6 +42,9 @@ class ElevenLabsEngine:
         # The id of a voice that the account may use, but does not list.
         return RemoteVoice(name, LANGUAGES) if _ID.fullmatch(name) else None
 
+    def returns_times(self, voice: Voice) -> bool:
+        return True
+
     async def fetch_voices(self) -> Sequence[RemoteVoice]:
         """Check the key by listing the voices. Raises `ProviderFailure`."""
         document = await self.client.request_json("GET", "/v1/voices")

@@ -50,6 +50,9 @@ class Engine(Protocol):
     def own_voice(self, name: str) -> RemoteVoice | None:
         """The provider's own voice of a name, even when it is not among `voices`; None when it has none."""
 
+    def returns_times(self, voice: Voice) -> bool:
+        """Whether sounds of a voice come with the times of words."""
+
     async def fetch_voices(self) -> Sequence[RemoteVoice]:
         """Check the key with a cheap call, and return the present voices. Raises `ProviderFailure`."""
 

@@ -77,6 +77,9 @@ class GoogleEngine:
         match = GOOGLE_NAME.fullmatch(name)
         return RemoteVoice(name, (to_tag(match[1]),)) if match and _NAME.fullmatch(name) else None
 
+    def returns_times(self, voice: Voice) -> bool:
+        return _rank(voice.setting) < len(_FAMILIES)
+
     async def fetch_voices(self) -> Sequence[RemoteVoice]:
         """Check the key by listing the voices. Raises `ProviderFailure`."""
         document = await self.client.request_json("GET", "/v1beta1/voices")
@@ -91,7 +94,7 @@ class GoogleEngine:
 
     async def synthesize(self, passage: Passage, voice: Voice) -> Sound:
         """Speak a text. Raises `ProviderFailure`."""
-        marked = _rank(voice.setting) < len(_FAMILIES)
+        marked = self.returns_times(voice)
         ssml, places = mark_words(passage.text) if marked else ("", [])
         document = await self.client.request_json(
             "POST",

@@ -55,6 +55,9 @@ class OpenAiEngine:
     def own_voice(self, name: str) -> RemoteVoice | None:
         return find_named(self.voices, name)
 
+    def returns_times(self, voice: Voice) -> bool:
+        return False
+
     async def fetch_voices(self) -> Sequence[RemoteVoice]:
         """Check the key by listing the models. Raises `ProviderFailure`."""
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from services.audio.alignment.aligner import Aligner
 from services.audio.providers import azure, elevenlabs, google, openai
 from services.audio.providers.engine import Engine
 from services.audio.providers.remote import RemoteSpeech
@@ -39,6 +40,8 @@ class Settings:
     ffmpeg: Path
     timeout_seconds: float
     """The limit of each call."""
+    aligner: Aligner | None = None
+    """Finds the words in the sound of providers that return no word times."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,9 @@ class SpeechProviders:
             return
         providers: dict[str, SpeechProvider] = {}
         for name, engine in self._engines.items():
-            providers[name] = RemoteSpeech(name, engine, self._settings.ffmpeg, self._known_voices)
+            providers[name] = RemoteSpeech(
+                name, engine, self._settings.ffmpeg, self._known_voices, self._settings.aligner
+            )
         for provider in self._offline:
             providers[provider.name] = MappedSpeech(provider, self._known_voices)
         listed = [name for name in self._settings.order if name in providers]

@@ -9,14 +9,17 @@ import asyncio
 import wave
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
+from moneyprinter.errors import Error
 from services.audio import word_alignment
+from services.audio.alignment.aligner import Aligner
 from services.audio.providers.decoding import RATE, decode_speech
 from services.audio.providers.engine import Engine, Passage, Sound
 from services.audio.providers.voice_mapping import (
@@ -26,41 +29,39 @@ from services.audio.providers.voice_mapping import (
     primary,
     to_voice,
 )
-from services.audio.speech import SpokenText, Voice, Word
+from services.audio.speech import Quality, SpokenText, Voice, Word
 from services.audio.word_alignment import TimedWord
 from services.providers.failures import FailureKind, ProviderFailure
 from services.providers.usage import record_usage
 from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.tasks import task_group
 
+log = structlog.get_logger()
+
 LEAD_SECONDS = 0.15
 PAUSE_SECONDS = 0.35
 TAIL_SECONDS = 0.3
 # The duration of a sentence without letters and digits.
 MUTE_SECONDS = 0.4
+# An alignment that leaves a sentence by more is wrong.
+_TOLERANCE = timedelta(seconds=0.3)
 # A call that fails in one of these ways is repeated once: one lost connection shall not change the voice of a video.
 _REPEATED = (FailureKind.UNAVAILABLE, FailureKind.TIMEOUT)
 
 Pcm = NDArray[np.int16]
-Align = Callable[[str, Sequence[tuple[int, int]], Pcm, int], list[TimedWord]]
-"""Finds the words of a text in its sound: takes the text, the events (sample, character), the samples and their rate.
-
-The events are empty when the provider returns no word times."""
 
 
 @dataclass(frozen=True)
 class RemoteSpeech:
-    """An external provider of speech.
-
-    `align` is where a better alignment of words is plugged in for providers without word times.
-    """
+    """An external provider of speech."""
 
     name: str
     engine: Engine
     ffmpeg: Path
     known_voices: Callable[[], Sequence[RemoteVoice]]
     """The voices of all external providers, by which the name of another provider's voice is described."""
-    align: Align = field(default=word_alignment.align_words)
+    aligner: Aligner | None = None
+    """Finds the words in the sound of a provider that returns no word times; None: they share it by their length."""
 
     @property
     def version(self) -> str:
@@ -106,7 +107,25 @@ class RemoteSpeech:
                         await write_first()
                 while running:
                     await write_first()
-        return replace(narration.finish(), characters=sum(map(len, sentences)))
+        spoken = narration.finish()
+        if self.aligner and not self.engine.returns_times(voice):
+            spoken = await self._find_words(self.aligner, sentences, voice, target, spoken)
+        return replace(spoken, characters=sum(map(len, sentences)))
+
+    async def _find_words(
+        self, aligner: Aligner, sentences: Sequence[str], voice: Voice, target: Path, spoken: SpokenText
+    ) -> SpokenText:
+        """Find the words by a reference; where it cannot, return those in `spoken`, which share the sound."""
+        try:
+            reference = await asyncio.to_thread(aligner.voice, voice.language)
+            if reference.quality is Quality.UNINTELLIGIBLE:
+                return spoken
+            aligned = await aligner.align(target, sentences, voice.language)
+        except Error as failure:
+            log.warning("words not aligned", provider=self.name, reason=failure.reason)
+            return spoken
+        pairs = zip(spoken.sentences, aligned.sentences, strict=True)
+        return replace(spoken, sentences=tuple(_take_times(words, better) for words, better in pairs))
 
     async def _speak_sentence(
         self, sentences: Sequence[str], number: int, voice: Voice, target: Path
@@ -140,7 +159,7 @@ class RemoteSpeech:
     def _align(self, text: str, sound: Sound, pcm: Pcm) -> tuple[Pcm, list[TimedWord]]:
         first, last = word_alignment.audible_range(pcm, RATE)
         events = [(round(seconds * RATE), place) for seconds, place in sound.events]
-        words = self.align(text, events, pcm, RATE)
+        words = word_alignment.align_words(text, events, pcm, RATE)
         return pcm[first:last], [replace(word, start=word.start - first, end=word.end - first) for word in words]
 
     async def _call(self, passage: Passage, voice: Voice) -> Sound:
@@ -204,6 +223,16 @@ def _split(text: str, max_bytes: int) -> Iterator[str]:
         yield text[:cut].strip()
         text = text[cut:].strip()
     yield text
+
+
+def _take_times(words: tuple[Word, ...], aligned: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The aligned times of a sentence, within its exact bounds; the former ones where the alignment is wrong."""
+    if not words or [word.text for word in words] != [word.text for word in aligned]:
+        return words
+    first, last = words[0].start, words[-1].end
+    if aligned[0].start < first - _TOLERANCE or aligned[-1].end > last + _TOLERANCE:
+        return words
+    return tuple(Word(word.text, max(first, word.start), min(last, word.end)) for word in aligned)
 
 
 def _language_of(voice: RemoteVoice, language: str) -> str:
