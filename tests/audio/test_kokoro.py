@@ -68,7 +68,7 @@ def test_words_are_the_written_ones_in_order(narration: Narration) -> None:
 
 
 @pytest.mark.parametrize("name", ["en-US-Heart", "en-GB-George"])
-async def test_a_word_begins_within_30_ms_of_its_sound(kokoro: provider.Kokoro, tmp_path: Path, name: str) -> None:
+async def test_the_sound_of_a_word_begins_at_its_time(kokoro: provider.Kokoro, tmp_path: Path, name: str) -> None:
     voice = kokoro.voice(name)
     assert voice
     spoken = await kokoro.speak(["Dogs, today, keep."], voice, tmp_path / "speech.wav")

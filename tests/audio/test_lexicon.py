@@ -1,4 +1,4 @@
-"""Lexicon: words are spoken as a request wants, and keep their spelling and their times."""
+"""Lexicon: the spoken form of words is replaced as requested; spelling and times stay."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_words_that_a_voice_splits_keep_their_parts() -> None:
 @pytest.mark.parametrize("words", [("Run", "enginex", "now"), ("Runengine", "x,", "now.")])
 def test_words_that_cannot_be_found_share_the_time_of_the_sentence(words: tuple[str, ...]) -> None:
     """A voice may report other words than those of its text, or join two."""
-    said = timed(*words)
-    restored = Lexicon(ENTRIES).respell("Run nginx, now.").restore(said)
+    spoken = timed(*words)
+    restored = Lexicon(ENTRIES).respell("Run nginx, now.").restore(spoken)
     assert [word for word, _, _ in restored] == ["Run", "nginx,", "now."]
-    assert (restored[0][1], restored[-1][2]) == (said[0][1], said[-1][2])
+    assert (restored[0][1], restored[-1][2]) == (spoken[0][1], spoken[-1][2])
     assert all(before[2] <= after[1] for before, after in pairwise(restored))
 
 

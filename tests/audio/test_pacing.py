@@ -32,8 +32,8 @@ async def speak(provider: Espeak, folder: Path, pacing: Pacing) -> tuple[SpokenT
 
 
 def gaps(spoken: SpokenText) -> list[float]:
-    said = [sentence for sentence in spoken.sentences if any(c.isalnum() for word in sentence for c in word.text)]
-    return [(after[0].start - before[-1].end).total_seconds() for before, after in pairwise(said)]
+    audible = [sentence for sentence in spoken.sentences if any(c.isalnum() for word in sentence for c in word.text)]
+    return [(after[0].start - before[-1].end).total_seconds() for before, after in pairwise(audible)]
 
 
 def check_places(spoken: SpokenText, sound: Sound, tolerance: float) -> None:
