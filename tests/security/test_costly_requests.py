@@ -33,7 +33,9 @@ from tests.up import up
 from tests.watchdog import LONGEST_SECONDS
 
 PASSWORD = "four tides a day, all year"
-GOOD_SECONDS = 2.0
+# A hundred creates take 3 s of CPU time in other threads, of which a busy machine makes more; long steps of the event
+# loop are found by their CPU time.
+GOOD_SECONDS = 5.0
 ATTACK_SECONDS = 20.0
 # Some methods need a sign-in within the last five minutes.
 SESSION_SECONDS = 60.0
@@ -71,6 +73,11 @@ class Platform:
         self.seen, new = len(lines), lines[self.seen :]
         return [json.loads(line) for line in new]
 
+    def waited_seconds(self) -> float:
+        """Return how long the event loop's thread waited for a core (Documentation/scheduler/sched-stats)."""
+        thread = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat")
+        return int(thread.read_text().split()[1]) / 1e9
+
     async def clear(self) -> None:
         """Delete the attacker's videos."""
         listed = (await self.http.get("/v1/videos?page_size=100", headers=self.mallory)).json()["videos"]
@@ -99,10 +106,11 @@ class Platform:
         running = asyncio.ensure_future(attack)
         try:
             while not running.done():
-                began = time.monotonic()
+                began, waited = time.monotonic(), self.waited_seconds()
                 answer = await self.http.get("/v1/videos", headers=self.good)
                 assert answer.status_code == 200, answer.text
-                assert time.monotonic() - began < GOOD_SECONDS
+                # What a busy machine adds does not count.
+                assert time.monotonic() - began - (self.waited_seconds() - waited) < GOOD_SECONDS
         finally:
             running.cancel()
             await asyncio.wait([running])
