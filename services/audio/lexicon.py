@@ -71,6 +71,9 @@ class Lexicon:
         self._exact = {_normalize(word): " ".join(spoken.split()) for word, spoken in entries.items()}
         self._folded = {word.casefold(): spoken for word, spoken in self._exact.items()}
 
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
     def respell(self, sentence: str) -> Respelling:
         """Return a sentence, which has single spaces, as it is spoken."""
         return Respelling(tuple((token, self._respell_token(token)) for token in sentence.split()))

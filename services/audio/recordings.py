@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ async def align_recording(
     Raises `InvalidArgument` (SOUND_NOT_PLAYABLE) when the recording cannot be decoded, (SOUND_SILENT) when it is
     silent, and what `Aligner.align` raises.
     """
-    lines = speech.to_lines(recording.sentences)
+    lines = await asyncio.to_thread(speech.to_lines, recording.sentences)
     spec = json.dumps([_VERSION, aligner.version, recording.sha256, recording.language, lines])
     key = f"cache/audio/{hashlib.sha256(spec.encode()).hexdigest()}"
     if stored := await speech.find_stored(objects, key):
