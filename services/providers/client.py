@@ -12,7 +12,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +24,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.providers.breaker import CLOSED, Breaker
 from services.providers.failures import FailureKind, ProviderFailure
 from services.providers.keys import KeyRing
-from services.providers.responses import to_failure
+from services.providers.responses import KEY_STATUSES, to_failure
 
 # httpx logs whole addresses, and some providers take their key in the query.
 for _library in ("httpx", "httpcore"):
@@ -99,6 +99,7 @@ class ProviderClient:
         breaker: The circuit breaker; by default a new one.
         timeout_seconds: The limit of a whole call, and of each line of a stream.
         max_response_bytes: The limit of a body.
+        key_statuses: The HTTP statuses that stand for a refused key.
         transport: The transport of httpx; by default connections over the network.
     """
 
@@ -112,6 +113,7 @@ class ProviderClient:
         *,
         timeout_seconds: float = 10.0,
         max_response_bytes: int = 32 * 1024 * 1024,
+        key_statuses: Collection[int] = KEY_STATUSES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
@@ -121,6 +123,7 @@ class ProviderClient:
         self._authenticate = authenticate
         self._seconds = timeout_seconds
         self._max_bytes = max_response_bytes
+        self._key_statuses = key_statuses
         self._http = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
@@ -283,7 +286,9 @@ class ProviderClient:
                     await response.aclose()
             if response.is_success:
                 raise self._bad_response("its answer is compressed, which was not requested")
-            failure = to_failure(self.name, response.status_code, response.headers, body or b"")
+            failure = to_failure(
+                self.name, response.status_code, response.headers, body or b"", key_statuses=self._key_statuses
+            )
             if key is None or self.keys is None or failure.kind not in _KEY_KINDS:
                 raise failure
             self.keys.rest(key, failure.kind, failure.retry_after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -23,6 +23,7 @@ QUOTA_CODES = {
     ),
     *("insufficientquota", "credit_balance_too_low", "exceeded_current_quota_error", "arrearage"),
 }
+KEY_STATUSES = (401, 403)
 # Google's codes for a wrong key, which it sends with 400.
 KEY_CODES = {"api_key_invalid", "invalid_api_key", "api_key_expired"}
 # A code is shown in messages: it has words only, so that it cannot be a key, an address or a sentence.
@@ -32,7 +33,13 @@ _MAX_DEPTH, _MAX_NODES = 6, 500
 
 
 def to_failure(
-    provider: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None
+    provider: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: datetime | None = None,
+    *,
+    key_statuses: Collection[int] = KEY_STATUSES,
 ) -> ProviderFailure:
     """Return the failure that an answer with a status other than 2xx stands for.
 
@@ -42,10 +49,11 @@ def to_failure(
         headers: The headers, with names that are compared without case.
         body: The beginning of the body. Only its short codes are read.
         now: The present time, for an HTTP date in Retry-After; by default that of the system.
+        key_statuses: The statuses that stand for a refused key.
     """
     codes = read_codes(body)
     code = next(iter(codes), "")
-    kind = _kind(status, {code.lower() for code in codes})
+    kind = _kind(status, {code.lower() for code in codes}, key_statuses)
     answer = f"{provider} answered with HTTP {status}" + (f" ({code})" if code else "")
     advice = {
         FailureKind.UNAUTHORIZED: "it refuses the key; give it a valid key with access to this service",
@@ -61,10 +69,10 @@ def to_failure(
     return ProviderFailure(provider, kind, f"{answer}: {advice}", retry_after, status=status, code=code)
 
 
-def _kind(status: int, codes: set[str]) -> FailureKind:
+def _kind(status: int, codes: set[str], key_statuses: Collection[int]) -> FailureKind:
     if status == 402 or (status in (400, 401, 403, 429) and codes & QUOTA_CODES):
         return FailureKind.QUOTA_EXHAUSTED
-    if status in (401, 403) or (status == 400 and codes & KEY_CODES):
+    if status in key_statuses or (status == 400 and codes & KEY_CODES):
         return FailureKind.UNAUTHORIZED
     if status == 429:
         return FailureKind.RATE_LIMITED

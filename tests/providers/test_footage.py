@@ -175,6 +175,15 @@ async def test_a_wrong_key_is_reported_as_such(stock: Stock, name: str) -> None:
     with pytest.raises(ProviderFailure, match="refuses the key") as failed:
         await stock.search(name)
     assert failed.value.kind is FailureKind.UNAUTHORIZED
+    with pytest.raises(ProviderFailure, match="is not called for now"):
+        await stock.search(name)
+    assert len(stock.servers[name].requests) == 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_the_next_key_takes_the_place_of_a_wrong_one(stock: Stock, name: str) -> None:
+    await stock.open(name, keys=("wrong-key-99", KEYS[0]))
+    assert await stock.search(name)
 
 
 UNUSABLE: Mapping[str, tuple[str, dict[str, Any]]] = {

@@ -19,11 +19,12 @@ from services.content.footage.answers import (
 )
 from services.content.footage.clips import Credit, FootageClip, FootageQuery
 from services.providers.client import Authentication, ProviderClient
-from services.providers.failures import FailureKind, ProviderFailure
 
 NAME = "pixabay"
 BASE_URL = "https://pixabay.com"
 HOSTS = ("cdn.pixabay.com",)
+# Pixabay answers 400 to a wrong key; our other parameters are always valid.
+KEY_STATUSES = (400, 401, 403)
 
 _LANGUAGES = (
     *("cs", "da", "de", "en", "es", "fr", "id", "it", "hu", "nl", "no", "pl", "pt"),
@@ -64,14 +65,7 @@ class Pixabay:
             "safesearch": "true",
             "lang": query.language if query.language in _LANGUAGES else "en",
         }
-        try:
-            document = await self._client.request_json("GET", "/api/videos/", params=params)
-        except ProviderFailure as failure:
-            if failure.status != 400:
-                raise
-            # Pixabay answers 400 to a wrong key; our other parameters are always valid.
-            message = f"{NAME} answered with HTTP 400: it refuses the key; give it a valid key"
-            raise ProviderFailure(NAME, FailureKind.UNAUTHORIZED, message, status=400) from None
+        document = await self._client.request_json("GET", "/api/videos/", params=params)
         hits = read_items(NAME, document, "hits")
         return without_duplicates((clip for each in hits if (clip := self._to_clip(each, query))), query.limit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials
 from services.providers.keys import KeyRing
+from services.providers.responses import KEY_STATUSES
 
 log = structlog.get_logger()
 
@@ -36,12 +37,21 @@ class _Kind:
     hosts: Sequence[str]
     keep: timedelta
     """How long its results are kept."""
+    key_statuses: Collection[int] = KEY_STATUSES
+    """The HTTP statuses that stand for a refused key."""
 
 
 # Pixabay requires that results are kept for 24 hours. The addresses of Coverr's files are signed, and expire.
 _KINDS = {
     pexels.NAME: _Kind(pexels.BASE_URL, pexels.authenticate, pexels.Pexels, pexels.HOSTS, timedelta(hours=24)),
-    pixabay.NAME: _Kind(pixabay.BASE_URL, pixabay.authenticate, pixabay.Pixabay, pixabay.HOSTS, timedelta(hours=24)),
+    pixabay.NAME: _Kind(
+        pixabay.BASE_URL,
+        pixabay.authenticate,
+        pixabay.Pixabay,
+        pixabay.HOSTS,
+        timedelta(hours=24),
+        pixabay.KEY_STATUSES,
+    ),
     coverr.NAME: _Kind(coverr.BASE_URL, authenticate_bearer, coverr.Coverr, coverr.HOSTS, timedelta(hours=1)),
 }
 
@@ -153,6 +163,7 @@ class FootagePool:
             Breaker(name, self._clock),
             timeout_seconds=self._seconds,
             max_response_bytes=MAX_RESPONSE_BYTES,
+            key_statuses=kind.key_statuses,
         )
         source = kind.open(client, self._hosts.get(name, kind.hosts))
         return _CachedSource(source, client, ring, self._cache, kind.keep)
