@@ -44,7 +44,9 @@ class GetHealthResponse(_message.Message):
     SERVICES_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
-    """`healthy`; `degraded` when a part is down that rendering videos does not need; `unhealthy` otherwise."""
+    """`healthy`; `degraded` when a part is down that rendering videos does not need, or a provider of speech is not called
+    because it failed; `unhealthy` otherwise.
+    """
     timestamp: _builtins.str
     """The time of the check, RFC 3339 in UTC."""
     @_builtins.property
