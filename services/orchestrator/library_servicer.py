@@ -6,7 +6,7 @@ from typing import Any
 
 from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
-from services.orchestrator.events.messages import timestamp
+from services.orchestrator.events.messages import format_timestamp
 from services.orchestrator.video_messages import asset_fields
 from services.orchestrator.videos.library import Library, Settings
 from services.runtime import identity
@@ -21,7 +21,9 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
         assets, next_page = await self._library.list_assets(identity.user().id, request.page_size, request.page_token)
         return pb.ListAssetsResponse(
-            assets=[pb.Asset(**asset_fields(asset), create_time=timestamp(asset.create_time)) for asset in assets],
+            assets=[
+                pb.Asset(**asset_fields(asset), create_time=format_timestamp(asset.create_time)) for asset in assets
+            ],
             next_page_token=next_page,
         )
 

@@ -35,7 +35,7 @@ from services.orchestrator.jobs.estimates import Estimates
 from services.orchestrator.jobs.express import drive_express
 from services.orchestrator.jobs.journal import Journal
 from services.orchestrator.jobs.model import Job, Result, StoredObject
-from services.orchestrator.jobs.turns import Turns
+from services.orchestrator.jobs.segment_scheduler import SegmentScheduler
 from services.orchestrator.jobs.workflow import make_video
 from services.orchestrator.library_servicer import LibraryServicer
 from services.orchestrator.postgres.cleanup import PostgresCleanupQueue
@@ -115,10 +115,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         notifications = Notifications(client)
         stubs, storage = Stubs.connect(runtime), runtime.objects()
         checks, webhook_client = GrpcChecks(stubs), GrpcWebhooks(stubs)
-        turns, footage = Turns(config.segments_at_once), PostgresFootageRecords(pool)
+        scheduler, footage = SegmentScheduler(config.segments_at_once), PostgresFootageRecords(pool)
 
         async def make(job: Job, journal: Journal) -> Result:
-            workers = GrpcWorkers(job, stubs, checks, storage, turns, footage)
+            workers = GrpcWorkers(job, stubs, checks, storage, scheduler, footage)
             return await make_video(job, workers, journal, clips_at_once=config.clips_at_once)
 
         objects = _StoredObjects(storage)

@@ -12,7 +12,7 @@ from google.protobuf import json_format, struct_pb2
 from moneyprinter.errors import InvalidArgument, Violation
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.orchestrator.events.messages import timestamp
+from services.orchestrator.events.messages import format_timestamp
 from services.orchestrator.jobs.dead_letters import DeadLetter
 from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
 from services.orchestrator.jobs.options import SpeechOptions
@@ -141,7 +141,7 @@ def status_message(job: Job) -> pb.GetVideoStatusResponse:
         status=job.status,
         progress=job.progress,
         stages=pb.Stages(**job.stages),
-        estimated_completion=timestamp(job.estimated_completion),
+        estimated_completion=format_timestamp(job.estimated_completion),
         result_url=_url(job, "file" if job.result else ""),
         error=_error(job),
         review=_review(job),
@@ -159,8 +159,8 @@ def video_message(job: Job) -> pb.Video:
         progress=job.progress,
         stages=pb.Stages(**job.stages),
         priority=job.priority,
-        create_time=timestamp(job.create_time),
-        estimated_completion=timestamp(job.estimated_completion),
+        create_time=format_timestamp(job.create_time),
+        estimated_completion=format_timestamp(job.estimated_completion),
         duration=round(result.seconds, 3) if result else 0.0,
         file_size=files[0].object.size_bytes if files else 0.0,
         result_url=_url(job, "file" if result else ""),
@@ -207,8 +207,8 @@ def _review(job: Job) -> pb.Review | None:
     return pb.Review(
         state="awaiting_review",
         subject=job.review.subject,
-        request_time=timestamp(job.review.request_time),
-        expire_time=timestamp(job.review.expire_time),
+        request_time=format_timestamp(job.review.request_time),
+        expire_time=format_timestamp(job.review.expire_time),
     )
 
 
@@ -237,12 +237,12 @@ def dead_letter_message(letter: DeadLetter) -> pb.DeadLetter:
         title=letter.title,
         stage=letter.failure.stage,
         error=_error_message(letter.failure),
-        create_time=timestamp(letter.create_time),
+        create_time=format_timestamp(letter.create_time),
         attempts=[
             pb.Attempt(
                 number=attempt.number,
-                start_time=timestamp(attempt.start_time),
-                end_time=timestamp(attempt.end_time) if attempt.end_time else "",
+                start_time=format_timestamp(attempt.start_time),
+                end_time=format_timestamp(attempt.end_time) if attempt.end_time else "",
                 outcome=attempt.outcome,
                 error=_error_message(attempt.failure) if attempt.failure else None,
             )

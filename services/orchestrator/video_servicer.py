@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from moneyprinter.errors import FailedPrecondition, InvalidArgument
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.orchestrator.events.messages import timestamp
+from services.orchestrator.events.messages import format_timestamp
 from services.orchestrator.jobs.dead_letters import find_dead_letter
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.store import JobFilter
@@ -180,7 +180,7 @@ async def _accept(job: Job, context: Any) -> dict[str, str]:
     return {
         "job_id": job.id,
         "status": job.status,
-        "estimated_completion": timestamp(job.estimated_completion),
+        "estimated_completion": format_timestamp(job.estimated_completion),
         "progress_url": progress_url,
     }
 

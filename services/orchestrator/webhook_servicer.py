@@ -6,7 +6,7 @@ from typing import Any
 
 from moneyprinter.video.v1 import webhook_service_pb2 as pb
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as pb_grpc
-from services.orchestrator.events.messages import timestamp
+from services.orchestrator.events.messages import format_timestamp
 from services.orchestrator.webhooks.webhooks import Delivery, Webhook, Webhooks
 from services.runtime import identity
 
@@ -67,8 +67,8 @@ def _webhook_message(webhook: Webhook) -> pb.Webhook:
         webhook_id=webhook.id,
         url=webhook.url,
         event_types=webhook.event_types,
-        create_time=timestamp(webhook.create_time),
-        disable_time=timestamp(webhook.disable_time) if webhook.disable_time else "",
+        create_time=format_timestamp(webhook.create_time),
+        disable_time=format_timestamp(webhook.disable_time) if webhook.disable_time else "",
     )
 
 
@@ -81,12 +81,12 @@ def _delivery_message(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDe
         event_type=delivery.event_type,
         job_id=delivery.job_id,
         status=delivery.status,
-        create_time=timestamp(delivery.create_time),
-        next_time=timestamp(delivery.due_time) if delivery.status == "pending" else "",
+        create_time=format_timestamp(delivery.create_time),
+        next_time=format_timestamp(delivery.due_time) if delivery.status == "pending" else "",
         attempt_count=delivery.tries,
         attempts=[
             pb.DeliveryAttempt(
-                time=timestamp(attempt.time),
+                time=format_timestamp(attempt.time),
                 http_status=attempt.http_status,
                 error=attempt.error,
                 seconds=attempt.seconds,

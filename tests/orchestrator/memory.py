@@ -85,7 +85,7 @@ class MemoryStore:
         self._turns[job.user_id] = datetime.now(UTC)
         self._heartbeats[job_id] = datetime.now(UTC)
         if claimed.attempt == claimed.base_attempt + 1:
-            self._publish(claimed, messages.started(claimed, datetime.now(UTC)))
+            self._publish(claimed, messages.make_started_event(claimed, datetime.now(UTC)))
         return copy.deepcopy(claimed)
 
     async def heartbeat(self, job: Job) -> None:
@@ -115,9 +115,9 @@ class MemoryStore:
         )
         now = datetime.now(UTC)
         if due.stages:
-            self._publish(job, *messages.completed_stages(job, stages, progress, now))
+            self._publish(job, *messages.make_stage_completed_events(job, stages, progress, now))
         if due.progress:
-            self._publish(job, messages.progress(job, progress, now))
+            self._publish(job, messages.make_progress_event(job, progress, now))
 
     async def step_names(self, job: Job) -> Collection[str]:
         return {name for owner, name in self._steps if owner == job.id}
@@ -146,21 +146,25 @@ class MemoryStore:
             job, status="completed", progress=100, result=result, stages=stages, progress_details=progress_details
         )
         now = datetime.now(UTC)
-        self._publish(job, *messages.completed_stages(job, stages, 100, now), messages.completed(job, result, now))
+        self._publish(
+            job,
+            *messages.make_stage_completed_events(job, stages, 100, now),
+            messages.make_completed_event(job, result, now),
+        )
 
     async def fail(self, job: Job, failure: Failure, stages: dict[str, str]) -> None:
         self._change(job, status="failed", failure=failure, stages=stages)
         now = datetime.now(UTC)
-        events = messages.completed_stages(job, stages, job.progress, now)
-        self._publish(job, *events, messages.failed(job, failure, now))
+        events = messages.make_stage_completed_events(job, stages, job.progress, now)
+        self._publish(job, *events, messages.make_failed_event(job, failure, now))
 
     async def begin_review(
         self, job: Job, review: Review, stages: dict[str, str], progress_details: JobProgress
     ) -> None:
         self._change(job, review=review, stages=stages, progress_details=progress_details)
         self._released.add((job.id, job.attempt))
-        events = messages.completed_stages(job, stages, progress_details.percent, review.request_time)
-        self._publish(job, *events, messages.review_requested(job, review, review.request_time))
+        events = messages.make_stage_completed_events(job, stages, progress_details.percent, review.request_time)
+        self._publish(job, *events, messages.make_review_requested_event(job, review, review.request_time))
 
     async def approve(
         self, job_id: str, user_id: str, approval: Approval, estimate: datetime
@@ -183,7 +187,7 @@ class MemoryStore:
             if job.review is not None and job.review.expire_time <= now:
                 failure = Failure("audio_generation", "REVIEW_EXPIRED", "the time for the review is over")
                 self._jobs[job.id] = replace(job, review=None, status="failed", failure=failure)
-                self._publish(job, messages.failed(job, failure, now))
+                self._publish(job, messages.make_failed_event(job, failure, now))
                 return job
         return None
 
@@ -191,7 +195,7 @@ class MemoryStore:
         job = await self.find(job_id, user_id)
         if job is not None and job.status == "processing":
             self._jobs[job_id] = job = replace(job, status="cancelled", stages=stop_stages(job.stages), review=None)
-            self._publish(job, messages.cancelled(job, datetime.now(UTC)))
+            self._publish(job, messages.make_cancelled_event(job, datetime.now(UTC)))
         return copy.deepcopy(job)
 
     async def delete(self, job_id: str, user_id: str) -> Job | None:

@@ -239,7 +239,7 @@ async def test_a_job_waits_for_its_review_without_an_instance_and_survives_resta
         "subject": "script",
         "video_url": f"/videos/{made.id}",
         "approve_url": f"/videos/{made.id}/approve",
-        "expire_time": messages.timestamp(waiting.review.expire_time),
+        "expire_time": messages.format_timestamp(waiting.review.expire_time),
     }
     async with platform.instance(workers[1]), platform.instance(workers[2]):
         approval = Approval(tuple(SceneRequest(scene.script) for scene in waiting.review.scenes))

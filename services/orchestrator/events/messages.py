@@ -24,18 +24,20 @@ class Event(NamedTuple):
     """Identifies it among the events of its type and job: an event with the same fact is published once."""
 
 
-def timestamp(time: datetime) -> str:
+def format_timestamp(time: datetime) -> str:
     """Return a time in the format of the public API: `2025-01-29T10:00:00Z`."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, fact: str) -> Event:
     """Return an event in the common envelope."""
-    message = make(event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=timestamp(now), payload=payload)
+    message = make(
+        event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=format_timestamp(now), payload=payload
+    )
     return Event(kind, message, fact)
 
 
-def started(job: Job, now: datetime) -> Event:
+def make_started_event(job: Job, now: datetime) -> Event:
     """Return `video.processing.started`."""
     spans = [
         clip.end_seconds - (clip.start_seconds or 0.0) for clip in job.request.clips if clip.end_seconds is not None
@@ -50,13 +52,13 @@ def started(job: Job, now: datetime) -> Event:
     )
 
 
-def progress(job: Job, percent: int, now: datetime) -> Event:
+def make_progress_event(job: Job, percent: int, now: datetime) -> Event:
     """Return `video.processing.progress`."""
     payload = event_pb2.VideoProcessingProgress.Payload(progress=percent)
     return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, fact=str(percent))
 
 
-def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
+def make_stage_completed_event(job: Job, stage: str, percent: int, now: datetime) -> Event:
     """Return `video.processing.stage_completed`."""
     payload = event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent)
     return _event(
@@ -64,24 +66,26 @@ def stage_completed(job: Job, stage: str, percent: int, now: datetime) -> Event:
     )
 
 
-def completed_stages(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
+def make_stage_completed_events(job: Job, stages: Mapping[str, str], percent: int, now: datetime) -> list[Event]:
     """Return `video.processing.stage_completed` of each completed stage, published before or not."""
-    return [stage_completed(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"]
+    return [
+        make_stage_completed_event(job, stage, percent, now) for stage in STAGES if stages.get(stage) == "completed"
+    ]
 
 
-def review_requested(job: Job, review: Review, now: datetime) -> Event:
+def make_review_requested_event(job: Job, review: Review, now: datetime) -> Event:
     """Return `video.processing.review_requested`."""
     payload = event_pb2.VideoProcessingReviewRequested.Payload(
         subject=review.subject,
         video_url=f"/videos/{job.id}",
         approve_url=f"/videos/{job.id}/approve",
-        expire_time=timestamp(review.expire_time),
+        expire_time=format_timestamp(review.expire_time),
     )
     make = event_pb2.VideoProcessingReviewRequested
     return _event("video.processing.review_requested", make, payload, job, now, fact=str(job.base_attempt))
 
 
-def completed(job: Job, result: Result, now: datetime) -> Event:
+def make_completed_event(job: Job, result: Result, now: datetime) -> Event:
     """Return `video.processing.completed`."""
     payload = event_pb2.VideoProcessingCompleted.Payload(
         output_url=f"/videos/{job.id}/file",
@@ -94,7 +98,7 @@ def completed(job: Job, result: Result, now: datetime) -> Event:
     )
 
 
-def failed(job: Job, failure: Failure, now: datetime) -> Event:
+def make_failed_event(job: Job, failure: Failure, now: datetime) -> Event:
     """Return `video.processing.failed`."""
     payload = event_pb2.VideoProcessingFailed.Payload(
         stage=failure.stage, reason=failure.reason, message=failure.message
@@ -104,7 +108,7 @@ def failed(job: Job, failure: Failure, now: datetime) -> Event:
     )
 
 
-def cancelled(job: Job, now: datetime) -> Event:
+def make_cancelled_event(job: Job, now: datetime) -> Event:
     """Return `video.processing.cancelled`."""
     payload = event_pb2.VideoProcessingCancelled.Payload(progress=job.progress)
     return _event(

@@ -1,7 +1,7 @@
 """Express lane: a job of a higher priority than the running ones does not wait until one of them ends.
 
 An instance drives a fixed number of jobs at once. When all these places are taken, it also drives waiting jobs of a
-higher priority: the segments of all are rendered in the order of their priorities (`turns`).
+higher priority: the segments of all are rendered in the order of their priorities (`segment_scheduler`).
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ async def begin(
         ),
     )
     await dead_letters.end_attempt(connection, job, "released", now)
-    events = messages.completed_stages(job, stages, progress_details.percent, now)
-    await publish_events(connection, job, *events, messages.review_requested(job, review, now))
+    events = messages.make_stage_completed_events(job, stages, progress_details.percent, now)
+    await publish_events(connection, job, *events, messages.make_review_requested_event(job, review, now))
 
 
 async def approve(
@@ -94,7 +94,7 @@ async def expire(connection: AsyncConnection[DictRow], now: datetime) -> Job | N
         (Jsonb(to_json(Failure, failure)), now, now, now, job.id),
     )
     await dead_letters.add_dead_letter(connection, job, failure, now)
-    await publish_events(connection, job, messages.failed(job, failure, now))
+    await publish_events(connection, job, messages.make_failed_event(job, failure, now))
     return job
 
 

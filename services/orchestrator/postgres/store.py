@@ -203,7 +203,7 @@ class PostgresStore:
                 return None
             job = rows.job(row)
             if job.attempt == job.base_attempt + 1:
-                await publish_events(connection, job, messages.started(job, now))
+                await publish_events(connection, job, messages.make_started_event(job, now))
         self._on_commit()
         return job
 
@@ -243,9 +243,9 @@ class PostgresStore:
         if not due:
             await self._update_fenced(job, update, parameters)
             return
-        events = messages.completed_stages(job, stages, progress, now) if due.stages else []
+        events = messages.make_stage_completed_events(job, stages, progress, now) if due.stages else []
         if due.progress:
-            events.append(messages.progress(job, progress, now))
+            events.append(messages.make_progress_event(job, progress, now))
         async with self._transaction() as connection:
             await update_fenced(connection, job, update, parameters)
             await publish_events(connection, job, *events)
@@ -316,8 +316,8 @@ class PostgresStore:
             )
             await dead_letters.end_attempt(connection, job, "completed", now)
             await quotas.record_length(connection, job, result.seconds)
-            events = messages.completed_stages(job, stages, 100, now)
-            await publish_events(connection, job, *events, messages.completed(job, result, now))
+            events = messages.make_stage_completed_events(job, stages, 100, now)
+            await publish_events(connection, job, *events, messages.make_completed_event(job, result, now))
         self._on_commit()
         if sweep_time:
             self._on_files_left()
@@ -334,8 +334,8 @@ class PostgresStore:
             )
             await dead_letters.end_attempt(connection, job, "failed", now)
             await dead_letters.add_dead_letter(connection, job, failure, now)
-            events = messages.completed_stages(job, stages, job.progress, now)
-            await publish_events(connection, job, *events, messages.failed(job, failure, now))
+            events = messages.make_stage_completed_events(job, stages, job.progress, now)
+            await publish_events(connection, job, *events, messages.make_failed_event(job, failure, now))
         self._on_commit()
         self._on_files_left()
 
@@ -422,7 +422,7 @@ class PostgresStore:
         )
         (row,) = await cursor.fetchall()
         await dead_letters.end_attempt(connection, job, "cancelled", now)
-        await publish_events(connection, job, messages.cancelled(job, now))
+        await publish_events(connection, job, messages.make_cancelled_event(job, now))
         return rows.job(row)
 
     async def active_jobs(self) -> int:

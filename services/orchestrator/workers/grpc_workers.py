@@ -33,7 +33,7 @@ from services.orchestrator.jobs.model import (
 )
 from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions
-from services.orchestrator.jobs.turns import Turns
+from services.orchestrator.jobs.segment_scheduler import SegmentScheduler
 from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.checks import GrpcChecks
@@ -48,13 +48,19 @@ class GrpcWorkers:
     """The media services, on behalf of one job (`workflow.Workers`). Segments take turns with those of other jobs."""
 
     def __init__(
-        self, job: Job, stubs: Stubs, checks: GrpcChecks, objects: Objects, turns: Turns, footage: FootageRecords
+        self,
+        job: Job,
+        stubs: Stubs,
+        checks: GrpcChecks,
+        objects: Objects,
+        scheduler: SegmentScheduler,
+        footage: FootageRecords,
     ) -> None:
         self._job = job
         self._stubs = stubs
         self._checks = checks
         self._objects = objects
-        self._turns = turns
+        self._scheduler = scheduler
         self._footage = GrpcFootage(stubs.footage, footage, job.user_id)
         self.choose_footage = self._footage.choose
         self.find_upload = self._footage.find_upload
@@ -179,7 +185,7 @@ class GrpcWorkers:
             segment=messages.segment_message(segment, request),
             priority=PRIORITIES.index(self._job.priority) - PRIORITIES.index("normal"),
         )
-        async with self._turns.slot(self._job):
+        async with self._scheduler.slot(self._job):
             rendered = (await _read_result(self._stubs.processing.RenderSegment(message), on_progress)).segment
         return RenderedVideo(
             video=stored_object(rendered.video),

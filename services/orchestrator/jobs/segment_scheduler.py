@@ -1,4 +1,4 @@
-"""Turns: the order in which this instance sends the segments of its jobs to the processing service.
+"""Segment scheduler: the order in which this instance sends the segments of its jobs to the processing service.
 
 The next segment has the highest priority. Among those, its user has the fewest segments rendering; among such users,
 the one whose last turn is longest ago. Among a user's jobs it belongs to the oldest, and within a job it is the first
@@ -27,7 +27,7 @@ class _Waiter:
     granted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Turns:
+class SegmentScheduler:
     """Admits segments in their order, at most `at_once` at a time."""
 
     def __init__(self, at_once: int) -> None:

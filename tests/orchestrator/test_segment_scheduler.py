@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.orchestrator.jobs.model import Job
-from services.orchestrator.jobs.turns import Turns
+from services.orchestrator.jobs.segment_scheduler import SegmentScheduler
 from services.runtime.tasks import cancel
 from tests.orchestrator.samples import job
 
@@ -25,14 +25,14 @@ class Line:
     """Segments that wait for turns; tests end each of them."""
 
     def __init__(self, at_once: int = 1) -> None:
-        self.turns = Turns(at_once)
+        self.scheduler = SegmentScheduler(at_once)
         self.order: list[str] = []
         self.running: dict[str, asyncio.Event] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
     async def wait(self, name: str, of: Job) -> asyncio.Task[None]:
         async def work() -> None:
-            async with self.turns.slot(of):
+            async with self.scheduler.slot(of):
                 self.order.append(name)
                 self.running[name] = asyncio.Event()
                 try:
@@ -99,12 +99,12 @@ async def test_a_user_with_two_jobs_has_one_share_and_the_older_job_first() -> N
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_turns_are_neither_lost_nor_given_twice_when_waiters_leave(seed: int) -> None:
-    chance, turns, running, most, done = random.Random(seed), Turns(3), 0, 0, 0
+    chance, scheduler, running, most, done = random.Random(seed), SegmentScheduler(3), 0, 0, 0
     jobs = [made(f"user_{number}", priority) for number in range(3) for priority in ("low", "normal", "high")]
 
     async def work() -> None:
         nonlocal running, most, done
-        async with turns.slot(chance.choice(jobs)):
+        async with scheduler.slot(chance.choice(jobs)):
             running += 1
             most = max(most, running)
             try:
@@ -122,7 +122,7 @@ async def test_turns_are_neither_lost_nor_given_twice_when_waiters_leave(seed: i
     assert most == 3
     assert done == sum(not task.cancelled() for task in tasks) > 50
     line = Line()
-    line.turns = turns
+    line.scheduler = scheduler
     for number in range(3):
         await line.wait(str(number), jobs[0])
     assert len(line.running) == 3, "all turns are free again"
