@@ -46,10 +46,13 @@ _LATIN_AMERICA = " ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve "
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
 # Google: en-US-Standard-A, en-US-Neural2-C, en-US-Chirp-HD-F, en-US-Chirp3-HD-Aoede.
 GOOGLE_NAME = re.compile(
-    r"(.+?)-(?:Standard|Wavenet|Neural2|Studio|News|Polyglot|Casual|Journey|Chirp[0-9]?-HD)-([A-Z]|[0-9]|[A-Z][a-z]{2,15})"
+    r"([A-Za-z0-9_-]{2,12}?)-(?:Standard|Wavenet|Neural2|Studio|News|Polyglot|Casual|Journey|Chirp[0-9]?-HD)"
+    r"-([A-Z]|[0-9]|[A-Z][a-z]{2,15})"
 )
 # Azure: en-US-JennyNeural, zh-CN-liaoning-XiaobeiNeural, en-US-AvaMultilingualNeural.
-AZURE_NAME = re.compile(r"(.+?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingual)?(?:Turbo)?Neural")
+AZURE_NAME = re.compile(
+    r"([A-Za-z0-9_-]{2,12}?)(?:-[a-z]{2,12})?-([A-Z][A-Za-z]{1,20}?)(?:Multilingual)?(?:Turbo)?Neural"
+)
 
 _MALE = ("", "m3", "m7", "m1", "m5")
 _FEMALE = ("f2", "f3", "f5", "f1", "f4")

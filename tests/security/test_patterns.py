@@ -17,7 +17,7 @@ LENGTH = 4000
 # In linear time such a text takes a millisecond, in quadratic time a hundred.
 LONGEST_SECONDS = 0.02
 # Patterns that are matched only at the start of a text, or against voice names of at most 64 characters.
-SAFE = {"_REFERENCE", "_FRONT_MATTER", "_GOOGLE", "_AZURE", "_LOCALE"}
+SAFE = {"_REFERENCE", "_FRONT_MATTER", "_LOCALE"}
 SYNTAX = set("\\^$?*+|{}")
 
 
