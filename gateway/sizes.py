@@ -77,7 +77,10 @@ def _message_size(kinds: dict[str, descriptor_pb2.DescriptorProto], name: str, p
     total = Size(SCALAR_BYTES, 2)
     for field in kinds[name].field:
         rules = field.options.Extensions[validate_pb2.field]
-        if field.type == Field.TYPE_MESSAGE:
+        if field.type == Field.TYPE_MESSAGE and kinds[field.type_name].options.map_entry:
+            key, value = kinds[field.type_name].field
+            one = Size(_scalar_bytes(key, rules.map.keys) + _scalar_bytes(value, rules.map.values), 2)
+        elif field.type == Field.TYPE_MESSAGE:
             one = _message_size(kinds, field.type_name, (*parents, name))
         else:
             one = Size(_scalar_bytes(field, rules), 1)
