@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import sys
 import tomllib
@@ -368,6 +369,25 @@ def test_the_distribution_of_the_contracts_has_few_dependencies() -> None:
     project = tomllib.loads((ROOT / "proto" / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
     assert needed == {"googleapis-common-protos", "grpcio", "protobuf"}
+
+
+def test_imported_packages_are_installed_on_a_laptop() -> None:
+    """Packages that only the tests install are not imported; an import may come with the package of another name."""
+    locked = {
+        line.partition("==")[0].lower()
+        for name in ("laptop.lock", "voice.lock")
+        for line in (ROOT / "requirements" / name).read_text().splitlines()
+        if re.match(r"[a-z]", line)
+    }
+    distributions = importlib.metadata.packages_distributions()
+    imported = {
+        module.partition(".")[0]
+        for path in modules("proto/moneyprinter", "services", "gateway")
+        for module in imports(path)
+    }
+    for package in imported - set(sys.stdlib_module_names) - {"moneyprinter", "services", "gateway"}:
+        names = {re.sub(r"[-_.]+", "-", name).lower() for name in distributions.get(package, [package])}
+        assert names & locked, package
 
 
 def test_lock_files_pin_hashes_and_name_no_index() -> None:
