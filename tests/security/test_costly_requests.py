@@ -36,6 +36,7 @@ PASSWORD = "four tides a day, all year"
 # A hundred creates take 3 s of CPU time in other threads, of which a busy machine makes more; long steps of the event
 # loop are found by their CPU time.
 GOOD_SECONDS = 5.0
+BUSY_SECONDS = 0.5
 ATTACK_SECONDS = 20.0
 # Some methods need a sign-in within the last five minutes.
 SESSION_SECONDS = 60.0
@@ -108,9 +109,10 @@ class Platform:
             while not running.done():
                 began, waited = time.monotonic(), self.waited_seconds()
                 answer = await self.http.get("/v1/videos", headers=self.good)
-                assert answer.status_code == 200, answer.text
-                # What a busy machine adds does not count.
-                assert time.monotonic() - began - (self.waited_seconds() - waited) < GOOD_SECONDS
+                took, busy = time.monotonic() - began, self.waited_seconds() - waited
+                # What a busy machine adds does not count, nor does a deadline of the service that it used up.
+                assert answer.status_code == 200 or (answer.status_code == 504 and busy > BUSY_SECONDS), answer.text
+                assert took - busy < GOOD_SECONDS
         finally:
             running.cancel()
             await asyncio.wait([running])

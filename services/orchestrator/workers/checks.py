@@ -17,6 +17,9 @@ from services.orchestrator.workers.stubs import Stubs
 # The workflow chooses the voice again soon after the check: choices are kept for this long, and at most this many.
 VOICE_SECONDS, VOICES = 60.0, 1000
 
+# The characters that are moderated before a job is accepted; a script may have 20,000.
+_MAX_CHECKED = 30_000
+
 
 class GrpcChecks:
     """Asks the audio and the content service whether they can do what a request needs."""
@@ -51,7 +54,8 @@ class GrpcChecks:
     async def check_texts(self, user_id: str, request: VideoRequest) -> tuple[Notice, ...]:
         """Return a notice for each text of a request that moderation flags.
 
-        Raises `InvalidArgument` (CONTENT_REFUSED) when the policy of the deployment refuses a text.
+        Texts beyond _MAX_CHECKED characters are left to the job, which checks all texts before it uses them. Raises
+        `InvalidArgument` (CONTENT_REFUSED) when the policy of the deployment refuses a text.
         """
         texts = {"title": request.title, "audio.script": request.script or ""}
         for index, clip in enumerate(request.clips):
@@ -62,7 +66,11 @@ class GrpcChecks:
         texts |= {f"writing.{name}": getattr(request.writing, name) for name in ("prompt", "tone", "audience")}
         for index, (_, spoken) in enumerate(sorted(request.speech_options.pronunciations.items())):
             texts[f"audio.pronunciations[{index}]"] = spoken
-        checked = [content.CheckedText(field=field, text=text) for field, text in texts.items() if text]
+        checked, room = [], _MAX_CHECKED
+        for field, text in texts.items():
+            if text and len(text) <= room:
+                checked.append(content.CheckedText(field=field, text=text))
+                room -= len(text)
         found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
         return messages.to_notices(found.notices)
 
