@@ -63,7 +63,7 @@ def _tls_context() -> ssl.SSLContext:
 def prepare_clients() -> None:
     """Load the certificate authorities and the modules that all clients share.
 
-    It takes 0.3 to 1 s: call it in a thread before the first client is created.
+    It takes 0.3 to 1 s, in which the first client would block the event loop. `CredentialMonitor` calls it in a thread.
     """
     httpx.AsyncHTTPTransport(verify=_tls_context(), trust_env=False)
 

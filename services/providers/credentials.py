@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from moneyprinter.errors import Error
+from services.providers.client import prepare_clients
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.tasks import wait_any
@@ -95,6 +96,8 @@ def _is_address(text: str) -> bool:
 class CredentialMonitor:
     """Reads the credentials at the start and every five minutes, and passes on those that differ.
 
+    Before it does, it loads what clients of providers share, so that `apply` may create them on the event loop.
+
     Args:
         secrets: The secrets of this service.
         service: The name of this service.
@@ -134,6 +137,9 @@ class CredentialMonitor:
             log.warning("keys of providers not read", secret=self._name, error=str(failure))
             return False
         if credentials != self._applied:
+            if credentials:
+                # In a thread: it would block the event loop for up to a second.
+                await asyncio.to_thread(prepare_clients)
             await self._apply(credentials)
             self._applied = credentials
         self._ready.set()

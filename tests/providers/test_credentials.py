@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from moneyprinter.errors import Unavailable
+from services.providers import client
 from services.providers.chain import Skipped, call_first
 from services.providers.credentials import CredentialMonitor, Credentials, parse_credentials
 from services.providers.failures import FailureKind, ProviderFailure
@@ -18,6 +20,7 @@ from services.providers.keys import KeyRing
 from services.runtime.config import ConfigError
 from services.runtime.secrets import Secret
 from tests.providers.provider_server import Clock
+from tests.watchdog import LONGEST_SECONDS
 
 DOCUMENT = {"openai": {"keys": ["sk-1", "sk-2"], "base_url": "https://example.com/v1", "model": "tts"}, "ollama": {}}
 EXPECTED = {
@@ -146,3 +149,19 @@ async def test_the_first_provider_that_works_gives_the_result() -> None:
         await call_first(providers[:2], Provider.call)
     with pytest.raises(ValueError, match="no provider"):
         await call_first([], Provider.call)
+
+
+async def test_clients_of_new_credentials_do_not_block_the_event_loop() -> None:
+    client._tls_context.cache_clear()
+    seconds: list[float] = []
+
+    async def apply(credentials: Mapping[str, Credentials]) -> None:
+        began = time.thread_time()
+        await client.ProviderClient("openai", "https://example.com").aclose()
+        seconds.append(time.thread_time() - began)
+
+    secrets: Any = Secrets(json.dumps(DOCUMENT).encode())
+    assert await CredentialMonitor(secrets, "audio", None, apply).refresh()
+    # Loading the certificate authorities takes 0.2 s.
+    assert len(seconds) == 1
+    assert seconds[0] < LONGEST_SECONDS

@@ -16,7 +16,7 @@ from services.audio.providers.remote import RemoteSpeech
 from services.audio.providers.voice_mapping import FEMALE, RemoteVoice, describe_name
 from services.audio.speech import SpeechProvider, SpokenText, Voice
 from services.providers.breaker import CLOSED
-from services.providers.client import Authenticate, ProviderClient, authenticate_bearer, prepare_clients
+from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
 from services.providers.credentials import CredentialMonitor, Credentials
 from services.providers.failures import ProviderFailure
 from services.providers.keys import KeyRing
@@ -136,8 +136,6 @@ class SpeechProviders:
     async def apply(self, credentials: Mapping[str, Credentials]) -> None:
         """Use new credentials from now on. Narrations in progress end with the old ones."""
         engines: dict[str, Engine] = {}
-        if credentials:
-            await asyncio.to_thread(prepare_clients)
         for name, own in credentials.items():
             try:
                 engine = self._update(name, own) or _open_engine(name, own, self._settings)

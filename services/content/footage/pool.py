@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -149,8 +148,7 @@ class FootagePool:
                 del self._open[name]
                 await opened.client.aclose()
             if given.keys:
-                # Loading the public certificate authorities takes 0.2 s.
-                self._open[name] = await asyncio.to_thread(self._open_source, name, address, given.keys)
+                self._open[name] = self._open_source(name, address, given.keys)
                 log.info("provider of footage opened", provider=name, keys=len(given.keys))
 
     def _open_source(self, name: str, address: str, keys: Sequence[str]) -> _CachedSource:

@@ -68,8 +68,7 @@ class WriterPool:
         """Use the writers that these credentials name. Calls in progress of those before still end."""
         closing, self._retired = self._retired, self._writers
         usable = {name: each for name, each in credentials.items() if _is_for_writing(each)}
-        # In a thread: the first client of the process loads the public authorities, which takes 0.2 s.
-        self._writers = await asyncio.to_thread(_open_writers, self._order, usable, self._clock)
+        self._writers = _open_writers(self._order, usable, self._clock)
         await _close(closing)
         for task in self._checks:
             task.cancel()
