@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from moneyprinter.media.v1 import media_pb2 as media
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.orchestrator.jobs.scenes import Background, Credit, Cut, Scene, SceneRequest, WritingOptions
+from services.orchestrator.jobs.scenes import Credit, Cut, Scene, SceneRequest, WritingOptions
+from services.orchestrator.workers.messages import to_background, to_credit
 
 
 def scene_requests(scenes: Iterable[pb.Scene]) -> tuple[SceneRequest, ...]:
@@ -52,18 +53,15 @@ def credit_messages(scenes: Iterable[Scene]) -> list[media.Credit]:
 
 
 def _cut(message: pb.Cut) -> Cut:
-    background, credit = message.background, message.credit
     return Cut(
         id=message.id,
         url=message.url,
         asset_id=message.asset_id,
-        background=Background(background.seed, tuple(background.colours)) if message.HasField("background") else None,
+        background=to_background(message.background) if message.HasField("background") else None,
         start_seconds=message.start,
         seconds=message.duration,
         query=message.query,
-        credit=Credit(**{field.name: value for field, value in credit.ListFields()})
-        if message.HasField("credit")
-        else None,
+        credit=to_credit(message.credit) if message.HasField("credit") else None,
     )
 
 

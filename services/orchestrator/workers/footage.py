@@ -7,10 +7,9 @@ from typing import Any, Protocol
 
 from moneyprinter.content.v1 import footage_service_pb2 as pb
 from moneyprinter.errors import NotFound
-from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs.footage import FootageChoice
 from services.orchestrator.jobs.model import Asset, VideoRequest
-from services.orchestrator.jobs.scenes import Background, Credit, Cut, Scene
+from services.orchestrator.jobs.scenes import Cut, Scene
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.messages import to_duration, to_seconds
 
@@ -81,19 +80,13 @@ def _scene_message(scene: Scene, seconds: float) -> pb.FootageScene:
 
 
 def _to_cut(message: pb.FootageCut) -> Cut:
-    background = Background(message.background.seed, tuple(message.background.colours))
     return Cut(
         id=message.id,
         url=message.url,
         asset_id=message.asset_id,
-        background=background if message.HasField("background") else None,
+        background=messages.to_background(message.background) if message.HasField("background") else None,
         start_seconds=to_seconds(message.start),
         seconds=to_seconds(message.duration),
         query=message.query,
-        credit=to_credit(message.credit) if message.HasField("credit") else None,
+        credit=messages.to_credit(message.credit) if message.HasField("credit") else None,
     )
-
-
-def to_credit(message: media.Credit) -> Credit:
-    """Returns a credit as the orchestrator records it."""
-    return Credit(**{field.name: value for field, value in message.ListFields()})

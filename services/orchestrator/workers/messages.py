@@ -15,7 +15,7 @@ from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
 from services.orchestrator.jobs.model import Narration, OwnSound, Source, StoredObject, VideoRequest, Word
-from services.orchestrator.jobs.scenes import Notice
+from services.orchestrator.jobs.scenes import Background, Credit, Notice
 from services.orchestrator.jobs.usage import Usage
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
 
@@ -53,6 +53,16 @@ def stored_object(message: media.Object) -> StoredObject:
 def object_message(stored: StoredObject) -> media.Object:
     """Returns the message for a recorded object."""
     return media.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+
+
+def to_background(message: media.Background) -> Background:
+    """Returns an animated background as the orchestrator records it."""
+    return Background(message.seed, tuple(message.colours))
+
+
+def to_credit(message: media.Credit) -> Credit:
+    """Returns a credit as the orchestrator records it."""
+    return Credit(**{field.name: value for field, value in message.ListFields()})
 
 
 def to_source(message: media.Source) -> Source:
