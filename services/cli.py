@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from services.commands import account, audit, dead_letters, platform, sessions, stages, texts, uploads, videos, webhooks
+from services.commands import (
+    account,
+    audit,
+    dead_letters,
+    platform,
+    sessions,
+    stages,
+    texts,
+    uploads,
+    videos,
+    voices,
+    webhooks,
+)
 from services.commands.terminal import INTERRUPTED, err, out
 
 WRONG_USE = 2
@@ -46,6 +58,7 @@ def _options(
 for group in (platform, videos, uploads, sessions, stages, texts, account):
     app.add_typer(group.app)
 app.add_typer(dead_letters.app, name="deadletter")
+app.add_typer(voices.app, name="voices")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(audit.app, name="audit")
 

@@ -374,6 +374,10 @@ class Client:
         )
         return await _save(self.speech.CreateSpeech(request), path)
 
+    async def save_sample(self, voice: str, path: Path | str) -> int:
+        """Write a short sample of a voice, an MP3 file, to `path`, and return its size in bytes."""
+        return await _save(self.speech.GetVoiceSample(speech_pb.GetVoiceSampleRequest(voice=voice)), path)
+
     async def word_times(
         self,
         text: str,

@@ -56,6 +56,9 @@ class Config(Settings):
     """A file with the keys of providers, for machines without an operator's tools; the config service comes first."""
     provider_timeout_seconds: float = Field(10.0, gt=0, le=120)
     """The limit of one call of a provider of speech."""
+    provider_samples: bool = True
+    """Whether users get samples of the voices of external providers, which charge for about 50 characters each. A
+    sample is spoken once and then served from storage."""
     provider_prices: Mapping[str, float] = Field(default_factory=dict)
     """The prices of providers of speech per million characters, as JSON: `{"openai": 15}`. They only serve to show the
     cost of a job."""

@@ -23,6 +23,7 @@ from services.audio.kokoro.provider import Kokoro, open_kokoro
 from services.audio.kokoro.synthesizer import SynthesizerSettings
 from services.audio.mix import Mixer
 from services.audio.providers.registry import Settings, SpeechProviders
+from services.audio.samples import VoiceSamples
 from services.audio.servicer import AudioServicer
 from services.audio.speech import SpeechProvider
 from services.audio.speech_servicer import SpeechServicer
@@ -63,7 +64,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         return (await content.WriteScript(request)).sentences
 
-    public = SpeechServicer(runtime, providers, program, split_sentences)
+    free = {provider.name for provider in offline}
+    samples = VoiceSamples(runtime.objects(), program, free, allows_others=config.provider_samples)
+    public = SpeechServicer(runtime, providers, program, split_sentences, samples)
     runtime.add(speech_grpc.add_SpeechServiceServicer_to_server, public)
     # The limit leaves capacity for jobs.
     methods = ("CreateSpeech", "TimeSpeech")

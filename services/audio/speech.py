@@ -251,20 +251,28 @@ async def speak_to_file(
     return await _speak_lines(provider, voice, lines, target, pacing=pacing, program=program)
 
 
-def list_voices(providers: Sequence[SpeechProvider], language: str) -> list[tuple[SpeechProvider, Voice]]:
+def list_voices(
+    providers: Sequence[SpeechProvider], language: str, gender: str = "", provider: str = ""
+) -> list[tuple[SpeechProvider, Voice]]:
     """The voices of a language in the order of their names, each with the first provider that has it.
+
+    A voice of several languages is in the lists of all of them.
 
     Args:
         providers: The providers, in order of preference.
         language: A BCP 47 tag or its beginning, such as `en`; empty: all languages.
+        gender: `female` or `male`; empty: any.
+        provider: The name of a provider; empty: all.
     """
     prefix = language.lower()
     voices: dict[str, tuple[SpeechProvider, Voice]] = {}
-    for provider in providers:
-        for voice in provider.voices():
-            if not prefix or f"{voice.language.lower()}-".startswith(f"{prefix}-"):
-                voices.setdefault(voice.name, (provider, voice))
-    return [voices[name] for name in sorted(voices)]
+    for source in providers:
+        for voice in source.voices():
+            tags = (voice.language, *voice.languages)
+            is_spoken = not prefix or any(f"{tag.lower()}-".startswith(f"{prefix}-") for tag in tags)
+            if is_spoken and gender in ("", voice.gender):
+                voices.setdefault(voice.name, (source, voice))
+    return [voices[name] for name in sorted(voices) if provider in ("", voices[name][0].name)]
 
 
 def to_lines(sentences: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from services.audio import export, mastering, speech
 from services.audio.fallback import describe_fallback, find_candidates, speak_first
 from services.audio.messages import from_lexicon, from_pacing, to_notices, to_timed_sentences
 from services.audio.providers.registry import SpeechProviders
+from services.audio.samples import CONTENT_TYPE, VoiceSamples
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
 from services.runtime.server import Runtime
 
@@ -35,6 +36,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         providers: The providers of speech, in order of preference.
         ffmpeg: The ffmpeg program.
         split_sentences: Splits a text into sentences.
+        samples: The samples of voices.
     """
 
     def __init__(
@@ -43,13 +45,16 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         providers: SpeechProviders,
         ffmpeg: Path,
         split_sentences: SplitSentences,
+        samples: VoiceSamples,
     ) -> None:
         self._runtime = runtime
         self._providers = providers
         self._ffmpeg = ffmpeg
         self._split_sentences = split_sentences
+        self._samples = samples
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Any) -> pb.ListVoicesResponse:
+        providers = await self._providers.current()
         voices = (
             pb.Voice(
                 name=voice.name,
@@ -57,10 +62,29 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
                 provider=provider.name,
                 quality=voice.quality.value,
                 quality_note=voice.note,
+                gender=voice.gender,
+                style=voice.style,
+                has_sample=self._samples.is_allowed(provider),
             )
-            for provider, voice in speech.list_voices(await self._providers.current(), request.language)
+            for provider, voice in speech.list_voices(providers, request.language, request.gender, request.provider)
         )
         return pb.ListVoicesResponse(voices=voices)
+
+    async def GetVoiceSample(
+        self, request: pb.GetVoiceSampleRequest, context: Any
+    ) -> AsyncIterator[pb.GetVoiceSampleResponse]:
+        provider, voice = speech.find_voice(await self._providers.current(), request.voice)
+        async with self._runtime.scratch() as folder:
+            sample = await self._samples.make(provider, voice, folder)
+        tag = f'"{hashlib.sha256(sample).hexdigest()}"'
+        conditions = str(dict(context.invocation_metadata()).get("if-none-match", "")).split(",")
+        if tag in (condition.strip().removeprefix("W/") for condition in conditions):
+            await context.send_initial_metadata((("etag", tag), ("x-http-code", "304")))
+            return
+        await context.send_initial_metadata((("etag", tag), ("x-content-length", str(len(sample)))))
+        for start in range(0, len(sample), CHUNK_BYTES):
+            chunk = sample[start : start + CHUNK_BYTES]
+            yield pb.GetVoiceSampleResponse(data=httpbody_pb2.HttpBody(content_type=CONTENT_TYPE, data=chunk))
 
     async def CreateSpeech(
         self, request: pb.CreateSpeechRequest, context: Any

@@ -168,7 +168,9 @@ def _make_voice(languages: Languages, name: str, locale: str, person: str) -> Vo
     variant = _variant(tag, person)
     note = UNINTELLIGIBLE.get(language, "")
     quality = Quality.UNINTELLIGIBLE if note else Quality.ROBOTIC
-    return Voice(name, tag, f"{setting}+{variant}" if variant else setting, quality, note)
+    # espeak-ng states no gender of a language's own voice.
+    gender = "" if not variant else "female" if variant in _FEMALE else "male"
+    return Voice(name, tag, f"{setting}+{variant}" if variant else setting, quality, note, gender=gender)
 
 
 def _setting(languages: Languages, language: str, script: str, region: str) -> str | None:

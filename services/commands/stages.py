@@ -1,4 +1,4 @@
-"""The commands for single stages: `moneyprinter say`, `voices`, `captions`, `footage` and `probe`."""
+"""The commands for single stages: `moneyprinter say`, `captions`, `footage` and `probe`."""
 
 from __future__ import annotations
 
@@ -55,17 +55,6 @@ def say(
     }
     spoken = stages.read_text(text, text_file)
     run_until_interrupted(stages.write_speech(spoken, options, out_file, timings, parse_target(data), out))
-
-
-@app.command(epilog="Examples: [bold]moneyprinter voices[/] · [bold]moneyprinter voices de[/]")
-def voices(
-    language: Annotated[str, typer.Argument(help="Only voices of this language, such as de or en-GB.")] = "",
-    data: DataOption = None,
-) -> None:
-    """List the voices."""
-    from services.commands.actions import stages
-
-    run_until_interrupted(stages.show_voices(language, parse_target(data), out))
 
 
 @app.command(

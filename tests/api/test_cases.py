@@ -64,6 +64,7 @@ SIGN_IN, REFRESH = "UserService/SignIn", "UserService/RefreshToken"
 AUDIT, VERIFY = "AuditService/ListAuditRecords", "AuditService/VerifyAuditLog"
 NONE = {"job_id": "vid_none"}
 SPEAK, TIME, VOICES = "SpeechService/CreateSpeech", "SpeechService/TimeSpeech", "SpeechService/ListVoices"
+SAMPLE = "SpeechService/GetVoiceSample"
 SCRIPT, CAPTION = "WritingService/CreateScript", "WritingService/CreateCaptions"
 FOOTAGE = "FootageSearchService/SearchFootage"
 TRANSLATE, METADATA = "WritingService/TranslateScript", "WritingService/CreateMetadata"
@@ -322,7 +323,12 @@ CASES = [
     ),
     Case("a video without a token", CREATE, video(), 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY),
     Case("the voices", VOICES, {}, 200, "OK", caller=PLAIN),
+    Case("the voices of men", VOICES, {"gender": "male", "provider": "kokoro"}, 200, "OK", caller=PLAIN),
     wrong("the voices of an invalid language", VOICES, {"language": "x" * 36}, "language"),
+    wrong("the voices of an unknown gender", VOICES, {"gender": "men"}, "gender"),
+    Case("a sample", SAMPLE, {"voice": "de"}, 200, "OK"),
+    Case("a sample of no voice", SAMPLE, {"voice": "xx-Nobody"}, 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+    Case("a sample without roles", SAMPLE, {"voice": "de"}, 403, "PERMISSION_DENIED", "ROLE_MISSING", caller=PLAIN),
     *(Case(f"a good {called}", called, STAGES[called], 200, "OK") for called in (SPEAK, TIME, SCRIPT, CAPTION)),
     *(
         Case(f"without roles: {called}", called, fields, 403, "PERMISSION_DENIED", "ROLE_MISSING", caller=PLAIN)

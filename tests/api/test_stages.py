@@ -243,6 +243,10 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
     assert (code, len(pysubs2.load(str(tmp_path / "spoken.vtt")))) == (0, 2), output
     code, output = await run("voices", "zh")
     assert (code, "zh-CN" in output, "en-US" in output) == (0, True, False)
+    code, output = await run("voices", "--provider", "nobody")
+    assert (code, output.strip()) == (0, "There is no voice for nobody.")
+    code, output = await run("voices", "sample", "en-GB", "--out", "voice.mp3")
+    assert (code, 1 < seconds(tmp_path / "voice.mp3") <= 5.1) == (0, True), output
     code, output = await run("probe", clip)
     assert (code, "160x90, h264" in output, "sound: aac" in output) == (0, True, True), output
 
@@ -256,6 +260,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("translate", "tides.txt", "--to", "de"), 1, "no writer is configured"),
         (("captions", "Hi", "--aspect", "3:7"), 2, "take one of 16:9"),
         (("captions", "--timings", "tides.txt"), 2, "holds no word times"),
+        (("voices", "sample", "en-GB", "--out", "voice.wav"), 2, "must end with one of .mp3"),
         (("footage", "sea waves"), 1, "this deployment has no key for any provider of footage"),
         (("probe", "nowhere.mp4"), 2, "there is no file nowhere.mp4"),
         (("probe", tmp_path / "tides.txt"), 1, "the file is a text file"),

@@ -154,6 +154,38 @@ async def test_every_listed_voice_is_accepted(speech_mesh: Mesh, speech: pb_grpc
     assert {"en-US", "en-GB"} <= {voice.name for voice in english}
     assert all(voice.language.startswith("en") for voice in english)
     assert not (await speech.ListVoices(pb.ListVoicesRequest(language="e"), metadata=signed_in)).voices
+    assert all(voice.has_sample for voice in every)
+    other = pb.ListVoicesRequest(provider="kokoro")
+    assert not (await speech.ListVoices(other, metadata=signed_in)).voices
+
+
+async def test_a_sample_is_spoken_once_and_kept(
+    speech_mesh: Mesh, speech: pb_grpc.SpeechServiceAsyncStub, tmp_path: Path
+) -> None:
+    async def get(voice: str, *headers: tuple[str, str]) -> tuple[dict[str, Any], bytes]:
+        request = pb.GetVoiceSampleRequest(voice=voice)
+        call: Any = speech.GetVoiceSample(request, metadata=(*speech_mesh.bearer(roles=ROLE), *headers))
+        return dict(await call.initial_metadata()), b"".join([part.data.data async for part in call])
+
+    # Several callers at once, and a name that leads to the same voice: one sample is made.
+    (headers, sample), *others = [await get("de"), *await asyncio.gather(get("de-DE"), get("de"))]
+    assert all(other == (headers, sample) for other in others)
+    assert len(stored_files(tmp_path)) == 1
+    assert int(headers["x-content-length"]) == len(sample)
+    (tmp_path / "sample.mp3").write_bytes(sample)
+    sound = decode(tmp_path / "sample.mp3")
+    assert 1.5 < len(sound) / RATE < 5.1
+    integrated, peak = r128(tmp_path / "sample.mp3")
+    assert integrated == pytest.approx(-16, abs=0.7)
+    assert peak <= -0.5
+    again, nothing = await get("de", ("if-none-match", f'"x", W/{headers["etag"]}'))
+    assert (again["x-http-code"], again["etag"], nothing) == ("304", headers["etag"], b"")
+    # A language without a sentence of ours, and a woman's voice.
+    assert (await get("eo"))[1] != sample
+    assert (await get("de-DE-KatjaNeural"))[1] != sample
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await get("xx-Nobody")
+    assert refused.value.reason == "VOICE_UNKNOWN"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tests.gateway.proxy import Proxy
 
 PUBLIC = {
     "/moneyprinter.audio.v1.SpeechService/CreateSpeech",
+    "/moneyprinter.audio.v1.SpeechService/GetVoiceSample",
     "/moneyprinter.audio.v1.SpeechService/ListVoices",
     "/moneyprinter.audio.v1.SpeechService/TimeSpeech",
     "/moneyprinter.content.v1.FootageSearchService/SearchFootage",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from moneyprinter import errors
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from moneyprinter.audio.v1 import speech_service_pb2, speech_service_pb2_grpc
@@ -136,7 +137,23 @@ async def test_public_speech_falls_back_and_reports_it(mesh: Mesh, servers: Serv
         speech_service_pb2.ListVoicesRequest(language="de"), metadata=mesh.bearer(roles=("audio.generate",))
     )
     by_provider = {voice.provider: voice for voice in listed.voices}
-    assert {"google", "azure", "espeak"} <= set(by_provider)
+    assert {"openai", "google", "azure", "espeak"} <= set(by_provider)
+    assert (by_provider["azure"].gender, by_provider["azure"].has_sample) == ("female", True)
+
+
+async def test_a_provider_speaks_a_sample_once(mesh: Mesh, servers: Servers) -> None:
+    speech = mesh.stub(speech_service_pb2_grpc.SpeechServiceStub, caller="gateway")
+    request = speech_service_pb2.GetVoiceSampleRequest(voice="nova")
+    samples = []
+    for _ in range(2):
+        call = speech.GetVoiceSample(request, metadata=mesh.bearer(roles=("audio.generate",)))
+        samples.append(b"".join([part.data.data async for part in call]))
+    assert samples[0] == samples[1] != b""
+    assert len([sent for sent in servers["openai"].requests if sent.path.endswith("/speech")]) == 1
+    servers["openai"].default = Answer(500)
+    other = speech_service_pb2.GetVoiceSampleRequest(voice="onyx")
+    with pytest.raises(errors.Unavailable):
+        [part async for part in speech.GetVoiceSample(other, metadata=mesh.bearer(roles=("audio.generate",)))]
 
 
 async def test_a_voice_is_found_at_the_first_provider(mesh: Mesh, servers: Servers) -> None:

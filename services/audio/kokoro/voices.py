@@ -104,4 +104,5 @@ def _find_locale(language: str, region: str) -> str | None:
 
 def _make_voice(name: str, tag: str, locale: str, speaker: Speaker, *, is_substitute: bool = False) -> Voice:
     setting = f"{_LOCALES[locale].phonemes}+{speaker.style}"
-    return Voice(name, tag, setting, Quality.NEURAL, is_substitute=is_substitute)
+    gender = "male" if speaker.is_male else "female"
+    return Voice(name, tag, setting, Quality.NEURAL, is_substitute=is_substitute, gender=gender)

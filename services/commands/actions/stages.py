@@ -89,16 +89,6 @@ async def write_speech(
         console.print(f"[yellow]Note:[/] {escape(notice.message)}")
 
 
-async def show_voices(language: str, target: Target, console: Console) -> None:
-    """Print the voices of a language, or all voices."""
-    async with open_stage_client(target, console) as client:
-        voices = (await client.speech.ListVoices(speech_pb.ListVoicesRequest(language=language))).voices
-    table = Table("voice", "language", "provider", "quality")
-    for voice in voices:
-        table.add_row(escape(voice.name), voice.language, voice.provider, voice.quality)
-    console.print(table if voices else f"There is no voice for {escape(language)}.")
-
-
 async def show_footage(request: footage_pb.SearchFootageRequest, target: Target, console: Console) -> None:
     """Print the clips that a search finds."""
     async with open_stage_client(target, console) as client:

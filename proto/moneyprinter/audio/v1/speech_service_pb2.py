@@ -29,7 +29,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*moneyprinter/audio/v1/speech_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\".\n\x11ListVoicesRequest\x12\x19\n\x08language\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18#\"B\n\x12ListVoicesResponse\x12,\n\x06voices\x18\x01 \x03(\x0b\x32\x1c.moneyprinter.audio.v1.Voice\"`\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12\x14\n\x0cquality_note\x18\x05 \x01(\t\"\xf9\x03\n\x13\x43reateSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x06\x66ormat\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x03wavR\x03mp3R\x04opusR\x04\x66lac\x12,\n\x08loudness\x18\x04 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00(\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\x12/\n\rscript_format\x18\x05 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x8a\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32>.moneyprinter.audio.v1.CreateSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x14\x43reateSpeechResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\x98\x03\n\x11TimeSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\rscript_format\x18\x03 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x88\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32<.moneyprinter.audio.v1.TimeSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd3\x01\n\x12TimeSpeechResponse\x12\x10\n\x08\x64uration\x18\x01 \x01(\x01\x12\x37\n\tsentences\x18\x02 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentence\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice2\x9e\x04\n\rSpeechService\x12\x99\x01\n\nListVoices\x12(.moneyprinter.audio.v1.ListVoicesRequest\x1a).moneyprinter.audio.v1.ListVoicesResponse\"6\xb2\xe1\x18 \n\x07gateway\x12\x01*\x18\x01\"\x02\x08\x05Z\x0c\n\nvoice.list\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12\xbb\x01\n\x0c\x43reateSpeech\x12*.moneyprinter.audio.v1.CreateSpeechRequest\x1a+.moneyprinter.audio.v1.CreateSpeechResponse\"P\xb2\xe1\x18\x31\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x03\x08\xac\x02Z\x0f\n\rspeech.create\x82\xd3\xe4\x93\x02\x15\"\n/v1/speech:\x01*b\x04\x64\x61ta0\x01\x12\xb2\x01\n\nTimeSpeech\x12(.moneyprinter.audio.v1.TimeSpeechRequest\x1a).moneyprinter.audio.v1.TimeSpeechResponse\"O\xb2\xe1\x18.\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x02\x08xZ\r\n\x0bspeech.time\x82\xd3\xe4\x93\x02\x17\"\x12/v1/speech/timings:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*moneyprinter/audio/v1/speech_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"p\n\x11ListVoicesRequest\x12\x19\n\x08language\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18#\x12%\n\x06gender\x18\x14 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x06\x66\x65maleR\x04male\x12\x19\n\x08provider\x18\x15 \x01(\tB\x07\xbaH\x04r\x02\x18@\"B\n\x12ListVoicesResponse\x12,\n\x06voices\x18\x01 \x03(\x0b\x32\x1c.moneyprinter.audio.v1.Voice\"\x93\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12\x14\n\x0cquality_note\x18\x05 \x01(\t\x12\x0e\n\x06gender\x18\x14 \x01(\t\x12\r\n\x05style\x18\x15 \x01(\t\x12\x12\n\nhas_sample\x18\x16 \x01(\x08\"1\n\x15GetVoiceSampleRequest\x12\x18\n\x05voice\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"<\n\x16GetVoiceSampleResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\xf9\x03\n\x13\x43reateSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12-\n\x06\x66ormat\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18R\x00R\x03wavR\x03mp3R\x04opusR\x04\x66lac\x12,\n\x08loudness\x18\x04 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00(\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\x12/\n\rscript_format\x18\x05 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x8a\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32>.moneyprinter.audio.v1.CreateSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x14\x43reateSpeechResponse\x12\"\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\x98\x03\n\x11TimeSpeechRequest\x12\x19\n\x04text\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x16\n\x05voice\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\rscript_format\x18\x03 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x05plainR\x08markdown\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12\x88\x01\n\x0epronunciations\x18\x17 \x03(\x0b\x32<.moneyprinter.audio.v1.TimeSpeechRequest.PronunciationsEntryB2\xbaH/\x9a\x01,\x10\x64\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd3\x01\n\x12TimeSpeechResponse\x12\x10\n\x08\x64uration\x18\x01 \x01(\x01\x12\x37\n\tsentences\x18\x02 \x03(\x0b\x32$.moneyprinter.media.v1.TimedSentence\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05voice\x18\x04 \x01(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice2\xf0\x05\n\rSpeechService\x12\x99\x01\n\nListVoices\x12(.moneyprinter.audio.v1.ListVoicesRequest\x1a).moneyprinter.audio.v1.ListVoicesResponse\"6\xb2\xe1\x18 \n\x07gateway\x12\x01*\x18\x01\"\x02\x08\x05Z\x0c\n\nvoice.list\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/voices\x12\xcf\x01\n\x0eGetVoiceSample\x12,.moneyprinter.audio.v1.GetVoiceSampleRequest\x1a-.moneyprinter.audio.v1.GetVoiceSampleResponse\"^\xb2\xe1\x18\x33\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x02\x08<R\x02\xb0\x02Z\x0e\n\x0cvoice.sample\x82\xd3\xe4\x93\x02!\x12\x19/v1/voices/{voice}/sampleb\x04\x64\x61ta0\x01\x12\xbb\x01\n\x0c\x43reateSpeech\x12*.moneyprinter.audio.v1.CreateSpeechRequest\x1a+.moneyprinter.audio.v1.CreateSpeechResponse\"P\xb2\xe1\x18\x31\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x03\x08\xac\x02Z\x0f\n\rspeech.create\x82\xd3\xe4\x93\x02\x15\"\n/v1/speech:\x01*b\x04\x64\x61ta0\x01\x12\xb2\x01\n\nTimeSpeech\x12(.moneyprinter.audio.v1.TimeSpeechRequest\x1a).moneyprinter.audio.v1.TimeSpeechResponse\"O\xb2\xe1\x18.\n\x07gateway\x12\x0e\x61udio.generate\x18\x01\"\x02\x08xZ\r\n\x0bspeech.time\x82\xd3\xe4\x93\x02\x17\"\x12/v1/speech/timings:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTVOICESREQUEST'].fields_by_name['language']._loaded_options = None
   _globals['_LISTVOICESREQUEST'].fields_by_name['language']._serialized_options = b'\272H\004r\002\030#'
+  _globals['_LISTVOICESREQUEST'].fields_by_name['gender']._loaded_options = None
+  _globals['_LISTVOICESREQUEST'].fields_by_name['gender']._serialized_options = b'\272H\022r\020R\000R\006femaleR\004male'
+  _globals['_LISTVOICESREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_LISTVOICESREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GETVOICESAMPLEREQUEST'].fields_by_name['voice']._loaded_options = None
+  _globals['_GETVOICESAMPLEREQUEST'].fields_by_name['voice']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._loaded_options = None
   _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_options = b'8\001'
   _globals['_CREATESPEECHREQUEST'].fields_by_name['text']._loaded_options = None
@@ -72,28 +78,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMESPEECHREQUEST'].fields_by_name['pronunciations']._serialized_options = b'\272H/\232\001,\020d\"\024r\022\020\001\030@2\014^[^\\pZ\\pC]+$*\022r\020\020\001\030\310\0012\t^[^\\pC]*$'
   _globals['_SPEECHSERVICE'].methods_by_name['ListVoices']._loaded_options = None
   _globals['_SPEECHSERVICE'].methods_by_name['ListVoices']._serialized_options = b'\262\341\030 \n\007gateway\022\001*\030\001\"\002\010\005Z\014\n\nvoice.list\202\323\344\223\002\014\022\n/v1/voices'
+  _globals['_SPEECHSERVICE'].methods_by_name['GetVoiceSample']._loaded_options = None
+  _globals['_SPEECHSERVICE'].methods_by_name['GetVoiceSample']._serialized_options = b'\262\341\0303\n\007gateway\022\016audio.generate\030\001\"\002\010<R\002\260\002Z\016\n\014voice.sample\202\323\344\223\002!\022\031/v1/voices/{voice}/sampleb\004data'
   _globals['_SPEECHSERVICE'].methods_by_name['CreateSpeech']._loaded_options = None
   _globals['_SPEECHSERVICE'].methods_by_name['CreateSpeech']._serialized_options = b'\262\341\0301\n\007gateway\022\016audio.generate\030\001\"\003\010\254\002Z\017\n\rspeech.create\202\323\344\223\002\025\"\n/v1/speech:\001*b\004data'
   _globals['_SPEECHSERVICE'].methods_by_name['TimeSpeech']._loaded_options = None
   _globals['_SPEECHSERVICE'].methods_by_name['TimeSpeech']._serialized_options = b'\262\341\030.\n\007gateway\022\016audio.generate\030\001\"\002\010xZ\r\n\013speech.time\202\323\344\223\002\027\"\022/v1/speech/timings:\001*'
   _globals['_LISTVOICESREQUEST']._serialized_start=227
-  _globals['_LISTVOICESREQUEST']._serialized_end=273
-  _globals['_LISTVOICESRESPONSE']._serialized_start=275
-  _globals['_LISTVOICESRESPONSE']._serialized_end=341
-  _globals['_VOICE']._serialized_start=343
-  _globals['_VOICE']._serialized_end=439
-  _globals['_CREATESPEECHREQUEST']._serialized_start=442
-  _globals['_CREATESPEECHREQUEST']._serialized_end=947
-  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=894
-  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=947
-  _globals['_CREATESPEECHRESPONSE']._serialized_start=949
-  _globals['_CREATESPEECHRESPONSE']._serialized_end=1007
-  _globals['_TIMESPEECHREQUEST']._serialized_start=1010
-  _globals['_TIMESPEECHREQUEST']._serialized_end=1418
-  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=894
-  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=947
-  _globals['_TIMESPEECHRESPONSE']._serialized_start=1421
-  _globals['_TIMESPEECHRESPONSE']._serialized_end=1632
-  _globals['_SPEECHSERVICE']._serialized_start=1635
-  _globals['_SPEECHSERVICE']._serialized_end=2177
+  _globals['_LISTVOICESREQUEST']._serialized_end=339
+  _globals['_LISTVOICESRESPONSE']._serialized_start=341
+  _globals['_LISTVOICESRESPONSE']._serialized_end=407
+  _globals['_VOICE']._serialized_start=410
+  _globals['_VOICE']._serialized_end=557
+  _globals['_GETVOICESAMPLEREQUEST']._serialized_start=559
+  _globals['_GETVOICESAMPLEREQUEST']._serialized_end=608
+  _globals['_GETVOICESAMPLERESPONSE']._serialized_start=610
+  _globals['_GETVOICESAMPLERESPONSE']._serialized_end=670
+  _globals['_CREATESPEECHREQUEST']._serialized_start=673
+  _globals['_CREATESPEECHREQUEST']._serialized_end=1178
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=1125
+  _globals['_CREATESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=1178
+  _globals['_CREATESPEECHRESPONSE']._serialized_start=1180
+  _globals['_CREATESPEECHRESPONSE']._serialized_end=1238
+  _globals['_TIMESPEECHREQUEST']._serialized_start=1241
+  _globals['_TIMESPEECHREQUEST']._serialized_end=1649
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_start=1125
+  _globals['_TIMESPEECHREQUEST_PRONUNCIATIONSENTRY']._serialized_end=1178
+  _globals['_TIMESPEECHRESPONSE']._serialized_start=1652
+  _globals['_TIMESPEECHRESPONSE']._serialized_end=1863
+  _globals['_SPEECHSERVICE']._serialized_start=1866
+  _globals['_SPEECHSERVICE']._serialized_end=2618
 # @@protoc_insertion_point(module_scope)

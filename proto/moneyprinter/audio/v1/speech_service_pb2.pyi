@@ -30,16 +30,24 @@ class ListVoicesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    GENDER_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """Only the voices of this language, for example `de` or `de-AT`. Empty: all."""
+    gender: _builtins.str
+    """Only voices of this gender: `female` or `male`. Empty: all."""
+    provider: _builtins.str
+    """Only voices of this provider, for example `kokoro`. Empty: all."""
     def __init__(
         self,
         *,
         language: _builtins.str = ...,
+        gender: _builtins.str = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gender", b"gender", "language", b"language", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -80,6 +88,9 @@ class Voice(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     QUALITY_NOTE_FIELD_NUMBER: _builtins.int
+    GENDER_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    HAS_SAMPLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, for requests."""
     language: _builtins.str
@@ -92,6 +103,14 @@ class Voice(_message.Message):
     """
     quality_note: _builtins.str
     """The reason why the voice is unintelligible; empty otherwise."""
+    gender: _builtins.str
+    """The gender of the voice: `female`, `male`, or empty where its provider states none."""
+    style: _builtins.str
+    """A word for the style of the voice, such as `calm`; empty where its provider states none."""
+    has_sample: _builtins.bool
+    """Whether GetVoiceSample returns a sample. False for the voices of external providers where the operator does not
+    allow samples of them, because they cost money.
+    """
     def __init__(
         self,
         *,
@@ -100,14 +119,63 @@ class Voice(_message.Message):
         provider: _builtins.str = ...,
         quality: _builtins.str = ...,
         quality_note: _builtins.str = ...,
+        gender: _builtins.str = ...,
+        style: _builtins.str = ...,
+        has_sample: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "name", b"name", "provider", b"provider", "quality", b"quality", "quality_note", b"quality_note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gender", b"gender", "has_sample", b"has_sample", "language", b"language", "name", b"name", "provider", b"provider", "quality", b"quality", "quality_note", b"quality_note", "style", b"style"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Voice: _TypeAlias = Voice  # noqa: Y015
+
+@_typing.final
+class GetVoiceSampleRequest(_message.Message):
+    """Request of `GetVoiceSample`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOICE_FIELD_NUMBER: _builtins.int
+    voice: _builtins.str
+    """The name of the voice. Returns INVALID_ARGUMENT with VOICE_UNKNOWN when no provider has it."""
+    def __init__(
+        self,
+        *,
+        voice: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["voice", b"voice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVoiceSampleRequest: _TypeAlias = GetVoiceSampleRequest  # noqa: Y015
+
+@_typing.final
+class GetVoiceSampleResponse(_message.Message):
+    """Response of `GetVoiceSample`: a part of the sound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data(self) -> _httpbody_pb2.HttpBody:
+        """A chunk of bytes. The first message also has the content type, `audio/mpeg`."""
+
+    def __init__(
+        self,
+        *,
+        data: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVoiceSampleResponse: _TypeAlias = GetVoiceSampleResponse  # noqa: Y015
 
 @_typing.final
 class CreateSpeechRequest(_message.Message):

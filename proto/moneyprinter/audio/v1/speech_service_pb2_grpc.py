@@ -40,6 +40,11 @@ class SpeechServiceStub:
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesResponse.FromString,
                 _registered_method=True)
+        self.GetVoiceSample = channel.unary_stream(
+                '/moneyprinter.audio.v1.SpeechService/GetVoiceSample',
+                request_serializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleResponse.FromString,
+                _registered_method=True)
         self.CreateSpeech = channel.unary_stream(
                 '/moneyprinter.audio.v1.SpeechService/CreateSpeech',
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.CreateSpeechRequest.SerializeToString,
@@ -59,6 +64,16 @@ class SpeechServiceServicer:
     def ListVoices(self, request, context):
         """Lists the voices. CreateSpeech also accepts voice names of Google and Azure, such as `en-US-Standard-A`: a voice of
         the same language replaces them, and the response reports this as a notice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVoiceSample(self, request, context):
+        """Returns a short sample of a voice: a sentence in its language as MP3, or the first numbers where the platform has no
+        sentence of that language. A sample is spoken once and then served from storage. The initial metadata contain
+        `etag`; over REST, `if-none-match` with this value is answered with 304. Returns FAILED_PRECONDITION with
+        SAMPLE_UNAVAILABLE where `Voice.has_sample` is false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +102,11 @@ def add_SpeechServiceServicer_to_server(servicer, server):
                     servicer.ListVoices,
                     request_deserializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesRequest.FromString,
                     response_serializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesResponse.SerializeToString,
+            ),
+            'GetVoiceSample': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetVoiceSample,
+                    request_deserializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleRequest.FromString,
+                    response_serializer=moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleResponse.SerializeToString,
             ),
             'CreateSpeech': grpc.unary_stream_rpc_method_handler(
                     servicer.CreateSpeech,
@@ -127,6 +147,33 @@ class SpeechService:
             '/moneyprinter.audio.v1.SpeechService/ListVoices',
             moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesRequest.SerializeToString,
             moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.ListVoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVoiceSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.audio.v1.SpeechService/GetVoiceSample',
+            moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleRequest.SerializeToString,
+            moneyprinter_dot_audio_dot_v1_dot_speech__service__pb2.GetVoiceSampleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,12 @@ class SpeechServiceStub:
     """Lists the voices. CreateSpeech also accepts voice names of Google and Azure, such as `en-US-Standard-A`: a voice of
     the same language replaces them, and the response reports this as a notice.
     """
+    GetVoiceSample: _grpc.UnaryStreamMultiCallable[_speech_service_pb2.GetVoiceSampleRequest, _speech_service_pb2.GetVoiceSampleResponse]
+    """Returns a short sample of a voice: a sentence in its language as MP3, or the first numbers where the platform has no
+    sentence of that language. A sample is spoken once and then served from storage. The initial metadata contain
+    `etag`; over REST, `if-none-match` with this value is answered with 304. Returns FAILED_PRECONDITION with
+    SAMPLE_UNAVAILABLE where `Voice.has_sample` is false.
+    """
     CreateSpeech: _grpc.UnaryStreamMultiCallable[_speech_service_pb2.CreateSpeechRequest, _speech_service_pb2.CreateSpeechResponse]
     """Synthesizes a text and streams the audio. The initial metadata contain `x-content-length`, `x-content-sha256`, the
     voice (`x-voice`), its quality (`x-voice-quality`) and the reasons of the notices (`x-notices`).
@@ -57,6 +63,12 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
     ListVoices: _aio.UnaryUnaryMultiCallable[_speech_service_pb2.ListVoicesRequest, _speech_service_pb2.ListVoicesResponse]  # type: ignore[assignment]
     """Lists the voices. CreateSpeech also accepts voice names of Google and Azure, such as `en-US-Standard-A`: a voice of
     the same language replaces them, and the response reports this as a notice.
+    """
+    GetVoiceSample: _aio.UnaryStreamMultiCallable[_speech_service_pb2.GetVoiceSampleRequest, _speech_service_pb2.GetVoiceSampleResponse]  # type: ignore[assignment]
+    """Returns a short sample of a voice: a sentence in its language as MP3, or the first numbers where the platform has no
+    sentence of that language. A sample is spoken once and then served from storage. The initial metadata contain
+    `etag`; over REST, `if-none-match` with this value is answered with 304. Returns FAILED_PRECONDITION with
+    SAMPLE_UNAVAILABLE where `Voice.has_sample` is false.
     """
     CreateSpeech: _aio.UnaryStreamMultiCallable[_speech_service_pb2.CreateSpeechRequest, _speech_service_pb2.CreateSpeechResponse]  # type: ignore[assignment]
     """Synthesizes a text and streams the audio. The initial metadata contain `x-content-length`, `x-content-sha256`, the
@@ -78,6 +90,18 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_speech_service_pb2.ListVoicesResponse, _abc.Awaitable[_speech_service_pb2.ListVoicesResponse]]:
         """Lists the voices. CreateSpeech also accepts voice names of Google and Azure, such as `en-US-Standard-A`: a voice of
         the same language replaces them, and the response reports this as a notice.
+        """
+
+    @_abc_1.abstractmethod
+    def GetVoiceSample(
+        self,
+        request: _speech_service_pb2.GetVoiceSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_speech_service_pb2.GetVoiceSampleResponse], _abc.AsyncIterator[_speech_service_pb2.GetVoiceSampleResponse]]:
+        """Returns a short sample of a voice: a sentence in its language as MP3, or the first numbers where the platform has no
+        sentence of that language. A sample is spoken once and then served from storage. The initial metadata contain
+        `etag`; over REST, `if-none-match` with this value is answered with 304. Returns FAILED_PRECONDITION with
+        SAMPLE_UNAVAILABLE where `Voice.has_sample` is false.
         """
 
     @_abc_1.abstractmethod

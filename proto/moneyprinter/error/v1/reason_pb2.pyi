@@ -234,6 +234,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The platform has no writer: no provider of language models has credentials. The message has what to do."""
     REASON_WRITERS_FAILED: _Reason.ValueType  # 90
     """No writer gave a usable text. The message has the reason of each. Try again later."""
+    REASON_SAMPLE_UNAVAILABLE: _Reason.ValueType  # 91
+    """The platform gives no sample of this voice: its provider charges for speech, and the operator does not allow samples."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -446,4 +448,6 @@ REASON_WRITER_MISSING: Reason.ValueType  # 89
 """The platform has no writer: no provider of language models has credentials. The message has what to do."""
 REASON_WRITERS_FAILED: Reason.ValueType  # 90
 """No writer gave a usable text. The message has the reason of each. Try again later."""
+REASON_SAMPLE_UNAVAILABLE: Reason.ValueType  # 91
+"""The platform gives no sample of this voice: its provider charges for speech, and the operator does not allow samples."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
