@@ -64,10 +64,17 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     pool = WriterPool(config.writers, config.writer_timeout_seconds)
     footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
 
+    providers = (pool.providers, footage.providers, moderation.providers)
+
     async def replace_credentials(credentials: Mapping[str, Credentials]) -> None:
-        await pool.replace(credentials)
-        await footage.replace(credentials)
-        await moderation.replace(credentials)
+        for each in providers:
+            await each.replace(credentials)
+
+    async def check_breakers() -> None:
+        for each in providers:
+            each.check_breakers()
+
+    runtime.check("providers", check_breakers)
 
     secrets = SecretClient(
         config_grpc.ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService"))
@@ -90,8 +97,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     runtime.limit(config.max_footage_calls, "/moneyprinter.content.v1.FootageSearchService/SearchFootage")
     async with (
         aclosing(pool),
-        aclosing(footage),
-        aclosing(moderation),
+        aclosing(footage.providers),
+        aclosing(moderation.providers),
         runtime.background(monitor.run(), "credentials"),
     ):
         if config.providers_file:

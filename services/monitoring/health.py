@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 # Without these services no video can be made.
 VITAL = ("orchestrator", "user", "storage")
-# The service that calls external providers of speech, and the check that fails while one of them does not work.
-PROVIDERS = ("audio", "providers")
+# The services that call external providers. Their check `providers` fails while one of those is not called.
+WITH_PROVIDERS = ("audio", "content")
 # The services that use PostgreSQL.
 ON_THE_DATABASE = ("orchestrator", "user")
 
@@ -90,19 +90,20 @@ async def determine_health(sources: HealthSources) -> Health:
             return default
 
     services = sources.services
+    with_providers = [name for name in WITH_PROVIDERS if name in sources.names]
     serving, databases, storage, providers, has_hardware, active_jobs = await asyncio.gather(
         asyncio.gather(*(ask(services.is_serving(name), False) for name in sources.names)),
         asyncio.gather(*(ask(services.is_serving(name, "database"), False) for name in ON_THE_DATABASE)),
         ask(services.is_serving("storage", "storage"), False),
         # A service that does not respond is down already.
-        ask(services.is_serving(*PROVIDERS), True) if PROVIDERS[0] in sources.names else _true(),
+        asyncio.gather(*(ask(services.is_serving(name, "providers"), True) for name in with_providers)),
         ask(services.has_hardware_encoder(), False),
         ask(services.count_active_jobs(), 0),
     )
     down = tuple(name for name, is_serving in zip(sources.names, serving, strict=True) if not is_serving)
     is_usable = all(databases) and storage and not set(down) & set(VITAL)
     return Health(
-        status="unhealthy" if not is_usable else "degraded" if down or not providers else "healthy",
+        status="unhealthy" if not is_usable else "degraded" if down or not all(providers) else "healthy",
         time=sources.now(),
         database=_status(all(databases)),
         storage=_status(storage),
@@ -112,10 +113,6 @@ async def determine_health(sources: HealthSources) -> Health:
         active_jobs=active_jobs,
         down=down,
     )
-
-
-async def _true() -> bool:
-    return True
 
 
 def _status(is_healthy: bool) -> str:

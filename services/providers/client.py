@@ -19,9 +19,9 @@ from functools import cache
 from typing import Any
 
 import httpx
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
-from services.providers.breaker import CLOSED, Breaker
+from services.providers.breaker import Breaker
 from services.providers.failures import FailureKind, ProviderFailure
 from services.providers.keys import KeyRing
 from services.providers.responses import KEY_STATUSES, to_failure
@@ -41,9 +41,6 @@ _SECONDS = Histogram(
     "Duration of calls of external providers",
     ("provider",),
     buckets=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
-)
-_OPEN = Gauge(
-    "moneyprinter_provider_breaker_open", "1 while the circuit breaker of a provider is not closed", ("provider",)
 )
 
 
@@ -124,22 +121,31 @@ class ProviderClient:
         self._seconds = timeout_seconds
         self._max_bytes = max_response_bytes
         self._key_statuses = key_statuses
-        self._http = httpx.AsyncClient(
-            follow_redirects=False,
-            trust_env=False,
-            verify=_tls_context(),
-            timeout=None,  # noqa: S113  # Each call has a limit as a whole.
-            limits=CONNECTIONS,
-            transport=transport,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-        )
+        self._transport = transport
+        self._calls = 0
+        self._is_retired = False
+        self._http: httpx.AsyncClient | None = self._open_connections()
 
     def __repr__(self) -> str:
         return f"ProviderClient({self.name!r})"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are open, or kept for further calls."""
+        return self._http is not None
+
+    async def retire(self) -> None:
+        """Close the connections when the calls in progress have ended. Later calls have connections of their own."""
+        self._is_retired = True
+        if not self._calls:
+            await self.aclose()
+
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections, also those of calls in progress."""
+        self._is_retired = True
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
 
     async def request_json(
         self,
@@ -248,6 +254,7 @@ class ProviderClient:
     async def _attempt(self) -> AsyncIterator[None]:
         """Make the call of the body through the breaker, and count it."""
         began, kind = time.perf_counter(), "cancelled"
+        self._calls += 1
         try:
             with self.breaker.attempt():
                 yield
@@ -258,7 +265,9 @@ class ProviderClient:
         finally:
             _CALLS.labels(self.name, kind).inc()
             _SECONDS.labels(self.name).observe(time.perf_counter() - began)
-            _OPEN.labels(self.name).set(self.breaker.state != CLOSED)
+            self._calls -= 1
+            if self._is_retired:
+                await self.retire()
 
     async def _rotate(self, call: _Call) -> tuple[str, bytes]:
         """The type and the body of the answer to a call, made with the first key that is accepted."""
@@ -298,7 +307,8 @@ class ProviderClient:
 
     async def _send(self, call: _Call, key: str | None) -> httpx.Response:
         allowed = self._authenticate(key) if key is not None else Authentication()
-        request = self._http.build_request(
+        http = self._http = self._http or self._open_connections()
+        request = http.build_request(
             call.method,
             self.base_url + call.path,
             json=call.json,
@@ -306,7 +316,18 @@ class ProviderClient:
             params={**(call.params or {}), **allowed.params} or None,
             headers={**(call.headers or {}), **allowed.headers},
         )
-        return await self._http.send(request, stream=True)
+        return await http.send(request, stream=True)
+
+    def _open_connections(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            follow_redirects=False,
+            trust_env=False,
+            verify=_tls_context(),
+            timeout=None,  # noqa: S113  # Each call has a limit as a whole.
+            limits=CONNECTIONS,
+            transport=self._transport,
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        )
 
     async def _read(self, response: httpx.Response, limit: int) -> bytes | None:
         """The body; None when it has more bytes than the limit."""

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,15 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
+class Use(StrEnum):
+    """What a provider is used for."""
+
+    SPEECH = "speech"
+    WRITING = "writing"
+    FOOTAGE = "footage"
+    MODERATION = "moderation"
+
+
 @dataclass(frozen=True)
 class Credentials:
     """The keys of a provider, and where it is."""
@@ -45,6 +55,10 @@ class Credentials:
     """The address of a compatible server; empty: the provider's own."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Further settings, such as a region or a model, by name."""
+
+    def serves(self, use: Use) -> bool:
+        """Whether the provider may be used for a purpose: the option `uses` names it, or is missing."""
+        return use in self.options.get("uses", tuple(Use))
 
 
 def parse_credentials(data: bytes, source: str) -> dict[str, Credentials]:
@@ -75,6 +89,9 @@ def _parse_one(name: str, fields: Any, source: str) -> Credentials:
         raise ConfigError(
             f"{source}: the base_url of {name} is no http or https address without user, query and fragment"
         )
+    uses = fields.get("uses", [])
+    if not isinstance(uses, list) or not all(use in tuple(Use) for use in uses):
+        raise ConfigError(f"{source}: the uses of {name} are no list of {', '.join(Use)}")
     options = {option: value for option, value in fields.items() if option not in ("keys", "base_url")}
     return Credentials(tuple(keys), base_url, options)
 

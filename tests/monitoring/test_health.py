@@ -12,7 +12,7 @@ from moneyprinter.errors import Unavailable
 from services.monitoring.health import Health, HealthCache, HealthSources, determine_health
 from services.monitoring.machine import LocalMachine
 
-NAMES = ("orchestrator", "user", "storage", "audio", "encoder")
+NAMES = ("orchestrator", "user", "storage", "audio", "content", "encoder")
 
 
 class FakeServices:
@@ -96,10 +96,11 @@ async def test_the_failure_of_one_part(
     assert health.down == ((part,) if part in NAMES else ())
 
 
-async def test_a_provider_that_is_not_called_for_now_degrades_the_platform() -> None:
-    health = await determine_health(sources(FakeServices(unhealthy=("audio/providers",))))
+@pytest.mark.parametrize("service", ["audio", "content"])
+async def test_a_provider_that_is_not_called_for_now_degrades_the_platform(service: str) -> None:
+    health = await determine_health(sources(FakeServices(unhealthy=(f"{service}/providers",))))
     assert (health.status, health.down) == ("degraded", ())
-    health = await determine_health(sources(FakeServices(hung=("audio/providers",))))
+    health = await determine_health(sources(FakeServices(hung=(f"{service}/providers",))))
     assert health.status == "healthy"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.content.config import Config
 from services.content.scripts.writing import WritingOptions
-from services.content.writers.character_ai import CharacterAiWriter
+from services.content.writers.character_ai import CharacterAiWriter, PersonaClient
 from services.content.writers.checks import check_script
 from services.content.writers.prompts import ScriptTask, build_script_prompt, build_translation_prompt
 from services.providers.breaker import Breaker
@@ -77,7 +77,8 @@ def writer(session: Session | Exception) -> CharacterAiWriter:
         return session
 
     name = "character-ai"
-    return CharacterAiWriter(name, KeyRing(name, ["token"]), "pirate", Breaker(name), open_session)
+    client = PersonaClient(name, KeyRing(name, ["token"]), Breaker(name), open_session)
+    return CharacterAiWriter(client, "pirate")
 
 
 async def test_the_prose_of_a_persona_becomes_scenes() -> None:

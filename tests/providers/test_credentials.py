@@ -95,6 +95,9 @@ async def test_the_keys_of_before_stay_while_they_cannot_be_read(tmp_path: Path)
         ('{"openai": {"keys": [], "base_url": "file:///sk-1"}}', "the base_url of openai"),
         ('{"openai": {"keys": [], "base_url": "https://user:sk-1@host"}}', "the base_url of openai"),
         ('{"openai": {"keys": [], "base_url": "https://host:99999"}}', "the base_url of openai"),
+        ('{"openai": {"keys": ["sk-1"], "uses": "speech"}}', "the uses of openai"),
+        ('{"openai": {"keys": ["sk-1"], "uses": ["sk-1"]}}', "the uses of openai"),
+        ('{"openai": {"keys": ["sk-1"], "uses": [[]]}}', "the uses of openai"),
     ],
 )
 def test_a_wrong_document_is_refused_without_its_values(text: str, words: str) -> None:

@@ -43,7 +43,7 @@ class Stock:
 
     async def open(self, *names: str, keys: tuple[str, ...] = KEYS[:1]) -> None:
         given = {name: Credentials(keys, self.servers[name].url) for name in names}
-        await self.pool.replace(given)
+        await self.pool.providers.replace(given)
 
     async def search(self, name: str, query: FootageQuery = QUERY) -> list[FootageClip]:
         (source,) = self.pool.sources(name)
@@ -62,7 +62,7 @@ async def stock() -> AsyncIterator[Stock]:
         for name, kind in KINDS.items():
             stock.servers[name] = await stack.enter_async_context(kind({"sea waves": ITEMS[name]}))
         yield stock
-        await stock.pool.aclose()
+        await stock.pool.providers.aclose()
 
 
 def keys(choice: Choice) -> list[str]:
@@ -293,7 +293,7 @@ async def test_new_keys_replace_the_old_ones(stock: Stock) -> None:
         await stock.search("pexels")
     await stock.open("pexels")
     assert await stock.search("pexels")
-    await stock.pool.replace({})
+    await stock.pool.providers.replace({})
     assert stock.pool.sources() == []
 
 

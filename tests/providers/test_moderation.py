@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -36,10 +36,17 @@ async def server() -> AsyncIterator[ModerationServer]:
         assert server.violations == []
 
 
+@asynccontextmanager
+async def open_moderation() -> AsyncIterator[OpenAiModeration]:
+    moderation = OpenAiModeration()
+    async with aclosing(moderation.providers):
+        yield moderation
+
+
 @pytest.fixture
 async def provider(server: ModerationServer) -> AsyncIterator[OpenAiModeration]:
-    async with aclosing(OpenAiModeration()) as provider:
-        await provider.replace({"openai-moderation": Credentials((KEY,), f"{server.url}/v1")})
+    async with open_moderation() as provider:
+        await provider.providers.replace({"openai-moderation": Credentials((KEY,), f"{server.url}/v1")})
         yield provider
 
 
@@ -135,8 +142,8 @@ async def test_a_provider_that_stays_slow_is_not_called_for_a_while(
 async def test_only_a_moderation_server_gets_the_texts(
     server: ModerationServer, credentials: dict[str, str], is_called: bool
 ) -> None:
-    async with aclosing(OpenAiModeration()) as provider:
-        await provider.replace({name: Credentials((KEY,), f"{server.url}/v1") for name in credentials})
+    async with open_moderation() as provider:
+        await provider.providers.replace({name: Credentials((KEY,), f"{server.url}/v1") for name in credentials})
         findings = await Moderator(parse_policy(""), provider=provider).check([BY_PROVIDER], 5.0)
     assert (bool(server.requests), bool(findings)) == (is_called, is_called)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import wave
 from collections.abc import AsyncIterator, Callable
@@ -46,7 +45,7 @@ class Opened:
 
     @property
     def provider(self) -> SpeechProvider:
-        (provider,) = self.registry._providers
+        (provider,) = self.registry.arrange()
         return provider
 
     async def speak(self, folder: Path, *sentences: str) -> SpokenText:
@@ -58,7 +57,7 @@ class Opened:
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.name)
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
     async with request.param() as server, open_registry(0.5) as registry:
-        await registry.apply({server.name: credentials(server)})
+        await registry.pool.replace({server.name: credentials(server)})
         await checked(registry)
         server.requests.clear()
         yield Opened(registry, server)
@@ -81,8 +80,7 @@ class open_registry:  # noqa: N801
 
 async def checked(registry: SpeechProviders) -> None:
     """Wait until the keys are checked."""
-    if registry._checks:
-        await asyncio.wait(set(registry._checks))
+    await registry.pool.wait_checked()
 
 
 async def test_a_script_is_spoken_with_the_times_of_its_words(opened: Opened, tmp_path: Path) -> None:
@@ -129,7 +127,7 @@ async def test_a_failure_in_mid_script_fails_the_whole_narration(opened: Opened,
     with pytest.raises(ProviderFailure) as raised:
         await opened.speak(tmp_path, "They sail.", "It is calm.")
     assert raised.value.kind is kind
-    breakers = opened.registry.open_breakers()
+    breakers = opened.registry.pool.open_breakers()
     assert bool(breakers) is opens, breakers
     for text in (raised.value.message, *breakers.values()):
         assert not [key for key in ("sk-openai", "google-1", "azure-1", "eleven-1") if key in text]
@@ -184,22 +182,22 @@ async def test_one_lost_call_is_repeated(opened: Opened, tmp_path: Path) -> None
 async def test_a_wrong_key_is_found_at_the_start(tmp_path: Path) -> None:
     for kind in SERVERS:
         async with kind() as server, open_registry() as registry:
-            await registry.apply({server.name: replace(credentials(server), keys=("wrong-key",))})
+            await registry.pool.replace({server.name: replace(credentials(server), keys=("wrong-key",))})
             await checked(registry)
-            reason = registry.open_breakers()[server.name]
+            reason = registry.pool.open_breakers()[server.name]
             assert "refuses the key" in reason
             assert "wrong-key" not in reason
             with pytest.raises(ProviderFailure, match="refuses the key"):
                 await registry.check()
-            await registry.apply({server.name: credentials(server)})
+            await registry.pool.replace({server.name: credentials(server)})
             await checked(registry)
-            assert registry.open_breakers() == {}
+            assert registry.pool.open_breakers() == {}
             await registry.check()
 
 
 async def test_keys_of_openai_are_rotated(tmp_path: Path) -> None:
     async with OpenAiServer() as server, open_registry() as registry:
-        await registry.apply({"openai": credentials(server)})
+        await registry.pool.replace({"openai": credentials(server)})
         await checked(registry)
         server.requests.clear()
         server.answers = [json_answer({}, 429, retry_after="30")]
@@ -244,9 +242,9 @@ async def test_a_compatible_server_needs_no_key_and_has_its_own_voices(tmp_path:
     async with Compatible() as server, open_registry() as registry:
         voice = {"name": "af_sky", "language": "en-US", "gender": "female"}
         options = {"speech_protocol": "openai", "speech_model": "kokoro", "speech_voices": [voice]}
-        await registry.apply({"local-tts": Credentials((), f"{server.url}/v1", options)})
+        await registry.pool.replace({"local-tts": Credentials((), f"{server.url}/v1", options)})
         await checked(registry)
-        (provider,) = registry._providers
+        (provider,) = registry.arrange()
         found = provider.voice("en-GB")
         assert found and (found.setting, found.language, found.gender) == ("af_sky", "en-US", "female")
         assert provider.voice("de-DE") is None
@@ -272,7 +270,7 @@ async def test_words_without_times_are_found_by_a_reference(tmp_path: Path) -> N
         server.default = Answer(200, (tmp_path / "true.wav").read_bytes(), {"content-type": "audio/wav"})
         for aligner, limit in ((None, 1.0), (Aligner(espeak, program), 0.12)):
             registry = SpeechProviders((), None, None, replace(SETTINGS, aligner=aligner))  # type: ignore[arg-type]
-            await registry.apply({"openai": Credentials(("sk-1",), server.url)})
+            await registry.pool.replace({"openai": Credentials(("sk-1",), server.url)})
             spoken = await Opened(registry, server).speak(tmp_path, text)
             shift = spoken.sentences[0][0].start - expected[0].start
             pairs = zip(spoken.sentences[0], expected, strict=True)
@@ -283,7 +281,7 @@ async def test_words_without_times_are_found_by_a_reference(tmp_path: Path) -> N
 
 async def test_providers_without_a_key_or_for_another_use_are_left_out() -> None:
     async with open_registry() as registry:
-        await registry.apply(
+        await registry.pool.replace(
             {
                 "openai": Credentials(("sk-1",), "http://127.0.0.1:1", {"uses": ["writing"]}),
                 "google": Credentials(()),
@@ -291,19 +289,21 @@ async def test_providers_without_a_key_or_for_another_use_are_left_out() -> None
                 "ollama": Credentials((), "http://127.0.0.1:1"),
             }
         )
-        assert registry._providers == ()
-        assert registry.open_breakers() == {}
+        assert registry.arrange() == ()
+        assert registry.pool.open_breakers() == {}
 
 
 async def test_unchanged_providers_keep_their_breaker_and_options_make_a_new_one() -> None:
     async with GoogleServer() as server, open_registry() as registry:
-        await registry.apply({"google": credentials(server)})
-        first = registry._engines["google"]
-        await registry.apply({"google": credentials(server), "openai": Credentials(("sk-1",), "http://127.0.0.1:1")})
-        assert registry._engines["google"] is first
-        await registry.apply({"google": replace(credentials(server), options={"a": 1})})
-        assert registry._engines["google"] is not first
-        assert set(registry._engines) == {"google"}
+        await registry.pool.replace({"google": credentials(server)})
+        first = registry.pool.adapters["google"]
+        await registry.pool.replace(
+            {"google": credentials(server), "openai": Credentials(("sk-1",), "http://127.0.0.1:1")}
+        )
+        assert registry.pool.adapters["google"] is first
+        await registry.pool.replace({"google": replace(credentials(server), options={"a": 1})})
+        assert registry.pool.adapters["google"] is not first
+        assert set(registry.pool.adapters) == {"google"}
         await checked(registry)
 
 

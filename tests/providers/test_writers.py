@@ -46,7 +46,7 @@ class Bench:
             server = None
         self.pool = WriterPool(tuple(self.servers), timeout_seconds, self.clock)
         self._stack.push_async_callback(self.pool.aclose)
-        await self.pool.replace(
+        await self.pool.providers.replace(
             {
                 name: Credentials(
                     (server.key,) if server.key else (),
@@ -55,7 +55,7 @@ class Bench:
                 for name, server in self.servers.items()
             }
         )
-        await self.pool.wait_checked()
+        await self.pool.providers.wait_checked()
         return self
 
     async def write(self, topic: str = TOPIC, language: str = "en", sentences: int = 0, **options: Any) -> Script:
@@ -273,21 +273,17 @@ async def test_without_any_usable_provider_the_template_is_used_and_reported(ben
 
 async def test_without_keys_nothing_is_sent(bench: Bench) -> None:
     await bench.open("openai", "anthropic", "gemini")
-    await bench.pool.replace({"openai": Credentials(()), "azure-openai": Credentials((KEY,))})
+    await bench.pool.providers.replace({"openai": Credentials(()), "azure-openai": Credentials((KEY,))})
     script = await bench.write()
     assert (script.writer, script.notices, bench.requests()) == ("plain-template", (), [0, 0, 0])
 
 
 async def test_a_refused_key_is_noticed_before_a_script_needs_it(bench: Bench) -> None:
     await bench.open("openai", "anthropic", "gemini")
-    for name in ("openai", "anthropic"):
-        bench.servers[name].key = "another"
-    wrong = {
-        name: Credentials((KEY,), f"{server.url}/v1") for name, server in bench.servers.items() if name == "openai"
-    }
-    gemini = bench.servers["gemini"]
-    await bench.pool.replace({**wrong, "gemini": Credentials((KEY,), gemini.url)})
-    await bench.pool.wait_checked()
+    openai, gemini = bench.servers["openai"], bench.servers["gemini"]
+    wrong = Credentials(("wrong-key",), f"{openai.url}/v1")
+    await bench.pool.providers.replace({"openai": wrong, "gemini": Credentials((KEY,), gemini.url)})
+    await bench.pool.providers.wait_checked()
     script = await bench.write()
     assert (script.writer, bench.requests()) == ("gemini", [0, 0, 1])
     assert "openai is not called for now" in script.notices[0].message
@@ -297,7 +293,8 @@ async def test_a_key_for_another_use_writes_nothing(bench: Bench) -> None:
     await bench.open("openai", "gemini")
     url = {name: server.url for name, server in bench.servers.items()}
     speech = Credentials((KEY,), f"{url['openai']}/v1", {"uses": ["speech"]})
-    await bench.pool.replace({"openai": speech, "gemini": Credentials((KEY,), url["gemini"], {"uses": ["writing"]})})
+    writing = Credentials((KEY,), url["gemini"], {"uses": ["writing"]})
+    await bench.pool.providers.replace({"openai": speech, "gemini": writing})
     assert bench.pool.names == ("gemini",)
 
 
@@ -353,7 +350,7 @@ async def test_sentences_are_counted(bench: Bench) -> None:
 async def test_a_model_of_the_operator_is_called(bench: Bench) -> None:
     await bench.open("gemini", "openai")
     url = {name: server.url for name, server in bench.servers.items()}
-    await bench.pool.replace({"gemini": Credentials((KEY,), url["gemini"], {"model": "own/model"})})
+    await bench.pool.providers.replace({"gemini": Credentials((KEY,), url["gemini"], {"model": "own/model"})})
     assert (await bench.write()).writer == "gemini"
     assert bench.servers["gemini"].prompts[0].path == "/v1beta/models/own/model:generateContent"
 

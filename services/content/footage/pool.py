@@ -8,17 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-
 from services.content.footage import coverr, pexels, pixabay
 from services.content.footage.clips import FootageClip, FootageQuery, FootageSource
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
-from services.providers.credentials import Credentials
+from services.providers.credentials import Credentials, Use
 from services.providers.keys import KeyRing
+from services.providers.pool import ProviderPool
 from services.providers.responses import KEY_STATUSES
-
-log = structlog.get_logger()
 
 PROVIDERS = (pexels.NAME, pixabay.NAME, coverr.NAME)
 MAX_RESULTS = 2000
@@ -87,12 +84,9 @@ class ResultCache:
 class _CachedSource:
     """A provider whose results are kept."""
 
-    def __init__(
-        self, source: FootageSource, client: ProviderClient, keys: KeyRing, cache: ResultCache, keep: timedelta
-    ) -> None:
+    def __init__(self, source: FootageSource, client: ProviderClient, cache: ResultCache, keep: timedelta) -> None:
         self.name = source.name
         self.client = client
-        self.keys = keys
         self._source = source
         self._cache = cache
         self._keep = keep
@@ -123,40 +117,25 @@ class FootagePool:
         timeout_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._order = order
+        self._order = frozenset(order)
         self._hosts = hosts or {}
         self._seconds = timeout_seconds
         self._clock = clock
         self._cache = ResultCache(clock)
-        self._open: dict[str, _CachedSource] = {}
+        self.providers: ProviderPool[_CachedSource] = ProviderPool(Use.FOOTAGE, self._open_source, order)
 
     def sources(self, only: str = "") -> list[FootageSource]:
         """Return the providers that have a key, in the order of preference; or only the one with a name."""
-        return [self._open[name] for name in self._order if name in self._open and only in ("", name)]
+        return [source for name, source in self.providers.adapters.items() if only in ("", name)]
 
-    async def replace(self, credentials: Mapping[str, Credentials]) -> None:
-        """Use other credentials, by the name of the provider. Those of providers of other kinds are ignored."""
-        for name in self._order:
-            given = credentials.get(name, Credentials(()))
-            address = given.base_url or _KINDS[name].base_url
-            if (opened := self._open.get(name)) and given.keys and opened.client.base_url == address.rstrip("/"):
-                # Calls in progress go on.
-                if opened.keys.replace(given.keys):
-                    opened.client.breaker.reset()
-                continue
-            if opened:
-                del self._open[name]
-                await opened.client.aclose()
-            if given.keys:
-                self._open[name] = self._open_source(name, address, given.keys)
-                log.info("provider of footage opened", provider=name, keys=len(given.keys))
-
-    def _open_source(self, name: str, address: str, keys: Sequence[str]) -> _CachedSource:
-        kind, ring = _KINDS[name], KeyRing(name, keys, self._clock)
+    def _open_source(self, name: str, credentials: Credentials) -> _CachedSource | None:
+        if name not in self._order or not credentials.keys:
+            return None
+        kind = _KINDS[name]
         client = ProviderClient(
             name,
-            address,
-            ring,
+            credentials.base_url or kind.base_url,
+            KeyRing(name, credentials.keys, self._clock),
             kind.authenticate,
             Breaker(name, self._clock),
             timeout_seconds=self._seconds,
@@ -164,8 +143,4 @@ class FootagePool:
             key_statuses=kind.key_statuses,
         )
         source = kind.open(client, self._hosts.get(name, kind.hosts))
-        return _CachedSource(source, client, ring, self._cache, kind.keep)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.replace({})
+        return _CachedSource(source, client, self._cache, kind.keep)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.content.moderation.moderation import ProviderUnavailable
 from services.content.moderation.policy import Category
 from services.providers.client import ProviderClient
-from services.providers.credentials import Credentials
+from services.providers.credentials import Credentials, Use
 from services.providers.failures import ProviderFailure
 from services.providers.keys import KeyRing
+from services.providers.pool import ProviderPool
 
 NAME = "openai-moderation"
 """The name of the provider in credentials. Without an entry of its own, it takes the keys of `openai`."""
@@ -24,38 +26,39 @@ _TEXTS_OF_A_CALL = 32
 _SHORTEST = 0.01
 
 
+@dataclass(frozen=True)
+class _ModerationServer:
+    client: ProviderClient
+
+
+def _open_server(name: str, credentials: Credentials) -> _ModerationServer | None:
+    """The server of an entry; None when it has none. Servers that are compatible in chat have no moderation."""
+    if name == NAME:
+        is_usable = bool(credentials.keys or credentials.base_url)
+    else:
+        is_usable = name == _OPENAI and bool(credentials.keys) and not credentials.base_url
+    if not is_usable:
+        return None
+    keys = KeyRing(NAME, credentials.keys) if credentials.keys else None
+    address = credentials.base_url or BASE_URL
+    return _ModerationServer(ProviderClient(NAME, address, keys, max_response_bytes=_MAX_RESPONSE_BYTES))
+
+
 class OpenAiModeration:
     """The moderation of OpenAI, or of a server with the same interface."""
 
     name = NAME
 
     def __init__(self) -> None:
-        self._client: ProviderClient | None = None
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client:
-            await self._client.aclose()
-
-    async def replace(self, credentials: Mapping[str, Credentials]) -> None:
-        """Use other credentials, which may be none."""
-        found = credentials.get(NAME) or credentials.get(_OPENAI)
-        if found and found.base_url and NAME not in credentials:
-            # Servers that are compatible in chat have no moderation.
-            found = None
-        await self.aclose()
-        self._client = None
-        if found and (found.keys or found.base_url):
-            keys = KeyRing(NAME, found.keys) if found.keys else None
-            address = found.base_url or BASE_URL
-            self._client = ProviderClient(NAME, address, keys, max_response_bytes=_MAX_RESPONSE_BYTES)
+        self.providers: ProviderPool[_ModerationServer] = ProviderPool(Use.MODERATION, _open_server, (NAME,))
 
     async def classify(self, texts: Sequence[str], seconds: float) -> Sequence[Collection[Category]]:
         """Return the categories of each text; none without credentials.
 
         Raises `ProviderUnavailable` when there is no result within `seconds`.
         """
-        if self._client is None:
+        server = next(iter(self.providers.adapters.values()), None)
+        if server is None:
             return [()] * len(texts)
         found: list[Collection[Category]] = []
         deadline = time.monotonic() + seconds
@@ -64,7 +67,7 @@ class OpenAiModeration:
                 batch = texts[first : first + _TEXTS_OF_A_CALL]
                 request = {"model": MODEL, "input": list(batch)}
                 remaining = max(_SHORTEST, deadline - time.monotonic())
-                answer = await self._client.request_json(
+                answer = await server.client.request_json(
                     "POST", "/moderations", json=request, timeout_seconds=remaining
                 )
                 found += _parse_results(answer, len(batch))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.content.writers.models import Completion, Prompt, read_count, to_bad_answer, to_refusal
+from services.content.writers.models import Completion, ModelWriter, Prompt, read_count, to_bad_answer, to_refusal
 from services.content.writers.parsing import extract_document
-from services.providers.client import Authentication, ProviderClient
+from services.providers.client import Authentication
 
 BASE_URL = "https://api.anthropic.com"
 MODEL = "claude-haiku-4-5"
@@ -18,17 +18,8 @@ def authenticate_anthropic(key: str) -> Authentication:
     return Authentication({"x-api-key": key})
 
 
-class AnthropicWriter:
+class AnthropicWriter(ModelWriter):
     """A model of Anthropic."""
-
-    def __init__(self, client: ProviderClient, model: str) -> None:
-        self._client = client
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        """The name of the provider."""
-        return self._client.name
 
     async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
         """Answer a prompt. Raises `ProviderFailure`."""
@@ -41,7 +32,7 @@ class AnthropicWriter:
             "tools": [tool],
             "tool_choice": {"type": "tool", "name": prompt.name},
         }
-        answer = await self._client.request_json(
+        answer = await self.client.request_json(
             "POST",
             "/v1/messages",
             json=body,
@@ -52,11 +43,7 @@ class AnthropicWriter:
 
     async def check_key(self) -> None:
         """List the models, which costs nothing. Raises `ProviderFailure`."""
-        await self._client.request_json("GET", "/v1/models", headers={"anthropic-version": VERSION}, timeout_seconds=10)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        await self.client.request_json("GET", "/v1/models", headers={"anthropic-version": VERSION}, timeout_seconds=10)
 
     def _read(self, answer: Any, tool: str) -> Completion:
         blocks = answer.get("content") if isinstance(answer, dict) else None

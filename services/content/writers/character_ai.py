@@ -31,7 +31,7 @@ _MESSAGE = (
 )
 
 
-class PersonaClient(Protocol):
+class PersonaSession(Protocol):
     """A session of the unofficial client."""
 
     @property
@@ -42,7 +42,7 @@ class PersonaClient(Protocol):
         """Close the connections."""
 
 
-OpenClient = Callable[[str], Awaitable[PersonaClient]]
+OpenSession = Callable[[str], Awaitable[PersonaSession]]
 """Signs in with a token, and returns a session."""
 
 
@@ -51,69 +51,49 @@ def is_installed() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-async def open_client(token: str) -> PersonaClient:
+async def open_session(token: str) -> PersonaSession:
     """Sign in with a token."""
-    client: PersonaClient = await importlib.import_module(PACKAGE).get_client(token=token)
-    return client
+    session: PersonaSession = await importlib.import_module(PACKAGE).get_client(token=token)
+    return session
 
 
-class CharacterAiWriter:
-    """A persona of Character.ai.
+class PersonaClient:
+    """Sends messages to personas. Each conversation has a session of its own.
 
     Args:
         name: The name of the provider, for errors.
         keys: The tokens of accounts.
-        character: The id of the persona.
         breaker: The circuit breaker.
         open_session: Signs in.
     """
 
-    def __init__(
-        self,
-        name: str,
-        keys: KeyRing,
-        character: str,
-        breaker: Breaker,
-        open_session: OpenClient = open_client,
-    ) -> None:
-        self._name = name
-        self._keys = keys
-        self._character = character
-        self._breaker = breaker
-        self._open = open_session
+    def __init__(self, name: str, keys: KeyRing, breaker: Breaker, open_session: OpenSession = open_session) -> None:
+        self.name = name
+        self.keys = keys
+        self.breaker = breaker
+        self._open_session = open_session
 
-    @property
-    def name(self) -> str:
-        """The name of the provider."""
-        return self._name
-
-    async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
-        """Write a script. Raises `ProviderFailure`, also for all other prompts."""
-        if prompt.name != _SCRIPT:
-            message = f"{self.name} only writes scripts"
-            raise ProviderFailure(self.name, FailureKind.REFUSED, message, code="unsupported")
-        with self._breaker.attempt():
-            text = await self._converse(_MESSAGE.format(wishes=prompt.user)[:_MAX_MESSAGE], timeout_seconds)
-        document = extract_document(text)
-        return Completion(document if document and "scenes" in document else divide_prose(text, prompt.user), text)
-
-    async def check_key(self) -> None:
-        """Do nothing: each sign-in of the unofficial client may be noticed as one of a program."""
+    async def retire(self) -> None:
+        """Do nothing: each conversation closes its session."""
 
     async def aclose(self) -> None:
         """Do nothing: each conversation closes its session."""
 
-    async def _converse(self, message: str, timeout_seconds: float) -> str:
-        """Send a message in a new chat, and return the answer of the persona."""
-        token = self._keys.current()
+    async def converse(self, character: str, message: str, timeout_seconds: float) -> str:
+        """Send a message to a persona in a new chat, and return its answer. Raises `ProviderFailure`."""
+        with self.breaker.attempt():
+            return await self._converse(character, message, timeout_seconds)
+
+    async def _converse(self, character: str, message: str, timeout_seconds: float) -> str:
+        token = self.keys.current()
         try:
             async with asyncio.timeout(timeout_seconds):
-                client = await self._open(token)
+                session = await self._open_session(token)
                 try:
-                    chat, _ = await client.chat.create_chat(self._character, greeting=False)
-                    turn = await client.chat.send_message(self._character, chat.chat_id, message)
+                    chat, _ = await session.chat.create_chat(character, greeting=False)
+                    turn = await session.chat.send_message(character, chat.chat_id, message)
                 finally:
-                    await client.close_session()
+                    await session.close_session()
             candidate = turn.get_primary_candidate()
             text = candidate.text if candidate is not None and not candidate.is_filtered else ""
         except TimeoutError:
@@ -122,7 +102,7 @@ class CharacterAiWriter:
         # The package has no closed list of errors, and their texts are foreign.
         except Exception as failure:
             if type(failure).__name__ == "AuthenticationError":
-                self._keys.rest(token, FailureKind.UNAUTHORIZED)
+                self.keys.rest(token, FailureKind.UNAUTHORIZED)
                 message = f"{self.name} refuses the token; give it a valid one"
                 raise ProviderFailure(self.name, FailureKind.UNAUTHORIZED, message) from None
             message = f"{self.name} failed; its interface is unofficial and may have changed"
@@ -130,6 +110,37 @@ class CharacterAiWriter:
         if not isinstance(text, str) or not text.strip():
             raise to_bad_answer(self.name, "its answer is empty")
         return text
+
+
+class CharacterAiWriter:
+    """A persona of Character.ai.
+
+    Args:
+        client: Sends messages to personas.
+        character: The id of the persona.
+    """
+
+    def __init__(self, client: PersonaClient, character: str) -> None:
+        self.client = client
+        self._character = character
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self.client.name
+
+    async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
+        """Write a script. Raises `ProviderFailure`, also for all other prompts."""
+        if prompt.name != _SCRIPT:
+            message = f"{self.name} only writes scripts"
+            raise ProviderFailure(self.name, FailureKind.REFUSED, message, code="unsupported")
+        message = _MESSAGE.format(wishes=prompt.user)[:_MAX_MESSAGE]
+        text = await self.client.converse(self._character, message, timeout_seconds)
+        document = extract_document(text)
+        return Completion(document if document and "scenes" in document else divide_prose(text, prompt.user), text)
+
+    async def check_key(self) -> None:
+        """Do nothing: each sign-in of the unofficial client may be noticed as one of a program."""
 
 
 def divide_prose(text: str, wishes: str) -> dict[str, Any]:

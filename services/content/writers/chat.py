@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.content.writers.models import Completion, Prompt, read_count, to_bad_answer, to_refusal
+from services.content.writers.models import Completion, ModelWriter, Prompt, read_count, to_bad_answer, to_refusal
 from services.content.writers.parsing import extract_document
 from services.content.writers.presets import ChatPreset, Structure
 from services.providers.client import ProviderClient
@@ -15,7 +15,7 @@ from services.providers.failures import FailureKind, ProviderFailure
 _UNSUPPORTED = (400, 404, 415, 422, 501)
 
 
-class ChatWriter:
+class ChatWriter(ModelWriter):
     """A model with OpenAI's chat interface.
 
     A server that refuses a structured answer is asked for a less strict one, and from then on for no stricter one.
@@ -27,15 +27,9 @@ class ChatWriter:
     """
 
     def __init__(self, client: ProviderClient, preset: ChatPreset, model: str) -> None:
-        self._client = client
+        super().__init__(client, model)
         self._preset = preset
-        self._model = model
         self._structure = preset.structure
-
-    @property
-    def name(self) -> str:
-        """The name of the provider."""
-        return self._client.name
 
     async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
         """Answer a prompt. Raises `ProviderFailure`."""
@@ -43,7 +37,7 @@ class ChatWriter:
         while True:
             body = self._body(prompt, structure)
             try:
-                answer = await self._client.request_json(
+                answer = await self.client.request_json(
                     "POST", "/chat/completions", json=body, timeout_seconds=timeout_seconds
                 )
             except ProviderFailure as failure:
@@ -59,11 +53,7 @@ class ChatWriter:
 
     async def check_key(self) -> None:
         """List the models, which costs nothing. Raises `ProviderFailure`."""
-        await self._client.request_json("GET", "/models", timeout_seconds=10)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        await self.client.request_json("GET", "/models", timeout_seconds=10)
 
     def _body(self, prompt: Prompt, structure: Structure) -> dict[str, Any]:
         system = prompt.system

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from services.content.writers.models import Completion, Prompt, read_count, to_bad_answer, to_refusal
+from services.content.writers.models import Completion, ModelWriter, Prompt, read_count, to_bad_answer, to_refusal
 from services.content.writers.parsing import extract_document
-from services.providers.client import Authentication, ProviderClient
+from services.providers.client import Authentication
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 MODEL = "gemini-2.5-flash"
@@ -21,17 +21,8 @@ def authenticate_gemini(key: str) -> Authentication:
     return Authentication({"x-goog-api-key": key})
 
 
-class GeminiWriter:
+class GeminiWriter(ModelWriter):
     """A model of Google."""
-
-    def __init__(self, client: ProviderClient, model: str) -> None:
-        self._client = client
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        """The name of the provider."""
-        return self._client.name
 
     async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
         """Answer a prompt. Raises `ProviderFailure`."""
@@ -45,16 +36,12 @@ class GeminiWriter:
             },
         }
         path = f"/v1beta/models/{quote(self._model, safe='')}:generateContent"
-        answer = await self._client.request_json("POST", path, json=body, timeout_seconds=timeout_seconds)
+        answer = await self.client.request_json("POST", path, json=body, timeout_seconds=timeout_seconds)
         return self._read(answer)
 
     async def check_key(self) -> None:
         """List the models, which costs nothing. Raises `ProviderFailure`."""
-        await self._client.request_json("GET", "/v1beta/models", params={"pageSize": "1"}, timeout_seconds=10)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        await self.client.request_json("GET", "/v1beta/models", params={"pageSize": "1"}, timeout_seconds=10)
 
     def _read(self, answer: Any) -> Completion:
         if not isinstance(answer, dict):

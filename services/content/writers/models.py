@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from services.providers.client import ProviderClient
 from services.providers.failures import FailureKind, ProviderFailure
+from services.providers.pool import Connection
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,33 @@ class Writer(Protocol):
     def name(self) -> str:
         """The name of the provider, for example `openai`."""
 
+    @property
+    def client(self) -> Connection:
+        """The connection to the provider."""
+
     async def complete(self, prompt: Prompt, timeout_seconds: float) -> Completion:
         """Answer a prompt. Raises `ProviderFailure`."""
 
     async def check_key(self) -> None:
         """Make one cheap call, which shows whether the key is valid. Raises `ProviderFailure`."""
 
-    async def aclose(self) -> None:
-        """Close the connections."""
+
+class ModelWriter:
+    """A model that a provider serves over HTTP.
+
+    Args:
+        client: The client of the provider.
+        model: The model.
+    """
+
+    def __init__(self, client: ProviderClient, model: str) -> None:
+        self.client = client
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+        return self.client.name
 
 
 def to_refusal(provider: str) -> ProviderFailure:

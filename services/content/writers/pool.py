@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
-
-import structlog
 
 from services.content.writers import anthropic, gemini
 from services.content.writers.anthropic import AnthropicWriter
 from services.content.writers.asking import Answer, ask_writers
 from services.content.writers.cache import TextCache, hash_request
-from services.content.writers.character_ai import CharacterAiWriter
+from services.content.writers.character_ai import CharacterAiWriter, PersonaClient
 from services.content.writers.chat import ChatWriter
 from services.content.writers.checks import Checked
 from services.content.writers.gemini import GeminiWriter
@@ -22,16 +19,12 @@ from services.content.writers.models import Prompt, Writer
 from services.content.writers.presets import ANTHROPIC, CHARACTER_AI, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, Authentication, ProviderClient, authenticate_bearer
-from services.providers.credentials import Credentials
-from services.providers.failures import FailureKind, ProviderFailure
+from services.providers.credentials import Credentials, Use
 from services.providers.keys import KeyRing
+from services.providers.pool import ProviderPool
 
 T = TypeVar("T")
 
-log = structlog.get_logger()
-
-# The entry in the option `uses` of credentials.
-_USE = "writing"
 # The largest answer: 20,000 characters, escaped, and their form.
 _MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
@@ -51,32 +44,16 @@ class WriterPool:
         timeout_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._order = tuple(order)
+        self._order = frozenset(order)
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._cache = TextCache(clock)
-        self._writers: tuple[Writer, ...] = ()
-        self._retired: tuple[Writer, ...] = ()
-        self._checks: set[asyncio.Task[None]] = set()
+        self.providers: ProviderPool[Writer] = ProviderPool(Use.WRITING, self._open_writer, order, _check_key)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the writers that may be called, in order."""
-        return tuple(writer.name for writer in self._writers)
-
-    async def replace(self, credentials: Mapping[str, Credentials]) -> None:
-        """Use the writers that these credentials name. Calls in progress of those before still end."""
-        closing, self._retired = self._retired, self._writers
-        usable = {name: each for name, each in credentials.items() if _is_for_writing(each)}
-        self._writers = _open_writers(self._order, usable, self._clock)
-        await _close(closing)
-        for task in self._checks:
-            task.cancel()
-        self._checks = {asyncio.create_task(_check(writer)) for writer in self._writers}
-
-    async def wait_checked(self) -> None:
-        """Wait until the keys have been checked."""
-        await asyncio.gather(*self._checks, return_exceptions=True)
+        return tuple(self.providers.adapters)
 
     async def ask(
         self,
@@ -91,9 +68,9 @@ class WriterPool:
             build_prompt: Returns the question, given the problems of the answer before and its text.
             check: Reads and checks the JSON document of an answer.
         """
-        if not self._writers:
+        writers = tuple(self.providers.adapters.values())
+        if not writers:
             return Answer(None, "", ())
-        writers = self._writers
 
         async def make() -> _CachedAnswer[T]:
             answer = await ask_writers(writers, build_prompt, check, self._timeout_seconds)
@@ -110,10 +87,10 @@ class WriterPool:
     async def aclose(self) -> None:
         """Cancel the calls in progress, and close the connections."""
         await self._cache.aclose()
-        for task in self._checks:
-            task.cancel()
-        await asyncio.gather(*self._checks, return_exceptions=True)
-        await _close((*self._writers, *self._retired))
+        await self.providers.aclose()
+
+    def _open_writer(self, name: str, credentials: Credentials) -> Writer | None:
+        return _open_writer(name, credentials, self._clock) if name in self._order else None
 
 
 @dataclass
@@ -138,32 +115,8 @@ class _Unanswered(Exception):
         self.answer = answer
 
 
-def _is_for_writing(credentials: Credentials) -> bool:
-    uses = credentials.options.get("uses")
-    return not isinstance(uses, list) or _USE in uses
-
-
-async def _check(writer: Writer) -> None:
-    """Log whether the key of a writer is valid. A refused one opens its breaker, so that no script waits for it."""
-    try:
-        await writer.check_key()
-    except ProviderFailure as failure:
-        # A server may have no list of models.
-        if failure.kind is not FailureKind.REFUSED:
-            log.warning("writer not usable", provider=writer.name, kind=failure.kind.value, reason=failure.message)
-        return
-    log.info("writer checked", provider=writer.name)
-
-
-async def _close(writers: Sequence[Writer]) -> None:
-    await asyncio.gather(*(writer.aclose() for writer in writers))
-
-
-def _open_writers(
-    order: Sequence[str], credentials: Mapping[str, Credentials], clock: Callable[[], float]
-) -> tuple[Writer, ...]:
-    found = (_open_writer(name, credentials[name], clock) for name in order if name in credentials)
-    return tuple(writer for writer in found if writer is not None)
+async def _check_key(writer: Writer) -> None:
+    await writer.check_key()
 
 
 def _open_writer(name: str, credentials: Credentials, clock: Callable[[], float]) -> Writer | None:
@@ -177,10 +130,12 @@ def _open_writer(name: str, credentials: Credentials, clock: Callable[[], float]
         client = _client(name, gemini.BASE_URL, credentials, gemini.authenticate_gemini, clock)
         return GeminiWriter(client, model or gemini.MODEL) if client else None
     if name == CHARACTER_AI:
-        keys, character = KeyRing(name, credentials.keys, clock), options.get("character")
+        character = options.get("character")
         if not credentials.keys or not isinstance(character, str):
             return None
-        return CharacterAiWriter(name, keys, character, Breaker(name, clock))
+        return CharacterAiWriter(
+            PersonaClient(name, KeyRing(name, credentials.keys, clock), Breaker(name, clock)), character
+        )
     preset = CHAT_PRESETS[name]
     client = _client(name, preset.base_url, credentials, _authenticate(preset), clock, needs_key=preset.needs_key)
     return ChatWriter(client, preset, model or preset.model) if client else None
