@@ -90,7 +90,7 @@ class Config(Settings):
     out."""
     footage_hosts: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     """For a provider of footage, the only hosts from which its files are downloaded, as JSON, in place of the usual
-    ones: `{"pexels": ["videos.pexels.com"]}`."""
+    ones: `{"pexels": ["videos.pexels.com"]}`. Another port than 443 is a part of the host: `files.example.com:8443`."""
     footage_timeout_seconds: float = Field(10.0, gt=0, le=60)
     """The limit of one search of a provider of footage."""
     max_footage_calls: int = 8

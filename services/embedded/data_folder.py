@@ -184,7 +184,7 @@ def _check_ownership(data: Path) -> None:
     """Raise `PlatformError` when a folder holds other files, a broken `platform.json` or another layout version."""
     file = data / "platform.json"
     if not file.exists():
-        foreign = {entry.name for entry in data.iterdir()} - {"lock", "platform.json.part"}
+        foreign = {entry.name for entry in data.iterdir()} - {"lock", "platform.json.part", "providers.json"}
         if foreign:
             raise PlatformError(
                 f"{data} is not empty and is not a data folder (it holds {min(foreign)}); start with another --data"

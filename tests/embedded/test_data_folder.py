@@ -52,6 +52,12 @@ def test_the_folder_of_an_interrupted_first_start_is_used(tmp_path: Path) -> Non
     use(tmp_path)
 
 
+def test_keys_of_providers_may_be_there_before_the_first_start(tmp_path: Path) -> None:
+    (tmp_path / "providers.json").write_text("{}")
+    use(tmp_path)
+    assert (tmp_path / "platform.json").exists()
+
+
 def test_a_folder_with_other_files_stays_unchanged(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(PlatformError, match=r"letter\.txt"):

@@ -163,6 +163,8 @@ async def test_a_dead_clip_is_replaced_by_the_next_one_and_at_last_by_a_backgrou
     assert sorted(found) == sorted(shown)
     clips = [name for name in found if name != "background"]
     assert len(clips) == len(set(clips)), "no clip is shown twice"
+    replaced = [notice.message.split()[1] for notice in result.notices if notice.reason == "FOOTAGE_REPLACED"]
+    assert sorted(replaced) == sorted(dead), "each is stated"
 
 
 async def test_chosen_scenes_of_a_request_are_kept_and_the_others_are_chosen() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.content.footage.answers import may_download
 from services.content.footage.choice import Choice, ChoiceRequest, Scene, choose_footage
 from services.content.footage.clips import Credit, FootageClip, FootageQuery, Orientation, Shape
 from services.content.footage.pool import FootagePool
@@ -214,6 +215,20 @@ async def test_an_unusable_clip_is_left_out(stock: Stock, case: str) -> None:
     assert [clip.key for clip in await stock.search(name)] == [
         {"pexels": "pexels:7", "pixabay": "pixabay:7", "coverr": "coverr:S1Yb"}[name]
     ]
+
+
+def test_a_host_with_a_port_stands_for_that_port_alone() -> None:
+    hosts = ("files.example.com:8443", "cdn.example.com")
+    for url in ("https://files.example.com:8443/a.mp4", "https://cdn.example.com/a", "https://cdn.example.com:443/a"):
+        assert may_download(url, hosts)
+    for url in (
+        "https://files.example.com/a.mp4",
+        "https://cdn.example.com:8443/a",
+        "http://cdn.example.com/a",
+        "https://files.example.com:8443@evil.example/a",
+        "https://cdn.example.com:99999/a",
+    ):
+        assert not may_download(url, hosts)
 
 
 async def test_texts_of_providers_are_one_bounded_line(stock: Stock) -> None:

@@ -78,13 +78,17 @@ def read_address(item: Mapping[str, Any], name: str) -> str:
 
 
 def may_download(url: str, hosts: Sequence[str]) -> bool:
-    """Whether a file may be downloaded from an address: https, the usual port, no user, and one of `hosts`."""
+    """Whether a file may be downloaded from an address: https, no user, and one of `hosts`.
+
+    A host stands for its usual port; `files.example.com:8443` is another one.
+    """
     try:
         parts = urlsplit(url)
-        plain = parts.scheme == "https" and parts.username is None and parts.port in (None, 443)
+        port = parts.port or 443
     except ValueError:
         return False
-    return plain and parts.hostname in hosts
+    host = parts.hostname if port == 443 else f"{parts.hostname}:{port}"
+    return parts.scheme == "https" and parts.username is None and host in hosts
 
 
 def choose_file(files: Sequence[ClipFile], cover: Shape) -> ClipFile | None:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from moneyprinter.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from moneyprinter.errors import DataLoss, Error, FailedPrecondition, InvalidArgument, NotFound
 from services.orchestrator.jobs.model import Asset, ClipRequest, ClipStyle, SourceClip, VideoRequest
 from services.orchestrator.jobs.scenes import Cut, Notice, Scene
 from services.runtime.progress import OnProgress, ignore_progress
@@ -26,6 +26,9 @@ MIN_CUT_SECONDS = 0.5
 REPLACEMENTS = 2
 NOTHING = "none"
 """The source of footage that has only backgrounds."""
+
+REPLACED = "FOOTAGE_REPLACED"
+"""The reason of a notice: a clip could not be used, and another takes its place."""
 
 # A clip whose validation ends with one of these is replaced; the same clip would fail again.
 _UNUSABLE = (InvalidArgument, NotFound, DataLoss, FailedPrecondition)
@@ -47,6 +50,7 @@ class PreparedCuts:
 
     cuts: tuple[Cut, ...]
     clips: tuple[SourceClip, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Footage:
 
     scenes: tuple[Scene, ...]
     clips: tuple[tuple[SourceClip, ...], ...]
+    notices: tuple[Notice, ...] = ()
 
 
 class Workers(Protocol):
@@ -151,6 +156,7 @@ async def prepare_cuts(
     return Footage(
         tuple(replace(scene, cuts=cuts) for scene, cuts in zip(scenes, shown, strict=True)),
         tuple(_with_title(scene, row) for scene, row in zip(scenes, clips, strict=True)),
+        tuple(notice for piece in pieces for notice in piece.notices),
     )
 
 
@@ -178,6 +184,7 @@ class _Preparation:
             return PreparedCuts((cut,), (await self._validate(cut),))
         except _UNUSABLE as failure:
             log.warning("clip replaced", clip=cut.id, reason=failure.reason)
+            notices = [_replaced_notice(cut, failure)]
         async with self._replacing:
             for attempt in range(REPLACEMENTS + 1):
                 source = self._request.footage if attempt < REPLACEMENTS else NOTHING
@@ -188,9 +195,11 @@ class _Preparation:
                 (cuts,) = choice.scenes
                 self._taken.update(each.id for each in cuts)
                 try:
-                    return PreparedCuts(cuts, tuple([await self._validate(each) for each in cuts]))
+                    clips = tuple([await self._validate(each) for each in cuts])
+                    return PreparedCuts(cuts, clips, tuple(notices))
                 except _UNUSABLE as failure:
                     log.warning("clip replaced", clips=[each.id for each in cuts], reason=failure.reason)
+                    notices += [_replaced_notice(each, failure) for each in cuts]
                     last = failure
         raise last
 
@@ -211,3 +220,8 @@ class _Preparation:
         if not clip.still and clip.end_seconds - clip.start_seconds < MIN_CUT_SECONDS:
             raise InvalidArgument("the rest of the clip is too short to be shown", reason="CLIP_RANGE_INVALID")
         return clip
+
+
+def _replaced_notice(cut: Cut, failure: Error) -> Notice:
+    name = cut.id or cut.asset_id or "of an edited scene"
+    return Notice(REPLACED, f"clip {name} cannot be used ({failure.message}), so that another takes its place"[:1000])

@@ -254,7 +254,8 @@ async def _choose(
     choice = await choose_cuts(request, language, script.scenes, seconds, workers, journal)
     scenes = [replace(scene, cuts=cuts) for scene, cuts in zip(script.scenes, choice.scenes, strict=True)]
     footage = await prepare_cuts(request, language, scenes, workers, journal, on_progress, clips_at_once=clips_at_once)
-    return replace(script, scenes=footage.scenes, notices=(*script.notices, *choice.notices)), footage.clips
+    notices = (*script.notices, *choice.notices, *footage.notices)
+    return replace(script, scenes=footage.scenes, notices=notices), footage.clips
 
 
 def _count_frames(spoken: NarratedScript, rate: int) -> int:
