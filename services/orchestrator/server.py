@@ -72,7 +72,7 @@ from services.orchestrator.workers.previews import GrpcPreviews
 from services.orchestrator.workers.prober import GrpcProber
 from services.orchestrator.workers.stubs import Stubs
 from services.orchestrator.workers.webhooks import GrpcWebhooks
-from services.runtime import db, events, telemetry
+from services.runtime import db, events, telemetry, turns
 from services.runtime.objects import Objects
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -211,6 +211,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
         download_methods = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
         runtime.limit(config.downloads, *download_methods, per_client=runtime.config.streams_per_client)
+        runtime.take_turns(*(f"{public}VideoService/{name}" for name in ("CreateVideo", "RetryVideo")))
+        # A small request of these works on whole jobs.
+        heavy = (f"{public}VideoService/{name}" for name in ("ReviseVideo", "ApproveVideo", "ListVideos"))
+        runtime.take_turns(*heavy, weight=turns.HEAVY)
         runtime.check("database", store.active_jobs)
         files = Reconciliation(
             PostgresFileRecords(pool),

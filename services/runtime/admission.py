@@ -19,6 +19,7 @@ import grpc
 from google.api import httpbody_pb2
 
 from moneyprinter.errors import ResourceExhausted, Unavailable
+from services.runtime.turns import Turns, request_weight
 
 # One client gets at most this fraction of a limit: 1/4.
 SHARE = 4
@@ -104,6 +105,21 @@ class Admission:
         self.calls = ConcurrencyLimit(max_calls, client_share(max_calls))
         self.streams = ConcurrencyLimit(max_streams, streams_per_client, "streams", STREAMS_EXHAUSTED)
         self.methods: dict[str, ConcurrencyLimit] = {}
+        self.weights: dict[str, int] = {}
+        """The methods whose calls take turns, each with the least weight of a request."""
+        self._turns = Turns()
+
+    @asynccontextmanager
+    async def turn(self, method: str, request: Any, client: str) -> AsyncIterator[None]:
+        """Hold a turn of the client while the context is open, when the calls of the method take turns.
+
+        Raises `ResourceExhausted` (BUSY) when the turn has not come in time.
+        """
+        if least := self.weights.get(method):
+            async with self._turns.turn(client, request_weight(len(request), least)):
+                yield
+        else:
+            yield
 
     @contextmanager
     def admit(self, method: str, client: str, *, directly: bool, streams: bool) -> Iterator[Slots]:

@@ -84,7 +84,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return parsed
 
         async def respond(request: Any, context: Any) -> Any:
-            async with self._call(method, metadata, context, streams=streams) as (call, flow):
+            async with (
+                self._call(method, metadata, context, streams=streams) as (call, flow),
+                self._admission.turn(method, request, identity.client()),
+            ):
                 response = await behaviour(await parse(request, call, flow), context)
                 call.observe_response(response)
                 return response

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from moneyprinter import calls
 from moneyprinter.errors import Unavailable
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
-from services.runtime import channels, revocation, scratch, telemetry, tls
+from services.runtime import channels, revocation, scratch, telemetry, tls, turns
 from services.runtime.admission import Admission, ConcurrencyLimit, client_share
 from services.runtime.audit import AuditBuffer
 from services.runtime.authorizer import Authorizer, TokenKeys
@@ -116,6 +116,13 @@ class Runtime:
         name = f"calls of {', '.join(method.rpartition('/')[2] for method in methods)}"
         shared = ConcurrencyLimit(limit, per_client or client_share(limit), name, until_response=until_response)
         self.admission.methods.update(dict.fromkeys(methods, shared))
+
+    def take_turns(self, *methods: str, weight: int = turns.LIGHT) -> None:
+        """Let the calls of unary `methods` (`/package.Service/Method`) take turns (`services.runtime.turns`).
+
+        The weight of a request is that of its size, but at least `weight`.
+        """
+        self.admission.weights.update(dict.fromkeys(methods, weight))
 
     def connect(self, service: str, contract_name: str) -> calls.TypedChannel:
         """Open a channel to a gRPC service (`package.Service`) of another service. It closes with this one."""

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gateway.contracts import Method, load_methods
 from moneyprinter import contract
+from moneyprinter.video.v1 import video_service_pb2 as pb
 from tests import watchdog
 from tests.api import calls
 from tests.security import requests
@@ -33,10 +34,10 @@ from tests.up import up
 from tests.watchdog import LONGEST_SECONDS
 
 PASSWORD = "four tides a day, all year"
-# A hundred creates take 3 s of CPU time in other threads, of which a busy machine makes more; long steps of the event
-# loop are found by their CPU time.
-GOOD_SECONDS = 5.0
-BUSY_SECONDS = 0.5
+# The maximum duration of a call of the second user beyond what a busy machine adds, and the CPU time of the platform in
+# which 95 % of these calls end during an attack; on a machine that does nothing else, it is their duration.
+GOOD_SECONDS = 2.0
+GOOD_CPU_SECONDS = 0.2
 ATTACK_SECONDS = 20.0
 # Some methods need a sign-in within the last five minutes.
 SESSION_SECONDS = 60.0
@@ -67,6 +68,8 @@ class Platform:
     seen: int = 0
     sign_in_time: float = 0.0
     """When the attacker has signed in, by the monotonic clock."""
+    cpu_seconds: list[float] = field(default_factory=list)
+    """The CPU time of the platform during each call of the second user in the last attack."""
 
     def steps(self) -> list[dict[str, Any]]:
         """Return the long steps since the last call."""
@@ -79,11 +82,16 @@ class Platform:
         thread = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat")
         return int(thread.read_text().split()[1]) / 1e9
 
+    def used_seconds(self) -> float:
+        """Return the CPU time that the platform's process has used."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
     async def clear(self) -> None:
         """Delete the attacker's videos."""
         listed = (await self.http.get("/v1/videos?page_size=100", headers=self.mallory)).json()["videos"]
-        for video in listed:
-            await self.http.delete(f"/v1/videos/{video['job_id']}", headers=self.mallory)
+        deletes = (self.http.delete(f"/v1/videos/{video['job_id']}", headers=self.mallory) for video in listed)
+        await asyncio.gather(*deletes)
 
     async def raw(self, method: Method, data: bytes, **options: Any) -> tuple[grpc.StatusCode, str]:
         """Send bytes as a request; returns the code and the reason of the response."""
@@ -104,14 +112,16 @@ class Platform:
         """Run an attack; returns its outcome. A second user must be served, and the event loop must never block."""
         self.steps()
         before = self.process.memory_info().rss
+        self.cpu_seconds = []
         running = asyncio.ensure_future(attack)
         try:
             while not running.done():
-                began, waited = time.monotonic(), self.waited_seconds()
+                began, waited, cpu = time.monotonic(), self.waited_seconds(), self.used_seconds()
                 answer = await self.http.get("/v1/videos", headers=self.good)
                 took, busy = time.monotonic() - began, self.waited_seconds() - waited
-                # What a busy machine adds does not count, nor does a deadline of the service that it used up.
-                assert answer.status_code == 200 or (answer.status_code == 504 and busy > BUSY_SECONDS), answer.text
+                self.cpu_seconds.append(self.used_seconds() - cpu)
+                assert answer.status_code == 200, answer.text
+                # What a busy machine adds does not count.
                 assert took - busy < GOOD_SECONDS
         finally:
             running.cancel()
@@ -324,13 +334,39 @@ async def test_a_compressed_upload_is_refused(platform: Platform, encoding: str)
     assert (answer.status_code, answer.json()["details"][0]["reason"]) == (415, "COMPRESSION_UNSUPPORTED")
 
 
-@pytest.mark.parametrize("is_full", [False, True], ids=["empty clips", "full clips"])
-async def test_a_hundred_concurrent_requests(platform: Platform, is_full: bool) -> None:
-    method = calls.method("VideoService/CreateVideo")
-    data = requests.video("word ").SerializeToString() if is_full else b"\x12\x00" * 500_000
+SCRIPT = pb.CreateVideoRequest(title="A long one", audio=pb.Audio(script="word " * 600))
+FULL = requests.video("word ")
+HUNDREDS: dict[str, tuple[str, bytes]] = {
+    "empty clips": ("CreateVideo", b"\x12\x00" * 500_000),
+    "full clips": ("CreateVideo", FULL.SerializeToString()),
+    "scripts": ("CreateVideo", SCRIPT.SerializeToString()),
+    "lists of full videos": ("ListVideos", pb.ListVideosRequest(page_size=100).SerializeToString()),
+    "revisions of a full video": (
+        "ReviseVideo",
+        json_format.ParseDict({"changes": {"title": "b"}}, pb.ReviseVideoRequest()).SerializeToString(),
+    ),
+}
 
-    async def attack() -> None:
-        await asyncio.gather(*(platform.raw(method, data) for _ in range(100)))
+
+@pytest.mark.parametrize("requested", HUNDREDS)
+async def test_a_hundred_concurrent_requests(platform: Platform, requested: str) -> None:
+    name, data = HUNDREDS[requested]
+    create = calls.method("VideoService/CreateVideo")
+
+    async def attack() -> set[str]:
+        if "full video" in requested:
+            await asyncio.gather(*(platform.raw(create, FULL.SerializeToString()) for _ in range(3)))
+        listed = (await platform.http.get("/v1/videos", headers=platform.mallory)).json()["videos"]
+        job = pb.ReviseVideoRequest(job_id=listed[0]["job_id"]) if name == "ReviseVideo" else pb.ReviseVideoRequest()
+        # Serialized messages that follow each other are merged.
+        request = data + job.SerializeToString()
+        answers = await asyncio.gather(
+            *(platform.raw(calls.method(f"VideoService/{name}"), request) for _ in range(100))
+        )
         await platform.clear()
+        return {reason for _, reason in answers}
 
-    await platform.attacked(attack())
+    reasons = await platform.attacked(attack())
+    assert reasons <= {"", "BUSY", "REQUEST_INVALID", "QUOTA_EXCEEDED"}
+    seconds = sorted(platform.cpu_seconds)
+    assert seconds[int(0.95 * (len(seconds) - 1))] < GOOD_CPU_SECONDS, seconds
