@@ -69,7 +69,8 @@ _SCALARS: dict[int, Schema] = {
 
 _WELL_KNOWN: dict[str, Schema] = {
     ".google.protobuf.Struct": {"type": "object"},
-    ".google.protobuf.Value": {},
+    # Our contracts use it only for a path that is null until there is one.
+    ".google.protobuf.Value": {"anyOf": [{"type": "string"}, {"type": "null"}]},
     ".google.protobuf.ListValue": {"type": "array"},
     ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     ".google.protobuf.Duration": {"type": "string", "pattern": "^-?[0-9]+([.][0-9]+)?s$"},

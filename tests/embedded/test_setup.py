@@ -27,8 +27,9 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    for name in ("scripts/setup", "pyproject.toml", "proto/pyproject.toml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    typescript = "tests/gateway/typescript/package-lock.json"
+    for name in ("scripts/setup", "pyproject.toml", "proto/pyproject.toml", typescript):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     python(tmp_path, "3.12.1")
