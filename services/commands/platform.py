@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,12 +81,17 @@ async def _up(data: Path, **options: Any) -> int:
     import structlog
 
     from services.embedded.platform import run_platform
+    from services.embedded.watchdog import run_watchdog
+    from services.runtime.config import RuntimeConfig, load
 
     # The platform logs to its data folder. What libraries log after it has stopped is dropped.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        async with run_platform(data, **options) as running:
+        async with AsyncExitStack() as stack, run_platform(data, **options) as running:
             starting = None
+            # It also watches the stop.
+            limit_seconds = load(RuntimeConfig).unresponsive_seconds
+            await stack.enter_async_context(run_watchdog(running.data / "logs" / "services.log", limit_seconds))
             _print_first_account(running.new_account)
             where = escape(str(running.data))
             out.print(f"MoneyPrinter is ready at [bold]{running.url}[/] (data in {where}; Ctrl-C stops it)")

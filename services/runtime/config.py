@@ -98,6 +98,8 @@ class RuntimeConfig(Settings):
     """Whether servers describe themselves to tools such as grpcurl."""
     grace_seconds: float = 20.0
     """The time for calls in progress after SIGTERM."""
+    unresponsive_seconds: float = Field(60.0, ge=1)
+    """After how long `moneyprinter up` ends itself when it no longer responds, so that it can be started again."""
     max_streams: int = Field(2000, ge=1)
     """The number of streams to and from clients at once, such as events, uploads and downloads."""
     streams_per_client: int = Field(20, ge=1)

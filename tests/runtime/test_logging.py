@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -49,6 +50,28 @@ def test_logging_to_a_full_disk_does_not_raise(config: RuntimeConfig) -> None:
         for number in range(100):
             log.error("said", number=number)
         until(lambda: writer.lost == 100)
+
+
+def test_an_event_loop_goes_on_when_its_errors_cannot_be_logged(config: RuntimeConfig) -> None:
+    """When the exception handler raised, it left `run_forever`, and asyncio cancelled all tasks of the platform.
+
+    Python 3.11.7 then ended in a segmentation fault, because a cancelled `wait_for` resumed a frame that was freed.
+    """
+
+    def fail() -> None:
+        raise ValueError("in a callback")
+
+    async def work() -> str:
+        waiting = asyncio.create_task(asyncio.wait_for(asyncio.Event().wait(), 0.01))
+        for _ in range(20):
+            asyncio.get_running_loop().call_soon(fail)
+            await asyncio.sleep(0)
+        await asyncio.wait({waiting})
+        return type(waiting.exception()).__name__
+
+    with open("/dev/full", "w") as full, logging_to(config, full) as writer:
+        assert asyncio.run(work()) == "TimeoutError"
+        until(lambda: writer.lost == 20)
 
 
 def test_lost_lines_are_reported_when_the_disk_has_space_again(config: RuntimeConfig, tmp_path: Path) -> None:
