@@ -19,6 +19,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from services.audio.alignment.aligner import Aligner
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
+from services.audio.expanded_speech import ExpandedSpeech
 from services.audio.kokoro.provider import Kokoro, open_kokoro
 from services.audio.kokoro.synthesizer import SynthesizerSettings
 from services.audio.mix import Mixer
@@ -45,9 +46,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     program = runtime.config.ffmpeg
     version = await ffmpeg_version(program)
     mixer = Mixer(program, version, timedelta(seconds=config.max_mix_seconds))
-    espeak = await asyncio.to_thread(_open_espeak, config, runtime)
+    espeak = ExpandedSpeech(await asyncio.to_thread(_open_espeak, config, runtime))
     kokoro = await asyncio.to_thread(_open_kokoro, config, runtime) if config.kokoro_model else None
-    offline: list[SpeechProvider] = [*([kokoro] if kokoro else []), espeak]
+    offline: list[SpeechProvider] = [*([ExpandedSpeech(kokoro)] if kokoro else []), espeak]
     settings = Settings(config.speech_order, program, config.provider_timeout_seconds, Aligner(espeak, program))
     secrets = SecretClient(ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService")))
     providers = SpeechProviders(offline, secrets, config.providers_file, settings)

@@ -330,7 +330,7 @@ async def _speak_lines(
     """Speak lines into the file `target`. Returns the words and their times."""
     spoken = await provider.speak(lines.spoken, voice, target, part_of(on_progress, 0, 0.95))
     if lines.respelled:
-        spoken = await asyncio.to_thread(_restore_words, lines.respelled, spoken)
+        spoken = await asyncio.to_thread(restore_words, lines.respelled, spoken)
     spoken = await asyncio.to_thread(_shorten_silences, target, spoken)
     if pacing.speed != 1:
         await change_speed(program, target, pacing.speed)
@@ -338,8 +338,8 @@ async def _speak_lines(
     return await asyncio.to_thread(_change_pauses, target, spoken, pacing) if pacing.has_pauses else spoken
 
 
-def _restore_words(respelled: Sequence[Respelling], spoken: SpokenText) -> SpokenText:
-    """The written words of a narration with the times of what was spoken for them."""
+def restore_words(respelled: Sequence[Respelling], spoken: SpokenText) -> SpokenText:
+    """Return the written words of a narration with the times of what was spoken for them."""
     sentences = [
         respelling.restore([(word.text, word.start, word.end) for word in words])
         for respelling, words in zip(respelled, spoken.sentences, strict=True)
