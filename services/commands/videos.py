@@ -42,7 +42,12 @@ def make(
     ] = None,
     language: Annotated[str | None, typer.Option(help="The language of a written script, for example de.")] = None,
     tone: Annotated[str | None, typer.Option(help="The tone of a written script, for example humorous.")] = None,
+    audience: Annotated[
+        str | None, typer.Option(help="The audience of a written script, for example 'children of eight'.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="The duration of a written script in seconds.")] = None,
+    scenes: Annotated[int | None, typer.Option(help="The number of scenes of a written script.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Further instructions for the writer of the script.")] = None,
     voice: Annotated[str | None, typer.Option(help="The voice, for example en-US or de-DE.")] = None,
     speed: Annotated[float | None, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = None,
     pause: Annotated[float | None, typer.Option(help="The pause between sentences, in seconds.")] = None,
@@ -76,8 +81,13 @@ def make(
     quality: Annotated[str | None, typer.Option(help="draft, standard or high.")] = None,
     priority: Annotated[str | None, typer.Option(help="The job's priority: low, normal or high.")] = None,
     review: Annotated[
-        bool, typer.Option("--review", help="Show the script and its footage, and ask before anything is rendered.")
-    ] = False,
+        str | None,
+        typer.Option(
+            metavar="script|footage",
+            help="Show the script, or the script with its footage, and ask before anything costly runs: script or"
+            " footage.",
+        ),
+    ] = None,
     out_file: Annotated[
         Path,
         typer.Option("--out", metavar="FILE", help="The output file: .mp4, or .webm for VP9 and AV1."),
@@ -120,14 +130,16 @@ def make(
         "footage": footage,
         "writing.language": language,
         "writing.tone": tone,
+        "writing.audience": audience,
         "writing.seconds": seconds,
+        "writing.scene_count": scenes,
+        "writing.prompt": prompt,
+        "review": review,
     }
     fields, clips = request_files.read_request(request, settings, clip or [])
     if request is None and not clips and not title:
         raise WrongRequest("the video has no clips: give --title for a video on a topic, or --clip FILE_OR_URL")
     fields.setdefault("title", out_file.stem)
-    if review:
-        fields["review"] = "script" if clips else "footage"
     request_files.choose_codec(fields, out_file)
     request_files.check_files(clips, logo, out_file, request_files.find_sounds(fields))
     clips = [replace(c, fit=fit or c.fit) for c in clips]
@@ -242,11 +254,14 @@ def batch(
 
 @app.command(
     epilog="Examples: [bold]moneyprinter approve vid_12345abc[/] · [bold]moneyprinter approve vid_12345abc --edit[/] ·"
-    " [bold]moneyprinter approve vid_12345abc --script-file better.txt[/]"
+    " [bold]moneyprinter approve vid_12345abc --script better.txt[/]. `moneyprinter status JOB` shows the script."
 )
 def approve(
     job: Annotated[str, typer.Argument(help="The job id.")],
-    script_file: Annotated[Path | None, typer.Option(help="A text file with the edited script.")] = None,
+    script_file: Annotated[
+        Path | None,
+        typer.Option("--script", "--script-file", metavar="FILE", help="A text file with the edited script."),
+    ] = None,
     edit: Annotated[bool, typer.Option("--edit", help="Edit the script in $EDITOR first.")] = False,
     data: DataOption = None,
 ) -> None:

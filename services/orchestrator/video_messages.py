@@ -209,6 +209,7 @@ def _review(job: Job) -> pb.Review | None:
         subject=job.review.subject,
         request_time=format_timestamp(job.review.request_time),
         expire_time=format_timestamp(job.review.expire_time),
+        version=job.review.version,
     )
 
 

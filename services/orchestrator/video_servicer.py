@@ -105,9 +105,8 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
 
     async def ApproveVideo(self, request: pb.ApproveVideoRequest, context: Any) -> pb.ApproveVideoResponse:
         edits = scene_requests(request.scenes)
-        return pb.ApproveVideoResponse(
-            status=status_message(await self._reviews.approve(identity.user().id, request.job_id, edits))
-        )
+        job = await self._reviews.approve(identity.user().id, request.job_id, edits, request.version)
+        return pb.ApproveVideoResponse(status=status_message(job))
 
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Any) -> pb.DeleteVideoResponse:
         await self._videos.delete(identity.user().id, request.job_id)

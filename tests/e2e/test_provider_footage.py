@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import pty
+import re
 import ssl
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,3 +181,63 @@ async def test_clips_that_cannot_be_used_are_replaced(stock: Stock, tmp_path: Pa
     assert KEYS[0] not in failed
     assert any("scene 2" in message for message in notices(video, "FOOTAGE_NOT_FOUND"))
     assert [message.split()[1] for message in notices(video, "FOOTAGE_REPLACED")] == ["pexels:21", "pexels:22"]
+
+
+async def run_in_terminal(data: Path, *arguments: str | Path, typed: str, editor: str) -> str:
+    """Run the command in a pseudo-terminal in which a user types. Returns what it shows."""
+    terminal, its_end = pty.openpty()
+    os.write(terminal, typed.encode())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments), "--data", str(data)),
+        env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(data), "EDITOR": editor, "TMPDIR": str(data)},
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+    )
+    os.close(its_end)
+    reading = asyncio.ensure_future(asyncio.to_thread(_read_terminal, terminal))
+    try:
+        async with asyncio.timeout(90):
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        shown = await reading
+        os.close(terminal)
+    assert process.returncode == 0, shown
+    return shown
+
+
+def _read_terminal(terminal: int) -> str:
+    shown = b""
+    # Reading fails once no process has the terminal open.
+    with suppress(OSError):
+        while part := os.read(terminal, 65536):
+            shown += part
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode(errors="replace"))
+
+
+async def test_script_and_clips_are_edited_in_the_terminal(stock: Stock, tmp_path: Path) -> None:
+    stock.offer("pexels", "cliff", stock.pexels(31, "red"), stock.pexels(32, "blue"))
+    stock.offer("pexels", "gulls", stock.pexels(33, "lime"), stock.pexels(34, "red"))
+    scenes = [{"script": "Cliffs.", "search_terms": ["cliff"]}, {"script": "Birds.", "search_terms": ["cliff"]}]
+    (tmp_path / "request.json").write_text(json.dumps({"scenes": scenes, "settings": SMALL}))
+    typed = "replace 9\nr 2\nsearch nothing for 2\nsearch gulls for 2\n2\ne\na\n"
+    shown = await run_in_terminal(
+        stock.platform.data,
+        *("make", tmp_path / "request.json", "--title", "Coast", "--review", "footage", "--out", tmp_path / "a.mp4"),
+        typed=typed,
+        editor="sed -i s/Birds/Gulls/",
+    )
+    assert "pexels:31 by Ana Silva on pexels (cliff)" in shown
+    assert "there is no clip 9" in shown
+    assert "no other clip was found for 2" in shown
+    assert "shows nothing; try fewer words" in shown
+    assert "pexels:34 by Ana Silva" in shown
+    [newest] = (await stock.platform.http.get("/v1/videos?page_size=1")).json()["videos"]
+    video = (await stock.platform.http.get(f"/v1/videos/{newest['job_id']}")).json()["video"]
+    assert shown_ids(video) == ["pexels:31", "pexels:34"]
+    assert [scene["script"] for scene in video["scenes"]] == ["Cliffs.", "Gulls."]
+    assert "Gulls." in (tmp_path / "a.srt").read_text()

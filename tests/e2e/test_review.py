@@ -85,7 +85,7 @@ async def test_a_script_is_reviewed_across_a_restart_and_in_the_terminal(tmp_pat
         out = tmp_path / "sea.mp4"
         small = ("--resolution", "480p", "--quality", "draft", "--script", "The sea is warm.")
         (tmp_path / "request.json").write_text(json.dumps({"clips": REQUEST["clips"]}))
-        make = ("make", tmp_path / "request.json", "--title", "Sea", *small, "--review", "--out", out)
+        make = ("make", tmp_path / "request.json", "--title", "Sea", *small, "--review", "script", "--out", out)
         shown = await run_command(data, *make, typed="e\na\n", editor="sed -i s/warm/deep/")
         assert "The sea is warm." in shown
         assert "The sea is deep." in shown
@@ -96,5 +96,6 @@ async def test_a_script_is_reviewed_across_a_restart_and_in_the_terminal(tmp_pat
         assert f"moneyprinter approve {waiting}" in left
         assert "in review" in await run_command(data, "status")
         assert "The sea is warm." in await run_command(data, "status", waiting)
-        assert "is approved" in await run_command(data, "approve", waiting)
+        (tmp_path / "better.txt").write_text("The sea is calm.")
+        assert "is approved" in await run_command(data, "approve", waiting, "--script", tmp_path / "better.txt")
         assert "is completed" in await run_command(data, "watch", waiting)

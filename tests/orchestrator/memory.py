@@ -174,6 +174,7 @@ class MemoryStore:
             return None
         if job.review is None:
             return job, self._steps.get((job_id, approval_step(job.request.review)))
+        job.review.check_version(approval.version)
         self._steps[job_id, approval_step(job.review.subject)] = approval
         self._jobs[job_id] = job = replace(job, review=None, attempt=job.attempt + 1, estimated_completion=estimate)
         self._released.add((job_id, job.attempt))

@@ -112,6 +112,22 @@ async def test_the_first_approval_counts(store: Store) -> None:
     assert await store.approve(made.id, "user_2", APPROVAL, made.create_time) is None
 
 
+async def test_an_approval_of_other_scenes_than_those_that_wait_is_refused(store: Store) -> None:
+    made = reviewed_job()
+    await begin_review(store, made)
+    stale = replace(APPROVAL, version="0123456789abcdef")
+    with pytest.raises(errors.Conflict, match="read its scenes again") as refused:
+        await store.approve(made.id, made.user_id, stale, made.create_time)
+    assert refused.value.reason == "REVIEW_CHANGED"
+    waiting = await found(store, made)
+    assert waiting.review is not None, "it waits as before"
+    answer = await store.approve(
+        made.id, made.user_id, replace(APPROVAL, version=waiting.review.version), made.create_time
+    )
+    assert answer is not None
+    assert answer[0].review is None
+
+
 async def test_a_job_is_either_cancelled_or_approved(store: Store) -> None:
     made = reviewed_job()
     await begin_review(store, made)
@@ -238,8 +254,11 @@ class Videos:
         self.store = store
         self.stub = mesh.stub(pb_grpc.VideoServiceStub, caller="gateway")
 
-    async def approve(self, job_id: str, *scripts: str, user: str = "user_1") -> pb.GetVideoStatusResponse:
-        request = pb.ApproveVideoRequest(job_id=job_id, scenes=[pb.Scene(script=script) for script in scripts])
+    async def approve(
+        self, job_id: str, *scripts: str, user: str = "user_1", version: str = ""
+    ) -> pb.GetVideoStatusResponse:
+        scenes = [pb.Scene(script=script) for script in scripts]
+        request = pb.ApproveVideoRequest(job_id=job_id, scenes=scenes, version=version)
         return (await self.stub.ApproveVideo(request, metadata=self.mesh.bearer(user))).status
 
 
@@ -276,8 +295,12 @@ async def test_only_the_owner_approves_and_the_same_approval_again_is_no_error(v
     await begin_review(videos.store, made)
     with pytest.raises(errors.NotFound):
         await videos.approve(made.id, user="user_2")
+    with pytest.raises(errors.Conflict) as stale:
+        await videos.approve(made.id, version="1")
+    assert stale.value.reason == "REVIEW_CHANGED"
+    version = review().version
     for _ in range(2):
-        assert (await videos.approve(made.id, "The sea is cold.")).status == "processing"
+        assert (await videos.approve(made.id, "The sea is cold.", version=version)).status == "processing"
     for scripts in ([], ["The sea is warm."]):
         with pytest.raises(errors.FailedPrecondition, match="other edits") as refused:
             await videos.approve(made.id, *scripts)

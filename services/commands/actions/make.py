@@ -18,7 +18,7 @@ from moneyprinter import errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
 from moneyprinter.video.v1 import video_service_pb2 as pb
-from services.commands.actions.request_files import Clip, find_sounds, to_message
+from services.commands.actions.request_files import Clip, find_orientation, find_sounds, to_message
 from services.commands.actions.reviews import ask_for_approval
 from services.commands.actions.saved_files import save_files
 from services.commands.actions.sessions import open_client
@@ -83,7 +83,7 @@ async def make_video(
             with progress_bars(console) as bars:
                 assets = await upload_files(client, clips, logo, bars, find_sounds(request))
                 job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
-                review = partial(ask_for_approval, client, job.job_id, console)
+                review = partial(ask_for_approval, client, job.job_id, console, find_orientation(request))
                 await wait_until_finished(
                     client, job.job_id, bars, console, is_independent=is_independent, review=review
                 )

@@ -223,3 +223,14 @@ def _parse_error(text: str) -> str:
     near = difflib.get_close_matches(name, re.findall(r"\w+", fields), 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"the request has no field {parent + '.' if parent else ''}{name}{hint}"
+
+
+def find_orientation(request: Mapping[str, Any]) -> str:
+    """Return the orientation of the requested video, in which its clips are searched for; empty when it is unknown."""
+    settings = request.get("settings")
+    aspect = settings.get("aspect_ratio", "16:9") if isinstance(settings, Mapping) else "16:9"
+    width, _, height = str(aspect).partition(":")
+    if not (width.isdecimal() and height.isdecimal()):
+        return ""
+    wide, high = int(width), int(height)
+    return "square" if wide == high else "landscape" if wide > high else "portrait"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from moneyprinter.errors import Conflict
 from services.orchestrator.jobs.usage import Usage
 
 # After these, a sentence follows without a space.
@@ -170,6 +172,20 @@ class Review:
     request_time: datetime
     expire_time: datetime
 
+    @property
+    def version(self) -> str:
+        """Identifies what waits for approval: other scenes have another version."""
+        return hashlib.sha256(repr((self.subject, self.scenes)).encode()).hexdigest()[:16]
+
+    def check_version(self, version: str) -> None:
+        """Raise `Conflict` when other scenes than those of a version wait for approval; empty is any."""
+        if version not in ("", self.version):
+            raise Conflict(
+                "the job waits for the review of other scenes than those of this version; read its scenes again, and "
+                "approve the version of its review",
+                reason="REVIEW_CHANGED",
+            )
+
 
 @dataclass(frozen=True)
 class Approval:
@@ -179,6 +195,8 @@ class Approval:
     """All scenes, edited or not."""
     edits: tuple[SceneRequest, ...] = ()
     """The scenes that the call named; empty: it approved the scenes as they were."""
+    version: str = ""
+    """The version of the review that was read; empty: any."""
 
 
 class ReviewRequested(Exception):

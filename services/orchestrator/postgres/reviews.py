@@ -52,10 +52,12 @@ async def approve(
 ) -> tuple[Job, Approval | None]:
     """Queue a job again that waits for a review, whose row the transaction has locked, with its approval.
 
-    Returns the job as it is then, unchanged when it does not wait, and its recorded approval.
+    Returns the job as it is then, unchanged when it does not wait, and its recorded approval. Raises `Conflict` when
+    other scenes wait than those of the approval's version.
     """
     if job.review is None:
         return job, await _find_approval(connection, job)
+    job.review.check_version(approval.version)
     await connection.execute(
         "INSERT INTO steps (job_id, name, result) VALUES (%s, %s, %s)"
         " ON CONFLICT (job_id, name) DO UPDATE SET result = excluded.result, finish_time = now()",

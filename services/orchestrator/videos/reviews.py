@@ -37,17 +37,20 @@ class Reviews:
     """Publishes that a job has changed."""
     now: Callable[[], datetime]
 
-    async def approve(self, user_id: str, job_id: str, edits: Sequence[SceneRequest] = ()) -> Job:
+    async def approve(self, user_id: str, job_id: str, edits: Sequence[SceneRequest] = (), version: str = "") -> Job:
         """Approve what waits for the review of a job's owner, and return the job.
 
-        The same approval again changes nothing. Raises `NotFound` when there is no such job, `InvalidArgument` for
-        edits that cannot be spoken, `FailedPrecondition` when the job does not wait or was approved with other edits.
+        The same approval again changes nothing. `version` is that of the review that was read; empty: any. Raises
+        `NotFound` when there is no such job, `InvalidArgument` for edits that cannot be spoken, `Conflict` when other
+        scenes wait than those of the version, `FailedPrecondition` when the job does not wait or was approved with
+        other edits.
         """
         job = await find_video(self.store, user_id, job_id)
         if job.review is not None:
+            job.review.check_version(version)
             await self._check_edits(job, edits)
         written = job.review.scenes if job.review else ()
-        approval = Approval(tuple(edits) or tuple(scene.request for scene in written), tuple(edits))
+        approval = Approval(tuple(edits) or tuple(scene.request for scene in written), tuple(edits), version)
         work = requests.expected_work_seconds(job.request)
         duration = await self.estimate(user_id, work, job.request.quality, job.priority)
         approved = await self.store.approve(job_id, user_id, approval, self.now() + duration)

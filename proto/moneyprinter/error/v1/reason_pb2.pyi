@@ -112,6 +112,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The job does not wait for a review, or was approved with other edits."""
     REASON_REVIEW_EXPIRED: _Reason.ValueType  # 53
     """The job waited for its review until the time for it was over. It can be retried."""
+    REASON_REVIEW_CHANGED: _Reason.ValueType  # 54
+    """The job waits for the review of other scenes than those that were read. Read them again, and approve their version."""
     REASON_DEAD_LETTER_NOT_FOUND: _Reason.ValueType  # 51
     """There is no dead letter for the job: it did not fail, was retried, or belongs to another account."""
     REASON_CLIP_ADDRESS_REFUSED: _Reason.ValueType  # 60
@@ -326,6 +328,8 @@ REASON_VIDEO_NOT_IN_REVIEW: Reason.ValueType  # 52
 """The job does not wait for a review, or was approved with other edits."""
 REASON_REVIEW_EXPIRED: Reason.ValueType  # 53
 """The job waited for its review until the time for it was over. It can be retried."""
+REASON_REVIEW_CHANGED: Reason.ValueType  # 54
+"""The job waits for the review of other scenes than those that were read. Read them again, and approve their version."""
 REASON_DEAD_LETTER_NOT_FOUND: Reason.ValueType  # 51
 """There is no dead letter for the job: it did not fail, was retried, or belongs to another account."""
 REASON_CLIP_ADDRESS_REFUSED: Reason.ValueType  # 60

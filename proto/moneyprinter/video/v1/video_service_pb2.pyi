@@ -893,6 +893,7 @@ class Review(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     REQUEST_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """The state, `awaiting_review`."""
     subject: _builtins.str
@@ -901,6 +902,8 @@ class Review(_message.Message):
     """The time at which the job began to wait, RFC 3339 in UTC."""
     expire_time: _builtins.str
     """The time at which the job fails unless it is approved, RFC 3339 in UTC."""
+    version: _builtins.str
+    """Identifies the scenes that wait for approval; others have another version."""
     def __init__(
         self,
         *,
@@ -908,10 +911,11 @@ class Review(_message.Message):
         subject: _builtins.str = ...,
         request_time: _builtins.str = ...,
         expire_time: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "request_time", b"request_time", "state", b"state", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "request_time", b"request_time", "state", b"state", "subject", b"subject", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1536,8 +1540,11 @@ class ApproveVideoRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job."""
+    version: _builtins.str
+    """The version of the review that was read, `Review.version`. Empty: whichever waits."""
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scene]:
         """The scenes with edits, in place of `Video.scenes`; in a video with `clips`, as many. Footage is chosen for scenes
@@ -1549,10 +1556,11 @@ class ApproveVideoRequest(_message.Message):
         *,
         job_id: _builtins.str = ...,
         scenes: _abc.Iterable[Global___Scene] | None = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "scenes", b"scenes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "scenes", b"scenes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -183,7 +183,8 @@ class VideoServiceServicer:
     def ApproveVideo(self, request, context):
         """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
         edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
-        when the job does not wait for a review, or was approved with other edits.
+        when the job does not wait for a review, or was approved with other edits, and ALREADY_EXISTS with REVIEW_CHANGED
+        when it waits for the review of other scenes than those of `version`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,7 +68,8 @@ class VideoServiceStub:
     ApproveVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]
     """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
     edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
-    when the job does not wait for a review, or was approved with other edits.
+    when the job does not wait for a review, or was approved with other edits, and ALREADY_EXISTS with REVIEW_CHANGED
+    when it waits for the review of other scenes than those of `version`.
     """
     DeleteVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
@@ -131,7 +132,8 @@ class VideoServiceAsyncStub(VideoServiceStub):
     ApproveVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.ApproveVideoRequest, _video_service_pb2.ApproveVideoResponse]  # type: ignore[assignment]
     """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
     edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
-    when the job does not wait for a review, or was approved with other edits.
+    when the job does not wait for a review, or was approved with other edits, and ALREADY_EXISTS with REVIEW_CHANGED
+    when it waits for the review of other scenes than those of `version`.
     """
     DeleteVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.DeleteVideoRequest, _video_service_pb2.DeleteVideoResponse]  # type: ignore[assignment]
     """Deletes a video and its files. An unfinished job is cancelled first. From then on, other methods return
@@ -245,7 +247,8 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_video_service_pb2.ApproveVideoResponse, _abc.Awaitable[_video_service_pb2.ApproveVideoResponse]]:
         """Approves the script or the footage of a job that waits for a review (`CreateVideoRequest.review`), with or without
         edits; the job continues. The same approval again is no error. Returns FAILED_PRECONDITION with VIDEO_NOT_IN_REVIEW
-        when the job does not wait for a review, or was approved with other edits.
+        when the job does not wait for a review, or was approved with other edits, and ALREADY_EXISTS with REVIEW_CHANGED
+        when it waits for the review of other scenes than those of `version`.
         """
 
     @_abc_1.abstractmethod
