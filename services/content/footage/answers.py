@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.content.footage.clips import FootageClip, Shape
+from services.content.footage.clips import FootageClip, FootageQuery, Shape
+from services.providers.client import ProviderClient
 from services.providers.failures import FailureKind, ProviderFailure
 
 MAX_TEXT, MAX_ADDRESS = 200, 2048
@@ -104,6 +105,34 @@ def choose_file(files: Sequence[ClipFile], cover: Shape) -> ClipFile | None:
     return max(usable, key=lambda file: file.width * file.height, default=None)
 
 
-def without_duplicates(clips: Iterator[FootageClip], limit: int) -> list[FootageClip]:
-    """Return the first clips, each once."""
-    return list({clip.key: clip for clip in clips}.values())[:limit]
+class StockSource:
+    """The videos of a provider, whose adapter is a subclass.
+
+    Args:
+        client: Calls the provider.
+        hosts: The hosts of files; clips on others are left out.
+    """
+
+    name: str
+    results: str
+    """The field of an answer that lists the results."""
+
+    def __init__(self, client: ProviderClient, hosts: Sequence[str]) -> None:
+        self.client = client
+        self._hosts = hosts
+
+    async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
+        """Return the clips that fit a query, the best ones first, each once. Raises `ProviderFailure`."""
+        path, params = self._build_request(query)
+        document = await self.client.request_json("GET", path, params=params)
+        items = read_items(self.name, document, self.results)
+        clips = {clip.key: clip for each in items if (clip := self._to_clip(each, query))}
+        return list(clips.values())[: query.limit]
+
+    def _build_request(self, query: FootageQuery) -> tuple[str, Mapping[str, str]]:
+        """The path and the parameters of a search."""
+        raise NotImplementedError
+
+    def _to_clip(self, item: Mapping[str, Any], query: FootageQuery) -> FootageClip | None:
+        """The clip of a result; None when it is not usable."""
+        raise NotImplementedError

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from services.content.footage.answers import (
     ClipFile,
+    StockSource,
     choose_file,
     may_download,
     read_address,
-    read_items,
     read_number,
     read_object,
     read_text,
-    without_duplicates,
 )
 from services.content.footage.clips import Credit, FootageClip, FootageQuery
-from services.providers.client import Authentication, ProviderClient
+from services.providers.client import Authentication
 
 NAME = "pixabay"
 BASE_URL = "https://pixabay.com"
@@ -40,51 +39,37 @@ def authenticate(key: str) -> Authentication:
     return Authentication(params={"key": key})
 
 
-class Pixabay:
-    """The videos of Pixabay.
-
-    Args:
-        client: Calls the provider.
-        hosts: The hosts of files; clips on others are left out.
-    """
+class Pixabay(StockSource):
+    """The videos of Pixabay, which cannot be searched for an orientation."""
 
     name = NAME
+    results = "hits"
 
-    def __init__(self, client: ProviderClient, hosts: Sequence[str] = HOSTS) -> None:
-        self._client = client
-        self._hosts = hosts
-
-    async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
-        """Return the clips that fit a query, the best ones first. Raises `ProviderFailure`.
-
-        Pixabay cannot search for an orientation.
-        """
+    def _build_request(self, query: FootageQuery) -> tuple[str, Mapping[str, str]]:
         params = {
             "q": query.words[:_MAX_QUERY],
             "per_page": str(max(3, min(200, query.limit))),
             "safesearch": "true",
             "lang": query.language if query.language in _LANGUAGES else "en",
         }
-        document = await self._client.request_json("GET", "/api/videos/", params=params)
-        hits = read_items(NAME, document, "hits")
-        return without_duplicates((clip for each in hits if (clip := self._to_clip(each, query))), query.limit)
+        return "/api/videos/", params
 
-    def _to_clip(self, hit: Mapping[str, Any], query: FootageQuery) -> FootageClip | None:
-        number, sizes = read_text(hit, "id"), read_object(hit, "videos")
+    def _to_clip(self, item: Mapping[str, Any], query: FootageQuery) -> FootageClip | None:
+        number, sizes = read_text(item, "id"), read_object(item, "videos")
         files = {
             size: ClipFile(read_address(each, "url"), int(read_number(each, "width")), int(read_number(each, "height")))
             for size in _SIZES
             if (each := read_object(sizes, size))
         }
         offered = [each for each in files.values() if may_download(each.url, self._hosts)]
-        file, seconds = choose_file(offered, query.cover), read_number(hit, "duration")
+        file, seconds = choose_file(offered, query.cover), read_number(item, "duration")
         if not number.isdigit() or file is None or not seconds:
             return None
-        author, author_id = read_text(hit, "user"), read_text(hit, "user_id")
+        author, author_id = read_text(item, "user"), read_text(item, "user_id")
         page = f"{BASE_URL}/users/{quote(author.lower(), safe='')}-{author_id}/"
         return FootageClip(
             key=f"{NAME}:{number}",
-            description=read_text(hit, "tags").replace(",", ""),
+            description=read_text(item, "tags").replace(",", ""),
             url=file.url,
             width=file.width,
             height=file.height,
@@ -96,7 +81,7 @@ class Pixabay:
                 page if author and author_id.isdigit() else "",
                 _LICENCE,
                 _LICENCE_URL,
-                read_address(hit, "pageURL"),
+                read_address(item, "pageURL"),
             ),
         )
 

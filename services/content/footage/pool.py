@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.content.footage import coverr, pexels, pixabay
+from services.content.footage.answers import StockSource
 from services.content.footage.clips import FootageClip, FootageQuery, FootageSource
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
@@ -29,7 +30,7 @@ class _Kind:
 
     base_url: str
     authenticate: Authenticate
-    open: Callable[[ProviderClient, Sequence[str]], FootageSource]
+    open: Callable[[ProviderClient, Sequence[str]], StockSource]
     hosts: Sequence[str]
     keep: timedelta
     """How long its results are kept."""
@@ -84,9 +85,9 @@ class ResultCache:
 class _CachedSource:
     """A provider whose results are kept."""
 
-    def __init__(self, source: FootageSource, client: ProviderClient, cache: ResultCache, keep: timedelta) -> None:
+    def __init__(self, source: StockSource, cache: ResultCache, keep: timedelta) -> None:
         self.name = source.name
-        self.client = client
+        self.client = source.client
         self._source = source
         self._cache = cache
         self._keep = keep
@@ -143,4 +144,4 @@ class FootagePool:
             key_statuses=kind.key_statuses,
         )
         source = kind.open(client, self._hosts.get(name, kind.hosts))
-        return _CachedSource(source, client, self._cache, kind.keep)
+        return _CachedSource(source, self._cache, kind.keep)
