@@ -151,7 +151,7 @@ def status_message(job: Job) -> pb.GetVideoStatusResponse:
 def video_message(job: Job) -> pb.Video:
     result = job.result
     files = result.files if result else ()
-    watchable = job.stages["audio_generation"] == "completed" and job.progress_details.rendered
+    watchable = job.stages["audio_generation"] == "completed" and job.progress_details.rendered_count
     return pb.Video(
         job_id=job.id,
         title=job.request.title,
@@ -214,7 +214,9 @@ def _review(job: Job) -> pb.Review | None:
 
 
 def segments_message(progress_details: JobProgress) -> pb.Segments:
-    return pb.Segments(total=progress_details.segments, done=progress_details.rendered, reused=progress_details.reused)
+    return pb.Segments(
+        total=progress_details.segment_count, done=progress_details.rendered_count, reused=progress_details.reused_count
+    )
 
 
 def _url(job: Job, path: str) -> struct_pb2.Value:

@@ -83,7 +83,7 @@ def _delivery_message(delivery: Delivery, *, whole: bool = True) -> pb.WebhookDe
         status=delivery.status,
         create_time=format_timestamp(delivery.create_time),
         next_time=format_timestamp(delivery.due_time) if delivery.status == "pending" else "",
-        attempt_count=delivery.tries,
+        attempt_count=delivery.attempt_count,
         attempts=[
             pb.DeliveryAttempt(
                 time=format_timestamp(attempt.time),

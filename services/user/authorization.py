@@ -1,7 +1,7 @@
 """Authorization: whether the actor of a request may do what it asks for, by the present state of its account.
 
 Some operations need a recent proof of identity, so that a stolen token does not suffice for them. A session is proven
-by signing in and by `step_up`; an older proof than `PROOF_LIFETIME` is refused with STEP_UP_REQUIRED.
+by signing in and by `step_up`; an older proof than `REAUTHENTICATION_LIFETIME` is refused with STEP_UP_REQUIRED.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from services.user.api_keys.model import find_active_holder
 from services.user.audit.actions import AuditEntry
 from services.user.context import Actor, Context
 
-PROOF_LIFETIME = timedelta(minutes=5)
+REAUTHENTICATION_LIFETIME = timedelta(minutes=5)
 
 
 async def require_account(context: Context, actor: Actor, *, allow_api_key: bool = False, role: str = "") -> Account:
@@ -47,15 +47,16 @@ async def require_administrator(context: Context, actor: Actor) -> None:
 async def require_recent_proof(context: Context, actor: Actor, *, role: str = "") -> Account:
     """Return the account of the actor as `require_account` does.
 
-    Raises `PermissionDenied` (STEP_UP_REQUIRED) when the session was last proven longer than `PROOF_LIFETIME` ago.
+    Raises `PermissionDenied` (STEP_UP_REQUIRED) when the last reauthentication of the session is older than
+    `REAUTHENTICATION_LIFETIME`.
     """
     account = await require_account(context, actor, role=role)
-    proof_time = await context.store.sessions.find_proof_time(actor.session_id)
-    if proof_time is None or context.now() - proof_time > PROOF_LIFETIME:
+    reauthentication_time = await context.store.sessions.find_reauthentication_time(actor.session_id)
+    if reauthentication_time is None or context.now() - reauthentication_time > REAUTHENTICATION_LIFETIME:
         proof = "a code of your authenticator app" if account.mfa_enabled else "your password"
         raise PermissionDenied(
             f"prove that it is you: send {proof} to POST /v1/auth/step-up (StepUp), or sign in again, and repeat this "
-            f"within {PROOF_LIFETIME.total_seconds() / 60:.0f} minutes",
+            f"within {REAUTHENTICATION_LIFETIME.total_seconds() / 60:.0f} minutes",
             reason="STEP_UP_REQUIRED",
         )
     return account

@@ -59,8 +59,8 @@ async def create_with_retries(here: World, wanted: dict[str, Any]) -> str:
 async def until_progress(here: World, job: str, percent: int) -> None:
     """Wait until `percent` of a job's segments are finished."""
     while True:
-        [(status, tally)] = await here.rows("SELECT status, tally FROM jobs WHERE id = %s", job)
-        done = tally.get("fractions", {}).get("video_processing", 0.0)
+        [(status, progress_details)] = await here.rows("SELECT status, progress_details FROM jobs WHERE id = %s", job)
+        done = progress_details.get("fractions", {}).get("video_processing", 0.0)
         if status != "processing" or done * 100 >= percent:
             return
         await asyncio.sleep(0.02)
@@ -209,7 +209,7 @@ async def many_jobs(folder: Path, times: int) -> str:
 async def _estimates(here: World, jobs: list[str]) -> str:
     """Describe the errors of the estimates at acceptance."""
     rows = await here.rows(
-        "SELECT abs(extract(epoch FROM promised_time - end_time)) / extract(epoch FROM end_time - create_time)"
+        "SELECT abs(extract(epoch FROM first_estimate - end_time)) / extract(epoch FROM end_time - create_time)"
         " FROM jobs WHERE status = 'completed' AND id = ANY(%s) ORDER BY create_time",
         jobs,
     )

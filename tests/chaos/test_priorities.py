@@ -49,7 +49,8 @@ async def test_a_job_of_higher_priority_overtakes_a_long_one(
             " WHERE id = %s",
             long,
         )
-        ((segments,),) = await here.rows("SELECT (tally ->> 'segments')::int FROM jobs WHERE id = %s", long)
+        counted = "SELECT (progress_details ->> 'segment_count')::int FROM jobs WHERE id = %s"
+        ((segments,),) = await here.rows(counted, long)
         assert status == "processing"
         assert segments - rendered > segments / 3, "most of the long one's segments came later"
         here.stand_ins.seconds = 0.0

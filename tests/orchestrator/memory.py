@@ -25,7 +25,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str]] = []
-        self._facts: set[tuple[str, str, str]] = set()
+        self._event_keys: set[tuple[str, str, str]] = set()
         self._jobs: dict[str, Job] = {}
         self._heartbeats: dict[str, datetime] = {}
         self._turns: dict[str, datetime] = {}
@@ -243,9 +243,9 @@ class MemoryStore:
 
     def _publish(self, job: Job, *events: messages.Event) -> None:
         for event in events:
-            fact = (job.id, event.kind, event.fact)
-            if fact not in self._facts:
-                self._facts.add(fact)
+            key = (job.id, event.kind, event.key)
+            if key not in self._event_keys:
+                self._event_keys.add(key)
                 self.published.append((event.kind, job.id))
 
     def _mine(self, job: Job) -> None:

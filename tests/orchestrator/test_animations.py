@@ -13,11 +13,11 @@ PLAIN_STYLE = ClipStyle()
 
 
 def animation(
-    seconds: float, look: ClipStyle = PLAIN_STYLE, start: float = 0.0, end: float | None = None
+    seconds: float, style: ClipStyle = PLAIN_STYLE, start: float = 0.0, end: float | None = None
 ) -> SourceClip:
     picture = {"format": "gif", "seconds": seconds}
     return SourceClip(
-        Source(StoredObject("a", "a" * 64, 1), picture), start, seconds if end is None else end, look=look
+        Source(StoredObject("a", "a" * 64, 1), picture), start, seconds if end is None else end, style=style
     )
 
 

@@ -130,7 +130,7 @@ async def test_a_failing_delivery_is_retried_with_growing_pauses_for_a_day(world
         longest = min(7200, 5 * 3 ** (tries - 1))
         assert longest / 2 <= pause <= longest
     assert len(set(pauses)) == len(pauses), "the pauses have jitter"
-    assert delivery.tries == len(delivery.history) == len(world.posted) == len(pauses) + 1
+    assert delivery.attempt_count == len(delivery.history) == len(world.posted) == len(pauses) + 1
     assert {event_id for _, event_id in world.posted} == {delivery.event_id}
     again = await world.webhooks.replay("user_1", delivery.id, world.time)
     assert again is not None
@@ -150,7 +150,7 @@ async def test_many_instances_post_each_event_once(world: World) -> None:
                 await asyncio.sleep(0.02)
     assert len(world.posted) == 45
     assert set(Counter(world.posted).values()) == {1}
-    assert {each.tries for each in await world.list_deliveries()} == {1}
+    assert {each.attempt_count for each in await world.list_deliveries()} == {1}
 
 
 async def test_a_slow_webhook_does_not_delay_another_one(world: World) -> None:
@@ -186,7 +186,7 @@ async def test_another_instance_takes_over_after_the_lease_and_the_first_one_rec
     await world.queue.record_attempt(dead, DeliveryAttempt(world.time, 500, "", 0.0), "failed", world.time)
     await world.queue.postpone(dead, world.time)
     (delivery,) = await world.list_deliveries()
-    assert (delivery.status, delivery.tries) == ("delivered", 1)
+    assert (delivery.status, delivery.attempt_count) == ("delivered", 1)
 
 
 async def test_a_host_that_keeps_failing_opens_its_circuit_breaker(world: World) -> None:
@@ -198,7 +198,7 @@ async def test_a_host_that_keeps_failing_opens_its_circuit_breaker(world: World)
         pass
     assert sum("a.example" in url for url, _ in world.posted) == 5
     assert dispatcher.breakers == {"a.example": "open"}
-    assert sum(each.tries for each in await world.list_deliveries() if "a.example" in each.url) == 5
+    assert sum(each.attempt_count for each in await world.list_deliveries() if "a.example" in each.url) == 5
     world.time += timedelta(seconds=46)
     world.answer = 204
     while await world.step(dispatcher):
@@ -213,7 +213,7 @@ async def test_an_outage_of_the_validation_service_does_not_count_as_an_attempt(
     for _ in range(10):
         assert await world.step(dispatcher) == 1
         world.time += timedelta(seconds=4)
-    assert ((await world.list_deliveries())[0].tries, dispatcher.breakers) == (0, {})
+    assert ((await world.list_deliveries())[0].attempt_count, dispatcher.breakers) == (0, {})
     world.answer = 200
     assert await world.step(dispatcher) == 1
     assert (await world.list_deliveries())[0].status == "delivered"

@@ -83,7 +83,7 @@ class Writers(StraightWorkers):
     async def validate(self, clip: ClipRequest, on_progress: OnProgress) -> SourceClip:
         if clip.url and clip.url.removeprefix("https://example.com/").removesuffix(".mp4") in self.dead:
             raise InvalidArgument("the clip cannot be fetched: 404", reason="CLIP_UNREACHABLE")
-        return SourceClip(source(clip.url or "upload"), clip.start_seconds or 0.0, 60.0, look=clip.look)
+        return SourceClip(source(clip.url or "upload"), clip.start_seconds or 0.0, 60.0, style=clip.style)
 
     async def render(self, segment: timeline.Segment, request: VideoRequest, on_progress: OnProgress) -> Any:
         self.shown.append(segment)
@@ -141,7 +141,7 @@ async def test_each_scene_shows_its_footage_while_it_is_spoken() -> None:
         if shot.clip.source
     }
     assert begins == {"https://example.com/sea.mp4": 0, "https://example.com/salt.mp4": 60}
-    titles = {shot.clip.look.title for segment in workers.shown for shot in segment.shots}
+    titles = {shot.clip.style.title for segment in workers.shown for shot in segment.shots}
     assert titles == {"The sea", ""}
 
 

@@ -126,7 +126,7 @@ async def test_a_retry_repeats_the_steps_of_lost_objects_and_their_dependants(
     ended = await found(store, made)
     assert ended.status == "completed", ended.failure
     assert set(again) <= set(workers.done)
-    assert ended.progress_details.rendered == ended.progress_details.segments, "each segment is counted once"
+    assert ended.progress_details.rendered_count == ended.progress_details.segment_count, "each segment is counted once"
     assert set(ended.stages.values()) == {"completed"}
 
 

@@ -249,7 +249,9 @@ async def test_progress_is_recorded(store: Store) -> None:
     await store.create(made)
     claimed = await store.claim(LEASE)
     assert claimed is not None
-    progress_details = JobProgress({"validation": 1.0, "video_processing": 0.25}, segments=8, rendered=2, reused=1)
+    progress_details = JobProgress(
+        {"validation": 1.0, "video_processing": 0.25}, segment_count=8, rendered_count=2, reused_count=1
+    )
     await store.advance(claimed, 30, {**claimed.stages, "validation": "completed"}, progress_details, datetime.now(UTC))
     found = await store.find(made.id, "user_1")
     assert found is not None
@@ -262,7 +264,7 @@ async def test_a_job_ends_once(store: Store) -> None:
     claimed = await store.claim(LEASE)
     assert claimed is not None
     stages = dict.fromkeys(claimed.stages, "completed")
-    progress_details = JobProgress({"rendering": 1.0}, segments=4, rendered=4, reused=3)
+    progress_details = JobProgress({"rendering": 1.0}, segment_count=4, rendered_count=4, reused_count=3)
     await store.complete(claimed, RESULT, stages, progress_details)
     with pytest.raises(Superseded):
         await store.fail(claimed, Failure("rendering", "INTERNAL", "x"), stages)

@@ -24,8 +24,8 @@ def stored(name: str) -> StoredObject:
     return StoredObject(f"clips/{name}", name * 64, 1)
 
 
-def clip(seconds: float, start: float = 0.0, name: str = "a", look: ClipStyle = ClipStyle()) -> SourceClip:  # noqa: B008
-    return SourceClip(Source(stored(name)), start, start + seconds, has_audio=True, look=look)
+def clip(seconds: float, start: float = 0.0, name: str = "a", style: ClipStyle = ClipStyle()) -> SourceClip:  # noqa: B008
+    return SourceClip(Source(stored(name)), start, start + seconds, has_audio=True, style=style)
 
 
 def still(seconds: float = 0.0, name: str = "s") -> SourceClip:
@@ -51,13 +51,13 @@ def keyed(source: SourceClip) -> st.SearchStrategy[SourceClip]:
     return places.map(lambda found: replace(source, key_seconds=tuple(sorted(found))))
 
 
-looks = st.builds(
+styles = st.builds(
     ClipStyle, speed=st.sampled_from([0.25, 0.5, 1.0, 2.0]), transition=st.sampled_from(["", "crossfade", "zoom"])
 )
 sources = st.lists(
     st.one_of(
-        st.builds(clip, st.floats(0.5, 40.0), look=looks),
-        st.builds(clip, st.floats(9.0, 40.0), look=looks).flatmap(keyed),
+        st.builds(clip, st.floats(0.5, 40.0), style=styles),
+        st.builds(clip, st.floats(9.0, 40.0), style=styles).flatmap(keyed),
         st.builds(still, st.sampled_from([0.0, 1.0, 7.3])),
         st.builds(colour, st.sampled_from([1.0, 2.5])),
     ),
@@ -88,7 +88,7 @@ def test_no_segment_goes_beyond_the_end_of_its_clip(
 ) -> None:
     for segment in plan(clips, frame_count, settings):
         for shot in segment.shots:
-            seconds = segment.frame_count * shot.clip.look.speed / settings.frames_per_second
+            seconds = segment.frame_count * shot.clip.style.speed / settings.frames_per_second
             if shot.clip.still:
                 assert shot.motion_first_frame + segment.frame_count <= shot.motion_frames
             else:
@@ -110,7 +110,7 @@ def test_a_shot_continues_through_its_segments_and_transitions(clips: list[Sourc
                 shot = segment.shots[0 if segment.first_frame >= span.first_frame else 1]
                 if not shot.clip.still:
                     assert shot.source_start_seconds == pytest.approx(expected, abs=1e-4)
-                expected += segment.frame_count * span.clip.look.speed / FPS
+                expected += segment.frame_count * span.clip.style.speed / FPS
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=20), st.integers(1, 20_000))
@@ -151,7 +151,7 @@ def test_a_shot_is_cut_at_key_frames() -> None:
 
 
 def test_a_transition_is_a_segment_that_shows_both() -> None:
-    segments = plan([clip(2.0, name="a"), clip(2.0, name="b", look=FADE)], 100)
+    segments = plan([clip(2.0, name="a"), clip(2.0, name="b", style=FADE)], 100)
     assert [(names(each), each.transition, each.frame_count) for each in segments] == [
         *(("a", "", 40), ("ab", "crossfade", OVERLAP), ("b", "", 45)),
     ]
@@ -160,20 +160,20 @@ def test_a_transition_is_a_segment_that_shows_both() -> None:
 
 
 def test_each_clip_has_its_own_transition() -> None:
-    looks = (
+    styles = (
         ClipStyle(transition="zoom"),
         ClipStyle(),
         ClipStyle(transition="wipe_left"),
         ClipStyle(transition="fade_black"),
     )
-    segments = plan([clip(2.0, name=name, look=look) for name, look in zip("abcd", looks, strict=True)], 200)
+    segments = plan([clip(2.0, name=name, style=style) for name, style in zip("abcd", styles, strict=True)], 200)
     assert [(names(each), each.transition) for each in segments if len(each.shots) == 2] == [
         *(("bc", "wipe_left"), ("cd", "fade_black")),
     ]
 
 
 def test_a_clip_too_short_for_a_transition_begins_with_a_cut() -> None:
-    segments = plan([clip(2.0), clip(0.6, name="b", look=FADE), clip(2.0, name="c", look=FADE)], 110)
+    segments = plan([clip(2.0), clip(0.6, name="b", style=FADE), clip(2.0, name="c", style=FADE)], 110)
     assert [names(segment) for segment in segments] == ["a", "b", "bc", "c"]
 
 
@@ -198,13 +198,13 @@ def test_a_colour_is_shown_like_a_still() -> None:
 
 
 def test_titles_are_shown_with_their_clip() -> None:
-    clips = [clip(2.0), clip(2.0, name="b", look=ClipStyle(title="Part two", transition="crossfade"))]
+    clips = [clip(2.0), clip(2.0, name="b", style=ClipStyle(title="Part two", transition="crossfade"))]
     spans = timeline.fill(clips, 105, PLAIN)
     assert timeline.place_titles(spans, PLAIN) == [timeline.Title("Part two", 2.0, 3.5)]
 
 
 def test_speed_changes_how_long_a_clip_lasts() -> None:
-    fast = clip(4.0, look=ClipStyle(speed=2.0))
+    fast = clip(4.0, style=ClipStyle(speed=2.0))
     assert [span.frame_count for span in timeline.fill([fast, clip(1.0, name="b")], 90, PLAIN)] == [60, 30]
     assert cuts(plan([fast], 60)) == [0.0, 2.0]
     assert timeline.fill([fast], 60, PLAIN)[0].frame_count == 60
@@ -227,7 +227,7 @@ def test_scenes_last_as_long_as_their_words() -> None:
 
 def test_the_sound_of_a_clip_begins_with_its_transition() -> None:
     loud = ClipStyle(sound_volume=0.5, transition="crossfade")
-    spans = timeline.fill([clip(2.0), clip(2.0, name="b", look=loud)], 100, PLAIN)
+    spans = timeline.fill([clip(2.0), clip(2.0, name="b", style=loud)], 100, PLAIN)
     [sound] = timeline.place_sounds(spans, PLAIN)
     assert (sound.clip, sound.volume) == (stored("b"), 0.5)
     assert sound.start_seconds == pytest.approx(40 / FPS)

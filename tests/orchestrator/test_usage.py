@@ -42,7 +42,7 @@ async def test_videos_of_the_day_before_are_not_counted_and_are_deleted(pool: Po
     assert await PostgresCleanupQueue(pool, lambda: NOW).clean_next(remove) is False
     assert await usage.get_usage("user_1") == before
     async with pool.connection() as connection:
-        rows = await (await connection.execute("SELECT seconds FROM asked_videos")).fetchall()
+        rows = await (await connection.execute("SELECT seconds FROM requested_videos")).fetchall()
     assert len(rows) == 2
     assert before.minutes * 60 == pytest.approx(sum(row["seconds"] for row in rows))
 

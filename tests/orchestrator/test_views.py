@@ -14,7 +14,7 @@ from services.orchestrator.jobs.timeline import TimelineSettings
 from tests.orchestrator.test_timeline import FADE, clip, colour, still
 
 LIMITED = TimelineSettings(30, max_shot_seconds=6.0)
-STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), look=ClipStyle(motion="zoom_in"))
+STILL = SourceClip(Source(StoredObject("s", "b" * 64, 1), {"still": True}), style=ClipStyle(motion="zoom_in"))
 
 
 def test_a_long_clip_alternates_between_two_zooms_and_continues() -> None:
@@ -31,13 +31,13 @@ def test_a_long_clip_alternates_between_two_zooms_and_continues() -> None:
 
 def test_the_views_of_a_long_still_have_different_motions() -> None:
     spans = timeline.split_views(timeline.fill([STILL], 540, LIMITED), LIMITED)
-    assert [span.clip.look.motion for span in spans] == ["zoom_in", "pan_right", "zoom_out"]
+    assert [span.clip.style.motion for span in spans] == ["zoom_in", "pan_right", "zoom_out"]
     shots = [segment.shots[0] for segment in timeline.cut_segments(timeline.fill([STILL], 540, LIMITED), LIMITED)]
     assert all(shot.motion_first_frame < shot.motion_frames == 180 for shot in shots)
 
 
 @pytest.mark.parametrize(
-    "source", [still(), colour(), clip(30.0, look=ClipStyle(fit="contain")), clip(30.0, look=ClipStyle(fit="blur"))]
+    "source", [still(), colour(), clip(30.0, style=ClipStyle(fit="contain")), clip(30.0, style=ClipStyle(fit="blur"))]
 )
 def test_sources_without_motion_or_shown_whole_have_one_view(source: SourceClip) -> None:
     spans = timeline.fill([source], 540, LIMITED)
@@ -52,7 +52,7 @@ def test_without_a_limit_every_shot_has_one_view() -> None:
 @given(st.floats(2.0, 20.0), st.integers(60, 3000), st.floats(0.1, 2.0))
 def test_the_frames_of_views_add_up_also_before_a_transition(limit: float, frame_count: int, seconds: float) -> None:
     settings = TimelineSettings(30, transition_seconds=seconds, max_shot_seconds=limit)
-    spans = timeline.fill([clip(90.0), clip(90.0, name="b", look=FADE)], frame_count, settings)
+    spans = timeline.fill([clip(90.0), clip(90.0, name="b", style=FADE)], frame_count, settings)
     segments = timeline.cut_segments(spans, settings)
     assert sum(segment.frame_count for segment in segments) == frame_count
     first = 0
@@ -62,9 +62,9 @@ def test_the_frames_of_views_add_up_also_before_a_transition(limit: float, frame
 
 
 def test_a_title_ends_before_its_transition() -> None:
-    first = clip(4.0, look=ClipStyle(title="Part one"))
+    first = clip(4.0, style=ClipStyle(title="Part one"))
     spans = timeline.fill(
-        [first, clip(4.0, name="b", look=ClipStyle(transition="slide_left", title="Two"))], 200, TimelineSettings(30)
+        [first, clip(4.0, name="b", style=ClipStyle(transition="slide_left", title="Two"))], 200, TimelineSettings(30)
     )
     one, two = timeline.place_titles(spans, TimelineSettings(30))
     overlap = spans[1].overlap_frames

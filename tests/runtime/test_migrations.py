@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -11,7 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
+from services.orchestrator.jobs.footage import PreparedCuts
+from services.orchestrator.jobs.model import ClipStyle, JobProgress, RenderedVideo, Source, SourceClip
 from services.orchestrator.postgres.store import PostgresStore
 from services.runtime import db
 from services.runtime.config import ConfigError
@@ -25,11 +29,13 @@ SERVICES = ("orchestrator", "user")
 _SHAPE = {
     "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
     " WHERE table_schema = current_schema()",
-    "indexes": "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
     "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
     " WHERE connamespace = current_schema()::regnamespace",
     "migrations": "SELECT name, sha256 FROM migrations",
 }
+# The places of the names in the rows of a shape.
+_NAMES = {"columns": (0, 1), "indexes": (1,), "constraints": (1,)}
 _JOB = (
     "INSERT INTO jobs (id, user_id, title, request, status, stages, heartbeat_time, create_time, estimated_completion)"
     " VALUES ('vid_old', 'user_1', 'Old', %s, 'failed', '{}', now(), now(), now())"
@@ -79,6 +85,13 @@ def test_migrations_are_those_of_the_list() -> None:
             f"a migration was changed, renamed or deleted: databases have run it, so put it back as it was, and undo it"
             f" in a new file. A new file is listed in {LIST.name}, as sha256sum prints it"
         )
+
+
+@pytest.mark.parametrize(("service", "missing"), [("orchestrator", {7, 8, 9, 16, 17}), ("user", set())])
+def test_no_number_is_left_out_or_used_twice(service: str, missing: set[int]) -> None:
+    """The numbers that are missing were never used; docs/decisions/0012-migrations-are-only-added.md has the reason."""
+    numbers = sorted(int(name.partition("_")[0]) for name in db.migrations(service))
+    assert numbers == [number for number in range(1, numbers[-1] + 1) if number not in missing]
 
 
 def test_no_migration_in_the_git_history_was_deleted_or_changed() -> None:
@@ -144,6 +157,79 @@ async def test_databases_of_all_earlier_commits_open(postgres: Databases) -> Non
             names = git("ls-tree", "--name-only", commit, folder).decode().split()
             files = {Path(name).name: git("cat-file", "blob", f"{commit}:{name}") for name in sorted(names)}
             await check_opens(postgres, service, files)
+
+
+# Words of a client that are equal to a former name, such as those of pronunciations, stay.
+_FORMER_CLIP = {"url": "https://example.com/a.mp4", "asset": None, "start_seconds": 1.0, "end_seconds": 2.0}
+_FORMER_SOURCE = {"object": {"key": "a", "sha256": "0" * 64, "size_bytes": 1}, "picture": {"still": True, "width": 4}}
+_FORMER_REQUEST = {
+    **json.loads(_REQUEST),
+    "clips": [{**_FORMER_CLIP, "look": {"fit": "blur"}}, _FORMER_CLIP],
+    "speech_options": {"pronunciations": {"look": "luck", "picture": "pitcher"}},
+}
+_FORMER_STEPS = {
+    "validate 0": {"source": _FORMER_SOURCE, "look": {"fit": "blur", "title": "One"}, "has_audio": True},
+    "validate 1": {"source": None, "colour": "#000000"},
+    "validate overlay 0": _FORMER_SOURCE,
+    "validate cut 0.0": {"cuts": [{"id": "background:1"}], "clips": [{"source": None, "look": {"motion": "zoom_in"}}]},
+    "render 0": {"video": _FORMER_SOURCE["object"], "frame_count": 30, "reused": True},
+}
+
+
+async def make_former(conninfo: str) -> None:
+    """Make a database with a job whose records have the names that 0020_names.sql changes."""
+    files = {name: text for name, text in db.migrations("orchestrator").items() if name < "0020"}
+    await make_old(conninfo, "orchestrator", files)
+    tally = {"fractions": {"validation": 1.0}, "segments": 8, "rendered": 2, "reused": 1}
+    async with await AsyncConnection.connect(conninfo) as connection:
+        await connection.execute("SET search_path TO orchestrator")
+        await connection.execute(
+            "UPDATE jobs SET request = %s, wish = %s, tally = %s",
+            (Jsonb(_FORMER_REQUEST), Jsonb({"title": "As sent"}), Jsonb(tally)),
+        )
+        for name, result in _FORMER_STEPS.items():
+            insert = "INSERT INTO steps (job_id, name, result) VALUES ('vid_old', %s, %s)"
+            await connection.execute(insert, (name, Jsonb(result)))
+
+
+async def test_records_with_the_names_of_former_versions_are_read(postgres: Databases) -> None:
+    conninfo = await postgres.fresh("orchestrator")
+    await make_former(conninfo)
+    async with db.open_pool("orchestrator", conninfo) as pool:
+        store = PostgresStore(pool, lambda: None)
+        job = await store.find("vid_old", "user_1")
+        assert job is not None
+        styled, plain = job.request.clips
+        assert (styled.style.fit, styled.start_seconds, plain.style) == ("blur", 1.0, ClipStyle())
+        assert job.request.speech_options.pronunciations == {"look": "luck", "picture": "pitcher"}
+        assert job.progress_details == JobProgress({"validation": 1.0}, 8, 2, 1)
+        assert job.original_request == {"title": "As sent"}
+        clip = await store.step(job, "validate 0", SourceClip)
+        assert clip is not None
+        assert clip.source is not None
+        assert (clip.style.title, clip.has_audio, clip.source.properties["width"]) == ("One", True, 4)
+        assert await store.step(job, "validate 1", SourceClip) == SourceClip(None, colour="#000000")
+        image = await store.step(job, "validate overlay 0", Source)
+        assert image is not None
+        assert image.still
+        cuts = await store.step(job, "validate cut 0.0", PreparedCuts)
+        assert cuts is not None
+        assert [each.style.motion for each in cuts.clips] == ["zoom_in"]
+        segment = await store.step(job, "render 0", RenderedVideo)
+        assert segment is not None
+        assert segment.is_reused
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_stored_names_are_those_of_the_field(postgres: Databases, service: str) -> None:
+    former = (
+        "wish tally tries asked told fact look picture passes begun unended unplaced promised proof sealed seal family"
+    )
+    conninfo = await postgres.fresh(service)
+    async with db.open_pool(service, conninfo):
+        found = await shape(conninfo, service)
+    names = {str(row[place]) for kind, places in _NAMES.items() for row in found[kind] for place in places}
+    assert not {name for name in names if set(name.split("_")) & set(former.split())}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def wrong(app: pyotp.TOTP) -> str:
 async def age(front: Front) -> None:
     """Set the last authentication of all sessions to six minutes ago."""
     async with await AsyncConnection.connect(front.users.settings.database) as connection:
-        await connection.execute("UPDATE \"user\".sessions SET proof_time = proof_time - interval '6 minutes'")
+        await connection.execute(
+            "UPDATE \"user\".sessions SET reauthentication_time = reauthentication_time - interval '6 minutes'"
+        )
 
 
 async def test_password_changes_do_not_reset_the_limit_of_wrong_codes(front: Front) -> None:
@@ -208,4 +210,4 @@ async def test_a_migration_sets_the_expiry_of_unlimited_keys(postgres: Databases
         assert timedelta(days=89) < lives["key_1"] <= timedelta(days=90)
         assert lives["key_2"] != lives["key_1"]
         [session] = await (await connection.execute("SELECT * FROM sessions")).fetchall()
-        assert session["proof_time"] == session["create_time"]
+        assert session["reauthentication_time"] == session["create_time"]

@@ -272,7 +272,7 @@ class MemorySessionStore:
     async def record_proof(self, session_id: str, now: datetime) -> None:
         self._tables.proofs[session_id] = now
 
-    async def find_proof_time(self, session_id: str) -> datetime | None:
+    async def find_reauthentication_time(self, session_id: str) -> datetime | None:
         return self._tables.proofs.get(session_id) if session_id in self._tables.sessions else None
 
     async def list_active(self, account_id: str, now: datetime) -> list[Session]:

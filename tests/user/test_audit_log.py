@@ -254,7 +254,7 @@ TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
             "hash": "sha256('x')",
         }.items()
     },
-    "a changed HMAC": ("UPDATE audit_records SET seal = sha256('x') WHERE number = 5", "FORGED", 5),
+    "a changed HMAC": ("UPDATE audit_records SET hmac = sha256('x') WHERE number = 5", "FORGED", 5),
     "a record removed from the middle": ("DELETE FROM audit_records WHERE number = 5", "REMOVED", 5),
     "the first record removed": ("DELETE FROM audit_records WHERE number = 1", "REMOVED", 1),
     "the end removed": ("DELETE FROM audit_records WHERE number > 9", "CUT", 10),
@@ -271,7 +271,7 @@ TAMPERINGS: dict[str, tuple[str, Fault, int]] = {
     ),
     "a record inserted at the end": (
         "INSERT INTO audit_records SELECT 13, repeat('e', 32), time, service, action, actor, credential,"
-        " peer, target, result, address, trace_id, method, details, hash, seal FROM audit_records WHERE number = 5",
+        " peer, target, result, address, trace_id, method, details, hash, hmac FROM audit_records WHERE number = 5",
         "CHANGED", 13,
     ),
 }  # fmt: skip

@@ -25,7 +25,7 @@ from services.user.audit.audit_log import AuditLog
 from services.user.audit.model import Event
 from services.user.audit.security_events import list_security_events
 from services.user.authentication.reauthentication import SecondFactorCode, step_up
-from services.user.authorization import PROOF_LIFETIME
+from services.user.authorization import REAUTHENTICATION_LIFETIME
 from services.user.context import Actor, Context
 from services.user.mfa.enrollment import confirm_totp, disable_totp, enroll_totp
 from services.user.sessions.lifecycle import refresh_tokens
@@ -74,13 +74,13 @@ WITH_CODES: dict[str, Action] = {
 async def test_sensitive_actions_require_a_proof_of_the_last_five_minutes(
     context: Context, root: Actor, eve: str, clock: Clock, action: Action
 ) -> None:
-    clock.pass_by(PROOF_LIFETIME + timedelta(seconds=1))
+    clock.pass_by(REAUTHENTICATION_LIFETIME + timedelta(seconds=1))
     assert await reason(action(context, root, eve)) == "STEP_UP_REQUIRED"
     assert await reason(step_up(context, root, "wrong", SecondFactorCode())) == "CREDENTIALS_WRONG"
     assert await reason(step_up(context, root, "", SecondFactorCode(totp="123456"))) == "REQUEST_INVALID"
     assert await reason(action(context, root, eve)) == "STEP_UP_REQUIRED"
-    assert await step_up(context, root, PASSWORD, SecondFactorCode()) == clock() + PROOF_LIFETIME
-    clock.pass_by(PROOF_LIFETIME)
+    assert await step_up(context, root, PASSWORD, SecondFactorCode()) == clock() + REAUTHENTICATION_LIFETIME
+    clock.pass_by(REAUTHENTICATION_LIFETIME)
     assert await reason(action(context, root, eve)) == "OK"
 
 

@@ -101,7 +101,7 @@ def segments(task: Task, key: dict[str, str]) -> list[media_pb2.Segment]:
             source=Source(StoredObject(key[clip.sha256], clip.sha256, clip.size_bytes), clip.picture),
             start_seconds=clip.start_seconds,
             end_seconds=clip.end_seconds,
-            look=ClipStyle(fit=task.fit),
+            style=ClipStyle(fit=task.fit),
             key_seconds=tuple(clip.key_seconds),
         )
         for clip in task.clips
@@ -125,8 +125,8 @@ def _shot(shot: timeline.Shot) -> media_pb2.Shot:
     assert shot.clip.source is not None
     stored = shot.clip.source.object
     clip = media_pb2.Object(key=stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
-    source = media_pb2.Source(object=clip, **shot.clip.source.picture)
-    fit = media_pb2.Fit.Value(f"FIT_{shot.clip.look.fit.upper()}")
+    source = media_pb2.Source(object=clip, **shot.clip.source.properties)
+    fit = media_pb2.Fit.Value(f"FIT_{shot.clip.style.fit.upper()}")
     return media_pb2.Shot(source=source, source_start=_duration(shot.source_start_seconds), fit=fit)
 
 

@@ -20,8 +20,8 @@ class Event(NamedTuple):
     kind: str
     """Its type, which is also its NATS subject."""
     message: Message
-    fact: str
-    """Identifies it among the events of its type and job: an event with the same fact is published once."""
+    key: str
+    """Identifies it among the events of its type and job: an event with the same key is published once."""
 
 
 def format_timestamp(time: datetime) -> str:
@@ -29,12 +29,12 @@ def format_timestamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, fact: str) -> Event:
+def _event(kind: str, make: Callable[..., Message], payload: Message, job: Job, now: datetime, *, key: str) -> Event:
     """Return an event in the common envelope."""
     message = make(
         event_type=kind, job_id=job.id, user_id=job.user_id, timestamp=format_timestamp(now), payload=payload
     )
-    return Event(kind, message, fact)
+    return Event(kind, message, key)
 
 
 def make_started_event(job: Job, now: datetime) -> Event:
@@ -48,21 +48,21 @@ def make_started_event(job: Job, now: datetime) -> Event:
         quality_settings=job.request.quality,
     )
     return _event(
-        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, fact=str(job.base_attempt)
+        "video.processing.started", event_pb2.VideoProcessingStarted, payload, job, now, key=str(job.base_attempt)
     )
 
 
 def make_progress_event(job: Job, percent: int, now: datetime) -> Event:
     """Return `video.processing.progress`."""
     payload = event_pb2.VideoProcessingProgress.Payload(progress=percent)
-    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, fact=str(percent))
+    return _event("video.processing.progress", event_pb2.VideoProcessingProgress, payload, job, now, key=str(percent))
 
 
 def make_stage_completed_event(job: Job, stage: str, percent: int, now: datetime) -> Event:
     """Return `video.processing.stage_completed`."""
     payload = event_pb2.VideoProcessingStageCompleted.Payload(stage=stage, progress=percent)
     return _event(
-        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, fact=stage
+        "video.processing.stage_completed", event_pb2.VideoProcessingStageCompleted, payload, job, now, key=stage
     )
 
 
@@ -82,7 +82,7 @@ def make_review_requested_event(job: Job, review: Review, now: datetime) -> Even
         expire_time=format_timestamp(review.expire_time),
     )
     make = event_pb2.VideoProcessingReviewRequested
-    return _event("video.processing.review_requested", make, payload, job, now, fact=str(job.base_attempt))
+    return _event("video.processing.review_requested", make, payload, job, now, key=str(job.base_attempt))
 
 
 def make_completed_event(job: Job, result: Result, now: datetime) -> Event:
@@ -94,7 +94,7 @@ def make_completed_event(job: Job, result: Result, now: datetime) -> Event:
         processing_time=round((now - job.create_time).total_seconds(), 3),
     )
     return _event(
-        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, fact=str(job.base_attempt)
+        "video.processing.completed", event_pb2.VideoProcessingCompleted, payload, job, now, key=str(job.base_attempt)
     )
 
 
@@ -104,7 +104,7 @@ def make_failed_event(job: Job, failure: Failure, now: datetime) -> Event:
         stage=failure.stage, reason=failure.reason, message=failure.message
     )
     return _event(
-        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, fact=str(job.base_attempt)
+        "video.processing.failed", event_pb2.VideoProcessingFailed, payload, job, now, key=str(job.base_attempt)
     )
 
 
@@ -112,5 +112,5 @@ def make_cancelled_event(job: Job, now: datetime) -> Event:
     """Return `video.processing.cancelled`."""
     payload = event_pb2.VideoProcessingCancelled.Payload(progress=job.progress)
     return _event(
-        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, fact=str(job.base_attempt)
+        "video.processing.cancelled", event_pb2.VideoProcessingCancelled, payload, job, now, key=str(job.base_attempt)
     )

@@ -165,7 +165,7 @@ def _with_title(scene: Scene, clips: tuple[SourceClip, ...]) -> tuple[SourceClip
     if not scene.title:
         return clips
     first, *others = clips
-    return (replace(first, look=replace(first.look, title=scene.title, title_seconds=TITLE_SECONDS)), *others)
+    return (replace(first, style=replace(first.style, title=scene.title, title_seconds=TITLE_SECONDS)), *others)
 
 
 class _Preparation:
@@ -204,16 +204,16 @@ class _Preparation:
         raise last
 
     async def _validate(self, cut: Cut) -> SourceClip:
-        look = ClipStyle(motion="zoom_in", transition=self._request.transition)
+        style = ClipStyle(motion="zoom_in", transition=self._request.transition)
         if cut.background is not None:
-            return SourceClip(None, look=look, background=cut.background)
+            return SourceClip(None, style=style, background=cut.background)
         upload = await self._workers.find_upload(cut.asset_id) if cut.asset_id else None
         request = ClipRequest(
             cut.url or None,
             upload.object if upload else None,
             cut.start_seconds or None,
             None,
-            look,
+            style,
             name=upload.filename if upload else "",
         )
         clip = await self._workers.validate(request, ignore_progress)

@@ -40,28 +40,28 @@ class Source:
     """The stored bytes of a valid clip or picture, and what the renderer needs to know about it."""
 
     object: StoredObject
-    picture: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `media.v1.Source` without the object, as the validation service returned them; passed on."""
 
     @property
     def still(self) -> bool:
         """Whether it is a still picture."""
-        return bool(self.picture.get("still"))
+        return bool(self.properties.get("still"))
 
     @property
     def is_animation(self) -> bool:
         """Whether it is an animated picture."""
-        return bool(self.picture.get("format")) and not self.still
+        return bool(self.properties.get("format")) and not self.still
 
     @property
     def seconds(self) -> float:
         """Its duration; 0 for a still picture."""
-        return float(self.picture.get("seconds", 0.0))
+        return float(self.properties.get("seconds", 0.0))
 
     @property
     def round_seconds(self) -> float:
         """The duration of one loop of an animation; 0 for a still picture."""
-        return 0.0 if self.still else float(self.picture.get("picture_end", 0.0)) or self.seconds
+        return 0.0 if self.still else float(self.properties.get("picture_end", 0.0)) or self.seconds
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ClipRequest:
     asset: StoredObject | None
     start_seconds: float | None
     end_seconds: float | None
-    look: ClipStyle = ClipStyle()
+    style: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
     """The duration of a still picture; 0: chosen by the timeline."""
     script: str = ""
@@ -229,7 +229,7 @@ class SourceClip:
     end_seconds: float = 0.0
     """Both are 0 for a still picture, a colour or a background."""
     has_audio: bool = False
-    look: ClipStyle = ClipStyle()
+    style: ClipStyle = ClipStyle()
     still_seconds: float = 0.0
     key_seconds: tuple[float, ...] = ()
     """The times at which decoding can begin; empty: unknown."""
@@ -245,7 +245,7 @@ class SourceClip:
     def is_dark(self) -> bool:
         """Whether all of it may be black."""
         if self.source is not None:
-            return bool(self.source.picture.get("dark"))
+            return bool(self.source.properties.get("dark"))
         colours = self.background.colours if self.background else (self.colour, self.second_colour)
         return all(max(bytes.fromhex(colour[1:])) <= DARK_LEVEL for colour in colours if colour)
 
@@ -326,7 +326,7 @@ class RenderedVideo:
 
     video: StoredObject
     frame_count: int
-    reused: bool = False
+    is_reused: bool = False
     """Whether it came from the cache."""
     renditions: tuple[StoredObject, ...] = ()
     """The same in the requested renditions."""
@@ -409,11 +409,11 @@ class JobProgress:
 
     fractions: Mapping[str, float] = field(default_factory=dict)
     """The completed fraction of each stage that has started, 0 to 1."""
-    segments: int = 0
+    segment_count: int = 0
     """The number of segments; 0 until the timeline is planned."""
-    rendered: int = 0
+    rendered_count: int = 0
     """The number of finished segments."""
-    reused: int = 0
+    reused_count: int = 0
     """The number of finished segments that came from the cache."""
 
     @property

@@ -62,7 +62,7 @@ class ProgressWriter:
         self._estimate = CompletionEstimate(job, now)
         self._stages = dict(job.stages)
         # This attempt finds the segments of another attempt, and counts them again.
-        self._progress_details = replace(job.progress_details, rendered=0, reused=0)
+        self._progress_details = replace(job.progress_details, rendered_count=0, reused_count=0)
         self._percent = job.progress
         self._published_percent = job.progress
         self._published_stages = _completed_stages(job.stages)
@@ -98,7 +98,7 @@ class ProgressWriter:
         """Count segments from 0 again, and mark stopped stages as pending."""
         for name, state in self._stages.items():
             self._stages[name] = "pending" if state in ("failed", "cancelled") else state
-        self._progress_details = replace(self._progress_details, rendered=0, reused=0)
+        self._progress_details = replace(self._progress_details, rendered_count=0, reused_count=0)
 
     def report(self, stage: str, fraction: float) -> None:
         """Raise the part of a stage that is done to `fraction`, from 0 to 1."""
@@ -107,11 +107,12 @@ class ProgressWriter:
 
     def set_segment_count(self, segments: int) -> None:
         """Record the number of segments."""
-        self._change(segments=segments)
+        self._change(segment_count=segments)
 
     def count_segment(self, *, reused: bool) -> None:
         """Count a segment that is done."""
-        self._change(rendered=self._progress_details.rendered + 1, reused=self._progress_details.reused + reused)
+        details = self._progress_details
+        self._change(rendered_count=details.rendered_count + 1, reused_count=details.reused_count + reused)
 
     async def run(self) -> None:
         """Write changes as they come, until `close`. Raises `Superseded` when another instance claimed the job."""

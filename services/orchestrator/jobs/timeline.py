@@ -142,10 +142,10 @@ def place_titles(spans: Sequence[Span], settings: TimelineSettings) -> list[Titl
     found = []
     for span, following in zip_longest(spans, spans[1:]):
         alone = span.frame_count - (following.overlap_frames if following else 0)
-        look = span.clip.look
-        if look.title and alone > 0:
-            shown = min(alone, round(look.title_seconds * rate)) if look.title_seconds else alone
-            found.append(Title(look.title, span.first_frame / rate, (span.first_frame + shown) / rate))
+        style = span.clip.style
+        if style.title and alone > 0:
+            shown = min(alone, round(style.title_seconds * rate)) if style.title_seconds else alone
+            found.append(Title(style.title, span.first_frame / rate, (span.first_frame + shown) / rate))
     return found
 
 
@@ -168,7 +168,7 @@ def cut_segments(spans: Sequence[Span], settings: TimelineSettings) -> list[Segm
         Segment(
             index=index,
             shots=shots,
-            transition=shots[1].clip.look.transition if len(shots) == 2 else "",
+            transition=shots[1].clip.style.transition if len(shots) == 2 else "",
             first_frame=first,
             frame_count=count,
             captions_ass=cut_captions(captions, first, count, settings.frames_per_second) if captions else "",
@@ -182,8 +182,8 @@ def split_views(spans: Sequence[Span], settings: TimelineSettings) -> list[Span]
     """Returns the spans, with those longer than `max_shot_seconds` split into several views."""
     found: list[Span] = []
     for span, following in zip_longest(spans, spans[1:]):
-        parts, look = 1, span.clip.look
-        can_split = look.motion in MOTIONS if span.clip.still else look.fit == "cover"
+        parts, style = 1, span.clip.style
+        can_split = style.motion in MOTIONS if span.clip.still else style.fit == "cover"
         if settings.max_shot_seconds and can_split and span.clip.source is not None:
             # A view stays longer than the transition to the next source.
             shortest = max(1, 2 * (following.overlap_frames if following else 0))
@@ -197,9 +197,10 @@ def split_views(spans: Sequence[Span], settings: TimelineSettings) -> list[Span]
 
 def _view_of(span: Span, number: int, begin: int, end: int) -> Span:
     """Returns a part of a span in its view: stills take the motions in turn, clips alternate between two zooms."""
-    clip, look = span.clip, span.clip.look
+    clip, style = span.clip, span.clip.style
     if clip.still and number:
-        clip = replace(clip, look=replace(look, motion=MOTIONS[(MOTIONS.index(look.motion) + number) % len(MOTIONS)]))
+        motion = MOTIONS[(MOTIONS.index(style.motion) + number) % len(MOTIONS)]
+        clip = replace(clip, style=replace(style, motion=motion))
     return Span(
         clip,
         span.first_frame + begin,
@@ -269,7 +270,7 @@ def _find_cuts(span: Span, frame_count: int, settings: TimelineSettings, *, firs
 
 def _frame_at(span: Span, source_seconds: float, settings: TimelineSettings) -> int:
     """Returns the first frame of a span that shows its source at or after a time of the source."""
-    seconds = (source_seconds - span.clip.start_seconds) / span.clip.look.speed
+    seconds = (source_seconds - span.clip.start_seconds) / span.clip.style.speed
     return math.ceil(seconds * settings.frames_per_second - 1e-6) - span.overlap_frames - span.skipped
 
 
@@ -349,13 +350,13 @@ def place_sounds(spans: Sequence[Span], settings: TimelineSettings) -> list[Clip
             source_start_seconds=span.clip.start_seconds,
             start_seconds=(span.first_frame - span.overlap_frames) / settings.frames_per_second,
             seconds=(span.frame_count + span.overlap_frames) / settings.frames_per_second,
-            volume=span.clip.look.sound_volume,
-            speed=span.clip.look.speed,
+            volume=span.clip.style.sound_volume,
+            speed=span.clip.style.speed,
             track=span.clip.sound_track,
             track_start=span.clip.sound_start,
         )
         for span in spans
-        if span.clip.source and span.clip.has_audio and span.clip.look.sound_volume > 0
+        if span.clip.source and span.clip.has_audio and span.clip.style.sound_volume > 0
     ]
 
 
@@ -431,7 +432,7 @@ def _shot_at(span: Span, offset: int, settings: TimelineSettings) -> Shot:
     if span.clip.still:
         return Shot(span.clip, 0.0, motion_frames=span.frame_count + span.overlap_frames, motion_first_frame=behind)
     behind += span.skipped
-    seconds = behind * span.clip.look.speed / settings.frames_per_second
+    seconds = behind * span.clip.style.speed / settings.frames_per_second
     start = span.clip.start_seconds + seconds
     start = start % span.clip.loop_seconds if span.clip.loop_seconds else start
     return Shot(span.clip, round(start, 6), zoom=span.zoom)
@@ -450,7 +451,7 @@ def _overlays_within(settings: TimelineSettings, first: int, count: int) -> Iter
 
 def _overlap_of(clip: SourceClip, available: int, settings: TimelineSettings) -> int:
     """Returns the number of frames in which a clip overlaps the previous one; 0 when the clip is too short."""
-    overlap = round(settings.transition_seconds * settings.frames_per_second) if clip.look.transition else 0
+    overlap = round(settings.transition_seconds * settings.frames_per_second) if clip.style.transition else 0
     return overlap if available >= 3 * overlap else 0
 
 
@@ -460,10 +461,10 @@ def _available_frames(index: int, clip: SourceClip, frames_per_second: int) -> i
         return count_frames(clip.still_seconds, frames_per_second) if clip.still_seconds else UNLIMITED_FRAMES
     seconds = clip.end_seconds - clip.start_seconds
     if clip.loop_seconds:
-        seconds *= max(1, math.ceil(ANIMATION_SECONDS * clip.look.speed / clip.loop_seconds))
+        seconds *= max(1, math.ceil(ANIMATION_SECONDS * clip.style.speed / clip.loop_seconds))
     if seconds < MIN_CLIP_SECONDS:
         raise InvalidArgument(
             f"clips[{index}] shows only {seconds:.2f} seconds; at least {MIN_CLIP_SECONDS} are needed",
             reason="CLIP_RANGE_INVALID",
         )
-    return max(1, math.floor(seconds / clip.look.speed * frames_per_second + 1e-6))
+    return max(1, math.floor(seconds / clip.style.speed * frames_per_second + 1e-6))

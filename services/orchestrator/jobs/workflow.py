@@ -183,7 +183,7 @@ async def _validate(
         if clip.colour or clip.background:
             return SourceClip(
                 None,
-                look=clip.look,
+                style=clip.style,
                 still_seconds=clip.still_seconds,
                 colour=clip.colour,
                 second_colour=clip.second_colour,
@@ -322,7 +322,7 @@ async def _render(plan: Plan, request: VideoRequest, workers: Workers, journal: 
         async def render(segment: timeline.Segment) -> RenderedVideo:
             work = partial(workers.render, segment, request, progress.of(segment.index))
             video = await journal.step(f"render {segment.index}", RenderedVideo, work)
-            journal.count_segment(reused=video.reused)
+            journal.count_segment(reused=video.is_reused)
             return video
 
         ordered = timeline.render_order(segments)

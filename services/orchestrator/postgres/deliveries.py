@@ -63,7 +63,7 @@ class PostgresDeliveryQueue:
     ) -> None:
         async with Transaction(self._pool) as connection:
             cursor = await connection.execute(
-                "UPDATE deliveries SET status = %s, due_time = %s, tries = tries + 1,"
+                "UPDATE deliveries SET status = %s, due_time = %s, attempt_count = attempt_count + 1,"
                 " history = CASE WHEN jsonb_array_length(history) < %s THEN history ELSE history - 0 END || %s"
                 " WHERE id = %s AND claim = %s",
                 (
@@ -125,6 +125,6 @@ def _to_claimed_delivery(row: DictRow, now: datetime) -> ClaimedDelivery:
         event_id=row["message_id"],
         body=bytes(row["payload"]),
         secret_versions=(newest, newest - 1) if overlaps else (newest,),
-        tries=row["tries"],
+        attempt_count=row["attempt_count"],
         give_up_time=row["give_up_time"],
     )

@@ -33,16 +33,16 @@ QUEUE_JOB = """
 _EVENTS = """
     WITH fresh AS (
         SELECT given.*, row_number() OVER (ORDER BY given.place) AS number
-        FROM unnest(%(facts)s::text[], %(subjects)s::text[], %(payloads)s::bytea[]) WITH ORDINALITY
-            AS given (fact, subject, payload, place)
-        WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = %(job)s AND outbox.fact = given.fact)
+        FROM unnest(%(keys)s::text[], %(subjects)s::text[], %(payloads)s::bytea[]) WITH ORDINALITY
+            AS given (event_key, subject, payload, place)
+        WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.job_id = %(job)s AND outbox.event_key = given.event_key)
     ), counted AS (
         UPDATE jobs SET event_sequence = event_sequence + (SELECT count(*) FROM fresh)
         WHERE id = %(job)s AND EXISTS (SELECT 1 FROM fresh)
         RETURNING id, user_id, event_sequence - (SELECT count(*) FROM fresh) AS before
     )
-    INSERT INTO outbox (message_id, subject, payload, user_id, job_id, sequence, fact)
-    SELECT id || '-event-' || (before + number), subject, payload, user_id, id, before + number, fact
+    INSERT INTO outbox (message_id, subject, payload, user_id, job_id, sequence, event_key)
+    SELECT id || '-event-' || (before + number), subject, payload, user_id, id, before + number, event_key
     FROM counted CROSS JOIN fresh ORDER BY number
 """
 
@@ -89,7 +89,7 @@ async def publish_events(connection: AsyncConnection[DictRow], job: Job, *events
         _EVENTS,
         {
             "job": job.id,
-            "facts": [f"{event.kind} {event.fact}" for event in events],
+            "keys": [f"{event.kind} {event.key}" for event in events],
             "subjects": [event.kind for event in events],
             "payloads": [encode(event.message) for event in events],
         },

@@ -24,7 +24,7 @@ _USED = """
         (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs
     FROM (
         SELECT coalesce(sum(seconds), 0) / 60 AS minutes, coalesce(sum(fetched_bytes), 0)::bigint AS fetched_bytes
-        FROM asked_videos WHERE user_id = %(user_id)s AND create_time > %(day)s
+        FROM requested_videos WHERE user_id = %(user_id)s AND create_time > %(day)s
     ) AS asked LEFT JOIN usage ON usage.user_id = %(user_id)s
 """
 # Held until the transaction ends. A lock of its own, since one on the row of `usage` would write that row.
@@ -86,19 +86,19 @@ async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Qu
 async def record_fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
     """Record that bytes were fetched from another host for a job."""
     await connection.execute(
-        "UPDATE asked_videos SET fetched_bytes = fetched_bytes + %s WHERE job_id = %s", (size_bytes, job.id)
+        "UPDATE requested_videos SET fetched_bytes = fetched_bytes + %s WHERE job_id = %s", (size_bytes, job.id)
     )
 
 
 async def delete_expired(connection: AsyncConnection[DictRow], now: datetime) -> None:
     """Delete what no quota counts any more: videos requested more than a day ago, and reservations that expired."""
-    await connection.execute("DELETE FROM asked_videos WHERE create_time <= %s", (now - DAY,))
+    await connection.execute("DELETE FROM requested_videos WHERE create_time <= %s", (now - DAY,))
     await connection.execute("DELETE FROM reservations WHERE expire_time <= %s", (now,))
 
 
 async def record_length(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:
     """Record the length of a finished video in seconds."""
-    await connection.execute("UPDATE asked_videos SET seconds = %s WHERE job_id = %s", (seconds, job.id))
+    await connection.execute("UPDATE requested_videos SET seconds = %s WHERE job_id = %s", (seconds, job.id))
 
 
 async def _check(

@@ -20,8 +20,9 @@ class PostgresFileRecords:
     async def begin_pass(self, period: timedelta) -> bool:
         found = await fetch_all(
             self._pool,
-            "INSERT INTO passes AS last (name, begin_time) VALUES ('files', now()) ON CONFLICT (name) DO UPDATE"
-            " SET begin_time = excluded.begin_time WHERE last.begin_time <= now() - %s RETURNING 1",
+            "INSERT INTO reconciliations AS last (name, begin_time) VALUES ('files', now())"
+            " ON CONFLICT (name) DO UPDATE SET begin_time = excluded.begin_time"
+            " WHERE last.begin_time <= now() - %s RETURNING 1",
             (period,),
         )
         return bool(found)

@@ -33,7 +33,7 @@ async def begin(
     await update_fenced(
         connection,
         job,
-        "UPDATE jobs SET review = %s, review_expire_time = %s, heartbeat_time = %s, stages = %s, tally = %s",
+        "UPDATE jobs SET review = %s, review_expire_time = %s, heartbeat_time = %s, stages = %s, progress_details = %s",
         (
             Jsonb(to_json(Review, review)),
             review.expire_time,

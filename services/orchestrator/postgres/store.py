@@ -47,11 +47,11 @@ STEP_RETENTION = timedelta(days=14)
 # One statement, and so one round trip, for the job, its minutes of the day, and its message to the queue.
 _CREATE = f"""
     WITH counted AS (
-        INSERT INTO asked_videos (job_id, user_id, seconds, create_time)
+        INSERT INTO requested_videos (job_id, user_id, seconds, create_time)
         VALUES (%(id)s, %(user_id)s, %(seconds)s, %(now)s)
     ), created AS (
-        INSERT INTO jobs (id, user_id, title, request, wish, status, stages, heartbeat_time, create_time,
-            estimated_completion, promised_time, work_seconds, priority, webhook_url)
+        INSERT INTO jobs (id, user_id, title, request, original_request, status, stages, heartbeat_time, create_time,
+            estimated_completion, first_estimate, work_seconds, priority, webhook_url)
         VALUES (%(id)s, %(user_id)s, %(title)s, %(request)s, %(original_request)s, %(status)s, %(stages)s,
             %(create_time)s, %(create_time)s, %(estimated_completion)s, %(estimated_completion)s, %(work_seconds)s,
             %(priority)s, %(webhook_url)s)
@@ -65,9 +65,10 @@ _ACTIVE = "FROM jobs WHERE status = 'processing' AND review IS NULL"
 # A list contains no clips and no original requests: these may have a megabyte per job, and parsing a hundred of them
 # would block the event loop for seconds.
 _PAGE = """
-    SELECT id, user_id, jsonb_set(request, '{clips}', '[]') AS request, '{}'::jsonb AS wish, status, create_time,
-        estimated_completion, priority, stages, progress, tally, attempt, base_attempt, error, work_seconds,
-        webhook_url, jsonb_set(result, '{scenes}', '[]') AS result, jsonb_set(review, '{scenes}', '[]') AS review
+    SELECT id, user_id, jsonb_set(request, '{clips}', '[]') AS request, '{}'::jsonb AS original_request, status,
+        create_time, estimated_completion, priority, stages, progress, progress_details, attempt, base_attempt, error,
+        work_seconds, webhook_url, jsonb_set(result, '{scenes}', '[]') AS result,
+        jsonb_set(review, '{scenes}', '[]') AS review
     FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
     AND (%(status)s = '' OR status = %(status)s)
     AND (%(title)s = '' OR position(lower(%(title)s) IN lower(title)) > 0)
@@ -237,7 +238,8 @@ class PostgresStore:
     ) -> None:
         now = self._now()
         update = (
-            "UPDATE jobs SET progress = %s, stages = %s, tally = %s, estimated_completion = %s, heartbeat_time = %s"
+            "UPDATE jobs SET progress = %s, stages = %s, progress_details = %s, estimated_completion = %s,"
+            " heartbeat_time = %s"
         )
         parameters = (progress, Jsonb(stages), Jsonb(to_json(JobProgress, progress_details)), estimate, now)
         if not due:
@@ -303,7 +305,7 @@ class PostgresStore:
             await update_fenced(
                 connection,
                 job,
-                "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, tally = %s, result = %s,"
+                "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, progress_details = %s, result = %s,"
                 " end_time = %s, estimated_completion = %s, sweep_time = %s",
                 (
                     Jsonb(stages),

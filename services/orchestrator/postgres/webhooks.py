@@ -143,7 +143,7 @@ def _delivery(row: DictRow) -> Delivery:
         status=row["status"],
         create_time=row["create_time"],
         due_time=row["due_time"],
-        tries=row["tries"],
+        attempt_count=row["attempt_count"],
         history=from_json(tuple[DeliveryAttempt, ...], row["history"]),
         body=row["payload"].decode(),
     )

@@ -175,7 +175,7 @@ def clip_request(index: int, clip: ClipInput, assets: Mapping[str, Asset], trans
         asset=assets[clip.asset_id].object if clip.asset_id else None,
         start_seconds=start,
         end_seconds=end,
-        look=ClipStyle(
+        style=ClipStyle(
             fit=clip.fit or "cover",
             focus=clip.focus,
             speed=clip.speed or 1.0,

@@ -58,7 +58,7 @@ class ClaimedDelivery:
     body: bytes
     secret_versions: tuple[int, ...]
     """The versions of the secret that sign it, newest first."""
-    tries: int
+    attempt_count: int
     """The number of previous attempts."""
     give_up_time: datetime
 
@@ -110,9 +110,9 @@ SignDelivery = Callable[[ClaimedDelivery, datetime], Awaitable[Mapping[str, str]
 """Returns the signature headers of a delivery."""
 
 
-def backoff(tries: int) -> timedelta:
+def backoff(attempt_count: int) -> timedelta:
     """Return the pause after a number of attempts, without jitter: 5 s, 15 s, 45 s ... 2 h."""
-    return min(MAX_PAUSE, FIRST_PAUSE * int(BACKOFF_FACTOR ** min(tries - 1, 20)))
+    return min(MAX_PAUSE, FIRST_PAUSE * int(BACKOFF_FACTOR ** min(attempt_count - 1, 20)))
 
 
 class WebhookDispatcher:
@@ -230,7 +230,7 @@ class WebhookDispatcher:
 
     async def _record(self, delivery: ClaimedDelivery, attempt: DeliveryAttempt) -> None:
         now = self._now()
-        due_time = now + backoff(delivery.tries + 1) * random.uniform(0.5, 1.0)  # noqa: S311
+        due_time = now + backoff(delivery.attempt_count + 1) * random.uniform(0.5, 1.0)  # noqa: S311
         match attempt.http_status:
             case status if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                 outcome = "delivered"

@@ -62,7 +62,7 @@ class Delivery:
     """`pending`, `delivered`, `failed` or `gone`."""
     create_time: datetime
     due_time: datetime
-    tries: int
+    attempt_count: int
     history: tuple[DeliveryAttempt, ...]
     body: str
 

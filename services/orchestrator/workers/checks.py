@@ -59,7 +59,7 @@ class GrpcChecks:
         """
         texts = {"title": request.title, "audio.script": request.script or ""}
         for index, clip in enumerate(request.clips):
-            texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.look.title}
+            texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.style.title}
         for index, scene in enumerate(request.scenes):
             texts |= {f"scenes[{index}].script": scene.script, f"scenes[{index}].title": scene.title}
             texts[f"scenes[{index}].search_terms"] = ", ".join(scene.search_terms)

@@ -79,7 +79,7 @@ class GrpcWorkers:
             start_seconds=0.0 if found.source.still else clip.start_seconds or 0.0,
             end_seconds=min(clip.end_seconds or float("inf"), to_seconds(found.duration)),
             has_audio=found.has_audio,
-            look=clip.look,
+            style=clip.style,
             still_seconds=clip.still_seconds,
             key_seconds=tuple(map(to_seconds, found.key_frames)),
             sound_track=found.sound_track,
@@ -190,7 +190,7 @@ class GrpcWorkers:
         return RenderedVideo(
             video=stored_object(rendered.video),
             frame_count=rendered.frame_count,
-            reused=rendered.reused,
+            is_reused=rendered.reused,
             renditions=tuple(map(stored_object, rendered.renditions)),
             header_bytes=rendered.header_bytes,
             time_offset=rendered.time_offset,

@@ -66,15 +66,15 @@ def to_credit(message: media.Credit) -> Credit:
 
 
 def to_source(message: media.Source) -> Source:
-    """Returns a source as the orchestrator records it: the description of its picture stays JSON."""
-    picture = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    del picture["object"]
-    return Source(stored_object(message.object), picture)
+    """Returns a source as the orchestrator records it: the description of its properties stays JSON."""
+    properties = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    del properties["object"]
+    return Source(stored_object(message.object), properties)
 
 
 def source_message(source: Source) -> media.Source:
     """Returns the message for a recorded source."""
-    message = json_format.ParseDict(dict(source.picture), media.Source())
+    message = json_format.ParseDict(dict(source.properties), media.Source())
     message.object.CopyFrom(object_message(source.object))
     return message
 
@@ -96,18 +96,18 @@ def segment_message(segment: timeline.Segment, request: VideoRequest) -> media.S
 
 
 def _shot(shot: timeline.Shot) -> media.Shot:
-    look = shot.clip.look
+    style = shot.clip.style
     message = media.Shot(
         source_start=to_duration(shot.source_start_seconds),
-        speed=look.speed,
-        fit=enum_number(media.Fit.DESCRIPTOR, look.fit),
-        motion=enum_number(media.Motion.DESCRIPTOR, look.motion if shot.clip.still else ""),
+        speed=style.speed,
+        fit=enum_number(media.Fit.DESCRIPTOR, style.fit),
+        motion=enum_number(media.Motion.DESCRIPTOR, style.motion if shot.clip.still else ""),
         motion_frames=shot.motion_frames,
         motion_first_frame=shot.motion_first_frame,
         zoom=shot.zoom,
     )
-    if look.focus is not None:
-        message.focus.CopyFrom(media.Point(x=look.focus[0], y=look.focus[1]))
+    if style.focus is not None:
+        message.focus.CopyFrom(media.Point(x=style.focus[0], y=style.focus[1]))
     if shot.clip.background is not None:
         background = shot.clip.background
         message.background.CopyFrom(media.Background(seed=background.seed, colours=background.colours))

@@ -13,7 +13,7 @@ from services.user.authentication.throttling import (
     sign_in_counter,
     totp_counter,
 )
-from services.user.authorization import PROOF_LIFETIME, require_account
+from services.user.authorization import REAUTHENTICATION_LIFETIME, require_account
 from services.user.client import Client
 from services.user.context import Actor, Context
 
@@ -54,7 +54,7 @@ async def step_up(context: Context, actor: Actor, password: str, code: SecondFac
             await require_code(context, account, code, actor.client, _wrong_code())
         now = context.now()
         await context.store.sessions.record_proof(actor.session_id, now)
-        return now + PROOF_LIFETIME
+        return now + REAUTHENTICATION_LIFETIME
 
 
 async def sign_in_counters(context: Context, account: Account) -> list[str]:

@@ -16,7 +16,7 @@ _FIELDS = (
     *("result", "address", "trace_id", "method"),
 )
 _INSERT = (
-    f"INSERT INTO audit_records (number, {', '.join(_FIELDS)}, details, hash, seal)"  # noqa: S608
+    f"INSERT INTO audit_records (number, {', '.join(_FIELDS)}, details, hash, hmac)"  # noqa: S608
     f" VALUES ({', '.join(['%s'] * (len(_FIELDS) + 4))})"
 )
 
@@ -88,4 +88,4 @@ def _values(record: Record) -> tuple[object, ...]:
 def _record(found: DictRow) -> Record:
     fields = {name: found[name] for name in _FIELDS}
     event = Event(**{**fields, "time": found["time"].astimezone(UTC)}, details=found["details"])
-    return Record(found["number"], event, found["hash"], found["seal"])
+    return Record(found["number"], event, found["hash"], found["hmac"])

@@ -18,8 +18,9 @@ class PostgresSecondFactorStore(PostgresStore):
     async def enroll_totp(self, account_id: str, encrypted: bytes) -> bool:
         return bool(
             await self._execute(
-                "INSERT INTO totp_factors AS f (account_id, sealed) VALUES (%s, %s)"
-                " ON CONFLICT (account_id) DO UPDATE SET sealed = excluded.sealed WHERE NOT f.confirmed",
+                "INSERT INTO totp_factors AS f (account_id, encrypted_secret) VALUES (%s, %s)"
+                " ON CONFLICT (account_id) DO UPDATE SET encrypted_secret = excluded.encrypted_secret"
+                " WHERE NOT f.confirmed",
                 *(account_id, encrypted),
             )
         )
@@ -29,7 +30,7 @@ class PostgresSecondFactorStore(PostgresStore):
             if not await execute(
                 connection,
                 "UPDATE totp_factors SET confirmed = true, last_counter = %s"
-                " WHERE account_id = %s AND sealed = %s AND NOT confirmed",
+                " WHERE account_id = %s AND encrypted_secret = %s AND NOT confirmed",
                 *(counter, account_id, encrypted),
             ):
                 return False
@@ -57,4 +58,4 @@ class PostgresSecondFactorStore(PostgresStore):
 
 
 def _totp(found: DictRow) -> TotpSecret:
-    return TotpSecret(found["sealed"], found["confirmed"])
+    return TotpSecret(found["encrypted_secret"], found["confirmed"])

@@ -48,7 +48,7 @@ class PostgresSessionStore(PostgresStore):
             )
             await connection.execute(
                 "INSERT INTO sessions"
-                " (id, account_id, create_time, proof_time, use_time, address, user_agent, expire_time)"
+                " (id, account_id, create_time, reauthentication_time, use_time, address, user_agent, expire_time)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     *(session.id, session.account_id, session.create_time, session.create_time, session.use_time),
@@ -108,11 +108,11 @@ class PostgresSessionStore(PostgresStore):
         return {found["session_id"]: read_account(found) for found in rows}
 
     async def record_proof(self, session_id: str, now: datetime) -> None:
-        await self._execute("UPDATE sessions SET proof_time = %s WHERE id = %s", now, session_id)
+        await self._execute("UPDATE sessions SET reauthentication_time = %s WHERE id = %s", now, session_id)
 
-    async def find_proof_time(self, session_id: str) -> datetime | None:
-        found = await self._fetch_row("SELECT proof_time FROM sessions WHERE id = %s", session_id)
-        return found["proof_time"] if found else None
+    async def find_reauthentication_time(self, session_id: str) -> datetime | None:
+        found = await self._fetch_row("SELECT reauthentication_time FROM sessions WHERE id = %s", session_id)
+        return found["reauthentication_time"] if found else None
 
     async def list_active(self, account_id: str, now: datetime) -> list[Session]:
         rows = await self._fetch_rows(

@@ -35,7 +35,7 @@ class SessionStore(Protocol):
     async def record_proof(self, session_id: str, now: datetime) -> None:
         """Record that the identity of a session was proven again."""
 
-    async def find_proof_time(self, session_id: str) -> datetime | None:
+    async def find_reauthentication_time(self, session_id: str) -> datetime | None:
         """Return when the identity of a session was last proven; None when the session has ended."""
 
     async def list_active(self, account_id: str, now: datetime) -> list[Session]:
