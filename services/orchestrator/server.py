@@ -211,7 +211,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
         download_methods = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
         runtime.limit(config.downloads, *download_methods, per_client=runtime.config.streams_per_client)
-        runtime.take_turns(*(f"{public}VideoService/{name}" for name in ("CreateVideo", "RetryVideo")))
+        light = (f"{public}VideoService/{name}Video" for name in ("Create", "Retry", "Cancel", "Delete"))
+        runtime.take_turns(*light)
         # A small request of these works on whole jobs.
         heavy = (f"{public}VideoService/{name}" for name in ("ReviseVideo", "ApproveVideo", "ListVideos"))
         runtime.take_turns(*heavy, weight=turns.HEAVY)
