@@ -21,8 +21,9 @@ READY = re.compile(r"MoneyPrinter is ready at (https?://127\.0\.0\.1:\d+) \(data
 class Up:
     """A running command and its output so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, data: Path) -> None:
         self.process = process
+        self.data = data
         self.lines: list[str] = []
         self.url = ""
 
@@ -59,7 +60,7 @@ async def up(
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-    running = Up(process)
+    running = Up(process, data)
     try:
         await running.wait_until_ready()
         yield running

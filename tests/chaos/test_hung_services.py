@@ -1,4 +1,7 @@
-"""Hung processes block no client, and are restarted: each service in turn, PostgreSQL, NATS and the gateway."""
+"""Stopped processes block no client, restore no removed files, and are restarted: each service, and each server.
+
+One platform serves the whole module. The last test that uses it kills most of its processes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,11 @@ from tests.databases import TIMEOUT_VARIABLES
 from tests.up import Up, up
 
 SECONDS = 2.0
-ENVIRONMENT = dict.fromkeys(TIMEOUT_VARIABLES, str(DATABASE_TIMEOUT_SECONDS))
+ENVIRONMENT = {
+    **dict.fromkeys(TIMEOUT_VARIABLES, str(DATABASE_TIMEOUT_SECONDS)),
+    # Calls that succeed are logged, too.
+    "MONEYPRINTER_RUNTIME_LOG_LEVEL": "debug",
+}
 CREATE = {
     "title": "A walk",
     "clips": [{"colour": "#203040", "duration": 2}],
@@ -33,6 +40,7 @@ CREATE = {
     "captions": {"position": "top"},
     "settings": {"resolution": "480p", "quality": "draft"},
 }
+FINISH = "/moneyprinter.rendering.v1.RenderingService/FinishVideo"
 SERVERS = ("postgres", "nats-server", "envoy")
 SERVICES = ("storage", "content", "audio", "validation", "processing", "config", "user")
 
@@ -77,33 +85,104 @@ async def shortest_time(ask: Callable[[], Any], tries: int = 4) -> tuple[float, 
     return min(seconds), answers
 
 
-async def test_creates_are_answered_within_two_seconds_whatever_hangs(tmp_path: Path) -> None:
-    async with up(tmp_path, "--processes", environment=ENVIRONMENT) as running:
-        headers = {"authorization": f"Bearer {await token(tmp_path)}"}
-        async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
-            job = (await client.post("/v1/videos", json=CREATE)).json()["job_id"]
-            asks: dict[str, Callable[[], Any]] = {
-                "create": lambda: client.post("/v1/videos", json=CREATE),
-                "status": lambda: client.get(f"/v1/videos/{job}/status"),
-                "list": lambda: client.get("/v1/videos"),
-            }
-            slow = {}
-            for name in (*SERVICES, "nats-server", "postgres"):
-                with stopped(running, name):
-                    for kind, ask in asks.items():
-                        seconds, answers = await shortest_time(ask)
-                        if seconds > SECONDS:
-                            slow[name, kind] = round(seconds, 1)
-                        for answer in answers:
-                            code = answer.status_code
-                            assert code in (200, 202, 503), (name, kind, answer.text)
-                            assert code != 503 or answer.headers.get("retry-after"), (name, kind, answer.text)
-                            assert code != 503 or name == "postgres", (name, kind, answer.text)
-                async with asyncio.timeout(60):
-                    while (await client.get("/v1/videos")).status_code != 200:  # noqa: ASYNC110
-                        await asyncio.sleep(0.2)
-            assert slow == {}
-        assert await running.stop() in (0, 1)
+@pytest.fixture(scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    """A platform with a process for each service."""
+    async with up(tmp_path_factory.mktemp("hung"), "--processes", environment=ENVIRONMENT) as running:
+        yield running
+        assert await running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+async def client(platform: Up) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"authorization": f"Bearer {await token(platform.data)}"}
+    async with httpx.AsyncClient(base_url=platform.url, headers=headers, timeout=30) as client:
+        yield client
+
+
+async def test_creates_are_answered_within_two_seconds_whatever_hangs(platform: Up, client: httpx.AsyncClient) -> None:
+    job = (await client.post("/v1/videos", json=CREATE)).json()["job_id"]
+    asks: dict[str, Callable[[], Any]] = {
+        "create": lambda: client.post("/v1/videos", json=CREATE),
+        "status": lambda: client.get(f"/v1/videos/{job}/status"),
+        "list": lambda: client.get("/v1/videos"),
+    }
+    slow = {}
+    for name in (*SERVICES, "nats-server", "postgres"):
+        with stopped(platform, name):
+            for kind, ask in asks.items():
+                seconds, answers = await shortest_time(ask)
+                if seconds > SECONDS:
+                    slow[name, kind] = round(seconds, 1)
+                for answer in answers:
+                    code = answer.status_code
+                    assert code in (200, 202, 503), (name, kind, answer.text)
+                    assert code != 503 or answer.headers.get("retry-after"), (name, kind, answer.text)
+                    assert code != 503 or name == "postgres", (name, kind, answer.text)
+        async with asyncio.timeout(60):
+            while (await client.get("/v1/videos")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+    assert slow == {}
+
+
+def logged(platform: Up, service: str, event: str, **fields: str) -> int:
+    """The number of records of an event with these fields in the log of a service."""
+    lines = (platform.data / "logs" / f"{service}.log").read_text().splitlines()
+    records = [json.loads(line) for line in lines if event in line]
+    return sum(record["event"] == event and fields.items() <= record.items() for record in records)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def stop_in_the_midst(worker: psutil.Process) -> list[psutil.Process]:
+    """Stop a worker with its child processes as soon as it has one; returns the stopped processes."""
+    found: list[psutil.Process] = []
+
+    def has_child() -> bool:
+        found[:] = worker.children(recursive=True)
+        return bool(found)
+
+    await until(has_child)
+    for process in (worker, *found):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
+    return [worker, *found]
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+async def test_a_stopped_worker_restores_no_files(platform: Up, client: httpx.AsyncClient, end: str) -> None:
+    """It is stopped in the midst of a job's files, and goes on after the job was ended and its files were removed."""
+    async with asyncio.timeout(60):
+        while others := (await client.get("/v1/videos?status=processing")).json()["videos"]:
+            for video in others:
+                await client.post(f"/v1/videos/{video['job_id']}/cancel")
+    [worker] = processes(platform, "rendering")
+    for number in range(5):
+        # Each job has sound of its own to finish.
+        wish = {**CREATE, "title": f"{end} {number}", "audio": {"script": f"Number {number}, one to {end}."}}
+        job = (await client.post("/v1/videos", json=wish)).json()["job_id"]
+        ended_calls = logged(platform, "rendering", "call", method=FINISH)
+        halted = await stop_in_the_midst(worker)
+        has_ended = (await client.get(f"/v1/videos/{job}/status")).json()["status"] != "processing"
+        if not has_ended:
+            path = f"/v1/videos/{job}"
+            answer = await (client.delete(path) if end == "delete" else client.post(f"{path}/cancel"))
+            assert answer.status_code == 200, answer.text
+            await until(lambda job=job: logged(platform, "orchestrator", "job files removed", job_id=job) > 0)  # type: ignore[misc]
+        for process in halted:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+        if not has_ended:
+            break
+    else:
+        raise AssertionError("each job ended before its worker was stopped")
+    await until(lambda: logged(platform, "rendering", "call", method=FINISH) > ended_calls)
+    files = [path for path in (platform.data / "objects" / "jobs").rglob("*") if path.is_file() and job in str(path)]
+    assert files == []
 
 
 def probed_processes(data: Path) -> set[int]:
@@ -113,28 +192,24 @@ def probed_processes(data: Path) -> set[int]:
     return {record["pid"] for record in records}
 
 
-async def test_hung_processes_are_killed_and_restarted(tmp_path: Path) -> None:
-    async with up(tmp_path, "--processes", environment=ENVIRONMENT) as running:
-        hanging = [processes(running, name) for name in (*SERVERS, "storage", "orchestrator")]
-        async with asyncio.timeout(60):
-            while not all({process.pid for process in found} & probed_processes(tmp_path) for found in hanging):  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-        # Those of PostgreSQL that end by themselves do not matter.
-        ends = [os.pidfd_open(process.pid) for found in hanging for process in found if process.is_running()]
-        for found in hanging:
-            for process in found:
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal.SIGSTOP)
-        async with httpx.AsyncClient(base_url=running.url, timeout=10) as client, asyncio.timeout(240):
-            for end in ends:
-                await asyncio.to_thread(select.select, [end], [], [], 240)
-                os.close(end)
-            while True:
-                with suppress(httpx.HTTPError):
-                    if (await client.get("/health")).status_code == 200:
-                        break
-                await asyncio.sleep(0.2)
-        assert await running.stop() == 0
+async def test_hung_processes_are_killed_and_restarted(platform: Up, client: httpx.AsyncClient) -> None:
+    hanging = [processes(platform, name) for name in (*SERVERS, "storage", "orchestrator")]
+    await until(lambda: all({process.pid for process in found} & probed_processes(platform.data) for found in hanging))
+    # Those of PostgreSQL that end by themselves do not matter.
+    ends = [os.pidfd_open(process.pid) for found in hanging for process in found if process.is_running()]
+    for found in hanging:
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(240):
+        for end in ends:
+            await asyncio.to_thread(select.select, [end], [], [], 240)
+            os.close(end)
+        while True:
+            with suppress(httpx.HTTPError):
+                if (await client.get("/health")).status_code == 200:
+                    break
+            await asyncio.sleep(0.2)
 
 
 # The distinction between hung and slow.
