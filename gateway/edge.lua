@@ -167,6 +167,8 @@ local function check_request(headers, is_http1)
     size = size + #name + #value
     if name == ":path" or name == ":method" then
       min_wire_bytes = min_wire_bytes + #value
+    elseif name == "x-wire-connection" then
+      min_wire_bytes = min_wire_bytes + #"connection" + #value + 3
     elseif not is_added_by_envoy(name) then
       min_wire_bytes = min_wire_bytes + #(name == ":authority" and "host" or name) + #value + 3
     end
@@ -174,7 +176,8 @@ local function check_request(headers, is_http1)
   if size > LIMITS.headers_bytes then
     return "headers"
   elseif is_http1 and (tonumber(headers:get("x-wire-bytes")) or math.huge) < min_wire_bytes + 14 then
-    -- Envoy accepts lines that end without CR, which other servers parse as part of a header.
+    -- Envoy accepts lines that end without CR (RFC 9112, 2.2), which other servers may parse as part of a header. Each blank
+    -- behind a colon hides one of them.
     return "lines"
   end
   return not is_canonical(path:match("^[^?]*")) and "path" or nil

@@ -14,6 +14,7 @@ SECONDS = 2.0
 """The maximum response time: more than a busy machine needs, and less than the 30 s of a request that hangs."""
 HEAD = "host: here\r\nconnection: close\r\n"
 POST = f"POST /v1/auth/sign-in HTTP/1.1\r\n{HEAD}"
+CHUNKS = f"{POST}transfer-encoding: chunked\r\n\r\n"
 
 SHAPES = {
     "two hosts": "GET /health HTTP/1.1\r\nhost: here\r\nhost: there\r\n\r\n",
@@ -25,6 +26,7 @@ SHAPES = {
     "a host and a blank": "GET /health HTTP/1.1\r\nhost: here there\r\n\r\n",
     "lines without CR": "GET /health HTTP/1.1\nhost: here\n\n",
     "lines without CR, with a token": "GET /v1/videos HTTP/1.1\nhost: h\nauthorization: Bearer a.b.c\n\n",
+    "lines without CR, with a connection": "GET /health HTTP/1.1\nhost: here\nconnection: close\n\n",
     "CONNECT": "CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n\r\n",
     "CONNECT to a path": "CONNECT /health HTTP/1.1\r\nhost: here\r\n\r\n",
     "an absolute address": "GET http://there/health HTTP/1.1\r\nhost: here\r\n\r\n",
@@ -38,6 +40,11 @@ SHAPES = {
     "two lengths": f"{POST}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}",
     "a length and chunks": f"{POST}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
     "chunks without CR": f"{POST}transfer-encoding: chunked\r\n\r\n2\n{{}}\n0\n\n",
+    "a chunk size without CR": f"{CHUNKS}2\n{{}}\r\n0\r\n\r\n",
+    "a chunk without CR": f"{CHUNKS}2\r\n{{}}\n0\r\n\r\n",
+    "a chunk extension without CR": f"{CHUNKS}2;a=b\n{{}}\r\n0\r\n\r\n",
+    "a chunk extension with LF": f"{CHUNKS}2;a\nb\r\n{{}}\r\n0\r\n\r\n",
+    "a last chunk without CR": f"{CHUNKS}2\r\n{{}}\r\n0\n\r\n",
     "two encodings": f"{POST}transfer-encoding: gzip, chunked\r\n\r\n",
     "HTTP/0.9": "GET /health\r\n\r\n",
     "HTTP/1.0": "GET /health HTTP/1.0\r\n\r\n",
@@ -67,6 +74,7 @@ async def test_ambiguous_requests_are_refused_at_once(gateway: Proxy, shape: str
     answer = await gateway.send_raw(SHAPES[shape].encode("latin-1"))
     assert time.monotonic() - began < SECONDS
     assert int(answer.split()[1]) in (400, 403, 426, 501), answer
+    assert "username" not in answer, "the service received the request"
     assert_nothing_internal(answer)
 
 
