@@ -192,6 +192,7 @@ async def _until_ended(user: User, notes: Notes, broken: list[str]) -> dict[str,
         running = [job for job, video in found.items() if video["status"] == "processing"]
         if not running or time.monotonic() > end:
             break
+        await user.approve()
         await asyncio.sleep(1)
     broken += [f"{job} has not ended" for job in running]
     for job, video in found.items():

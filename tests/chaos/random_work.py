@@ -1,4 +1,5 @@
-"""Random work: users create, revise, cancel, retry, delete and repeat videos, upload and download; notes record it."""
+"""Random work: users create videos of clips, of topics with a review, and of own recordings; they revise, approve,
+cancel, retry, delete and repeat them, upload and download. Notes record it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,10 @@ WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 # Valid responses besides success: the job has ended or is deleted meanwhile, or a limit is exceeded.
 EXPECTED = {400, 404, 409, 429}
 MOST_AT_ONCE = 2
+TOPICS = ("Why the sea is salty", "How bees find their way", "The oldest bridges")
+# A sentence in Italian with its recording, which the tests of the alignment use, too.
+RECORDING = Path(__file__).parents[1] / "audio" / "alignment" / "it.opus"
+RECORDED = json.loads(RECORDING.with_suffix(".json").read_text())["sentences"]
 
 
 @dataclass
@@ -42,6 +48,8 @@ class User:
     def __init__(self, name: str, password: str, url: str, clip: bytes, seed: int, notes: Notes) -> None:
         self.name = name
         self.assets: list[str] = []
+        self.recording = ""
+        """The upload of a recording."""
         self.jobs: list[str] = []
         self.http = httpx.AsyncClient(base_url=url, timeout=20)
         self._password = password
@@ -65,7 +73,8 @@ class User:
 
     async def work(self, until: asyncio.Event) -> None:
         """Make random calls until `until` is set."""
-        deeds = (self.create, self.create, self.repeat, self.revise, self.cancel, self.retry, self.delete)
+        creates = (self.create, self.create, self.create_from_topic, self.create_from_recording)
+        deeds = (*creates, self.repeat, self.revise, self.approve, self.approve, self.cancel, self.retry, self.delete)
         looks = (self.upload, self.download, self.look, self.look)
         while not until.is_set():
             if "authorization" not in self.http.headers and not await self.sign_in():
@@ -104,6 +113,42 @@ class User:
             "audio": {"script": " ".join(self._random.choices(WORDS, k=6)) + "."},
             "settings": {"resolution": "480p", "quality": "draft"},
         }
+        await self._request(wish)
+
+    async def create_from_topic(self) -> None:
+        """Create a video of a topic, whose script waits for a review."""
+        if not await self._busy():
+            await self._request(
+                {
+                    "title": self._random.choice(TOPICS),
+                    "writing": {"language": "en", "seconds": 6, "scene_count": 1},
+                    "settings": {"resolution": "480p", "quality": "draft", "frame_rate": 24},
+                    "review": "script",
+                }
+            )
+
+    async def create_from_recording(self) -> None:
+        """Create a video whose narration is an upload."""
+        if not self.recording:
+            self.recording = await self._upload("voice.opus", RECORDING.read_bytes())
+        if self.recording and not await self._busy():
+            script = " ".join(sentence["text"] for sentence in RECORDED)
+            await self._request(
+                {
+                    "title": f"{self.name} speaks",
+                    "clips": [{"colour": "#203040", "duration": 1}],
+                    "audio": {"script": script, "voice": "it-IT", "narration_asset_id": self.recording},
+                    "settings": {"width": 160, "height": 90, "quality": "draft"},
+                }
+            )
+
+    async def approve(self) -> None:
+        """Approve the scripts that wait for a review."""
+        answer = await self.call("GET", "/v1/videos?status=processing", name="list")
+        for video in answer.json()["videos"] if answer is not None and answer.status_code == httpx.codes.OK else ():
+            await self.call("POST", f"/v1/videos/{video['job_id']}/approve", json={}, name="approve")
+
+    async def _request(self, wish: dict[str, Any]) -> None:
         key = f"{self.name}-{self._random.randrange(1 << 40)}"
         self._requests[key] = wish
         await self._post(key)
@@ -160,11 +205,13 @@ class User:
             await self.call("DELETE", f"/v1/videos/{job}", name="delete")
 
     async def upload(self) -> None:
-        if len(self.assets) >= 3:
-            return
-        answer = await self.call("POST", "/v1/assets?filename=clip.mp4", content=self._clip, name="upload")
-        if answer is not None and answer.status_code == httpx.codes.CREATED:
-            self.assets.append(answer.json()["asset_id"])
+        if len(self.assets) < 3 and (asset := await self._upload("clip.mp4", self._clip)):
+            self.assets.append(asset)
+
+    async def _upload(self, filename: str, content: bytes) -> str:
+        answer = await self.call("POST", f"/v1/assets?filename={filename}", content=content, name="upload")
+        created = answer is not None and answer.status_code == httpx.codes.CREATED
+        return str(answer.json()["asset_id"]) if answer is not None and created else ""
 
     async def download(self) -> None:
         if job := self._some():
