@@ -39,7 +39,10 @@ async def measure(folder: Path, rounds: int, names: Sequence[str], *options: str
             async with here.attacked(name) if name else _calm() as answers:
                 for _ in range(rounds):
                     await here.bystander.make_calls(times, {**here.bystander.quick_calls, **here.bystander.media_calls})
-            table.add_row(name or "none", *_row(here, times), answers)
+            row = [name or "none", *_row(here, times), answers]
+            table.add_row(*row)
+            # The whole table comes after all attacks.
+            print(*row, sep=", ", flush=True)
             for failure in times.failures:
                 print(f"{name or 'none'}: {failure}")
     return table
