@@ -40,6 +40,7 @@ CREATE = {
     "captions": {"position": "top"},
     "settings": {"resolution": "480p", "quality": "draft"},
 }
+PORTS = "MONEYPRINTER_RUNTIME_PORTS"
 FINISH = "/moneyprinter.rendering.v1.RenderingService/FinishVideo"
 SERVERS = ("postgres", "nats-server", "envoy")
 SERVICES = ("storage", "content", "audio", "validation", "processing", "config", "user")
@@ -88,7 +89,9 @@ async def shortest_time(ask: Callable[[], Any], tries: int = 4) -> tuple[float, 
 @pytest.fixture(scope="module")
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
     """A platform with a process for each service."""
-    async with up(tmp_path_factory.mktemp("hung"), "--processes", environment=ENVIRONMENT) as running:
+    async with up(
+        tmp_path_factory.mktemp("hung"), "--processes", "--replicas", "orchestrator=2", environment=ENVIRONMENT
+    ) as running:
         yield running
         assert await running.stop() == 0
 
@@ -138,6 +141,29 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def count_removals(platform: Up, job: str) -> int:
+    return sum(logged(platform, name, "job files removed", job_id=job) for name in ("orchestrator", "orchestrator-2"))
+
+
+async def read_status(client: httpx.AsyncClient, job: str) -> str:
+    """The state of a job. Calls at the stopped instance fail until the gateway uses the other one only."""
+    async with asyncio.timeout(60):
+        while (answer := await client.get(f"/v1/videos/{job}/status")).status_code >= 500:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return str(answer.json()["status"])
+
+
+async def end_job(client: httpx.AsyncClient, job: str, end: str) -> None:
+    """Cancel or delete a job."""
+    path = f"/v1/videos/{job}"
+    async with asyncio.timeout(60):
+        while True:
+            answer = await (client.delete(path) if end == "delete" else client.post(f"{path}/cancel"))
+            if answer.status_code < 500:
+                break
+    assert answer.status_code == 200, answer.text
+
+
 async def stop_in_the_midst(worker: psutil.Process) -> list[psutil.Process]:
     """Stop a worker with its child processes as soon as it has one; returns the stopped processes."""
     found: list[psutil.Process] = []
@@ -153,9 +179,24 @@ async def stop_in_the_midst(worker: psutil.Process) -> list[psutil.Process]:
     return [worker, *found]
 
 
+def holder(platform: Up, job: str) -> psutil.Process:
+    """The orchestrator that works on a job."""
+    logs = {number: f"orchestrator{'' if number == 1 else f'-{number}'}" for number in (1, 2)}
+    [number] = [number for number, name in logs.items() if logged(platform, name, "job claimed", job_id=job)]
+    [rendering] = processes(platform, "rendering")
+    # Other services know the port of the first instance.
+    first = rendering.environ()[PORTS]
+    both = processes(platform, "orchestrator")
+    ports_of = {process: json.loads(process.environ()[PORTS])["orchestrator"] for process in both}
+    return next(p for p, port in ports_of.items() if (port == json.loads(first)["orchestrator"]) == (number == 1))
+
+
 @pytest.mark.parametrize("end", ["cancel", "delete"])
 async def test_a_stopped_worker_restores_no_files(platform: Up, client: httpx.AsyncClient, end: str) -> None:
-    """It is stopped in the midst of a job's files, and goes on after the job was ended and its files were removed."""
+    """A worker and its orchestrator are stopped in the midst of a job's files.
+
+    Another orchestrator ends the job and removes its files; then the worker goes on, whose call has not been cancelled.
+    """
     async with asyncio.timeout(60):
         while others := (await client.get("/v1/videos?status=processing")).json()["videos"]:
             for video in others:
@@ -165,22 +206,26 @@ async def test_a_stopped_worker_restores_no_files(platform: Up, client: httpx.As
         # Each job has sound of its own to finish.
         wish = {**CREATE, "title": f"{end} {number}", "audio": {"script": f"Number {number}, one to {end}."}}
         job = (await client.post("/v1/videos", json=wish)).json()["job_id"]
-        ended_calls = logged(platform, "rendering", "call", method=FINISH)
+        calls = logged(platform, "rendering", "call", method=FINISH)
         halted = await stop_in_the_midst(worker)
-        has_ended = (await client.get(f"/v1/videos/{job}/status")).json()["status"] != "processing"
-        if not has_ended:
-            path = f"/v1/videos/{job}"
-            answer = await (client.delete(path) if end == "delete" else client.post(f"{path}/cancel"))
-            assert answer.status_code == 200, answer.text
-            await until(lambda job=job: logged(platform, "orchestrator", "job files removed", job_id=job) > 0)  # type: ignore[misc]
-        for process in halted:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGCONT)
-        if not has_ended:
-            break
+        orchestrator = holder(platform, job)
+        orchestrator.send_signal(signal.SIGSTOP)
+        try:
+            has_ended = await read_status(client, job) != "processing"
+            if not has_ended:
+                await end_job(client, job, end)
+                await until(lambda job=job: count_removals(platform, job) > 0)  # type: ignore[misc]
+            for process in halted:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
+            if not has_ended:
+                await until(lambda calls=calls: logged(platform, "rendering", "call", method=FINISH) > calls)  # type: ignore[misc]
+                break
+        finally:
+            orchestrator.send_signal(signal.SIGCONT)
     else:
         raise AssertionError("each job ended before its worker was stopped")
-    await until(lambda: logged(platform, "rendering", "call", method=FINISH) > ended_calls)
+    assert logged(platform, "rendering", "call", method=FINISH, reason="WRITER_FENCED") > 0
     files = [path for path in (platform.data / "objects" / "jobs").rglob("*") if path.is_file() and job in str(path)]
     assert files == []
 
