@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
+from services.config.cache import CachedSecrets
 from services.config.config import Config
 from services.config.encrypted_files import EncryptedFiles, read_key
-from services.config.secrets import SecretAccess
+from services.config.secrets import SecretAccess, SecretStore
 from services.config.servicer import ConfigServicer
 from services.runtime.server import Runtime
 
 log = structlog.get_logger()
+
+# The check of the store of the secrets.
+STORE = "secrets"
 
 
 def audit(access: SecretAccess) -> None:
@@ -25,8 +30,43 @@ def audit(access: SecretAccess) -> None:
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve the secrets in the folder."""
+    """Serve the secrets in Vault, or in the folder."""
+    async with (_open_vault if config.vault_url else _open_files)(config, runtime) as store:
+        runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, audit))
+        yield
+
+
+@asynccontextmanager
+async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[SecretStore]:
     store = EncryptedFiles(config.store, read_key(config.master_key_file))
     await store.open()
-    runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, audit))
-    yield
+    yield store
+
+
+@asynccontextmanager
+async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[SecretStore]:
+    # Only deployments with a Vault install its client.
+    from services.config.vault import client, sign_in, store
+
+    method: sign_in.SignIn
+    mount = config.vault_sign_in_mount or config.vault_sign_in
+    if config.vault_sign_in == "approle":
+        method = sign_in.sign_in_by_app_role(
+            config.vault_role_id_file,
+            config.vault_secret_id_file,
+            is_wrapped=config.vault_secret_id_is_wrapped,
+            mount=mount,
+        )
+    else:
+        method = sign_in.sign_in_by_kubernetes(config.vault_role, config.vault_kubernetes_token_file, mount=mount)
+    address = client.VaultAddress(
+        config.vault_url, config.vault_ca_file, config.vault_namespace, config.vault_timeout_seconds
+    )
+    vault = client.VaultClient(address, method)
+    try:
+        async with runtime.background(vault.run(), "sign-in at Vault"):
+            runtime.check(STORE, vault.check)
+            secrets = store.VaultSecrets(vault, config.vault_mount)
+            yield CachedSecrets(secrets, config.cache_seconds, config.outage_seconds, time.monotonic)
+    finally:
+        await vault.close()

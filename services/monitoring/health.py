@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 # Without these services no video can be made.
 VITAL = ("orchestrator", "user", "storage")
-# The services that call external providers. Their check `providers` fails while one of those is not called.
-WITH_PROVIDERS = ("audio", "content")
+# Services with a check that fails while something outside the platform does not work: external providers, or Vault.
+OUTSIDE = (("audio", "providers"), ("content", "providers"), ("config", "secrets"))
 # The services that use PostgreSQL.
 ON_THE_DATABASE = ("orchestrator", "user")
 
@@ -90,20 +90,19 @@ async def determine_health(sources: HealthSources) -> Health:
             return default
 
     services = sources.services
-    with_providers = [name for name in WITH_PROVIDERS if name in sources.names]
-    serving, databases, storage, providers, has_hardware, active_jobs = await asyncio.gather(
+    serving, databases, storage, outside, has_hardware, active_jobs = await asyncio.gather(
         asyncio.gather(*(ask(services.is_serving(name), False) for name in sources.names)),
         asyncio.gather(*(ask(services.is_serving(name, "database"), False) for name in ON_THE_DATABASE)),
         ask(services.is_serving("storage", "storage"), False),
-        # A service that does not respond is down already.
-        asyncio.gather(*(ask(services.is_serving(name, "providers"), True) for name in with_providers)),
+        # A service that does not respond is down already, and one without the check has nothing outside.
+        asyncio.gather(*(ask(services.is_serving(*check), True) for check in OUTSIDE if check[0] in sources.names)),
         ask(services.has_hardware_encoder(), False),
         ask(services.count_active_jobs(), 0),
     )
     down = tuple(name for name, is_serving in zip(sources.names, serving, strict=True) if not is_serving)
     is_usable = all(databases) and storage and not set(down) & set(VITAL)
     return Health(
-        status="unhealthy" if not is_usable else "degraded" if down or not all(providers) else "healthy",
+        status="unhealthy" if not is_usable else "degraded" if down or not all(outside) else "healthy",
         time=sources.now(),
         database=_status(all(databases)),
         storage=_status(storage),

@@ -12,7 +12,7 @@ from moneyprinter.errors import Unavailable
 from services.monitoring.health import Health, HealthCache, HealthSources, determine_health
 from services.monitoring.machine import LocalMachine
 
-NAMES = ("orchestrator", "user", "storage", "audio", "content", "encoder")
+NAMES = ("orchestrator", "user", "storage", "audio", "content", "config", "encoder")
 
 
 class FakeServices:
@@ -96,11 +96,11 @@ async def test_the_failure_of_one_part(
     assert health.down == ((part,) if part in NAMES else ())
 
 
-@pytest.mark.parametrize("service", ["audio", "content"])
-async def test_a_provider_that_is_not_called_for_now_degrades_the_platform(service: str) -> None:
-    health = await determine_health(sources(FakeServices(unhealthy=(f"{service}/providers",))))
+@pytest.mark.parametrize("check", ["audio/providers", "content/providers", "config/secrets"])
+async def test_a_dependency_outside_that_does_not_work_degrades_the_platform(check: str) -> None:
+    health = await determine_health(sources(FakeServices(unhealthy=(check,))))
     assert (health.status, health.down) == ("degraded", ())
-    health = await determine_health(sources(FakeServices(hung=(f"{service}/providers",))))
+    health = await determine_health(sources(FakeServices(hung=(check,))))
     assert health.status == "healthy"
 
 

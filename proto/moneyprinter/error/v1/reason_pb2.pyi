@@ -160,6 +160,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """There is no such secret."""
     REASON_SECRET_CONFLICT: _Reason.ValueType  # 141
     """The secret exists already, or was changed since it was read."""
+    REASON_SECRETS_UNAVAILABLE: _Reason.ValueType  # 142
+    """The store of the secrets does not respond, is sealed, or refuses. The message has the cause; try again later."""
     REASON_SESSION_NOT_FOUND: _Reason.ValueType  # 160
     """There is no such session, or it has ended."""
     REASON_API_KEY_NOT_FOUND: _Reason.ValueType  # 161
@@ -376,6 +378,8 @@ REASON_SECRET_NOT_FOUND: Reason.ValueType  # 140
 """There is no such secret."""
 REASON_SECRET_CONFLICT: Reason.ValueType  # 141
 """The secret exists already, or was changed since it was read."""
+REASON_SECRETS_UNAVAILABLE: Reason.ValueType  # 142
+"""The store of the secrets does not respond, is sealed, or refuses. The message has the cause; try again later."""
 REASON_SESSION_NOT_FOUND: Reason.ValueType  # 160
 """There is no such session, or it has ended."""
 REASON_API_KEY_NOT_FOUND: Reason.ValueType  # 161

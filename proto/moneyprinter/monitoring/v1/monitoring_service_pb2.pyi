@@ -45,7 +45,7 @@ class GetHealthResponse(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """`healthy`; `degraded` when a part is down that rendering videos does not need, or a provider of speech is not called
-    because it failed; `unhealthy` otherwise.
+    because it failed, or the store of the secrets cannot be used; `unhealthy` otherwise.
     """
     timestamp: _builtins.str
     """The time of the check, RFC 3339 in UTC."""
