@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from services.audio.kokoro.vocoder import rewrite_vocoder
+
 # The output of the model that holds the frames of each token. The model computes it, and does not declare it.
 FRAMES = "/encoder/Clip_output_0"
 PEAK = 0.98
@@ -42,6 +44,16 @@ def frames_declaration() -> bytes:
     return field(7, field(12, value))  # ModelProto.graph: output.
 
 
+def read_model(parts: list[str]) -> bytes:
+    """Read the model, with its vocoder rewritten where it is the one that is expected."""
+    model = b"".join([Path(part).read_bytes() for part in parts]) + frames_declaration()
+    try:
+        return rewrite_vocoder(model)
+    except (LookupError, ValueError) as failure:
+        print(f"the model is used as it is, slower: {type(failure).__name__}: {failure}", file=sys.stderr)
+        return model
+
+
 def open_session(cache: str, parts: list[str]) -> ort.InferenceSession:
     """Open the optimized model of the cache, or optimize the model and store it there in place of earlier ones."""
     options = ort.SessionOptions()
@@ -55,7 +67,7 @@ def open_session(cache: str, parts: list[str]) -> ort.InferenceSession:
         except Exception as failure:
             print(f"the stored model is damaged and is made again: {failure}", file=sys.stderr)
             stored.unlink(missing_ok=True)
-    model = b"".join([Path(part).read_bytes() for part in parts]) + frames_declaration()
+    model = read_model(parts)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if cache:
         stored.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,8 @@ FRAME_SAMPLES = 600
 VOICES_FILE = Path(__file__).parent / "voices.npz"
 
 _CHILD = Path(__file__).parent / "synthesis_child.py"
+# The modules that change the model before it is stored.
+_REWRITERS = [_CHILD.with_name(name) for name in ("vocoder.py", "onnx_graph.py")]
 # numpy would reserve memory for threads that are never used.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # A child is replaced after this much sound, long before its limit of CPU time, which is for a child that hangs.
@@ -146,7 +148,8 @@ class Synthesizer:
         if self.settings.cache is None:
             return ""
         sizes = [path.stat().st_size for path in self.settings.model]
-        source = json.dumps([version("onnxruntime"), sizes, hashlib.sha256(_CHILD.read_bytes()).hexdigest()])
+        codes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (_CHILD, *_REWRITERS)]
+        source = json.dumps([version("onnxruntime"), sizes, *codes])
         return str(self.settings.cache / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.onnx")
 
     def _open_process(self) -> _Process:
