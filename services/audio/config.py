@@ -34,8 +34,8 @@ class Config(Settings):
     kokoro_cache: Path | None = None
     """The folder of the optimized model (88 MB), which makes later starts of the model faster; None: no cache."""
     kokoro_threads: int = Field(2, ge=1, le=16)
-    """The number of sentences that the model speaks at once, at most one for each core. Its process holds 420 MB of
-    memory with one and up to 660 MB with two."""
+    """The number of sentences that the model speaks at once, at most one for each core. Its process holds up to
+    690 MB of memory."""
     kokoro_idle_seconds: float = Field(60.0, ge=0)
     """The time without a sentence after which the model's process ends."""
     kokoro_memory_bytes: int = Field(4 << 30, ge=1 << 28)

@@ -1,7 +1,7 @@
 """Word times of sounds: neural speech with exact word times as the truth, aligned through espeak-ng.
 
 `alignment/` has three sentences in each of six languages, spoken by Kokoro with silence between them. The word times
-are the model's own: the sums of its frames of 25 ms before each word, less the three by which its sound is ahead.
+are the model's own: the sums of its frames of 25 ms before each word, less the constant by which its sound is ahead.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from services.audio import espeak
 from services.audio.alignment.aligner import Aligner
 from services.audio.alignment.features import Sound
 from services.audio.alignment.warping import PAUSE, Chain, find_path
+from services.audio.kokoro.assembly import SOUND_LEAD_SECONDS
 from tests.audio.conftest import settings
 from tests.mesh import ffmpeg_program
 
 FOLDER = Path(__file__).parent / "alignment"
 LOCALES = {"en": "en-US", "es": "es-ES", "fr": "fr-FR", "hi": "hi-IN", "it": "it-IT", "pt": "pt-BR"}
+# The lead of the sound that the files were written with.
+FILE_LEAD_SECONDS = 0.075
 MEDIAN_SECONDS, OUTER_SECONDS = 0.04, 0.12
 SECOND = timedelta(seconds=1)
 
@@ -49,7 +52,8 @@ def sentences(language: str) -> list[str]:
 
 def true_onsets(language: str) -> np.ndarray:
     truth = json.loads((FOLDER / f"{language}.json").read_text())["sentences"]
-    return np.array([start for sentence in truth for _, start, _ in sentence["words"]])
+    onsets = np.array([start for sentence in truth for _, start, _ in sentence["words"]])
+    return onsets + FILE_LEAD_SECONDS - SOUND_LEAD_SECONDS
 
 
 async def errors_of(aligner: Aligner, sound: Path, language: str, tempo: float = 1.0) -> np.ndarray:

@@ -14,7 +14,9 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,30 @@ from services.audio.kokoro.vocoder import rewrite_vocoder
 # The output of the model that holds the frames of each token. The model computes it, and does not declare it.
 FRAMES = "/encoder/Clip_output_0"
 PEAK = 0.98
+# The most tokens that are spoken at once, unless one chunk alone has more: each needs some 2 MB of memory.
+MAX_TOKENS_AT_ONCE = 200
+
+
+class TokenBudget:
+    """Lets chunks begin as long as those that are being spoken have few tokens together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, tokens: int) -> Iterator[None]:
+        """Wait until there is room for a chunk, and give the room back at the end."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.used or self.used + tokens <= self.limit)
+            self.used += tokens
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= tokens
+                self.changed.notify_all()
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -96,6 +122,7 @@ def main(threads: str, cache: str, voices_file: str, *parts: str) -> None:
     voices = np.load(voices_file)
     styles = {}
     lock = threading.Lock()
+    budget = TokenBudget(MAX_TOKENS_AT_ONCE)
 
     def speak(request: "dict[str, Any]") -> None:
         voice, tokens = request["voice"], request["tokens"]
@@ -107,7 +134,8 @@ def main(threads: str, cache: str, voices_file: str, *parts: str) -> None:
             "style": styles[voice][min(len(tokens), len(styles[voice]) - 1)][None],
             "speed": np.array([request["speed"]], np.float32),
         }
-        sound, frames = session.run(None, inputs)
+        with budget.reserve(len(tokens)):
+            sound, frames = session.run(None, inputs)
         sound = sound.ravel()
         peak = float(np.abs(sound).max(initial=0.0))
         if peak > PEAK:
