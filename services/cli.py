@@ -24,7 +24,8 @@ from services.commands import (
     voices,
     webhooks,
 )
-from services.commands.terminal import INTERRUPTED, err, out
+from services.commands.terminal import err, out
+from services.entry import INTERRUPTED
 
 WRONG_USE = 2
 
@@ -81,6 +82,13 @@ def main() -> None:
         raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as failure:
+        # A file of the user: the disk is full, the permission is missing, ... Our own errors have no error number.
+        if failure.strerror is None:
+            raise
+        place = f"{failure.filename}: " if failure.filename else ""
+        err.print(f"[bold red]error:[/] {escape(f'{place}{failure.strerror}')}")
+        sys.exit(1)
     except _reported_errors() as failure:
         from services.commands.errors import WrongRequest
         from services.runtime.config import ConfigError

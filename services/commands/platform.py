@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from services.commands.terminal import INTERRUPTED, handle_signals, out
+from services.commands.terminal import handle_signals, out
+from services.entry import INTERRUPTED
 
 GATEWAY_PORT = 8080
 

@@ -111,7 +111,10 @@ async def test_commands_use_a_running_platform(platform: RunningPlatform, tmp_pa
         ((), "the video has no clips"),
         (("--clip", "a.mp4@five-6"), "there is no file a.mp4@five-6"),
         (("--clip", "a.mp4@1:2:3:4-6"), "1:2:3:4 is not a time"),
+        (("--clip", "a.mp4@9-3"), "--clip a.mp4@9-3: the end must be after the start"),
+        (("--clip", "."), ". is a folder"),
         (("no-request.json",), "cannot read no-request.json"),
+        ((sys.executable,), "is not text in UTF-8"),
     ],
 )
 async def test_wrong_arguments_are_reported_in_one_line(
@@ -133,6 +136,8 @@ async def test_a_refusal_of_the_platform_is_reported_in_one_line(
     assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
     code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
     assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True), output
+    code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--font", "Nowhere")
+    assert (code, "there is no font 'Nowhere'" in output, "Uploading" in output) == (1, True, False), output
     assert not (tmp_path / "x.mp4").exists()
 
 

@@ -35,9 +35,12 @@ class Terminal:
     folder: Path
     clip: Path
 
-    async def run(self, *arguments: str | Path, typed: str = "", columns: int = 80) -> tuple[int, str]:
-        """Run the command to its end. Returns its exit code and its output."""
+    async def run(
+        self, *arguments: str | Path, typed: str = "", columns: int = 80, file_kib: int | str = "unlimited"
+    ) -> tuple[int, str]:
+        """Run the command to its end, with a limit of the size of its files. Returns its exit code and its output."""
         process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", f'ulimit -f {file_kib}; exec "$@"', "bash"),
             *(sys.executable, "-P", "-m", "services.cli", *map(str, arguments)),
             cwd=self.folder,
             env={
@@ -125,6 +128,9 @@ async def test_a_video_is_made_listed_saved_and_revised(terminal: Terminal) -> N
     await terminal.succeed("download", job_id, "--out", "again.webm", "--only-video")
     assert (folder / "again.webm").read_bytes() == (folder / "walk.webm").read_bytes()
     assert not (folder / "again.srt").exists()
+    code, output = await terminal.run("download", job_id, "--out", "large.webm", file_kib=4)
+    assert (code, output.splitlines()[-1]) == (1, "error: File too large"), "as on a full disk"
+    assert list(folder.glob("*large*")) + list(folder.glob(".*")) == []
     await terminal.succeed("download", job_id, "--file", "captions.vtt", "--out", "walk.vtt")
     assert (folder / "walk.vtt").read_text().startswith("WEBVTT")
     code, output = await terminal.run("download", job_id, "--file", "captions.doc")

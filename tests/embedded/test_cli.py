@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,24 @@ def test_doctor_checks_the_installation(tmp_path: Path) -> None:
     done = run("doctor", "--brief", "--data", "/proc/moneyprinter")
     assert done.returncode == 1
     assert re.match(r"failed +disk +/proc is not writable", done.stdout) or "failed" in done.stdout
+
+
+def test_ctrl_c_while_libraries_load_prints_no_traceback() -> None:
+    """The import of a library stands for the moment: an interruption raises KeyboardInterrupt in it."""
+    code = """
+import sys
+class Interruption:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interruption())
+from services.entry import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"moneyprinter": "services.entry:main"}
 
 
 def test_an_old_python_is_refused() -> None:

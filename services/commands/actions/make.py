@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from moneyprinter import errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.client import Client
+from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from services.commands.actions.request_files import Clip, find_orientation, find_sounds, to_message
 from services.commands.actions.reviews import ask_for_approval
@@ -80,6 +81,7 @@ async def make_video(
         ready = time.monotonic()
         async with open_client(target) as client:
             await _check_voice(client, request)
+            await _check_font(client, request)
             with progress_bars(console) as bars:
                 assets = await upload_files(client, clips, logo, bars, find_sounds(request))
                 job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
@@ -89,10 +91,10 @@ async def make_video(
                 )
             saved = await save_files(client, job.job_id, out, console, only_video=only_video)
         ended = time.monotonic()
+    start = "" if is_independent else f" ({ended - ready:.1f} s without the platform's start)"
     console.print(
         f"[bold green]Made[/] [bold]{escape(str(out))}[/]: {saved.video.duration:.1f} s,"
-        f" {saved.size_bytes / 1e6:.1f} MB, in {ended - began:.1f} s"
-        f" ({ended - ready:.1f} s without the platform's start)"
+        f" {saved.size_bytes / 1e6:.1f} MB, in {ended - began:.1f} s{start}"
     )
 
 
@@ -103,6 +105,19 @@ async def _check_voice(client: Client, request: dict[str, Any]) -> None:
         # An account without the role for speech is refused only when it creates the video.
         with suppress(errors.PermissionDenied):
             await client.speech.TimeSpeech(speech_pb.TimeSpeechRequest(text="1", voice=voice))
+
+
+async def _check_font(client: Client, request: dict[str, Any]) -> None:
+    """Raise `InvalidArgument` when the requested font does not exist, before any upload."""
+    font = str(request.get("captions", {}).get("font", ""))
+    if font:
+        trial = writing_pb.CreateCaptionsRequest(
+            script="1", duration=1, format="ass", width=64, height=64, style=pb.Captions(font=font)
+        )
+        # An account without the role for captions is refused only when it creates the video.
+        with suppress(errors.PermissionDenied):
+            async for _ in client.writing.CreateCaptions(trial):
+                pass
 
 
 def check_request(request: dict[str, Any], clips: Sequence[Clip], logo: Path | None = None) -> None:

@@ -45,11 +45,17 @@ class Clip:
 
 
 def parse_clip(text: str) -> Clip:
-    """Parse `FILE_OR_URL[@START-END]`. A time is in seconds, `MM:SS` or `HH:MM:SS`, and may be empty."""
+    """Parse `FILE_OR_URL[@START-END]`. A time is in seconds, `MM:SS` or `HH:MM:SS`, and may be empty.
+
+    Raises `WrongRequest` when a time has another form, or the end is not after the start.
+    """
     match = _PART.fullmatch(text)
     if match is None or (not match["start"] and not match["end"]):
         return Clip(text)
-    return Clip(match["source"], _parse_time(text, match["start"]), _parse_time(text, match["end"]))
+    start, end = _parse_time(text, match["start"]), _parse_time(text, match["end"])
+    if end and (len(end), end) <= (len(start), start):
+        raise WrongRequest(f"--clip {text}: the end must be after the start")
+    return Clip(match["source"], start, end)
 
 
 def parse_pronunciations(entries: Sequence[str]) -> dict[str, str]:
@@ -112,6 +118,8 @@ def _read_object(file: Path | None) -> dict[str, Any]:
             request = json.loads(file.read_text(encoding="utf-8"))
         except OSError as failure:
             raise WrongRequest(f"cannot read {file}: {failure.strerror}") from None
+        except UnicodeDecodeError:
+            raise WrongRequest(f"{file} is not text in UTF-8") from None
         except ValueError as failure:
             raise WrongRequest(f"{file} is not JSON: {failure}") from None
         if not isinstance(request, dict):
@@ -165,14 +173,11 @@ def read_script(file: Path) -> str:
 
 def check_files(clips: Sequence[Clip], logo: Path | None, out: Path, sounds: Sequence[Path] = ()) -> None:
     """Check that all input files exist and `out` can be written. Raises `WrongRequest`."""
-    for sound in sounds:
-        if not sound.is_file():
-            raise WrongRequest(f"there is no file {sound}")
-    for clip in clips:
-        if clip.file is not None and not clip.file.is_file():
-            raise WrongRequest(f"there is no file {clip.source}")
-    if logo is not None and not logo.is_file():
-        raise WrongRequest(f"there is no file {logo}")
+    for file in (*sounds, *(clip.file for clip in clips), logo):
+        if file is not None and file.is_dir():
+            raise WrongRequest(f"{file} is a folder; name a file in it")
+        if file is not None and not file.is_file():
+            raise WrongRequest(f"there is no file {file}")
     check_writable(out)
 
 

@@ -21,7 +21,7 @@ COLUMN_EMS = 0.519
 # How many texts a fallback caches.
 _CACHE_SIZE = 1 << 16
 # How many fonts an error message lists.
-_MAX_LISTED = 40
+_MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
