@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError
 
@@ -16,6 +17,7 @@ from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
+from moneyprinter.errors import InvalidArgument
 from services.audio.alignment.aligner import Aligner
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
@@ -63,7 +65,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         request = content_pb.WriteScriptRequest(
             title="A text", script=text, language=language.partition("-")[0].lower(), script_format=script_format
         )
-        return (await content.WriteScript(request)).sentences
+        try:
+            return (await content.WriteScript(request)).sentences
+        except InvalidArgument as refused:
+            raise _name_field(refused, "script", "text") from refused
 
     free = {provider.name for provider in offline}
     samples = VoiceSamples(runtime.objects(), program, free, allows_others=config.provider_samples)
@@ -79,6 +84,14 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     finally:
         if kokoro:
             await kokoro.synthesizer.stop()
+
+
+def _name_field(refused: InvalidArgument, theirs: str, ours: str) -> InvalidArgument:
+    """Returns an error of another service about a text, with the name that its field has in the caller's request."""
+    about = f"{theirs}: "
+    message = f"{ours}: {refused.message.removeprefix(about)}" if refused.message.startswith(about) else refused.message
+    violations = [replace(each, field=ours) if each.field == theirs else each for each in refused.violations]
+    return InvalidArgument(message, reason=refused.reason, violations=violations)
 
 
 def _open_espeak(config: Config, runtime: Runtime) -> Espeak:

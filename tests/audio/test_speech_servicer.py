@@ -16,6 +16,7 @@ from moneyprinter.audio.v1 import speech_service_pb2 as pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.content.config import Config as ContentConfig
+from services.content.moderation.policy import parse_policy
 from services.storage.config import Config as StorageConfig
 from tests.audio.conftest import settings
 from tests.audio.sounds import RATE, level, programs, r128, read
@@ -64,6 +65,20 @@ def decode(path: Path) -> Any:
     """The samples of a sound in any format."""
     subprocess.run([ffmpeg_program(), "-loglevel", "error", "-y", "-i", path, *DECODE, f"{path}.wav"], check=True)
     return read(path.with_name(f"{path.name}.wav"), 1)[:, 0]
+
+
+async def test_a_refused_text_is_named_as_the_request_names_it(mesh: Mesh) -> None:
+    policy = parse_policy("hate=refuse")
+    await mesh.start("content", ContentConfig(moderation_policy=policy))
+    await mesh.start("audio", settings())
+    stub = mesh.stub(pb_grpc.SpeechServiceStub, caller="gateway")
+    text = "**We** walk. Heil Hitler, they cried."
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await stub.TimeSpeech(pb.TimeSpeechRequest(text=text), metadata=mesh.bearer(roles=ROLE))
+    assert refused.value.message.startswith("text: the rules of this platform")
+    start = text.index("Heil")
+    place = f"category hate, characters {start} to {start + len('Heil Hitler')}"
+    assert refused.value.violations == (errors.Violation("text", place),)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,33 @@ async def test_a_topic_makes_a_video_and_a_changed_scene_leaves_the_others(
     captions = (await file(platform, video, "captions.srt", tmp_path)).read_text()
     assert scenes[0]["script"].split()[0] in captions
 
-    changed = [scenes[0], {**scenes[1], "title": "Salt"}]
+    changed = [scenes[0], {"script": "Rivers carry salt.", "title": "Salt", "search_terms": ["rivers"]}]
     revise = await platform.http.post(f"/v1/videos/{video['job_id']}/revise", json={"scenes": changed})
     revised = await wait_for_video(platform, revise)
-    assert [scene["cuts"] for scene in revised["scenes"]] == [scene["cuts"] for scene in scenes]
-    assert 0 < revised["segments"]["reused"] < revised["segments"]["total"]
+    first, second = revised["scenes"]
+    assert [(cut["id"], cut["start"]) for cut in first["cuts"]] == [
+        (cut["id"], cut["start"]) for cut in scenes[0]["cuts"]
+    ]
+    assert (second["script"], second["title"], second["search_terms"]) == ("Rivers carry salt.", "Salt", ["rivers"])
+    segments = revised["segments"]
+    assert segments["reused"] >= len(first["cuts"]), segments
+    assert segments["total"] - segments["reused"] <= len(second["cuts"]) + 1, segments
+    captions = (await file(platform, revised, "captions.srt", tmp_path)).read_text()
+    assert "Rivers carry salt." in captions
+
+
+@pytest.mark.parametrize(
+    ("title", "reason"),
+    [("x" * 10_000, "REQUEST_INVALID"), ("", "REQUEST_INVALID"), ("?", "SCRIPT_EMPTY"), ("\u200b", "SCRIPT_EMPTY")],
+)
+async def test_a_topic_that_cannot_be_spoken_is_refused(platform: RunningPlatform, title: str, reason: str) -> None:
+    refused = await platform.http.post("/v1/videos", json={"title": title, "settings": SMALL})
+    assert refused.status_code == 400
+    assert reason in refused.text
+    assert "title" in refused.text
+
+
+async def test_a_topic_of_one_character_is_accepted(platform: RunningPlatform) -> None:
+    accepted = await platform.http.post("/v1/videos", json={"title": "海", "settings": SMALL, "review": "script"})
+    assert accepted.status_code == 202
+    await platform.http.delete(f"/v1/videos/{accepted.json()['job_id']}")

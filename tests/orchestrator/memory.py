@@ -92,6 +92,10 @@ class MemoryStore:
         self._mine(job)
         self._heartbeats[job.id] = datetime.now(UTC)
 
+    def expire_leases(self) -> None:
+        """Let all instances that hold jobs count as dead."""
+        self._heartbeats = dict.fromkeys(self._heartbeats, datetime.fromtimestamp(0, UTC))
+
     async def release(self, job: Job) -> None:
         self._mine(job)
         self._released.add((job.id, job.attempt))

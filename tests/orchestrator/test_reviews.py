@@ -16,6 +16,7 @@ from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from services.orchestrator.config import Config
 from services.orchestrator.jobs import workflow
 from services.orchestrator.jobs.driver import Driver
+from services.orchestrator.jobs.failpoints import kill_at
 from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.jobs.scenes import Approval, Review, Scene, SceneRequest
 from services.orchestrator.jobs.stages import STAGES
@@ -199,7 +200,7 @@ def driver(store: Store, workers: workflow.Workers) -> Driver:
     async def changed(_: str) -> None:
         """Do nothing: nothing watches."""
 
-    return Driver(store, make, changed, lease_seconds=10.0, max_attempts=1)
+    return Driver(store, make, changed, lease_seconds=10.0, max_attempts=3)
 
 
 async def test_nothing_is_spoken_before_the_script_is_approved() -> None:
@@ -244,6 +245,53 @@ async def test_the_edited_script_is_spoken() -> None:
     result = (await found(store, made)).result
     assert result is not None
     assert [scene.script for scene in result.scenes] == spoken
+
+
+class Died(Exception):
+    """The instance of the orchestrator is gone."""
+
+
+async def die() -> None:
+    raise Died
+
+
+def published(store: MemoryStore) -> int:
+    return [subject for subject, _ in store.published].count("video.processing.review_requested")
+
+
+async def test_an_approval_outlives_the_instance_that_recorded_it() -> None:
+    """It dies before it answers: the client repeats the approval, and the job starts once."""
+    store, workers = MemoryStore(), StraightWorkers()
+    made = reviewed_job()
+    await store.create(made)
+    await driver(store, workers).drive(report_alive)
+    with pytest.raises(Died):
+        await kill_at(store, "approve:1", die).approve(made.id, made.user_id, APPROVAL, made.create_time)
+    again = await store.approve(made.id, made.user_id, APPROVAL, made.create_time)
+    assert again is not None
+    assert again[1] == APPROVAL
+    for _ in range(2):
+        await driver(store, workers).drive(report_alive)
+    assert (await found(store, made)).status == "completed"
+    assert workers.done.count("speak") == 1
+    assert published(store) == 1
+
+
+@pytest.mark.parametrize(("point", "waits"), [("begin_review:1", True), ("record:3", False)])
+async def test_a_review_is_requested_once_though_instances_die(point: str, waits: bool) -> None:
+    """After the review began, and after the script was written."""
+    store, first, second = MemoryStore(), StraightWorkers(), StraightWorkers()
+    made = reviewed_job()
+    await store.create(made)
+    with pytest.raises((Died, ExceptionGroup)):
+        await driver(kill_at(store, point, die), first).drive(report_alive)
+    assert ((await found(store, made)).review is not None) is waits
+    for _ in range(2):
+        store.expire_leases()
+        await driver(store, second).drive(report_alive)
+    assert second.done == [], "the script is not written again"
+    assert (await found(store, made)).review is not None
+    assert published(store) == 1
 
 
 class Videos:

@@ -337,6 +337,14 @@ def check_script(text: str | None) -> str | None:
     return text
 
 
+def check_topic(title: str) -> None:
+    """Raise `InvalidArgument` when the title of a video without a script holds nothing that can be spoken."""
+    if not is_speakable(title):
+        raise _invalid(
+            "title", "holds nothing that can be spoken; give it some words, or send a script", "SCRIPT_EMPTY"
+        )
+
+
 def is_speakable(text: str) -> bool:
     """Returns whether a text holds a letter or a digit; Unicode classes circled letters as symbols."""
     return any(

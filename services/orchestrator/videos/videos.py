@@ -17,7 +17,7 @@ from moneyprinter.errors import (
 from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
-from services.orchestrator.jobs.model import Job, VideoRequest
+from services.orchestrator.jobs.model import NO_VOICE, Job, VideoRequest
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import own_sounds, requests, revisions
@@ -119,6 +119,8 @@ class Videos:
         recording = own_sounds.choose_recording(video.sounds, has_text, video.speech_options, assets)
         music_start = requests.parse_time(video.sounds.music_start)
         voice = requests.choose_voice(video)
+        if script is None and not has_text and voice != NO_VOICE:
+            requests.check_topic(video.title)
         review = requests.choose_review(video, voice)
         footage = requests.choose_footage(video, voice)
         width, height = video.width, video.height

@@ -19,6 +19,8 @@ VOICE_SECONDS, VOICES = 60.0, 1000
 
 # The characters that are moderated before a job is accepted; a script may have 20,000.
 _MAX_CHECKED = 30_000
+# The limit of the contract for the texts of one check.
+_MAX_TEXTS = 2000
 
 
 class GrpcChecks:
@@ -62,13 +64,14 @@ class GrpcChecks:
             texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.style.title}
         for index, scene in enumerate(request.scenes):
             texts |= {f"scenes[{index}].script": scene.script, f"scenes[{index}].title": scene.title}
-            texts[f"scenes[{index}].search_terms"] = ", ".join(scene.search_terms)
+            texts |= {f"scenes[{index}].search_terms[{at}]": term for at, term in enumerate(scene.search_terms)}
         texts |= {f"writing.{name}": getattr(request.writing, name) for name in ("prompt", "tone", "audience")}
         for index, (_, spoken) in enumerate(sorted(request.speech_options.pronunciations.items())):
             texts[f"audio.pronunciations[{index}]"] = spoken
-        checked, room = [], _MAX_CHECKED
+        checked: list[content.CheckedText] = []
+        room = _MAX_CHECKED
         for field, text in texts.items():
-            if text and len(text) <= room:
+            if text and len(text) <= room and len(checked) < _MAX_TEXTS:
                 checked.append(content.CheckedText(field=field, text=text))
                 room -= len(text)
         found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
