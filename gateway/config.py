@@ -82,6 +82,12 @@ class Gateway(Settings):
     """The largest body of a request that is not an upload."""
     max_connections: int = Field(10_000, ge=1)
     """The largest number of client connections; further ones are closed."""
+    address_connections: int = Field(1000, ge=1)
+    """The largest number of connections of one client address; further ones are closed.
+
+    Addresses are counted in 16 groups, so one that reaches it stops those of its group, a sixteenth of all. On a
+    laptop, it applies only if it is set. Behind trusted proxies, whose connections all clients share, it does not.
+    """
     max_heap_bytes: int = Field(3 << 30, ge=64 << 20)
     """The memory at which the gateway refuses requests. It exceeds what `user_burst` requests of `max_body_bytes` of
     one user hold, each of which takes 1.5 times its bytes."""
@@ -101,8 +107,16 @@ class Gateway(Settings):
     @property
     def limits_users(self) -> bool:
         """Whether calls of users are limited."""
-        is_laptop = self.tls is None and not self.trusted_proxies and _is_loopback(self.bind)
-        return not is_laptop or bool({"user_per_minute", "user_burst"} & self.model_fields_set)
+        return not self._is_laptop or bool({"user_per_minute", "user_burst"} & self.model_fields_set)
+
+    @property
+    def limits_connections(self) -> bool:
+        """Whether connections of a client address are limited."""
+        return not self.trusted_proxies and (not self._is_laptop or "address_connections" in self.model_fields_set)
+
+    @property
+    def _is_laptop(self) -> bool:
+        return self.tls is None and not self.trusted_proxies and _is_loopback(self.bind)
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import stat
 import sys
 import tempfile
@@ -63,6 +64,9 @@ SERVICE_STREAMS = 256
 BODY_UNIT_BYTES = 8 * 1024
 BODY_BURST = 8 * 1024
 BODY_PER_SECOND = 1024
+# An address shares its number of connections with those of the same group. Each group takes 6 MB, and 60 ms at the
+# start.
+ADDRESS_GROUPS = 16
 MAX_SOCKET_BYTES = 100
 """The longest path of a Unix socket."""
 
@@ -97,47 +101,58 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    files = {
-        "envoy.yaml": environment.get_template(TEMPLATE).render(
-            gateway=gateway,
-            folder=folder,
-            descriptors=descriptors,
-            docs=[
+    template = environment.get_template(TEMPLATE)
+    module = template.make_module(
+        {
+            "address_groups": list(range(ADDRESS_GROUPS)) if gateway.limits_connections else [],
+            # Clients cannot choose addresses of a group, because they do not have the seed.
+            "hash_seed": secrets.randbits(32),
+            "gateway": gateway,
+            "folder": folder,
+            "descriptors": descriptors,
+            "docs": [
                 *((path, FOLDER / file, kind, False) for path, (file, kind) in DOCS.items()),
                 ("/", FOLDER / ROOT[0], ROOT[1], True),
             ],
-            public=public,
-            sizes={method.path: max_request_size(method.path, descriptors) for method in public},
-            admin=admin_socket(gateway, folder),
-            routes=served,
-            paths=list_paths(served, DOCS),
-            keys=keys,
-            rate_limits=RATE_LIMITS,
-            per_user=_token_bucket(gateway.user_per_minute, gateway.user_burst),
-            per_address=_token_bucket(gateway.address_per_minute, gateway.address_burst),
-            per_user_bodies={
+            "public": public,
+            "sizes": {method.path: max_request_size(method.path, descriptors) for method in public},
+            "admin": admin_socket(gateway, folder),
+            "routes": served,
+            "paths": list_paths(served, DOCS),
+            "keys": keys,
+            "rate_limits": RATE_LIMITS,
+            "per_user": _token_bucket(gateway.user_per_minute, gateway.user_burst),
+            "per_address": _token_bucket(gateway.address_per_minute, gateway.address_burst),
+            "per_user_bodies": {
                 "bucket": {"max_tokens": BODY_BURST, "tokens_per_fill": BODY_PER_SECOND, "fill_interval": "1s"},
                 "retry_after": "1",
             },
-            replies=list_replies(gateway),
-            stopping=STOPPING,
-            clusters=[
+            "replies": list_replies(gateway),
+            "stopping": STOPPING,
+            "clusters": [
                 *(_cluster(gateway, name, address, gateway.max_calls) for name, address in addresses.items()),
                 *(
                     {**_cluster(gateway, name, addresses[name], gateway.max_streams), "name": pool}
                     for name, pool in sorted({(method.service, method.pool) for method in public if method.streams})
                 ),
             ],
-            buffer_bytes=BUFFER_BYTES,
-            response_bytes=RESPONSE_BYTES,
-            client_window_bytes=CLIENT_WINDOW_BYTES,
-            client_streams=CLIENT_STREAMS,
-            service_window_bytes=SERVICE_WINDOW_BYTES,
-            service_streams=SERVICE_STREAMS,
-        ),
+            "buffer_bytes": BUFFER_BYTES,
+            "response_bytes": RESPONSE_BYTES,
+            "client_window_bytes": CLIENT_WINDOW_BYTES,
+            "client_streams": CLIENT_STREAMS,
+            "service_window_bytes": SERVICE_WINDOW_BYTES,
+            "service_streams": SERVICE_STREAMS,
+        }
+    )
+    files = {
+        "envoy.yaml": str(module),
         **_render_scripts(served, descriptors),
         **_render_secrets(gateway),
     }
+    if gateway.limits_connections:
+        kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+        routes = str(module.public_routes()).replace("\n", "\n  ")  # type: ignore[attr-defined]
+        files["routes.yaml"] = f"resources:\n- '@type': {kind}\n  {routes}\n"
     if gateway.rate_limit_service:
         files["ratelimit.yaml"] = json.dumps(rate_limit_config(gateway), indent=2)
     return files

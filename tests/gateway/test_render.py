@@ -112,7 +112,8 @@ def base_settings(certificates: Path) -> Gateway:
 
 def with_settings(base_settings: Gateway, **settings: Any) -> Gateway:
     """Return the settings with changes, validated like those from the environment."""
-    return Gateway(**{**base_settings.model_dump(), **settings})
+    # Its value is no setting of an operator, who would limit connections on a laptop by it.
+    return Gateway(**{**base_settings.model_dump(exclude={"address_connections"}), **settings})
 
 
 def parse(text: str) -> Any:
@@ -130,7 +131,7 @@ def listener(config: Any, name: str) -> Any:
 
 def http(config: Any) -> Any:
     """Return the HTTP connection manager of the public listener."""
-    return listener(config, "public")["filter_chains"][0]["filters"][0]["typed_config"]
+    return listener(config, "public")["filter_chains"][0]["filters"][-1]["typed_config"]
 
 
 def filters(config: Any) -> dict[str, Any]:
