@@ -14,6 +14,7 @@ from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.model import Job, JobProgress
 from services.orchestrator.jobs.stages import STAGES
 from services.orchestrator.jobs.store import AllJobsHeld, Superseded
+from services.runtime import tasks
 from tests.orchestrator.memory import MemoryStore
 from tests.orchestrator.samples import StraightWorkers, job
 
@@ -75,6 +76,37 @@ async def test_a_job_goes_through_all_stages() -> None:
         "video.processing.completed",
     ]
     assert bench.changes
+
+
+async def test_a_heartbeat_that_loses_its_cancellation_holds_up_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `asyncio.wait_for` of Python 3.11 does, which nats-py uses."""
+    monkeypatch.setattr(tasks, "CANCEL_SECONDS", 0.01)
+    began, losses = asyncio.Event(), 0
+
+    async def lose_cancellation() -> None:
+        nonlocal losses
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            losses += 1
+            if losses > 1:
+                raise
+
+    async def make(made: Job, journal: Any) -> Any:
+        await began.wait()
+        return await workflow.make_video(made, StraightWorkers(), journal)
+
+    async def changed(job_id: str) -> None: ...
+
+    store, made = MemoryStore(), job()
+    await store.create(made)
+    async with asyncio.timeout(20):
+        await Driver(store, make, changed, lease_seconds=0.003, max_attempts=5).drive(lose_cancellation)
+    found = await store.find(made.id, made.user_id)
+    assert found is not None
+    assert found.status == "completed"
+    assert losses
 
 
 async def test_recorded_steps_do_not_run_again() -> None:

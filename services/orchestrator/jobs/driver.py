@@ -20,6 +20,7 @@ from services.orchestrator.jobs.progress import ProgressWriter
 from services.orchestrator.jobs.retries import with_retries, with_store_retries
 from services.orchestrator.jobs.scenes import Review, ReviewRequested
 from services.orchestrator.jobs.store import Store, Superseded
+from services.runtime.tasks import cancel
 
 # A job whose results the storage service loses more often than this fails.
 RECOVERIES = 10
@@ -211,6 +212,6 @@ class Driver:
 
 
 async def _cancel_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
+    # A heartbeat that completes at the same moment loses its cancellation: without a repetition, the job never ended.
+    await asyncio.gather(*(cancel(task) for task in tasks))
     await asyncio.gather(*tasks, return_exceptions=True)
