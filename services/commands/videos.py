@@ -41,6 +41,13 @@ def make(
         typer.Option(help="Pictures without clips: auto, library, pexels, pixabay, coverr or none."),
     ] = None,
     language: Annotated[str | None, typer.Option(help="The language of a written script, for example de.")] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="de,ja,en",
+            help="One video for each language, with the same footage; the first is that of the title and the script.",
+        ),
+    ] = None,
     tone: Annotated[str | None, typer.Option(help="The tone of a written script, for example humorous.")] = None,
     audience: Annotated[
         str | None, typer.Option(help="The audience of a written script, for example 'children of eight'.")
@@ -128,6 +135,7 @@ def make(
         "captions.font": font,
         "priority": priority,
         "footage": footage,
+        "languages": request_files.parse_languages(languages),
         "writing.language": language,
         "writing.tone": tone,
         "writing.audience": audience,
@@ -155,13 +163,16 @@ def status(
     job: Annotated[str | None, typer.Argument(help="A job id. Without it, the newest jobs are listed.")] = None,
     limit: Annotated[int, typer.Option(help="The largest number of jobs to list.", min=1)] = 20,
     wide: Annotated[bool, typer.Option("--wide", help="List full titles and creation times.")] = False,
+    group: Annotated[
+        str, typer.Option(metavar="ID", help="List only the videos of this group, made in several languages.")
+    ] = "",
     data: DataOption = None,
 ) -> None:
     """Show the progress of a job, or list the newest jobs."""
     from services.commands.actions import videos
 
     target = parse_target(data)
-    asyncio.run(videos.show_job(target, job, out) if job else videos.show_jobs(target, limit, wide, out))
+    asyncio.run(videos.show_job(target, job, out) if job else videos.show_jobs(target, limit, wide, out, group))
 
 
 @app.command(epilog="Example: [bold]moneyprinter watch vid_12345abc[/]")

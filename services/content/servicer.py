@@ -18,6 +18,7 @@ from services.content.messages import (
     from_scenes,
     from_tokens,
     to_options,
+    to_scenes,
     to_style,
     to_title_style,
     to_word,
@@ -26,14 +27,18 @@ from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import PATIENT_SECONDS, FieldText
 from services.content.moderation.script_texts import request_texts, script_texts
 from services.content.scripts.languages import UNKNOWN_LANGUAGE
+from services.content.scripts.scenes import Scene
 from services.content.scripts.script_templates import LANGUAGE_ALIASES
 from services.content.scripts.writing import Script, complete_script, write_script
 from services.content.threads import run_in_thread
 from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
+from services.content.writers.translation import require_writer, translate_scenes
 
 # The audit log records what WriteScript finds as a check of texts too.
+MAX_TITLE = 200
+"""The longest title of a video."""
 _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 
 
@@ -74,6 +79,25 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
             return await run_in_thread(compose, request.script)
         language = LANGUAGE_ALIASES.get(request.language, request.language) or "en"
         return await write_about(self._pool, ScriptTask(request.title, language, options), "", compose)
+
+    async def TranslateScenes(self, request: pb.TranslateScenesRequest, context: Any) -> pb.TranslateScenesResponse:
+        require_writer(self._pool)
+        if not (request.scenes or request.title):
+            return pb.TranslateScenesResponse()
+        # The title is translated together with the scenes, as a part of their context.
+        title = Scene((request.title,), (), "")
+        (named, *scenes), translation = await translate_scenes(
+            self._pool, (title, *to_scenes(request.scenes)), request.language, ""
+        )
+        texts = [FieldText("script", "\n".join(translation.texts))]
+        flags = await self._checks.check(texts, _CHECK_TEXTS, provider_seconds=PATIENT_SECONDS)
+        return pb.TranslateScenesResponse(
+            scenes=from_scenes(scenes),
+            title=named.sentences[0][:MAX_TITLE],
+            writer=translation.writer,
+            notices=[*from_notices(translation.notices), *from_flags(flags)],
+            usage=from_tokens(translation.tokens, self._prices),
+        )
 
     async def CheckTexts(self, request: pb.CheckTextsRequest, context: Any) -> pb.CheckTextsResponse:
         texts = [FieldText(each.field, each.text) for each in request.texts]

@@ -169,6 +169,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             notifications=notifications,
             watchers=ChangePoller(store.versions, POLL_SECONDS),
             check_voice=checks.find_voice,
+            check_translation=checks.check_translation,
             check_captions=checks.check_captions,
             check_texts=checks.check_texts,
             check_webhook=webhooks.check_job_address,

@@ -18,9 +18,10 @@ from services.orchestrator.jobs.model import Asset, Failure, Job, JobProgress
 from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Scene
 from services.orchestrator.scene_messages import credit_messages, scene_messages, scene_requests, writing_options
+from services.orchestrator.videos import languages
 from services.orchestrator.videos.downloads import content_type
 from services.orchestrator.videos.own_sounds import OwnSoundsInput
-from services.orchestrator.videos.requests import ClipInput, OverlayInput, VideoInput
+from services.orchestrator.videos.requests import ClipInput, OverlayInput, TranslationInput, VideoInput
 from services.runtime.request_checks import check_message
 
 # The error messages of protobuf for JSON that does not match a message.
@@ -90,6 +91,11 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
         footage=request.footage,
         scenes=scene_requests(request.scenes),
         writing=writing_options(request.writing),
+        languages=tuple(request.languages),
+        translations=tuple(
+            TranslationInput(each.language, each.title, tuple(each.scripts), each.voice)
+            for each in request.translations
+        ),
     )
 
 
@@ -135,6 +141,18 @@ def _overlay(overlay: pb.Overlay) -> OverlayInput:
     )
 
 
+def group_message(first_job_id: str, requested: Sequence[str]) -> pb.VideoGroup:
+    """Return the jobs of a request in several languages."""
+    pairs = zip(requested, languages.job_ids(first_job_id, requested), strict=True)
+    return pb.VideoGroup(
+        group_id=languages.group_id(first_job_id),
+        videos=[
+            pb.VideoVersion(language=language, job_id=job_id, progress_url=f"/videos/{job_id}/status")
+            for language, job_id in pairs
+        ],
+    )
+
+
 def status_message(job: Job) -> pb.GetVideoStatusResponse:
     return pb.GetVideoStatusResponse(
         job_id=job.id,
@@ -154,7 +172,7 @@ def video_message(job: Job) -> pb.Video:
     watchable = job.stages["audio_generation"] == "completed" and job.progress_details.rendered_count
     return pb.Video(
         job_id=job.id,
-        title=job.request.title,
+        title=job.title,
         status=job.status,
         progress=job.progress,
         stages=pb.Stages(**job.stages),
@@ -191,6 +209,8 @@ def video_message(job: Job) -> pb.Video:
         scenes=scene_messages(_scenes(job)),
         credits=credit_messages(result.scenes) if result else [],
         script_writer=result.script_writer if result else "",
+        group_id=job.request.version.group_id if job.request.version else "",
+        language=job.request.version.language if job.request.version else "",
     )
 
 

@@ -20,6 +20,7 @@ from services.orchestrator.scene_messages import scene_requests
 from services.orchestrator.video_messages import (
     asset_fields,
     dead_letter_message,
+    group_message,
     original_request,
     parse_request,
     segments_message,
@@ -53,8 +54,14 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         self._stopping = stopping
 
     async def CreateVideo(self, request: pb.CreateVideoRequest, context: Any) -> pb.CreateVideoResponse:
-        job = await self._create(request, context)
-        return pb.CreateVideoResponse(**await _accept(job, context))
+        if not request.languages:
+            job = await self._create(request, context)
+            return pb.CreateVideoResponse(**await _accept(job, context))
+        key = _idempotency_key(request, context)
+        job = await self._videos.create_versions(
+            identity.user().id, video_input(request), original_request(request), key, priority=request.priority
+        )
+        return pb.CreateVideoResponse(**await _accept(job, context), group=group_message(job.id, request.languages))
 
     async def ReviseVideo(self, request: pb.ReviseVideoRequest, context: Any) -> pb.ReviseVideoResponse:
         changes = json_format.MessageToDict(request.changes)
@@ -88,6 +95,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
             title=request.title,
             from_time=parse_time(request.from_time, "from_time"),
             to_time=parse_time(request.to_time, "to_time"),
+            group_id=request.group_id,
         )
         jobs, next_page = await self._videos.list_videos(
             identity.user().id, request.page_size, request.page_token, job_filter
@@ -173,7 +181,7 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         return pb.UploadAssetResponse(**asset_fields(asset))
 
 
-async def _accept(job: Job, context: Any) -> dict[str, str]:
+async def _accept(job: Job, context: Any) -> dict[str, Any]:
     progress_url = f"/videos/{job.id}/status"
     await context.send_initial_metadata((("x-http-code", "202"), ("location", f"/v1{progress_url}")))
     return {

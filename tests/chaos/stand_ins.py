@@ -82,6 +82,11 @@ class StandIns(
     async def WriteScript(self, request: content.WriteScriptRequest, context: Any) -> content.WriteScriptResponse:
         return content.WriteScriptResponse(sentences=[request.script or request.title])
 
+    async def TranslateScenes(
+        self, request: content.TranslateScenesRequest, context: Any
+    ) -> content.TranslateScenesResponse:
+        return content.TranslateScenesResponse(scenes=request.scenes, title=request.title)
+
     async def CheckTexts(self, request: content.CheckTextsRequest, context: Any) -> content.CheckTextsResponse:
         return content.CheckTextsResponse()
 

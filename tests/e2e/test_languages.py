@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from tests import media
 from tests.e2e.provider_platform import SEARCH_TERMS, SPEECH, WRITERS, ProviderPlatform, open_platform
 from tests.e2e.test_engine import wait_for_video
 from tests.e2e.test_outputs import file
+from tests.e2e.test_review import run_command
 from tests.providers.provider_server import HTML, Answer
 
 HIGHLIGHT = "#ff00ff"
@@ -112,3 +115,59 @@ async def test_any_two_failing_providers_leave_a_script_and_a_voice(platform: Pr
         assert written.json()["writer"] == next(name for name in WRITERS if name not in failing), failing
         timed = await platform.http.post("/v1/speech/timings", json={"text": f"Salt number {number}."})
         assert timed.json()["provider"] == next(name for name in SPEECH if name not in failing), failing
+
+
+async def test_three_languages_show_the_same_footage(platform: ProviderPlatform, tmp_path: Path) -> None:
+    platform.reset()
+    body = {**request("de"), "writing": {"seconds": 7, "scene_count": 2}, "languages": ["de", "ja", "ar"]}
+    headers = {"idempotency-key": "three languages"}
+    created = await platform.http.post("/v1/videos", json=body, headers=headers)
+    again = await platform.http.post("/v1/videos", json=body, headers=headers)
+    group = created.json()["group"]
+    assert again.json()["group"] == group
+    assert [each["language"] for each in group["videos"]] == body["languages"]
+    listed = (await platform.http.get(f"/v1/videos?group_id={group['group_id']}")).json()["videos"]
+    assert {each["job_id"] for each in listed} == {each["job_id"] for each in group["videos"]}
+
+    videos = []
+    for each in group["videos"]:
+        answer = httpx.Response(202, json={"job_id": each["job_id"]})
+        videos.append(await wait_for_video(platform, answer))
+    shown = [[cut["id"] for scene in video["scenes"] for cut in scene["cuts"]] for video in videos]
+    assert shown[0] == shown[1] == shown[2]
+    assert all(video["credits"] == videos[0]["credits"] != [] for video in videos)
+    for video, language in zip(videos, body["languages"], strict=True):
+        script = " ".join(scene["script"] for scene in video["scenes"])
+        assert (video["language"], identify_language(script)) == (language, language)
+        assert language == "de" or identify_language(video["title"]) == language
+        captions = (await file(platform, video, "captions.srt", tmp_path)).read_text()
+        assert re.sub(r"\W", "", video["scenes"][0]["script"]) in re.sub(r"[\W\d]", "", captions)
+    assert len(platform.servers["anthropic"].prompts) == 3, "one script, and a translation into each other language"
+    assert all("anthropic" in str(video["usage"]) for video in videos)
+
+    revised = await wait_for_video(
+        platform,
+        await platform.http.post(f"/v1/videos/{videos[1]['job_id']}/revise", json={"captions": {"position": "top"}}),
+    )
+    assert (revised["title"], revised["scenes"]) == (videos[1]["title"], videos[1]["scenes"])
+    assert len(platform.servers["anthropic"].prompts) == 3
+    listed = (await platform.http.get(f"/v1/videos?group_id={group['group_id']}")).json()["videos"]
+    assert {each["job_id"] for each in listed} == {each["job_id"] for each in group["videos"]}
+
+
+async def test_the_command_makes_a_file_for_each_language(platform: ProviderPlatform, tmp_path: Path) -> None:
+    platform.reset()
+    fields = {
+        "title": "Das Meer",
+        "clips": [{"colour": "#203040"}],
+        "audio": {"script": "Das Meer ist blau."},
+        "settings": {"width": 320, "height": 180, "quality": "draft"},
+        "translations": [{"language": "en", "title": "The sea", "scripts": ["The sea is blue."]}],
+    }
+    (tmp_path / "request.json").write_text(json.dumps(fields))
+    out = tmp_path / "sea.mp4"
+    await run_command(
+        platform.data, "make", tmp_path / "request.json", "--languages", "de,en", "--out", out, "--only-video"
+    )
+    assert {path.name for path in tmp_path.glob("*.mp4")} == {"sea.de.mp4", "sea.en.mp4"}
+    assert not platform.servers["anthropic"].prompts, "the owner gave all texts"

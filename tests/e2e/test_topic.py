@@ -27,7 +27,11 @@ async def test_a_topic_makes_a_video_and_a_changed_scene_leaves_the_others(
         "writing": {"language": "en", "seconds": 12, "scene_count": 2},
         "settings": SMALL,
     }
+    several = {"title": request["title"], "languages": ["en", "de"]}
+    refused = await platform.http.post("/v1/videos", json=several)
+    assert (refused.status_code, "WRITER_MISSING" in refused.text) == (400, True), "nothing can be translated offline"
     video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=request))
+    assert (video["group_id"], video["language"]) == ("", "")
     scenes = video["scenes"]
     assert len(scenes) == 2
     assert scenes[0]["title"] == request["title"]

@@ -33,17 +33,19 @@ class MemoryStore:
         self._assets: dict[str, Asset] = {}
         self._released: set[tuple[str, int]] = set()
         self._keys: dict[tuple[str, str], tuple[Job, str]] = {}
+        self._shared: dict[tuple[str, str], Any] = {}
 
-    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
+    async def create(self, job: Job, key: IdempotencyKey | None = None, others: Sequence[Job] = ()) -> Job:
         if key is not None:
             made, sha256 = self._keys.get((job.user_id, key.key), (job, key.request_sha256))
             if job.create_time - made.create_time < idempotency.KEY_RETENTION and made is not job:
                 key.check(sha256)
                 return made
             self._keys[job.user_id, key.key] = job, key.request_sha256
-        self._jobs[job.id] = copy.deepcopy(job)
-        self._heartbeats[job.id] = job.create_time
-        self.published.append(("jobs.video", job.id))
+        for each in (job, *others):
+            self._jobs[each.id] = copy.deepcopy(each)
+            self._heartbeats[each.id] = each.create_time
+            self.published.append(("jobs.video", each.id))
         return job
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
@@ -136,6 +138,13 @@ class MemoryStore:
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
         self._mine(job)
         self._steps[job.id, name] = copy.deepcopy(result)
+
+    async def claim_shared(self, job: Job, name: str, kind: type[T], lease: timedelta) -> T | bool:
+        found: T | str = self._shared.setdefault((_group(job), name), job.id)
+        return found == job.id if isinstance(found, str) else found
+
+    async def record_shared(self, job: Job, name: str, kind: type[T], result: T) -> None:
+        self._shared[_group(job), name] = result
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
         return {name: dataclasses.asdict(self._steps[job.id, name]) for name in names if (job.id, name) in self._steps}
@@ -262,9 +271,14 @@ class MemoryStore:
         self._jobs[job.id] = replace(self._jobs[job.id], **changes)
 
 
+def _group(job: Job) -> str:
+    return job.request.version.group_id if job.request.version else ""
+
+
 def _fits(job: Job, wanted: JobFilter) -> bool:
     return (
-        wanted.status in ("", job.status)
+        wanted.group_id in ("", _group(job))
+        and wanted.status in ("", job.status)
         and wanted.title.lower() in job.request.title.lower()
         and (wanted.from_time is None or job.create_time >= wanted.from_time)
         and (wanted.to_time is None or job.create_time < wanted.to_time)

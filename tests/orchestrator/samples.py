@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -28,7 +29,7 @@ from services.orchestrator.jobs.model import (
     Word,
 )
 from services.orchestrator.jobs.options import SpeechOptions
-from services.orchestrator.jobs.scenes import Background, Cut, Narrator, Scene, Script, WritingOptions
+from services.orchestrator.jobs.scenes import Background, Cut, Narrator, Scene, Script, WritingOptions, WrittenScript
 from services.orchestrator.jobs.workflow import Plan
 from services.runtime.progress import OnProgress
 
@@ -115,6 +116,11 @@ class StraightWorkers:
     ) -> Script:
         self._do("write_script")
         return Script((script or title,))
+
+    async def translate(self, scenes: Sequence[Scene], title: str, language: str) -> WrittenScript:
+        self._do("translate")
+        translated = tuple(replace(scene, sentences=(f"{language}.",)) for scene in scenes)
+        return WrittenScript(translated, writer="translator", title=f"{title} ({language})" if title else "")
 
     async def choose_footage(
         self,

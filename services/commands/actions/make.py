@@ -84,18 +84,28 @@ async def make_video(
             await _check_font(client, request)
             with progress_bars(console) as bars:
                 assets = await upload_files(client, clips, logo, bars, find_sounds(request))
-                job = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
-                review = partial(ask_for_approval, client, job.job_id, console, find_orientation(request))
-                await wait_until_finished(
-                    client, job.job_id, bars, console, is_independent=is_independent, review=review
+                created = await client.videos.CreateVideo(build_request(request, clips, logo, assets))
+                jobs = _name_files(created, out)
+                for job_id in jobs:
+                    review = partial(ask_for_approval, client, job_id, console, find_orientation(request))
+                    await wait_until_finished(
+                        client, job_id, bars, console, is_independent=is_independent, review=review
+                    )
+            for job_id, file in jobs.items():
+                saved = await save_files(client, job_id, file, console, only_video=only_video)
+                ended = time.monotonic()
+                start = "" if is_independent else f" ({ended - ready:.1f} s without the platform's start)"
+                console.print(
+                    f"[bold green]Made[/] [bold]{escape(str(file))}[/]: {saved.video.duration:.1f} s,"
+                    f" {saved.size_bytes / 1e6:.1f} MB, in {ended - began:.1f} s{start}"
                 )
-            saved = await save_files(client, job.job_id, out, console, only_video=only_video)
-        ended = time.monotonic()
-    start = "" if is_independent else f" ({ended - ready:.1f} s without the platform's start)"
-    console.print(
-        f"[bold green]Made[/] [bold]{escape(str(out))}[/]: {saved.video.duration:.1f} s,"
-        f" {saved.size_bytes / 1e6:.1f} MB, in {ended - began:.1f} s{start}"
-    )
+
+
+def _name_files(created: pb.CreateVideoResponse, out: Path) -> dict[str, Path]:
+    """The file of each job: `out`, or `video.de.mp4` and so on for several languages."""
+    if not created.group.videos:
+        return {created.job_id: out}
+    return {each.job_id: out.with_name(f"{out.stem}.{each.language}{out.suffix}") for each in created.group.videos}
 
 
 async def _check_voice(client: Client, request: dict[str, Any]) -> None:

@@ -66,6 +66,11 @@ def parse_pronunciations(entries: Sequence[str]) -> dict[str, str]:
     return {word.strip(): spoken.strip() for word, _, spoken in pairs}
 
 
+def parse_languages(text: str | None) -> list[str] | None:
+    """Parse languages that are separated by commas; None is none."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
+
+
 def _parse_time(clip: str, text: str) -> str:
     if not text:
         return ""

@@ -27,9 +27,9 @@ PAGE_SIZE = 100
 TITLE_WIDTH = 30
 
 
-async def show_jobs(target: Target, limit: int, wide: bool, console: Console) -> None:
-    """Print the newest videos, up to `limit`."""
-    request, more = pb.ListVideosRequest(page_size=min(limit, PAGE_SIZE)), True
+async def show_jobs(target: Target, limit: int, wide: bool, console: Console, group: str = "") -> None:
+    """Print the newest videos, up to `limit`; with a group, only those of its languages."""
+    request, more = pb.ListVideosRequest(page_size=min(limit, PAGE_SIZE), group_id=group), True
     videos: list[pb.Video] = []
     async with open_client(target) as client:
         while more and len(videos) < limit:

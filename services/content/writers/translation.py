@@ -14,7 +14,7 @@ from services.content.scripts.languages import is_in_language
 from services.content.scripts.lengths import counts_letters
 from services.content.scripts.scenes import Scene
 from services.content.scripts.sentences import is_speakable
-from services.content.scripts.writing import Notice
+from services.content.scripts.writing import Notice, TokenCount
 from services.content.writers.asking import Answer
 from services.content.writers.checks import Checked, clean_text, find_text_problems
 from services.content.writers.pool import WriterPool
@@ -41,6 +41,8 @@ class Translation:
     writer: str
     """The providers that translated, in order of first use, separated by commas."""
     notices: tuple[Notice, ...] = ()
+    tokens: tuple[TokenCount, ...] = ()
+    """What the providers charged for."""
 
 
 async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str, account: str) -> Translation:
@@ -63,12 +65,7 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
             f"the text has more than {MAX_CHARACTERS} characters or {MAX_TEXTS} parts; translate it in several calls",
             reason="REQUEST_TOO_LARGE",
         )
-    if not pool.names:
-        raise FailedPrecondition(
-            "no writer is configured, so that nothing can be translated; have the operator give a provider's key "
-            "(docs/providers.md), or translate the text elsewhere and send it as the script",
-            reason="WRITER_MISSING",
-        )
+    require_writer(pool)
     parts = _divide([texts[at] for at in chosen])
     limit = asyncio.Semaphore(_PARTS_AT_ONCE)
 
@@ -90,7 +87,18 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
         translated += answer.value
     found = dict(zip(chosen, translated, strict=True))
     names = dict.fromkeys(answer.writer for answer in answers)
-    return Translation(tuple(found.get(at, text) for at, text in enumerate(texts)), ", ".join(names), notices)
+    tokens = tuple(count for answer in answers for count in answer.tokens)
+    return Translation(tuple(found.get(at, text) for at, text in enumerate(texts)), ", ".join(names), notices, tokens)
+
+
+def require_writer(pool: WriterPool) -> None:
+    """Raise `FailedPrecondition` (WRITER_MISSING) when no provider has credentials."""
+    if not pool.names:
+        raise FailedPrecondition(
+            "no writer is configured, so that nothing can be translated; have the operator give a provider's key "
+            "(docs/providers.md), or translate the text elsewhere and send it as the script",
+            reason="WRITER_MISSING",
+        )
 
 
 def check_translations(document: Any, texts: Sequence[str], language: str) -> Checked[tuple[str, ...]]:

@@ -29,7 +29,7 @@ CHANGES = (
     "retry",
     "delete",
     "forget_steps",
-    *("begin_review", "approve"),
+    *("begin_review", "approve", "record_shared"),
 )
 """The methods of the job store that change the state of a job."""
 

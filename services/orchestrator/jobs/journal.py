@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +19,10 @@ from services.orchestrator.jobs.scenes import Approval, ReviewRequested, Scene, 
 from services.orchestrator.jobs.store import Store
 
 T = TypeVar("T")
+
+# A job that makes what its group shares sends heartbeats more often than this.
+SHARED_LEASE = timedelta(seconds=30)
+SHARED_PAUSE_SECONDS = 0.5
 
 log = structlog.get_logger()
 
@@ -52,6 +57,23 @@ class StepLog:
         self._recorded.add(name)
         self._read.discard(name)
         return result
+
+    async def share(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
+        """Return what the group of the job shares under a name; run `work` for it when no other job does.
+
+        Raises what `work` raises, and `StoreUnavailable` when the database stays unavailable.
+        """
+        claim = partial(self._store.claim_shared, self._job, name, kind, SHARED_LEASE)
+        while True:
+            found = await with_store_retries(claim, self._job, name)
+            if found is True:
+                result = await work()
+                record = partial(self._store.record_shared, self._job, name, kind, result)
+                await with_store_retries(record, self._job, name)
+            elif found is False:
+                await asyncio.sleep(SHARED_PAUSE_SECONDS)
+            else:
+                return found
 
     async def find(self, name: str, kind: type[T]) -> T | None:
         """Return the result of a step that was recorded before this attempt, or by it; None without one."""
@@ -101,6 +123,13 @@ class Journal:
 
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
         return await self.steps.run(name, kind, work)
+
+    async def share(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
+        """Return what a job of the group has recorded under a name; without that, run `work` and record its result.
+
+        Waits while another job of the group runs it. Raises what `work` raises, and `StoreUnavailable`.
+        """
+        return await self.steps.share(name, kind, work)
 
     async def review(self, subject: str, scenes: Sequence[Scene]) -> Approval:
         approval = await self.steps.find(approval_step(subject), Approval)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.orchestrator.jobs.options import NATURAL_SPEECH, Rendition, SpeechOptions
+from services.orchestrator.jobs.options import NATURAL_SPEECH, LanguageVersion, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import (
     ANY_WRITING,
     NO_NARRATOR,
@@ -192,6 +192,8 @@ class VideoRequest:
     """A person reads the script; None: a voice does."""
     music: OwnSound | None = None
     """Music in place of `background_music`."""
+    version: LanguageVersion | None = None
+    """Its language among several that were requested together."""
 
     @property
     def is_narrated(self) -> bool:
@@ -377,6 +379,8 @@ class Result:
     provider_voice: str = ""
     """The name of the voice at the provider."""
     usage: tuple[Usage, ...] = ()
+    title: str = ""
+    """The translated title; empty: that of the request."""
 
     def file(self, name: str) -> File | None:
         """Return the file with a name; an empty name is the video itself."""
@@ -453,6 +457,11 @@ class Job:
     """An additional address for the delivery of its events; empty: none."""
     review: Review | None = None
     """The review for which it waits; None: it does not wait."""
+
+    @property
+    def title(self) -> str:
+        """The title of the video, in its language once that is known."""
+        return (self.result.title if self.result else "") or self.request.title
 
     @property
     def folder(self) -> str:

@@ -23,6 +23,28 @@ NATURAL_SPEECH = SpeechOptions()
 
 
 @dataclass(frozen=True)
+class LanguageVersion:
+    """One of the videos that a request for several languages makes."""
+
+    group_id: str
+    language: str
+    """ISO 639."""
+    source_language: str
+    """The language of the request."""
+    source_voice: str = ""
+    """The requested voice of that language; empty: its default one."""
+    title: str = ""
+    """The title in this language, when the owner gave it; empty: translated."""
+    scripts: tuple[str, ...] = ()
+    """The scripts in this language, when the owner gave them; empty: translated."""
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether its language is another one than that of the request."""
+        return self.language != self.source_language
+
+
+@dataclass(frozen=True)
 class Rendition:
     """An additional size of the video."""
 

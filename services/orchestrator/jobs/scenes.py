@@ -143,6 +143,8 @@ class WrittenScript:
     notices: tuple[Notice, ...] = ()
     writer: str = ""
     usage: tuple[Usage, ...] = ()
+    title: str = ""
+    """The title of a translated video; empty: that of the request."""
 
 
 @dataclass(frozen=True)

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from services.orchestrator.jobs import footage
+from services.orchestrator.jobs import versions
 from services.orchestrator.jobs.model import VideoRequest
 from services.orchestrator.jobs.scenes import (
     ANY_WRITING,
     FOOTAGE,
     Approval,
-    Narrator,
     Scene,
     SceneRequest,
     Script,
-    WritingOptions,
     WrittenScript,
 )
 
-T = TypeVar("T")
 
-# Footage that is reviewed is chosen before the script is spoken. Afterwards its cuts share the actual time.
-SECONDS_PER_CHARACTER = 1 / 15
-MIN_SCENE_SECONDS = 2.0
+class Workers(versions.Workers, Protocol):
+    """The services that write and translate scripts, and choose voices and clips."""
 
 
-class Workers(footage.Workers, Protocol):
-    """The services that write scripts, and choose voices and clips."""
-
-    async def find_voice(self, request: VideoRequest) -> Narrator: ...
-
-    async def write_script(
-        self, title: str, script: str | None, language: str, script_format: str, options: WritingOptions
-    ) -> Script: ...
-
-
-class Journal(Protocol):
-    """Records the steps of a job, and its review."""
-
-    async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T: ...
+class Journal(versions.Journal, Protocol):
+    """Records the steps of a job, what it shares with its group, and its review."""
 
     async def review(self, subject: str, scenes: Sequence[Scene]) -> Approval: ...
 
@@ -51,16 +35,14 @@ async def write_scenes(request: VideoRequest, workers: Workers, journal: Journal
 
     Raises `ReviewRequested` when the owner of the job has to approve the scenes first.
     """
-    script = await journal.step("script", WrittenScript, partial(_write, request, workers))
+    write = partial(_write, request, workers)
+    if request.version is not None:
+        write = partial(versions.write_version, request, request.version, _write, workers, journal)
+    script = await journal.step("script", WrittenScript, write)
     if not request.review:
         return script
     if request.review == FOOTAGE:
-        seconds = [max(MIN_SCENE_SECONDS, len(scene.script) * SECONDS_PER_CHARACTER) for scene in script.scenes]
-        choice = await footage.choose_cuts(
-            request, script.narrator.language, script.scenes, seconds, workers, journal, step="choose for review"
-        )
-        pairs = zip(script.scenes, choice.scenes, strict=True)
-        script = replace(script, scenes=tuple(replace(scene, cuts=cuts) for scene, cuts in pairs))
+        script, _ = await versions.choose_unspoken(request, script, workers, journal, step="choose for review")
     approval = await journal.review(request.review, script.scenes)
     return await journal.step("edit", WrittenScript, partial(_apply_edits, request, script, approval, workers))
 

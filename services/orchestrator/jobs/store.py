@@ -59,6 +59,8 @@ class JobFilter:
     """The earliest time of creation, inclusive."""
     to_time: datetime | None = None
     """The latest time of creation, exclusive."""
+    group_id: str = ""
+    """The group of videos in several languages."""
 
 
 ALL_JOBS = JobFilter()
@@ -67,8 +69,10 @@ ALL_JOBS = JobFilter()
 class Store(Protocol):
     """Jobs, steps and uploads. `Job.attempt` is the fencing token: a write under an old one raises `Superseded`."""
 
-    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
+    async def create(self, job: Job, key: IdempotencyKey | None = None, others: Sequence[Job] = ()) -> Job:
         """Record a new job, its queue message and its idempotency key in one transaction. Return the job.
+
+        `others` are the jobs of the same request's further languages, which are recorded with it.
 
         When a request of the same user had the key within the last 24 hours, nothing is recorded, and the job is
         returned as it was created then. Raises `Conflict` when that request was a different one, `ResourceExhausted`
@@ -134,6 +138,16 @@ class Store(Protocol):
 
         Raises `FailedPrecondition` when the account has exceeded its daily quota of bytes fetched from other hosts.
         """
+
+    async def claim_shared(self, job: Job, name: str, kind: type[T], lease: timedelta) -> T | bool:
+        """Return what the group of a job shares under a name, when it is recorded.
+
+        Otherwise returns True when this job is to make it, and False while another job of the group does, which has
+        sent a heartbeat within `lease`.
+        """
+
+    async def record_shared(self, job: Job, name: str, kind: type[T], result: T) -> None:
+        """Record what the group of a job shares, unless another job has claimed it since."""
 
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
         """Return the results of the named steps as JSON."""

@@ -102,6 +102,9 @@ class Journal(Protocol):
     async def step(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
         """Return the recorded result of a step, of type `kind`; without one, run `work` and record its result."""
 
+    async def share(self, name: str, kind: type[T], work: Callable[[], Awaitable[T]]) -> T:
+        """Return what a job of the group has recorded under a name; without that, run `work` and record its result."""
+
     async def review(self, subject: str, scenes: Sequence[Scene]) -> Approval:
         """Return what the owner of the job approved. Raises `ReviewRequested` when there is no approval yet."""
 
@@ -382,6 +385,7 @@ async def _finish(
         voice_provider=plan.narration.provider,
         provider_voice=plan.narration.provider_voice,
         usage=(*plan.script.usage, *plan.narration.usage),
+        title=plan.script.title,
     )
 
 

@@ -26,7 +26,7 @@ from services.orchestrator.jobs.model import (
 from services.orchestrator.jobs.scenes import Approval, Review
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
 from services.orchestrator.jobs.store import ALL_JOBS, NO_DUE_EVENTS, AllJobsHeld, DueEvents, JobFilter, Superseded
-from services.orchestrator.postgres import dead_letters, quotas, reviews, rows
+from services.orchestrator.postgres import dead_letters, quotas, reviews, rows, shared_steps
 from services.orchestrator.postgres.fencing import update_fenced
 from services.orchestrator.postgres.idempotency import find_or_record
 from services.orchestrator.postgres.outbox import QUEUE_JOB, publish_events, queue_job, queue_parameters
@@ -51,10 +51,10 @@ _CREATE = f"""
         VALUES (%(id)s, %(user_id)s, %(seconds)s, %(now)s)
     ), created AS (
         INSERT INTO jobs (id, user_id, title, request, original_request, status, stages, heartbeat_time, create_time,
-            estimated_completion, first_estimate, work_seconds, priority, webhook_url)
+            estimated_completion, first_estimate, work_seconds, priority, webhook_url, group_id)
         VALUES (%(id)s, %(user_id)s, %(title)s, %(request)s, %(original_request)s, %(status)s, %(stages)s,
             %(create_time)s, %(create_time)s, %(estimated_completion)s, %(estimated_completion)s, %(work_seconds)s,
-            %(priority)s, %(webhook_url)s)
+            %(priority)s, %(webhook_url)s, %(group_id)s)
     )
     {QUEUE_JOB}
 """  # noqa: S608
@@ -71,6 +71,7 @@ _PAGE = """
         jsonb_set(review, '{scenes}', '[]') AS review
     FROM jobs WHERE user_id = %(user_id)s AND delete_time IS NULL
     AND (%(status)s = '' OR status = %(status)s)
+    AND (%(group_id)s = '' OR group_id = %(group_id)s)
     AND (%(title)s = '' OR position(lower(%(title)s) IN lower(title)) > 0)
     AND (%(from_time)s::timestamptz IS NULL OR create_time >= %(from_time)s)
     AND (%(to_time)s::timestamptz IS NULL OR create_time < %(to_time)s)
@@ -145,33 +146,37 @@ class PostgresStore:
         self._on_files_left = on_files_left
         self._now = now
 
-    async def create(self, job: Job, key: IdempotencyKey | None = None) -> Job:
-        async with self._transaction(single=key is None and self._limits == UNLIMITED) as connection:
+    async def create(self, job: Job, key: IdempotencyKey | None = None, others: Sequence[Job] = ()) -> Job:
+        single = key is None and self._limits == UNLIMITED and not others
+        async with self._transaction(single=single) as connection:
             if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
-            await quotas.check(connection, job, self._limits, self._now())
-            await connection.execute(
-                _CREATE,
-                {
-                    "id": job.id,
-                    "user_id": job.user_id,
-                    "title": job.request.title,
-                    "request": Jsonb(to_json(VideoRequest, job.request)),
-                    "original_request": Jsonb(job.original_request),
-                    "status": job.status,
-                    "stages": Jsonb(job.stages),
-                    "create_time": job.create_time,
-                    "estimated_completion": job.estimated_completion,
-                    "work_seconds": job.work_seconds,
-                    "priority": PRIORITIES.index(job.priority),
-                    "webhook_url": job.webhook_url,
-                    "seconds": expected_video_seconds(job.request),
-                    "now": self._now(),
-                    **queue_parameters(job.id, "0"),
-                },
-            )
+            for each in (job, *others):
+                await quotas.check(connection, each, self._limits, self._now())
+                await connection.execute(_CREATE, self._columns(each))
         self._on_commit()
         return job
+
+    def _columns(self, job: Job) -> dict[str, Any]:
+        """The parameters of `_CREATE`."""
+        return {
+            "id": job.id,
+            "user_id": job.user_id,
+            "title": job.request.title,
+            "request": Jsonb(to_json(VideoRequest, job.request)),
+            "original_request": Jsonb(job.original_request),
+            "status": job.status,
+            "stages": Jsonb(job.stages),
+            "create_time": job.create_time,
+            "estimated_completion": job.estimated_completion,
+            "work_seconds": job.work_seconds,
+            "priority": PRIORITIES.index(job.priority),
+            "webhook_url": job.webhook_url,
+            "group_id": job.request.version.group_id if job.request.version else None,
+            "seconds": expected_video_seconds(job.request),
+            "now": self._now(),
+            **queue_parameters(job.id, "0"),
+        }
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
         found = await fetch_all(self._pool, _OWNED, (job_id, user_id))
@@ -286,6 +291,12 @@ class PostgresStore:
             used = await quotas.PostgresUsage(self._pool, self._limits, self._now).get_usage(job.user_id)
             check_fetched(self._limits, used.fetched_bytes)
 
+    async def claim_shared(self, job: Job, name: str, kind: type[T], lease: timedelta) -> T | bool:
+        return await shared_steps.claim(self._pool, job, name, kind, lease, self._now())
+
+    async def record_shared(self, job: Job, name: str, kind: type[T], result: T) -> None:
+        await shared_steps.record(self._pool, job, name, kind, result)
+
     async def step_results(self, job: Job, names: Collection[str]) -> dict[str, Any]:
         found = await fetch_all(
             self._pool, "SELECT name, result FROM steps WHERE job_id = %s AND name = ANY(%s)", (job.id, list(names))
@@ -306,11 +317,12 @@ class PostgresStore:
                 connection,
                 job,
                 "UPDATE jobs SET status = 'completed', progress = 100, stages = %s, progress_details = %s, result = %s,"
-                " end_time = %s, estimated_completion = %s, sweep_time = %s",
+                " title = %s, end_time = %s, estimated_completion = %s, sweep_time = %s",
                 (
                     Jsonb(stages),
                     Jsonb(to_json(JobProgress, progress_details)),
                     Jsonb(to_json(Result, result)),
+                    result.title or job.request.title,
                     now,
                     now,
                     sweep_time,

@@ -19,7 +19,7 @@ from services.orchestrator.jobs.model import (
     OverlayRequest,
     VideoRequest,
 )
-from services.orchestrator.jobs.options import NATURAL_SPEECH, Rendition, SpeechOptions
+from services.orchestrator.jobs.options import NATURAL_SPEECH, LanguageVersion, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import ANY_WRITING, FOOTAGE, SceneRequest, WritingOptions
 from services.orchestrator.videos.own_sounds import NO_SOUNDS, OwnSoundsInput
 
@@ -96,6 +96,16 @@ class OverlayInput:
 
 
 @dataclass(frozen=True)
+class TranslationInput:
+    """The texts of a video in another language, as the client sent them; an empty field is translated."""
+
+    language: str
+    title: str
+    scripts: tuple[str, ...]
+    voice: str
+
+
+@dataclass(frozen=True)
 class VideoInput:
     """A video as the client sent it; an empty field gets its default."""
 
@@ -130,6 +140,9 @@ class VideoInput:
     footage: str = ""
     scenes: tuple[SceneRequest, ...] = ()
     writing: WritingOptions = ANY_WRITING
+    languages: tuple[str, ...] = ()
+    translations: tuple[TranslationInput, ...] = ()
+    version: LanguageVersion | None = None
 
 
 def canvas_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:

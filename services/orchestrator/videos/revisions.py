@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from moneyprinter.errors import FailedPrecondition, InvalidArgument, Violation
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.scenes import Cut, Scene
+from services.orchestrator.videos import languages
 
 # With one of these, the script is written again, or the video gets clips of its own.
 _NEW_SCRIPT = ("title", "clips", "writing")
@@ -20,13 +22,37 @@ def merge_changes(job: Job, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the original request of a job with changes, as JSON.
 
     Groups of settings are merged, every other field is replaced. A finished video whose footage was chosen keeps its
-    script and its footage, unless the changes ask for others.
+    script and its footage, unless the changes ask for others. Raises `InvalidArgument` for changed languages, and
+    `FailedPrecondition` (VIDEO_NOT_READY) for a video that is not translated yet.
     """
-    merged = _keep_choices(job, changes)
+    for name in ("languages", "translations"):
+        if changes.get(name):
+            description = "cannot be changed; make a new video for other languages"
+            raise InvalidArgument(
+                f"changes.{name}: {description}",
+                reason="REQUEST_INVALID",
+                violations=[Violation(f"changes.{name}", description)],
+            )
+    merged = _keep_choices(_with_translation(job), changes)
     for name, value in changes.items():
         is_group = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
         merged[name] = {**merged[name], **value} if is_group else value
     return merged
+
+
+def _with_translation(job: Job) -> Job:
+    """The job with a request in its own language, in place of the language that it was translated from."""
+    version = job.request.version
+    if version is None or not version.is_translated or (version.title and version.scripts):
+        return job
+    if job.result is None:
+        raise FailedPrecondition(
+            "the video is not translated yet; revise it when it is finished, or revise the video of the first language",
+            reason="VIDEO_NOT_READY",
+        )
+    scripts = [scene.script for scene in job.result.scenes]
+    original = languages.put_scripts(job.original_request, scripts)
+    return replace(job, original_request={**original, "title": job.title})
 
 
 def _keep_choices(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:

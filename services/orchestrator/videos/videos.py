@@ -20,7 +20,7 @@ from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
 from services.orchestrator.jobs.model import NO_VOICE, Job, VideoRequest
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
-from services.orchestrator.videos import own_sounds, requests, revisions
+from services.orchestrator.videos import languages, own_sounds, requests, revisions
 from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
@@ -51,6 +51,8 @@ class Videos:
     """Wakes the streams of watched jobs."""
     check_voice: Callable[[VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when no voice can speak the script of a request, or the requested voice cannot."""
+    check_translation: Callable[[str], Awaitable[None]]
+    """Raises `FailedPrecondition` when nothing can be translated into a language."""
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     check_texts: Callable[[str, VideoRequest], Awaitable[tuple[Notice, ...]]]
     """Returns what moderation flags in a user's request. Raises `InvalidArgument` (CONTENT_REFUSED) when it refuses."""
@@ -72,12 +74,36 @@ class Videos:
         `NotFound` with the invalid field, `Conflict` when the key was used for a different request, `Unavailable` when
         the webhook address cannot be checked.
         """
+        job = await self._prepare(self.new_id("vid"), user_id, video, original, priority)
+        return await self.store.create(job, idempotency.make_key(key, original))
+
+    async def create_versions(
+        self, user_id: str, video: VideoInput, original: Mapping[str, Any], key: str = "", priority: str = ""
+    ) -> Job:
+        """Create a job for each language of a request. Return the job of the first one.
+
+        All jobs are created or none. Raises what `create` raises, and `FailedPrecondition` (WRITER_MISSING) when texts
+        must be translated and there is no writer.
+        """
+        parts = languages.divide(video, original, self.new_id("vid"))
+        missing = [part.video.version for part in parts if part.video.version]
+        if unknown := next((version for version in missing if languages.needs_writer(version)), None):
+            await self.check_translation(unknown.language)
+        first, *others = [
+            await self._prepare(part.job_id, user_id, part.video, part.original, priority) for part in parts
+        ]
+        return await self.store.create(first, idempotency.make_key(key, original), others)
+
+    async def _prepare(
+        self, job_id: str, user_id: str, video: VideoInput, original: Mapping[str, Any], priority: str
+    ) -> Job:
+        """Check a request, and return its job."""
         request = await self._check_request(user_id, video)
         if video.webhook_url:
             await self._check_webhook(user_id, video.webhook_url)
         now, work = self.now(), requests.expected_work_seconds(request)
-        job = Job(
-            id=self.new_id("vid"),
+        return Job(
+            id=job_id,
             user_id=user_id,
             request=request,
             status="processing",
@@ -88,7 +114,6 @@ class Videos:
             original_request=original,
             webhook_url=video.webhook_url,
         )
-        return await self.store.create(job, idempotency.make_key(key, original))
 
     async def _check_webhook(self, user_id: str, url: str) -> None:
         try:
@@ -155,6 +180,7 @@ class Videos:
             transition=video.transition.replace("none", ""),
             recording=recording,
             music=own_sounds.choose_music(video.sounds, music_start, video.background_music, assets),
+            version=video.version,
         )
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:

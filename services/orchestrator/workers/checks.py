@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Mapping
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
 from moneyprinter.content.v1 import content_service_pb2 as content
 from services.orchestrator.jobs.model import VideoRequest
+from services.orchestrator.jobs.options import LanguageVersion
 from services.orchestrator.jobs.scenes import Narrator, Notice
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.stubs import Stubs
@@ -47,6 +49,10 @@ class GrpcChecks:
             self._voices[key] = (time.monotonic(), narrator)
         return narrator
 
+    async def check_translation(self, language: str) -> None:
+        """Raise `FailedPrecondition` (WRITER_MISSING) when no writer can translate into a language."""
+        await self._content.TranslateScenes(content.TranslateScenesRequest(language=language))
+
     async def check_captions(self, request: VideoRequest) -> None:
         """Raise `InvalidArgument` when captions cannot be drawn in the requested style, such as in a missing font."""
         if request.captions:
@@ -59,6 +65,10 @@ class GrpcChecks:
         Texts beyond _MAX_CHECKED characters are left to the job, which checks all texts before it uses them. Raises
         `InvalidArgument` (CONTENT_REFUSED) when the policy of the deployment refuses a text.
         """
+        version = request.version
+        if version and version.is_translated:
+            # The job of the first language has the other texts.
+            return await self._check({"translations.title": version.title, **_own_scripts(version)}, user_id)
         texts = {"title": request.title, "audio.script": request.script or ""}
         for index, clip in enumerate(request.clips):
             texts |= {f"clips[{index}].script": clip.script, f"clips[{index}].title": clip.style.title}
@@ -68,14 +78,25 @@ class GrpcChecks:
         texts |= {f"writing.{name}": getattr(request.writing, name) for name in ("prompt", "tone", "audience")}
         for index, (_, spoken) in enumerate(sorted(request.speech_options.pronunciations.items())):
             texts[f"audio.pronunciations[{index}]"] = spoken
+        return await self._check(texts, user_id)
+
+    async def _check(self, texts: Mapping[str, str], user_id: str) -> tuple[Notice, ...]:
         checked: list[content.CheckedText] = []
         room = _MAX_CHECKED
         for field, text in texts.items():
             if text and len(text) <= room and len(checked) < _MAX_TEXTS:
                 checked.append(content.CheckedText(field=field, text=text))
                 room -= len(text)
+        if not checked:
+            return ()
         found = await self._content.CheckTexts(content.CheckTextsRequest(texts=checked, account_id=user_id))
         return messages.to_notices(found.notices)
+
+
+def _own_scripts(version: LanguageVersion | None) -> dict[str, str]:
+    """The scripts that the owner gave in a language, by their fields."""
+    scripts = version.scripts if version else ()
+    return {f"translations.scripts[{index}]": script for index, script in enumerate(scripts)}
 
 
 def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
@@ -84,6 +105,9 @@ def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
         f"clips[{index}].script": clip.script for index, clip in enumerate(request.clips)
     }
     texts |= {f"scenes[{index}].script": scene.script for index, scene in enumerate(request.scenes)}
+    if translated := bool(request.version and request.version.is_translated):
+        # The scripts of the request are in another language.
+        texts = _own_scripts(request.version)
     narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
-    title, draft = "" if narrated else request.title, request.quality == "draft"
+    title, draft = "" if narrated or translated else request.title, request.quality == "draft"
     return audio.GetVoiceRequest(name=request.voice, texts=narrated, title=title, draft=draft)

@@ -32,7 +32,7 @@ from services.orchestrator.jobs.model import (
     VideoRequest,
 )
 from services.orchestrator.jobs.options import SpeechOptions
-from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions
+from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions, WrittenScript
 from services.orchestrator.jobs.segment_scheduler import SegmentScheduler
 from services.orchestrator.jobs.workflow import Plan
 from services.orchestrator.workers import messages
@@ -110,12 +110,22 @@ class GrpcWorkers:
             prompt=options.prompt,
         )
         written = await self._stubs.content.WriteScript(request)
-        scenes = tuple(
-            Scene(tuple(scene.sentences), scene.title, tuple(scene.search_terms), scene.search_language)
-            for scene in written.scenes
-        )
+        scenes = tuple(map(messages.to_scene, written.scenes))
         notices, usage = messages.to_notices(written.notices), messages.to_usage(written.usage)
         return Script(tuple(written.sentences), notices, scenes, written.writer, usage)
+
+    async def translate(self, scenes: Sequence[Scene], title: str, language: str) -> WrittenScript:
+        request = content.TranslateScenesRequest(
+            language=language, title=title, scenes=map(messages.from_scene, scenes)
+        )
+        made = await self._stubs.content.TranslateScenes(request)
+        return WrittenScript(
+            tuple(map(messages.to_scene, made.scenes)),
+            notices=messages.to_notices(made.notices),
+            writer=made.writer,
+            usage=messages.to_usage(made.usage),
+            title=made.title,
+        )
 
     async def speak(
         self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
@@ -210,7 +220,7 @@ class GrpcWorkers:
             video=object_message(joined[0].video),
             audio=object_message(sound.audio),
             duration=to_duration(plan.seconds),
-            title=job.request.title,
+            title=plan.script.title or job.request.title,
             folder=job.attempt_folder,
             container=messages.enum_number(rendering.Container.DESCRIPTOR, container),
             renditions=[

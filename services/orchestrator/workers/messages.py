@@ -15,7 +15,7 @@ from moneyprinter.content.v1 import content_service_pb2 as content
 from moneyprinter.media.v1 import media_pb2 as media
 from services.orchestrator.jobs import timeline
 from services.orchestrator.jobs.model import Narration, OwnSound, Source, StoredObject, VideoRequest, Word
-from services.orchestrator.jobs.scenes import Background, Credit, Notice
+from services.orchestrator.jobs.scenes import Background, Credit, Notice, Scene
 from services.orchestrator.jobs.usage import Usage
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
 
@@ -203,6 +203,21 @@ def sentence_messages(narration: Narration) -> list[content.Sentence]:
 def to_usage(messages: Iterable[media.Usage]) -> tuple[Usage, ...]:
     """Returns what providers charged for as the orchestrator records it."""
     return tuple(Usage(each.provider, each.unit, each.amount, each.cost) for each in messages)
+
+
+def to_scene(scene: media.ScriptScene) -> Scene:
+    """Returns a scene of a script."""
+    return Scene(tuple(scene.sentences), scene.title, tuple(scene.search_terms), scene.search_language)
+
+
+def from_scene(scene: Scene) -> media.ScriptScene:
+    """Returns a scene of a script for the content service."""
+    return media.ScriptScene(
+        sentences=scene.sentences,
+        title=scene.title,
+        search_terms=scene.search_terms,
+        search_language=scene.search_language,
+    )
 
 
 def to_notices(messages: Iterable[media.Notice]) -> tuple[Notice, ...]:

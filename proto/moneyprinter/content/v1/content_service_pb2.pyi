@@ -194,6 +194,82 @@ class WriteScriptResponse(_message.Message):
 Global___WriteScriptResponse: _TypeAlias = WriteScriptResponse  # noqa: Y015
 
 @_typing.final
+class TranslateScenesRequest(_message.Message):
+    """Request of `TranslateScenes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language to translate into, as two or three letters of ISO 639."""
+    title: _builtins.str
+    """The title of the video. Empty: it is not translated."""
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The scenes, in order."""
+
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "scenes", b"scenes", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslateScenesRequest: _TypeAlias = TranslateScenesRequest  # noqa: Y015
+
+@_typing.final
+class TranslateScenesResponse(_message.Message):
+    """Response of `TranslateScenes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCENES_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    WRITER_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """The translated title."""
+    writer: _builtins.str
+    """The providers that translated, separated by commas."""
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
+        """The translated scenes, in order."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Notice]:
+        """The providers that did not translate, with the reason."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Usage]:
+        """What providers charged for."""
+
+    def __init__(
+        self,
+        *,
+        scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
+        title: _builtins.str = ...,
+        writer: _builtins.str = ...,
+        notices: _abc.Iterable[_media_pb2.Notice] | None = ...,
+        usage: _abc.Iterable[_media_pb2.Usage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "scenes", b"scenes", "title", b"title", "usage", b"usage", "writer", b"writer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslateScenesResponse: _TypeAlias = TranslateScenesResponse  # noqa: Y015
+
+@_typing.final
 class CheckTextsRequest(_message.Message):
     """Request of `CheckTexts`."""
 

@@ -40,6 +40,11 @@ class ContentServiceStub:
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.FromString,
                 _registered_method=True)
+        self.TranslateScenes = channel.unary_unary(
+                '/moneyprinter.content.v1.ContentService/TranslateScenes',
+                request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesResponse.FromString,
+                _registered_method=True)
         self.CheckTexts = channel.unary_unary(
                 '/moneyprinter.content.v1.ContentService/CheckTexts',
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.CheckTextsRequest.SerializeToString,
@@ -60,6 +65,16 @@ class ContentServiceServicer:
         """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
         SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
         refuses the title or the script, also a written one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranslateScenes(self, request, context):
+        """Translates the scenes and the title of a video by a writer; search terms stay as they are. Returns
+        FAILED_PRECONDITION with WRITER_MISSING when there is no writer, also for a request without texts, which only
+        checks that; UNAVAILABLE with WRITERS_FAILED when no writer has translated; and INVALID_ARGUMENT with
+        CONTENT_REFUSED when the policy of the deployment refuses the translation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +104,11 @@ def add_ContentServiceServicer_to_server(servicer, server):
                     servicer.WriteScript,
                     request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.FromString,
                     response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.SerializeToString,
+            ),
+            'TranslateScenes': grpc.unary_unary_rpc_method_handler(
+                    servicer.TranslateScenes,
+                    request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesRequest.FromString,
+                    response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesResponse.SerializeToString,
             ),
             'CheckTexts': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckTexts,
@@ -129,6 +149,33 @@ class ContentService:
             '/moneyprinter.content.v1.ContentService/WriteScript',
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptRequest.SerializeToString,
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.WriteScriptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranslateScenes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.content.v1.ContentService/TranslateScenes',
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesRequest.SerializeToString,
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.TranslateScenesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,12 @@ class ContentServiceStub:
     SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
     refuses the title or the script, also a written one.
     """
+    TranslateScenes: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.TranslateScenesRequest, _content_service_pb2.TranslateScenesResponse]
+    """Translates the scenes and the title of a video by a writer; search terms stay as they are. Returns
+    FAILED_PRECONDITION with WRITER_MISSING when there is no writer, also for a request without texts, which only
+    checks that; UNAVAILABLE with WRITERS_FAILED when no writer has translated; and INVALID_ARGUMENT with
+    CONTENT_REFUSED when the policy of the deployment refuses the translation.
+    """
     CheckTexts: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.CheckTextsRequest, _content_service_pb2.CheckTextsResponse]
     """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
     deployment. Returns INVALID_ARGUMENT with CONTENT_REFUSED when the policy refuses one. The audit log records what
@@ -57,6 +63,12 @@ class ContentServiceAsyncStub(ContentServiceStub):
     """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
     SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
     refuses the title or the script, also a written one.
+    """
+    TranslateScenes: _aio.UnaryUnaryMultiCallable[_content_service_pb2.TranslateScenesRequest, _content_service_pb2.TranslateScenesResponse]  # type: ignore[assignment]
+    """Translates the scenes and the title of a video by a writer; search terms stay as they are. Returns
+    FAILED_PRECONDITION with WRITER_MISSING when there is no writer, also for a request without texts, which only
+    checks that; UNAVAILABLE with WRITERS_FAILED when no writer has translated; and INVALID_ARGUMENT with
+    CONTENT_REFUSED when the policy of the deployment refuses the translation.
     """
     CheckTexts: _aio.UnaryUnaryMultiCallable[_content_service_pb2.CheckTextsRequest, _content_service_pb2.CheckTextsResponse]  # type: ignore[assignment]
     """Checks texts by the rule lists, by the provider of moderation where there is one, and by the policy of the
@@ -80,6 +92,18 @@ class ContentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Uses the caller's script, or writes one from the title, and splits it into sentences. Returns INVALID_ARGUMENT with
         SCRIPT_EMPTY when the script has no speakable text, and with CONTENT_REFUSED when the policy of the deployment
         refuses the title or the script, also a written one.
+        """
+
+    @_abc_1.abstractmethod
+    def TranslateScenes(
+        self,
+        request: _content_service_pb2.TranslateScenesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_content_service_pb2.TranslateScenesResponse, _abc.Awaitable[_content_service_pb2.TranslateScenesResponse]]:
+        """Translates the scenes and the title of a video by a writer; search terms stay as they are. Returns
+        FAILED_PRECONDITION with WRITER_MISSING when there is no writer, also for a request without texts, which only
+        checks that; UNAVAILABLE with WRITERS_FAILED when no writer has translated; and INVALID_ARGUMENT with
+        CONTENT_REFUSED when the policy of the deployment refuses the translation.
         """
 
     @_abc_1.abstractmethod

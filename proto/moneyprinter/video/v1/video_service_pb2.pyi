@@ -44,6 +44,8 @@ class CreateVideoRequest(_message.Message):
     FOOTAGE_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
     WRITING_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    TRANSLATIONS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The title of the video, and the subject of the script when `audio.script` is absent."""
     request_id: _builtins.str
@@ -101,6 +103,18 @@ class CreateVideoRequest(_message.Message):
     def writing(self) -> Global___Writing:
         """How the service writes the script, when the request has none."""
 
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The languages of the video, two or three letters of ISO 639: there is one job for each, and all of them show the
+        same footage. The first is the language of `title`, `audio` and the scripts of the request, and a writer translates
+        them into the others, unless `translations` has their texts. Returns FAILED_PRECONDITION with WRITER_MISSING when
+        there is no writer for that. `CreateVideoResponse.group` has all jobs. Empty: one video.
+        """
+
+    @_builtins.property
+    def translations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Translation]:
+        """The texts in the languages after the first, at most one element for each."""
+
     def __init__(
         self,
         *,
@@ -117,14 +131,52 @@ class CreateVideoRequest(_message.Message):
         footage: _builtins.str = ...,
         scenes: _abc.Iterable[Global___Scene] | None = ...,
         writing: Global___Writing | None = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        translations: _abc.Iterable[Global___Translation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "settings", b"settings", "writing", b"writing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "footage", b"footage", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "review", b"review", "scenes", b"scenes", "settings", b"settings", "title", b"title", "webhook_url", b"webhook_url", "writing", b"writing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "captions", b"captions", "clips", b"clips", "footage", b"footage", "languages", b"languages", "overlays", b"overlays", "priority", b"priority", "request_id", b"request_id", "review", b"review", "scenes", b"scenes", "settings", b"settings", "title", b"title", "translations", b"translations", "webhook_url", b"webhook_url", "writing", b"writing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateVideoRequest: _TypeAlias = CreateVideoRequest  # noqa: Y015
+
+@_typing.final
+class Translation(_message.Message):
+    """The texts of a video in another language than the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SCRIPTS_FIELD_NUMBER: _builtins.int
+    VOICE_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language, one of `CreateVideoRequest.languages` after the first."""
+    title: _builtins.str
+    """The title. Empty: translated."""
+    voice: _builtins.str
+    """The voice, as `Audio.voice`. Empty: the default voice of the language."""
+    @_builtins.property
+    def scripts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The scripts: one for each of `scenes`, one for each clip with a script, or one for `audio.script`. Empty: translated."""
+
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        title: _builtins.str = ...,
+        scripts: _abc.Iterable[_builtins.str] | None = ...,
+        voice: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "scripts", b"scripts", "title", b"title", "voice", b"voice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Translation: _TypeAlias = Translation  # noqa: Y015
 
 @_typing.final
 class Writing(_message.Message):
@@ -628,7 +680,7 @@ Global___Settings: _TypeAlias = Settings  # noqa: Y015
 
 @_typing.final
 class CreateVideoResponse(_message.Message):
-    """Response of `CreateVideo`: the accepted job."""
+    """Response of `CreateVideo`: the accepted job; of several languages, that of the first one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -636,6 +688,7 @@ class CreateVideoResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     ESTIMATED_COMPLETION_FIELD_NUMBER: _builtins.int
     PROGRESS_URL_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job, for example `vid_12345abc`."""
     status: _builtins.str
@@ -644,6 +697,10 @@ class CreateVideoResponse(_message.Message):
     """The estimated time of completion, RFC 3339 in UTC."""
     progress_url: _builtins.str
     """The path of the status, relative to the base of the API."""
+    @_builtins.property
+    def group(self) -> Global___VideoGroup:
+        """The jobs of all `languages` of the request; absent without `languages`."""
+
     def __init__(
         self,
         *,
@@ -651,14 +708,73 @@ class CreateVideoResponse(_message.Message):
         status: _builtins.str = ...,
         estimated_completion: _builtins.str = ...,
         progress_url: _builtins.str = ...,
+        group: Global___VideoGroup | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_completion", b"estimated_completion", "job_id", b"job_id", "progress_url", b"progress_url", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_completion", b"estimated_completion", "group", b"group", "job_id", b"job_id", "progress_url", b"progress_url", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateVideoResponse: _TypeAlias = CreateVideoResponse  # noqa: Y015
+
+@_typing.final
+class VideoGroup(_message.Message):
+    """The jobs of a request in several languages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    VIDEOS_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """The id of the group, for example `grp_12345abc`, for `ListVideosRequest.group_id`."""
+    @_builtins.property
+    def videos(self) -> _containers.RepeatedCompositeFieldContainer[Global___VideoVersion]:
+        """The jobs, in the order of `CreateVideoRequest.languages`."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        videos: _abc.Iterable[Global___VideoVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "videos", b"videos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoGroup: _TypeAlias = VideoGroup  # noqa: Y015
+
+@_typing.final
+class VideoVersion(_message.Message):
+    """The job of one language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PROGRESS_URL_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language."""
+    job_id: _builtins.str
+    """The id of the job."""
+    progress_url: _builtins.str
+    """The path of the status, relative to the base of the API."""
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        progress_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "language", b"language", "progress_url", b"progress_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VideoVersion: _TypeAlias = VideoVersion  # noqa: Y015
 
 @_typing.final
 class ReviseVideoRequest(_message.Message):
@@ -675,6 +791,8 @@ class ReviseVideoRequest(_message.Message):
         """The changed fields of CreateVideoRequest, as JSON. `clips`, `scenes` and `overlays` replace the previous lists; in
         `audio`, `settings`, `captions` and `writing` only the named fields change. A finished video whose footage was
         chosen keeps its script and its cuts, unless its title, script or clips change: to change one scene, send `scenes`.
+        The other languages of a video stay as they are. A translated video can be revised once it is finished: until then
+        FAILED_PRECONDITION with VIDEO_NOT_READY is returned.
         """
 
     def __init__(
@@ -1195,6 +1313,8 @@ class Video(_message.Message):
     SCENES_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
     SCRIPT_WRITER_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The id of the job."""
     title: _builtins.str
@@ -1229,6 +1349,10 @@ class Video(_message.Message):
     """The name of the voice at that provider."""
     script_writer: _builtins.str
     """The author of the script: `caller`, `plain-template`, or the name of a writer; empty until it is finished."""
+    group_id: _builtins.str
+    """The id of the group of a video that was requested in several languages; empty otherwise."""
+    language: _builtins.str
+    """The language of a video in a group; empty otherwise."""
     @_builtins.property
     def stages(self) -> Global___Stages:
         """The status of the stages."""
@@ -1317,10 +1441,12 @@ class Video(_message.Message):
         scenes: _abc.Iterable[Global___Scene] | None = ...,
         credits: _abc.Iterable[_media_pb2.Credit] | None = ...,
         script_writer: _builtins.str = ...,
+        group_id: _builtins.str = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "error", b"error", "poster_url", b"poster_url", "preview_url", b"preview_url", "result_url", b"result_url", "review", b"review", "segments", b"segments", "stages", b"stages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "credits", b"credits", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "job_id", b"job_id", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "provider_voice", b"provider_voice", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "script_writer", b"script_writer", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "usage", b"usage", "voice", b"voice", "voice_provider", b"voice_provider", "voice_quality", b"voice_quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions_url", b"captions_url", "create_time", b"create_time", "credits", b"credits", "duration", b"duration", "error", b"error", "estimated_completion", b"estimated_completion", "file_size", b"file_size", "files", b"files", "group_id", b"group_id", "job_id", b"job_id", "language", b"language", "loudness", b"loudness", "missing_glyphs", b"missing_glyphs", "notices", b"notices", "poster_url", b"poster_url", "preview_url", b"preview_url", "priority", b"priority", "progress", b"progress", "provider_voice", b"provider_voice", "result_url", b"result_url", "review", b"review", "scenes", b"scenes", "script_writer", b"script_writer", "segments", b"segments", "stages", b"stages", "status", b"status", "title", b"title", "true_peak", b"true_peak", "usage", b"usage", "voice", b"voice", "voice_provider", b"voice_provider", "voice_quality", b"voice_quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1372,6 +1498,7 @@ class ListVideosRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     FROM_TIME_FIELD_NUMBER: _builtins.int
     TO_TIME_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The maximum number of entries on the page. 0: 20."""
     page_token: _builtins.str
@@ -1384,6 +1511,8 @@ class ListVideosRequest(_message.Message):
     """Only videos created at or after this time, RFC 3339: `2025-01-29T10:30:00Z`. Empty: all."""
     to_time: _builtins.str
     """Only videos created before this time. Empty: all."""
+    group_id: _builtins.str
+    """Only the videos of this group, which was requested in several languages. Empty: all."""
     def __init__(
         self,
         *,
@@ -1393,10 +1522,11 @@ class ListVideosRequest(_message.Message):
         title: _builtins.str = ...,
         from_time: _builtins.str = ...,
         to_time: _builtins.str = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "title", b"title", "to_time", b"to_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "title", b"title", "to_time", b"to_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
