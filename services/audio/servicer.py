@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
 from services.audio import preview, recordings, speech
 from services.audio.alignment.aligner import Aligner
+from services.audio.costs import leave_out_costly
 from services.audio.draft_voice import select_draft_voice
 from services.audio.fallback import find_candidates, speak_first
 from services.audio.messages import (
@@ -28,6 +30,7 @@ from services.audio.messages import (
 from services.audio.mix import Mixer
 from services.audio.providers.registry import SpeechProviders
 from services.audio.voice_selection import Text, select_voice
+from services.providers.usage import Budget
 from services.runtime.objects import Objects
 from services.runtime.progress import OnProgress, stream_progress
 from services.runtime.server import Runtime
@@ -67,7 +70,9 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> AsyncIterator[pb.SynthesizeResponse]:
         providers = await self._providers.current()
-        candidates = await asyncio.to_thread(find_candidates, providers, request.voice, request.sentences)
+        found = await asyncio.to_thread(find_candidates, providers, request.voice, request.sentences)
+        budget = Budget(request.max_cost if request.HasField("max_cost") else None, self._prices)
+        candidates, skipped = leave_out_costly(found, request.sentences, budget)
 
         async def synthesize(on_progress: OnProgress) -> pb.SynthesizeResponse:
             async with self._runtime.scratch() as folder:
@@ -86,6 +91,7 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                     )
 
                 made = await speak_first(candidates, speak)
+                made = replace(made, skipped=(*skipped, *made.skipped))
                 return await asyncio.to_thread(to_speech, made, self._prices)
 
         async with aclosing(stream_progress(synthesize, to_speech_progress)) as responses:

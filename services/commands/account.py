@@ -1,4 +1,4 @@
-"""The commands for the account: `moneyprinter settings`, `retention` and `usage`."""
+"""The commands for the account: `moneyprinter settings`, `retention`, `usage` and `cost-limit`."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ def usage(data: DataOption = None) -> None:
     from services.commands.actions import account
 
     asyncio.run(account.show_usage(parse_target(data), out))
+
+
+@app.command(
+    name="cost-limit",
+    epilog="Examples: [bold]moneyprinter cost-limit user_12345abc 20[/] ·"
+    " [bold]moneyprinter cost-limit user_12345abc[/]",
+)
+def cost_limit(
+    account: Annotated[str, typer.Argument(help="The account id.")],
+    amount: Annotated[
+        float | None,
+        typer.Argument(min=0, help="The amount; 0: no provider that charges. Without it, that of the platform."),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Set what providers may charge for an account in a month, as an administrator."""
+    from services.commands.actions import account as accounts
+
+    asyncio.run(accounts.set_cost_limit(parse_target(data), account, amount, out))

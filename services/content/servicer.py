@@ -35,6 +35,7 @@ from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
 from services.content.writers.translation import require_writer, translate_scenes
+from services.providers.usage import Budget
 
 # The audit log records what WriteScript finds as a check of texts too.
 MAX_TITLE = 200
@@ -78,7 +79,11 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         if request.HasField("script"):
             return await run_in_thread(compose, request.script)
         language = LANGUAGE_ALIASES.get(request.language, request.language) or "en"
-        return await write_about(self._pool, ScriptTask(request.title, language, options), "", compose)
+        task = ScriptTask(request.title, language, options)
+        return await write_about(self._pool, task, "", compose, self._budget(request))
+
+    def _budget(self, request: pb.WriteScriptRequest | pb.TranslateScenesRequest) -> Budget:
+        return Budget(request.max_cost if request.HasField("max_cost") else None, self._prices)
 
     async def TranslateScenes(self, request: pb.TranslateScenesRequest, context: Any) -> pb.TranslateScenesResponse:
         require_writer(self._pool)
@@ -87,7 +92,7 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
         # The title is translated together with the scenes, as a part of their context.
         title = Scene((request.title,), (), "")
         (named, *scenes), translation = await translate_scenes(
-            self._pool, (title, *to_scenes(request.scenes)), request.language, ""
+            self._pool, (title, *to_scenes(request.scenes)), request.language, "", self._budget(request)
         )
         texts = [FieldText("script", "\n".join(translation.texts))]
         flags = await self._checks.check(texts, _CHECK_TEXTS, provider_seconds=PATIENT_SECONDS)

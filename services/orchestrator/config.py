@@ -55,5 +55,11 @@ class Config(DatabaseSettings):
     """The quota of active jobs per account, queued ones included; 0: no limit."""
     quota_minutes: int = Field(10_000, ge=0)
     """The quota of minutes of video that an account requests within 24 hours, without retries; 0: no limit."""
+    cost_per_month: float | None = Field(None, ge=0)
+    """What providers may charge for the videos of an account in a calendar month (UTC), in the currency of the price
+    settings; administrators can set another limit for an account. 0: providers that charge are not used; not set: no
+    limit."""
+    cost_per_job: float | None = Field(None, ge=0)
+    """What providers may charge for one video. Not set: a tenth of the limit for a month, if there is one."""
     quota_fetched_bytes: int = Field(500_000_000_000, ge=0)
     """The quota of bytes of clips that are fetched from other hosts for an account within 24 hours; 0: no limit."""

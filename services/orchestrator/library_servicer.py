@@ -9,6 +9,7 @@ from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import format_timestamp
 from services.orchestrator.video_messages import asset_fields
 from services.orchestrator.videos.library import Library, Settings
+from services.orchestrator.videos.quotas import max_month_cost
 from services.runtime import identity
 
 
@@ -55,4 +56,11 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
             max_minutes=quotas.minutes,
             fetched_bytes=usage.fetched_bytes,
             max_fetched_bytes=quotas.fetched_bytes,
+            cost=round(usage.cost, 6),
+            max_cost=max_month_cost(quotas, usage),
         )
+
+    async def SetCostLimit(self, request: pb.SetCostLimitRequest, context: Any) -> pb.SetCostLimitResponse:
+        max_cost = request.max_cost if request.HasField("max_cost") else None
+        await self._library.usage.set_cost_limit(request.account_id, max_cost)
+        return pb.SetCostLimitResponse()

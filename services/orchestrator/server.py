@@ -109,6 +109,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             jobs=config.quota_jobs,
             minutes=config.quota_minutes,
             fetched_bytes=config.quota_fetched_bytes,
+            month_cost=config.cost_per_month,
+            job_cost=config.cost_per_job,
         )
         usage = PostgresUsage(pool, limits)
         store = failpoints.with_failpoint(PostgresStore(pool, on_commit, files_left.set, limits=limits))

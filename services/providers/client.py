@@ -7,6 +7,7 @@ than a limit. A key that the provider limits or refuses is replaced by the next 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json as json_format
 import logging
 import re
@@ -67,6 +68,12 @@ def prepare_clients() -> None:
 
 Authenticate = Callable[[str], Authentication]
 """Returns the headers or the parameters that carry a key."""
+
+
+def idempotency_header(path: str, document: Any) -> dict[str, str]:
+    """The header by which a server that supports it recognises a repeated call, so that it does not charge twice."""
+    text = json_format.dumps([path, document], ensure_ascii=False, sort_keys=True)
+    return {"Idempotency-Key": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def authenticate_bearer(key: str) -> Authentication:

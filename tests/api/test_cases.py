@@ -51,6 +51,7 @@ APPROVE = "VideoService/ApproveVideo"
 GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "VideoService/ListVideos"
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
+COST_LIMIT = "LibraryService/SetCostLimit"
 ASSETS, DELETE_ASSET, SETTINGS = (
     "LibraryService/ListAssets",
     "LibraryService/DeleteAsset",
@@ -253,6 +254,8 @@ CASES = [
     Case("no such upload", DELETE_ASSET, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
     Case("the settings", "LibraryService/GetSettings", {}, 200, "OK"),
     Case("the usage", "LibraryService/GetUsage", {}, 200, "OK"),
+    Case("a limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": 5}, 200, "OK"),
+    wrong("a negative limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": -1}, "max_cost"),
     Case("a changed setting", SETTINGS, {"settings": {"retention_days": 0}}, 200, "OK"),
     wrong("a negative retention period", SETTINGS, {"settings": {"retention_days": -1}}, "settings.retention_days"),
     *(

@@ -35,6 +35,7 @@ TOPICS = {
     "ja": "海はなぜ塩辛いのか",
     "ar": "لماذا ماء البحر مالح",
 }
+TITLES = {**TOPICS, "en": "Why the sea is salty"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ async def platform(certificates: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def request(language: str, **fields: Any) -> dict[str, Any]:
     writing = {"language": language, "seconds": 7, "scene_count": 2}
-    return {"title": TOPICS[language], "writing": writing, "footage": "pexels", **SMALL, **fields}
+    return {"title": TITLES[language], "writing": writing, "footage": "pexels", **SMALL, **fields}
 
 
 def find_highlight(picture: NDArray[np.uint8]) -> float | None:
@@ -171,3 +172,21 @@ async def test_the_command_makes_a_file_for_each_language(platform: ProviderPlat
     )
     assert {path.name for path in tmp_path.glob("*.mp4")} == {"sea.de.mp4", "sea.en.mp4"}
     assert not platform.servers["anthropic"].prompts, "the owner gave all texts"
+
+
+async def test_an_account_without_a_budget_gets_a_video_without_cost(platform: ProviderPlatform) -> None:
+    platform.reset()
+    account = (await platform.http.get("/v1/accounts/me")).json()["account"]["account_id"]
+    address = f"/v1/accounts/{account}/cost-limit"
+    assert (await platform.http.put(address, json={"max_cost": 0})).status_code == 200
+    try:
+        usage = (await platform.http.get("/v1/usage")).json()
+        assert (usage["cost"] > 0, usage["max_cost"]) == (True, 0)
+        free = request("en", title="Salt", settings={"width": 320, "height": 180, "quality": "draft"}, footage="none")
+        video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=free))
+    finally:
+        await platform.http.put(address, json={})
+    assert (video["script_writer"], video["voice_provider"], video["usage"]) == ("plain-template", "espeak", [])
+    assert "charges" in str(video["notices"])
+    assert not platform.servers["anthropic"].prompts
+    assert not [each for each in platform.servers["openai"].requests if each.method == "POST"]

@@ -73,6 +73,7 @@ PUBLIC = {
     "/moneyprinter.video.v1.LibraryService/GetSettings",
     "/moneyprinter.video.v1.LibraryService/GetUsage",
     "/moneyprinter.video.v1.LibraryService/ListAssets",
+    "/moneyprinter.video.v1.LibraryService/SetCostLimit",
     "/moneyprinter.video.v1.LibraryService/UpdateSettings",
     "/moneyprinter.video.v1.EventService/AcknowledgeEvents",
     "/moneyprinter.video.v1.EventService/WatchEvents",

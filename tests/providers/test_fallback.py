@@ -53,9 +53,10 @@ async def servers(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Servers]:
         assert {name: server.violations for name, server in running.items()} == {name: [] for name in running}
 
 
-async def speak(mesh: Mesh, *sentences: str, voice: str = "en-US") -> pb.Speech:
+async def speak(mesh: Mesh, *sentences: str, voice: str = "en-US", max_cost: float | None = None) -> pb.Speech:
     stub = mesh.stub(pb_grpc.AudioServiceStub)
-    *_, last = [update async for update in stub.Synthesize(pb.SynthesizeRequest(sentences=sentences, voice=voice))]
+    request = pb.SynthesizeRequest(sentences=sentences, voice=voice, max_cost=max_cost)
+    *_, last = [update async for update in stub.Synthesize(request)]
     assert last.speech.audio.size_bytes > 10_000
     return last.speech
 
@@ -82,6 +83,21 @@ async def test_every_combination_of_two_failing_providers_ends_in_speech(mesh: M
         assert speech.quality == "neural"
         for server in servers.values():
             server.default = None
+
+
+async def test_providers_that_may_cost_too_much_are_not_called(mesh: Mesh, servers: Servers) -> None:
+    text = "This costs something."
+    for limit, provider, skipped in (
+        (0.0, "espeak", ["openai", "google", "azure"]),
+        (0.0001, "azure", ["openai", "google"]),
+        (0.01, "openai", []),
+    ):
+        for server in servers.values():
+            server.requests.clear()
+        speech = await speak(mesh, text, max_cost=limit)
+        assert speech.provider == provider, limit
+        assert all(f"{name} did not speak" in speech.notices[0].message for name in skipped)
+        assert not [each for name in skipped for each in servers[name].requests if each.method == "POST"]
 
 
 async def test_when_all_fail_the_voice_without_a_network_speaks(mesh: Mesh, servers: Servers) -> None:

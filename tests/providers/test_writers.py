@@ -19,6 +19,7 @@ from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
 from services.providers.credentials import Credentials
+from services.providers.usage import Budget
 from tests.providers.model_servers import KEY, AnthropicServer, ChatServer, GeminiServer, ModelServer
 from tests.providers.provider_server import HTML, STALLED, Answer, Clock, json_answer
 
@@ -271,6 +272,25 @@ async def test_without_any_usable_provider_the_template_is_used_and_reported(ben
     bench.check()
 
 
+async def test_writers_that_may_cost_too_much_are_not_asked(bench: Bench) -> None:
+    await bench.open("openai", "anthropic")
+    task = ScriptTask(TOPIC, "en", WritingOptions(seconds=30))
+    prices = {"openai": 10.0, "anthropic/output_tokens": 0.001}
+
+    async def write(max_cost: float) -> Script:
+        def compose() -> Script:
+            return complete_script(write_script(TOPIC, None, "en"), TOPIC, task.options)
+
+        return await write_about(bench.pool, task, "", compose, Budget(max_cost, prices))
+
+    nothing = await write(0.0)
+    assert (nothing.writer, bench.requests()) == ("plain-template", [0, 0])
+    assert reasons(nothing)[:2] == ["COST_LIMITED", "COST_LIMITED"]
+    cheap = await write(0.01)
+    assert (cheap.writer, reasons(cheap), bench.requests()[0]) == ("anthropic", ["COST_LIMITED"], 0)
+    assert (await write(0.0)).writer == "anthropic", "what was written before costs nothing"
+
+
 async def test_without_keys_nothing_is_sent(bench: Bench) -> None:
     await bench.open("openai", "anthropic", "gemini")
     await bench.pool.providers.replace({"openai": Credentials(()), "azure-openai": Credentials((KEY,))})
@@ -325,6 +345,17 @@ async def test_equal_requests_are_written_once(bench: Bench) -> None:
     bench.clock.now += 25 * 3600
     await bench.write()
     assert bench.requests() == [3]
+
+
+async def test_a_repeated_call_has_the_same_idempotency_key(bench: Bench) -> None:
+    await bench.open("openai")
+    server = bench.servers["openai"]
+    server.answers.append(Answer(500))
+    assert [(await bench.write()).writer for _ in range(2)] == ["plain-template", "openai"]
+    await bench.write(topic="Why the sky is blue")
+    first, again, other = (request.headers["idempotency-key"] for request in server.prompts)
+    assert first == again != other
+    assert len(first) == 64
 
 
 async def test_failures_are_not_kept(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from services.audio.providers.engine import Passage, Sound, find_named
 from services.audio.providers.voice_mapping import FEMALE, MALE, RemoteVoice
 from services.audio.speech import Voice
-from services.providers.client import ProviderClient
+from services.providers.client import ProviderClient, idempotency_header
 from services.providers.credentials import Credentials
 from services.providers.failures import FailureKind, ProviderFailure
 
@@ -71,7 +71,8 @@ class OpenAiEngine:
     async def synthesize(self, passage: Passage, voice: Voice) -> Sound:
         """Speak a text. Raises `ProviderFailure`."""
         document = {"model": self._model, "input": passage.text, "voice": voice.setting, "response_format": "wav"}
-        _, data = await self.client.request_bytes("POST", "/audio/speech", json=document)
+        headers = idempotency_header("/audio/speech", document)
+        _, data = await self.client.request_bytes("POST", "/audio/speech", json=document, headers=headers)
         return Sound(data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
@@ -41,4 +42,14 @@ async def show_usage(target: Target, console: Console) -> None:
         ("minutes of video in 24 hours", f"{usage.minutes:.1f}", f"{usage.max_minutes:.0f}"),
     ):
         table.add_row(name, used, "none" if limit.split()[0] == "0" else limit)
+    limit = f"{usage.max_cost:.4f}" if usage.HasField("max_cost") else "none"
+    table.add_row("cost of providers this month", f"{usage.cost:.4f}", limit)
     console.print(table)
+
+
+async def set_cost_limit(target: Target, account: str, amount: float | None, console: Console) -> None:
+    """Set what providers may charge for an account in a month; None: the limit of the platform's settings."""
+    async with open_client(target) as client:
+        await client.library.SetCostLimit(library_pb.SetCostLimitRequest(account_id=account, max_cost=amount))
+    shown = "the limit of the platform's settings" if amount is None else f"a limit of {amount:g} a month"
+    console.print(f"{escape(account)} has {shown}.")

@@ -13,12 +13,14 @@ from services.content.writers.checks import Checked, is_refusal
 from services.content.writers.models import Prompt, Writer, to_bad_answer, to_refusal
 from services.providers.chain import call_first
 from services.providers.failures import FailureKind, ProviderFailure
-from services.providers.usage import record_usage
+from services.providers.usage import Budget, record_usage
 
 T = TypeVar("T")
 
 WRITER_SKIPPED = "WRITER_SKIPPED"
 """The reason of a notice: a writer earlier in the order did not write."""
+COST_LIMITED = "COST_LIMITED"
+"""The reason of a notice: a provider was not called, since it may charge more than is left."""
 TOTAL_SECONDS = 100.0
 """The time of all writers together. The contract's deadline is longer, so that the offline fallback still answers."""
 # The first answer, and one after its defects were named.
@@ -92,6 +94,18 @@ async def ask_writers(
     except ProviderFailure:
         return Answer(None, "", tuple(notices), _to_counts(tokens))
     return Answer(result.result, result.provider.name, tuple(notices), _to_counts(tokens))
+
+
+def leave_out_costly(
+    writers: Sequence[Writer], prompt: Prompt, budget: Budget
+) -> tuple[list[Writer], tuple[Notice, ...]]:
+    """Return the writers that may be asked, and a notice for each that would cost too much."""
+    # A token has two characters at least on average, in languages with few letters to a token.
+    characters = len(prompt.system) + len(prompt.user) + _MAX_REJECTED
+    units = {"input_tokens": _ATTEMPTS * characters // 2, "output_tokens": _ATTEMPTS * prompt.max_tokens}
+    excesses = {writer.name: budget.find_excess(writer.name, units) for writer in writers if writer.client.keys}
+    notices = tuple(Notice(COST_LIMITED, f"{excess}; it did not write") for excess in excesses.values() if excess)
+    return [writer for writer in writers if not excesses.get(writer.name)], notices
 
 
 def _to_counts(tokens: Counter[tuple[str, str]]) -> tuple[TokenCount, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from services.content.writers.models import Completion, ModelWriter, Prompt, read_count, to_bad_answer, to_refusal
 from services.content.writers.parsing import extract_document
 from services.content.writers.presets import ChatPreset, Structure
-from services.providers.client import ProviderClient
+from services.providers.client import ProviderClient, idempotency_header
 from services.providers.failures import FailureKind, ProviderFailure
 
 # HTTP statuses of servers that do not support a `response_format`.
@@ -35,10 +35,11 @@ class ChatWriter(ModelWriter):
         """Answer a prompt. Raises `ProviderFailure`."""
         structure = self._structure
         while True:
-            body = self._body(prompt, structure)
+            body, path = self._body(prompt, structure), "/chat/completions"
+            headers = idempotency_header(path, body)
             try:
                 answer = await self.client.request_json(
-                    "POST", "/chat/completions", json=body, timeout_seconds=timeout_seconds
+                    "POST", path, json=body, headers=headers, timeout_seconds=timeout_seconds
                 )
             except ProviderFailure as failure:
                 if failure.code in ("content_filter", "content_policy_violation"):

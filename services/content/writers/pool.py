@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from services.content.writers import anthropic, gemini
 from services.content.writers.anthropic import AnthropicWriter
-from services.content.writers.asking import Answer, ask_writers
+from services.content.writers.asking import Answer, ask_writers, leave_out_costly
 from services.content.writers.cache import TextCache, hash_request
 from services.content.writers.character_ai import CharacterAiWriter, PersonaClient
 from services.content.writers.chat import ChatWriter
@@ -22,6 +22,7 @@ from services.providers.client import Authenticate, Authentication, ProviderClie
 from services.providers.credentials import Credentials, Use
 from services.providers.keys import KeyRing
 from services.providers.pool import ProviderPool
+from services.providers.usage import UNLIMITED, Budget
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class WriterPool:
         request: Sequence[Any],
         build_prompt: Callable[[Sequence[str], str], Prompt],
         check: Callable[[Any], Checked[T]],
+        budget: Budget = UNLIMITED,
     ) -> Answer[T]:
         """Return the answer to a request, which is not asked again within a day when a writer has answered.
 
@@ -67,13 +69,18 @@ class WriterPool:
             request: What identifies the request, as JSON values, its account included.
             build_prompt: Returns the question, given the problems of the answer before and its text.
             check: Reads and checks the JSON document of an answer.
+            budget: What may be charged. Writers that may charge more are not asked.
         """
         writers = tuple(self.providers.adapters.values())
         if not writers:
             return Answer(None, "", ())
 
         async def make() -> _CachedAnswer[T]:
-            answer = await ask_writers(writers, build_prompt, check, self._timeout_seconds)
+            allowed, notices = leave_out_costly(writers, build_prompt((), ""), budget)
+            if not allowed:
+                raise _Unanswered(Answer(None, "", notices))
+            answer = await ask_writers(allowed, build_prompt, check, self._timeout_seconds)
+            answer = replace(answer, notices=(*notices, *answer.notices))
             if answer.value is None:
                 raise _Unanswered(answer)
             return _CachedAnswer(answer)

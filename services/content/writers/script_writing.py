@@ -12,12 +12,15 @@ from services.content.threads import run_in_thread
 from services.content.writers.checks import check_script
 from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import ScriptTask, build_script_prompt
+from services.providers.usage import UNLIMITED, Budget
 
 TEMPLATE_WRITTEN = "TEMPLATE_WRITTEN"
 """The reason of a notice: no provider wrote the script, so that it consists of fixed phrases."""
 
 
-async def write_about(pool: WriterPool, task: ScriptTask, account: str, compose: Callable[[], Script]) -> Script:
+async def write_about(
+    pool: WriterPool, task: ScriptTask, account: str, compose: Callable[[], Script], budget: Budget = UNLIMITED
+) -> Script:
     """Write a script about a topic.
 
     Args:
@@ -25,6 +28,7 @@ async def write_about(pool: WriterPool, task: ScriptTask, account: str, compose:
         task: The script to write.
         account: The account of the request; empty: none.
         compose: Returns the template script. It is called in a thread, when no writer has written.
+        budget: What providers may charge.
     """
     if not is_speakable(task.topic) or not pool.names:
         return await run_in_thread(compose)
@@ -32,6 +36,7 @@ async def write_about(pool: WriterPool, task: ScriptTask, account: str, compose:
         ["script", account, asdict(task)],
         lambda problems, rejected: build_script_prompt(task, problems, rejected),
         lambda document: check_script(document, task),
+        budget,
     )
     if answer.value is None:
         script = await run_in_thread(compose)

@@ -15,10 +15,11 @@ from services.content.scripts.lengths import counts_letters
 from services.content.scripts.scenes import Scene
 from services.content.scripts.sentences import is_speakable
 from services.content.scripts.writing import Notice, TokenCount
-from services.content.writers.asking import Answer
+from services.content.writers.asking import COST_LIMITED, Answer
 from services.content.writers.checks import Checked, clean_text, find_text_problems
 from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import build_translation_prompt
+from services.providers.usage import UNLIMITED, Budget
 
 MAX_CHARACTERS = 40_000
 """The most characters that are translated in one call."""
@@ -45,7 +46,9 @@ class Translation:
     """What the providers charged for."""
 
 
-async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str, account: str) -> Translation:
+async def translate_texts(
+    pool: WriterPool, texts: Sequence[str], language: str, account: str, budget: Budget = UNLIMITED
+) -> Translation:
     """Translate texts, which follow each other; texts without letters and digits stay as they are.
 
     Args:
@@ -53,9 +56,11 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
         texts: The texts, in order.
         language: The target language (ISO 639).
         account: The account of the request.
+        budget: What providers may charge.
 
-    Raises `InvalidArgument` when there is nothing or too much to translate, `FailedPrecondition` (WRITER_MISSING) when
-    no provider has credentials, and `Unavailable` (WRITERS_FAILED) when none of them translated.
+    Raises `InvalidArgument` when there is nothing or too much to translate; `FailedPrecondition` (WRITER_MISSING) when
+    no provider has credentials, or (COST_LIMIT_REACHED) when all of them may charge more than is left; and
+    `Unavailable` (WRITERS_FAILED) when none of them translated.
     """
     chosen = [at for at, text in enumerate(texts) if is_speakable(text)]
     if not chosen:
@@ -68,6 +73,7 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
     require_writer(pool)
     parts = _divide([texts[at] for at in chosen])
     limit = asyncio.Semaphore(_PARTS_AT_ONCE)
+    share = budget if budget.max_cost is None else replace(budget, max_cost=budget.max_cost / len(parts))
 
     async def translate_part(part: Sequence[str]) -> Answer[tuple[str, ...]]:
         async with limit:
@@ -75,6 +81,7 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
                 ["translation", account, language, list(part)],
                 lambda problems, _: build_translation_prompt(part, language, problems),
                 lambda document: check_translations(document, part, language),
+                share,
             )
 
     answers = await asyncio.gather(*(translate_part(part) for part in parts))
@@ -83,6 +90,11 @@ async def translate_texts(pool: WriterPool, texts: Sequence[str], language: str,
     for answer in answers:
         if answer.value is None:
             reasons = "; ".join(notice.message for notice in answer.notices)
+            if all(notice.reason == COST_LIMITED for notice in answer.notices):
+                raise FailedPrecondition(
+                    f"the text cannot be translated: {reasons}; ask an administrator for a higher limit",
+                    reason="COST_LIMIT_REACHED",
+                )
             raise Unavailable(f"no writer translated the text; try again later: {reasons}", reason="WRITERS_FAILED")
         translated += answer.value
     found = dict(zip(chosen, translated, strict=True))
@@ -121,7 +133,7 @@ def check_translations(document: Any, texts: Sequence[str], language: str) -> Ch
 
 
 async def translate_scenes(
-    pool: WriterPool, scenes: Sequence[Scene], language: str, account: str
+    pool: WriterPool, scenes: Sequence[Scene], language: str, account: str, budget: Budget = UNLIMITED
 ) -> tuple[tuple[Scene, ...], Translation]:
     """Translate the sentences and titles of scenes. Their search terms stay, so that they share their footage.
 
@@ -129,7 +141,7 @@ async def translate_scenes(
     raises.
     """
     texts = [text for scene in scenes for text in (*scene.sentences, scene.title)]
-    translation = await translate_texts(pool, texts, language, account)
+    translation = await translate_texts(pool, texts, language, account, budget)
     ends = list(accumulate(len(scene.sentences) + 1 for scene in scenes))
     translated = []
     for scene, start, end in zip(scenes, [0, *ends], ends, strict=False):

@@ -194,6 +194,8 @@ class VideoRequest:
     """Music in place of `background_music`."""
     version: LanguageVersion | None = None
     """Its language among several that were requested together."""
+    max_cost: float | None = None
+    """What providers may charge for it; None: no limit, 0: none that charges is used."""
 
     @property
     def is_narrated(self) -> bool:

@@ -17,6 +17,8 @@ class SpeechOptions:
     """In seconds; 0: as between sentences."""
     pronunciations: Mapping[str, str] = field(default_factory=dict)
     """What is spoken for a word."""
+    max_cost: float | None = None
+    """What a provider may charge for the speech; None: no limit."""
 
 
 NATURAL_SPEECH = SpeechOptions()

@@ -232,7 +232,8 @@ async def _narrate(
     async def narrate() -> NarratedScript:
         narrator = script.narrator
         if request.recording is None:
-            narration = await workers.speak(scenes, narrator.name, request.speech_options, on_progress)
+            options = _limit_cost(request, script)
+            narration = await workers.speak(scenes, narrator.name, options, on_progress)
             return NarratedScript(narration, lengths, narrator, script.notices)
         sentences = [sentence for scene in scenes for sentence in scene]
         with _errors_about("recording", request.recording.name):
@@ -240,6 +241,14 @@ async def _narrate(
         return NarratedScript(narration, lengths, Narrator("", narrator.language, RECORDED), script.notices)
 
     return await journal.step("speak", NarratedScript, narrate)
+
+
+def _limit_cost(request: VideoRequest, script: WrittenScript) -> SpeechOptions:
+    """How the narration is spoken; it may cost what the script has left."""
+    if request.max_cost is None:
+        return request.speech_options
+    left = max(0.0, request.max_cost - sum(each.cost for each in script.usage))
+    return replace(request.speech_options, max_cost=left)
 
 
 async def _choose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,10 +19,15 @@ from services.runtime.db import Pool, Transaction, fetch_all
 # Longer than an upload may take.
 RESERVATION_TIME = timedelta(hours=2)
 DAY = timedelta(days=1)
+# Longer than a month, which is what limits count.
+COST_TIME = timedelta(days=62)
 
 _USED = """
     SELECT coalesce(usage.bytes, 0) AS bytes, coalesce(usage.files, 0) AS files, asked.minutes, asked.fetched_bytes,
-        (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs
+        (SELECT count(*) FROM jobs WHERE user_id = %(user_id)s AND status = 'processing') AS jobs,
+        (SELECT coalesce(sum(greatest(reserved, spent)), 0) FROM costs
+         WHERE user_id = %(user_id)s AND create_time >= %(month)s) AS cost,
+        (SELECT month FROM cost_limits WHERE user_id = %(user_id)s) AS max_cost
     FROM (
         SELECT coalesce(sum(seconds), 0) / 60 AS minutes, coalesce(sum(fetched_bytes), 0)::bigint AS fetched_bytes
         FROM requested_videos WHERE user_id = %(user_id)s AND create_time > %(day)s
@@ -50,7 +56,7 @@ class PostgresUsage:
         self._now = now
 
     async def get_usage(self, user_id: str) -> Usage:
-        (row,) = await fetch_all(self._pool, _USED, {"user_id": user_id, "day": self._now() - DAY})
+        (row,) = await fetch_all(self._pool, _USED, {"user_id": user_id, **_begins(self._now())})
         return Usage(**row)
 
     async def reserve(self, user_id: str, asset_id: str, size_bytes: int) -> None:
@@ -66,13 +72,48 @@ class PostgresUsage:
                 "DELETE FROM reservations WHERE id = %s OR expire_time < %s", (asset_id, self._now())
             )
 
+    async def set_cost_limit(self, user_id: str, max_cost: float | None) -> None:
+        async with Transaction(self._pool, single=True) as connection:
+            if max_cost is None:
+                await connection.execute("DELETE FROM cost_limits WHERE user_id = %s", (user_id,))
+                return
+            await connection.execute(
+                "INSERT INTO cost_limits (user_id, month) VALUES (%s, %s)"
+                " ON CONFLICT (user_id) DO UPDATE SET month = excluded.month",
+                (user_id, max_cost),
+            )
 
-async def check(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
+
+async def check(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> Job:
     """Check the quotas of a new job's account, in the transaction that records the job.
 
-    Raises ResourceExhausted when a quota is used up.
+    Returns the job with what it may cost, which is reserved. Raises ResourceExhausted when a quota is used up.
     """
-    await _check(connection, job, limits, now, expected_video_seconds(job.request))
+    usage = await _check(connection, job, limits, now, expected_video_seconds(job.request))
+    max_cost = quotas.reserve_cost(limits, usage) if usage else None
+    if max_cost is None:
+        return job
+    if max_cost:
+        await connection.execute(
+            "INSERT INTO costs (job_id, user_id, reserved, create_time) VALUES (%s, %s, %s, %s)",
+            (job.id, job.user_id, max_cost, now),
+        )
+    return replace(job, request=replace(job.request, max_cost=max_cost))
+
+
+async def record_cost(connection: AsyncConnection[DictRow], job: Job, cost: float, now: datetime) -> None:
+    """Record what providers charged for a step of a job."""
+    await connection.execute(
+        "INSERT INTO costs AS known (job_id, user_id, spent, create_time) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (job_id) DO UPDATE SET spent = known.spent + excluded.spent",
+        (job.id, job.user_id, cost, now),
+    )
+
+
+async def release_cost(connection: AsyncConnection[DictRow], job: Job) -> None:
+    """Release what an ended job has reserved and not spent."""
+    if job.request.max_cost:
+        await connection.execute("UPDATE costs SET reserved = 0 WHERE job_id = %s", (job.id,))
 
 
 async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> None:
@@ -80,7 +121,10 @@ async def check_retry(connection: AsyncConnection[DictRow], job: Job, limits: Qu
 
     Raises ResourceExhausted when a quota is used up.
     """
-    await _check(connection, job, limits, now, 0.0)
+    usage = await _check(connection, job, limits, now, 0.0)
+    if job.request.max_cost and usage:
+        quotas.reserve_cost(limits, usage)
+        await connection.execute("UPDATE costs SET reserved = %s WHERE job_id = %s", (job.request.max_cost, job.id))
 
 
 async def record_fetch(connection: AsyncConnection[DictRow], job: Job, size_bytes: int) -> None:
@@ -94,6 +138,7 @@ async def delete_expired(connection: AsyncConnection[DictRow], now: datetime) ->
     """Delete what no quota counts any more: videos requested more than a day ago, and reservations that expired."""
     await connection.execute("DELETE FROM requested_videos WHERE create_time <= %s", (now - DAY,))
     await connection.execute("DELETE FROM reservations WHERE expire_time <= %s", (now,))
+    await connection.execute("DELETE FROM costs WHERE create_time < %s AND reserved = 0", (now - COST_TIME,))
 
 
 async def record_length(connection: AsyncConnection[DictRow], job: Job, seconds: float) -> None:
@@ -103,11 +148,20 @@ async def record_length(connection: AsyncConnection[DictRow], job: Job, seconds:
 
 async def _check(
     connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime, more_seconds: float
-) -> None:
-    if limits == quotas.UNLIMITED:
-        return
-    (row,) = await _lock_and_read(connection, job.user_id, _USED, {"day": now - DAY})
-    quotas.check_job(limits, Usage(**row), more_seconds / 60)
+) -> Usage | None:
+    """Check all quotas but the cost. Returns the usage; None when nothing is limited."""
+    if limits is quotas.UNLIMITED:
+        return None
+    (row,) = await _lock_and_read(connection, job.user_id, _USED, _begins(now))
+    usage = Usage(**row)
+    quotas.check_job(limits, usage, more_seconds / 60)
+    return usage
+
+
+def _begins(now: datetime) -> dict[str, datetime]:
+    """The times at which the counted day and month begin."""
+    month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return {"day": now - DAY, "month": month}
 
 
 async def _lock_and_read(

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from services.orchestrator.events import messages
 from services.orchestrator.jobs.model import Failure, Job, JobProgress
 from services.orchestrator.jobs.scenes import Approval, Review, approval_step
-from services.orchestrator.postgres import dead_letters, rows
+from services.orchestrator.postgres import dead_letters, quotas, rows
 from services.orchestrator.postgres.fencing import update_fenced
 from services.orchestrator.postgres.outbox import publish_events, queue_job
 from services.orchestrator.postgres.rows import from_json, to_json
@@ -96,6 +96,7 @@ async def expire(connection: AsyncConnection[DictRow], now: datetime) -> Job | N
         (Jsonb(to_json(Failure, failure)), now, now, now, job.id),
     )
     await dead_letters.add_dead_letter(connection, job, failure, now)
+    await quotas.release_cost(connection, job)
     await publish_events(connection, job, messages.make_failed_event(job, failure, now))
     return job
 

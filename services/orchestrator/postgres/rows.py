@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
 from services.orchestrator.jobs.model import (
@@ -47,6 +48,25 @@ def asset(row: DictRow) -> Asset:
         object=from_json(StoredObject, row["object"]),
         create_time=row["create_time"],
     )
+
+
+def job_columns(job: Job) -> dict[str, Any]:
+    """Return the values of a new row of `jobs`, by the names of the parameters of its statement."""
+    return {
+        "id": job.id,
+        "user_id": job.user_id,
+        "title": job.request.title,
+        "request": Jsonb(to_json(VideoRequest, job.request)),
+        "original_request": Jsonb(job.original_request),
+        "status": job.status,
+        "stages": Jsonb(job.stages),
+        "create_time": job.create_time,
+        "estimated_completion": job.estimated_completion,
+        "work_seconds": job.work_seconds,
+        "priority": PRIORITIES.index(job.priority),
+        "webhook_url": job.webhook_url,
+        "group_id": job.request.version.group_id if job.request.version else None,
+    }
 
 
 def job(row: DictRow) -> Job:

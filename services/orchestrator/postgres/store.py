@@ -14,14 +14,12 @@ from psycopg.types.json import Jsonb
 from services.orchestrator.events import messages
 from services.orchestrator.jobs.idempotency import IdempotencyKey
 from services.orchestrator.jobs.model import (
-    PRIORITIES,
     Asset,
     Failure,
     Job,
     JobProgress,
     Result,
     StoredObject,
-    VideoRequest,
 )
 from services.orchestrator.jobs.scenes import Approval, Review
 from services.orchestrator.jobs.stages import reset_stages, stop_stages
@@ -31,7 +29,7 @@ from services.orchestrator.postgres.fencing import update_fenced
 from services.orchestrator.postgres.idempotency import find_or_record
 from services.orchestrator.postgres.outbox import QUEUE_JOB, publish_events, queue_job, queue_parameters
 from services.orchestrator.postgres.rows import from_json, to_json
-from services.orchestrator.videos.quotas import UNLIMITED, Quotas, check_fetched
+from services.orchestrator.videos.quotas import UNLIMITED, Quotas, charged_cost, check_fetched
 from services.orchestrator.videos.quotas import fetched_bytes as count_fetched
 from services.orchestrator.videos.requests import expected_video_seconds
 from services.runtime.db import Pool, Transaction, fetch_all
@@ -147,36 +145,17 @@ class PostgresStore:
         self._now = now
 
     async def create(self, job: Job, key: IdempotencyKey | None = None, others: Sequence[Job] = ()) -> Job:
-        single = key is None and self._limits == UNLIMITED and not others
+        single = key is None and self._limits is UNLIMITED and not others
         async with self._transaction(single=single) as connection:
             if key is not None and (earlier := await find_or_record(connection, job, key)) is not None:
                 return earlier
             for each in (job, *others):
-                await quotas.check(connection, each, self._limits, self._now())
-                await connection.execute(_CREATE, self._columns(each))
+                allowed = await quotas.check(connection, each, self._limits, self._now())
+                seconds, now = expected_video_seconds(each.request), self._now()
+                columns = {**rows.job_columns(allowed), "seconds": seconds, "now": now}
+                await connection.execute(_CREATE, {**columns, **queue_parameters(each.id, "0")})
         self._on_commit()
         return job
-
-    def _columns(self, job: Job) -> dict[str, Any]:
-        """The parameters of `_CREATE`."""
-        return {
-            "id": job.id,
-            "user_id": job.user_id,
-            "title": job.request.title,
-            "request": Jsonb(to_json(VideoRequest, job.request)),
-            "original_request": Jsonb(job.original_request),
-            "status": job.status,
-            "stages": Jsonb(job.stages),
-            "create_time": job.create_time,
-            "estimated_completion": job.estimated_completion,
-            "work_seconds": job.work_seconds,
-            "priority": PRIORITIES.index(job.priority),
-            "webhook_url": job.webhook_url,
-            "group_id": job.request.version.group_id if job.request.version else None,
-            "seconds": expected_video_seconds(job.request),
-            "now": self._now(),
-            **queue_parameters(job.id, "0"),
-        }
 
     async def find(self, job_id: str, user_id: str) -> Job | None:
         found = await fetch_all(self._pool, _OWNED, (job_id, user_id))
@@ -274,8 +253,8 @@ class PostgresStore:
         return {row["name"].removeprefix(prefix): from_json(kind, row["result"]) for row in found}
 
     async def record(self, job: Job, name: str, kind: type[T], result: T) -> None:
-        fetched_bytes = count_fetched(result)
-        async with Transaction(self._pool, single=not fetched_bytes) as connection:
+        fetched_bytes, cost = count_fetched(result), charged_cost(name, result)
+        async with Transaction(self._pool, single=not (fetched_bytes or cost)) as connection:
             cursor = await connection.execute(
                 "INSERT INTO steps (job_id, name, result)"
                 " SELECT id, %s, %s FROM jobs WHERE id = %s AND attempt = %s AND status = 'processing' FOR UPDATE"
@@ -286,6 +265,8 @@ class PostgresStore:
                 raise Superseded(job.id)
             if fetched_bytes:
                 await quotas.record_fetch(connection, job, fetched_bytes)
+            if cost:
+                await quotas.record_cost(connection, job, cost, self._now())
         if fetched_bytes:
             # The fetched bytes are counted even when they exceed the quota.
             used = await quotas.PostgresUsage(self._pool, self._limits, self._now).get_usage(job.user_id)
@@ -330,6 +311,7 @@ class PostgresStore:
             )
             await dead_letters.end_attempt(connection, job, "completed", now)
             await quotas.record_length(connection, job, result.seconds)
+            await quotas.release_cost(connection, job)
             events = messages.make_stage_completed_events(job, stages, 100, now)
             await publish_events(connection, job, *events, messages.make_completed_event(job, result, now))
         self._on_commit()
@@ -348,6 +330,7 @@ class PostgresStore:
             )
             await dead_letters.end_attempt(connection, job, "failed", now)
             await dead_letters.add_dead_letter(connection, job, failure, now)
+            await quotas.release_cost(connection, job)
             events = messages.make_stage_completed_events(job, stages, job.progress, now)
             await publish_events(connection, job, *events, messages.make_failed_event(job, failure, now))
         self._on_commit()
@@ -436,6 +419,7 @@ class PostgresStore:
         )
         (row,) = await cursor.fetchall()
         await dead_letters.end_attempt(connection, job, "cancelled", now)
+        await quotas.release_cost(connection, job)
         await publish_events(connection, job, messages.make_cancelled_event(job, now))
         return rows.job(row)
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from moneyprinter.errors import FailedPrecondition, ResourceExhausted
 from services.orchestrator.jobs.footage import PreparedCuts
-from services.orchestrator.jobs.model import SourceClip
+from services.orchestrator.jobs.model import NarratedScript, SourceClip
+from services.orchestrator.jobs.scenes import WrittenScript
 
 # Uploads without a declared length reserve space in steps of this size.
 RESERVATION_STEP_BYTES = 16 * 1024 * 1024
@@ -16,6 +17,10 @@ RESERVATION_STEP_BYTES = 16 * 1024 * 1024
 FETCHED_PREFIX = "cache/"
 """The first part of the keys of fetched clips; uploads have another one."""
 _MEGA = 1_000_000
+# Of the limit for a month, what one job may cost when there is no limit for a job.
+JOB_SHARE = 0.1
+# Less than this is nothing: sums of prices are not exact.
+_LEAST_COST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Quotas:
     """Minutes of video requested within 24 hours."""
     fetched_bytes: int = 0
     """Bytes of clips fetched from other hosts within 24 hours."""
+    month_cost: float | None = None
+    """What providers may charge for an account in a calendar month; None: no limit."""
+    job_cost: float | None = None
+    """What providers may charge for a job; None: a part of the limit of the month."""
 
 
 UNLIMITED = Quotas()
@@ -46,6 +55,10 @@ class Usage:
     jobs: int
     minutes: float
     fetched_bytes: int = 0
+    cost: float = 0.0
+    """What providers have charged in this month, with what unfinished jobs may cost."""
+    max_cost: float | None = None
+    """The limit of the cost that an administrator set for the account; None: that of the quotas."""
 
 
 class UsageStore(Protocol):
@@ -59,6 +72,9 @@ class UsageStore(Protocol):
 
     async def release(self, asset_id: str) -> None:
         """Delete the reservation of a failed upload."""
+
+    async def set_cost_limit(self, user_id: str, max_cost: float | None) -> None:
+        """Set the limit of the cost of an account for a month; None: that of the quotas."""
 
 
 def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: int) -> None:
@@ -91,6 +107,41 @@ def check_job(quotas: Quotas, usage: Usage, more_minutes: float) -> None:
             " has; delete videos or uploads"
         )
     _check_files(quotas, usage.files)
+
+
+def max_month_cost(quotas: Quotas, usage: Usage) -> float | None:
+    """Return what providers may charge for an account in a month; None: no limit."""
+    return quotas.month_cost if usage.max_cost is None else usage.max_cost
+
+
+def reserve_cost(quotas: Quotas, usage: Usage) -> float | None:
+    """Return what providers may charge for a new job; None: no limit, 0: no provider that charges is used.
+
+    Raises `ResourceExhausted` (COST_LIMIT_REACHED) when nothing is left of the limit of the account's month.
+    """
+    month = max_month_cost(quotas, usage)
+    if month is None:
+        return quotas.job_cost
+    if not month:
+        return 0.0
+    left = month - usage.cost
+    if left < _LEAST_COST:
+        raise ResourceExhausted(
+            f"cost limit reached: providers charged {usage.cost:.4f} for your videos since the month began, unfinished"
+            f" ones included, and an account may have {month:.4f}; try again next month, or ask an administrator for"
+            " more",
+            reason="COST_LIMIT_REACHED",
+        )
+    return min(left, month * JOB_SHARE if quotas.job_cost is None else quotas.job_cost)
+
+
+def charged_cost(step: str, result: object) -> float:
+    """Return what providers charged for a step with this result."""
+    if step == "script" and isinstance(result, WrittenScript):
+        return sum(each.cost for each in result.usage)
+    if step == "speak" and isinstance(result, NarratedScript):
+        return sum(each.cost for each in result.narration.usage)
+    return 0.0
 
 
 def fetched_bytes(result: object) -> int:

@@ -108,6 +108,7 @@ class GrpcWorkers:
             words=options.words,
             scene_count=options.scene_count,
             prompt=options.prompt,
+            max_cost=self._job.request.max_cost,
         )
         written = await self._stubs.content.WriteScript(request)
         scenes = tuple(map(messages.to_scene, written.scenes))
@@ -116,7 +117,10 @@ class GrpcWorkers:
 
     async def translate(self, scenes: Sequence[Scene], title: str, language: str) -> WrittenScript:
         request = content.TranslateScenesRequest(
-            language=language, title=title, scenes=map(messages.from_scene, scenes)
+            language=language,
+            title=title,
+            scenes=map(messages.from_scene, scenes),
+            max_cost=self._job.request.max_cost,
         )
         made = await self._stubs.content.TranslateScenes(request)
         return WrittenScript(

@@ -157,6 +157,7 @@ class SynthesizeRequest(_message.Message):
     SCENE_PAUSE_FIELD_NUMBER: _builtins.int
     SCENE_LENGTHS_FIELD_NUMBER: _builtins.int
     PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
     """The name of the voice."""
     speed: _builtins.float
@@ -165,6 +166,10 @@ class SynthesizeRequest(_message.Message):
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
     scene_pause: _builtins.float
     """The pause between two scenes in seconds, from 0.1 to 5. 0: that between sentences."""
+    max_cost: _builtins.float
+    """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
+    are not called. 0: none that charges. Absent: no limit.
+    """
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sentences, in order."""
@@ -189,12 +194,15 @@ class SynthesizeRequest(_message.Message):
         scene_pause: _builtins.float = ...,
         scene_lengths: _abc.Iterable[_builtins.int] | None = ...,
         pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        max_cost: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pronunciations", b"pronunciations", "scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost", "pronunciations", b"pronunciations", "scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
 
 Global___SynthesizeRequest: _TypeAlias = SynthesizeRequest  # noqa: Y015
 

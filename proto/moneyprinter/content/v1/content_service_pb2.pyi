@@ -93,6 +93,7 @@ class WriteScriptRequest(_message.Message):
     WORDS_FIELD_NUMBER: _builtins.int
     SCENE_COUNT_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The subject of the video."""
     script: _builtins.str
@@ -117,6 +118,10 @@ class WriteScriptRequest(_message.Message):
     """Further instructions for the writer, for example facts that the script must have. The template has no use for them,
     nor for tone and audience; a notice reports that.
     """
+    max_cost: _builtins.float
+    """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
+    are not called. 0: none that charges. Absent: no limit.
+    """
     def __init__(
         self,
         *,
@@ -130,13 +135,19 @@ class WriteScriptRequest(_message.Message):
         words: _builtins.int = ...,
         scene_count: _builtins.int = ...,
         prompt: _builtins.str = ...,
+        max_cost: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "script", b"script"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_script", b"_script", "max_cost", b"max_cost", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_script", b"_script", "audience", b"audience", "language", b"language", "prompt", b"prompt", "scene_count", b"scene_count", "script", b"script", "script_format", b"script_format", "seconds", b"seconds", "title", b"title", "tone", b"tone", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_script", b"_script", "audience", b"audience", "language", b"language", "max_cost", b"max_cost", "prompt", b"prompt", "scene_count", b"scene_count", "script", b"script", "script_format", b"script_format", "seconds", b"seconds", "title", b"title", "tone", b"tone", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
     _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
     _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__script) -> _WhichOneofReturnType__script | None: ...
 
 Global___WriteScriptRequest: _TypeAlias = WriteScriptRequest  # noqa: Y015
@@ -202,10 +213,15 @@ class TranslateScenesRequest(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     SCENES_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """The language to translate into, as two or three letters of ISO 639."""
     title: _builtins.str
     """The title of the video. Empty: it is not translated."""
+    max_cost: _builtins.float
+    """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
+    are not called. 0: none that charges. Absent: no limit.
+    """
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
         """The scenes, in order."""
@@ -216,12 +232,15 @@ class TranslateScenesRequest(_message.Message):
         language: _builtins.str = ...,
         scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
         title: _builtins.str = ...,
+        max_cost: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "scenes", b"scenes", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "language", b"language", "max_cost", b"max_cost", "scenes", b"scenes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
 
 Global___TranslateScenesRequest: _TypeAlias = TranslateScenesRequest  # noqa: Y015
 

@@ -240,6 +240,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No writer gave a usable text. The message has the reason of each. Try again later."""
     REASON_SAMPLE_UNAVAILABLE: _Reason.ValueType  # 91
     """The platform gives no sample of this voice: its provider charges for speech, and the operator does not allow samples."""
+    REASON_COST_LIMIT_REACHED: _Reason.ValueType  # 92
+    """What providers may charge for the account in this month, or for one job, is used up. The message has the amounts."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The error reasons. A client may branch on them; the accompanying message is for people and may change."""
@@ -458,4 +460,6 @@ REASON_WRITERS_FAILED: Reason.ValueType  # 90
 """No writer gave a usable text. The message has the reason of each. Try again later."""
 REASON_SAMPLE_UNAVAILABLE: Reason.ValueType  # 91
 """The platform gives no sample of this voice: its provider charges for speech, and the operator does not allow samples."""
+REASON_COST_LIMIT_REACHED: Reason.ValueType  # 92
+"""What providers may charge for the account in this month, or for one job, is used up. The message has the amounts."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -297,6 +297,8 @@ class GetUsageResponse(_message.Message):
     MAX_MINUTES_FIELD_NUMBER: _builtins.int
     FETCHED_BYTES_FIELD_NUMBER: _builtins.int
     MAX_FETCHED_BYTES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
     bytes: _builtins.float
     """The bytes of the uploads and of the files of finished videos."""
     max_bytes: _builtins.float
@@ -317,6 +319,12 @@ class GetUsageResponse(_message.Message):
     """The bytes of clips fetched from other hosts within the last 24 hours."""
     max_fetched_bytes: _builtins.float
     """The quota of `fetched_bytes`."""
+    cost: _builtins.float
+    """What providers have charged for videos since the month began (UTC), by the prices in the platform's settings; of
+    unfinished jobs, what they may cost.
+    """
+    max_cost: _builtins.float
+    """The limit of `cost`; absent: none. 0: providers that charge are not used."""
     def __init__(
         self,
         *,
@@ -330,11 +338,62 @@ class GetUsageResponse(_message.Message):
         max_minutes: _builtins.float = ...,
         fetched_bytes: _builtins.float = ...,
         max_fetched_bytes: _builtins.float = ...,
+        cost: _builtins.float = ...,
+        max_cost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "bytes", b"bytes", "cost", b"cost", "fetched_bytes", b"fetched_bytes", "files", b"files", "jobs", b"jobs", "max_bytes", b"max_bytes", "max_cost", b"max_cost", "max_fetched_bytes", b"max_fetched_bytes", "max_files", b"max_files", "max_jobs", b"max_jobs", "max_minutes", b"max_minutes", "minutes", b"minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+
+Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+
+@_typing.final
+class SetCostLimitRequest(_message.Message):
+    """Request of `SetCostLimit`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The id of the account."""
+    max_cost: _builtins.float
+    """The limit for a month, in the currency of the platform's prices. 0: providers that charge are not used. Absent: the
+    limit of the platform's settings.
+    """
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        max_cost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "account_id", b"account_id", "max_cost", b"max_cost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+
+Global___SetCostLimitRequest: _TypeAlias = SetCostLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetCostLimitResponse(_message.Message):
+    """Response of `SetCostLimit`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "fetched_bytes", b"fetched_bytes", "files", b"files", "jobs", b"jobs", "max_bytes", b"max_bytes", "max_fetched_bytes", b"max_fetched_bytes", "max_files", b"max_files", "max_jobs", b"max_jobs", "max_minutes", b"max_minutes", "minutes", b"minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+Global___SetCostLimitResponse: _TypeAlias = SetCostLimitResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class LibraryServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.FromString,
                 _registered_method=True)
+        self.SetCostLimit = channel.unary_unary(
+                '/moneyprinter.video.v1.LibraryService/SetCostLimit',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitResponse.FromString,
+                _registered_method=True)
         self.GetUsage = channel.unary_unary(
                 '/moneyprinter.video.v1.LibraryService/GetUsage',
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.GetUsageRequest.SerializeToString,
@@ -95,9 +100,16 @@ class LibraryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCostLimit(self, request, context):
+        """Sets what the providers may charge for an account in a month, for administrators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """Returns the usage and the quotas of the caller's account. Requests beyond a quota are rejected with
-        RESOURCE_EXHAUSTED and QUOTA_EXCEEDED.
+        RESOURCE_EXHAUSTED and QUOTA_EXCEEDED, those beyond `max_cost` with COST_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +137,11 @@ def add_LibraryServiceServicer_to_server(servicer, server):
                     servicer.UpdateSettings,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.SerializeToString,
+            ),
+            'SetCostLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCostLimit,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitResponse.SerializeToString,
             ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsage,
@@ -241,6 +258,33 @@ class LibraryService:
             '/moneyprinter.video.v1.LibraryService/UpdateSettings',
             moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_library__service__pb2.UpdateSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCostLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.LibraryService/SetCostLimit',
+            moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_library__service__pb2.SetCostLimitResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,9 +43,11 @@ class LibraryServiceStub:
     """Returns the settings of the caller's account."""
     UpdateSettings: _grpc.UnaryUnaryMultiCallable[_library_service_pb2.UpdateSettingsRequest, _library_service_pb2.UpdateSettingsResponse]
     """Changes the settings of the caller's account."""
+    SetCostLimit: _grpc.UnaryUnaryMultiCallable[_library_service_pb2.SetCostLimitRequest, _library_service_pb2.SetCostLimitResponse]
+    """Sets what the providers may charge for an account in a month, for administrators."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_library_service_pb2.GetUsageRequest, _library_service_pb2.GetUsageResponse]
     """Returns the usage and the quotas of the caller's account. Requests beyond a quota are rejected with
-    RESOURCE_EXHAUSTED and QUOTA_EXCEEDED.
+    RESOURCE_EXHAUSTED and QUOTA_EXCEEDED, those beyond `max_cost` with COST_LIMIT_REACHED.
     """
 
 @_typing.type_check_only
@@ -63,9 +65,11 @@ class LibraryServiceAsyncStub(LibraryServiceStub):
     """Returns the settings of the caller's account."""
     UpdateSettings: _aio.UnaryUnaryMultiCallable[_library_service_pb2.UpdateSettingsRequest, _library_service_pb2.UpdateSettingsResponse]  # type: ignore[assignment]
     """Changes the settings of the caller's account."""
+    SetCostLimit: _aio.UnaryUnaryMultiCallable[_library_service_pb2.SetCostLimitRequest, _library_service_pb2.SetCostLimitResponse]  # type: ignore[assignment]
+    """Sets what the providers may charge for an account in a month, for administrators."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_library_service_pb2.GetUsageRequest, _library_service_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Returns the usage and the quotas of the caller's account. Requests beyond a quota are rejected with
-    RESOURCE_EXHAUSTED and QUOTA_EXCEEDED.
+    RESOURCE_EXHAUSTED and QUOTA_EXCEEDED, those beyond `max_cost` with COST_LIMIT_REACHED.
     """
 
 class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -106,13 +110,21 @@ class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the settings of the caller's account."""
 
     @_abc_1.abstractmethod
+    def SetCostLimit(
+        self,
+        request: _library_service_pb2.SetCostLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_library_service_pb2.SetCostLimitResponse, _abc.Awaitable[_library_service_pb2.SetCostLimitResponse]]:
+        """Sets what the providers may charge for an account in a month, for administrators."""
+
+    @_abc_1.abstractmethod
     def GetUsage(
         self,
         request: _library_service_pb2.GetUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_library_service_pb2.GetUsageResponse, _abc.Awaitable[_library_service_pb2.GetUsageResponse]]:
         """Returns the usage and the quotas of the caller's account. Requests beyond a quota are rejected with
-        RESOURCE_EXHAUSTED and QUOTA_EXCEEDED.
+        RESOURCE_EXHAUSTED and QUOTA_EXCEEDED, those beyond `max_cost` with COST_LIMIT_REACHED.
         """
 
 def add_LibraryServiceServicer_to_server(servicer: LibraryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
