@@ -27,6 +27,7 @@ from services.content.threads import run_in_thread
 from services.content.writers import character_ai
 from services.content.writers.pool import WriterPool
 from services.content.writers.presets import CHARACTER_AI
+from services.content.writers.stored_answers import StoredAnswers
 from services.content.writing_servicer import WritingServicer
 from services.providers.credentials import CredentialMonitor, Credentials
 from services.runtime.config import ConfigError
@@ -61,7 +62,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             f"MONEYPRINTER_CONTENT_WRITERS: {CHARACTER_AI} needs the package {character_ai.PACKAGE}, the extra "
             f"{CHARACTER_AI} of moneyprinter-services; install it, or take the writer out"
         )
-    pool = WriterPool(config.writers, config.writer_timeout_seconds)
+    stored = StoredAnswers(runtime.objects())
+    pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=stored)
     footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
 
     providers = (pool.providers, footage.providers, moderation.providers)

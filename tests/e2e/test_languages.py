@@ -120,7 +120,7 @@ async def test_any_two_failing_providers_leave_a_script_and_a_voice(platform: Pr
 
 async def test_three_languages_show_the_same_footage(platform: ProviderPlatform, tmp_path: Path) -> None:
     platform.reset()
-    body = {**request("de"), "writing": {"seconds": 7, "scene_count": 2}, "languages": ["de", "ja", "ar"]}
+    body = {**request("de"), "writing": {"seconds": 8, "scene_count": 2}, "languages": ["de", "ja", "ar"]}
     headers = {"idempotency-key": "three languages"}
     created = await platform.http.post("/v1/videos", json=body, headers=headers)
     again = await platform.http.post("/v1/videos", json=body, headers=headers)

@@ -16,11 +16,12 @@ from services.orchestrator.config import Config
 from services.orchestrator.jobs.journal import StepLog
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.options import LanguageVersion
-from services.orchestrator.jobs.scenes import Scene, WrittenScript
+from services.orchestrator.jobs.scenes import Cut, Scene, WrittenScript
 from services.orchestrator.postgres.store import PostgresStore
+from services.orchestrator.workers.messages import from_spoken, to_spoken
 from tests.databases import Databases, open_pool
 from tests.mesh import Mesh
-from tests.orchestrator.samples import REQUEST, job
+from tests.orchestrator.samples import BACKGROUND, REQUEST, job
 from tests.orchestrator.test_servicer import GOOD, Videos
 
 LEASE = timedelta(seconds=10)
@@ -157,3 +158,13 @@ async def test_a_job_takes_over_from_one_that_stopped(postgres: Databases) -> No
         await store.record_shared(first, "script", WrittenScript, late)
         await store.record_shared(second, "script", WrittenScript, script)
         assert await store.claim_shared(second, "script", WrittenScript, LEASE) == script
+
+
+def test_a_scene_of_many_sentences_is_translated_in_parts() -> None:
+    cut = Cut("background:1", background=BACKGROUND)
+    long = Scene(tuple(f"{number}." for number in range(600)), "One", tuple("abcdefg"), "en", (cut,))
+    scenes = (long, Scene(("Two.",)))
+    sent = from_spoken(scenes)
+    assert [len(part.sentences) for part in sent] == [250, 250, 100, 1]
+    assert [part.title for part in sent] == ["One", "", "", ""]
+    assert to_spoken(scenes, sent) == scenes

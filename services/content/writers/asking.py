@@ -42,6 +42,8 @@ class Answer(Generic[T]):
     """For each provider that did not answer: which, and why."""
     tokens: tuple[TokenCount, ...] = ()
     """What the providers charged for, rejected answers included."""
+    document: Any = None
+    """The JSON document of the model."""
 
 
 async def ask_writers(
@@ -63,14 +65,14 @@ async def ask_writers(
     notices: list[Notice] = []
     tokens: Counter[tuple[str, str]] = Counter()
 
-    async def ask_one(writer: Writer) -> T:
+    async def ask_one(writer: Writer) -> tuple[T, Any]:
         try:
             return await attempt(writer)
         except ProviderFailure as failure:
             notices.append(Notice(WRITER_SKIPPED, f"{writer.name} did not write: {failure.message}"[:1000]))
             raise
 
-    async def attempt(writer: Writer) -> T:
+    async def attempt(writer: Writer) -> tuple[T, Any]:
         problems: tuple[str, ...] = ()
         rejected = ""
         for _ in range(_ATTEMPTS):
@@ -85,7 +87,7 @@ async def ask_writers(
             if is_refusal(checked.text or completion.text):
                 raise to_refusal(writer.name)
             if not checked.problems:
-                return checked.value
+                return checked.value, completion.document
             problems, rejected = checked.problems, checked.text[:_MAX_REJECTED]
         raise to_bad_answer(writer.name, f"its text was rejected {_ATTEMPTS} times: {'; '.join(problems)}")
 
@@ -93,7 +95,8 @@ async def ask_writers(
         result = await call_first(writers, ask_one)
     except ProviderFailure:
         return Answer(None, "", tuple(notices), _to_counts(tokens))
-    return Answer(result.result, result.provider.name, tuple(notices), _to_counts(tokens))
+    value, document = result.result
+    return Answer(value, result.provider.name, tuple(notices), _to_counts(tokens), document)
 
 
 def leave_out_costly(

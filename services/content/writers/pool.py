@@ -17,6 +17,7 @@ from services.content.writers.checks import Checked
 from services.content.writers.gemini import GeminiWriter
 from services.content.writers.models import Prompt, Writer
 from services.content.writers.presets import ANTHROPIC, CHARACTER_AI, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
+from services.content.writers.stored_answers import StoredAnswer, StoredAnswers
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, Authentication, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials, Use
@@ -37,6 +38,7 @@ class WriterPool:
         order: The names of providers.
         timeout_seconds: The limit of each call of a provider.
         clock: Returns seconds of a monotonic clock.
+        stored: The answers that all instances share; None: those of this instance alone.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class WriterPool:
         order: Sequence[str] = DEFAULT_ORDER,
         timeout_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        stored: StoredAnswers | None = None,
     ) -> None:
         self._order = frozenset(order)
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._cache = TextCache(clock)
+        self.stored = stored
         self.providers: ProviderPool[Writer] = ProviderPool(Use.WRITING, self._open_writer, order, _check_key)
 
     @property
@@ -75,7 +79,13 @@ class WriterPool:
         if not writers:
             return Answer(None, "", ())
 
+        key = hash_request([*request, self.names])
+
         async def make() -> _CachedAnswer[T]:
+            if stored := await self.stored.find(key) if self.stored else None:
+                checked = check(stored.document)
+                if not checked.problems:
+                    return _CachedAnswer(Answer(checked.value, stored.writer, ()))
             allowed, notices = leave_out_costly(writers, build_prompt((), ""), budget)
             if not allowed:
                 raise _Unanswered(Answer(None, "", notices))
@@ -83,10 +93,12 @@ class WriterPool:
             answer = replace(answer, notices=(*notices, *answer.notices))
             if answer.value is None:
                 raise _Unanswered(answer)
+            if self.stored:
+                await self.stored.keep(key, StoredAnswer(answer.document, answer.writer))
             return _CachedAnswer(answer)
 
         try:
-            cached = await self._cache.fetch(hash_request([*request, self.names]), make)
+            cached = await self._cache.fetch(key, make)
             return cached.take()
         except _Unanswered as failure:
             return failure.answer

@@ -42,7 +42,8 @@ class Workers(footage.Workers, Protocol):
         self, title: str, script: str | None, language: str, script_format: str, options: WritingOptions
     ) -> Script: ...
 
-    async def translate(self, scenes: Sequence[Scene], title: str, language: str) -> WrittenScript: ...
+    async def translate(self, scenes: Sequence[Scene], title: str, language: str) -> WrittenScript:
+        """Translate the sentences and titles of scenes, whose cuts and terms stay, and the title of the video."""
 
 
 class Journal(Protocol):
@@ -87,8 +88,6 @@ async def write_version(
     scenes, writer = translated.scenes, translated.writer
     if version.scripts:
         scenes, writer = await _split_own(request, version, narrator, shared.scenes, workers), "caller"
-    pairs = zip(scenes, shared.scenes, strict=False)
-    scenes = tuple(replace(scene, cuts=scene.cuts or before.cuts) for scene, before in pairs)
     return replace(
         translated,
         scenes=scenes,

@@ -119,12 +119,12 @@ class GrpcWorkers:
         request = content.TranslateScenesRequest(
             language=language,
             title=title,
-            scenes=map(messages.from_scene, scenes),
+            scenes=messages.from_spoken(scenes),
             max_cost=self._job.request.max_cost,
         )
         made = await self._stubs.content.TranslateScenes(request)
         return WrittenScript(
-            tuple(map(messages.to_scene, made.scenes)),
+            messages.to_spoken(scenes, made.scenes),
             notices=messages.to_notices(made.notices),
             writer=made.writer,
             usage=messages.to_usage(made.usage),

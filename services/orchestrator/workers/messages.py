@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,9 @@ from services.orchestrator.jobs.model import Narration, OwnSound, Source, Stored
 from services.orchestrator.jobs.scenes import Background, Credit, Notice, Scene
 from services.orchestrator.jobs.usage import Usage
 from services.orchestrator.videos.requests import OVERLAY_MARGIN
+
+# The limit of the contract for a scene of a script.
+MAX_SENTENCES = 250
 
 
 def enum_number(enum: EnumDescriptor, name: str) -> Any:
@@ -210,14 +214,23 @@ def to_scene(scene: media.ScriptScene) -> Scene:
     return Scene(tuple(scene.sentences), scene.title, tuple(scene.search_terms), scene.search_language)
 
 
-def from_scene(scene: Scene) -> media.ScriptScene:
-    """Returns a scene of a script for the content service."""
-    return media.ScriptScene(
-        sentences=scene.sentences,
-        title=scene.title,
-        search_terms=scene.search_terms,
-        search_language=scene.search_language,
-    )
+def from_spoken(scenes: Sequence[Scene]) -> list[media.ScriptScene]:
+    """Returns what is translated of scenes: a scene with many sentences is several messages."""
+    return [
+        media.ScriptScene(sentences=scene.sentences[first : first + MAX_SENTENCES], title="" if first else scene.title)
+        for scene in scenes
+        for first in range(0, len(scene.sentences), MAX_SENTENCES)
+    ]
+
+
+def to_spoken(scenes: Sequence[Scene], translated: Iterable[media.ScriptScene]) -> tuple[Scene, ...]:
+    """Returns scenes with the sentences and titles of the messages that `from_spoken` made of them."""
+    pending, found = iter(translated), []
+    for scene in scenes:
+        parts = [next(pending) for _ in range(0, len(scene.sentences), MAX_SENTENCES)]
+        sentences = tuple(sentence for part in parts for sentence in part.sentences)
+        found.append(replace(scene, sentences=sentences, title=parts[0].title if parts else scene.title))
+    return tuple(found)
 
 
 def to_notices(messages: Iterable[media.Notice]) -> tuple[Notice, ...]:
