@@ -76,12 +76,14 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         provider, voice = speech.find_voice(await self._providers.current(), request.voice)
         async with self._runtime.scratch() as folder:
             sample = await self._samples.make(provider, voice, folder)
-        tag = f'"{hashlib.sha256(sample).hexdigest()}"'
+        digest = hashlib.sha256(sample).hexdigest()
+        tag = f'"{digest}"'
         conditions = str(dict(context.invocation_metadata()).get("if-none-match", "")).split(",")
         if tag in (condition.strip().removeprefix("W/") for condition in conditions):
             await context.send_initial_metadata((("etag", tag), ("x-http-code", "304")))
             return
-        await context.send_initial_metadata((("etag", tag), ("x-content-length", str(len(sample)))))
+        size = ("x-content-length", str(len(sample)))
+        await context.send_initial_metadata((("etag", tag), size, ("x-content-sha256", digest)))
         for start in range(0, len(sample), CHUNK_BYTES):
             chunk = sample[start : start + CHUNK_BYTES]
             yield pb.GetVoiceSampleResponse(data=httpbody_pb2.HttpBody(content_type=CONTENT_TYPE, data=chunk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,7 @@ async def test_a_sample_is_spoken_once_and_kept(
     assert all(other == (headers, sample) for other in others)
     assert len(stored_files(tmp_path)) == 1
     assert int(headers["x-content-length"]) == len(sample)
+    assert headers["x-content-sha256"] == hashlib.sha256(sample).hexdigest()
     (tmp_path / "sample.mp3").write_bytes(sample)
     sound = decode(tmp_path / "sample.mp3")
     assert 1.5 < len(sound) / RATE < 5.1
