@@ -21,12 +21,24 @@ def settings(
             min=0, max=3650, help="The number of days that videos and uploads are kept; 0: until they are deleted."
         ),
     ] = None,
+    pronounce: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD=SPOKEN",
+            help="What is spoken for a word in all videos, such as nginx='engine x', or de:GIF=Dschif for German"
+            " voices; repeatable.",
+        ),
+    ] = None,
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="A word whose pronunciation is removed; repeatable.")
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Show or change the settings of your account."""
     from services.commands.actions import account
 
-    asyncio.run(account.show_retention(parse_target(data), retention_days, out))
+    changes = account.parse_lexicon_changes(pronounce or [], forget or [])
+    asyncio.run(account.show_settings(parse_target(data), retention_days, changes, out))
 
 
 @app.command(epilog="Examples: [bold]moneyprinter retention[/] · [bold]moneyprinter retention 30[/]")

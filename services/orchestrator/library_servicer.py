@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import format_timestamp
+from services.orchestrator.jobs.options import Pronunciation
 from services.orchestrator.video_messages import asset_fields
 from services.orchestrator.videos.library import Library, Settings
 from services.orchestrator.videos.quotas import max_month_cost
@@ -34,14 +36,18 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
 
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Any) -> pb.GetSettingsResponse:
         settings = await self._library.store.get_settings(identity.user().id)
-        return pb.GetSettingsResponse(settings=pb.LibrarySettings(retention_days=settings.retention_days))
+        return pb.GetSettingsResponse(settings=_to_message(settings))
 
     async def UpdateSettings(self, request: pb.UpdateSettingsRequest, context: Any) -> pb.UpdateSettingsResponse:
-        chosen = await self._library.store.get_settings(identity.user().id)
-        if request.settings.HasField("retention_days"):
-            chosen = Settings(request.settings.retention_days)
-            await self._library.store.update_settings(identity.user().id, chosen)
-        return pb.UpdateSettingsResponse(settings=pb.LibrarySettings(retention_days=chosen.retention_days))
+        user_id, new = identity.user().id, request.settings
+        has_days, has_lexicon = new.HasField("retention_days"), new.HasField("lexicon")
+        if has_days or has_lexicon:
+            await self._library.store.update_settings(
+                user_id,
+                retention_days=new.retention_days if has_days else None,
+                lexicon=_from_lexicon(new.lexicon) if has_lexicon else None,
+            )
+        return pb.UpdateSettingsResponse(settings=_to_message(await self._library.store.get_settings(user_id)))
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
         usage, quotas = await self._library.usage.get_usage(identity.user().id), self._library.quotas
@@ -64,3 +70,12 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
         max_cost = request.max_cost if request.HasField("max_cost") else None
         await self._library.usage.set_cost_limit(request.account_id, max_cost)
         return pb.SetCostLimitResponse()
+
+
+def _from_lexicon(lexicon: pb.Lexicon) -> list[Pronunciation]:
+    return [Pronunciation(entry.term, entry.pronunciation, entry.language) for entry in lexicon.entries]
+
+
+def _to_message(settings: Settings) -> pb.LibrarySettings:
+    entries = (pb.Pronunciation(**asdict(entry)) for entry in settings.lexicon)
+    return pb.LibrarySettings(retention_days=settings.retention_days, lexicon=pb.Lexicon(entries=entries))

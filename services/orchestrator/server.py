@@ -165,6 +165,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), webhook_client.post, sign, _now, time.monotonic)
         await notifications.subscribe_new_events(feed.wake)
         estimates = Estimates(PostgresJobHistory(pool))
+        library = Library(PostgresLibraryStore(pool, config.retention_days), objects, usage, limits)
         videos = Videos(
             store=store,
             dead_letters=PostgresDeadLetters(pool),
@@ -174,6 +175,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             check_translation=checks.check_translation,
             check_captions=checks.check_captions,
             check_texts=checks.check_texts,
+            find_lexicon=library.find_lexicon,
             check_webhook=webhooks.check_job_address,
             estimate=estimates.duration,
             now=_now,
@@ -206,7 +208,6 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )
-        library = Library(PostgresLibraryStore(pool, config.retention_days), objects, usage, limits)
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))

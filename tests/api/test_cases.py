@@ -257,6 +257,12 @@ CASES = [
     Case("a limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": 5}, 200, "OK"),
     wrong("a negative limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": -1}, "max_cost"),
     Case("a changed setting", SETTINGS, {"settings": {"retention_days": 0}}, 200, "OK"),
+    Case("a pronunciation of the account", SETTINGS,
+         {"settings": {"lexicon": {"entries": [{"term": "walk", "pronunciation": "wok"}]}}}, 200, "OK"),
+    Case("no pronunciation of the account", SETTINGS, {"settings": {"lexicon": {}}}, 200, "OK"),
+    wrong("a pronunciation of two words", SETTINGS,
+          {"settings": {"lexicon": {"entries": [{"term": "a b", "pronunciation": "c"}]}}},
+          "settings.lexicon.entries[0].term"),
     wrong("a negative retention period", SETTINGS, {"settings": {"retention_days": -1}}, "settings.retention_days"),
     *(
         Case(f"{called} without a token", called, fields, 401, "UNAUTHENTICATED", "TOKEN_INVALID", caller=NOBODY)

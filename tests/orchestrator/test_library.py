@@ -72,7 +72,7 @@ async def test_videos_expire_after_the_retention_of_their_account(pool: Pool) ->
     library = Library(PostgresLibraryStore(pool, 0, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     await library.expire(lambda: calls.append("left"))
     assert await store.find(old.id, "user_1"), "the account has no setting"
-    await library.store.update_settings("user_1", Settings(30))
+    await library.store.update_settings("user_1", retention_days=30)
     await library.expire(lambda: calls.append("left"))
     assert await store.find(old.id, "user_1") is None
     assert await store.find(young.id, "user_1")
@@ -93,7 +93,7 @@ async def test_the_default_retention_applies_to_accounts_without_a_setting(pool:
     made, forever = await ended(pool, "user_1", LONG_AGO), await ended(pool, "user_2", LONG_AGO)
     library = Library(PostgresLibraryStore(pool, 30, lambda: NOW), Objects(), PostgresUsage(pool, UNLIMITED))
     assert await library.store.get_settings("user_2") == Settings(30)
-    await library.store.update_settings("user_2", Settings(0))
+    await library.store.update_settings("user_2", retention_days=0)
     await library.expire(lambda: None)
     store = PostgresStore(pool, lambda: None)
     assert await store.find(made.id, "user_1") is None

@@ -1,12 +1,16 @@
-"""The account from the command line: its retention and its usage."""
+"""The account from the command line: its settings and its usage."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
+from services.commands.actions.request_files import parse_pronunciations
 from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
 
@@ -23,6 +27,46 @@ async def show_retention(target: Target, days: int | None, console: Console) -> 
         if retention_days
         else "Videos and uploads are kept until they are deleted."
     )
+
+
+@dataclass(frozen=True)
+class LexiconChanges:
+    """The pronunciations that are added, and the words whose pronunciations are removed."""
+
+    added: Sequence[library_pb.Pronunciation]
+    removed: Sequence[str]
+
+    def apply(self, lexicon: library_pb.Lexicon) -> library_pb.Lexicon:
+        """Return a changed lexicon."""
+        replaced = {(entry.term, entry.language) for entry in self.added}
+        kept = (e for e in lexicon.entries if e.term not in self.removed and (e.term, e.language) not in replaced)
+        return library_pb.Lexicon(entries=[*kept, *self.added])
+
+
+def parse_lexicon_changes(added: Sequence[str], removed: Sequence[str]) -> LexiconChanges:
+    """Parse `WORD=SPOKEN` and `LANGUAGE:WORD=SPOKEN` entries. Raises `WrongRequest` for another form."""
+    entries = []
+    for name, spoken in parse_pronunciations(added).items():
+        language, _, term = name.rpartition(":")
+        entries.append(library_pb.Pronunciation(term=term, pronunciation=spoken, language=language))
+    return LexiconChanges(entries, removed)
+
+
+async def show_settings(target: Target, days: int | None, changes: LexiconChanges, console: Console) -> None:
+    """Print the settings of the account, after the given changes."""
+    if changes.added or changes.removed:
+        async with open_client(target) as client:
+            old = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.lexicon
+            changed = library_pb.LibrarySettings(lexicon=changes.apply(old))
+            await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=changed))
+    await show_retention(target, days, console)
+    async with open_client(target) as client:
+        lexicon = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.lexicon
+    table = Table("word", "spoken", "language")
+    for entry in lexicon.entries:
+        table.add_row(escape(entry.term), escape(entry.pronunciation), entry.language or "all")
+    if lexicon.entries:
+        console.print(table)
 
 
 async def show_usage(target: Target, console: Console) -> None:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Pronunciation:
+    """What is spoken for a word in all videos of an account."""
+
+    term: str
+    pronunciation: str
+    language: str = ""
+    """A BCP 47 tag or its beginning, such as `en`; empty: all languages."""
+
+    def applies_to(self, language: str) -> bool:
+        """Whether it is for the voices of a language."""
+        return not self.language or f"{language.lower()}-".startswith(f"{self.language.lower()}-")
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,17 @@ class SpeechOptions:
     """What is spoken for a word."""
     max_cost: float | None = None
     """What a provider may charge for the speech; None: no limit."""
+    lexicon: tuple[Pronunciation, ...] = ()
+    """The pronunciations of the account when the job was created."""
+
+    def for_language(self, language: str) -> SpeechOptions:
+        """Return the options with the pronunciations for a voice of a language; those of the request come first."""
+        # An entry for one region comes before one for all.
+        entries = sorted(self.lexicon, key=lambda entry: len(entry.language))
+        own = {entry.term: entry.pronunciation for entry in entries if entry.applies_to(language)}
+        requested = {word.casefold() for word in self.pronunciations}
+        merged = {term: spoken for term, spoken in own.items() if term.casefold() not in requested}
+        return replace(self, pronunciations={**merged, **self.pronunciations}, lexicon=())
 
 
 NATURAL_SPEECH = SpeechOptions()

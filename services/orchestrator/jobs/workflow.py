@@ -232,7 +232,7 @@ async def _narrate(
     async def narrate() -> NarratedScript:
         narrator = script.narrator
         if request.recording is None:
-            options = _limit_cost(request, script)
+            options = _limit_cost(request, script).for_language(narrator.language)
             narration = await workers.speak(scenes, narrator.name, options, on_progress)
             return NarratedScript(narration, lengths, narrator, script.notices)
         sentences = [sentence for scene in scenes for sentence in scene]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+
+from psycopg.types.json import Jsonb
 
 from moneyprinter.errors import FailedPrecondition, NotFound
 from services.orchestrator.jobs.model import Asset
+from services.orchestrator.jobs.options import Pronunciation
 from services.orchestrator.postgres import rows
 from services.orchestrator.videos.library import RemoveBytes, Settings
 from services.runtime.db import Pool, Transaction, fetch_all
@@ -54,15 +58,26 @@ class PostgresLibraryStore:
         self._now = now
 
     async def get_settings(self, user_id: str) -> Settings:
-        found = await fetch_all(self._pool, "SELECT retention_days FROM settings WHERE user_id = %s", (user_id,))
-        return Settings(found[0]["retention_days"] if found else self._default_days)
+        found = await fetch_all(
+            self._pool, "SELECT retention_days, lexicon FROM settings WHERE user_id = %s", (user_id,)
+        )
+        if not found:
+            return Settings(self._default_days)
+        days = found[0]["retention_days"]
+        lexicon = tuple(Pronunciation(**entry) for entry in found[0]["lexicon"])
+        return Settings(self._default_days if days is None else days, lexicon)
 
-    async def update_settings(self, user_id: str, settings: Settings) -> None:
+    async def update_settings(
+        self, user_id: str, *, retention_days: int | None = None, lexicon: Sequence[Pronunciation] | None = None
+    ) -> None:
+        entries = None if lexicon is None else Jsonb([asdict(entry) for entry in lexicon])
         async with Transaction(self._pool, single=True) as connection:
             await connection.execute(
-                "INSERT INTO settings (user_id, retention_days) VALUES (%s, %s)"
-                " ON CONFLICT (user_id) DO UPDATE SET retention_days = excluded.retention_days",
-                (user_id, settings.retention_days),
+                "INSERT INTO settings AS old (user_id, retention_days, lexicon)"
+                " VALUES (%(user)s, %(days)s, coalesce(%(lexicon)s::jsonb, '[]'))"
+                " ON CONFLICT (user_id) DO UPDATE SET retention_days = coalesce(%(days)s, old.retention_days),"
+                " lexicon = coalesce(%(lexicon)s::jsonb, old.lexicon)",
+                {"user": user_id, "days": retention_days, "lexicon": entries},
             )
 
     async def list_assets(self, user_id: str, size: int, after: tuple[datetime, str] | None) -> list[Asset]:

@@ -11,6 +11,7 @@ import structlog
 
 from moneyprinter.errors import Error
 from services.orchestrator.jobs.model import Asset
+from services.orchestrator.jobs.options import Pronunciation
 from services.orchestrator.videos.quotas import UNLIMITED, Quotas, UsageStore
 from services.runtime.pagination import Cursor, PageRequest, item_cursor, list_page
 
@@ -28,6 +29,8 @@ class Settings:
 
     retention_days: int = 0
     """How long ended videos, and uploads that no video uses, are kept; 0: until they are deleted."""
+    lexicon: tuple[Pronunciation, ...] = ()
+    """What is spoken for words in all videos."""
 
 
 class LibraryStore(Protocol):
@@ -36,8 +39,10 @@ class LibraryStore(Protocol):
     async def get_settings(self, user_id: str) -> Settings:
         """Return the settings of an account."""
 
-    async def update_settings(self, user_id: str, settings: Settings) -> None:
-        """Record the settings of an account."""
+    async def update_settings(
+        self, user_id: str, *, retention_days: int | None = None, lexicon: Sequence[Pronunciation] | None = None
+    ) -> None:
+        """Record settings of an account; None: unchanged."""
 
     async def list_assets(self, user_id: str, size: int, after: Cursor | None) -> Sequence[Asset]:
         """Return a user's uploads, newest first, starting behind `after`."""
@@ -72,6 +77,10 @@ class Library:
     objects: Objects
     usage: UsageStore
     quotas: Quotas = UNLIMITED
+
+    async def find_lexicon(self, user_id: str) -> tuple[Pronunciation, ...]:
+        """Return what is spoken for words in all videos of a user."""
+        return (await self.store.get_settings(user_id)).lexicon
 
     async def list_assets(self, user_id: str, size: int, token: str) -> tuple[Sequence[Asset], str]:
         """Return a page of a user's uploads, newest first, and the token of the next page."""

@@ -18,6 +18,7 @@ from services.orchestrator.events.change_poller import ChangePoller
 from services.orchestrator.jobs import idempotency
 from services.orchestrator.jobs.dead_letters import DeadLetter, DeadLetters
 from services.orchestrator.jobs.model import NO_VOICE, Job, VideoRequest
+from services.orchestrator.jobs.options import Pronunciation
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import languages, own_sounds, requests, revisions
@@ -56,6 +57,8 @@ class Videos:
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     check_texts: Callable[[str, VideoRequest], Awaitable[tuple[Notice, ...]]]
     """Returns what moderation flags in a user's request. Raises `InvalidArgument` (CONTENT_REFUSED) when it refuses."""
+    find_lexicon: Callable[[str], Awaitable[tuple[Pronunciation, ...]]]
+    """Returns the pronunciations of a user's account."""
     check_webhook: Callable[[str, str], Awaitable[None]]
     """Raises `InvalidArgument` or `FailedPrecondition` when a job's events cannot be delivered to an address."""
     estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
@@ -173,7 +176,7 @@ class Videos:
             max_shot_seconds=video.max_shot_seconds or requests.MAX_SHOT_SECONDS,
             poster_seconds=requests.parse_time(video.poster_time),
             review=review,
-            speech_options=video.speech_options,
+            speech_options=replace(video.speech_options, lexicon=await self.find_lexicon(user_id)),
             footage=footage,
             scenes=video.scenes,
             writing=video.writing,

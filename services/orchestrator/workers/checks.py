@@ -78,6 +78,8 @@ class GrpcChecks:
         texts |= {f"writing.{name}": getattr(request.writing, name) for name in ("prompt", "tone", "audience")}
         for index, (_, spoken) in enumerate(sorted(request.speech_options.pronunciations.items())):
             texts[f"audio.pronunciations[{index}]"] = spoken
+        for index, entry in enumerate(request.speech_options.lexicon):
+            texts[f"settings.lexicon.entries[{index}].pronunciation"] = entry.pronunciation
         return await self._check(texts, user_id)
 
     async def _check(self, texts: Mapping[str, str], user_id: str) -> tuple[Notice, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from moneyprinter.audio.v1 import audio_service_pb2 as audio
@@ -135,7 +135,12 @@ class GrpcWorkers:
         self, scenes: Sequence[Sequence[str]], voice: str, speech_options: SpeechOptions, on_progress: OnProgress
     ) -> Narration:
         request = audio.SynthesizeRequest(
-            sentences=[sentence for scene in scenes for sentence in scene], voice=voice, **asdict(speech_options)
+            sentences=[sentence for scene in scenes for sentence in scene],
+            voice=voice,
+            speed=speech_options.speed,
+            sentence_pause=speech_options.sentence_pause,
+            scene_pause=speech_options.scene_pause,
+            pronunciations=speech_options.pronunciations,
         )
         if speech_options.scene_pause:
             request.scene_lengths.extend(map(len, scenes))

@@ -180,7 +180,7 @@ class SynthesizeRequest(_message.Message):
 
     @_builtins.property
     def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
+        """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 200. A word is what stands between spaces,
         without punctuation at its ends; its case counts only when two entries differ in it. Captions keep the word.
         """
 

@@ -245,24 +245,86 @@ class LibrarySettings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    LEXICON_FIELD_NUMBER: _builtins.int
     retention_days: _builtins.int
     """The retention period in days, for videos after their end, and for uploads that no stored video uses. 0: until they
     are deleted. Absent in an update: unchanged.
     """
+    @_builtins.property
+    def lexicon(self) -> Global___Lexicon:
+        """What is spoken for a word in all videos. Absent in an update: unchanged; without entries: removed."""
+
     def __init__(
         self,
         *,
         retention_days: _builtins.int | None = ...,
+        lexicon: Global___Lexicon | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "retention_days", b"retention_days"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "lexicon", b"lexicon", "retention_days", b"retention_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days", "lexicon", b"lexicon", "retention_days", b"retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
     _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
 
 Global___LibrarySettings: _TypeAlias = LibrarySettings  # noqa: Y015
+
+@_typing.final
+class Lexicon(_message.Message):
+    """Pronunciations that apply to all videos of an account. `audio.pronunciations` of a request comes first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pronunciation]:
+        """The pronunciations, at most 100. A job keeps those of its creation."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___Pronunciation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lexicon: _TypeAlias = Lexicon  # noqa: Y015
+
+@_typing.final
+class Pronunciation(_message.Message):
+    """What is spoken for a word."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: _builtins.int
+    PRONUNCIATION_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    term: _builtins.str
+    """The word: what stands between spaces, without punctuation at its ends. Its case counts only when two entries differ
+    in it.
+    """
+    pronunciation: _builtins.str
+    """What is spoken for it: a respelling."""
+    language: _builtins.str
+    """Only for voices of this language, for example `de` or `en-GB`. Empty: for all."""
+    def __init__(
+        self,
+        *,
+        term: _builtins.str = ...,
+        pronunciation: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "pronunciation", b"pronunciation", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pronunciation: _TypeAlias = Pronunciation  # noqa: Y015
 
 @_typing.final
 class GetUsageRequest(_message.Message):
