@@ -35,7 +35,14 @@ FORMATS = {
 }
 
 
-async def export_speech(program: Path, speech: Path, format_name: str, target_lufs: float, samples: int) -> Path:
+async def export_speech(
+    program: Path,
+    speech: Path,
+    format_name: str,
+    target_lufs: float,
+    samples: int,
+    chain: mastering.VoiceChain = mastering.VoiceChain.COMPRESSION,
+) -> Path:
     """Master a WAV file of speech, and encode it. Returns the new file, which is in the same folder.
 
     Args:
@@ -44,6 +51,7 @@ async def export_speech(program: Path, speech: Path, format_name: str, target_lu
         format_name: A key of `FORMATS`.
         target_lufs: The loudness of the result.
         samples: The length of the speech at 48 kHz.
+        chain: How the voice is processed.
 
     Raises `InvalidArgument` (SPEECH_FAILED) when the speech is silent, and `Internal` when ffmpeg fails.
     """
@@ -53,9 +61,8 @@ async def export_speech(program: Path, speech: Path, format_name: str, target_lu
         raise InvalidArgument(
             "this voice speaks nothing of this text; take a voice of its language", reason="SPEECH_FAILED"
         )
-    source = await _write(
-        program, mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs), folder / "evened.wav", samples
-    )
+    evened = mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs, chain)
+    source = await _write(program, evened, folder / "evened.wav", samples)
     measured = await loudness.measure(program, source, folder)
     if mastering.exceeds_peak(measured, target_lufs):
         source = await _write(

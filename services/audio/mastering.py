@@ -6,6 +6,8 @@ ffmpeg's loudnorm, in its linear second pass, applies the gain for a measured so
 
 from __future__ import annotations
 
+from enum import Enum
+
 import ffmpeg
 
 from services.media.loudness import Loudness
@@ -17,15 +19,43 @@ RATE = 48_000
 _MARGIN_DB = 0.2
 
 
-def even_out(source: str, gain_db: float) -> ffmpeg.Stream:
-    """Apply a gain to the voice in a WAV file, and compress its dynamics."""
-    return (
+class VoiceChain(Enum):
+    """How a voice is processed before it is mixed. No filter moves a sound by more than a millisecond."""
+
+    FULL = "on"
+    """Without rumble, with even dynamics and softer sibilants."""
+    COMPRESSION = ""
+    """With even dynamics, for voices that were equalized when they were made."""
+    NONE = "off"
+    """As it is, at another gain."""
+
+
+def choose_chain(requested: str, provider: str) -> VoiceChain:
+    """The chain for a request (`on`, `off`, or `auto` or empty) and the provider of the voice."""
+    if requested in ("on", "off"):
+        return VoiceChain(requested)
+    # Its provider filters rumble and softens the sibilants of espeak-ng's voices.
+    return VoiceChain.COMPRESSION if provider == "espeak" else VoiceChain.FULL
+
+
+def even_out(source: str, gain_db: float, chain: VoiceChain) -> ffmpeg.Stream:
+    """Apply a gain to the voice in a WAV file, and process it by a chain."""
+    voice = (
         ffmpeg.input(source, f="wav")
         .filter("aresample", RATE, resampler="soxr")
         .filter("aformat", sample_fmts="fltp", channel_layouts="mono")
         .filter("volume", f"{gain_db:.3f}dB")
-        .filter("acompressor", threshold="-22dB", ratio=2.5, attack=6, release=140, knee=4, makeup="7dB")
     )
+    if chain is VoiceChain.NONE:
+        return voice
+    if chain is VoiceChain.FULL:
+        voice = voice.filter("highpass", f=70)
+    voice = voice.filter("acompressor", threshold="-22dB", ratio=2.5, attack=6, release=140, knee=4, makeup="7dB")
+    if chain is VoiceChain.FULL:
+        # The compressor raises the share of 5 to 10 kHz by 1.9 to 3.6 dB, measured on the neural voice in English and
+        # French. This intensity brings it back to within 2.5 dB in both; 0.4 makes the voice dull (5 dB below).
+        voice = voice.filter("deesser", i=0.35, m=0.5, f=0.5)
+    return voice
 
 
 def exceeds_peak(measured: Loudness, target_lufs: float) -> bool:

@@ -50,6 +50,8 @@ class MixRequest:
     target_lufs: float = TARGET_LUFS
     track: OwnMusic | None = None
     """Music of a user, in place of `mood`."""
+    voice_chain: mastering.VoiceChain = mastering.VoiceChain.COMPRESSION
+    """How the narration is processed."""
 
     @property
     def samples(self) -> int:
@@ -132,6 +134,7 @@ class Mixer:
             *(_VERSION, self.ffmpeg_version, request.narration_sha256, loop_digest),
             *(request.samples, clips, request.target_lufs),
             *(request.track.identity if request.track else ()),
+            *filter(None, [request.voice_chain.value]),
         ]
         return hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
@@ -167,7 +170,7 @@ async def _make_master(
     ):
         match name:
             case "blend.wav":
-                voice = mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs) if source else None
+                voice = _even_out(source, measured, request) if source else None
                 sound = _blend(voice, request, music_bed)
             case "master.wav" if measured.integrated_lufs < loudness.SILENT_LUFS:
                 # A silent mix has no loudness to adjust.
@@ -188,6 +191,10 @@ async def _make_master(
         )
         source, measured = name, await loudness.measure(program, name, folder, children.BACKGROUND_NICENESS)
     return measured
+
+
+def _even_out(source: str, measured: Loudness, request: MixRequest) -> ffmpeg.Stream:
+    return mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs, request.voice_chain)
 
 
 def _blend(voice: ffmpeg.Stream | None, request: MixRequest, music_bed: ffmpeg.Stream | None) -> ffmpeg.Stream:

@@ -140,7 +140,8 @@ class VoiceSamples:
         spoken = (await speak_first([Candidate(provider, voice)], speak)).result
         seconds = min(spoken.duration / timedelta(seconds=1), MAX_SECONDS)
         samples = round(seconds * mastering.RATE)
-        sound = await export.export_speech(self._ffmpeg, wav, "mp3", export.LOUDNESS_LUFS, samples)
+        chain = mastering.choose_chain("", provider.name)
+        sound = await export.export_speech(self._ffmpeg, wav, "mp3", export.LOUDNESS_LUFS, samples, chain)
         await self._objects.put_file(key, sound)
         return await asyncio.to_thread(sound.read_bytes)
 

@@ -96,7 +96,8 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
             spoken, selection = await self._speak(request, wav)
             samples = round(spoken.duration / timedelta(seconds=1) * mastering.RATE)
             format_name, target_lufs = request.format or "wav", request.loudness or export.LOUDNESS_LUFS
-            exported = await export.export_speech(self._ffmpeg, wav, format_name, target_lufs, samples)
+            chain = mastering.choose_chain(request.voice_chain, selection.provider.name)
+            exported = await export.export_speech(self._ffmpeg, wav, format_name, target_lufs, samples, chain)
             headers = await asyncio.to_thread(_file_headers, exported, format_name)
             await context.send_initial_metadata((*headers, *_voice_headers(selection)))
             with exported.open("rb") as file:

@@ -59,6 +59,9 @@ def make(
     speed: Annotated[float | None, typer.Option(help="The speed of the voice, from 0.5 to 2.")] = None,
     pause: Annotated[float | None, typer.Option(help="The pause between sentences, in seconds.")] = None,
     scene_pause: Annotated[float | None, typer.Option(help="The pause between scenes, in seconds.")] = None,
+    voice_chain: Annotated[
+        str, typer.Option(help="The processing of the narration: auto, on or off.", show_default=False)
+    ] = "",
     pronounce: Annotated[
         list[str] | None,
         typer.Option(metavar="WORD=SPOKEN", help="What is spoken for a word, such as nginx='engine x'; repeatable."),
@@ -121,6 +124,7 @@ def make(
         "audio.speed": speed,
         "audio.sentence_pause": pause,
         "audio.scene_pause": scene_pause,
+        "audio.voice_chain": voice_chain,
         "audio.pronunciations": request_files.parse_pronunciations(pronounce or []) or None,
         "audio.background_music": mood,
         "audio.narration_asset_id": narration,

@@ -85,6 +85,7 @@ def video_input(request: pb.CreateVideoRequest) -> VideoInput:
             request.audio.sentence_pause,
             request.audio.scene_pause,
             dict(request.audio.pronunciations),
+            voice_chain=request.audio.voice_chain,
         ),
         sounds=_own_sounds(request.audio),
         review=request.review,

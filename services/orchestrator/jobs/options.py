@@ -36,6 +36,9 @@ class SpeechOptions:
     lexicon: tuple[Pronunciation, ...] = ()
     """The pronunciations of the account when the job was created."""
 
+    voice_chain: str = ""
+    """How the narration is processed before it is mixed: `on`, `off`, or `auto` or empty."""
+
     def for_language(self, language: str) -> SpeechOptions:
         """Return the options with the pronunciations for a voice of a language; those of the request come first."""
         # An entry for one region comes before one for all.

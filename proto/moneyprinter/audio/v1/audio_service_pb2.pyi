@@ -399,9 +399,14 @@ class MixRequest(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     CLIP_SOUNDS_FIELD_NUMBER: _builtins.int
     MUSIC_FIELD_NUMBER: _builtins.int
+    VOICE_CHAIN_FIELD_NUMBER: _builtins.int
     LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     background_music: _builtins.str
     """The mood of the music (`upbeat`, `calm`, ...). Empty: no music."""
+    voice_chain: _builtins.str
+    """How the narration is processed: `on` filters rumble, evens the dynamics and softens sibilants, `off` changes only
+    its gain. Empty: only the dynamics.
+    """
     loudness_lufs: _builtins.float
     """The integrated loudness of the result, in LUFS. 0: -14."""
     @_builtins.property
@@ -428,11 +433,12 @@ class MixRequest(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         clip_sounds: _abc.Iterable[Global___ClipSound] | None = ...,
         music: Global___MusicTrack | None = ...,
+        voice_chain: _builtins.str = ...,
         loudness_lufs: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "music", b"music", "narration", b"narration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "music", b"music", "narration", b"narration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "music", b"music", "narration", b"narration", "voice_chain", b"voice_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -211,6 +211,7 @@ class CreateSpeechRequest(_message.Message):
     SPEED_FIELD_NUMBER: _builtins.int
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
+    VOICE_CHAIN_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, at most 20,000 characters."""
     voice: _builtins.str
@@ -228,6 +229,10 @@ class CreateSpeechRequest(_message.Message):
     """The speed of the voice: 1 is its own pace, 0.5 half as fast, 2 twice as fast; the pitch stays. 0: 1."""
     sentence_pause: _builtins.float
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
+    voice_chain: _builtins.str
+    """How the voice is processed: `on` filters rumble, evens the dynamics and softens sibilants, `off` changes only its
+    gain, and `auto` is `on`, but for espeak's voices only the dynamics. Word times stay. Empty: `auto`.
+    """
     @_builtins.property
     def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
@@ -245,10 +250,11 @@ class CreateSpeechRequest(_message.Message):
         speed: _builtins.float = ...,
         sentence_pause: _builtins.float = ...,
         pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        voice_chain: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "pronunciations", b"pronunciations", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "loudness", b"loudness", "pronunciations", b"pronunciations", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "text", b"text", "voice", b"voice", "voice_chain", b"voice_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -501,6 +501,7 @@ class Audio(_message.Message):
     SENTENCE_PAUSE_FIELD_NUMBER: _builtins.int
     SCENE_PAUSE_FIELD_NUMBER: _builtins.int
     PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
+    VOICE_CHAIN_FIELD_NUMBER: _builtins.int
     script: _builtins.str
     """The narration, word for word. Absent: the service writes one from the title, in the language of the voice. Empty:
     no narration.
@@ -550,6 +551,10 @@ class Audio(_message.Message):
     """The pause between two sentences in seconds, from 0.1 to 5. 0: that of the voice."""
     scene_pause: _builtins.float
     """The pause between two scenes in seconds, from 0.1 to 5. 0: that between sentences."""
+    voice_chain: _builtins.str
+    """How the narration is processed: `on` filters rumble, evens the dynamics and softens sibilants, `off` changes only its
+    gain, and `auto` is `on`, but for espeak's voices only the dynamics. Word times stay. Empty: `auto`.
+    """
     @_builtins.property
     def pronunciations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What is spoken for a word, by the word: `{"nginx": "engine x"}`; at most 100. A word is what stands between spaces,
@@ -575,10 +580,11 @@ class Audio(_message.Message):
         sentence_pause: _builtins.float = ...,
         scene_pause: _builtins.float = ...,
         pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        voice_chain: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in", "_music_fade_out", b"_music_fade_out", "_script", b"_script", "music_fade_in", b"music_fade_in", "music_fade_out", b"music_fade_out", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in", "_music_fade_out", b"_music_fade_out", "_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "music_asset_id", b"music_asset_id", "music_end", b"music_end", "music_fade_in", b"music_fade_in", "music_fade_out", b"music_fade_out", "music_start", b"music_start", "music_volume", b"music_volume", "narration_asset_id", b"narration_asset_id", "pronunciations", b"pronunciations", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in", "_music_fade_out", b"_music_fade_out", "_script", b"_script", "background_music", b"background_music", "loudness", b"loudness", "music_asset_id", b"music_asset_id", "music_end", b"music_end", "music_fade_in", b"music_fade_in", "music_fade_out", b"music_fade_out", "music_start", b"music_start", "music_volume", b"music_volume", "narration_asset_id", b"narration_asset_id", "pronunciations", b"pronunciations", "scene_pause", b"scene_pause", "script", b"script", "script_format", b"script_format", "sentence_pause", b"sentence_pause", "speed", b"speed", "voice", b"voice", "voice_chain", b"voice_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__music_fade_in: _TypeAlias = _typing.Literal["music_fade_in"]  # noqa: Y015
     _WhichOneofArgType__music_fade_in: _TypeAlias = _typing.Literal["_music_fade_in", b"_music_fade_in"]  # noqa: Y015
