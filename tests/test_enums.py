@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 from moneyprinter.buf.validate import validate_pb2
+from moneyprinter.content.v1 import content_service_pb2 as content
+from moneyprinter.media.v1 import values_pb2
 from moneyprinter.video.v1 import video_service_pb2 as video
 from services.commands.actions.request_files import CODECS
 from services.commands.actions.stages import ASPECT_RATIOS
@@ -103,7 +107,7 @@ def test_a_python_enum_has_all_values_of_the_contract_and_stands_once() -> None:
 
 @pytest.mark.parametrize("file", contracts(), ids=lambda file: str(file.name))
 def test_names_in_public_fields_are_all_values_of_their_enum(file: descriptor_pb2.FileDescriptorProto) -> None:
-    """A transition that the renderer knows can be requested, and the other way round."""
+    """The list of a public field is made of the enum: what can be rendered can be requested, and no more."""
     for message in file.message_type:
         for field in message.field:
             rules = field.options.Extensions[validate_pb2.field].string
@@ -111,6 +115,41 @@ def test_names_in_public_fields_are_all_values_of_their_enum(file: descriptor_pb
             for enum, values in ENUMS.items():
                 if len(names & values) >= MANY:
                     assert names == values - {"none"}, f"{message.name}.{field.name} is not {enum}"
+                    source = field.options.Extensions[values_pb2.values_of]
+                    assert source.endswith(f".{enum}"), f"{message.name}.{field.name} lists values: use values_of"
+
+
+@pytest.mark.parametrize("kind", [video.Clip, video.Settings, video.Captions])
+def test_servers_check_the_values_that_the_description_lists(kind: type[Message]) -> None:
+    """The stubs, by which servers check requests, have the names that the descriptor set for the gateway has."""
+    (described,) = [
+        message
+        for file in contracts()
+        for message in file.message_type
+        if f"{file.package}.{message.name}" == kind.DESCRIPTOR.full_name
+    ]
+    for field in described.field:
+        if field.options.Extensions[values_pb2.values_of]:
+            stub = kind.DESCRIPTOR.fields_by_name[field.name].GetOptions().Extensions[validate_pb2.field].string
+            listed = getattr(field.options.Extensions[validate_pb2.field].string, "in")
+            assert list(getattr(stub, "in")) == list(listed)
+            assert len(listed) >= MANY
+
+
+def test_the_public_style_of_captions_is_that_of_the_content_service() -> None:
+    """Only position and highlight differ, which are text for clients; the orchestrator converts the fields by name."""
+
+    def fields(kind: Descriptor) -> dict[str, tuple[int, bytes]]:
+        found = {}
+        for field in kind.fields:
+            rules = validate_pb2.FieldRules()
+            rules.CopyFrom(field.GetOptions().Extensions[validate_pb2.field])
+            if field.name in ("position", "highlight"):
+                rules.Clear()
+            found[field.name] = (field.number, rules.SerializeToString(deterministic=True))
+        return found
+
+    assert fields(video.Captions.DESCRIPTOR) == fields(content.CaptionStyle.DESCRIPTOR)
 
 
 def test_the_commands_know_the_codecs_and_shapes_of_the_contract() -> None:

@@ -630,8 +630,8 @@ class Settings(_message.Message):
     frame_rate: _builtins.int
     """The frames per second: 24, 25, 30, 50 or 60. 0: 30."""
     transition: _builtins.str
-    """The transition between clips: `none`, `crossfade`, `fade_black`, `fade_white`, `slide_left`, `slide_right`,
-    `slide_up`, `slide_down`, `wipe_left`, `wipe_right`, `wipe_up`, `wipe_down` or `zoom`. Empty: `none`.
+    """The transition between clips: `none`, `crossfade`, a fade through a colour, a slide, a wipe or `zoom`. Empty:
+    `none`.
     """
     transition_duration: _builtins.float
     """The duration of a transition in seconds. 0: 0.5."""
