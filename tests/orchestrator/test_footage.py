@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
+from moneyprinter.content.v1 import footage_service_pb2 as footage_pb
 from moneyprinter.errors import InvalidArgument
 from services.orchestrator.jobs import timeline, workflow
 from services.orchestrator.jobs.driver import Driver
 from services.orchestrator.jobs.footage import FootageChoice
-from services.orchestrator.jobs.model import ClipRequest, Job, Result, SourceClip, VideoRequest
+from services.orchestrator.jobs.model import (
+    Asset,
+    ClipRequest,
+    Job,
+    Result,
+    SourceClip,
+    StoredObject,
+    VideoRequest,
+)
 from services.orchestrator.jobs.scenes import (
     Approval,
     Background,
@@ -27,10 +36,11 @@ from services.orchestrator.jobs.scenes import (
 from services.orchestrator.postgres.footage import PostgresFootageRecords
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.videos.revisions import merge_changes
+from services.orchestrator.workers.footage import GrpcFootage
 from services.runtime.progress import OnProgress
 from tests.databases import Databases, open_pool
 from tests.orchestrator.memory import MemoryStore
-from tests.orchestrator.samples import RESULT, StraightWorkers, job, source
+from tests.orchestrator.samples import REQUEST, RESULT, StraightWorkers, job, source
 
 CREDIT = Credit("pexels", "Ada", "https://example.com/ada", "Pexels License", "https://example.com/l", "")
 TOPIC = (
@@ -263,3 +273,37 @@ def test_a_revision_keeps_the_script_that_a_provider_wrote() -> None:
         assert "script" not in merge_changes(made, changes).get("audio", {})
     template = replace(made, result=replace(RESULT, scenes=TOPIC[:1], script_writer="plain-template"))
     assert "audio" not in merge_changes(template, {"settings": {"resolution": "720p"}})
+
+
+async def test_the_records_of_the_user_are_read_once_for_a_job() -> None:
+    """Each replaced clip is a further choice, for which up to 5,000 uploads would be read again."""
+
+    class Records:
+        reads = 0
+
+        async def list_uploads(self, user_id: str) -> list[Asset]:
+            self.reads += 1
+            return [Asset("ast_1", user_id, "sea.mp4", StoredObject("k", "0" * 64, 1), datetime.now(UTC))]
+
+        async def find_upload(self, user_id: str, asset_id: str) -> Asset | None:
+            return None
+
+        async def list_used_cuts(self, user_id: str) -> list[str]:
+            self.reads += 1
+            return ["pexels:1"]
+
+    class Content:
+        def __init__(self) -> None:
+            self.requests: list[footage_pb.ChooseFootageRequest] = []
+
+        async def ChooseFootage(self, request: footage_pb.ChooseFootageRequest) -> footage_pb.ChooseFootageResponse:
+            self.requests.append(request)
+            return footage_pb.ChooseFootageResponse()
+
+    records, content = Records(), Content()
+    chooser = GrpcFootage(content, records, "user_1")
+    for kind in ("none", "auto", "auto"):
+        await chooser.choose(REQUEST, "en", [], [], kind, [])
+    assert records.reads == 2
+    assert [len(request.assets) for request in content.requests] == [0, 1, 1]
+    assert [list(request.used_ids) for request in content.requests] == [[], ["pexels:1"], ["pexels:1"]]

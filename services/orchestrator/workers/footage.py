@@ -31,12 +31,14 @@ class FootageRecords(Protocol):
 
 
 class GrpcFootage:
-    """Chooses footage for the videos of a user."""
+    """Chooses footage for one job of a user. The records of the user are read once, at the first choice."""
 
     def __init__(self, stub: Any, records: FootageRecords, user_id: str) -> None:
         self._stub = stub
         self._records = records
         self._user_id = user_id
+        self._library: Sequence[pb.LibraryAsset] | None = None
+        self._used_ids: Sequence[str] = ()
 
     async def choose(
         self,
@@ -59,12 +61,18 @@ class GrpcFootage:
             excluded_ids=list(excluded),
         )
         if source != "none":
-            uploads = await self._records.list_uploads(self._user_id)
-            message.assets.extend(pb.LibraryAsset(asset_id=each.id, filename=each.filename) for each in uploads)
-            message.used_ids.extend(await self._records.list_used_cuts(self._user_id))
+            message.assets.extend(await self._read_library())
+            message.used_ids.extend(self._used_ids)
         chosen = await self._stub.ChooseFootage(message)
         cuts = tuple(tuple(map(_to_cut, scene.cuts)) for scene in chosen.scenes)
         return FootageChoice(cuts, messages.to_notices(chosen.notices))
+
+    async def _read_library(self) -> Sequence[pb.LibraryAsset]:
+        if self._library is None:
+            uploads = await self._records.list_uploads(self._user_id)
+            self._used_ids = await self._records.list_used_cuts(self._user_id)
+            self._library = [pb.LibraryAsset(asset_id=each.id, filename=each.filename) for each in uploads]
+        return self._library
 
     async def find_upload(self, asset_id: str) -> Asset:
         """Return an upload of the user. Raises `NotFound` when there is none."""
