@@ -220,7 +220,8 @@ async def test_free_text_fields_return_injections_unchanged(attacked: Attacked) 
         assert created.status_code in (202, 400), created.text
         if created.status_code == 202:
             made[created.json()["job_id"]] = text
-    assert len(made) > len(TEXTS) * 3 // 4
+    # Titles of signs alone cannot be spoken.
+    assert len(made) > len(TEXTS) * 2 // 3
     for job_id, text in made.items():
         assert (await attacked.ask("GET", f"/v1/videos/{job_id}")).json()["video"]["title"] == text
     # There are as many rows as requests, and each is complete.
