@@ -37,7 +37,10 @@ RUNTIME = {
     ),
 }
 # What media services share, beside `runtime`.
-MEDIA = {"formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "__init__"}
+MEDIA = {
+    *("formats", "encoding", "flv", "boxes", "pipes", "fonts", "loudness", "ffmpeg", "language_detection"),
+    "__init__",
+}
 # What services share to call external providers over HTTP.
 PROVIDERS = {"failures", "breaker", "keys", "chain", "responses", "client", "credentials", "pool", "usage", "__init__"}
 # The sub-packages of the services, by subject; the other services are flat.

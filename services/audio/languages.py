@@ -2,7 +2,7 @@
 
 A writing system has the name with which the Unicode names of its letters begin: `LATIN`, `CYRILLIC`. Chinese
 characters are `HAN`, the Japanese syllables `KANA`. Languages that share a writing system are distinguished by letters
-that only one of them has, and by a few of their most frequent words. That is sufficient to choose a voice for a text.
+that only one of them has, and by a few of their most frequent words; a short text in Latin letters by a model.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from services.audio import normalization
+from services.media.language_detection import detect_latin_language
 
 LATIN = "LATIN"
 
@@ -90,9 +91,11 @@ _WORDS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("vi", "và là của có không một những được các cho người trong này"),
     ),
 }
+# The name of the voices of a language, where it is another one than that of the detection.
+_VOICES = {"no": "nb"}
 _LATIN_WORDS = tuple((language, frozenset(words.split())) for language, words in _WORDS[LATIN])
-# A Latin text is in another language than English when at least this many of its words, this fraction of them, and
-# this multiple of those of any other language are frequent words of the language.
+# The frequent words show the language of a Latin text when it has at least this many of them, when they are this
+# fraction of its words, and this multiple of those of any other language.
 _MIN_WORDS, _MIN_FRACTION, _MIN_LEAD = 3, 0.2, 1.5
 
 # The number of Latin letters that carry as much text as one character of these writing systems.
@@ -188,7 +191,8 @@ def _latin_language(lowered: str) -> str:
     counts = {language: sum(map(known.__contains__, words)) for language, known in _LATIN_WORDS}
     best, second = sorted(counts.values(), reverse=True)[:2]
     if best < max(_MIN_WORDS, _MIN_FRACTION * len(words)) or best < _MIN_LEAD * second:
-        return "en"
+        # The detection loads a model, for which most texts are long enough to have no need.
+        return _VOICES.get(found := detect_latin_language(" ".join(words)), found) or "en"
     return max(counts, key=lambda language: counts[language])
 
 

@@ -82,7 +82,10 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
         )
 
     async def _write_script(self, request: pb.CreateScriptRequest) -> Script:
-        language = request.language or detect_language(request.topic)
+        language = request.language or await run_in_thread(detect_language, request.topic)
+        if not (request.language or self._pool.names or language in (*TEMPLATES, UNKNOWN_LANGUAGE)):
+            # Without a writer there are the templates alone.
+            language = "en"
         task = ScriptTask(request.topic, language, to_options(request), request.length)
         return await write_about(self._pool, task, identity.user().id, partial(self._compose, request, language))
 

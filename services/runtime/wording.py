@@ -31,6 +31,7 @@ PATTERNS = {
     "^[0-9]{1,18}$": "must be the position of an event, for example 42",
     "^([0-9]{1,18}|now)$": "must be the position of an event, for example 42, or now",
     "^[a-z0-9.-]*$": "must be the name of a file as the list of files gives it, for example video.mp4",
+    "^[A-Za-z0-9-]*$": "must be a language or a locale, for example de or en-GB",
     "^[a-z]{2,3}$": "must be a language's code of two or three small letters, for example en",
     r"\S": "must not be blank",
     r"^[^\pZ\pC]+$": "must be one word without spaces and control characters, for example nginx",

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from services.content.scripts.key_words import find_key_words, find_phrase
-from services.content.scripts.languages import UNKNOWN_LANGUAGE, identify_language, is_in_language
+from services.content.scripts.languages import (
+    UNKNOWN_LANGUAGE,
+    detect_language,
+    identify_language,
+    is_in_language,
+)
 from services.content.scripts.lengths import count_words, seconds_of_words
 from services.content.scripts.scenes import group_sentences
 from services.content.scripts.script_templates import TEMPLATES
@@ -113,7 +118,13 @@ def test_a_text_is_not_in_another_language(language: str) -> None:
 
 def test_a_text_without_common_words_is_undetermined() -> None:
     assert identify_language("Kubernetes Terraform") == UNKNOWN_LANGUAGE
-    assert identify_language("Göngutúr") == UNKNOWN_LANGUAGE
+    assert identify_language("Vuelos baratos") == UNKNOWN_LANGUAGE
+
+
+def test_a_topic_of_a_few_words_shows_its_language() -> None:
+    topics = {"de": "Warum das Meer salzig ist", "es": "Cómo hacen miel las abejas", "pl": "Dlaczego morze jest słone"}
+    assert {language: detect_language(topic) for language, topic in topics.items()} == {each: each for each in topics}
+    assert detect_language("Mars") == "en"
 
 
 @pytest.mark.parametrize(("language", "seconds"), [("en", 25), ("de", 30), ("ja", 25), ("ar", 20), ("zh", 18)])

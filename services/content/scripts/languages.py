@@ -7,12 +7,13 @@ import unicodedata
 from collections import Counter
 
 from services.content.scripts.stop_words import STOP_WORDS
+from services.media.language_detection import detect_latin_language
 
 UNKNOWN_LANGUAGE = "und"
 """ISO 639 for an undetermined language."""
 
 # The languages of template scripts by the writing system of their topic.
-_LANGUAGES = {"LATIN": "en", "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "GREEK": "el",
+_LANGUAGES = {"CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "GREEK": "el",
               "ARABIC": "ar", "DEVANAGARI": "hi"}  # fmt: skip
 # The languages of a system whose stop words are compared.
 _ALPHABETS = {
@@ -53,8 +54,13 @@ _MAX_CHARACTERS = 4000
 
 
 def detect_language(topic: str) -> str:
-    """The language of a topic by its letters; `und` when there is no template for any language with these letters."""
+    """The language of a topic; `und` when there is no template for any language with its letters.
+
+    In Latin letters it is `en` when it is not certain. Call it in a thread.
+    """
     system, systems = _writing_system(topic)
+    if system == "LATIN":
+        return detect_latin_language(topic) or "en"
     if system == "CYRILLIC":
         return "uk" if set("іїєґ") & set(topic.lower()) else "ru"
     if system == "CJK" and {"HIRAGANA", "KATAKANA"} & systems:
@@ -73,7 +79,9 @@ def identify_language(text: str) -> str:
         return detect_language(text)
     hits = {language: _count_stop_words(text, language) for language in _ALPHABETS[system]}
     best = max(hits, key=lambda language: hits[language])
-    return best if hits[best] else detect_language(text) if system == "CYRILLIC" else UNKNOWN_LANGUAGE
+    if hits[best]:
+        return best
+    return detect_language(text) if system == "CYRILLIC" else detect_latin_language(text) or UNKNOWN_LANGUAGE
 
 
 def is_in_language(text: str, language: str) -> bool:

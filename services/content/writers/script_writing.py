@@ -49,5 +49,5 @@ async def write_about(
     sentences = tuple(sentence for scene in answer.value for sentence in scene.sentences)
     language = task.language
     if language == UNKNOWN_LANGUAGE:
-        language = identify_language(" ".join(sentences))
+        language = await run_in_thread(identify_language, " ".join(sentences))
     return Script(sentences, answer.writer, language, answer.value, answer.notices, answer.tokens)
