@@ -86,7 +86,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
     "a user where no user calls": {**HONEST, "actor": "user_7"},
     "a user behind another peer": {**USERS, "peer": "audio"},
     "another actor than the peer": {**HONEST, "actor": f"{SPIFFE}rendering"},
-    "a success of a peer that may not call": {**HONEST, "peer": "content", "actor": f"{SPIFFE}content"},
+    "a success of a peer that may not call": {**HONEST, "peer": "encoder", "actor": f"{SPIFFE}encoder"},
     "a success of an unknown peer": {**HONEST, "peer": "", "actor": "spiffe://elsewhere/x"},
     "a success for no user": {**USERS, "actor": "", "credential": ""},
     "a credential of a workload": {**HONEST, "credential": "ses_7"},
