@@ -83,5 +83,5 @@ async def audio(mesh: Mesh, tmp_path: Path) -> Mesh:
 
 
 @pytest.fixture
-def stub(audio: Mesh) -> pb_grpc.AudioServiceAsyncStub:
+async def stub(audio: Mesh) -> pb_grpc.AudioServiceAsyncStub:
     return audio.stub(pb_grpc.AudioServiceStub)

@@ -42,7 +42,7 @@ async def speech_mesh(mesh: Mesh, tmp_path: Path) -> Mesh:
 
 
 @pytest.fixture
-def speech(speech_mesh: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
+async def speech(speech_mesh: Mesh) -> pb_grpc.SpeechServiceAsyncStub:
     return speech_mesh.stub(pb_grpc.SpeechServiceStub, caller="gateway")
 
 

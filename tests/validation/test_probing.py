@@ -41,7 +41,7 @@ async def probing_mesh(mesh: Mesh, certificates: Path, tmp_path: Path) -> Mesh:
 
 
 @pytest.fixture
-def validation(probing_mesh: Mesh) -> pb_grpc.ValidationServiceAsyncStub:
+async def validation(probing_mesh: Mesh) -> pb_grpc.ValidationServiceAsyncStub:
     return probing_mesh.stub(pb_grpc.ValidationServiceStub)
 
 
