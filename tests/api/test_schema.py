@@ -23,7 +23,7 @@ CHECKS = [
     checks.response_headers_conformance,
 ]
 MANY = hypothesis.settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     database=None,
