@@ -67,6 +67,10 @@ class EncryptedFiles:
         except Conflict:
             await self.open()
 
+    async def check(self) -> None:
+        """Raise `DataLoss` or `OSError` when the secrets cannot be read."""
+        await self.find_newest(_CANARY)
+
     def _open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in self._folder.glob("*.part"):

@@ -40,6 +40,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
 async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[SecretStore]:
     store = EncryptedFiles(config.store, read_key(config.master_key_file))
     await store.open()
+    runtime.check(STORE, store.check)
     yield store
 
 

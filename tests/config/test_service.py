@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from moneyprinter import errors
 from moneyprinter.config.v1 import config_service_pb2 as pb
@@ -71,6 +73,16 @@ async def test_an_invalid_name_is_refused(mesh: Mesh, log: io.StringIO, name: st
     with pytest.raises(errors.InvalidArgument) as refused:
         await mesh.stub(pb_grpc.ConfigServiceStub, caller="storage").GetSecret(pb.GetSecretRequest(name=name))
     assert refused.value.reason == "REQUEST_INVALID"
+
+
+async def test_the_health_shows_that_the_secrets_can_be_read(mesh: Mesh, log: io.StringIO, tmp_path: Path) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(mesh.channel("config", "grpc.health.v1.Health", caller="monitoring"))
+    check = health_pb2.HealthCheckRequest(service="secrets")
+    assert (await stub.Check(check)).status == health_pb2.HealthCheckResponse.SERVING
+    for path in (tmp_path / "secrets").iterdir():
+        path.write_bytes(b"damaged")
+    assert (await stub.Check(check)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert '"defect"' not in log.getvalue()
 
 
 async def test_every_access_is_logged_without_values(mesh: Mesh, log: io.StringIO) -> None:
