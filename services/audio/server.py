@@ -30,12 +30,23 @@ from services.audio.samples import VoiceSamples
 from services.audio.servicer import AudioServicer
 from services.audio.speech import SpeechProvider
 from services.audio.speech_servicer import SpeechServicer
+from services.media import language_detection
 from services.media.ffmpeg import ffmpeg_version
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 
 log = structlog.get_logger()
+
+
+# After the start of the platform, which it would slow.
+_LOAD_LANGUAGES_AFTER_SECONDS = 5.0
+
+
+async def _load_languages() -> None:
+    """Load the model of languages, so that the first request whose language it shows does not wait for it."""
+    await asyncio.sleep(_LOAD_LANGUAGES_AFTER_SECONDS)
+    await asyncio.to_thread(language_detection.load_model)
 
 
 @asynccontextmanager
@@ -79,7 +90,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     paths = (f"/moneyprinter.audio.v1.SpeechService/{method}" for method in methods)
     runtime.limit(config.max_speech_calls, *paths, until_response=True)
     try:
-        async with aclosing(providers), runtime.background(providers.run(), "keys of providers"):
+        async with (
+            aclosing(providers),
+            runtime.background(providers.run(), "keys of providers"),
+            runtime.background(_load_languages(), "model of languages"),
+        ):
             yield
     finally:
         if kokoro:

@@ -17,8 +17,8 @@ LANGUAGES = (
     *("lt", "lv", "nl", "no", "pl", "pt", "ro", "sk", "sl", "sq", "sv", "sw", "tr", "vi"),
 )
 MIN_PROBABILITY = 0.6
-# The language of a long text is that of its beginning.
-_MAX_CHARACTERS = 500
+# A shorter text is not certain. The language of a long one is that of its beginning.
+_MIN_CHARACTERS, _MAX_CHARACTERS = 8, 500
 
 _lock = threading.Lock()
 
@@ -26,12 +26,18 @@ _lock = threading.Lock()
 def detect_latin_language(text: str) -> str:
     """Return the language of a text in Latin letters (ISO 639-1), or an empty string when it is not certain.
 
-    The first call takes some 0.8 s of CPU time, since it loads the model: call it in a thread.
+    The first call loads the model: call it in a thread.
     """
-    with _lock:
-        identifier = _load_identifier()
-    language, probability = identifier.classify(text[:_MAX_CHARACTERS].lower())
+    if len(text) < _MIN_CHARACTERS:
+        return ""
+    language, probability = load_model().classify(text[:_MAX_CHARACTERS].lower())
     return str(language) if probability >= MIN_PROBABILITY else ""
+
+
+def load_model() -> LanguageIdentifier:
+    """Return the model, which the first call loads in some 0.8 s of CPU time."""
+    with _lock:
+        return _load_identifier()
 
 
 @cache
