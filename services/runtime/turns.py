@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 
 from moneyprinter.errors import ResourceExhausted
 
-LIGHT, MEDIUM, HEAVY = 1, 2, 4
-"""The weights of a request of a few kilobytes, of one that works on whole jobs, and of one that is worked on while no
-other of its client is."""
+LIGHT, MEDIUM, HEAVY = 1, 3, 4
+"""The weights of a request of a few kilobytes, of one that works on whole jobs, beside which only a light one of its
+client is worked on, and of one that is worked on alone."""
 # The size of a light request. One of 100,000 characters takes 50 ms of CPU time.
 _LIGHT_BYTES = 4096
 # The weight of the requests in work at once, of one client and of all clients.
