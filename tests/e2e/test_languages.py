@@ -77,6 +77,7 @@ async def test_a_topic_makes_a_video_in_a_language(platform: ProviderPlatform, l
     assert usage["openai", "characters"]["amount"] == sum(map(len, spoken))
     assert usage["openai", "characters"]["cost"] == pytest.approx(sum(map(len, spoken)) * 15 / 1e6)
     assert usage["anthropic", "input_tokens"]["amount"] == 300
+    assert (await platform.http.get("/v1/usage")).json()["cost"] > 0
 
     captions = (await file(platform, video, "captions.srt", tmp_path)).read_text()
     lines = [line for line in captions.splitlines() if re.search(r"[^\W\d]", line)]
@@ -180,9 +181,10 @@ async def test_an_account_without_a_budget_gets_a_video_without_cost(platform: P
     address = f"/v1/accounts/{account}/cost-limit"
     assert (await platform.http.put(address, json={"max_cost": 0})).status_code == 200
     try:
-        usage = (await platform.http.get("/v1/usage")).json()
-        assert (usage["cost"] > 0, usage["max_cost"]) == (True, 0)
-        free = request("en", title="Salt", settings={"width": 320, "height": 180, "quality": "draft"}, footage="none")
+        assert (await platform.http.get("/v1/usage")).json()["max_cost"] == 0
+        # Drafts are spoken by espeak-ng in any case.
+        settings = {"width": 320, "height": 180, "quality": "standard"}
+        free = request("en", title="Salt", settings=settings, footage="none")
         video = await wait_for_video(platform, await platform.http.post("/v1/videos", json=free))
     finally:
         await platform.http.put(address, json={})

@@ -141,6 +141,7 @@ class GrpcWorkers:
             sentence_pause=speech_options.sentence_pause,
             scene_pause=speech_options.scene_pause,
             pronunciations=speech_options.pronunciations,
+            max_cost=speech_options.max_cost,
         )
         if speech_options.scene_pause:
             request.scene_lengths.extend(map(len, scenes))
