@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
 
-from moneyprinter.errors import InvalidArgument, Violation
+from services.orchestrator.videos.violations import invalid_field
 
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5"}
 _MEMBER = re.compile(r"\s*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):\s*")
@@ -28,18 +28,18 @@ def parse_digests(headers: Mapping[str, object]) -> list[tuple[str, str, bytes]]
         found.append(("content-md5", "md5", _base64("content-md5", str(given))))
     if (given := headers.get("x-content-sha256")) is not None:
         if not re.fullmatch("[0-9a-fA-F]{64}", str(given)):
-            raise _invalid("x-content-sha256", "is not a SHA-256 in hexadecimal")
+            raise invalid_field("x-content-sha256", "is not a SHA-256 in hexadecimal")
         found.append(("x-content-sha256", "sha256", bytes.fromhex(str(given))))
     for name in ("content-digest", "repr-digest"):
         for member in str(headers.get(name, "")).split(",") if headers.get(name) else ():
             member_match = _MEMBER.fullmatch(member)
             if member_match is None:
-                raise _invalid(name, "is not written as in sha-256=:...:, with base64 between the colons")
+                raise invalid_field(name, "is not written as in sha-256=:...:, with base64 between the colons")
             if algorithm := _ALGORITHMS.get(member_match[1]):
                 found.append((name, algorithm, _base64(name, member_match[2])))
     for name, algorithm, digest in found:
         if len(digest) != _BYTES[algorithm]:
-            raise _invalid(name, f"has {len(digest)} bytes, not {_BYTES[algorithm]}")
+            raise invalid_field(name, f"has {len(digest)} bytes, not {_BYTES[algorithm]}")
     return found
 
 
@@ -53,17 +53,11 @@ async def verify_digests(chunks: AsyncIterator[bytes], headers: Mapping[str, obj
         yield chunk
     for name, algorithm, digest in digests:
         if hashes[algorithm].digest() != digest:
-            raise _invalid(name, "is not the digest of the bytes that arrived; send the file again")
+            raise invalid_field(name, "is not the digest of the bytes that arrived; send the file again")
 
 
 def _base64(name: str, text: str) -> bytes:
     try:
         return base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
-        raise _invalid(name, "is not base64") from None
-
-
-def _invalid(name: str, description: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{name}: {description}", reason="REQUEST_INVALID", violations=[Violation(name, description)]
-    )
+        raise invalid_field(name, "is not base64") from None

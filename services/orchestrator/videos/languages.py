@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moneyprinter.errors import InvalidArgument, Violation
 from services.orchestrator.jobs.model import NO_VOICE
 from services.orchestrator.jobs.options import LanguageVersion
 from services.orchestrator.videos.requests import VideoInput
+from services.orchestrator.videos.violations import invalid_field
 
 # Without letters and digits that look alike, as in the ids of jobs.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -102,20 +102,20 @@ def _check(video: VideoInput) -> None:
     """Raise `InvalidArgument` when the fields of a request for several languages contradict each other."""
     first, *others = video.languages
     if video.voice == NO_VOICE or video.script == "":
-        raise _invalid("languages", "is for narrated videos; choose a voice, or leave it out")
+        raise invalid_field("languages", "is for narrated videos; choose a voice, or leave it out")
     if video.writing.language not in ("", first):
-        raise _invalid("writing.language", f"is the first of `languages`, {first}; leave it out")
+        raise invalid_field("writing.language", f"is the first of `languages`, {first}; leave it out")
     if video.sounds.narration_asset_id and others:
-        raise _invalid("audio.narration_asset_id", "is a recording in one language; leave it out, or `languages`")
+        raise invalid_field("audio.narration_asset_id", "is a recording in one language; leave it out, or `languages`")
     places = len(video.scenes) or sum(bool(clip.script) for clip in video.clips) or int(video.script is not None)
     seen = set[str]()
     for index, translation in enumerate(video.translations):
         where = f"translations[{index}]"
         if translation.language not in others:
             known = f"; those are {', '.join(others)}" if others else ""
-            raise _invalid(f"{where}.language", f"is none of `languages` after the first{known}")
+            raise invalid_field(f"{where}.language", f"is none of `languages` after the first{known}")
         if translation.language in seen:
-            raise _invalid(f"{where}.language", "stands twice; give each language once")
+            raise invalid_field(f"{where}.language", "stands twice; give each language once")
         seen.add(translation.language)
         if translation.scripts and len(translation.scripts) != places:
             expected = (
@@ -123,17 +123,11 @@ def _check(video: VideoInput) -> None:
                 if places
                 else ("is for requests with a script; leave it out to have the written script translated")
             )
-            raise _invalid(f"{where}.scripts", expected)
+            raise invalid_field(f"{where}.scripts", expected)
         if translation.voice == NO_VOICE:
-            raise _invalid(f"{where}.voice", "must be a voice; leave the language out instead")
+            raise invalid_field(f"{where}.voice", "must be a voice; leave the language out instead")
 
 
 def needs_writer(version: LanguageVersion) -> bool:
     """Returns whether a text of a language must be translated."""
     return version.is_translated and not (version.title and version.scripts)
-
-
-def _invalid(field: str, description: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{field}: {description}", reason="REQUEST_INVALID", violations=[Violation(field, description)]
-    )

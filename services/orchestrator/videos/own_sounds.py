@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moneyprinter.errors import InvalidArgument, NotFound, Violation
+from moneyprinter.errors import NotFound
 from services.orchestrator.jobs.model import Asset, OwnSound
 from services.orchestrator.jobs.options import SpeechOptions
+from services.orchestrator.videos.violations import invalid_field
 
 FADE_IN_SECONDS, FADE_OUT_SECONDS = 0.5, 1.5
 
@@ -46,12 +47,12 @@ def choose_recording(
         return None
     if not has_text:
         complaint = "needs the text that is read in the recording: give it in `audio.script` or in the clips' scripts"
-        raise _invalid("audio.narration_asset_id", complaint)
+        raise invalid_field("audio.narration_asset_id", complaint)
     if speech_options.speed or speech_options.sentence_pause or speech_options.scene_pause:
         complaint = (
             "has its own speed and pauses: leave out `audio.speed`, `audio.sentence_pause` and `audio.scene_pause`"
         )
-        raise _invalid("audio.narration_asset_id", complaint)
+        raise invalid_field("audio.narration_asset_id", complaint)
     asset = _find(sounds.narration_asset_id, "audio.narration_asset_id", assets)
     return OwnSound(asset.object, asset.filename)
 
@@ -67,11 +68,13 @@ def choose_music(
     if not sounds.music_asset_id:
         for name in ("music_start", "music_volume", "music_fade_in", "music_fade_out", "music_end"):
             if getattr(sounds, name) not in ("", None, 0.0):
-                raise _invalid(f"audio.{name}", "is for your own music: give `audio.music_asset_id`, or leave it out")
+                raise invalid_field(
+                    f"audio.{name}", "is for your own music: give `audio.music_asset_id`, or leave it out"
+                )
         return None
     if mood not in ("", "none"):
         complaint = "give either your own music in `audio.music_asset_id`, or `background_music`"
-        raise _invalid("audio.background_music", complaint)
+        raise invalid_field("audio.background_music", complaint)
     asset = _find(sounds.music_asset_id, "audio.music_asset_id", assets)
     return OwnSound(
         asset.object,
@@ -88,9 +91,3 @@ def _find(asset_id: str, field: str, assets: Mapping[str, Asset]) -> Asset:
     if asset_id not in assets:
         raise NotFound(f"{field}: there is no asset {asset_id}; upload it first", reason="ASSET_NOT_FOUND")
     return assets[asset_id]
-
-
-def _invalid(field: str, description: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{field}: {description}", reason="REQUEST_INVALID", violations=[Violation(field, description)]
-    )

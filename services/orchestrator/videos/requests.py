@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from moneyprinter.errors import InvalidArgument, NotFound, Violation
+from moneyprinter.errors import NotFound
 from services.orchestrator.jobs.model import (
     NO_VOICE,
     Asset,
@@ -22,6 +22,7 @@ from services.orchestrator.jobs.model import (
 from services.orchestrator.jobs.options import NATURAL_SPEECH, LanguageVersion, Rendition, SpeechOptions
 from services.orchestrator.jobs.scenes import ANY_WRITING, FOOTAGE, SceneRequest, WritingOptions
 from services.orchestrator.videos.own_sounds import NO_SOUNDS, OwnSoundsInput
+from services.orchestrator.videos.violations import invalid_field
 
 FRAMES_PER_SECOND = 30
 TRANSITION_SECONDS = 0.5
@@ -163,9 +164,7 @@ def renditions(names: Sequence[str], width: int, height: int) -> tuple[Rendition
     for name in sorted(names, key=lambda name: -int(name[:-1])):
         side = int(name[:-1])
         if side >= min(width, height):
-            raise _invalid(
-                "settings.renditions", f"{name} is not smaller than the video, {width}x{height}", "REQUEST_INVALID"
-            )
+            raise invalid_field("settings.renditions", f"{name} is not smaller than the video, {width}x{height}")
         scale = side / min(width, height)
         found.append(Rendition(name, 2 * round(width * scale / 2), 2 * round(height * scale / 2)))
     return tuple(found)
@@ -179,7 +178,7 @@ def clip_request(index: int, clip: ClipInput, assets: Mapping[str, Asset], trans
     """
     where = f"clips[{index}]"
     if clip.url and not clip.url.lower().startswith("https://"):
-        raise _invalid(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
+        raise invalid_field(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
     if clip.asset_id:
         _require_asset(clip.asset_id, f"{where}.asset_id", assets)
     start, end = _parse_range(where, clip.start_time, clip.end_time, "CLIP_RANGE_INVALID")
@@ -237,16 +236,16 @@ def check_scenes(clips: Sequence[ClipRequest], text: str | None) -> None:
     if not all(spoken):
         index = spoken.index(False)
         complaint = "is missing: either every clip has a text of its own, or none has"
-        raise _invalid(f"clips[{index}].script", complaint, "REQUEST_INVALID")
+        raise invalid_field(f"clips[{index}].script", complaint)
     if text is not None:
-        raise _invalid("audio.script", "leave it out when the clips have texts of their own", "REQUEST_INVALID")
+        raise invalid_field("audio.script", "leave it out when the clips have texts of their own")
     together = sum(len(clip.script) for clip in clips)
     if together > MAX_TEXT:
         complaint = f"their texts have {together} characters together; at most {MAX_TEXT} are taken"
-        raise _invalid("clips", complaint, "REQUEST_INVALID")
+        raise invalid_field("clips", complaint)
     for index, clip in enumerate(clips):
         if not is_speakable(clip.script):
-            raise _invalid(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
+            raise invalid_field(f"clips[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
 
 
 def _require_asset(asset_id: str, field: str, assets: Mapping[str, Asset]) -> None:
@@ -257,7 +256,7 @@ def _require_asset(asset_id: str, field: str, assets: Mapping[str, Asset]) -> No
 def _parse_range(where: str, start_time: str, end_time: str, reason: str) -> tuple[float | None, float | None]:
     start, end = parse_time(start_time), parse_time(end_time)
     if end is not None and end <= (start or 0.0):
-        raise _invalid(f"{where}.end_time", f"must be after start_time ({start_time or '00:00:00'})", reason)
+        raise invalid_field(f"{where}.end_time", f"must be after start_time ({start_time or '00:00:00'})", reason)
     return start, end
 
 
@@ -271,13 +270,13 @@ def choose_voice(video: VideoInput) -> str:
     written = written or next((scene.script for scene in video.scenes), "")
     if silent and written:
         complaint = "`none` leaves no voice to speak the script; leave the script out, or choose another voice"
-        raise _invalid("audio.voice" if video.voice == NO_VOICE else "audio.script", complaint, "REQUEST_INVALID")
+        raise invalid_field("audio.voice" if video.voice == NO_VOICE else "audio.script", complaint)
     if video.duration and not silent:
         complaint = "is for videos without narration (`audio.voice`: `none`); a narration is as long as it takes"
-        raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
+        raise invalid_field("settings.duration", complaint)
     if silent and not video.clips and not video.duration:
         complaint = "is missing: without narration and clips, nothing else sets the length of the video"
-        raise _invalid("settings.duration", complaint, "REQUEST_INVALID")
+        raise invalid_field("settings.duration", complaint)
     return NO_VOICE if silent else video.voice or video.writing.language
 
 
@@ -288,9 +287,9 @@ def choose_review(video: VideoInput, voice: str) -> str:
     """
     review = "" if video.review == "none" else video.review
     if review and voice == NO_VOICE:
-        raise _invalid("review", "there is no script to review: nothing is spoken", "REQUEST_INVALID")
+        raise invalid_field("review", "there is no script to review: nothing is spoken")
     if review == FOOTAGE and video.clips:
-        raise _invalid("review", "no footage is chosen for a video with clips; take `script`", "REQUEST_INVALID")
+        raise invalid_field("review", "no footage is chosen for a video with clips; take `script`")
     return review
 
 
@@ -301,9 +300,9 @@ def choose_footage(video: VideoInput, voice: str) -> str:
     """
     for field, given in (("footage", video.footage), ("scenes", video.scenes)):
         if given and video.clips:
-            raise _invalid(field, "is for videos without clips; leave out one of the two", "REQUEST_INVALID")
+            raise invalid_field(field, "is for videos without clips; leave out one of the two")
         if given and voice == NO_VOICE:
-            raise _invalid(field, "is for narrated videos; choose a voice, or leave it out", "REQUEST_INVALID")
+            raise invalid_field(field, "is for narrated videos; choose a voice, or leave it out")
     if video.clips or voice == NO_VOICE:
         return ""
     return video.footage or "auto"
@@ -316,18 +315,18 @@ def check_scene_requests(scenes: Sequence[SceneRequest], text: str | None, asset
     not have.
     """
     if scenes and text is not None:
-        raise _invalid("audio.script", "leave it out when there are scenes", "REQUEST_INVALID")
+        raise invalid_field("audio.script", "leave it out when there are scenes")
     together = sum(len(scene.script) for scene in scenes)
     if together > MAX_TEXT:
         complaint = f"their scripts have {together} characters together; at most {MAX_TEXT} are taken"
-        raise _invalid("scenes", complaint, "REQUEST_INVALID")
+        raise invalid_field("scenes", complaint)
     for index, scene in enumerate(scenes):
         if not is_speakable(scene.script):
-            raise _invalid(f"scenes[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
+            raise invalid_field(f"scenes[{index}].script", "holds nothing that can be spoken", "SCRIPT_EMPTY")
         for place, cut in enumerate(scene.cuts):
             where = f"scenes[{index}].cuts[{place}]"
             if cut.url and not cut.url.lower().startswith("https://"):
-                raise _invalid(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
+                raise invalid_field(f"{where}.url", "must begin with https://", "CLIP_ADDRESS_REFUSED")
             if cut.asset_id:
                 _require_asset(cut.asset_id, f"{where}.asset_id", assets)
 
@@ -344,7 +343,7 @@ def check_script(text: str | None) -> str | None:
     Raises `InvalidArgument` when the script holds nothing that can be spoken.
     """
     if text and not is_speakable(text):
-        raise _invalid(
+        raise invalid_field(
             "audio.script", "holds nothing that can be spoken; leave it out to have one written", "SCRIPT_EMPTY"
         )
     return text
@@ -353,7 +352,7 @@ def check_script(text: str | None) -> str | None:
 def check_topic(title: str) -> None:
     """Raise `InvalidArgument` when the title of a video without a script holds nothing that can be spoken."""
     if not is_speakable(title):
-        raise _invalid(
+        raise invalid_field(
             "title", "holds nothing that can be spoken; give it some words, or send a script", "SCRIPT_EMPTY"
         )
 
@@ -395,7 +394,3 @@ def expected_work_seconds(request: VideoRequest) -> float:
     pixels = sum(width * height for width, height in sizes) / (1920 * 1080)
     encoded = _SECONDS_PER_SECOND[request.quality] * pixels * request.frames_per_second / FRAMES_PER_SECOND
     return 4.0 + expected_video_seconds(request) * (_SECONDS_OF_ANY_SIZE + encoded)
-
-
-def _invalid(field: str, description: str, reason: str) -> InvalidArgument:
-    return InvalidArgument(f"{field}: {description}", reason=reason, violations=[Violation(field, description)])

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from moneyprinter.errors import FailedPrecondition, InvalidArgument, Violation
+from moneyprinter.errors import FailedPrecondition
 from services.orchestrator.jobs.model import Job
 from services.orchestrator.jobs.scenes import Cut, Scene
 from services.orchestrator.videos import languages
+from services.orchestrator.videos.violations import invalid_field
 
 # With one of these, the script is written again, or the video gets clips of its own.
 _NEW_SCRIPT = ("title", "clips", "writing")
@@ -27,12 +28,7 @@ def merge_changes(job: Job, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     for name in ("languages", "translations"):
         if changes.get(name):
-            description = "cannot be changed; make a new video for other languages"
-            raise InvalidArgument(
-                f"changes.{name}: {description}",
-                reason="REQUEST_INVALID",
-                violations=[Violation(f"changes.{name}", description)],
-            )
+            raise invalid_field(f"changes.{name}", "cannot be changed; make a new video for other languages")
     merged = _keep_choices(_with_translation(job), changes)
     for name, value in changes.items():
         is_group = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
