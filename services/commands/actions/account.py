@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moneyprinter.client import Client
 from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from services.commands.actions.request_files import parse_pronunciations
 from services.commands.actions.sessions import open_client
@@ -18,13 +19,21 @@ from services.commands.targets import Target
 async def show_retention(target: Target, days: int | None, console: Console) -> None:
     """Print how long videos and uploads are kept, after setting it when `days` is given."""
     async with open_client(target) as client:
-        if days is not None:
-            new_settings = library_pb.LibrarySettings(retention_days=days)
-            await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=new_settings))
-        retention_days = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.retention_days
+        settings = await _change_settings(client, library_pb.LibrarySettings(retention_days=days))
+    _print_retention(settings, console)
+
+
+async def _change_settings(client: Client, changes: library_pb.LibrarySettings) -> library_pb.LibrarySettings:
+    """Set the given fields, if there are any, and return all settings."""
+    if not changes.ListFields():
+        return (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings
+    return (await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=changes))).settings
+
+
+def _print_retention(settings: library_pb.LibrarySettings, console: Console) -> None:
     console.print(
-        f"Videos and uploads are kept for {retention_days} days."
-        if retention_days
+        f"Videos and uploads are kept for {settings.retention_days} days."
+        if settings.retention_days
         else "Videos and uploads are kept until they are deleted."
     )
 
@@ -54,18 +63,17 @@ def parse_lexicon_changes(added: Sequence[str], removed: Sequence[str]) -> Lexic
 
 async def show_settings(target: Target, days: int | None, changes: LexiconChanges, console: Console) -> None:
     """Print the settings of the account, after the given changes."""
-    if changes.added or changes.removed:
-        async with open_client(target) as client:
-            old = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.lexicon
-            changed = library_pb.LibrarySettings(lexicon=changes.apply(old))
-            await client.library.UpdateSettings(library_pb.UpdateSettingsRequest(settings=changed))
-    await show_retention(target, days, console)
+    new = library_pb.LibrarySettings(retention_days=days)
     async with open_client(target) as client:
-        lexicon = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.lexicon
+        if changes.added or changes.removed:
+            old = (await client.library.GetSettings(library_pb.GetSettingsRequest())).settings.lexicon
+            new.lexicon.CopyFrom(changes.apply(old))
+        settings = await _change_settings(client, new)
+    _print_retention(settings, console)
     table = Table("word", "spoken", "language")
-    for entry in lexicon.entries:
+    for entry in settings.lexicon.entries:
         table.add_row(escape(entry.term), escape(entry.pronunciation), entry.language or "all")
-    if lexicon.entries:
+    if settings.lexicon.entries:
         console.print(table)
 
 
