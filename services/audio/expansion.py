@@ -275,11 +275,11 @@ def _ruler(language: _Language, match: re.Match[str]) -> str:
 def _century(language: _Language, match: re.Match[str]) -> str:
     number = _read_roman(match[1])
     if language.name == "fr":
-        return _ordinal_of(language, number)
+        return _french_number(number)
     return _forms(language).ordinals[number - 1] if number <= len(_forms(language).ordinals) else ""
 
 
-def _ordinal_of(language: _Language, number: int) -> str:
+def _french_number(number: int) -> str:
     return FRENCH_ORDINALS[number - 1] if 0 < number <= len(FRENCH_ORDINALS) else ""
 
 
@@ -343,7 +343,7 @@ def _russian_decade(language: _Language, match: re.Match[str]) -> str:
 
 
 def _french_ordinal(language: _Language, match: re.Match[str]) -> str:
-    return _ordinal_of(language, int(match[1])) if match[1] != "1" else ""
+    return _french_number(int(match[1])) if match[1] != "1" else ""
 
 
 def _ordinal_number(language: _Language, match: re.Match[str]) -> str:

@@ -14,7 +14,6 @@ from services.audio import loudness, mastering
 
 LOUDNESS_LUFS = -16.0
 """The default loudness; usual for spoken word."""
-_VOICE_LUFS = -18.0
 _BITEXACT: Mapping[str, str] = {"fflags": "+bitexact", "flags:a": "+bitexact"}
 
 
@@ -61,7 +60,7 @@ async def export_speech(
         raise InvalidArgument(
             "this voice speaks nothing of this text; take a voice of its language", reason="SPEECH_FAILED"
         )
-    evened = mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs, chain)
+    evened = mastering.even_out(source, mastering.VOICE_LUFS - measured.integrated_lufs, chain)
     source = await _write(program, evened, folder / "evened.wav", samples)
     measured = await loudness.measure(program, source, folder)
     if mastering.exceeds_peak(measured, target_lufs):

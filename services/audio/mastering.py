@@ -14,6 +14,8 @@ from services.media.loudness import Loudness
 
 TARGET_DBTP = -1.0
 RATE = 48_000
+VOICE_LUFS = -18.0
+"""The loudness at which a voice enters its chain."""
 
 # The peak for loudnorm is lower than the promised one: 16 bit and other meters change it by some hundredths.
 _MARGIN_DB = 0.2

@@ -30,7 +30,6 @@ RATE = clip_sounds.RATE
 
 _VERSION = 3
 """Increases when the same request would sound different."""
-_VOICE_LUFS = -18.0
 _MUSIC_LUFS = -26.0
 _MIN_DURATION = timedelta(seconds=0.5)
 
@@ -194,7 +193,7 @@ async def _make_master(
 
 
 def _even_out(source: str, measured: Loudness, request: MixRequest) -> ffmpeg.Stream:
-    return mastering.even_out(source, _VOICE_LUFS - measured.integrated_lufs, request.voice_chain)
+    return mastering.even_out(source, mastering.VOICE_LUFS - measured.integrated_lufs, request.voice_chain)
 
 
 def _blend(voice: ffmpeg.Stream | None, request: MixRequest, music_bed: ffmpeg.Stream | None) -> ffmpeg.Stream:

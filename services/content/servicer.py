@@ -37,9 +37,9 @@ from services.content.writers.script_writing import write_about
 from services.content.writers.translation import require_writer, translate_scenes
 from services.providers.usage import Budget
 
-# The audit log records what WriteScript finds as a check of texts too.
 MAX_TITLE = 200
 """The longest title of a video."""
+# The audit log records what WriteScript finds as a check of texts too.
 _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 
 

@@ -145,7 +145,7 @@ CASES = [
         "a clip that was never uploaded", CREATE, video(clips=[{"asset_id": "ast_none"}]),
         404, "NOT_FOUND", "ASSET_NOT_FOUND",
     ),
-    Case("an unknown voice", CREATE, video(audio={"voice": "xx-Nobody"}), 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+    Case("an unknown voice", CREATE, video(audio={"voice": "xx-Unknown"}), 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
     *(
         Case(f"a voice that cannot read {what}", called, fields, 400, "INVALID_ARGUMENT", MISMATCH, (place,))
         for what, called, fields, place in (
@@ -336,7 +336,7 @@ CASES = [
     wrong("the voices of an invalid language", VOICES, {"language": "x" * 36}, "language"),
     wrong("the voices of an unknown gender", VOICES, {"gender": "men"}, "gender"),
     Case("a sample", SAMPLE, {"voice": "de"}, 200, "OK"),
-    Case("a sample of no voice", SAMPLE, {"voice": "xx-Nobody"}, 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
+    Case("a sample of no voice", SAMPLE, {"voice": "xx-Unknown"}, 400, "INVALID_ARGUMENT", "VOICE_UNKNOWN"),
     Case("a sample without roles", SAMPLE, {"voice": "de"}, 403, "PERMISSION_DENIED", "ROLE_MISSING", caller=PLAIN),
     *(Case(f"a good {called}", called, STAGES[called], 200, "OK") for called in (SPEAK, TIME, SCRIPT, CAPTION)),
     *(

@@ -243,8 +243,8 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
     assert (code, len(pysubs2.load(str(tmp_path / "spoken.vtt")))) == (0, 2), output
     code, output = await run("voices", "zh")
     assert (code, "zh-CN" in output, "en-US" in output) == (0, True, False)
-    code, output = await run("voices", "--provider", "nobody")
-    assert (code, output.strip()) == (0, "There is no voice for nobody.")
+    code, output = await run("voices", "--provider", "unknown")
+    assert (code, output.strip()) == (0, "There is no voice for unknown.")
     code, output = await run("voices", "sample", "en-GB", "--out", "voice.mp3")
     assert (code, 1 < seconds(tmp_path / "voice.mp3") <= 5.1) == (0, True), output
     code, output = await run("probe", clip)
@@ -254,7 +254,7 @@ async def test_the_command_line(api: Running, clip: Path, tmp_path: Path) -> Non
         (("say",), 2, "give either TEXT or --text-file"),
         (("say", "Hi", "--out", "hi.midi"), 2, "must end with one of .wav, .mp3"),
         (("say", "Hi", "--out", "nowhere/hi.wav"), 2, "there is no folder"),
-        (("say", "Hi", "--voice", "xx-Nobody"), 1, "there is no voice 'xx-Nobody'"),
+        (("say", "Hi", "--voice", "xx-Unknown"), 1, "there is no voice 'xx-Unknown'"),
         (("script", "x", "--language", "xx"), 1, "take one of en, de"),
         (("script", "x", "--seconds", "20", "--words", "50"), 1, "give one of"),
         (("translate", "tides.txt", "--to", "de"), 1, "no writer is configured"),

@@ -201,7 +201,7 @@ async def test_a_sample_is_spoken_once_and_kept(
     assert (await get("eo"))[1] != sample
     assert (await get("de-DE-KatjaNeural"))[1] != sample
     with pytest.raises(errors.InvalidArgument) as refused:
-        await get("xx-Nobody")
+        await get("xx-Unknown")
     assert refused.value.reason == "VOICE_UNKNOWN"
 
 

@@ -134,7 +134,7 @@ async def test_a_refusal_of_the_platform_is_reported_in_one_line(
     words.write_text("only words\n" * 100)
     code, output = await moneyprinter(*options(platform.data, words, tmp_path / "x.mp4"))
     assert (code, "CLIP_NOT_PLAYABLE" in output, "Traceback" in output) == (1, True, False)
-    code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--voice", "xx-Nobody")
+    code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--voice", "xx-Unknown")
     assert (code, "VOICE_UNKNOWN" in output or "voice" in output) == (1, True), output
     code, output = await moneyprinter(*options(platform.data, clip, tmp_path / "x.mp4"), "--font", "Nowhere")
     assert (code, "there is no font 'Nowhere'" in output, "Uploading" in output) == (1, True, False), output
