@@ -33,7 +33,7 @@ pytest_plugins = ["tests.gateway.fixtures", "tests.media.drawing", "tests.watchd
 
 @pytest.fixture(scope="session", autouse=True)
 def _variables() -> Iterator[None]:
-    """Give the services that tests start a time limit of databases for loaded machines, and the fast voice."""
+    """Give the services that tests start a time limits for loaded machines, and the fast voice."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in VARIABLES.items():
             patch.setenv(name, value)

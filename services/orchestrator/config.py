@@ -31,6 +31,9 @@ class Config(DatabaseSettings):
     """The period in which active jobs whose queue messages were lost are queued again."""
     max_attempts: int = 10
     """The number of instances that may die while they work on a job, before the job fails."""
+    check_seconds: float = Field(1.0, gt=0, le=60)
+    """The time in which other services check a request; what they have not checked by then, the job checks. The default
+    lets CreateVideo respond within two seconds even when one of them hangs."""
     review_days: float = Field(7.0, gt=0, le=365)
     """How long a job waits for the review of its owner, before it fails."""
     retention_days: int = Field(0, ge=0, le=3650)

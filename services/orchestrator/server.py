@@ -171,6 +171,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             dead_letters=PostgresDeadLetters(pool),
             notifications=notifications,
             watchers=ChangePoller(store.versions, POLL_SECONDS),
+            check_seconds=config.check_seconds,
             check_voice=checks.find_voice,
             check_translation=checks.check_translation,
             check_captions=checks.check_captions,
@@ -183,6 +184,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         reviews = Reviews(
             store=store,
+            check_seconds=config.check_seconds,
             check_voice=checks.find_voice,
             check_texts=checks.check_texts,
             estimate=estimates.duration,

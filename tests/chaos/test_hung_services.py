@@ -30,6 +30,7 @@ from tests.up import Up, up
 SECONDS = 2.0
 ENVIRONMENT = {
     **dict.fromkeys(TIMEOUT_VARIABLES, str(DATABASE_TIMEOUT_SECONDS)),
+    "MONEYPRINTER_ORCHESTRATOR_CHECK_SECONDS": "1",
     # Calls that succeed are logged, too.
     "MONEYPRINTER_RUNTIME_LOG_LEVEL": "debug",
 }

@@ -135,10 +135,14 @@ class Platform:
 @asynccontextmanager
 async def running(data: Path) -> AsyncIterator[Platform]:
     log = data.parent / "steps"
-    patient = {"MONEYPRINTER_GATEWAY_USER_BURST": "1000000", "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000"}
+    environment = {
+        "MONEYPRINTER_GATEWAY_USER_BURST": "1000000",
+        "MONEYPRINTER_GATEWAY_ADDRESS_BURST": "1000000",
+        "MONEYPRINTER_ORCHESTRATOR_CHECK_SECONDS": "1",
+    }
     program = (str(watchdog.__file__), str(log))
     async with (
-        up(data, environment=patient, program=program) as started,
+        up(data, environment=environment, program=program) as started,
         httpx.AsyncClient(base_url=started.url, timeout=30) as http,
         grpc.aio.insecure_channel(started.url.removeprefix("http://")) as channel,
     ):

@@ -7,20 +7,18 @@ from collections.abc import Awaitable
 
 from moneyprinter.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
-# CreateVideo responds within two seconds even when a service that checks the request hangs.
-CHECK_SECONDS = 1.0
 # A check that ends with one of these is left to the job.
 NOT_CHECKED = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 
-async def run_checks(*checks: Awaitable[object]) -> list[object]:
-    """Await all checks at once, for `CHECK_SECONDS`, and return their results, or errors in their place.
+async def run_checks(*checks: Awaitable[object], seconds: float) -> list[object]:
+    """Await all checks at once, at most `seconds`, and return their results, or errors in their place.
 
     The job repeats a check that has no result by then.
     """
     tasks = [asyncio.ensure_future(check) for check in checks]
     try:
-        await asyncio.wait(tasks, timeout=CHECK_SECONDS)
+        await asyncio.wait(tasks, timeout=seconds)
     finally:
         for task in tasks:
             task.cancel()

@@ -27,6 +27,8 @@ class Reviews:
     """The reviews of all users."""
 
     store: Store
+    check_seconds: float
+    """The time in which other services check the edits."""
     check_voice: Callable[[VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when the voice of a request cannot speak its script."""
     check_texts: Callable[[str, VideoRequest], Awaitable[object]]
@@ -79,7 +81,8 @@ class Reviews:
         requests.check_scene_requests(edits, None, assets)
         clips = tuple(replace(clip, script="") for clip in job.request.clips)
         edited = replace(job.request, clips=clips, script=None, scenes=tuple(edits))
-        await run_checks(self.check_voice(edited), self.check_texts(job.user_id, edited))
+        checks = (self.check_voice(edited), self.check_texts(job.user_id, edited))
+        await run_checks(*checks, seconds=self.check_seconds)
 
     async def run_expiry(self) -> None:
         """Fail jobs whose reviews are overdue, once a minute, until cancelled."""

@@ -22,7 +22,7 @@ from services.orchestrator.jobs.options import Pronunciation
 from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import languages, own_sounds, requests, revisions
-from services.orchestrator.videos.checks import CHECK_SECONDS, run_checks
+from services.orchestrator.videos.checks import run_checks
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
 from services.runtime.tasks import wait_any
@@ -50,6 +50,8 @@ class Videos:
     notifications: Notifications
     watchers: ChangePoller
     """Wakes the streams of watched jobs."""
+    check_seconds: float
+    """The time in which other services check a request."""
     check_voice: Callable[[VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when no voice can speak the script of a request, or the requested voice cannot."""
     check_translation: Callable[[str], Awaitable[None]]
@@ -120,7 +122,7 @@ class Videos:
 
     async def _check_webhook(self, user_id: str, url: str) -> None:
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(self.check_seconds):
                 await self.check_webhook(user_id, url)
         except (TimeoutError, DeadlineExceeded):
             raise Unavailable(
@@ -188,7 +190,7 @@ class Videos:
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:
             checks.append(self.check_voice(request))
-        notices, *_ = await run_checks(*checks)
+        notices, *_ = await run_checks(*checks, seconds=self.check_seconds)
         return replace(request, notices=notices) if isinstance(notices, tuple) else request
 
     async def find(self, user_id: str, job_id: str) -> Job:
