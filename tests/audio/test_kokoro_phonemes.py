@@ -33,6 +33,11 @@ async def test_each_written_word_has_its_own_phonemes_where_espeak_joins_words_o
     assert list(found) == ["In", "1898", "the", "city", "of", "north", "paid", "3.5", "million."]
 
 
+async def test_a_number_after_a_full_stop_stays_in_its_own_clause() -> None:
+    found = await words("He read B.漢1, then bees.")
+    assert (found["B.漢1,"], found["then"]) == ("bˈi wˈʌn", "ðˈɛn")
+
+
 @pytest.mark.parametrize(
     ("language", "sentence", "word", "tokens"),
     [

@@ -32,7 +32,9 @@ def main(library: str, data: str) -> None:
         sys.exit(f"espeak-ng has no voice {voice}")
 
     def convert(text):  # type: ignore[no-untyped-def]
-        rest = ctypes.c_char_p(text.encode())
+        # espeak-ng reads ahead at a full stop before a number. Without the blank, the end of `Mr. 5` is left for the
+        # next text.
+        rest = ctypes.c_char_p(f"{text} ".encode())
         clauses = []
         # espeak-ng converts one clause at a time and moves the pointer behind it; after the last one, it is null.
         while rest.value:
