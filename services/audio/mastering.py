@@ -33,11 +33,11 @@ class VoiceChain(Enum):
 
 
 def choose_chain(requested: str, provider: str) -> VoiceChain:
-    """The chain for a request (`on`, `off`, or `auto` or empty) and the provider of the voice."""
+    """The chain for a request (`on`, `off`, or `auto` or empty) and the provider of the voice; empty: unknown."""
     if requested in ("on", "off"):
         return VoiceChain(requested)
     # Its provider filters rumble and softens the sibilants of espeak-ng's voices.
-    return VoiceChain.COMPRESSION if provider == "espeak" else VoiceChain.FULL
+    return VoiceChain.COMPRESSION if provider in ("", "espeak") else VoiceChain.FULL
 
 
 def even_out(source: str, gain_db: float, chain: VoiceChain) -> ffmpeg.Stream:

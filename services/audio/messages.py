@@ -15,7 +15,7 @@ from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
 from services.audio.fallback import Candidate, describe_fallback
 from services.audio.lexicon import Lexicon
-from services.audio.mastering import VoiceChain
+from services.audio.mastering import choose_chain
 from services.audio.own_music import OwnMusic
 from services.audio.pacing import Pacing
 from services.audio.voice_selection import Notice
@@ -102,7 +102,7 @@ def from_mix_request(request: pb.MixRequest) -> mix.MixRequest:
         clip_sounds=tuple(map(_from_clip_sound, request.clip_sounds)),
         target_lufs=request.loudness_lufs or mix.TARGET_LUFS,
         track=_from_music_track(request.music) if request.HasField("music") else None,
-        voice_chain=VoiceChain(request.voice_chain),
+        voice_chain=choose_chain(request.voice_chain, request.narration_provider),
     )
 
 

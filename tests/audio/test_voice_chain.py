@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from services.audio import mastering, mix
 from services.audio.mastering import VoiceChain
+from services.audio.messages import from_mix_request
 from services.media.ffmpeg import ffmpeg_version
 from tests.audio.conftest import Folder
 from tests.audio.sounds import RATE, Sound, band, lufs, r128, read, write
@@ -88,6 +90,21 @@ async def test_no_chain_clips(objects: Folder, tmp_path: Path, chain: VoiceChain
     integrated, peak = r128(objects.path(track.audio))
     assert integrated == pytest.approx(-14, abs=0.5)
     assert peak <= -1.0
+
+
+@pytest.mark.parametrize(
+    ("requested", "provider", "chain"),
+    [
+        ("", "espeak", VoiceChain.COMPRESSION),
+        ("auto", "kokoro", VoiceChain.FULL),
+        ("", "recording", VoiceChain.FULL),
+        ("", "", VoiceChain.COMPRESSION),
+        ("off", "kokoro", VoiceChain.NONE),
+    ],
+)
+def test_a_mix_has_the_chain_of_its_provider(requested: str, provider: str, chain: VoiceChain) -> None:
+    request = pb.MixRequest(voice_chain=requested, narration_provider=provider)
+    assert from_mix_request(request).voice_chain is chain
 
 
 def test_the_chain_of_a_request() -> None:

@@ -34,7 +34,7 @@ from services.orchestrator.jobs.model import (
 from services.orchestrator.jobs.options import SpeechOptions
 from services.orchestrator.jobs.scenes import Narrator, Scene, Script, WritingOptions, WrittenScript
 from services.orchestrator.jobs.segment_scheduler import SegmentScheduler
-from services.orchestrator.jobs.workflow import Plan
+from services.orchestrator.jobs.workflow import RECORDED, Plan
 from services.orchestrator.workers import messages
 from services.orchestrator.workers.checks import GrpcChecks
 from services.orchestrator.workers.footage import FootageRecords, GrpcFootage
@@ -196,7 +196,8 @@ class GrpcWorkers:
             clip_sounds=map(messages.clip_sound_message, clip_sounds),
             loudness_lufs=request.loudness_lufs,
             music=messages.music_message(request.music) if request.music else None,
-            voice_chain=_choose_voice_chain(request.speech_options.voice_chain, narration.provider),
+            voice_chain=request.speech_options.voice_chain,
+            narration_provider=narration.provider or (RECORDED if request.recording else ""),
         )
         mixed = (await _read_result(self._stubs.audio.Mix(message), on_progress)).mix
         return SoundTrack(stored_object(mixed.audio), seconds)
@@ -271,8 +272,3 @@ async def _read_result(updates: AsyncIterator[Any], on_progress: OnProgress) -> 
             return update
         on_progress(update.progress.fraction)
     raise Internal("a service ended its responses without a result", reason="INTERNAL")
-
-
-def _choose_voice_chain(requested: str, provider: str) -> str:
-    """The chain of a mix. espeak-ng's voices are filtered when they are made, and keep only the compression."""
-    return requested if requested in ("on", "off") else "" if provider in ("", "espeak") else "on"

@@ -400,12 +400,17 @@ class MixRequest(_message.Message):
     CLIP_SOUNDS_FIELD_NUMBER: _builtins.int
     MUSIC_FIELD_NUMBER: _builtins.int
     VOICE_CHAIN_FIELD_NUMBER: _builtins.int
+    NARRATION_PROVIDER_FIELD_NUMBER: _builtins.int
     LOUDNESS_LUFS_FIELD_NUMBER: _builtins.int
     background_music: _builtins.str
     """The mood of the music (`upbeat`, `calm`, ...). Empty: no music."""
     voice_chain: _builtins.str
     """How the narration is processed: `on` filters rumble, evens the dynamics and softens sibilants, `off` changes only
-    its gain. Empty: only the dynamics.
+    its gain. `auto` or empty: as it suits the voices of `narration_provider`.
+    """
+    narration_provider: _builtins.str
+    """The provider of the narration's voice, as returned by `Synthesize`; `recording`: a person. Empty: unknown; only the
+    dynamics are evened then.
     """
     loudness_lufs: _builtins.float
     """The integrated loudness of the result, in LUFS. 0: -14."""
@@ -434,11 +439,12 @@ class MixRequest(_message.Message):
         clip_sounds: _abc.Iterable[Global___ClipSound] | None = ...,
         music: Global___MusicTrack | None = ...,
         voice_chain: _builtins.str = ...,
+        narration_provider: _builtins.str = ...,
         loudness_lufs: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "music", b"music", "narration", b"narration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "music", b"music", "narration", b"narration", "voice_chain", b"voice_chain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background_music", b"background_music", "clip_sounds", b"clip_sounds", "duration", b"duration", "loudness_lufs", b"loudness_lufs", "music", b"music", "narration", b"narration", "narration_provider", b"narration_provider", "voice_chain", b"voice_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
