@@ -26,6 +26,7 @@ RUNTIME = {
     *(
         "events",
         "db",
+        "disk",
         "secrets",
         "encryption",
         "children",

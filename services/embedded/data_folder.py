@@ -25,8 +25,7 @@ from typing import IO, Any
 
 from moneyprinter.errors import ResourceExhausted
 from services.embedded.errors import AlreadyRunning, PlatformError
-from services.embedded.ports import BIND
-from services.runtime.errors import DISK_FULL
+from services.runtime.disk import DISK_FULL
 
 LAYOUT_VERSION = 1
 """The version of the folder's layout. A platform starts only on a folder of its own version."""
@@ -120,6 +119,9 @@ def lock_folder(data: Path) -> Iterator[None]:
 
 def gateway_url(port: int, *, tls: bool) -> str:
     """Return the URL of a gateway on this machine."""
+    # Commands import this module, and need none of the services' settings.
+    from services.embedded.ports import BIND
+
     return f"http{'s' if tls else ''}://{BIND}:{port}"
 
 

@@ -29,6 +29,7 @@ import structlog
 
 from moneyprinter.errors import Error, Internal
 from services.runtime import errors
+from services.runtime.disk import DISK_FULL
 
 log = structlog.get_logger()
 
@@ -243,7 +244,7 @@ class Child:
             if self.listener is not None:
                 await asyncio.wait([self.listener], timeout=1.0)
             stderr = "\n".join(self.stderr_tail)
-            if any(os.strerror(number) in stderr for number in errors.DISK_FULL):
+            if any(os.strerror(number) in stderr for number in DISK_FULL):
                 raise errors.disk_full()
             raise ChildFailed(self.program, code, stderr, self.limits, seconds=time.monotonic() - self.started)
 

@@ -6,7 +6,6 @@ The exceptions themselves are in `moneyprinter.errors`.
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 import uuid
 
@@ -15,9 +14,7 @@ import structlog
 
 from moneyprinter import status
 from moneyprinter.errors import DeadlineExceeded, Error, Internal, ResourceExhausted, Unavailable
-
-# The error numbers of a full disk or quota.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from services.runtime.disk import DISK_FULL
 
 # The time for sending the status of a call.
 ABORT_SECONDS = 2.0

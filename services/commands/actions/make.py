@@ -26,7 +26,6 @@ from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
 from services.embedded import data_folder
 from services.embedded.errors import AlreadyRunning, PlatformError
-from services.runtime.request_checks import check_message
 
 # The pause between two checks whether a platform that another process starts has its address.
 STARTING_PAUSE_SECONDS = 0.2
@@ -132,6 +131,8 @@ async def _check_font(client: Client, request: dict[str, Any]) -> None:
 
 def check_request(request: dict[str, Any], clips: Sequence[Clip], logo: Path | None = None) -> None:
     """Check a request against the contract, before any upload. Raises `WrongRequest` or `InvalidArgument`."""
+    from services.runtime.request_checks import check_message
+
     check_message(build_request(request, clips, logo, {}))
 
 
