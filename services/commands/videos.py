@@ -5,21 +5,36 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from services.commands.targets import parse_target
 from services.commands.terminal import DataOption, out, run_until_interrupted
 
 app = typer.Typer()
 
+_SUBJECTS = ("script", "footage", "none")
+
+
+class _MakeCommand(TyperCommand):
+    """A command whose option `--review` may have no value: `moneyprinter make --review --title 'The sea'`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for place, arg in enumerate(args):
+            if arg == "--review" and args[place + 1 : place + 2] not in ([subject] for subject in _SUBJECTS):
+                args = [*args[: place + 1], _SUBJECTS[0], *args[place + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
 
 @app.command(
+    cls=_MakeCommand,
     epilog="Examples: [bold]moneyprinter make --title 'Why the sea is salty'[/] ·"
     " [bold]moneyprinter make --clip walk.mp4 --title 'A walk' --out walk-with-voice.mp4[/] ·"
     " [bold]moneyprinter make --clip a.mp4@5-12 --clip b.mp4 --script-file text.txt --aspect 9:16 --music calm"
-    " --out short.mp4[/] · [bold]moneyprinter make request.json --out video.mp4[/]"
+    " --out short.mp4[/] · [bold]moneyprinter make request.json --out video.mp4[/]",
 )
 def make(
     request: Annotated[
@@ -93,9 +108,9 @@ def make(
     review: Annotated[
         str | None,
         typer.Option(
-            metavar="script|footage",
+            metavar="[script|footage]",
             help="Show the script, or the script with its footage, and ask before anything costly runs: script or"
-            " footage.",
+            " footage; script without a value.",
         ),
     ] = None,
     out_file: Annotated[

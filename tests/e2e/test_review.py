@@ -85,7 +85,7 @@ async def test_a_script_is_reviewed_across_a_restart_and_in_the_terminal(tmp_pat
         out = tmp_path / "sea.mp4"
         small = ("--resolution", "480p", "--quality", "draft", "--script", "The sea is warm.")
         (tmp_path / "request.json").write_text(json.dumps({"clips": REQUEST["clips"]}))
-        make = ("make", tmp_path / "request.json", "--title", "Sea", *small, "--review", "script", "--out", out)
+        make = ("make", "--review", tmp_path / "request.json", "--title", "Sea", *small, "--out", out)
         shown = await run_command(data, *make, typed="e\na\n", editor="sed -i s/warm/deep/")
         assert "The sea is warm." in shown
         assert "The sea is deep." in shown
