@@ -18,6 +18,8 @@ from services.content.footage.clips import FootageSource, Shape
 from services.content.footage.library import Library, LibraryAsset
 from services.content.footage.pool import FootagePool
 from services.content.footage.ranking import Rank, rank_by_words
+from services.content.moderation.checks import TextChecks
+from services.content.moderation.moderation import PATIENT_SECONDS, FieldText
 from services.providers.chain import Skipped
 
 NOT_FOUND = "FOOTAGE_NOT_FOUND"
@@ -29,6 +31,8 @@ PROVIDER_FAILED = "FOOTAGE_PROVIDER_FAILED"
 """The reason of a notice: a provider of footage failed, or has no key."""
 
 AUTO, LIBRARY, NONE = "auto", "library", "none"
+# The audit log records what is refused here as a check of texts.
+_CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 # The most scenes that a notice lists.
 MAX_LISTED = 20
 
@@ -36,11 +40,13 @@ MAX_LISTED = 20
 class FootageServicer(pb_grpc.FootageServiceServicer):
     """Clips for scenes."""
 
-    def __init__(self, pool: FootagePool, rank_english: Rank = rank_by_words) -> None:
+    def __init__(self, pool: FootagePool, rank_english: Rank = rank_by_words, checks: TextChecks | None = None) -> None:
         self._pool = pool
         self._rank_english = rank_english
+        self._checks = checks
 
     async def ChooseFootage(self, request: pb.ChooseFootageRequest, context: Any) -> pb.ChooseFootageResponse:
+        await self._check_terms(request)
         sources = self._sources(request)
         rank = self._rank_english if request.language in ("", "en") else rank_by_words
         choice = await choose_footage(_to_request(request), sources, rank)
@@ -51,6 +57,15 @@ class FootageServicer(pb_grpc.FootageServiceServicer):
         return pb.ChooseFootageResponse(
             scenes=[pb.SceneFootage(cuts=map(_from_cut, cuts)) for cuts in choice.scenes], notices=notices
         )
+
+    async def _check_terms(self, request: pb.ChooseFootageRequest) -> None:
+        """Raise `InvalidArgument` (CONTENT_REFUSED) for a term that the policy refuses; others were flagged before."""
+        terms = dict.fromkeys(term for scene in request.scenes for term in scene.terms)
+        if self._checks and terms:
+            text = FieldText("search_terms", "\n".join(terms))
+            await self._checks.check(
+                [text], _CHECK_TEXTS, flagged_before=[text.field], provider_seconds=PATIENT_SECONDS
+            )
 
     def _sources(self, request: pb.ChooseFootageRequest) -> list[FootageSource]:
         match request.source:

@@ -15,7 +15,7 @@ from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
 from services.content.footage.models import find_model
-from services.content.footage.pool import FootagePool
+from services.content.footage.pool import FootagePool, StoredResults
 from services.content.footage.ranking import Rank, rank_by_meaning, rank_by_words
 from services.content.footage_search_servicer import FootageSearchServicer
 from services.content.footage_servicer import FootageServicer
@@ -62,9 +62,11 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             f"MONEYPRINTER_CONTENT_WRITERS: {CHARACTER_AI} needs the package {character_ai.PACKAGE}, the extra "
             f"{CHARACTER_AI} of moneyprinter-services; install it, or take the writer out"
         )
-    stored = StoredAnswers(runtime.objects())
-    pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=stored)
-    footage = FootagePool(config.footage_order, config.footage_hosts, config.footage_timeout_seconds)
+    objects = runtime.objects()
+    pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=StoredAnswers(objects))
+    footage = FootagePool(
+        config.footage_order, config.footage_hosts, config.footage_timeout_seconds, stored=StoredResults(objects)
+    )
 
     providers = (pool.providers, footage.providers, moderation.providers)
 
@@ -86,7 +88,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool, config.provider_prices)
     )
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
-    runtime.add(footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage, await _open_ranking()))
+    runtime.add(
+        footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage, await _open_ranking(), checks)
+    )
     search = FootageSearchServicer(footage, checks)
     runtime.add(footage_search_grpc.add_FootageSearchServiceServicer_to_server, search)
     # The limit leaves capacity for jobs.

@@ -19,6 +19,7 @@ from moneyprinter.content.v1 import footage_service_pb2 as pb
 from moneyprinter.content.v1 import footage_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.content.config import Config
+from services.content.moderation.policy import DEFAULT_POLICY, Action, Category
 from services.embedded import binaries
 from tests.mesh import Mesh
 from tests.providers.footage_servers import KEYS, PexelsServer, pexels_video
@@ -87,6 +88,15 @@ async def test_uploads_and_backgrounds_fill_the_scenes(footage: pb_grpc.FootageS
     assert second.duration.ToTimedelta() == timedelta(seconds=5.5)
     assert [notice.reason for notice in response.notices] == ["FOOTAGE_NOT_FOUND", "FOOTAGE_REUSED"]
     assert response.notices[0].message.startswith("scene 2: no provider of footage has a key")
+
+
+async def test_a_refused_term_is_not_searched_for(mesh: Mesh) -> None:
+    policy = {**DEFAULT_POLICY, Category.HATE: Action.REFUSE}
+    await mesh.start("content", Config(fonts=tuple(binaries.font_folders()), moderation_policy=policy))
+    stub = mesh.stub(pb_grpc.FootageServiceStub)
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await stub.ChooseFootage(pb.ChooseFootageRequest(scenes=[scene(3, "sea", "Heil Hitler")], width=16, height=16))
+    assert (refused.value.reason, "search_terms" in refused.value.message) == ("CONTENT_REFUSED", True)
 
 
 async def test_without_footage_every_scene_has_a_background(footage: pb_grpc.FootageServiceAsyncStub) -> None:

@@ -119,7 +119,7 @@ class StockSource:
 
     def __init__(self, client: ProviderClient, hosts: Sequence[str]) -> None:
         self.client = client
-        self._hosts = hosts
+        self.hosts = hosts
 
     async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
         """Return the clips that fit a query, the best ones first, each once. Raises `ProviderFailure`."""

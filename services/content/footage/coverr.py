@@ -39,7 +39,7 @@ class Coverr(StockSource):
         number, seconds = read_text(item, "id"), read_number(item, "duration")
         # The address for downloads counts the use of a clip for its author.
         url = read_address(read_object(item, "urls"), "mp4_download") or read_address(read_object(item, "urls"), "mp4")
-        if not _ID.fullmatch(number) or not may_download(url, self._hosts) or not seconds:
+        if not _ID.fullmatch(number) or not may_download(url, self.hosts) or not seconds:
             return None
         tags, creator = item.get("tags"), read_object(item, "creator")
         words = [read_text(item, "title"), *(each for each in (tags if isinstance(tags, list) else []))]

@@ -63,7 +63,7 @@ class Pexels(StockSource):
             for each in (files if isinstance(files, list) else [])
             if isinstance(each, Mapping) and each.get("file_type") == "video/mp4"
         ]
-        file = choose_file([each for each in offered if may_download(each.url, self._hosts)], query.cover)
+        file = choose_file([each for each in offered if may_download(each.url, self.hosts)], query.cover)
         seconds = read_number(item, "duration")
         if not number.isdigit() or file is None or not seconds:
             return None

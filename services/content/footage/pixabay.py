@@ -61,7 +61,7 @@ class Pixabay(StockSource):
             for size in _SIZES
             if (each := read_object(sizes, size))
         }
-        offered = [each for each in files.values() if may_download(each.url, self._hosts)]
+        offered = [each for each in files.values() if may_download(each.url, self.hosts)]
         file, seconds = choose_file(offered, query.cover), read_number(item, "duration")
         if not number.isdigit() or file is None or not seconds:
             return None

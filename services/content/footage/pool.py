@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from services.content.footage import coverr, pexels, pixabay
 from services.content.footage.answers import StockSource
-from services.content.footage.clips import FootageClip, FootageQuery, FootageSource
+from services.content.footage.clips import Credit, FootageClip, FootageQuery, FootageSource
+from services.content.stored_documents import Objects, StoredDocuments, hash_request
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials, Use
@@ -82,22 +84,67 @@ class ResultCache:
             self._results.popitem(last=False)
 
 
-class _CachedSource:
-    """A provider whose results are kept."""
+class StoredResults:
+    """The results of searches in the object storage, which all instances share.
 
-    def __init__(self, source: StockSource, cache: ResultCache, keep: timedelta) -> None:
+    Args:
+        objects: The object storage.
+        now: Returns the seconds since the epoch.
+    """
+
+    def __init__(self, objects: Objects, now: Callable[[], float] = time.time) -> None:
+        self._documents = StoredDocuments(objects, "cache/footage", timedelta(hours=24), now)
+
+    async def find(self, source: StockSource, query: FootageQuery, max_age: timedelta) -> Sequence[FootageClip] | None:
+        """Return the result of a search that was kept within `max_age`; None when there is none."""
+        document = await self._documents.find(_hash_search(source, query), max_age)
+        try:
+            return None if document is None else [_to_clip(fields) for fields in document]
+        except TypeError:
+            # Another release of the platform has kept it.
+            return None
+
+    async def keep(self, source: StockSource, query: FootageQuery, clips: Sequence[FootageClip]) -> None:
+        """Keep the result of a search."""
+        await self._documents.keep(_hash_search(source, query), [asdict(clip) for clip in clips])
+
+
+def _hash_search(source: StockSource, query: FootageQuery) -> str:
+    orientation = query.orientation.value if query.orientation else ""
+    cover = [query.cover.width, query.cover.height]
+    # Only files on these hosts may be downloaded.
+    hosts = sorted(source.hosts)
+    return hash_request([source.name, hosts, query.words, query.language, orientation, cover, query.limit])
+
+
+def _to_clip(fields: Mapping[str, Any]) -> FootageClip:
+    credit = fields["credit"]
+    return FootageClip(**{**fields, "credit": Credit(**credit) if credit else None})
+
+
+class _CachedSource:
+    """A provider whose results are kept: in memory, and in the store that instances share, where there is one."""
+
+    def __init__(
+        self, source: StockSource, cache: ResultCache, keep: timedelta, stored: StoredResults | None = None
+    ) -> None:
         self.name = source.name
         self.client = source.client
         self._source = source
         self._cache = cache
         self._keep = keep
+        self._stored = stored
 
     async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
         """Return the clips that fit a query. Raises `ProviderFailure`."""
         found = self._cache.find(self.name, query)
+        if found is None and self._stored:
+            found = await self._stored.find(self._source, query, self._keep)
         if found is None:
             found = await self._source.search(query)
             self._cache.keep(self.name, query, found, self._keep)
+            if self._stored:
+                await self._stored.keep(self._source, query, found)
         return found
 
 
@@ -109,6 +156,7 @@ class FootagePool:
         hosts: For a provider, the hosts of its files in place of the usual ones.
         timeout_seconds: The limit of a search.
         clock: Returns seconds of a monotonic clock.
+        stored: The results that all instances share; None: those of this instance alone.
     """
 
     def __init__(
@@ -117,12 +165,14 @@ class FootagePool:
         hosts: Mapping[str, Sequence[str]] | None = None,
         timeout_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        stored: StoredResults | None = None,
     ) -> None:
         self._order = frozenset(order)
         self._hosts = hosts or {}
         self._seconds = timeout_seconds
         self._clock = clock
         self._cache = ResultCache(clock)
+        self._stored = stored
         self.providers: ProviderPool[_CachedSource] = ProviderPool(Use.FOOTAGE, self._open_source, order)
 
     def sources(self, only: str = "") -> list[FootageSource]:
@@ -144,4 +194,4 @@ class FootagePool:
             key_statuses=kind.key_statuses,
         )
         source = kind.open(client, self._hosts.get(name, kind.hosts))
-        return _CachedSource(source, self._cache, kind.keep)
+        return _CachedSource(source, self._cache, kind.keep, self._stored)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,8 +65,3 @@ class TextCache:
 
 async def _run(make: Callable[[], Awaitable[T]]) -> T:
     return await make()
-
-
-def hash_request(parts: Sequence[Any]) -> str:
-    """The key of a request: equal for equal parts, which JSON can represent."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

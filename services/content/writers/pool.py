@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from services.content.stored_documents import hash_request
 from services.content.writers import anthropic, gemini
 from services.content.writers.anthropic import AnthropicWriter
 from services.content.writers.asking import Answer, ask_writers, leave_out_costly
-from services.content.writers.cache import TextCache, hash_request
+from services.content.writers.cache import TextCache
 from services.content.writers.character_ai import CharacterAiWriter, PersonaClient
 from services.content.writers.chat import ChatWriter
 from services.content.writers.checks import Checked
