@@ -33,7 +33,9 @@ _SHORT_LEASE = 1 / 3
 _LONGEST_PAUSE_SECONDS = 3600.0
 _RETRY_SECONDS = 1.0
 _REFUSED = (exceptions.Forbidden, exceptions.Unauthorized)
-_FAILURES = (exceptions.VaultError, requests.RequestException, OSError, ConfigError)
+# For an answer without JSON, as when the server is sealed meanwhile, hvac returns another type or lacks a field.
+_NO_JSON = (TypeError, KeyError)
+_FAILURES = (exceptions.VaultError, requests.RequestException, OSError, ConfigError, *_NO_JSON)
 
 
 @dataclass(frozen=True)
@@ -203,4 +205,6 @@ def _describe(failure: Exception) -> str:
         return "Vault cannot be reached"
     if isinstance(failure, exceptions.VaultError):
         return f"Vault answered with {type(failure).__name__}: {', '.join(failure.errors or ()) or 'no text'}"
+    if isinstance(failure, _NO_JSON):
+        return "Vault answered without the expected JSON"
     return str(failure)
