@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +104,11 @@ class Gateway(Settings):
     """The time limit for the body of a request that is not an upload, over REST and gRPC."""
     access_log: Path | None = None
     """The file for the access log, as JSON lines; None: standard output."""
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield an address that clients reach without TLS."""
+        if self.tls is None and not self.trusted_proxies and not _is_loopback(self.bind):
+            yield "tls", "plain HTTP; name the folder of a certificate, or set trusted_proxies for a proxy with TLS"
 
     @property
     def limits_users(self) -> bool:

@@ -27,7 +27,8 @@ from gateway.contracts import DESCRIPTORS, FOLDER, KEYS_METHOD, WORKLOAD, load_m
 from gateway.replies import SCRIPT_REPLIES, STOPPING, list_replies, retry_seconds
 from gateway.routes import Route, build_routes, list_paths
 from gateway.sizes import max_request_size
-from services.runtime.config import ConfigError, load
+from services.runtime.config import ConfigError
+from services.runtime.layers import load
 
 TEMPLATE = "envoy.yaml.j2"
 

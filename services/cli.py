@@ -14,6 +14,7 @@ from rich.markup import escape
 from services.commands import (
     account,
     audit,
+    config,
     dead_letters,
     platform,
     sessions,
@@ -62,6 +63,7 @@ app.add_typer(dead_letters.app, name="deadletter")
 app.add_typer(voices.app, name="voices")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(audit.app, name="audit")
+app.add_typer(config.app, name="config")
 
 
 def _reported_errors() -> tuple[type[Exception], ...]:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 RUNTIME = {
     *("config", "tls", "handshakes", "identity", "authorizer", "audit", "revocation", "interceptor", "server"),
     *("admission", "channels", "errors", "request_checks", "wire", "wording", "pagination", "progress", "tasks"),
-    "turns",
+    *("turns", "layers"),
     *(
         "events",
         "db",

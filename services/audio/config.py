@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -62,3 +62,6 @@ class Config(Settings):
     provider_prices: Mapping[str, float] = Field(default_factory=dict)
     """The prices of providers of speech per million characters, as JSON: `{"openai": 15}`. They only serve to show the
     cost of a job."""
+
+    # Samples of voices cost money, and staging is not for users.
+    environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"staging": {"provider_samples": False}}

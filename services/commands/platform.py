@@ -83,7 +83,8 @@ async def _up(data: Path, **options: Any) -> int:
 
     from services.embedded.platform import run_platform
     from services.embedded.watchdog import run_watchdog
-    from services.runtime.config import RuntimeConfig, load
+    from services.runtime.config import RuntimeConfig
+    from services.runtime.layers import load
 
     # The platform logs to its data folder. What libraries log after it has stopped is dropped.
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
@@ -139,7 +140,8 @@ def serve(
 
 async def _serve(services: list[str]) -> None:
     from services.runtime import server, telemetry
-    from services.runtime.config import RuntimeConfig, load
+    from services.runtime.config import RuntimeConfig
+    from services.runtime.layers import load
 
     config = load(RuntimeConfig)
     telemetry.configure(config)

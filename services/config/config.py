@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -48,3 +49,6 @@ class Config(Settings):
     """The folder of the encrypted secrets."""
     master_key_file: Path = Path("/etc/moneyprinter/config-master-key")
     """The file with the 32 bytes that encrypt the secrets. File and folder together reveal all secrets."""
+
+    # Production goes on through a day without Vault.
+    environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"production": {"outage_seconds": 86400.0}}

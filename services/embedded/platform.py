@@ -40,7 +40,8 @@ from services.embedded import (
 )
 from services.embedded.errors import PlatformError
 from services.runtime import telemetry
-from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig, load
+from services.runtime.config import PORTS, PREFIX, SERVICES, RuntimeConfig
+from services.runtime.layers import load
 from services.runtime.server import serve
 from services.runtime.tasks import run_all
 
@@ -118,19 +119,20 @@ async def run_platform(
         if allow_local:
             stack.enter_context(environment.set_variables(environment.local_address_variables()))
         await importing
-        gateway = Gateway(
-            addresses={name: ",".join(config.addresses(name)) for name in SERVICES},
-            certificates=config.certificates,
-            bind=ports.BIND,
-            port=numbers["gateway"],
-            tls=authority.issue_gateway_certificate(config.certificates) if tls else None,
-            internal_port=internal_port,
-            trust_domain=config.trust_domain,
-            namespace=config.namespace,
-            token_issuer=config.token_issuer,
-            token_audience=config.token_audience,
-            access_log=logs / "requests.log",
-        )
+        own_settings = {
+            "addresses": {name: ",".join(config.addresses(name)) for name in SERVICES},
+            "certificates": config.certificates,
+            "bind": ports.BIND,
+            "port": numbers["gateway"],
+            "tls": authority.issue_gateway_certificate(config.certificates) if tls else None,
+            "internal_port": internal_port,
+            "trust_domain": config.trust_domain,
+            "namespace": config.namespace,
+            "token_issuer": config.token_issuer,
+            "token_audience": config.token_audience,
+            "access_log": logs / "requests.log",
+        }
+        gateway = load(Gateway, given=own_settings)
         log_bounding = asyncio.create_task(supervisor.bound_logs(logs))
         stack.callback(log_bounding.cancel)
         url = data_folder.gateway_url(numbers["gateway"], tls=tls)
@@ -164,7 +166,7 @@ async def run_platform(
 
 async def wait_until_healthy(url: str, data: Path) -> None:
     """Wait until the platform at `url`, on the folder `data`, reports healthy and its gateway has the token keys."""
-    config = RuntimeConfig()
+    config = load(RuntimeConfig)
     # Once the gateway has the keys, it refuses a token that none of them has signed.
     claims = {"iss": config.token_issuer, "aud": config.token_audience, "sub": "nobody", "exp": 2**31, "iat": 0}
     token = jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "none"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -66,3 +68,11 @@ class Config(DatabaseSettings):
     """What providers may charge for one video. Not set: a tenth of the limit for a month, if there is one."""
     quota_fetched_bytes: int = Field(500_000_000_000, ge=0)
     """The quota of bytes of clips that are fetched from other hosts for an account within 24 hours; 0: no limit."""
+
+    environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"staging": {"retention_days": 30}}
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield what the database yields, and a connection to NATS without TLS."""
+        yield from super().find_insecure()
+        if not self.nats.startswith("tls://"):
+            yield "nats", "NATS without TLS; write tls://HOST:PORT"

@@ -1,20 +1,19 @@
-"""Config: settings from the environment, validated at start.
+"""Config: the classes of settings, validated at start.
 
 The settings of a service are the fields of its `Config`, a subclass of `Settings`. The variable
-`MONEYPRINTER_STORAGE_CACHE_SIZE` sets the field `cache_size` of the service `storage`. A misspelt name stops the
-process. Secrets are never settings; a setting may name the file of one.
+`MONEYPRINTER_STORAGE_CACHE_SIZE` sets the field `cache_size` of the service `storage`; `runtime.layers` reads it, and
+the other layers. Secrets are never settings; a setting may name the file of one.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-T = TypeVar("T", bound="Settings")
 
 
 def _folders(value: object) -> object:
@@ -27,6 +26,8 @@ Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)]
 """A setting of several folders, separated by colons as in PATH."""
 
 PREFIX = "MONEYPRINTER_"
+
+ENVIRONMENTS = ("development", "staging", "production")
 
 # The ports of ARCHITECTURE.md 1; 8080-8085 are the specification's.
 PORTS = {
@@ -59,6 +60,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
+    environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The defaults that differ in an environment: by its name, by setting."""
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield the settings whose values production refuses: the name, and what is refused and what to set."""
+        return iter(())
+
 
 class DatabaseSettings(Settings):
     """The settings of a service with a database."""
@@ -67,6 +75,24 @@ class DatabaseSettings(Settings):
     """How to connect to PostgreSQL: libpq's conninfo. The password is in its `passfile`."""
     database_timeout_seconds: float = Field(DATABASE_TIMEOUT_SECONDS, gt=0, le=60)
     """The time limit of a transaction; then the database counts as unreachable."""
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield a password in the settings, and a connection to another machine without TLS."""
+        # Only services with a database load its library.
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            found = conninfo_to_dict(self.database)
+        except ProgrammingError:
+            yield "database", "what is no connection string of PostgreSQL"
+            return
+        if "password" in found:
+            yield "database", "a password in it; name a file with passfile="
+        hosts = str(found.get("host") or found.get("hostaddr") or "/").split(",")
+        is_local = all(host.startswith("/") or host in ("127.0.0.1", "::1", "localhost") for host in hosts)
+        if not is_local and found.get("sslmode") not in ("verify-ca", "verify-full"):
+            yield "database", "a connection without verified TLS; add sslmode=verify-full sslrootcert=FILE"
 
 
 class RuntimeConfig(Settings):
@@ -116,6 +142,17 @@ class RuntimeConfig(Settings):
     """The port for Prometheus metrics of each service, as JSON; a service without a port exports none."""
     log_level: str = "info"
     """The lowest level that is logged: `debug`, `info`, `warning` or `error`."""
+    stored_settings: bool = False
+    """Whether a service also reads settings from its secret `<service>/settings` of the config service at its start."""
+
+    environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"staging": {"reflection": True}}
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield what reveals more of the servers and calls than production should."""
+        if self.reflection:
+            yield "reflection", "servers that describe themselves; set it to false"
+        if self.log_level == "debug":
+            yield "log_level", "the level debug; set it to info"
 
     def address(self, service: str) -> str:
         """Return the `host:port` of a service."""
@@ -125,18 +162,3 @@ class RuntimeConfig(Settings):
         """Return the `host:port` of each instance of a service that has its own port."""
         host = self.hosts.get(service, self.default_host)
         return [f"{host}:{port}" for port in (self.ports[service], *self.further_ports.get(service, ()))]
-
-
-def load(kind: type[T]) -> T:
-    """Read settings from the environment. Raises `ConfigError` when a variable is unknown or its value is wrong."""
-    prefix = kind.model_config.get("env_prefix") or ""
-    known = {f"{prefix}{name}".upper() for name in kind.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
-    if prefix and unknown:
-        raise ConfigError(f"{unknown[0]} is no setting; those are: {', '.join(sorted(known))}")
-    try:
-        return kind()
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        name = f"{prefix}{'.'.join(str(part) for part in first['loc'])}".upper()
-        raise ConfigError(f"{name}: {first['msg']} (it is set to {first['input']!r})") from None

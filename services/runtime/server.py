@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,17 +23,20 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from moneyprinter import calls
+from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.errors import Unavailable
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 from services.runtime import channels, revocation, scratch, telemetry, tls, turns
 from services.runtime.admission import Admission, ConcurrencyLimit, client_share
 from services.runtime.audit import AuditBuffer
 from services.runtime.authorizer import Authorizer, TokenKeys
-from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.config import ConfigError, RuntimeConfig
 from services.runtime.handshakes import HandshakeMonitor
 from services.runtime.interceptor import CallInterceptor
+from services.runtime.layers import load
 from services.runtime.objects import Objects
 from services.runtime.scratch import Scratch
+from services.runtime.secrets import SecretClient
 from services.runtime.tasks import cancel
 
 log = structlog.get_logger()
@@ -202,7 +206,7 @@ async def run_service(
     `ConfigError` when the service is unknown, a setting is wrong or the port is in use.
     """
     if wire is None:
-        wire, settings = _load_service(service, settings)
+        wire, settings = await _load_service(service, settings, config)
     await asyncio.to_thread(scratch.clear, config.scratch)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.serve_metrics(config, service))
@@ -245,7 +249,7 @@ async def run_service(
             await server.stop(config.grace_seconds)
 
 
-def _load_service(service: str, settings: Any) -> tuple[Wire, Any]:
+async def _load_service(service: str, settings: Any, config: RuntimeConfig) -> tuple[Wire, Any]:
     try:
         wire = importlib.import_module(f"services.{service}.server").wire
     except ModuleNotFoundError as missing:
@@ -253,8 +257,23 @@ def _load_service(service: str, settings: Any) -> tuple[Wire, Any]:
             raise
         raise ConfigError(f"there is no service {service}") from None
     if settings is None:
-        settings = load(importlib.import_module(f"services.{service}.config").Config)
+        stored = await _read_stored_settings(service, config) if config.stored_settings and service != "config" else {}
+        settings = load(importlib.import_module(f"services.{service}.config").Config, stored=stored)
     return wire, settings
+
+
+async def _read_stored_settings(service: str, config: RuntimeConfig) -> Any:
+    """Return the settings in the secret `<service>/settings`. Raises `ConfigError` when they are no JSON object."""
+    channel = channels.connect(config, service, "config", "moneyprinter.config.v1.ConfigService")
+    try:
+        await wait_connected(channel, "config")
+        found = await SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel)).read(f"{service}/settings")
+    finally:
+        await channel.close()
+    try:
+        return json.loads(found.value) if found else {}
+    except ValueError:
+        raise ConfigError(f"the secret {service}/settings is no JSON object of settings") from None
 
 
 @asynccontextmanager

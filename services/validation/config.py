@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -48,3 +49,10 @@ class Config(Settings):
     """The most calls of ProbeClip at once, a quarter of them for one user; further calls are refused."""
     max_probe_file_calls: int = 16
     """The most calls of ProbeFile at once, a quarter of them for one user; further calls are refused."""
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield clips without TLS, and clips from this machine."""
+        if self.allow_http:
+            yield "allow_http", "clips without TLS; set it to false"
+        if any(network.is_loopback for network in self.allowed_networks):
+            yield "allowed_networks", "the addresses of this machine; name only the networks of other hosts"

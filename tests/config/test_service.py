@@ -65,7 +65,11 @@ async def test_the_secrets_of_another_workload_are_refused(mesh: Mesh, log: io.S
 
 async def test_a_workload_that_the_contract_does_not_name_is_refused(mesh: Mesh, log: io.StringIO) -> None:
     with pytest.raises(errors.PermissionDenied):
-        await mesh.stub(pb_grpc.ConfigServiceStub, caller="encoder").GetSecret(pb.GetSecretRequest(name="encoder/key"))
+        await mesh.stub(pb_grpc.ConfigServiceStub, caller="gateway").GetSecret(pb.GetSecretRequest(name="gateway/key"))
+    with pytest.raises(errors.PermissionDenied):
+        await mesh.stub(pb_grpc.ConfigServiceStub, caller="encoder").PutSecret(
+            pb.PutSecretRequest(name="encoder/settings", value=b"{}")
+        )
 
 
 @pytest.mark.parametrize("name", ["", "storage", "storage/", "storage/../user/key", "storage/Key", "/storage/key"])

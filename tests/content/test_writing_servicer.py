@@ -26,7 +26,8 @@ from services.content.scripts.script_templates import TEMPLATES
 from services.content.scripts.sentences import split_sentences
 from services.content.scripts.writing import DEFAULT_LENGTH, write_script
 from services.embedded import binaries
-from services.runtime.config import ConfigError, load
+from services.runtime.config import ConfigError
+from services.runtime.layers import load
 from tests.mesh import Mesh
 from tests.providers.model_servers import KEY, AnthropicServer
 

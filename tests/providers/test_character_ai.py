@@ -15,7 +15,8 @@ from services.content.writers.prompts import ScriptTask, build_script_prompt, bu
 from services.providers.breaker import Breaker
 from services.providers.failures import FailureKind, ProviderFailure
 from services.providers.keys import KeyRing
-from services.runtime.config import ConfigError, load
+from services.runtime.config import ConfigError
+from services.runtime.layers import load
 
 PROSE = "Ahoy, the sea is salty, and I have tasted it. The rivers bring it from the rocks. Drink with care!"
 TASK = ScriptTask("Why the sea is salty", "en", WritingOptions(scene_count=2))

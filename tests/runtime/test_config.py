@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.runtime import tls
-from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.config import ConfigError, RuntimeConfig
+from services.runtime.layers import load
 
 
 def test_a_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

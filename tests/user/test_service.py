@@ -32,7 +32,8 @@ from moneyprinter.video.v1 import video_service_pb2 as video_pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as video_grpc
 from services.config.config import Config as SecretsConfig
 from services.runtime import identity
-from services.runtime.config import ConfigError, RuntimeConfig, load
+from services.runtime.config import ConfigError, RuntimeConfig
+from services.runtime.layers import load
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
 from services.user.config import Config
