@@ -20,12 +20,12 @@ class Secret:
 
 @dataclass(frozen=True)
 class SecretAccess:
-    """A workload's access to a secret, for the log. It never holds a value."""
+    """A workload's access to a secret, or use of a key-encryption key, for the log. It never holds a value."""
 
     action: str
-    """`read` or `write`."""
+    """`read` or `write` of a secret, `wrap`, `unwrap` or `rewrap` by a key."""
     name: str
-    """The secret."""
+    """The secret, or the key-encryption key."""
     caller: str
     """The workload."""
     version: int
@@ -56,7 +56,7 @@ async def read_secret(store: SecretStore, audit: Audit, caller: str, name: str) 
     Raises `NotFound`, and `PermissionDenied` when the secret belongs to another workload.
     """
     try:
-        _require_owner(caller, name)
+        require_owner(caller, name)
         secret = await _require_newest(store, name)
     except Error as failure:
         audit(SecretAccess("read", name, caller, 0, failure.reason))
@@ -74,7 +74,7 @@ async def write_secret(
     to another workload.
     """
     try:
-        _require_owner(caller, name)
+        require_owner(caller, name)
         version = await store.add(name, value, replaces_version)
     except Error as failure:
         audit(SecretAccess("write", name, caller, 0, failure.reason))
@@ -89,7 +89,8 @@ async def _require_newest(store: SecretStore, name: str) -> Secret:
     raise NotFound(f"there is no secret {name}", reason="SECRET_NOT_FOUND")
 
 
-def _require_owner(caller: str, name: str) -> None:
+def require_owner(caller: str, name: str) -> None:
+    """Raise `PermissionDenied` when a secret or a key belongs to another workload than the caller."""
     owner = name.partition("/")[0]
     if caller != owner:
         raise PermissionDenied(

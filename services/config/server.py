@@ -13,6 +13,8 @@ from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
 from services.config.cache import CachedSecrets
 from services.config.config import Config
 from services.config.encrypted_files import EncryptedFiles, read_key
+from services.config.keys import KeyWrapper
+from services.config.local_keys import LocalKeys
 from services.config.secrets import SecretAccess, SecretStore
 from services.config.servicer import ConfigServicer
 from services.runtime.server import Runtime
@@ -31,23 +33,23 @@ def audit(access: SecretAccess) -> None:
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the secrets in Vault, or in the folder."""
-    async with (_open_vault if config.vault_url else _open_files)(config, runtime) as store:
-        runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, audit))
+    async with (_open_vault if config.vault_url else _open_files)(config, runtime) as (store, keys):
+        runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, keys, audit))
         yield
 
 
 @asynccontextmanager
-async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[SecretStore]:
+async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[tuple[SecretStore, KeyWrapper]]:
     store = EncryptedFiles(config.store, read_key(config.master_key_file))
     await store.open()
     runtime.check(STORE, store.check)
-    yield store
+    yield store, LocalKeys(store)
 
 
 @asynccontextmanager
-async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[SecretStore]:
+async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[tuple[SecretStore, KeyWrapper]]:
     # Only deployments with a Vault install its client.
-    from services.config.vault import client, sign_in, store
+    from services.config.vault import client, sign_in, store, transit
 
     method: sign_in.SignIn
     mount = config.vault_sign_in_mount or config.vault_sign_in
@@ -68,6 +70,7 @@ async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[SecretS
         async with runtime.background(vault.run(), "sign-in at Vault"):
             runtime.check(STORE, vault.check)
             secrets = store.VaultSecrets(vault, config.vault_mount)
-            yield CachedSecrets(secrets, config.cache_seconds, config.outage_seconds, time.monotonic)
+            cached = CachedSecrets(secrets, config.cache_seconds, config.outage_seconds, time.monotonic)
+            yield cached, transit.TransitKeys(vault, config.vault_transit_mount)
     finally:
         await vault.close()

@@ -6,15 +6,16 @@ from typing import Any
 
 from moneyprinter.config.v1 import config_service_pb2 as pb
 from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
-from services.config import secrets
+from services.config import keys, secrets
 from services.runtime import identity
 
 
 class ConfigServicer(pb_grpc.ConfigServiceServicer):
     """Implements ConfigService."""
 
-    def __init__(self, store: secrets.SecretStore, audit: secrets.Audit) -> None:
+    def __init__(self, store: secrets.SecretStore, wrapper: keys.KeyWrapper, audit: secrets.Audit) -> None:
         self._store = store
+        self._wrapper = wrapper
         self._audit = audit
 
     async def GetSecret(self, request: pb.GetSecretRequest, context: Any) -> pb.GetSecretResponse:
@@ -26,3 +27,21 @@ class ConfigServicer(pb_grpc.ConfigServiceServicer):
             self._store, self._audit, identity.caller(), request.name, request.value, request.replaces_version
         )
         return pb.PutSecretResponse(version=version)
+
+    async def WrapKey(self, request: pb.WrapKeyRequest, context: Any) -> pb.WrapKeyResponse:
+        wrapped = await keys.wrap_key(
+            self._wrapper, self._audit, identity.caller(), request.name, request.key, request.context
+        )
+        return pb.WrapKeyResponse(wrapped_key=wrapped)
+
+    async def UnwrapKey(self, request: pb.UnwrapKeyRequest, context: Any) -> pb.UnwrapKeyResponse:
+        key = await keys.unwrap_key(
+            self._wrapper, self._audit, identity.caller(), request.name, request.wrapped_key, request.context
+        )
+        return pb.UnwrapKeyResponse(key=key)
+
+    async def RewrapKey(self, request: pb.RewrapKeyRequest, context: Any) -> pb.RewrapKeyResponse:
+        wrapped = await keys.rewrap_key(
+            self._wrapper, self._audit, identity.caller(), request.name, request.wrapped_key, request.context
+        )
+        return pb.RewrapKeyResponse(wrapped_key=wrapped)

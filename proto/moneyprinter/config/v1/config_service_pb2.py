@@ -26,7 +26,7 @@ from moneyprinter.buf.validate import validate_pb2 as buf_dot_validate_dot_valid
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+moneyprinter/config/v1/config_service.proto\x12\x16moneyprinter.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\"S\n\x10GetSecretRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\"3\n\x11GetSecretResponse\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\x92\x01\n\x10PutSecretRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\x12\x1a\n\x05value\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x04\x12!\n\x10replaces_version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"$\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\x32\xc9\x03\n\rConfigService\x12\xff\x01\n\tGetSecret\x12(.moneyprinter.config.v1.GetSecretRequest\x1a).moneyprinter.config.v1.GetSecretResponse\"\x9c\x01\xb2\xe1\x18\x97\x01\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\n\nprocessing\n\nvalidation\n\rconcatenation\n\trendering\n\nmonitoring\n\x07\x65ncoder\x18\x01\"\x02\x08\nZ\x1b\n\x0bsecret.read\x12\x0crequest.name\x12\xb5\x01\n\tPutSecret\x12(.moneyprinter.config.v1.PutSecretRequest\x1a).moneyprinter.config.v1.PutSecretResponse\"S\xb2\xe1\x18O\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\"\x02\x08\nZ\x1c\n\x0csecret.write\x12\x0crequest.nameb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+moneyprinter/config/v1/config_service.proto\x12\x16moneyprinter.config.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\"S\n\x10GetSecretRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\"3\n\x11GetSecretResponse\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\x92\x01\n\x10PutSecretRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\x12\x1a\n\x05value\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x04\x12!\n\x10replaces_version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"$\n\x11PutSecretResponse\x12\x0f\n\x07version\x18\x01 \x01(\x05\"\x86\x01\n\x0eWrapKeyRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\x12\x16\n\x03key\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x10\x18@\x12\x1b\n\x07\x63ontext\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80\x02\"&\n\x0fWrapKeyResponse\x12\x13\n\x0bwrapped_key\x18\x01 \x01(\x0c\"\x91\x01\n\x10UnwrapKeyRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\x12\x1f\n\x0bwrapped_key\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80\x08\x12\x1b\n\x07\x63ontext\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80\x02\" \n\x11UnwrapKeyResponse\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x91\x01\n\x10RewrapKeyRequest\x12?\n\x04name\x18\x01 \x01(\tB1\xbaH.r,\x18\x80\x01\x32\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$\x12\x1f\n\x0bwrapped_key\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80\x08\x12\x1b\n\x07\x63ontext\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x10\x01\x18\x80\x02\"(\n\x11RewrapKeyResponse\x12\x13\n\x0bwrapped_key\x18\x01 \x01(\x0c\x32\xe9\x07\n\rConfigService\x12\xff\x01\n\tGetSecret\x12(.moneyprinter.config.v1.GetSecretRequest\x1a).moneyprinter.config.v1.GetSecretResponse\"\x9c\x01\xb2\xe1\x18\x97\x01\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\n\nprocessing\n\nvalidation\n\rconcatenation\n\trendering\n\nmonitoring\n\x07\x65ncoder\x18\x01\"\x02\x08\nZ\x1b\n\x0bsecret.read\x12\x0crequest.name\x12\xb5\x01\n\tPutSecret\x12(.moneyprinter.config.v1.PutSecretRequest\x1a).moneyprinter.config.v1.PutSecretResponse\"S\xb2\xe1\x18O\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\"\x02\x08\nZ\x1c\n\x0csecret.write\x12\x0crequest.name\x12\xad\x01\n\x07WrapKey\x12&.moneyprinter.config.v1.WrapKeyRequest\x1a\'.moneyprinter.config.v1.WrapKeyResponse\"Q\xb2\xe1\x18M\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\x18\x01\"\x02\x08\nZ\x18\n\x08key.wrap\x12\x0crequest.name\x12\xb5\x01\n\tUnwrapKey\x12(.moneyprinter.config.v1.UnwrapKeyRequest\x1a).moneyprinter.config.v1.UnwrapKeyResponse\"S\xb2\xe1\x18O\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\x18\x01\"\x02\x08\nZ\x1a\n\nkey.unwrap\x12\x0crequest.name\x12\xb5\x01\n\tRewrapKey\x12(.moneyprinter.config.v1.RewrapKeyRequest\x1a).moneyprinter.config.v1.RewrapKeyResponse\"S\xb2\xe1\x18O\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\x07storage\n\x04user\x18\x01\"\x02\x08\nZ\x1a\n\nkey.rewrap\x12\x0crequest.nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,10 +41,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTSECRETREQUEST'].fields_by_name['value']._serialized_options = b'\272H\010z\006\020\001\030\200\200\004'
   _globals['_PUTSECRETREQUEST'].fields_by_name['replaces_version']._loaded_options = None
   _globals['_PUTSECRETREQUEST'].fields_by_name['replaces_version']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_WRAPKEYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_WRAPKEYREQUEST'].fields_by_name['name']._serialized_options = b'\272H.r,\030\200\0012\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$'
+  _globals['_WRAPKEYREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_WRAPKEYREQUEST'].fields_by_name['key']._serialized_options = b'\272H\006z\004\020\020\030@'
+  _globals['_WRAPKEYREQUEST'].fields_by_name['context']._loaded_options = None
+  _globals['_WRAPKEYREQUEST'].fields_by_name['context']._serialized_options = b'\272H\007z\005\020\001\030\200\002'
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['name']._serialized_options = b'\272H.r,\030\200\0012\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$'
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['wrapped_key']._loaded_options = None
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['wrapped_key']._serialized_options = b'\272H\007z\005\020\001\030\200\010'
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['context']._loaded_options = None
+  _globals['_UNWRAPKEYREQUEST'].fields_by_name['context']._serialized_options = b'\272H\007z\005\020\001\030\200\002'
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['name']._serialized_options = b'\272H.r,\030\200\0012\'^[a-z][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)+$'
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['wrapped_key']._loaded_options = None
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['wrapped_key']._serialized_options = b'\272H\007z\005\020\001\030\200\010'
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['context']._loaded_options = None
+  _globals['_REWRAPKEYREQUEST'].fields_by_name['context']._serialized_options = b'\272H\007z\005\020\001\030\200\002'
   _globals['_CONFIGSERVICE'].methods_by_name['GetSecret']._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['GetSecret']._serialized_options = b'\262\341\030\227\001\n\014orchestrator\n\005audio\n\007content\n\007storage\n\004user\n\nprocessing\n\nvalidation\n\rconcatenation\n\trendering\n\nmonitoring\n\007encoder\030\001\"\002\010\nZ\033\n\013secret.read\022\014request.name'
   _globals['_CONFIGSERVICE'].methods_by_name['PutSecret']._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['PutSecret']._serialized_options = b'\262\341\030O\n\014orchestrator\n\005audio\n\007content\n\007storage\n\004user\"\002\010\nZ\034\n\014secret.write\022\014request.name'
+  _globals['_CONFIGSERVICE'].methods_by_name['WrapKey']._loaded_options = None
+  _globals['_CONFIGSERVICE'].methods_by_name['WrapKey']._serialized_options = b'\262\341\030M\n\014orchestrator\n\005audio\n\007content\n\007storage\n\004user\030\001\"\002\010\nZ\030\n\010key.wrap\022\014request.name'
+  _globals['_CONFIGSERVICE'].methods_by_name['UnwrapKey']._loaded_options = None
+  _globals['_CONFIGSERVICE'].methods_by_name['UnwrapKey']._serialized_options = b'\262\341\030O\n\014orchestrator\n\005audio\n\007content\n\007storage\n\004user\030\001\"\002\010\nZ\032\n\nkey.unwrap\022\014request.name'
+  _globals['_CONFIGSERVICE'].methods_by_name['RewrapKey']._loaded_options = None
+  _globals['_CONFIGSERVICE'].methods_by_name['RewrapKey']._serialized_options = b'\262\341\030O\n\014orchestrator\n\005audio\n\007content\n\007storage\n\004user\030\001\"\002\010\nZ\032\n\nkey.rewrap\022\014request.name'
   _globals['_GETSECRETREQUEST']._serialized_start=137
   _globals['_GETSECRETREQUEST']._serialized_end=220
   _globals['_GETSECRETRESPONSE']._serialized_start=222
@@ -53,6 +77,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTSECRETREQUEST']._serialized_end=422
   _globals['_PUTSECRETRESPONSE']._serialized_start=424
   _globals['_PUTSECRETRESPONSE']._serialized_end=460
-  _globals['_CONFIGSERVICE']._serialized_start=463
-  _globals['_CONFIGSERVICE']._serialized_end=920
+  _globals['_WRAPKEYREQUEST']._serialized_start=463
+  _globals['_WRAPKEYREQUEST']._serialized_end=597
+  _globals['_WRAPKEYRESPONSE']._serialized_start=599
+  _globals['_WRAPKEYRESPONSE']._serialized_end=637
+  _globals['_UNWRAPKEYREQUEST']._serialized_start=640
+  _globals['_UNWRAPKEYREQUEST']._serialized_end=785
+  _globals['_UNWRAPKEYRESPONSE']._serialized_start=787
+  _globals['_UNWRAPKEYRESPONSE']._serialized_end=819
+  _globals['_REWRAPKEYREQUEST']._serialized_start=822
+  _globals['_REWRAPKEYREQUEST']._serialized_end=967
+  _globals['_REWRAPKEYRESPONSE']._serialized_start=969
+  _globals['_REWRAPKEYRESPONSE']._serialized_end=1009
+  _globals['_CONFIGSERVICE']._serialized_start=1012
+  _globals['_CONFIGSERVICE']._serialized_end=2013
 # @@protoc_insertion_point(module_scope)

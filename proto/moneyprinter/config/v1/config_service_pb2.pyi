@@ -115,3 +115,159 @@ class PutSecretResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutSecretResponse: _TypeAlias = PutSecretResponse  # noqa: Y015
+
+@_typing.final
+class WrapKeyRequest(_message.Message):
+    """Request of `WrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the key-encryption key, for example `storage/objects`."""
+    key: _builtins.bytes
+    """The data key."""
+    context: _builtins.bytes
+    """What the data key is for. It is authenticated with the key, and needed to unwrap it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+        context: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "key", b"key", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WrapKeyRequest: _TypeAlias = WrapKeyRequest  # noqa: Y015
+
+@_typing.final
+class WrapKeyResponse(_message.Message):
+    """Response of `WrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRAPPED_KEY_FIELD_NUMBER: _builtins.int
+    wrapped_key: _builtins.bytes
+    """The wrapped data key."""
+    def __init__(
+        self,
+        *,
+        wrapped_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wrapped_key", b"wrapped_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WrapKeyResponse: _TypeAlias = WrapKeyResponse  # noqa: Y015
+
+@_typing.final
+class UnwrapKeyRequest(_message.Message):
+    """Request of `UnwrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WRAPPED_KEY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the key-encryption key, for example `storage/objects`."""
+    wrapped_key: _builtins.bytes
+    """The wrapped data key, as `WrapKey` returned it."""
+    context: _builtins.bytes
+    """The context of `WrapKey`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        wrapped_key: _builtins.bytes = ...,
+        context: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "name", b"name", "wrapped_key", b"wrapped_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnwrapKeyRequest: _TypeAlias = UnwrapKeyRequest  # noqa: Y015
+
+@_typing.final
+class UnwrapKeyResponse(_message.Message):
+    """Response of `UnwrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """The data key."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnwrapKeyResponse: _TypeAlias = UnwrapKeyResponse  # noqa: Y015
+
+@_typing.final
+class RewrapKeyRequest(_message.Message):
+    """Request of `RewrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WRAPPED_KEY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the key-encryption key, for example `storage/objects`."""
+    wrapped_key: _builtins.bytes
+    """The wrapped data key, as `WrapKey` returned it."""
+    context: _builtins.bytes
+    """The context of `WrapKey`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        wrapped_key: _builtins.bytes = ...,
+        context: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "name", b"name", "wrapped_key", b"wrapped_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapKeyRequest: _TypeAlias = RewrapKeyRequest  # noqa: Y015
+
+@_typing.final
+class RewrapKeyResponse(_message.Message):
+    """Response of `RewrapKey`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRAPPED_KEY_FIELD_NUMBER: _builtins.int
+    wrapped_key: _builtins.bytes
+    """The data key, wrapped with the newest version; as in the request when that was the newest."""
+    def __init__(
+        self,
+        *,
+        wrapped_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wrapped_key", b"wrapped_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapKeyResponse: _TypeAlias = RewrapKeyResponse  # noqa: Y015

@@ -46,6 +46,21 @@ class ConfigServiceStub:
                 request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretResponse.FromString,
                 _registered_method=True)
+        self.WrapKey = channel.unary_unary(
+                '/moneyprinter.config.v1.ConfigService/WrapKey',
+                request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyResponse.FromString,
+                _registered_method=True)
+        self.UnwrapKey = channel.unary_unary(
+                '/moneyprinter.config.v1.ConfigService/UnwrapKey',
+                request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyResponse.FromString,
+                _registered_method=True)
+        self.RewrapKey = channel.unary_unary(
+                '/moneyprinter.config.v1.ConfigService/RewrapKey',
+                request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer:
@@ -69,6 +84,29 @@ class ConfigServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WrapKey(self, request, context):
+        """Encrypts a data key with one of the caller's key-encryption keys, which never leave the config service or the
+        transit engine of its Vault. The first call with a name creates the key-encryption key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnwrapKey(self, request, context):
+        """Decrypts a data key. Returns DATA_LOSS with DATA_CORRUPT when it was altered, or was wrapped with another key or
+        context.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RewrapKey(self, request, context):
+        """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +119,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.PutSecret,
                     request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretRequest.FromString,
                     response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretResponse.SerializeToString,
+            ),
+            'WrapKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.WrapKey,
+                    request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyRequest.FromString,
+                    response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyResponse.SerializeToString,
+            ),
+            'UnwrapKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnwrapKey,
+                    request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyRequest.FromString,
+                    response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyResponse.SerializeToString,
+            ),
+            'RewrapKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RewrapKey,
+                    request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.FromString,
+                    response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +192,87 @@ class ConfigService:
             '/moneyprinter.config.v1.ConfigService/PutSecret',
             moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretRequest.SerializeToString,
             moneyprinter_dot_config_dot_v1_dot_config__service__pb2.PutSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WrapKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.config.v1.ConfigService/WrapKey',
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyRequest.SerializeToString,
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.WrapKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnwrapKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.config.v1.ConfigService/UnwrapKey',
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyRequest.SerializeToString,
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.UnwrapKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RewrapKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.config.v1.ConfigService/RewrapKey',
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.SerializeToString,
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

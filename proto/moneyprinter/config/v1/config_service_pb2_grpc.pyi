@@ -43,6 +43,16 @@ class ConfigServiceStub:
     """Writes a new version of one of the caller's secrets. Returns ALREADY_EXISTS with SECRET_CONFLICT when
     `replaces_version` is not the newest version.
     """
+    WrapKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.WrapKeyRequest, _config_service_pb2.WrapKeyResponse]
+    """Encrypts a data key with one of the caller's key-encryption keys, which never leave the config service or the
+    transit engine of its Vault. The first call with a name creates the key-encryption key.
+    """
+    UnwrapKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UnwrapKeyRequest, _config_service_pb2.UnwrapKeyResponse]
+    """Decrypts a data key. Returns DATA_LOSS with DATA_CORRUPT when it was altered, or was wrapped with another key or
+    context.
+    """
+    RewrapKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RewrapKeyRequest, _config_service_pb2.RewrapKeyResponse]
+    """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -59,6 +69,16 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Writes a new version of one of the caller's secrets. Returns ALREADY_EXISTS with SECRET_CONFLICT when
     `replaces_version` is not the newest version.
     """
+    WrapKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.WrapKeyRequest, _config_service_pb2.WrapKeyResponse]  # type: ignore[assignment]
+    """Encrypts a data key with one of the caller's key-encryption keys, which never leave the config service or the
+    transit engine of its Vault. The first call with a name creates the key-encryption key.
+    """
+    UnwrapKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UnwrapKeyRequest, _config_service_pb2.UnwrapKeyResponse]  # type: ignore[assignment]
+    """Decrypts a data key. Returns DATA_LOSS with DATA_CORRUPT when it was altered, or was wrapped with another key or
+    context.
+    """
+    RewrapKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RewrapKeyRequest, _config_service_pb2.RewrapKeyResponse]  # type: ignore[assignment]
+    """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Secrets by name. The first part of a name is the workload that owns the secret; every other workload is rejected with
@@ -84,5 +104,33 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         """Writes a new version of one of the caller's secrets. Returns ALREADY_EXISTS with SECRET_CONFLICT when
         `replaces_version` is not the newest version.
         """
+
+    @_abc_1.abstractmethod
+    def WrapKey(
+        self,
+        request: _config_service_pb2.WrapKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.WrapKeyResponse, _abc.Awaitable[_config_service_pb2.WrapKeyResponse]]:
+        """Encrypts a data key with one of the caller's key-encryption keys, which never leave the config service or the
+        transit engine of its Vault. The first call with a name creates the key-encryption key.
+        """
+
+    @_abc_1.abstractmethod
+    def UnwrapKey(
+        self,
+        request: _config_service_pb2.UnwrapKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.UnwrapKeyResponse, _abc.Awaitable[_config_service_pb2.UnwrapKeyResponse]]:
+        """Decrypts a data key. Returns DATA_LOSS with DATA_CORRUPT when it was altered, or was wrapped with another key or
+        context.
+        """
+
+    @_abc_1.abstractmethod
+    def RewrapKey(
+        self,
+        request: _config_service_pb2.RewrapKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.RewrapKeyResponse, _abc.Awaitable[_config_service_pb2.RewrapKeyResponse]]:
+        """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
