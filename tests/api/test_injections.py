@@ -257,7 +257,7 @@ async def test_grpc_texts_that_json_cannot_carry(attacked: Attacked) -> None:
     assert attacked.defects() == defects
 
 
-DRAWN = ("movie", "textfile", "\\fn", "\\fs", "Dialogue", "touch", "subtitles", "sendcmd", "%{pts}")
+DRAWN = ("movie", "textfile", "\\fn", "\\fs", "Dialogue", "$(touch", "`touch", "subtitles", "sendcmd", "%{pts}")
 
 
 async def test_a_video_shows_injections_as_plain_text(attacked: Attacked) -> None:

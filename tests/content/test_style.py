@@ -165,8 +165,9 @@ async def test_nothing_is_drawn_off_the_canvas(
 @pytest.mark.parametrize(
     "text",
     [
-        *("字" * 40_000, "a" * 40_000, "!" * 40_000, "a" + "\u0301" * 40_000, "สวัสดี" * 3_000, "مرحبا" * 5_000),
-        *("👩\u200d" * 20_000, "".join(random.Random(3).choices(" abc.,中。你\u0301ทก", k=20_000))),
+        # A script has at most 20,000 characters.
+        *("字" * 20_000, "a" * 20_000, "!" * 20_000, "a" + "\u0301" * 20_000, "สวัสดี" * 3_000, "مرحبا" * 4_000),
+        *("👩\u200d" * 10_000, "".join(random.Random(3).choices(" abc.,中。你\u0301ทก", k=20_000))),
         # No font shows these: they have no width.
         *("😀" * 20_000, "😀 " * 10_000, "\U00020123" * 20_000, "\U00020123 " * 10_000, "\ue000 " * 10_000),
     ],

@@ -96,9 +96,11 @@ async def test_a_title_has_the_requested_colours_size_and_position(tmp_path: Pat
     assert heights[1] / heights[0] == pytest.approx(3, abs=0.3)
 
 
-@pytest.mark.parametrize("position", [Position.BOTTOM, Position.MIDDLE, Position.TOP, Position.DEFAULT])
+@pytest.mark.parametrize(
+    ("position", "size"),
+    [(Position.BOTTOM, WIDE), (Position.MIDDLE, TALL), (Position.TOP, WIDE), (Position.DEFAULT, TALL)],
+)
 @pytest.mark.parametrize("requested", [Position.BOTTOM, Position.MIDDLE, Position.TOP])
-@pytest.mark.parametrize("size", [WIDE, TALL])
 async def test_a_title_keeps_clear_of_captions(
     position: Position, requested: Position, size: tuple[int, int], tmp_path: Path
 ) -> None:
