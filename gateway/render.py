@@ -177,19 +177,26 @@ def write_config(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS
 def admin_socket(gateway: Gateway, folder: Path) -> Path:
     """Return the Unix socket of the admin interface of a gateway whose configuration is in `folder`.
 
-    The path of a socket is limited (`sockaddr_un`): for a folder with a long path, the socket is in a private folder of
-    the temporary folder. Raises `ConfigError` when that folder belongs to another user or is not private.
+    Raises `ConfigError` as `shorten_socket` does.
     """
-    socket = gateway.admin or folder / "admin.sock"
+    return shorten_socket(gateway.admin or folder / "admin.sock")
+
+
+def shorten_socket(socket: Path) -> Path:
+    """Return the path of a Unix socket, or, when it is longer than `sockaddr_un` allows, a shorter one for it.
+
+    That is in a private folder of the temporary folder. Raises `ConfigError` when that folder belongs to another user
+    or is not private.
+    """
     if len(os.fsencode(socket)) <= MAX_SOCKET_BYTES:
         return socket
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(socket.parent)).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"moneyprinter-{os.getuid()}-{name}"
     private.mkdir(mode=0o700, exist_ok=True)
     info = private.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
         raise ConfigError(f"{private} is not a private folder of this user; remove it")
-    return private / "admin.sock"
+    return private / socket.name
 
 
 def rate_limit_config(gateway: Gateway) -> dict[str, Any]:

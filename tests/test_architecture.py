@@ -34,6 +34,9 @@ RUNTIME = {
         "objects",
         "scratch",
         "telemetry",
+        "redis",
+        "credentials",
+        "revocation_feed",
         "__init__",
     ),
 }
@@ -60,6 +63,7 @@ EDGES = {"servicer", "server", "config"}
 VENDORS = {
     "PostgreSQL": ("psycopg", "psycopg_pool", "services.runtime.db"),
     "NATS": ("nats",),
+    "Redis": ("redis", "services.runtime.redis"),
     "Vault": ("hvac",),
     "object stores": ("obstore",),
     "HTTP": ("httpx", "httpcore"),

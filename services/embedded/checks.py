@@ -35,6 +35,7 @@ def run_checks(data: Path) -> Iterator[Check]:
     yield _check("Python", _check_python)
     yield _check("PostgreSQL", lambda: _read_version(binaries.postgres_program("postgres")))
     yield _check("NATS", lambda: _read_version(binaries.nats_program()))
+    yield _check("Valkey", lambda: _read_version(binaries.valkey_program()))
     yield _check("Envoy", lambda: _read_version(binaries.envoy_program()))
     yield _check("ffmpeg", lambda: _read_version(binaries.ffmpeg_program(), "-version"))
     yield _check("espeak-ng", _check_espeak)

@@ -7,7 +7,7 @@ providers.json  the keys of external providers, when an operator put them here
 master-key      the key that encrypts the config service's secrets
 passwords/      the passwords of the database's roles, one file each
 certificates/   the authority's and the workloads' certificates and keys
-postgres/ nats/ secrets/ objects/ scratch/ logs/
+postgres/ nats/ valkey/ secrets/ objects/ scratch/ logs/
 """
 
 from __future__ import annotations

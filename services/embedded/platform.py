@@ -1,6 +1,6 @@
 """Platform: runs all of MoneyPrinter on one machine, started in order and stopped in reverse.
 
-    certificates -> PostgreSQL, NATS -> the services, Envoy -> `GET /health` answers 200
+    certificates -> PostgreSQL, NATS, Valkey -> the services, Envoy -> `GET /health` answers 200
 
 No process that it starts outlives it, however it ends.
 """
@@ -37,6 +37,7 @@ from services.embedded import (
     postgres,
     replicas,
     supervisor,
+    valkey,
 )
 from services.embedded.errors import PlatformError
 from services.runtime import telemetry
@@ -104,7 +105,7 @@ async def run_platform(
         # Importing the services takes as long as starting the servers that they need.
         importing = asyncio.create_task(asyncio.to_thread(_import_services, () if processes else SERVICES))
         database_port, nats_port, internal_port = ports.pick_ports(3)
-        database, nats_url = await _enter_all(
+        database, nats_url, redis_url = await _enter_all(
             stack,
             _run_database(data, logs / "postgres.log", database_port),
             nats.run_server(
@@ -114,8 +115,11 @@ async def run_platform(
                 port=nats_port,
                 wait_until_hung=lambda pid: health.wait_until_nats_hung(pid, config, f"tls://{ports.BIND}:{nats_port}"),
             ),
+            valkey.run_server(data / "valkey", log_file=logs / "valkey.log"),
         )
         stack.enter_context(environment.set_variables(environment.service_variables(data, database, nats_url)))
+        stack.enter_context(environment.set_variables({f"{PREFIX}RUNTIME_REDIS": redis_url}))
+        config = load(RuntimeConfig)
         if allow_local:
             stack.enter_context(environment.set_variables(environment.local_address_variables()))
         await importing

@@ -40,7 +40,7 @@ class Health:
     down: tuple[str, ...]
     """The services that are not healthy, or do not respond."""
     redis: str = "not_used"
-    """This platform runs without Redis."""
+    """Redis: `healthy`; `unhealthy`, without which the platform works; or `not_used`."""
 
 
 class Services(Protocol):
@@ -77,6 +77,8 @@ class HealthSources:
     now: Callable[[], datetime]
     timeout_seconds: float
     """How long each response may take."""
+    uses_redis: bool = False
+    """Whether the settings name a Redis."""
 
 
 async def determine_health(sources: HealthSources) -> Health:
@@ -90,10 +92,13 @@ async def determine_health(sources: HealthSources) -> Health:
             return default
 
     services = sources.services
-    serving, databases, storage, outside, has_hardware, active_jobs = await asyncio.gather(
+    serving, databases, (storage, redis), outside, has_hardware, active_jobs = await asyncio.gather(
         asyncio.gather(*(ask(services.is_serving(name), False) for name in sources.names)),
         asyncio.gather(*(ask(services.is_serving(name, "database"), False) for name in ON_THE_DATABASE)),
-        ask(services.is_serving("storage", "storage"), False),
+        asyncio.gather(
+            ask(services.is_serving("storage", "storage"), False),
+            ask(services.is_serving("user", "redis") if sources.uses_redis else _not_used(), False),
+        ),
         # A service that does not respond is down already, and one without the check has nothing outside.
         asyncio.gather(*(ask(services.is_serving(*check), True) for check in OUTSIDE if check[0] in sources.names)),
         ask(services.has_hardware_encoder(), False),
@@ -102,7 +107,7 @@ async def determine_health(sources: HealthSources) -> Health:
     down = tuple(name for name, is_serving in zip(sources.names, serving, strict=True) if not is_serving)
     is_usable = all(databases) and storage and not set(down) & set(VITAL)
     return Health(
-        status="unhealthy" if not is_usable else "degraded" if down or not all(outside) else "healthy",
+        status="unhealthy" if not is_usable else "degraded" if down or not redis or not all(outside) else "healthy",
         time=sources.now(),
         database=_status(all(databases)),
         storage=_status(storage),
@@ -111,7 +116,13 @@ async def determine_health(sources: HealthSources) -> Health:
         memory_percent=round(sources.machine.memory_percent(), 1),
         active_jobs=active_jobs,
         down=down,
+        redis=_status(redis) if sources.uses_redis else "not_used",
     )
+
+
+async def _not_used() -> bool:
+    """Stand for the check of a part that is not used, and so cannot fail."""
+    return True
 
 
 def _status(is_healthy: bool) -> str:

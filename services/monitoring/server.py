@@ -31,6 +31,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         LocalMachine(time.monotonic),
         now=lambda: datetime.now(UTC),
         timeout_seconds=config.timeout_seconds,
+        uses_redis=bool(runtime.config.redis),
     )
     health_cache = HealthCache(sources, config.cache_seconds, time.monotonic)
 

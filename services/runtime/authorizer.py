@@ -19,6 +19,7 @@ from moneyprinter import contract
 from moneyprinter.errors import Error, PermissionDenied, Unauthenticated
 from services.runtime import identity, tls
 from services.runtime.config import RuntimeConfig
+from services.runtime.credentials import CredentialGuard
 from services.runtime.identity import User
 
 # Every workload of the mesh may call these: they reveal nothing about users.
@@ -71,6 +72,8 @@ class Authorizer:
     def __init__(self, config: RuntimeConfig, keys: TokenKeys) -> None:
         self._config = config
         self.keys = keys
+        self.credentials: CredentialGuard | None = None
+        """Checks whether the credentials of valid tokens were revoked; None: they are not checked."""
         self._verified: dict[str, tuple[str, jwt.PyJWK, dict[str, Any]]] = {}
 
     async def authorize(
@@ -79,8 +82,8 @@ class Authorizer:
         """Identify the peer, caller, client and user of the running call, and check the access rule of its method.
 
         `method` is the path `/package.Service/Method`; `peer` is gRPC's name of the other end of the connection.
-        Raises `Unauthenticated` when the peer or the user is not identified, and `PermissionDenied` when the rule
-        forbids the call.
+        Raises `Unauthenticated` when the peer or the user is not identified, or the user's credential was revoked, and
+        `PermissionDenied` when the rule forbids the call.
         """
         identity.set_connection(_peer_spiffe_id(auth_context), identity.peer_host(peer))
         caller = self._identify_peer(auth_context)
@@ -105,6 +108,8 @@ class Authorizer:
                 raise PermissionDenied(
                     f"this needs the role {rule.role}; ask an administrator for it", reason="ROLE_MISSING"
                 )
+            if self.credentials is not None:
+                await self.credentials.require_valid(found, rule.role)
 
     def _identify_peer(self, auth_context: dict[str, list[bytes]]) -> str:
         """Return the workload at the other end of the connection. Raises `Unauthenticated` when there is none."""

@@ -138,6 +138,14 @@ class RuntimeConfig(Settings):
     """The `iss` of user tokens."""
     token_audience: str = "moneyprinter"
     """The `aud` of user tokens."""
+    redis: str = ""
+    """The URL of Redis or Valkey: `redis://host:port`, `rediss://host:port` with TLS, or `unix:///path`."""
+    redis_username: str = ""
+    """The ACL user; empty: the default user."""
+    redis_password_file: Path | None = None
+    """The file with the password, read for each new connection."""
+    redis_ca_file: Path | None = None
+    """The file of the certificate authority that signed the server's certificate; None: those of the system."""
     metrics_ports: dict[str, int] = {}
     """The port for Prometheus metrics of each service, as JSON; a service without a port exports none."""
     log_level: str = "info"
@@ -148,7 +156,10 @@ class RuntimeConfig(Settings):
     environment_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"staging": {"reflection": True}}
 
     def find_insecure(self) -> Iterator[tuple[str, str]]:
-        """Yield what reveals more of the servers and calls than production should."""
+        """Yield what reveals more of the servers and calls than production should, and Redis elsewhere without TLS."""
+        is_local = self.redis.startswith(("redis://127.0.0.1", "redis://[::1]", "redis://localhost"))
+        if self.redis.startswith("redis://") and not is_local:
+            yield "redis", "Redis without TLS; write rediss://HOST:PORT"
         if self.reflection:
             yield "reflection", "servers that describe themselves; set it to false"
         if self.log_level == "debug":

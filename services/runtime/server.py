@@ -26,15 +26,18 @@ from moneyprinter import calls
 from moneyprinter.config.v1 import config_service_pb2_grpc
 from moneyprinter.errors import Unavailable
 from moneyprinter.user.v1 import audit_service_pb2, audit_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
-from services.runtime import channels, revocation, scratch, telemetry, tls, turns
+from services.runtime import channels, redis, revocation, scratch, telemetry, tls, turns
 from services.runtime.admission import Admission, ConcurrencyLimit, client_share
 from services.runtime.audit import AuditBuffer
 from services.runtime.authorizer import Authorizer, TokenKeys
 from services.runtime.config import ConfigError, RuntimeConfig
+from services.runtime.credentials import CredentialGuard
 from services.runtime.handshakes import HandshakeMonitor
 from services.runtime.interceptor import CallInterceptor
 from services.runtime.layers import load
 from services.runtime.objects import Objects
+from services.runtime.redis import RedisClient
+from services.runtime.revocation_feed import RevocationFeed
 from services.runtime.scratch import Scratch
 from services.runtime.secrets import SecretClient
 from services.runtime.tasks import cancel
@@ -88,6 +91,8 @@ class Runtime:
         """The concurrency limits of the server."""
         self.keys: TokenKeys | None = None
         """The keys of user tokens, when the service has them itself; others fetch them from the user service."""
+        self.redis: RedisClient | None = None
+        """The client of Redis, when the settings name one."""
         self.health = Health()
         self.contracts: list[str] = []
         self._server = server
@@ -216,7 +221,12 @@ async def run_service(
         audit = AuditBuffer(config, service, _user_service_audit(channel))
         handshakes = HandshakeMonitor(audit.record_failed_handshake)
         stack.callback(handshakes.close)
-        monitor = revocation.RevocationMonitor(revocation.credential_check(channel))
+        check = revocation.credential_check(channel)
+        monitor = revocation.RevocationMonitor(check)
+        redis_client = await stack.enter_async_context(redis.open_client(config))
+        # Other keys are not the user service's, which then has not issued the tokens.
+        if keys is None and service in revocation.checking_services():
+            authorizer.credentials = CredentialGuard(check, RevocationFeed(redis_client) if redis_client else None)
         admission = Admission(MAX_CALLS, config.max_streams, config.streams_per_client)
         interceptor = CallInterceptor(service, config, authorizer, audit, handshakes, monitor, admission)
         server = grpc.aio.server(interceptors=(interceptor,), options=OPTIONS)
@@ -227,6 +237,7 @@ async def run_service(
         except RuntimeError:
             raise ConfigError(f"{service} cannot listen on {address}: the port is in use") from None
         runtime = Runtime(service, config, server, stack, audit, admission)
+        runtime.redis = redis_client
         runtime.port = port
         handshakes.watch(port)
         await stack.enter_async_context(wire(settings, runtime))

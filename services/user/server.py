@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from moneyprinter.user.v1 import (
 from services.runtime import db, identity, tls
 from services.runtime.admission import FairSemaphore
 from services.runtime.authorizer import TokenKeys
+from services.runtime.revocation_feed import RevocationPublisher
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, wait_connected
 from services.user import postgres
@@ -43,6 +44,7 @@ from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
 from services.user.mfa.encryption import AesFactorCipher
 from services.user.mfa.totp import PyotpCodes
 from services.user.servicer import UserServicer
+from services.user.sessions.revocations import delete_old_revocations, publish_revocations
 from services.user.tokens.access_tokens import JwtTokens, generate_signing_key
 from services.user.tokens.signing_keys import KeyRing, RotationSchedule
 
@@ -105,7 +107,17 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         audit = AuditServicer(context, audit_log, lambda workload: tls.spiffe_id(runtime.config, workload))
         runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit)
         runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, AuthorityServicer(context))
-        async with runtime.background(key_ring.run(config.signing_key_refresh), "signing keys"):
+        revocations = postgres.create_revocation_store(pool)
+        async with AsyncExitStack() as stack:
+            for work, name in (
+                (key_ring.run(config.signing_key_refresh), "signing keys"),
+                (delete_old_revocations(revocations), "old revocations"),
+            ):
+                await stack.enter_async_context(runtime.background(work, name))
+            if runtime.redis is not None:
+                runtime.check("redis", runtime.redis.check)
+                publisher = RevocationPublisher(runtime.redis, revocations.list_since)
+                await stack.enter_async_context(runtime.background(publish_revocations(publisher), "revocations"))
             yield
 
 

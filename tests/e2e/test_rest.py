@@ -80,7 +80,7 @@ async def test_health_matches_the_specification(platform: RunningPlatform) -> No
     assert shape(body) == shape(fixture("health_response.json"))
     assert body["status"] == "healthy"
     assert body["services"]["database"] == body["services"]["storage"] == "healthy"
-    assert body["services"]["redis"] == "not_used"
+    assert body["services"]["redis"] == "healthy"
 
 
 async def test_a_video_is_made_from_an_upload_and_an_address(

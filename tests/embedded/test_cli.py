@@ -94,7 +94,7 @@ def test_doctor_checks_the_installation(tmp_path: Path) -> None:
     assert done.returncode == 0, done
     assert re.search(r"ok +PostgreSQL +postgres \(PostgreSQL\) 18", done.stdout)
     assert re.search(r"ok +ffmpeg +ffmpeg version", done.stdout)
-    assert "10 of 10 checks passed" in done.stdout
+    assert "11 of 11 checks passed" in done.stdout
     done = run("doctor", "--brief", "--data", "/proc/moneyprinter")
     assert done.returncode == 1
     assert re.match(r"failed +disk +/proc is not writable", done.stdout) or "failed" in done.stdout

@@ -37,7 +37,7 @@ async def test_the_platform_starts_stops_and_starts_again(tmp_path: Path) -> Non
         assert (await health(first.url)).status_code == 200
         assert data_folder.find_platform(data) == data_folder.RunningPlatform(first.process.pid, first.url)
         children = first.children()
-        assert {"postgres", "nats-server", "envoy"} <= {child.name() for child in children}
+        assert {"postgres", "nats-server", "valkey-server", "envoy"} <= {child.name() for child in children}
         assert await first.stop() == 0
     await assert_all_end(children)
     assert data_folder.find_platform(data) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psutil
@@ -102,6 +103,15 @@ async def test_a_dependency_outside_that_does_not_work_degrades_the_platform(che
     assert (health.status, health.down) == ("degraded", ())
     health = await determine_health(sources(FakeServices(hung=(check,))))
     assert health.status == "healthy"
+
+
+@pytest.mark.parametrize("how", ["unhealthy", "down", "hung"])
+async def test_redis_is_reported_where_it_is_used(how: str) -> None:
+    used = replace(sources(FakeServices()), uses_redis=True)
+    health = await determine_health(used)
+    assert (health.status, health.redis) == ("healthy", "healthy")
+    health = await determine_health(replace(used, services=FakeServices(**{how: ("user/redis",)})))
+    assert (health.status, health.redis, health.down) == ("degraded", "unhealthy", ())
 
 
 async def test_concurrent_callers_share_one_determination() -> None:

@@ -279,9 +279,9 @@ SESSION_ENDS = [
 KEY_ENDS = [revoke, end_by_administrator, disable, close, take_role]
 
 
-async def ada(users: Users) -> Target:
-    account_id = await register(users, "ada", "video.process")
-    session = await users.sign_in("ada", NEW)
+async def ada(users: Users, name: str = "ada") -> Target:
+    account_id = await register(users, name, "video.process")
+    session = await users.sign_in(name, NEW)
     request = own.CreateApiKeyRequest(display_name="k", roles=["video.process"])
     key = await users.own.CreateApiKey(request, metadata=bearer(session.access_token))
     return Target(account_id, session, key)

@@ -8,6 +8,7 @@ from services.user.postgres.api_keys import PostgresApiKeyStore
 from services.user.postgres.audit_log import PostgresAuditLogStore
 from services.user.postgres.invitations import PostgresInvitationStore
 from services.user.postgres.mfa import PostgresSecondFactorStore
+from services.user.postgres.revocations import PostgresRevocationStore
 from services.user.postgres.sessions import PostgresSessionStore
 from services.user.postgres.throttling import PostgresAttemptStore
 from services.user.store import Store
@@ -28,6 +29,11 @@ def create_store(pool: Pool) -> Store:
 def create_audit_log_store(pool: Pool) -> PostgresAuditLogStore:
     """Return the store of the audit log on a pool."""
     return PostgresAuditLogStore(pool)
+
+
+def create_revocation_store(pool: Pool) -> PostgresRevocationStore:
+    """Return the store of revocations on a pool."""
+    return PostgresRevocationStore(pool)
 
 
 async def ping(pool: Pool) -> None:

@@ -45,7 +45,7 @@ class GetHealthResponse(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """`healthy`; `degraded` when a part is down that rendering videos does not need, or a provider of speech is not called
-    because it failed, or the store of the secrets cannot be used; `unhealthy` otherwise.
+    because it failed, or Redis or the store of the secrets cannot be used; `unhealthy` otherwise.
     """
     timestamp: _builtins.str
     """The time of the check, RFC 3339 in UTC."""
@@ -86,7 +86,7 @@ class Services(_message.Message):
     database: _builtins.str
     """PostgreSQL."""
     redis: _builtins.str
-    """Redis. The laptop platform does not use it."""
+    """Redis. While it is `unhealthy`, sign-in and jobs work, and each gateway counts the limits of users alone."""
     storage: _builtins.str
     """Object storage."""
     gpu: _builtins.str
