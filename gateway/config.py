@@ -84,7 +84,7 @@ class Gateway(Settings):
     max_connections: int = Field(10_000, ge=1)
     """The largest number of client connections; further ones are closed."""
     address_connections: int = Field(1000, ge=1)
-    """The largest number of connections of one client address; further ones are closed.
+    """The largest number of connections of one client address, or of one IPv6 network (/64); further ones are closed.
 
     Addresses are counted in 16 groups, so one that reaches it stops those of its group, a sixteenth of all. On a
     laptop, it applies only if it is set. Behind trusted proxies, whose connections all clients share, it does not.

@@ -10,6 +10,9 @@ local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 -- The platform's own tokens are far shorter.
 local MAX_TOKEN_BYTES = 4096
 
+-- Envoy's own replies are shorter.
+local MAX_REPLY_BYTES = 8192
+
 -- The client headers that services and filters use; all others are dropped. gRPC does not accept every header that HTTP
 -- allows, and a service cannot be deceived by a header that it never receives.
 local FORWARDED_HEADERS = {}
@@ -292,6 +295,22 @@ local function drop_body(handle)
   end
 end
 
+-- Words for the types in the transcoder's messages.
+local TYPES = { STRING = "text", BYTES = "text in base64", BOOL = "true or false", FLOAT = "a number", DOUBLE = "a number" }
+
+-- Describes a value of a wrong type in the words of the contract, not of the transcoder.
+local function describe_types(handle, headers)
+  local length = tonumber(headers:get("content-length") or "")
+  local body = length ~= nil and length <= MAX_REPLY_BYTES and handle:body() or nil
+  local text = body and body:getBytes(0, body:length()) or ""
+  local described, count = text:gsub("invalid value (.-) for type TYPE_(%u+)%d*", function(value, type)
+    return ("%s is not %s"):format(value, TYPES[type] or "a whole number")
+  end)
+  if count > 0 then
+    headers:replace("content-length", tostring(body:setBytes(described)))
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local kind = headers:get("content-type") or ""
@@ -327,6 +346,8 @@ function envoy_on_response(handle)
     headers:remove("etag")
     if is_declared and code >= "400" then
       headers:replace(":status", code)
+    elseif headers:get(":status") == "400" and not request.head then
+      describe_types(handle, headers)
     end
   else
     if is_declared then

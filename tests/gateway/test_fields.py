@@ -172,6 +172,102 @@ async def test_valid_json_arrives(platform: Platform, gateway: Proxy, bearer: di
     assert platform.videos.created[-1].title == json.loads(text)["title"]
 
 
+@pytest.mark.parametrize(
+    ("body", "place", "description"),
+    [
+        ({"audio": []}, "audio", "must be an object, in braces"),
+        ({"audio": "loud"}, "audio", "must be an object, in braces"),
+        ({"clips": {}}, "clips", "must be a list, in brackets"),
+        ({"clips": "a.mp4"}, "clips", "must be a list, in brackets"),
+        ({"clips": [{}, "a.mp4"]}, "clips[1]", "must be an object, in braces"),
+        ({"clips": [{"url": ["a"]}]}, "clips[0].url", "must be a single value, not a list or an object"),
+        ({"title": {"text": "x"}}, "title", "must be a single value, not a list or an object"),
+        ({"languages": ["de", {"code": "ja"}]}, "languages[1]", "must be a single value, not a list or an object"),
+    ],
+)
+async def test_a_value_of_another_form_is_refused_with_its_place(
+    gateway: Proxy, bearer: dict[str, str], body: dict[str, Any], place: str, description: str
+) -> None:
+    answer = await gateway.http.post("/v1/videos", json={"title": "A walk", **body}, headers=bearer)
+    assert answer.status_code == 400
+    violations = answer.json()["details"][1]["field_violations"]
+    assert violations[0] == {"field": place, "description": description}
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "words"),
+    [
+        ("pagesize=3", "pagesize", "did you mean `page_size`?"),
+        ("page%5fsiz=3", "page_siz", "did you mean `page_size`?"),
+        ("xyzzy", "xyzzy", "the parameters are page_size, page_token"),
+        ("page_size=1&a.b=1&=", "a.b", "the parameters are"),
+        ("page_size.x=1", "page_size.x", "did you mean `page_size`?"),
+        (f"{'x' * 500}=1", "x" * 60 + "...", "the parameters are"),
+        ("%00%22%5C%0A=1", '?"\\?', "the parameters are"),
+    ],
+)
+async def test_an_unknown_parameter_is_refused_by_its_name(
+    gateway: Proxy, bearer: dict[str, str], query: str, name: str, words: str
+) -> None:
+    answer = await gateway.http.get(f"/v1/videos?{query}", headers=bearer)
+    assert answer.status_code == 400, answer.text
+    violation = answer.json()["details"][1]["field_violations"][0]
+    assert violation["field"] == name
+    assert violation["description"].startswith("is no parameter of this path")
+    assert words in violation["description"]
+    assert "moneyprinter." not in answer.text
+
+
+async def test_paths_refuse_parameters_for_what_path_or_body_hold(gateway: Proxy, bearer: dict[str, str]) -> None:
+    for verb, path, name in (
+        ("GET", "/v1/videos/vid_1/status?job_id=vid_2", "job_id"),
+        ("GET", "/v1/usage?x=1", "x"),
+        ("PUT", "/v1/settings?settings.retention_days=7", "settings.retention_days"),
+        ("PUT", "/v1/settings?retention_days=7", "retention_days"),
+        ("POST", "/v1/assets?file_name=a.mp4", "file_name"),
+    ):
+        answer = await gateway.http.request(verb, path, headers=bearer)
+        assert answer.status_code == 400, (path, answer.text)
+        assert answer.json()["details"][1]["field_violations"][0]["field"] == name
+    assert "did you mean `filename`?" in answer.text
+
+
+@pytest.mark.parametrize("query", ["page_size=1", "pageSize=1", "page%5Fsize=1", "page_size=1&page_token=", "", "&&"])
+async def test_parameters_by_both_of_their_names_arrive(gateway: Proxy, bearer: dict[str, str], query: str) -> None:
+    answer = await gateway.http.get(f"/v1/videos?{query}", headers=bearer)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("page_size=abc", 'page_size: "abc" is not a whole number'), ("page_size=1.5", "is not a whole number")],
+)
+async def test_a_value_of_another_type_is_described(
+    gateway: Proxy, bearer: dict[str, str], query: str, words: str
+) -> None:
+    answer = await gateway.http.get(f"/v1/videos?{query}", headers=bearer)
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+    assert "TYPE" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"title": 5}, "5 is not text"),
+        ({"clips": [{"speed": "fast"}]}, '"fast" is not a number'),
+        ({"settings": {"width": True}}, "is not a whole number"),
+    ],
+)
+async def test_the_type_of_a_field_is_described(
+    gateway: Proxy, bearer: dict[str, str], body: dict[str, Any], words: str
+) -> None:
+    answer = await gateway.http.post("/v1/videos", json={"title": "x", **body}, headers=bearer)
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+    assert "TYPE" not in answer.text
+
+
 async def test_changes_of_a_video_have_the_fields_of_a_request(gateway: Proxy, bearer: dict[str, str]) -> None:
     for body, place in (
         ({"clips": [{"titel": "x"}]}, "clips[0].titel"),
