@@ -1,4 +1,4 @@
-"""Holds connections from many IPv6 networks in a network namespace of its own: `python networks_child.py PORT COMMAND...`.
+"""Holds connections from IPv6 networks in a network namespace of its own: `networks_child.py PORT COMMAND...`.
 
 It runs the command, a gateway, and prints for each of 16 networks of /64 the number of connections that stay open, when
 each of its four addresses opens two.

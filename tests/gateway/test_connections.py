@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from gateway.render import write_config
-
 from tests.gateway import proxy
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
