@@ -243,8 +243,9 @@ def _render_scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str
         for name, reply in SCRIPT_REPLIES.items()
     }
     limits = {"path_bytes": MAX_PATH_BYTES, "headers_bytes": MAX_HEADERS_BYTES, "body_unit_bytes": BODY_UNIT_BYTES}
-    kinds = {kind for route in served if not route.native for kind in (route.body, route.method.request)}
-    shapes = fields.message_shapes(kinds - {None}, descriptors)
+    rest = [route for route in served if not route.native]
+    kinds = {route.body for route in rest if route.body is not None} | {route.method.request for route in rest}
+    shapes = fields.message_shapes(kinds, descriptors)
     constants: dict[str, dict[str, object]] = {
         "edge.lua": {"REPLIES": script_replies, "LIMITS": limits},
         "fields.lua": {"REPLIES": {"large": script_replies["large"]}, "SHAPES": shapes},
