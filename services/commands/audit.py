@@ -29,6 +29,14 @@ def list_audit(
     from_time: Annotated[str, typer.Option("--from", metavar="TIME", help="Only records from this time on.")] = "",
     to_time: Annotated[str, typer.Option("--to", metavar="TIME", help="Only records before this time.")] = "",
     limit: Annotated[int, typer.Option(help="The largest number of records to list.", min=1)] = 50,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Also list what services do all the time, such as object.read. Any filter but the time does so, too.",
+        ),
+    ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="One line for each record, with all of its details.")] = False,
     data: DataOption = None,
 ) -> None:
     """List audit records, newest first."""
@@ -36,9 +44,15 @@ def list_audit(
     from services.commands.actions import audit
 
     request = ListAuditRecordsRequest(
-        actor=actor, action=action, target=target, result=result, from_time=from_time, to_time=to_time
+        actor=actor,
+        action=action,
+        target=target,
+        result=result,
+        from_time=from_time,
+        to_time=to_time,
+        omit_routine=not (every or actor or action or target or result),
     )
-    asyncio.run(audit.show_audit(parse_target(data), request, limit, out))
+    asyncio.run(audit.show_audit(parse_target(data), request, limit, out, wide=wide))
 
 
 @app.command(

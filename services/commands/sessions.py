@@ -38,6 +38,7 @@ def login(
     from services.commands.actions import sessions
 
     target, authority = parse_target(platform or data), sessions.read_authority(ca)
+    asyncio.run(sessions.check_platform(target, authority=authority))
     if api_key:
         asyncio.run(sessions.use_api_key(target, _read_secret("API key"), authority=authority))
         out.print(f"Signed in to [bold]{target}[/] with the API key.")

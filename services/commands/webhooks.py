@@ -23,12 +23,13 @@ app = typer.Typer(
 def list_webhooks(
     webhook: Annotated[str, typer.Option(help="Only deliveries to this webhook id.")] = "",
     status: Annotated[str, typer.Option(help="Only deliveries that are pending, delivered, failed or gone.")] = "",
+    wide: Annotated[bool, typer.Option("--wide", help="List the job, attempts and time of each delivery.")] = False,
     data: DataOption = None,
 ) -> None:
     """List the webhooks and the latest deliveries, newest first."""
     from services.commands.actions import webhooks
 
-    asyncio.run(webhooks.show_webhooks(parse_target(data), webhook, status, out))
+    asyncio.run(webhooks.show_webhooks(parse_target(data), webhook, status, out, wide=wide))
 
 
 @app.command(

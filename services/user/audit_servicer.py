@@ -61,6 +61,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             result=request.result,
             from_time=parse_time(request.from_time, "from_time"),
             to_time=parse_time(request.to_time, "to_time"),
+            omits_routine=request.omit_routine,
         )
         page = PageRequest(request.page_size, request.page_token)
         actor = read_actor(context)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.embedded import ports
 from tests import media
 from tests.up import Up, up
 from tests.variables import VARIABLES
@@ -222,6 +223,32 @@ async def test_a_platform_is_reached_by_its_address(terminal: Terminal) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in kept] == [0o600]
     code, output = await terminal.run("login", "http://videos.example.com")
     assert (code, "write https://" in output) == (2, True)
+
+
+async def test_login_tries_the_platform_before_it_asks_for_secrets(terminal: Terminal) -> None:
+    """Also for an address at which something else than a platform answers, here without TLS."""
+    closed = f"https://127.0.0.1:{ports.pick_ports()[0]}"
+    other = terminal.platform.url.replace("http:", "https:")
+    for where, complaint in (
+        ("nowhere", "no platform runs on"),
+        (closed, "no platform answers"),
+        (other, "--ca FILE.pem"),
+    ):
+        code, output = await terminal.run("login", where, typed="admin\nsecret\n")
+        assert (code, complaint in output) == (1, True), output
+        assert "Username" not in output
+
+
+async def test_the_audit_log_lists_what_people_did_in_eighty_columns(terminal: Terminal) -> None:
+    asset = (await terminal.succeed("upload", terminal.clip)).split()[0]
+    output = await terminal.succeed("audit", "list", "--limit", "20")
+    assert f"asset.upload {asset}" in output
+    assert "object." not in output
+    assert "spiffe:" not in output
+    assert max(len(line) for line in output.splitlines()) <= 80
+    everything = await terminal.succeed("audit", "list", "--all", "--wide")
+    assert re.search(f"object.write assets/{asset} by spiffe://.*/sa/orchestrator from 127.0.0.1", everything)
+    assert max(len(line) for line in (await terminal.succeed("audit", "list", "--all")).splitlines()) <= 80
 
 
 EARLY = [

@@ -16,7 +16,7 @@ from services.user.accounts.store import (
     username_taken,
 )
 from services.user.api_keys.model import MAX_INACTIVE_KEYS, ApiKey
-from services.user.audit.model import ChainFunction, Event, Head, Record, RecordFilter
+from services.user.audit.model import ROUTINE_RESULTS, ChainFunction, Event, Head, Record, RecordFilter
 from services.user.authentication.throttling import AttemptLimit
 from services.user.mfa.model import TotpSecret
 from services.user.sessions.model import MAX_SESSIONS, RefreshToken, Rotation, Session, TokenUse
@@ -448,6 +448,9 @@ def _matches(event: Event, record_filter: RecordFilter) -> bool:
             or (event.service == "user" and record_filter.account in (event.actor, event.target))
         )
         and (not record_filter.actions or event.action in record_filter.actions)
+        and not (
+            record_filter.omits_routine and event.actor.startswith("spiffe://") and event.result in ROUTINE_RESULTS
+        )
         and (record_filter.from_time is None or record_filter.from_time <= event.time)
         and (record_filter.to_time is None or event.time < record_filter.to_time)
     )

@@ -194,6 +194,24 @@ async def test_records_are_filtered_and_listed_newest_first(audit_log: AuditLog)
     assert await numbers(action="%") == ([], "")
 
 
+async def test_the_routine_of_services_can_be_left_out(audit_log: AuditLog) -> None:
+    service = "spiffe://cluster.local/ns/moneyprinter/sa/processing"
+    await audit_log.append(
+        [
+            event(1, actor="user_1"),
+            event(2, actor=service),
+            event(3, actor=service, result="OBJECT_NOT_FOUND"),
+            event(4, actor=service, result="CALLER_NOT_ALLOWED"),
+            event(5, actor="user_1", result="OBJECT_NOT_FOUND"),
+            event(6, actor="", action="connect", result="PEER_UNIDENTIFIED"),
+        ]
+    )
+    records, _ = await audit_log.list_page(RecordFilter(omits_routine=True), 0, "")
+    assert [record.number for record in records] == [6, 5, 4, 1]
+    records, _ = await audit_log.list_page(RecordFilter(), 0, "")
+    assert [record.number for record in records] == [6, 5, 4, 3, 2, 1]
+
+
 @pytest.mark.parametrize("text", ["soon", "2025-01-29", "2025-01-29T10:30:00", "2025-13-29T10:30:00Z", "\0"])
 def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="from_time"):

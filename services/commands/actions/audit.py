@@ -16,6 +16,7 @@ from services.embedded import data_folder
 # The file with the result of the last verification.
 VERIFIED_FILE = "audit-verified"
 
+COLUMNS = 80
 
 FAULT_MESSAGES = {
     "REMOVED": "is missing",
@@ -25,15 +26,20 @@ FAULT_MESSAGES = {
 }
 
 
-async def show_audit(target: Target, request: audit.ListAuditRecordsRequest, limit: int, console: Console) -> None:
-    """Print the newest matching records of the audit log, up to `limit`, one per line."""
+async def show_audit(
+    target: Target, request: audit.ListAuditRecordsRequest, limit: int, console: Console, *, wide: bool = False
+) -> None:
+    """Print the newest matching records of the audit log, up to `limit`.
+
+    Each has two lines of at most 80 columns; with `wide`, one line with all of its details.
+    """
     shown = 0
     async with open_client(target) as client:
         while shown < limit:
             request.page_size = min(limit - shown, 500)
             page = await client.audit.ListAuditRecords(request)
             for record in page.records:
-                console.print(_format_record(record))
+                console.print(_format_wide(record) if wide else _format_record(record))
             shown += len(page.records)
             if not page.next_page_token:
                 break
@@ -43,6 +49,24 @@ async def show_audit(target: Target, request: audit.ListAuditRecordsRequest, lim
 
 
 def _format_record(record: audit.AuditRecord) -> str:
+    event = record.event
+    start = f"{record.number} {event.time.ToDatetime().isoformat(sep=' ', timespec='seconds')} "
+    what = event.method.rpartition("/")[2] if event.action == "call" else event.action
+    ended = "" if event.result == "OK" else f" {event.result}"
+    room = COLUMNS - len(start) - len(what) - len(ended) - 1
+    aim = f" {_shorten(event.target, room)}" if event.target else ""
+    result = f"[red]{escape(ended)}[/]" if ended else ""
+    by = f"  by {_shorten(event.actor or 'unknown', COLUMNS // 2)}"
+    where = f" from {event.address}" if event.address else ""
+    return f"{start}[bold]{escape(what)}[/]{escape(aim)}{result}\n{escape(by + where)}"
+
+
+def _shorten(text: str, room: int) -> str:
+    """Shorten a text to `room` characters. Its end stays, which tells ids and names of services apart."""
+    return text if len(text) <= room else f"…{text[len(text) - max(room, 9) + 1 :]}"
+
+
+def _format_wide(record: audit.AuditRecord) -> str:
     event = record.event
     when = event.time.ToDatetime().isoformat(timespec="milliseconds")
     by = event.actor or "unknown"

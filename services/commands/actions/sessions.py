@@ -23,12 +23,16 @@ import grpc
 from moneyprinter import errors
 from moneyprinter.client import RENEW_SECONDS, Client
 from moneyprinter.user.v1 import user_service_pb2 as pb
+from moneyprinter.video.v1 import library_service_pb2 as library_pb
 from services.commands.errors import WrongRequest
 from services.commands.targets import Target
 from services.embedded import data_folder
 from services.embedded.errors import PlatformError
 
 FILE = "session"
+
+# How long a platform may take for its first answer.
+ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,28 @@ async def sign_in(target: Target, username: str, password: str, *, code: str = "
         await client.close()
 
 
+async def check_platform(target: Target, *, authority: str = "") -> None:
+    """Check that a platform answers, before a user enters secrets for it.
+
+    Raises `PlatformError` when none runs on the folder, or nothing at the address answers as a platform.
+    """
+    credentials = _channel_credentials(target, Session(authority=authority))
+    client = Client(_gateway_address(target), credentials=credentials)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await client.library.GetUsage(library_pb.GetUsageRequest())
+    except errors.Unauthenticated:
+        # The gateway's answer to a call without a token.
+        pass
+    except (errors.Error, TimeoutError):
+        advice = "; check the address"
+        if target.url.startswith("https:"):
+            advice += ", and give --ca FILE.pem for a platform with a private certificate"
+        raise PlatformError(f"no platform answers at {target}{advice}") from None
+    finally:
+        await client.close()
+
+
 async def use_api_key(target: Target, api_key: str, *, authority: str = "") -> None:
     """Store an API key as the session with a platform. Raises `Unauthenticated` when the platform refuses it."""
     session = Session(api_key=api_key, authority=authority)
@@ -206,7 +232,10 @@ def _gateway_address(target: Target) -> str:
     assert target.folder is not None
     running = data_folder.find_platform(target.folder)
     if running is None:
-        raise PlatformError(f"no platform runs on {target.folder}; start one with: moneyprinter up")
+        raise PlatformError(
+            f"no platform runs on {target.folder}; start one with: moneyprinter up, or name another by its address,"
+            " such as https://videos.example.com"
+        )
     return urlsplit(running.url).netloc
 
 

@@ -13,12 +13,11 @@ from services.commands.actions.sessions import open_client
 from services.commands.targets import Target
 
 
-async def show_webhooks(target: Target, webhook_id: str, status: str, console: Console) -> None:
-    """Print the webhooks, and a page of the latest deliveries."""
+async def show_webhooks(target: Target, webhook_id: str, status: str, console: Console, *, wide: bool = False) -> None:
+    """Print the webhooks, and a page of the latest deliveries; with `wide`, also their jobs, attempts and times."""
     table = Table(Column("webhook", no_wrap=True, min_width=20), "address", "events", "state")
-    deliveries = Table(
-        Column("delivery", no_wrap=True, min_width=36), "event", "job", "status", "attempts", "created at"
-    )
+    columns = ("delivery", "event", "status", *(("job", "attempts", "created at") if wide else ()))
+    deliveries = Table(*(Column(name, no_wrap=True) for name in columns))
     async with open_client(target) as client:
         for webhook in (await client.webhooks.ListWebhooks(hooks.ListWebhooksRequest(page_size=100))).webhooks:
             types = ", ".join(kind.rpartition(".")[2] for kind in webhook.event_types) or "all"
@@ -27,9 +26,8 @@ async def show_webhooks(target: Target, webhook_id: str, status: str, console: C
         request = hooks.ListWebhookDeliveriesRequest(webhook_id=webhook_id, status=status)
         for each in (await client.webhooks.ListWebhookDeliveries(request)).deliveries:
             kind = each.event_type.rpartition(".")[2]
-            deliveries.add_row(
-                each.delivery_id, kind, each.job_id, each.status, str(each.attempt_count), each.create_time
-            )
+            more = (each.job_id, str(each.attempt_count), each.create_time) if wide else ()
+            deliveries.add_row(each.delivery_id, kind, each.status, *more)
     console.print(table if table.row_count else "There are no webhooks.")
     console.print(deliveries if deliveries.row_count else "There are no deliveries.")
 

@@ -13,6 +13,9 @@ from typing import Literal, Protocol
 CLAIM_TOLERANCE = timedelta(seconds=2)
 CLAIMED_TIME = "claimed_time"
 
+# The results of the calls that services make of themselves all the time: they look for an object before they make it.
+ROUTINE_RESULTS = ("OK", "OBJECT_NOT_FOUND", "SECRET_NOT_FOUND")
+
 Fault = Literal["", "REMOVED", "CHANGED", "FORGED", "CUT"]
 
 
@@ -86,6 +89,8 @@ class RecordFilter:
     """The records of the user service whose actor or target is this account."""
     actions: tuple[str, ...] = ()
     """Any of them."""
+    omits_routine: bool = False
+    """Whether records of services' own calls with one of ROUTINE_RESULTS are left out."""
 
 
 @dataclass(frozen=True)

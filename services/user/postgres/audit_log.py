@@ -8,7 +8,7 @@ from datetime import UTC
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from services.user.audit.model import ChainFunction, Event, Head, Record, RecordFilter
+from services.user.audit.model import ROUTINE_RESULTS, ChainFunction, Event, Head, Record, RecordFilter
 from services.user.postgres.queries import PostgresStore, fetch_row
 
 _FIELDS = (
@@ -49,6 +49,9 @@ class PostgresAuditLogStore(PostgresStore):
             "time < %s": record_filter.to_time,
             "number < %s": before,
             "action = ANY (%s)": list(record_filter.actions) or None,
+            "NOT (actor ^@ 'spiffe://' AND result = ANY (%s))": (
+                list(ROUTINE_RESULTS) if record_filter.omits_routine else None
+            ),
         }
         required = {condition: value for condition, value in conditions.items() if value not in (None, "")}
         if not record_filter.account:

@@ -206,6 +206,7 @@ class ListAuditRecordsRequest(_message.Message):
     TO_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OMIT_ROUTINE_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """The actor: an account's id, or a workload's SPIFFE id."""
     action: _builtins.str
@@ -222,6 +223,10 @@ class ListAuditRecordsRequest(_message.Message):
     """The maximum number of entries on the page. 0: 50."""
     page_token: _builtins.str
     """The `next_page_token` of the previous page. Empty: the first page."""
+    omit_routine: _builtins.bool
+    """Whether to omit the routine of services, which is most of the log: their own calls with the result `OK`,
+    `OBJECT_NOT_FOUND` or `SECRET_NOT_FOUND`, such as `object.read`.
+    """
     def __init__(
         self,
         *,
@@ -233,10 +238,11 @@ class ListAuditRecordsRequest(_message.Message):
         to_time: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        omit_routine: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "from_time", b"from_time", "page_size", b"page_size", "page_token", b"page_token", "result", b"result", "target", b"target", "to_time", b"to_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "from_time", b"from_time", "omit_routine", b"omit_routine", "page_size", b"page_size", "page_token", b"page_token", "result", b"result", "target", b"target", "to_time", b"to_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
