@@ -13,7 +13,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,7 +32,6 @@ for _library in ("httpx", "httpcore"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 MAX_ERROR_BYTES = 64 * 1024
-MAX_LINE_BYTES = 1024 * 1024
 CONNECTIONS = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=20)
 USER_AGENT = "MoneyPrinter"
 
@@ -211,51 +210,6 @@ class ProviderClient:
             if not body:
                 raise self._bad_response("its answer is empty")
             return content_type, body
-
-    async def stream_lines(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
-    ) -> AsyncGenerator[str, None]:
-        """Call the provider, and yield the lines of its answer as they arrive, without their line breaks.
-
-        The limit of time holds for the first line and for each further one, and the limit of bytes for all of them.
-        The arguments are those of `request_json`. Close the generator. Raises `ProviderFailure`.
-        """
-        call = _Call(method, path, json, None, params, headers, timeout_seconds or self._seconds)
-        async with self._attempt():
-            response = await self._open_with_rotation(call)
-            try:
-                self._check_type(
-                    response.headers.get("content-type", ""),
-                    ("text/event-stream", "application/x-ndjson", "application/json"),
-                )
-                buffer, received = b"", 0
-                chunks = response.aiter_raw()
-                while chunk := await self._next_chunk(chunks, call.seconds):
-                    received += len(chunk)
-                    *lines, buffer = (buffer + chunk).split(b"\n")
-                    if received > self._max_bytes or len(buffer) > MAX_LINE_BYTES:
-                        raise self._bad_response("its answer is too large")
-                    for line in lines:
-                        yield line.rstrip(b"\r").decode("utf-8", "replace")
-                if buffer:
-                    yield buffer.decode("utf-8", "replace")
-            finally:
-                await response.aclose()
-
-    async def _next_chunk(self, chunks: AsyncIterator[bytes], seconds: float) -> bytes:
-        """The next chunk; empty at the end."""
-        async with self._translate(seconds):
-            async for chunk in chunks:
-                if chunk:
-                    return chunk
-        return b""
 
     @asynccontextmanager
     async def _attempt(self) -> AsyncIterator[None]:

@@ -72,9 +72,3 @@ class KeyRing:
         if key in self._keys and kind in _RESTS:
             seconds = min(retry_after or _RESTS[kind], MAX_REST).total_seconds()
             self._resting[key] = (self._clock() + seconds, kind)
-
-    def conceal(self, text: str) -> str:
-        """Return a text without the keys."""
-        for key in self._keys:
-            text = text.replace(key, "[key]")
-        return text

@@ -61,8 +61,3 @@ def count_words(text: str, language: str) -> int:
 def words_of_seconds(seconds: float, language: str) -> int:
     """The words, or letters, that are spoken in `seconds`; at least 1."""
     return max(1, round(seconds * _UNITS_PER_SECOND.get(language, 2.4)))
-
-
-def seconds_of_words(words: int, language: str) -> float:
-    """The seconds in which `words` words, or letters, are spoken."""
-    return words / _UNITS_PER_SECOND.get(language, 2.4)
