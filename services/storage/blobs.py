@@ -1,24 +1,25 @@
-"""Blobs: encrypted objects in a store of obstore: a folder or memory now, a bucket later."""
+"""Blobs: encrypted objects in a store of obstore: a folder, memory, or a bucket of S3, Google Cloud or Azure."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import AzureStore, LocalStore
 
-from moneyprinter.errors import DataLoss, NotFound, ResourceExhausted, Unavailable
-from services.storage.damage import CACHE
-from services.storage.fences import FENCES, BlobEntry
+from moneyprinter.errors import Conflict, NotFound
+from services.storage.fences import BlobEntry
+from services.storage.lifecycle import CACHE, TEMPORARY
+from services.storage.store_errors import store_errors
+from services.storage.stores import Store
 
 PART_BYTES = 5 * 1024 * 1024
 MAX_CONCURRENT_PARTS = 2
@@ -28,59 +29,110 @@ ENTRY_BATCH = 1000
 # The use of a blob of the cache is recorded at most this often.
 TOUCH_SECONDS = 3600.0
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# A bad sector, or a folder in the place of a file.
-_UNREADABLE = (errno.EIO, errno.EISDIR)
+
+class VersionRemover(Protocol):
+    """Removes what a bucket with versions keeps of a deleted blob."""
+
+    async def remove_versions(self, name: str) -> None:
+        """Delete all versions and delete markers of a blob."""
 
 
 class ObstoreBlobs:
     """Blobs in an obstore store."""
 
-    def __init__(self, store: LocalStore | MemoryStore) -> None:
+    def __init__(self, store: Store, versions: VersionRemover | None = None) -> None:
         self._store = store
+        self._versions = versions
 
-    async def write(self, name: str, parts: AsyncIterator[bytes]) -> None:
-        """Store all of `parts`, or nothing. Raises `ResourceExhausted` when the disk is full."""
-        with _errors(name):
-            # When an error or a cancellation leaves this context, the writer removes what it wrote.
-            async with obstore.open_writer_async(
-                self._store, name, buffer_size=PART_BYTES, max_concurrency=MAX_CONCURRENT_PARTS
-            ) as writer:
-                async for part in parts:
-                    await writer.write(part)
+    async def write(self, name: str, parts: AsyncIterator[bytes], *, only_new: bool = False) -> None:
+        """Store all of `parts`, or nothing.
+
+        Raises `ResourceExhausted` when the store is full, and `Conflict` when `only_new` is set and the blob exists.
+        """
+        with store_errors(name):
+            if only_new:
+                await self._create(name, parts)
+            else:
+                await self._stream(name, parts)
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
             await asyncio.to_thread(_fsync, Path(self._store.prefix) / name)
 
+    async def _stream(self, name: str, parts: AsyncIterator[bytes]) -> None:
+        # When an error or a cancellation leaves this context, the writer removes what it wrote.
+        async with obstore.open_writer_async(
+            self._store, name, buffer_size=PART_BYTES, max_concurrency=MAX_CONCURRENT_PARTS
+        ) as writer:
+            async for part in parts:
+                await writer.write(part)
+
+    async def _create(self, name: str, parts: AsyncIterator[bytes]) -> None:
+        """Store a new blob. Of several writers at once, one succeeds: the store checks the condition."""
+        if await self._exists(name):
+            raise Conflict(f"the blob {name} exists already", reason="OBJECT_CONFLICT")
+        begin = bytearray()
+        async for part in parts:
+            begin += part
+            if len(begin) > PART_BYTES:
+                break
+        else:
+            await obstore.put_async(self._store, name, bytes(begin), mode="create", use_multipart=False)
+            return
+
+        async def rest() -> AsyncIterator[bytes]:
+            yield bytes(begin)
+            begin.clear()
+            async for part in parts:
+                yield part
+
+        # No store completes a streamed upload under a condition; all of them copy under one.
+        temporary = f"{TEMPORARY}{uuid.uuid4().hex}!"
+        await self._stream(temporary, rest())
+        try:
+            await obstore.copy_async(self._store, temporary, name, overwrite=False)
+        finally:
+            await self.delete(temporary)
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            await obstore.head_async(self._store, name)
+        except FileNotFoundError:
+            return False
+        return True
+
     async def tail(self, name: str, length: int) -> tuple[bytes, int]:
         """Return the last `length` bytes, and the size of the blob. Raises `NotFound`."""
-        with _errors(name):
+        with store_errors(name):
+            if isinstance(self._store, AzureStore):
+                # Azure has no ranges that count from the end.
+                size = (await obstore.head_async(self._store, name))["size"]
+                start = max(0, size - length)
+                return bytes(await obstore.get_range_async(self._store, name, start=start, end=size)), size
             found = await obstore.get_async(self._store, name, options={"range": {"suffix": length}})
             if name.startswith(CACHE) and time.time() - found.meta["last_modified"].timestamp() > TOUCH_SECONDS:
                 await self._touch(name)
             return bytes(await found.bytes_async()), found.meta["size"]
 
     async def _touch(self, name: str) -> None:
-        """Record the use of a blob of the cache in its modification time. Buckets expire objects by their own rules."""
+        """Record the use of a blob of the cache in its modification time. A bucket has no such time that can be set."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
             with suppress(FileNotFoundError):
                 await asyncio.to_thread(os.utime, Path(self._store.prefix) / name)
 
     async def read(self, name: str, start: int, length: int) -> memoryview:
         """Return `length` bytes from `start`. Raises `NotFound`."""
-        with _errors(name):
+        with store_errors(name):
             return memoryview(await obstore.get_range_async(self._store, name, start=start, length=length))
 
     async def delete(self, name: str) -> None:
-        """Delete a blob, if it exists."""
-        try:
-            with _errors(name):
-                await obstore.delete_async(self._store, name)
-        except NotFound:
-            return
+        """Delete a blob, if it exists, and its versions, where the bucket keeps them and this service may list them."""
+        with suppress(NotFound), store_errors(name):
+            await obstore.delete_async(self._store, name)
+        if self._versions is not None:
+            await self._versions.remove_versions(name)
 
     async def entries(self, folder: str) -> AsyncIterator[Sequence[BlobEntry]]:
         """Yield batches of the blobs below a folder, in no order."""
-        with _errors(folder):
+        with store_errors(folder):
             if isinstance(self._store, LocalStore) and self._store.prefix is not None:
                 root = Path(self._store.prefix)
                 walk = _walk(root / folder, root)
@@ -88,7 +140,12 @@ class ObstoreBlobs:
                     yield batch
                 return
             async for metas in obstore.list(self._store, folder, chunk_size=ENTRY_BATCH):
-                yield [BlobEntry(meta["path"], meta["last_modified"].timestamp()) for meta in metas]
+                yield [
+                    BlobEntry(meta["path"], meta["last_modified"].timestamp())
+                    for meta in metas
+                    # Other tools may keep objects of their own in a bucket.
+                    if meta["path"].endswith("!")
+                ]
 
 
 def _walk(folder: Path, root: Path) -> Iterator[BlobEntry]:
@@ -116,26 +173,6 @@ def _fsync(path: Path) -> None:
             os.close(descriptor)
 
 
-async def expire_cache(root: Path, before: float) -> None:
-    """Delete the blobs of the cache below `root` whose last use was before a time; they are made again when needed."""
-    await _delete_old(root / CACHE, before)
-
-
-async def expire_fences(root: Path, before: float) -> None:
-    """Delete the fences below `root` that were raised before a time, after which no writer that they stop is alive."""
-    await _delete_old(root / FENCES, before)
-
-
-async def _delete_old(folder: Path, before: float) -> None:
-    def delete() -> None:
-        for path in folder.rglob("*!"):
-            with suppress(FileNotFoundError):
-                if path.is_file() and path.stat().st_mtime < before:
-                    path.unlink()
-
-    await asyncio.to_thread(delete)
-
-
 async def delete_abandoned(root: Path, before: float) -> None:
     """Delete the temporary files of puts whose process died, last written before a time."""
 
@@ -146,26 +183,3 @@ async def delete_abandoned(root: Path, before: float) -> None:
                 path.unlink(missing_ok=True)
 
     await asyncio.to_thread(delete)
-
-
-@contextmanager
-def _errors(name: str) -> Iterator[None]:
-    """Map the exceptions of the store to errors of the platform."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise NotFound(f"there is no blob {name}", reason="OBJECT_NOT_FOUND") from None
-    except (BaseError, OSError) as failure:
-        # obstore gives the error number of the system only in its message.
-        number = re.search(r"\(os error (\d+)\)", str(failure))
-        if number and int(number[1]) in _FULL:
-            raise ResourceExhausted(
-                "the disk of the storage service is full; free some space and try again", reason="STORAGE_FULL"
-            ) from None
-        if number and int(number[1]) in _UNREADABLE:
-            raise DataLoss(
-                f"the disk cannot read the blob {name}; restore it from a backup", reason="DATA_CORRUPT"
-            ) from None
-        raise Unavailable(
-            f"the store failed: {str(failure).splitlines()[0]}", reason="SERVICE_UNAVAILABLE"
-        ) from failure

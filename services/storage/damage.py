@@ -11,10 +11,8 @@ import structlog
 
 from moneyprinter.errors import DataLoss, NotFound
 from services.storage import objects
+from services.storage.lifecycle import CACHE
 from services.storage.objects import Blobs
-
-CACHE = "cache/"
-"""The prefix of the keys of objects that can be made again."""
 
 log = structlog.get_logger()
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from moneyprinter.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from moneyprinter.errors import Conflict, DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.storage import fences
 
 # How much plaintext is encrypted as one chunk, and sent as one message of a get.
@@ -20,6 +21,9 @@ CHUNK_BYTES = 256 * 1024
 # How many chunks one step in a thread handles; fewer would make the hand-over expensive.
 BATCH_CHUNKS = 4
 BATCH_BYTES = BATCH_CHUNKS * CHUNK_BYTES
+
+# No caller can use such a key.
+_MARKER = "platform!/marker"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Header:
     """Begins a put."""
 
     key: str
+    only_new: bool = False
+    """Whether the object must not exist yet."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,11 @@ class Trailer:
 class Blobs(fences.Blobs, Protocol):
     """The store of encrypted objects: a folder, memory, or a bucket."""
 
-    async def write(self, name: str, parts: AsyncIterator[bytes]) -> None:
-        """Store all of `parts` under `name`, in place of a former blob; nothing changes when `parts` raises."""
+    async def write(self, name: str, parts: AsyncIterator[bytes], *, only_new: bool = False) -> None:
+        """Store all of `parts` under `name`, in place of a former blob; nothing changes when `parts` raises.
+
+        Raises `Conflict` when `only_new` is set and the blob exists, or another writer creates it first.
+        """
 
     async def tail(self, name: str, length: int) -> tuple[bytes, int]:
         """Return the last `length` bytes (or all, when there are fewer) and the size of the blob. Raises `NotFound`."""
@@ -96,8 +105,9 @@ class Ciphers(Protocol):
 async def put(blobs: Blobs, ciphers: Ciphers, parts: AsyncIterator[Header | bytes | Trailer]) -> Object:
     """Store an object from `parts`: a header, chunks of any size, a trailer.
 
-    Raises `InvalidArgument` when the parts come in another order or do not match the trailer's checksum, and
-    `FailedPrecondition` (WRITER_FENCED) when the writer was fenced off.
+    Raises `InvalidArgument` when the parts come in another order or do not match the trailer's checksum,
+    `FailedPrecondition` (WRITER_FENCED) when the writer was fenced off, and `Conflict` when the object must be new and
+    exists.
     """
     header = await anext(parts, None)
     if not isinstance(header, Header):
@@ -133,7 +143,7 @@ async def put(blobs: Blobs, ciphers: Ciphers, parts: AsyncIterator[Header | byte
                     )
                 yield cipher.footer(digest.digest(), size)
 
-    await blobs.write(blob_name(header.key), encrypt_chunks())
+    await blobs.write(blob_name(header.key), encrypt_chunks(), only_new=header.only_new)
     try:
         await fences.check_writer(blobs, header.key)
     except FailedPrecondition:
@@ -310,6 +320,26 @@ async def probe(blobs: Blobs, ciphers: Ciphers, nonce: str) -> None:
         await delete(blobs, key)
     if read[1:-1] != [nonce.encode()]:
         raise DataLoss("the store does not return what was stored", reason="DATA_CORRUPT")
+
+
+async def claim_store(blobs: Blobs, ciphers: Ciphers) -> None:
+    """Mark a store as one of this platform, whose master key no other has; the first replica does it.
+
+    Raises `DataLoss` when the store is another platform's.
+    """
+    marker = b"The objects of a platform of MoneyPrinter."
+
+    async def parts() -> AsyncIterator[Header | bytes | Trailer]:
+        yield Header(_MARKER, only_new=True)
+        yield marker
+        yield Trailer(hashlib.sha256(marker).hexdigest())
+
+    try:
+        await head(blobs, ciphers, _MARKER)
+    except NotFound:
+        with suppress(Conflict):
+            await put(blobs, ciphers, parts())
+        await head(blobs, ciphers, _MARKER)
 
 
 async def list_keys(blobs: Blobs, folder: str) -> AsyncIterator[list[tuple[str, float]]]:

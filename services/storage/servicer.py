@@ -57,7 +57,7 @@ async def _parts(requests: AsyncIterator[pb.PutObjectRequest]) -> AsyncIterator[
     async for request in requests:
         match request.WhichOneof("part"):
             case "header":
-                yield Header(request.header.key)
+                yield Header(request.header.key, request.header.only_new)
             case "chunk":
                 yield request.chunk
             case "trailer":

@@ -9,35 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from obstore.store import LocalStore, MemoryStore
 
 from moneyprinter import errors
 from services.storage import objects
-from services.storage.blobs import ObstoreBlobs, delete_abandoned, expire_cache
+from services.storage.blobs import ObstoreBlobs, delete_abandoned
 from services.storage.encryption import AesObjectCiphers, MasterKey
+from services.storage.lifecycle import expire_cache
 from services.storage.objects import CHUNK_BYTES, Header, Object, Trailer
 from tests.stored import limit_file_size
 
 CIPHERS = AesObjectCiphers(MasterKey(bytes(range(32)), 1))
 KEY = "jobs/vid_1/video.mp4"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The folder of the local store."""
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(params=["memory", "local"])
-def blobs(request: pytest.FixtureRequest, root: Path) -> ObstoreBlobs:
-    return ObstoreBlobs(MemoryStore() if request.param == "memory" else LocalStore(root))
-
-
-@pytest.fixture
-def local(root: Path) -> ObstoreBlobs:
-    return ObstoreBlobs(LocalStore(root))
 
 
 def content(size_bytes: int, seed: int = 1) -> bytes:
@@ -348,14 +330,13 @@ async def test_temporary_files_of_a_dead_process_are_deleted(local: ObstoreBlobs
     assert files(root) == ["b!#1", "jobs/vid_1/video.mp4!"]
 
 
-async def test_objects_of_the_cache_expire_after_their_last_use(root: Path) -> None:
-    blobs = ObstoreBlobs(LocalStore(root))
+async def test_objects_of_the_cache_expire_after_their_last_use(local: ObstoreBlobs, root: Path) -> None:
     keys = ("cache/audio/used", "cache/audio/unused", "jobs/vid_1/video.mp4")
     for key in keys:
-        await put(blobs, b"sound", key)
+        await put(local, b"sound", key)
         os.utime(root / f"{key}!", (1000.0, 1000.0))
-    await objects.head(blobs, CIPHERS, "cache/audio/used")
-    await expire_cache(root, before=2000.0)
+    await objects.head(local, CIPHERS, "cache/audio/used")
+    await expire_cache(local, before=2000.0)
     assert files(root) == ["cache/audio/used!", "jobs/vid_1/video.mp4!"]
     with pytest.raises(errors.NotFound):
-        await objects.head(blobs, CIPHERS, "cache/audio/unused")
+        await objects.head(local, CIPHERS, "cache/audio/unused")

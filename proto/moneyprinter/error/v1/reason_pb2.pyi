@@ -156,6 +156,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A stored object or secret was altered, or cannot be decrypted with its key."""
     REASON_STORAGE_FULL: _Reason.ValueType  # 123
     """The disk or store is full."""
+    REASON_STORE_REFUSED: _Reason.ValueType  # 126
+    """The object store does not accept the storage service: its bucket is missing, or its credentials or their rights are
+    wrong. An operator must correct this; calls that are sent again succeed then.
+    """
+    REASON_OBJECT_CONFLICT: _Reason.ValueType  # 127
+    """An object of that key exists already."""
     REASON_SECRET_NOT_FOUND: _Reason.ValueType  # 140
     """There is no such secret."""
     REASON_SECRET_CONFLICT: _Reason.ValueType  # 141
@@ -376,6 +382,12 @@ REASON_DATA_CORRUPT: Reason.ValueType  # 122
 """A stored object or secret was altered, or cannot be decrypted with its key."""
 REASON_STORAGE_FULL: Reason.ValueType  # 123
 """The disk or store is full."""
+REASON_STORE_REFUSED: Reason.ValueType  # 126
+"""The object store does not accept the storage service: its bucket is missing, or its credentials or their rights are
+wrong. An operator must correct this; calls that are sent again succeed then.
+"""
+REASON_OBJECT_CONFLICT: Reason.ValueType  # 127
+"""An object of that key exists already."""
 REASON_SECRET_NOT_FOUND: Reason.ValueType  # 140
 """There is no such secret."""
 REASON_SECRET_CONFLICT: Reason.ValueType  # 141

@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/storage/v1/storage_service.proto\x12\x17moneyprinter.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xcc\x02\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.moneyprinter.storage.v1.PutObjectRequest.HeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x12\x44\n\x07trailer\x18\x03 \x01(\x0b\x32\x31.moneyprinter.storage.v1.PutObjectRequest.TrailerH\x00\x1aQ\n\x06Header\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x1a\x30\n\x07Trailer\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$B\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"B\n\x11PutObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"\x8d\x01\n\x10GetObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06length\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xda\x01\n\x11GetObjectResponse\x12/\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x45\n\x07trailer\x18\x03 \x01(\x0b\x32\x32.moneyprinter.storage.v1.GetObjectResponse.TrailerH\x00\x1a-\n\x07Trailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\\\n\x11HeadObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"C\n\x12HeadObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"^\n\x13\x44\x65leteObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\x16\n\x14\x44\x65leteObjectResponse\"`\n\x12ListObjectsRequest\x12J\n\x06\x66older\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\xa0\x01\n\x13ListObjectsResponse\x12\x43\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x32.moneyprinter.storage.v1.ListObjectsResponse.Entry\x1a\x44\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\nstore_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"~\n\x12\x46\x65nceFolderRequest\x12J\n\x06\x66older\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\xc8\x01\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x1c\n\x05up_to\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\x93\xeb\xdc\x03(\x00\"\x15\n\x13\x46\x65nceFolderResponse2\x8d\t\n\x0eStorageService\x12\xe3\x01\n\tPutObject\x12).moneyprinter.storage.v1.PutObjectRequest\x1a*.moneyprinter.storage.v1.PutObjectResponse\"}\xb2\xe1\x18y\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\"\x03\x08\x90\x1cZ\"\n\x0cobject.write\x12\x12request.header.key(\x01\x12\xdd\x01\n\tGetObject\x12).moneyprinter.storage.v1.GetObjectRequest\x1a*.moneyprinter.storage.v1.GetObjectResponse\"w\xb2\xe1\x18s\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x03\x08\x90\x1cZ\x1a\n\x0bobject.read\x12\x0brequest.key0\x01\x12\xe1\x01\n\nHeadObject\x12*.moneyprinter.storage.v1.HeadObjectRequest\x1a+.moneyprinter.storage.v1.HeadObjectResponse\"z\xb2\xe1\x18v\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x02\x08\nZ\x1e\n\x0fobject.describe\x12\x0brequest.key\x12\x85\x01\n\x0bListObjects\x12+.moneyprinter.storage.v1.ListObjectsRequest\x1a,.moneyprinter.storage.v1.ListObjectsResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x90\x1c\x30\x01\x12\xa2\x01\n\x0b\x46\x65nceFolder\x12+.moneyprinter.storage.v1.FenceFolderRequest\x1a,.moneyprinter.storage.v1.FenceFolderResponse\"8\xb2\xe1\x18\x34\n\x0corchestrator\x18\x01\"\x02\x08\x1eZ\x1e\n\x0cobject.fence\x12\x0erequest.folder\x12\xa3\x01\n\x0c\x44\x65leteObject\x12,.moneyprinter.storage.v1.DeleteObjectRequest\x1a-.moneyprinter.storage.v1.DeleteObjectResponse\"6\xb2\xe1\x18\x32\n\x0corchestrator\x18\x01\"\x02\x08\nZ\x1c\n\robject.delete\x12\x0brequest.keyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/storage/v1/storage_service.proto\x12\x17moneyprinter.storage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xde\x02\n\x10PutObjectRequest\x12\x42\n\x06header\x18\x01 \x01(\x0b\x32\x30.moneyprinter.storage.v1.PutObjectRequest.HeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x12\x44\n\x07trailer\x18\x03 \x01(\x0b\x32\x31.moneyprinter.storage.v1.PutObjectRequest.TrailerH\x00\x1a\x63\n\x06Header\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x10\n\x08only_new\x18\x02 \x01(\x08\x1a\x30\n\x07Trailer\x12%\n\x06sha256\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$B\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"B\n\x11PutObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"\x8d\x01\n\x10GetObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06length\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xda\x01\n\x11GetObjectResponse\x12/\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x45\n\x07trailer\x18\x03 \x01(\x0b\x32\x32.moneyprinter.storage.v1.GetObjectResponse.TrailerH\x00\x1a-\n\x07Trailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\\\n\x11HeadObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"C\n\x12HeadObjectResponse\x12-\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\"^\n\x13\x44\x65leteObjectRequest\x12G\n\x03key\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\x16\n\x14\x44\x65leteObjectResponse\"`\n\x12ListObjectsRequest\x12J\n\x06\x66older\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x02\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\"\xa0\x01\n\x13ListObjectsResponse\x12\x43\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x32.moneyprinter.storage.v1.ListObjectsResponse.Entry\x1a\x44\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\nstore_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"~\n\x12\x46\x65nceFolderRequest\x12J\n\x06\x66older\x18\x01 \x01(\tB:\xbaH7r5\x10\x01\x18\xc8\x01\x32.^[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*$\x12\x1c\n\x05up_to\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\xff\x93\xeb\xdc\x03(\x00\"\x15\n\x13\x46\x65nceFolderResponse2\x8d\t\n\x0eStorageService\x12\xe3\x01\n\tPutObject\x12).moneyprinter.storage.v1.PutObjectRequest\x1a*.moneyprinter.storage.v1.PutObjectResponse\"}\xb2\xe1\x18y\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\"\x03\x08\x90\x1cZ\"\n\x0cobject.write\x12\x12request.header.key(\x01\x12\xdd\x01\n\tGetObject\x12).moneyprinter.storage.v1.GetObjectRequest\x1a*.moneyprinter.storage.v1.GetObjectResponse\"w\xb2\xe1\x18s\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x03\x08\x90\x1cZ\x1a\n\x0bobject.read\x12\x0brequest.key0\x01\x12\xe1\x01\n\nHeadObject\x12*.moneyprinter.storage.v1.HeadObjectRequest\x1a+.moneyprinter.storage.v1.HeadObjectResponse\"z\xb2\xe1\x18v\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\n\nvalidation\n\nprocessing\n\rconcatenation\n\trendering\x18\x01\"\x02\x08\nZ\x1e\n\x0fobject.describe\x12\x0brequest.key\x12\x85\x01\n\x0bListObjects\x12+.moneyprinter.storage.v1.ListObjectsRequest\x1a,.moneyprinter.storage.v1.ListObjectsResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\x90\x1c\x30\x01\x12\xa2\x01\n\x0b\x46\x65nceFolder\x12+.moneyprinter.storage.v1.FenceFolderRequest\x1a,.moneyprinter.storage.v1.FenceFolderResponse\"8\xb2\xe1\x18\x34\n\x0corchestrator\x18\x01\"\x02\x08\x1eZ\x1e\n\x0cobject.fence\x12\x0erequest.folder\x12\xa3\x01\n\x0c\x44\x65leteObject\x12,.moneyprinter.storage.v1.DeleteObjectRequest\x1a-.moneyprinter.storage.v1.DeleteObjectResponse\"6\xb2\xe1\x18\x32\n\x0corchestrator\x18\x01\"\x02\x08\nZ\x1c\n\robject.delete\x12\x0brequest.keyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -74,37 +74,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORAGESERVICE'].methods_by_name['DeleteObject']._loaded_options = None
   _globals['_STORAGESERVICE'].methods_by_name['DeleteObject']._serialized_options = b'\262\341\0302\n\014orchestrator\030\001\"\002\010\nZ\034\n\robject.delete\022\013request.key'
   _globals['_PUTOBJECTREQUEST']._serialized_start=209
-  _globals['_PUTOBJECTREQUEST']._serialized_end=541
+  _globals['_PUTOBJECTREQUEST']._serialized_end=559
   _globals['_PUTOBJECTREQUEST_HEADER']._serialized_start=395
-  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_end=476
-  _globals['_PUTOBJECTREQUEST_TRAILER']._serialized_start=478
-  _globals['_PUTOBJECTREQUEST_TRAILER']._serialized_end=526
-  _globals['_PUTOBJECTRESPONSE']._serialized_start=543
-  _globals['_PUTOBJECTRESPONSE']._serialized_end=609
-  _globals['_GETOBJECTREQUEST']._serialized_start=612
-  _globals['_GETOBJECTREQUEST']._serialized_end=753
-  _globals['_GETOBJECTRESPONSE']._serialized_start=756
-  _globals['_GETOBJECTRESPONSE']._serialized_end=974
-  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_start=914
-  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_end=959
-  _globals['_HEADOBJECTREQUEST']._serialized_start=976
-  _globals['_HEADOBJECTREQUEST']._serialized_end=1068
-  _globals['_HEADOBJECTRESPONSE']._serialized_start=1070
-  _globals['_HEADOBJECTRESPONSE']._serialized_end=1137
-  _globals['_DELETEOBJECTREQUEST']._serialized_start=1139
-  _globals['_DELETEOBJECTREQUEST']._serialized_end=1233
-  _globals['_DELETEOBJECTRESPONSE']._serialized_start=1235
-  _globals['_DELETEOBJECTRESPONSE']._serialized_end=1257
-  _globals['_LISTOBJECTSREQUEST']._serialized_start=1259
-  _globals['_LISTOBJECTSREQUEST']._serialized_end=1355
-  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1358
-  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1518
-  _globals['_LISTOBJECTSRESPONSE_ENTRY']._serialized_start=1450
-  _globals['_LISTOBJECTSRESPONSE_ENTRY']._serialized_end=1518
-  _globals['_FENCEFOLDERREQUEST']._serialized_start=1520
-  _globals['_FENCEFOLDERREQUEST']._serialized_end=1646
-  _globals['_FENCEFOLDERRESPONSE']._serialized_start=1648
-  _globals['_FENCEFOLDERRESPONSE']._serialized_end=1669
-  _globals['_STORAGESERVICE']._serialized_start=1672
-  _globals['_STORAGESERVICE']._serialized_end=2837
+  _globals['_PUTOBJECTREQUEST_HEADER']._serialized_end=494
+  _globals['_PUTOBJECTREQUEST_TRAILER']._serialized_start=496
+  _globals['_PUTOBJECTREQUEST_TRAILER']._serialized_end=544
+  _globals['_PUTOBJECTRESPONSE']._serialized_start=561
+  _globals['_PUTOBJECTRESPONSE']._serialized_end=627
+  _globals['_GETOBJECTREQUEST']._serialized_start=630
+  _globals['_GETOBJECTREQUEST']._serialized_end=771
+  _globals['_GETOBJECTRESPONSE']._serialized_start=774
+  _globals['_GETOBJECTRESPONSE']._serialized_end=992
+  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_start=932
+  _globals['_GETOBJECTRESPONSE_TRAILER']._serialized_end=977
+  _globals['_HEADOBJECTREQUEST']._serialized_start=994
+  _globals['_HEADOBJECTREQUEST']._serialized_end=1086
+  _globals['_HEADOBJECTRESPONSE']._serialized_start=1088
+  _globals['_HEADOBJECTRESPONSE']._serialized_end=1155
+  _globals['_DELETEOBJECTREQUEST']._serialized_start=1157
+  _globals['_DELETEOBJECTREQUEST']._serialized_end=1251
+  _globals['_DELETEOBJECTRESPONSE']._serialized_start=1253
+  _globals['_DELETEOBJECTRESPONSE']._serialized_end=1275
+  _globals['_LISTOBJECTSREQUEST']._serialized_start=1277
+  _globals['_LISTOBJECTSREQUEST']._serialized_end=1373
+  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1376
+  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1536
+  _globals['_LISTOBJECTSRESPONSE_ENTRY']._serialized_start=1468
+  _globals['_LISTOBJECTSRESPONSE_ENTRY']._serialized_end=1536
+  _globals['_FENCEFOLDERREQUEST']._serialized_start=1538
+  _globals['_FENCEFOLDERREQUEST']._serialized_end=1664
+  _globals['_FENCEFOLDERRESPONSE']._serialized_start=1666
+  _globals['_FENCEFOLDERRESPONSE']._serialized_end=1687
+  _globals['_STORAGESERVICE']._serialized_start=1690
+  _globals['_STORAGESERVICE']._serialized_end=2855
 # @@protoc_insertion_point(module_scope)

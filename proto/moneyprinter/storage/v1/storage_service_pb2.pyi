@@ -33,16 +33,22 @@ class PutObjectRequest(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         KEY_FIELD_NUMBER: _builtins.int
+        ONLY_NEW_FIELD_NUMBER: _builtins.int
         key: _builtins.str
         """The key of the object."""
+        only_new: _builtins.bool
+        """Whether the object must be new: when one of that key exists, or another writer creates it first, the call returns
+        ALREADY_EXISTS with OBJECT_CONFLICT, and nothing changes.
+        """
         def __init__(
             self,
             *,
             key: _builtins.str = ...,
+            only_new: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "only_new", b"only_new"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,7 +75,8 @@ class StorageServiceServicer:
         """Stores an object. The first message is the header, then follow chunks of at most 1 MiB, and last the trailer with
         the checksum. The object becomes visible under its key after the checksum has been verified, and replaces an
         earlier one. Returns INVALID_ARGUMENT with CHECKSUM_MISMATCH for a wrong checksum, RESOURCE_EXHAUSTED with
-        STORAGE_FULL when the disk is full, and FAILED_PRECONDITION with WRITER_FENCED in a fenced folder.
+        STORAGE_FULL when the store is full, FAILED_PRECONDITION with WRITER_FENCED in a fenced folder, and UNAVAILABLE with
+        STORE_REFUSED when the bucket is missing or does not accept the service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

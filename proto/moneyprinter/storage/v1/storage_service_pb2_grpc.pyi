@@ -37,7 +37,8 @@ class StorageServiceStub:
     """Stores an object. The first message is the header, then follow chunks of at most 1 MiB, and last the trailer with
     the checksum. The object becomes visible under its key after the checksum has been verified, and replaces an
     earlier one. Returns INVALID_ARGUMENT with CHECKSUM_MISMATCH for a wrong checksum, RESOURCE_EXHAUSTED with
-    STORAGE_FULL when the disk is full, and FAILED_PRECONDITION with WRITER_FENCED in a fenced folder.
+    STORAGE_FULL when the store is full, FAILED_PRECONDITION with WRITER_FENCED in a fenced folder, and UNAVAILABLE with
+    STORE_REFUSED when the bucket is missing or does not accept the service.
     """
     GetObject: _grpc.UnaryStreamMultiCallable[_storage_service_pb2.GetObjectRequest, _storage_service_pb2.GetObjectResponse]
     """Returns an object or a part of it. The first message is the header, then follow chunks of at most 256 KiB, and last
@@ -65,7 +66,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """Stores an object. The first message is the header, then follow chunks of at most 1 MiB, and last the trailer with
     the checksum. The object becomes visible under its key after the checksum has been verified, and replaces an
     earlier one. Returns INVALID_ARGUMENT with CHECKSUM_MISMATCH for a wrong checksum, RESOURCE_EXHAUSTED with
-    STORAGE_FULL when the disk is full, and FAILED_PRECONDITION with WRITER_FENCED in a fenced folder.
+    STORAGE_FULL when the store is full, FAILED_PRECONDITION with WRITER_FENCED in a fenced folder, and UNAVAILABLE with
+    STORE_REFUSED when the bucket is missing or does not accept the service.
     """
     GetObject: _aio.UnaryStreamMultiCallable[_storage_service_pb2.GetObjectRequest, _storage_service_pb2.GetObjectResponse]  # type: ignore[assignment]
     """Returns an object or a part of it. The first message is the header, then follow chunks of at most 256 KiB, and last
@@ -96,7 +98,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores an object. The first message is the header, then follow chunks of at most 1 MiB, and last the trailer with
         the checksum. The object becomes visible under its key after the checksum has been verified, and replaces an
         earlier one. Returns INVALID_ARGUMENT with CHECKSUM_MISMATCH for a wrong checksum, RESOURCE_EXHAUSTED with
-        STORAGE_FULL when the disk is full, and FAILED_PRECONDITION with WRITER_FENCED in a fenced folder.
+        STORAGE_FULL when the store is full, FAILED_PRECONDITION with WRITER_FENCED in a fenced folder, and UNAVAILABLE with
+        STORE_REFUSED when the bucket is missing or does not accept the service.
         """
 
     @_abc_1.abstractmethod
