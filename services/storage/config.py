@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +46,7 @@ class Config(Settings):
     """The limit of one request to a bucket."""
     connect_timeout_seconds: float = Field(5.0, gt=0, le=60)
     """The limit of connecting to a bucket."""
-    retries: int = Field(5, ge=0, le=20)
+    retries: int = Field(10, ge=0, le=20)
     """How often a request to a bucket is sent again after a failure that may pass."""
     retry_seconds: float = Field(60.0, ge=0, le=280)
     """For how long a request to a bucket is sent again."""
@@ -54,3 +55,10 @@ class Config(Settings):
     begins with the last use, in a bucket with the storing."""
     max_calls: int = Field(100, ge=1)
     """How many calls are served at once; each may hold about 15 MB."""
+
+    def find_insecure(self) -> Iterator[tuple[str, str]]:
+        """Yield a bucket that is reached without TLS."""
+        if self.allow_http:
+            yield "allow_http", "a bucket without TLS; set it to false"
+        if self.url.startswith("memory:"):
+            yield "url", "memory, which loses all objects at the end of the process; name a folder or bucket"

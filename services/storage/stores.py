@@ -134,4 +134,8 @@ def _client_options(config: Config) -> ClientConfig:
 
 
 def _retry_config(config: Config) -> RetryConfig:
-    return {"max_retries": config.retries, "retry_timeout": timedelta(seconds=config.retry_seconds)}
+    return {
+        "max_retries": config.retries,
+        "retry_timeout": timedelta(seconds=config.retry_seconds),
+        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
+    }

@@ -84,9 +84,25 @@ class S3Server:
                 while not await _responds(client, address):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             bucket = f"http://127.0.0.1:{filer}/buckets/{BUCKET}/"
+            if (await client.get(bucket)).status_code == 200:
+                return
             # The filer accepts a bucket as soon as a volume server has joined.
             while (await client.post(bucket)).status_code >= 300:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+    async def create_bucket(self, name: str, *, versions: bool = False) -> None:
+        """Create a bucket, which keeps former versions of objects where `versions` is set."""
+        _, _, master, master_grpc, _, _, filer, filer_grpc = self.ports
+        commands = f"s3.bucket.create -name {name}\n" + f"s3.bucket.versioning -name {name} -enable\n" * versions
+        shell = await asyncio.create_subprocess_exec(
+            *(Path(sys.executable).with_name("weed"), "shell", f"-master=127.0.0.1:{master}.{master_grpc}"),
+            f"-filer=127.0.0.1:{filer}.{filer_grpc}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await shell.communicate(commands.encode())
+        assert shell.returncode == 0, output
 
     async def kill(self) -> None:
         """End the server at once, as a crash does. What it had acknowledged is on disk."""
