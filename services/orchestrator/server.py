@@ -103,15 +103,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             to_publish.set()
             to_position.set()
 
-        limits = Quotas(
-            bytes=config.quota_bytes,
-            files=config.quota_files,
-            jobs=config.quota_jobs,
-            minutes=config.quota_minutes,
-            fetched_bytes=config.quota_fetched_bytes,
-            month_cost=config.cost_per_month,
-            job_cost=config.cost_per_job,
-        )
+        limits = _create_quotas(config)
         usage = PostgresUsage(pool, limits)
         store = failpoints.with_failpoint(PostgresStore(pool, on_commit, files_left.set, limits=limits))
         notifications = Notifications(client)
@@ -213,16 +205,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
-        public = "/moneyprinter.video.v1."
-        runtime.limit(config.uploads, f"{public}VideoService/UploadAsset")
-        download_methods = (f"{public}VideoService/{name}" for name in ("DownloadVideo", "DownloadPreview"))
-        runtime.limit(config.downloads, *download_methods, per_client=runtime.config.streams_per_client)
-        light = (f"{public}VideoService/{name}Video" for name in ("Create", "Retry", "Cancel", "Delete"))
-        runtime.take_turns(*light)
-        # A small request of these works on whole jobs. While the database hangs, a client's other requests do not wait
-        # for one of them.
-        medium = (f"{public}VideoService/{name}" for name in ("ReviseVideo", "ApproveVideo", "ListVideos"))
-        runtime.take_turns(*medium, weight=turns.MEDIUM)
+        _limit_calls(config, runtime)
         runtime.check("database", store.active_jobs)
         files = Reconciliation(
             PostgresFileRecords(pool),
@@ -258,6 +241,31 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(drive_express(driver, jobs_at_once=config.jobs_at_once), "express"),
             ):
                 yield
+
+
+def _create_quotas(config: Config) -> Quotas:
+    return Quotas(
+        bytes=config.quota_bytes,
+        files=config.quota_files,
+        jobs=config.quota_jobs,
+        minutes=config.quota_minutes,
+        fetched_bytes=config.quota_fetched_bytes,
+        month_cost=config.cost_per_month,
+        job_cost=config.cost_per_job,
+    )
+
+
+def _limit_calls(config: Config, runtime: Runtime) -> None:
+    """Limit the concurrent uploads and downloads, and let the costly requests of a client take turns."""
+    service = "/moneyprinter.video.v1.VideoService"
+    runtime.limit(config.uploads, f"{service}/UploadAsset")
+    downloads = (f"{service}/{name}" for name in ("DownloadVideo", "DownloadPreview"))
+    runtime.limit(config.downloads, *downloads, per_client=runtime.config.streams_per_client)
+    runtime.take_turns(*(f"{service}/{name}Video" for name in ("Create", "Retry", "Cancel", "Delete")))
+    # A small request of these works on whole jobs. While the database hangs, a client's other requests do not wait
+    # for one of them.
+    medium = (f"{service}/{name}" for name in ("ReviseVideo", "ApproveVideo", "ListVideos"))
+    runtime.take_turns(*medium, weight=turns.MEDIUM)
 
 
 class _StoredObjects:
