@@ -44,6 +44,7 @@ def service_variables(data: Path, postgres: Postgres, nats_url: str) -> dict[str
         f"{PREFIX}USER_FIRST_ACCOUNT_FILE": str(data / "first-account"),
         f"{PREFIX}ORCHESTRATOR_DATABASE": postgres.conninfo("orchestrator"),
         f"{PREFIX}ORCHESTRATOR_NATS": nats_url,
+        f"{PREFIX}ORCHESTRATOR_SHARES_MACHINE": "true",
         f"{PREFIX}AUDIO_ESPEAK_LIBRARY": str(binaries.espeak_library()),
         f"{PREFIX}AUDIO_ESPEAK_DATA": str(binaries.espeak_data()),
         f"{PREFIX}AUDIO_KOKORO_CACHE": str(data / "cache" / "kokoro"),

@@ -25,6 +25,8 @@ class Config(DatabaseSettings):
     segments_at_once: int = 2 * len(os.sched_getaffinity(0))
     """The number of segments, of all its jobs, that one instance has rendered at once. The default is what a processing
     instance with the same number of cores accepts: half are rendered while the others are fetched, queued or stored."""
+    shares_machine: bool = False
+    """Whether the media services run on the same machine, whose cores and load then count in the first estimates."""
     clips_at_once: int = 4
     """The number of clips of one job that are fetched at once."""
     lease_seconds: float = 10.0

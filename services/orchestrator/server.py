@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -55,7 +56,7 @@ from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
 from services.orchestrator.videos.downloads import Downloads
 from services.orchestrator.videos.library import Library
-from services.orchestrator.videos.quotas import Quotas
+from services.orchestrator.videos.quotas import QuotaRefusals, Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
 from services.orchestrator.videos.reviews import Reviews
 from services.orchestrator.videos.uploads import Uploads
@@ -156,7 +157,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
 
         dispatcher = WebhookDispatcher(PostgresDeliveryQueue(pool), webhook_client.post, sign, _now, time.monotonic)
         await notifications.subscribe_new_events(feed.wake)
-        estimates = Estimates(PostgresJobHistory(pool))
+        estimates = Estimates(PostgresJobHistory(pool), machine=_read_machine if config.shares_machine else None)
         library = Library(PostgresLibraryStore(pool, config.retention_days), objects, usage, limits)
         videos = Videos(
             store=store,
@@ -171,6 +172,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             find_lexicon=library.find_lexicon,
             check_webhook=webhooks.check_job_address,
             estimate=estimates.duration,
+            refusals=QuotaRefusals(usage, limits),
             now=_now,
             new_id=_new_id,
         )
@@ -304,3 +306,8 @@ def _now() -> datetime:
 
 def _new_id(kind: str) -> str:
     return f"{kind}_{''.join(secrets.choice(_ID_ALPHABET) for _ in range(16))}"
+
+
+def _read_machine() -> tuple[int, float]:
+    """Return the number of cores that this process may use, and the load of the machine in the last minute."""
+    return len(os.sched_getaffinity(0)), os.getloadavg()[0]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import select
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,60 @@ async def test_creates_are_answered_within_two_seconds_whatever_hangs(platform: 
             while (await client.get("/v1/videos")).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
     assert slow == {}
+
+
+async def test_one_process_answers_whatever_hangs(tmp_path: Path) -> None:
+    """`moneyprinter up` without options: each server and each child beside the gateway hangs."""
+    async with up(tmp_path / "data", environment=ENVIRONMENT) as running:
+        headers = {"authorization": f"Bearer {await token(running.data)}"}
+        async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
+            for name in {child.name() for child in running.children()} - {"envoy"}:
+                halted = [child for child in running.children() if child.name() == name]
+                for child in halted:
+                    child.send_signal(signal.SIGSTOP)
+                for path, body in (("/v1/videos", CREATE), ("/v1/videos", None)):
+                    ask = partial(client.request, "POST" if body else "GET", path, json=body)
+                    seconds, answers = await shortest_time(ask)
+                    # Without PostgreSQL, the answer comes after the time limit of the database, 1.5 s.
+                    assert seconds <= SECONDS + (name == "postgres"), (name, path)
+                    for answer in answers:
+                        code = answer.status_code
+                        assert code in (200, 202) or (code == 503 and name == "postgres"), (name, answer.text)
+                        assert code != 503 or answer.headers.get("retry-after"), (name, answer.text)
+                for child in halted:
+                    with suppress(psutil.NoSuchProcess):
+                        child.send_signal(signal.SIGCONT)
+                async with asyncio.timeout(60):
+                    while (await client.get("/v1/videos")).status_code != 200:  # noqa: ASYNC110
+                        await asyncio.sleep(0.2)
+        assert await running.stop() == 0
+
+
+async def test_calls_after_a_restart_of_the_user_service_may_be_repeated(
+    platform: Up, client: httpx.AsyncClient
+) -> None:
+    """Until it answers again, each call gets an error with `retry-after` that names no address."""
+    account = json.loads((platform.data / "first-account").read_text())
+    [user] = processes(platform, "user")
+    user.kill()
+    refused = 0
+    async with asyncio.timeout(60):
+        while True:
+            answers = [
+                await client.post("/v1/auth/sign-in", json=account),
+                await client.get("/v1/accounts/me"),
+                await client.post("/v1/auth/refresh", json={"refresh_token": "r" * 43}),
+            ]
+            failed = [answer for answer in answers if answer.status_code >= 500]
+            for answer in failed:
+                assert answer.status_code == 503, answer.text
+                assert answer.headers.get("retry-after"), answer.text
+                assert not re.search(r"127\.0\.0\.1|ipv[46]:|:\d{4,5}", answer.json()["message"]), answer.text
+            refused += len(failed)
+            if not failed and user.pid not in {process.pid for process in processes(platform, "user")}:
+                break
+    assert refused > 0
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
 
 
 def logged(platform: Up, service: str, event: str, **fields: str) -> int:

@@ -35,6 +35,23 @@ async def test_without_history_a_job_takes_its_expected_time() -> None:
     assert await Estimates(FixedHistory(LoadSnapshot())).duration("user_1", 30.0, "standard") == timedelta(seconds=30)
 
 
+@pytest.mark.parametrize(
+    ("cores", "threads", "seconds"),
+    [(2, 0.0, 30), (4, 0.0, 15), (1, 0.0, 60), (64, 0.0, 7.5), (2, 6.0, 120), (4, 4.0, 30)],
+)
+async def test_the_first_estimate_counts_the_cores_and_the_load_of_others(
+    cores: int, threads: float, seconds: float
+) -> None:
+    """Measured: a job of 105 CPU seconds took 431 s on two cores at a load of 8; its estimate was 138 s."""
+    idle = Estimates(FixedHistory(LoadSnapshot()), machine=lambda: (cores, threads))
+    assert await idle.duration("user_1", 30.0, "standard") == timedelta(seconds=seconds)
+    # The threads of running jobs are not counted twice, and a history has both in it.
+    running = Estimates(FixedHistory(LoadSnapshot(running=1)), machine=lambda: (2, threads))
+    assert await running.duration("user_1", 30.0, "standard") == timedelta(seconds=30)
+    past = Estimates(FixedHistory(LoadSnapshot([PastJob("standard", 30.0, 45.0)])), machine=lambda: (cores, threads))
+    assert await past.duration("user_1", 30.0, "standard") == timedelta(seconds=45)
+
+
 async def test_the_times_of_completed_jobs_scale_the_next_estimate() -> None:
     past = [PastJob("standard", 30.0, 15.0)] * 5 + [PastJob("high", 30.0, 90.0)] * 5
     estimates = Estimates(FixedHistory(LoadSnapshot(past)))

@@ -184,6 +184,26 @@ async def test_the_number_of_concurrent_jobs_is_limited(platform: Mesh) -> None:
     assert await outcomes(retry) == {"QUOTA_EXCEEDED": 1}
 
 
+async def test_an_exhausted_quota_is_reported_before_costly_checks(platform: Mesh) -> None:
+    """After the first refusal, what other checks would refuse is not checked, until there is room again."""
+    mallory = Account(platform, "mallory")
+    assert await outcomes(*(mallory.create(request_id=f"request-{n}") for n in range(4))) == {
+        "OK": 3,
+        "QUOTA_EXCEEDED": 1,
+    }
+    wrong = {"clips": [{"url": "https://example.com/a.mp4", "start_time": "00:00:09", "end_time": "00:00:01"}]}
+    assert await outcomes(mallory.create(**wrong)) == {"QUOTA_EXCEEDED": 1}
+    # A repeated request still has its job.
+    assert await outcomes(*(mallory.create(request_id=f"request-{n}") for n in range(4))) == {
+        "OK": 3,
+        "QUOTA_EXCEEDED": 1,
+    }
+    listed = await mallory.videos.ListVideos(pb.ListVideosRequest(), metadata=mallory.bearer)
+    await mallory.videos.CancelVideo(pb.CancelVideoRequest(job_id=listed.videos[0].job_id), metadata=mallory.bearer)
+    assert "QUOTA_EXCEEDED" not in await outcomes(mallory.create(**wrong))
+    assert await outcomes(mallory.create()) == {"OK": 1}
+
+
 async def test_a_repeated_request_counts_once(platform: Mesh) -> None:
     good = Account(platform, "good")
     made = {await good.create(request_id=f"request-{number % 3}") for number in range(9)}

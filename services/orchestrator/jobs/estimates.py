@@ -16,6 +16,8 @@ from services.orchestrator.jobs.model import PRIORITIES
 FRESH_SECONDS = 5.0
 # The slowdown of a job is the median of this many completed jobs of the nearest size.
 NEIGHBOURS = 9
+# A job makes use of at most this many cores: shots and sentences are done in parallel, its beginning and end are not.
+MAX_CORES = 8
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,21 @@ class JobHistory(Protocol):
 
 
 class Estimates:
-    """Estimates how long new jobs take. `clock` returns seconds of a monotonic clock."""
+    """Estimates how long new jobs take. `clock` returns seconds of a monotonic clock.
 
-    def __init__(self, history: JobHistory, clock: Callable[[], float] = time.monotonic) -> None:
+    `machine` returns the number of cores on which the work is done, and the number of threads that others run there; it
+    applies until there is a history. None: the work is done on other machines.
+    """
+
+    def __init__(
+        self,
+        history: JobHistory,
+        clock: Callable[[], float] = time.monotonic,
+        machine: Callable[[], tuple[int, float]] | None = None,
+    ) -> None:
         self._history = history
         self._clock = clock
+        self._machine = machine
         self._load = LoadSnapshot()
         self._read_at = -math.inf
         # The waiting jobs of the snapshot, and those that were created here since then.
@@ -93,8 +105,23 @@ class Estimates:
         for higher in PRIORITIES[PRIORITIES.index(priority) + 1 :]:
             before += sum(other.work_seconds for other in self._waiting[higher].values())
         same_priority[user_id] = Waiting(own.jobs + 1, own.work_seconds + work_seconds)
-        seconds = (before / self._at_once + work_seconds) * slowdown(self._load.past, work_seconds, quality)
-        return timedelta(seconds=seconds)
+        ratio = slowdown(self._load.past, work_seconds, quality) if self._load.past else self._first_slowdown()
+        return timedelta(seconds=(before / self._at_once + work_seconds) * ratio)
+
+    def _first_slowdown(self) -> float:
+        if self._machine is None:
+            return 1.0
+        cores, threads = self._machine()
+        # The threads of running jobs are no load by others.
+        return machine_slowdown(cores, 0.0 if self._load.running else threads)
+
+
+def machine_slowdown(cores: int, threads: float) -> float:
+    """Returns the seconds that a job takes on a machine for each second that it takes on two idle cores.
+
+    `threads` is the number of threads that others run there, which get as much time as those of the job.
+    """
+    return 2 / min(max(1, cores), MAX_CORES) * (1 + threads / max(1, cores))
 
 
 def slowdown(past: Sequence[PastJob], work_seconds: float, quality: str) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,8 @@ FETCHED_PREFIX = "cache/"
 _MEGA = 1_000_000
 # Of the limit for a month, what one job may cost when there is no limit for a job.
 JOB_SHARE = 0.1
+# How many refused accounts are remembered.
+MAX_REFUSED = 1000
 # Less than this is nothing: sums of prices are not exact.
 _LEAST_COST = 1e-6
 
@@ -199,3 +202,35 @@ def _megabytes(size_bytes: int) -> str:
 
 def _quota_error(message: str) -> ResourceExhausted:
     return ResourceExhausted(f"quota exceeded: {message}", reason="QUOTA_EXCEEDED")
+
+
+class QuotaRefusals:
+    """Refuses requests of accounts that are over a quota before costly checks, which the store's check comes after.
+
+    It reads the usage only of accounts that were refused lately, so that others do not wait for it.
+    """
+
+    def __init__(self, usage: UsageStore, quotas: Quotas) -> None:
+        self._usage = usage
+        self._quotas = quotas
+        # The accounts that were refused last, oldest first.
+        self._refused: dict[str, None] = {}
+
+    async def check(self, user_id: str) -> None:
+        """Raise `ResourceExhausted` when an account that was refused lately still cannot start a job."""
+        if user_id in self._refused:
+            check_job(self._quotas, await self._usage.get_usage(user_id), 0.0)
+            self._refused.pop(user_id, None)
+
+    @contextmanager
+    def record(self, user_id: str) -> Iterator[None]:
+        """Remember the account when the body raises `ResourceExhausted` (QUOTA_EXCEEDED)."""
+        try:
+            yield
+        except ResourceExhausted as refusal:
+            if refusal.reason == "QUOTA_EXCEEDED":
+                self._refused.pop(user_id, None)
+                self._refused[user_id] = None
+                while len(self._refused) > MAX_REFUSED:
+                    del self._refused[next(iter(self._refused))]
+            raise

@@ -23,6 +23,7 @@ from services.orchestrator.jobs.scenes import Notice
 from services.orchestrator.jobs.store import ALL_JOBS, JobFilter, Store
 from services.orchestrator.videos import languages, own_sounds, requests, revisions
 from services.orchestrator.videos.checks import run_checks
+from services.orchestrator.videos.quotas import QuotaRefusals
 from services.orchestrator.videos.requests import VideoInput
 from services.runtime.pagination import PageRequest, item_cursor, list_page
 from services.runtime.tasks import wait_any
@@ -66,6 +67,7 @@ class Videos:
     estimate: Callable[[str, float, str, str], Awaitable[timedelta]]
     """Returns the duration of a user's job from its expected seconds of work, quality and priority
     (`Estimates.duration`)."""
+    refusals: QuotaRefusals
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
     """Returns a new unique id: `new_id("vid")` is `vid_...`."""
@@ -79,8 +81,12 @@ class Videos:
         `NotFound` with the invalid field, `Conflict` when the key was used for a different request, `Unavailable` when
         the webhook address cannot be checked.
         """
+        if not key:
+            # A repeated request with a key returns its job also when a quota is exhausted.
+            await self.refusals.check(user_id)
         job = await self._prepare(self.new_id("vid"), user_id, video, original, priority)
-        return await self.store.create(job, idempotency.make_key(key, original))
+        with self.refusals.record(user_id):
+            return await self.store.create(job, idempotency.make_key(key, original))
 
     async def create_versions(
         self, user_id: str, video: VideoInput, original: Mapping[str, Any], key: str = "", priority: str = ""
@@ -90,6 +96,8 @@ class Videos:
         All jobs are created or none. Raises what `create` raises, and `FailedPrecondition` (WRITER_MISSING) when texts
         must be translated and there is no writer.
         """
+        if not key:
+            await self.refusals.check(user_id)
         parts = languages.divide(video, original, self.new_id("vid"))
         missing = [part.video.version for part in parts if part.video.version]
         if unknown := next((version for version in missing if languages.needs_writer(version)), None):
@@ -97,7 +105,8 @@ class Videos:
         first, *others = [
             await self._prepare(part.job_id, user_id, part.video, part.original, priority) for part in parts
         ]
-        return await self.store.create(first, idempotency.make_key(key, original), others)
+        with self.refusals.record(user_id):
+            return await self.store.create(first, idempotency.make_key(key, original), others)
 
     async def _prepare(
         self, job_id: str, user_id: str, video: VideoInput, original: Mapping[str, Any], priority: str
