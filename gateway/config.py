@@ -77,7 +77,7 @@ class Gateway(Settings):
     address_burst: int = Field(60, ge=1)
     """The burst of such calls of a client address."""
     rate_limit_service: str = ""
-    """The `host:port` of Envoy's rate limit service, which counts over all gateways; empty: each counts alone."""
+    """The `host:port` of the rate limit service, which counts over all gateways; empty: each counts alone."""
 
     max_body_bytes: int = Field(1 << 20, ge=1024)
     """The largest body of a request that is not an upload."""

@@ -46,8 +46,6 @@ DOCS = {
 ROOT = ("docs/root.html", "text/html; charset=utf-8")
 """The page at `/`, for browsers only."""
 
-MINUTES_PER_HOUR = 60
-
 # The buffer of one stream. It is small, so that a slow client is distinguishable from a stalled one.
 BUFFER_BYTES = 128 * 1024
 SERVICE_WINDOW_BYTES = 128 * 1024
@@ -154,8 +152,6 @@ def render(gateway: Gateway, folder: Path, descriptors: Path = DESCRIPTORS) -> d
         kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
         routes = str(module.public_routes()).replace("\n", "\n  ")  # type: ignore[attr-defined]
         files["routes.yaml"] = f"resources:\n- '@type': {kind}\n  {routes}\n"
-    if gateway.rate_limit_service:
-        files["ratelimit.yaml"] = json.dumps(rate_limit_config(gateway), indent=2)
     return files
 
 
@@ -197,37 +193,6 @@ def shorten_socket(socket: Path) -> Path:
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
         raise ConfigError(f"{private} is not a private folder of this user; remove it")
     return private / socket.name
-
-
-def rate_limit_config(gateway: Gateway) -> dict[str, Any]:
-    """Return the configuration of Envoy's rate limit service (`ratelimit.yaml`), with the same figures.
-
-    The service counts calls per minute and per hour and has no token buckets. So its limits are the most that a bucket
-    admits in a minute and in an hour; the buckets of each gateway smooth the calls within.
-    """
-
-    def windows(per_minute: int, burst: int) -> dict[str, int]:
-        return {"minute": burst + per_minute, "hour": burst + per_minute * MINUTES_PER_HOUR}
-
-    def limit(unit: str, figure: int) -> dict[str, Any]:
-        return {"rate_limit": {"unit": unit, "requests_per_unit": figure}}
-
-    users = windows(gateway.user_per_minute, gateway.user_burst)
-    addresses = windows(gateway.address_per_minute, gateway.address_burst)
-    return {
-        "domain": RATE_LIMITS,
-        "descriptors": [
-            *({"key": f"user_{unit}", **limit(unit, figure)} for unit, figure in users.items()),
-            *(
-                {
-                    "key": "exchanges_credentials",
-                    "value": unit,
-                    "descriptors": [{"key": "masked_remote_address", **limit(unit, figure)}],
-                }
-                for unit, figure in addresses.items()
-            ),
-        ],
-    }
 
 
 def _render_scripts(served: Sequence[Route], descriptors: Path) -> dict[str, str]:

@@ -16,9 +16,11 @@ from google.protobuf import descriptor_pb2
 
 from moneyprinter.access.v1 import access_pb2
 from moneyprinter.error.v1 import reason_pb2
-from services.runtime.config import PORTS, SERVICES
+from services.runtime.config import CLUSTER_SERVICES, PORTS
+from services.runtime.config import SERVICES as PLATFORM_SERVICES
 
 ROOT = Path(__file__).parent.parent
+SERVICES = (*PLATFORM_SERVICES, *CLUSTER_SERVICES)
 RUNTIME = {
     *("config", "tls", "handshakes", "identity", "authorizer", "audit", "revocation", "interceptor", "server"),
     *("admission", "channels", "errors", "request_checks", "wire", "wording", "pagination", "progress", "tasks"),

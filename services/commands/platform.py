@@ -31,7 +31,7 @@ def up(
     ] = None,
     port: Annotated[
         int,
-        typer.Option(help="The gateway's port; the services use the twelve ports after it. 0: any free ports.", min=0),
+        typer.Option(help="The gateway's port; the services use the 13 ports after it. 0: any free ports.", min=0),
     ] = GATEWAY_PORT,
     processes: Annotated[
         bool, typer.Option("--processes", help="Run each service in its own process instead of all in one.")
@@ -130,11 +130,11 @@ def serve(
     services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="The services, for example `user`.")],
 ) -> None:
     """Run one or more services, as a container does. After SIGTERM, calls in progress finish first."""
-    from services.runtime.config import SERVICES, ConfigError
+    from services.runtime.config import CLUSTER_SERVICES, SERVICES, ConfigError
 
     for service in services:
-        if service not in SERVICES:
-            raise ConfigError(f"there is no service {service}; the services are: {', '.join(SERVICES)}")
+        if service not in (known := (*SERVICES, *CLUSTER_SERVICES)):
+            raise ConfigError(f"there is no service {service}; the services are: {', '.join(known)}")
     asyncio.run(_serve(list(dict.fromkeys(services))))
 
 

@@ -29,7 +29,8 @@ def platform_ports(gateway: int) -> dict[str, int]:
     ports = {name: port + shift for name, port in PORTS.items()}
     if not 0 < min(ports.values()) <= max(ports.values()) <= 65_535:
         raise PlatformError(
-            f"--port {gateway} leaves no room for the {len(PORTS) - 1} ports of the services; use one up to 65523"
+            f"--port {gateway} leaves no room for the {len(PORTS) - 1} ports of the services; use one up to"
+            f" {65_535 - max(PORTS.values()) + PORTS['gateway']}"
         )
     return ports
 

@@ -44,11 +44,15 @@ PORTS = {
     "user": 8090,
     "monitoring": 8091,
     "encoder": 8092,
+    "ratelimit": 8093,
 }
 # A client waits at most two seconds for the report that the database is unreachable.
 DATABASE_TIMEOUT_SECONDS = 1.5
 
-SERVICES = tuple(name for name in PORTS if name != "gateway")
+# Services that only a cluster needs, where several gateways run.
+CLUSTER_SERVICES = ("ratelimit",)
+SERVICES = tuple(name for name in PORTS if name not in ("gateway", *CLUSTER_SERVICES))
+"""The services of every platform."""
 
 
 class ConfigError(Exception):

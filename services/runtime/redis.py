@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import redis.asyncio
 import structlog
+from redis.asyncio.connection import parse_url
 from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 
@@ -133,17 +134,29 @@ def _connections(config: RuntimeConfig) -> redis.asyncio.Redis:
         )
     if config.redis_password_file is not None:
         options["credential_provider"] = _FileCredentials(config.redis_username, config.redis_password_file)
-    if config.redis.startswith("rediss://"):
-        options["ssl_min_version"] = ssl.TLSVersion.TLSv1_2
-        if config.redis_ca_file is not None:
-            if not config.redis_ca_file.is_file():
-                raise ConfigError("MONEYPRINTER_RUNTIME_REDIS_CA_FILE names no file")
-            options["ssl_ca_certs"] = str(config.redis_ca_file)
     try:
-        pool = redis.asyncio.BlockingConnectionPool.from_url(config.redis, **options)
+        options |= parse_url(config.redis)
+        if config.redis.startswith("rediss://"):
+            context = ssl.create_default_context(cafile=config.redis_ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            options |= {"connection_class": _TlsConnection, "context": context}
     except ValueError as failure:
         raise ConfigError(f"MONEYPRINTER_RUNTIME_REDIS: {failure}") from None
-    return redis.asyncio.Redis.from_pool(pool)
+    except OSError:
+        raise ConfigError("MONEYPRINTER_RUNTIME_REDIS_CA_FILE names no file with certificates") from None
+    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool(**options))
+
+
+class _TlsConnection(redis.asyncio.SSLConnection):
+    """A TLS connection with a shared context.
+
+    The library makes a context for each connection, which reads the authorities of the system: 50 ms in which the event
+    loop does nothing else, and it trusts them beside the one of the settings.
+    """
+
+    def __init__(self, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = context
 
 
 class _FileCredentials(CredentialProvider):

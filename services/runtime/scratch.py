@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from services.runtime.config import SERVICES
+from services.runtime.config import CLUSTER_SERVICES, SERVICES
 
-_NAME = re.compile(rf"({'|'.join(SERVICES)})-(?P<pid>\d+)(?P<locked>-\w+)?")
+_NAME = re.compile(rf"({'|'.join((*SERVICES, *CLUSTER_SERVICES))})-(?P<pid>\d+)(?P<locked>-\w+)?")
 
 
 class Scratch:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,9 +19,7 @@ from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
-from services.embedded import ports
 from tests.gateway import proxy
-from tests.gateway.counting import run_rate_limit_service
 from tests.gateway.platform import Platform
 from tests.gateway.proxy import Proxy
 
@@ -137,41 +134,6 @@ async def test_the_default_limits_are_those_of_the_specification(platform: Platf
         assert set(found) == {400, 429}
         assert 1000 <= found[400] <= 1000 + filled + 1
         assert await statuses(gateway.http, dict(platform.mesh.bearer("other")), 1) == [200]
-
-
-async def test_gateways_share_limits_through_the_rate_limit_service(
-    platform: Platform, certificates: Path, tmp_path: Path
-) -> None:
-    """A user's calls through two gateways count together; without the service, each gateway counts alone."""
-    [port] = ports.pick_ports()
-    settings = platform.gateway().model_copy(update={**SMALL, "rate_limit_service": f"127.0.0.1:{port}"})
-    ann, bob, eve = (dict(platform.mesh.bearer(name)) for name in ("ann", "bob", "eve"))
-    async with proxy.run_proxy(settings, tmp_path / "one") as one, proxy.run_proxy(settings, tmp_path / "two") as two:
-        await one.wait_for_keys()
-        await two.wait_for_keys()
-        async with run_rate_limit_service(certificates, tmp_path / "one" / "ratelimit.yaml", port) as limits:
-            # A bucket of 5 and what is filled in within a minute: 6 in all.
-            assert await statuses(one.http, ann, 4) == [200] * 4
-            assert await statuses(two.http, ann, 3) == [200, 200, 429]
-            refused = await two.http.get("/v1/videos", headers=ann)
-            assert (refused.status_code, refused.json()["details"][0]["reason"]) == (429, "RATE_LIMITED")
-            assert refused.headers["retry-after"] == "60"
-            assert refused.headers["x-ratelimit-limit"].startswith("6, 6;w=60")
-            assert refused.headers["x-ratelimit-remaining"] == "0"
-            assert await statuses(two.http, bob, 1) == [200]
-            async with TypedChannel(two.channel(), lambda: tuple(ann.items())) as channel:
-                with pytest.raises(errors.ResourceExhausted) as limited:
-                    await pb_grpc.VideoServiceStub(channel).ListVideos(pb.ListVideosRequest())
-                assert (limited.value.reason, limited.value.retry_after_seconds) == ("RATE_LIMITED", 60)
-
-            signed_in = [await gateway.http.post("/v1/auth/sign-in", json=SIGN_IN) for gateway in (one, one, one, two)]
-            assert [answer.status_code for answer in signed_in] == [200] * 4
-            addresses = [await gateway.http.post("/v1/auth/sign-in", json=SIGN_IN) for gateway in (two, two)]
-            assert [answer.status_code for answer in addresses] == [200, 429]
-            await one.http.get("/health")
-            kinds: dict[tuple[str, ...], Any] = {tuple(key for key, _ in entries): None for entries in limits.counts}
-            assert set(kinds) == {("user_minute",), ("user_hour",), ("exchanges_credentials", "masked_remote_address")}
-        assert await statuses(one.http, eve, 6) == [200] * 5 + [429]
 
 
 async def test_the_bodies_of_one_user_have_one_limit(platform: Platform, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from services.runtime.config import RuntimeConfig
 USERNAME, PASSWORD = "moneyprinter", "correct-horse-battery"
 # What the services need, as the documents print it.
 ACL = f"user {USERNAME} on >{PASSWORD} ~moneyprinter:* resetchannels -@all +@read +@write +@connection +@transaction"
-ACL += " +@scripting +info"
+ACL += " +@scripting +info +time"
 
 
 @dataclass
