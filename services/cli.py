@@ -17,6 +17,7 @@ from services.commands import (
     config,
     dead_letters,
     platform,
+    providers,
     sessions,
     stages,
     texts,
@@ -60,6 +61,7 @@ def _options(
 for group in (platform, videos, uploads, sessions, stages, texts, account):
     app.add_typer(group.app)
 app.add_typer(dead_letters.app, name="deadletter")
+app.add_typer(providers.app, name="providers")
 app.add_typer(voices.app, name="voices")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(audit.app, name="audit")

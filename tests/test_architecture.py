@@ -48,7 +48,20 @@ MEDIA = {
     "__init__",
 }
 # What services share to call external providers over HTTP.
-PROVIDERS = {"failures", "breaker", "keys", "chain", "responses", "client", "credentials", "pool", "usage", "__init__"}
+PROVIDERS = {
+    "failures",
+    "breaker",
+    "keys",
+    "chain",
+    "responses",
+    "client",
+    "credentials",
+    "pool",
+    "usage",
+    "account_keys",
+    "states",
+    "__init__",
+}
 # The sub-packages of the services, by subject; the other services are flat.
 SUBPACKAGES = {
     "audio": {"alignment", "kokoro", "providers"},
@@ -57,7 +70,7 @@ SUBPACKAGES = {
     "orchestrator": {"events", "jetstream", "jobs", "postgres", "videos", "webhooks", "workers"},
     "user": {
         *("accounts", "api_keys", "audit", "authentication", "mfa"),
-        *("postgres", "sessions", "tokens"),
+        *("postgres", "provider_keys", "sessions", "tokens"),
     },
 }
 # The only files of a service that may import both vendor libraries and adapters.

@@ -47,6 +47,7 @@ from moneyprinter.user.v1 import account_service_pb2 as account_pb
 from moneyprinter.user.v1 import account_service_pb2_grpc as account_grpc
 from moneyprinter.user.v1 import administration_service_pb2_grpc as administration_grpc
 from moneyprinter.user.v1 import audit_service_pb2_grpc as audit_grpc
+from moneyprinter.user.v1 import provider_key_service_pb2_grpc as provider_keys_grpc
 from moneyprinter.user.v1 import user_service_pb2 as users_pb
 from moneyprinter.user.v1 import user_service_pb2_grpc as users_grpc
 from moneyprinter.video.v1 import clip_service_pb2 as clips_pb
@@ -54,6 +55,7 @@ from moneyprinter.video.v1 import clip_service_pb2_grpc as clips_grpc
 from moneyprinter.video.v1 import event_service_pb2 as events_pb
 from moneyprinter.video.v1 import event_service_pb2_grpc as events_grpc
 from moneyprinter.video.v1 import library_service_pb2_grpc as library_grpc
+from moneyprinter.video.v1 import provider_service_pb2_grpc as providers_grpc
 from moneyprinter.video.v1 import video_service_pb2 as pb
 from moneyprinter.video.v1 import video_service_pb2_grpc as pb_grpc
 from moneyprinter.video.v1 import webhook_service_pb2_grpc as webhooks_grpc
@@ -111,6 +113,8 @@ class Client:
         self.writing = writing_grpc.WritingServiceStub(self._channel)
         self.footage = footage_grpc.FootageSearchServiceStub(self._channel)
         self.library = library_grpc.LibraryServiceStub(self._channel)
+        self.providers = providers_grpc.ProviderServiceStub(self._channel)
+        self.provider_keys = provider_keys_grpc.ProviderKeyServiceStub(self._channel)
         self.webhooks = webhooks_grpc.WebhookServiceStub(self._channel)
         self._events = events_grpc.EventServiceStub(self._channel)
         self.users = users_grpc.UserServiceStub(self._channel)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from moneyprinter.errors import FailedPrecondition
 from services.audio.fallback import Candidate
 from services.audio.providers.remote import RemoteSpeech
+from services.audio.speech import SpeechProvider
 from services.providers.chain import Skipped
 from services.providers.failures import FailureKind
 from services.providers.usage import Budget
@@ -23,8 +24,9 @@ def leave_out_costly(
     allowed: list[Candidate] = []
     skipped: list[Skipped] = []
     for candidate in candidates:
-        is_remote = isinstance(candidate.provider, RemoteSpeech)
-        excess = budget.find_excess(candidate.name, {"characters": characters}) if is_remote else ""
+        excess = ""
+        if is_charged(candidate.provider):
+            excess = budget.find_excess(candidate.name, {"characters": characters})
         if excess:
             skipped.append(Skipped(candidate.name, FailureKind.QUOTA_EXHAUSTED, excess))
         else:
@@ -36,3 +38,8 @@ def leave_out_costly(
             reason="COST_LIMIT_REACHED",
         )
     return allowed, tuple(skipped)
+
+
+def is_charged(provider: SpeechProvider) -> bool:
+    """Whether the deployment pays for what a provider speaks."""
+    return isinstance(provider, RemoteSpeech) and not provider.is_own

@@ -13,6 +13,7 @@ from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.media.v1 import media_pb2
 from services.audio import mix, speech
 from services.audio.clip_sounds import ClipSound
+from services.audio.costs import is_charged
 from services.audio.fallback import Candidate, describe_fallback
 from services.audio.lexicon import Lexicon
 from services.audio.mastering import choose_chain
@@ -73,7 +74,9 @@ def to_speech(chain: ChainResult[Candidate, speech.Speech], prices: Mapping[str,
         notices=to_notices(describe_fallback(chain.provider, chain.skipped)),
     )
     if made.characters:
-        usage = price(made.provider, "characters", made.characters, prices)
+        usage = price(
+            made.provider, "characters", made.characters, prices if is_charged(chain.provider.provider) else {}
+        )
         message.usage.add(provider=usage.provider, unit=usage.unit, amount=usage.amount, cost=usage.cost)
     return pb.SynthesizeResponse(speech=message)
 

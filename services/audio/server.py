@@ -18,6 +18,7 @@ from moneyprinter.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from moneyprinter.errors import InvalidArgument
+from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from services.audio.alignment.aligner import Aligner
 from services.audio.config import Config
 from services.audio.espeak import Espeak, open_espeak
@@ -32,6 +33,7 @@ from services.audio.speech import SpeechProvider
 from services.audio.speech_servicer import SpeechServicer
 from services.media import language_detection
 from services.media.ffmpeg import ffmpeg_version
+from services.providers.account_keys import AccountKeys
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -64,7 +66,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     offline: list[SpeechProvider] = [*([ExpandedSpeech(kokoro)] if kokoro else []), espeak]
     settings = Settings(config.speech_order, program, config.provider_timeout_seconds, Aligner(espeak, program))
     secrets = SecretClient(ConfigServiceStub(runtime.connect("config", "moneyprinter.config.v1.ConfigService")))
-    providers = SpeechProviders(offline, secrets, config.providers_file, settings)
+    authority = authority_grpc.AuthorityServiceStub(runtime.connect("user", "moneyprinter.user.v1.AuthorityService"))
+    providers = SpeechProviders(offline, secrets, config.providers_file, settings, AccountKeys(authority))
     runtime.check("providers", providers.check)
     # espeak-ng has word times, and takes a hundredth of the time of a neural voice.
     aligner = Aligner(espeak, program)

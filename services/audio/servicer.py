@@ -59,7 +59,8 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
         texts = [Text(text.field, text.text) for text in request.texts]
         title = Text("title", request.title) if request.title else None
         select = select_draft_voice if request.draft else select_voice
-        selection = await asyncio.to_thread(select, await self._providers.current(), request.name, texts, title)
+        providers = await self._providers.current(request.account_id)
+        selection = await asyncio.to_thread(select, providers, request.name, texts, title)
         return pb.GetVoiceResponse(
             name=selection.voice.name,
             language=selection.voice.language,
@@ -69,7 +70,7 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
         )
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> AsyncIterator[pb.SynthesizeResponse]:
-        providers = await self._providers.current()
+        providers = await self._providers.current(request.account_id)
         found = await asyncio.to_thread(find_candidates, providers, request.voice, request.sentences)
         budget = Budget(request.max_cost if request.HasField("max_cost") else None, self._prices)
         candidates, skipped = leave_out_costly(found, request.sentences, budget)
@@ -133,3 +134,9 @@ class AudioServicer(pb_grpc.AudioServiceServicer):
                 self._mixer.ffmpeg, self._mixer.ffmpeg_version, self._objects, request.audio, folder
             )
         return pb.EncodePreviewResponse(audio=made.audio, header_bytes=made.header_bytes)
+
+    async def DescribeSpeechProviders(
+        self, request: pb.DescribeSpeechProvidersRequest, context: Any
+    ) -> pb.DescribeSpeechProvidersResponse:
+        states = await self._providers.describe(request.account_id, request.check)
+        return pb.DescribeSpeechProvidersResponse(providers=states)

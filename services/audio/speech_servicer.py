@@ -19,6 +19,7 @@ from services.audio.messages import from_lexicon, from_pacing, to_notices, to_ti
 from services.audio.providers.registry import SpeechProviders
 from services.audio.samples import CONTENT_TYPE, VoiceSamples
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
+from services.runtime import identity
 from services.runtime.server import Runtime
 
 # Small, so that a slow client still shows progress between two chunks.
@@ -54,7 +55,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         self._samples = samples
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Any) -> pb.ListVoicesResponse:
-        providers = await self._providers.current()
+        providers = await self._providers.current(identity.user().id)
         voices = (
             pb.Voice(
                 name=voice.name,
@@ -73,7 +74,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
     async def GetVoiceSample(
         self, request: pb.GetVoiceSampleRequest, context: Any
     ) -> AsyncIterator[pb.GetVoiceSampleResponse]:
-        provider, voice = speech.find_voice(await self._providers.current(), request.voice)
+        provider, voice = speech.find_voice(await self._providers.current(identity.user().id), request.voice)
         async with self._runtime.scratch() as folder:
             sample = await self._samples.make(provider, voice, folder)
         digest = hashlib.sha256(sample).hexdigest()
@@ -124,7 +125,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         self, request: pb.CreateSpeechRequest | pb.TimeSpeechRequest, target: Path
     ) -> tuple[speech.SpokenText, VoiceSelection]:
         texts = [Text("text", request.text)]
-        providers = await self._providers.current()
+        providers = await self._providers.current(identity.user().id)
         selection = await asyncio.to_thread(select_voice, providers, request.voice, texts)
         sentences = await self._split_sentences(request.text, selection.voice.language, request.script_format)
         candidates = await asyncio.to_thread(find_candidates, providers, selection.voice.name, sentences)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from services.commands.targets import Target, parse_target
-from services.commands.terminal import DataOption, out
+from services.commands.terminal import DataOption, out, read_secret
 
 app = typer.Typer()
 
@@ -40,11 +39,11 @@ def login(
     target, authority = parse_target(platform or data), sessions.read_authority(ca)
     asyncio.run(sessions.check_platform(target, authority=authority))
     if api_key:
-        asyncio.run(sessions.use_api_key(target, _read_secret("API key"), authority=authority))
+        asyncio.run(sessions.use_api_key(target, read_secret("API key"), authority=authority))
         out.print(f"Signed in to [bold]{target}[/] with the API key.")
         return
     username = username or typer.prompt("Username", default="admin" if target.folder else None)
-    _sign_in(target, username, _read_secret("Password"), authority)
+    _sign_in(target, username, read_secret("Password"), authority)
     out.print(f"Signed in to [bold]{target}[/] as [bold]{username}[/].")
 
 
@@ -57,14 +56,8 @@ def _sign_in(target: Target, username: str, password: str, authority: str) -> No
     except errors.Unauthenticated as refusal:
         if refusal.reason != "MFA_REQUIRED":
             raise
-        code = _read_secret("Code of your authenticator app, or a recovery code")
+        code = read_secret("Code of your authenticator app, or a recovery code")
         asyncio.run(sessions.sign_in(target, username, password, code=code, authority=authority))
-
-
-def _read_secret(name: str) -> str:
-    """Prompt for a secret without echo, or read a line of standard input when that is not a terminal."""
-    text = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
-    return str(text).strip()
 
 
 @app.command(epilog="Examples: [bold]moneyprinter logout[/] · [bold]moneyprinter logout https://videos.example.com[/]")

@@ -1,4 +1,4 @@
-"""The console, the option `--data`/`--url` and the signal handling that all commands share."""
+"""The console, the option `--data`/`--url`, secrets and the signal handling that all commands share."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ def handle_signals(handler: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, handler)
+
+
+def read_secret(name: str) -> str:
+    """Prompt for a secret without echo, or read a line of standard input when that is not a terminal."""
+    text = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
+    return str(text).strip()

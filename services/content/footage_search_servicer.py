@@ -13,6 +13,7 @@ from services.content.footage_servicer import AUTO, skipped_notices
 from services.content.messages import from_flags
 from services.content.moderation.checks import TextChecks
 from services.content.moderation.moderation import FieldText
+from services.runtime import identity
 
 _SEARCH_FOOTAGE = "/moneyprinter.content.v1.FootageSearchService/SearchFootage"
 
@@ -36,7 +37,7 @@ class FootageSearchServicer(pb_grpc.FootageSearchServiceServicer):
             request.max_seconds,
             request.page_size or DEFAULT_CLIPS,
         )
-        result = await search_footage(search, self._pool.sources(wanted), wanted)
+        result = await search_footage(search, await self._pool.find_sources(wanted, identity.user().id), wanted)
         notices = [*skipped_notices(result.skipped), *from_flags(flags)]
         return pb.SearchFootageResponse(clips=map(_from_clip, result.clips), notices=notices)
 

@@ -47,10 +47,11 @@ class FootageServicer(pb_grpc.FootageServiceServicer):
 
     async def ChooseFootage(self, request: pb.ChooseFootageRequest, context: Any) -> pb.ChooseFootageResponse:
         await self._check_terms(request)
-        sources = self._sources(request)
+        offered = await self._pool.find_sources(account_id=request.account_id)
+        sources = _choose_sources(request, offered)
         rank = self._rank_english if request.language in ("", "en") else rank_by_words
         choice = await choose_footage(_to_request(request), sources, rank)
-        notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source, self._pool)]
+        notices = [*skipped_notices(choice.skipped), *_notices(choice, request.source, has_provider=bool(offered))]
         if not sources and request.source != NONE:
             message = f"{request.source} has no key in this deployment; an operator adds one to content/providers"
             notices.insert(0, media_pb2.Notice(reason=PROVIDER_FAILED, message=message))
@@ -67,16 +68,17 @@ class FootageServicer(pb_grpc.FootageServiceServicer):
                 [text], _CHECK_TEXTS, flagged_before=[text.field], provider_seconds=PATIENT_SECONDS
             )
 
-    def _sources(self, request: pb.ChooseFootageRequest) -> list[FootageSource]:
-        match request.source:
-            case "none":
-                return []
-            case "library":
-                return [_to_library(request)]
-            case "" | "auto":
-                return [_to_library(request), *self._pool.sources()]
-            case provider:
-                return self._pool.sources(provider)
+
+def _choose_sources(request: pb.ChooseFootageRequest, offered: Sequence[FootageSource]) -> list[FootageSource]:
+    match request.source:
+        case "none":
+            return []
+        case "library":
+            return [_to_library(request)]
+        case "" | "auto":
+            return [_to_library(request), *offered]
+        case provider:
+            return [source for source in offered if source.name == provider]
 
 
 def _to_library(request: pb.ChooseFootageRequest) -> Library:
@@ -122,11 +124,11 @@ def skipped_notices(skipped: Sequence[Skipped]) -> list[media_pb2.Notice]:
     return [media_pb2.Notice(reason=PROVIDER_FAILED, message=each.message[:1000]) for each in skipped]
 
 
-def _notices(choice: Choice, source: str, pool: FootagePool) -> Iterator[media_pb2.Notice]:
+def _notices(choice: Choice, source: str, *, has_provider: bool) -> Iterator[media_pb2.Notice]:
     if choice.drawn_scenes and source != NONE:
         scenes = ", ".join(str(index + 1) for index in choice.drawn_scenes[:MAX_LISTED])
         more = ", ..." if len(choice.drawn_scenes) > MAX_LISTED else ""
-        if pool.sources():
+        if has_provider:
             why, advice = "too few clips were found", "upload clips, or search for other terms"
         else:
             why, advice = "no provider of footage has a key, and no upload fits", "add a key, or upload clips"

@@ -45,8 +45,9 @@ def from_notices(notices: Iterable[Notice]) -> list[media_pb2.Notice]:
 
 
 def from_tokens(tokens: Iterable[TokenCount], prices: Mapping[str, float]) -> list[media_pb2.Usage]:
-    """Counts of tokens as messages, with their cost."""
-    return [media_pb2.Usage(**asdict(price(count.provider, count.unit, count.amount, prices))) for count in tokens]
+    """Counts of tokens as messages, with their cost for the deployment."""
+    usage = (price(each.provider, each.unit, each.amount, prices if each.is_charged else {}) for each in tokens)
+    return [media_pb2.Usage(**asdict(each)) for each in usage]
 
 
 def to_scenes(scenes: Iterable[media_pb2.ScriptScene]) -> tuple[Scene, ...]:

@@ -11,6 +11,7 @@ from moneyprinter.content.v1 import footage_search_service_pb2_grpc as footage_s
 from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
+from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from services.content.config import Config
 from services.content.fonts.faces import FontFolder
 from services.content.fonts.fallback import FontLibrary
@@ -29,6 +30,7 @@ from services.content.writers.pool import WriterPool
 from services.content.writers.presets import CHARACTER_AI
 from services.content.writers.stored_answers import StoredAnswers
 from services.content.writing_servicer import WritingServicer
+from services.providers.account_keys import AccountKeys
 from services.providers.credentials import CredentialMonitor, Credentials
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
@@ -63,9 +65,16 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             f"{CHARACTER_AI} of moneyprinter-services; install it, or take the writer out"
         )
     objects = runtime.objects()
-    pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=StoredAnswers(objects))
+    authority = authority_grpc.AuthorityServiceStub(runtime.connect("user", "moneyprinter.user.v1.AuthorityService"))
+    account_keys = AccountKeys(authority)
+    answers, results = StoredAnswers(objects), StoredResults(objects)
+    pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=answers, account_keys=account_keys)
     footage = FootagePool(
-        config.footage_order, config.footage_hosts, config.footage_timeout_seconds, stored=StoredResults(objects)
+        config.footage_order,
+        config.footage_hosts,
+        config.footage_timeout_seconds,
+        stored=results,
+        account_keys=account_keys,
     )
 
     providers = (pool.providers, footage.providers, moderation.providers)
@@ -85,7 +94,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     )
     monitor = CredentialMonitor(secrets, "content", config.providers_file, replace_credentials)
     runtime.add(
-        pb_grpc.add_ContentServiceServicer_to_server, ContentServicer(fonts, checks, pool, config.provider_prices)
+        pb_grpc.add_ContentServiceServicer_to_server,
+        ContentServicer(fonts, checks, pool, footage, config.provider_prices),
     )
     runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
     runtime.add(
@@ -104,6 +114,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     async with (
         aclosing(pool),
         aclosing(footage.providers),
+        aclosing(footage.accounts),
         aclosing(moderation.providers),
         runtime.background(monitor.run(), "credentials"),
     ):

@@ -10,6 +10,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as pb_grpc
 from services.content.captions.subtitles import make_subtitles
 from services.content.captions.title_cards import TitleCard
 from services.content.fonts.fallback import FontLibrary
+from services.content.footage.pool import CachedSource, FootagePool
 from services.content.layout.style import Canvas, ResolvedStyle
 from services.content.messages import (
     from_cue,
@@ -31,10 +32,12 @@ from services.content.scripts.scenes import Scene
 from services.content.scripts.script_templates import LANGUAGE_ALIASES
 from services.content.scripts.writing import Script, complete_script, write_script
 from services.content.threads import run_in_thread
-from services.content.writers.pool import WriterPool
+from services.content.writers.pool import WriterPool, check_key
 from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
 from services.content.writers.translation import require_writer, translate_scenes
+from services.providers.credentials import Use
+from services.providers.states import check_own_key, describe_providers
 from services.providers.usage import Budget
 
 MAX_TITLE = 200
@@ -46,10 +49,18 @@ _CHECK_TEXTS = "/moneyprinter.content.v1.ContentService/CheckTexts"
 class ContentServicer(pb_grpc.ContentServiceServicer):
     """Scripts and captions of jobs."""
 
-    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool, prices: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        fonts: FontLibrary,
+        checks: TextChecks,
+        pool: WriterPool,
+        footage: FootagePool,
+        prices: Mapping[str, float],
+    ) -> None:
         self._fonts = fonts
         self._checks = checks
         self._pool = pool
+        self._footage = footage
         self._prices = prices
 
     async def WriteScript(self, request: pb.WriteScriptRequest, context: Any) -> pb.WriteScriptResponse:
@@ -80,19 +91,19 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
             return await run_in_thread(compose, request.script)
         language = LANGUAGE_ALIASES.get(request.language, request.language) or "en"
         task = ScriptTask(request.title, language, options)
-        return await write_about(self._pool, task, "", compose, self._budget(request))
+        return await write_about(self._pool, task, request.account_id, compose, self._budget(request))
 
     def _budget(self, request: pb.WriteScriptRequest | pb.TranslateScenesRequest) -> Budget:
         return Budget(request.max_cost if request.HasField("max_cost") else None, self._prices)
 
     async def TranslateScenes(self, request: pb.TranslateScenesRequest, context: Any) -> pb.TranslateScenesResponse:
-        require_writer(self._pool)
+        await require_writer(self._pool, request.account_id)
         if not (request.scenes or request.title):
             return pb.TranslateScenesResponse()
         # The title is translated together with the scenes, as a part of their context.
         title = Scene((request.title,), (), "")
         (named, *scenes), translation = await translate_scenes(
-            self._pool, (title, *to_scenes(request.scenes)), request.language, "", self._budget(request)
+            self._pool, (title, *to_scenes(request.scenes)), request.language, request.account_id, self._budget(request)
         )
         texts = [FieldText("script", "\n".join(translation.texts))]
         flags = await self._checks.check(texts, _CHECK_TEXTS, provider_seconds=PATIENT_SECONDS)
@@ -102,6 +113,18 @@ class ContentServicer(pb_grpc.ContentServiceServicer):
             writer=translation.writer,
             notices=[*from_notices(translation.notices), *from_flags(flags)],
             usage=from_tokens(translation.tokens, self._prices),
+        )
+
+    async def DescribeProviders(
+        self, request: pb.DescribeProvidersRequest, context: Any
+    ) -> pb.DescribeProvidersResponse:
+        writers = await self._pool.accounts.find(request.account_id, is_fresh=bool(request.check))
+        sources = await self._footage.accounts.find(request.account_id)
+        await check_own_key(writers, request.check, check_key)
+        await check_own_key(sources, request.check, CachedSource.check_key)
+        states = describe_providers(writers, Use.WRITING, self._pool.providers.order)
+        return pb.DescribeProvidersResponse(
+            providers=[*states, *describe_providers(sources, Use.FOOTAGE, self._footage.providers.order)]
         )
 
     async def CheckTexts(self, request: pb.CheckTextsRequest, context: Any) -> pb.CheckTextsResponse:

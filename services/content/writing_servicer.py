@@ -83,17 +83,20 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
 
     async def _write_script(self, request: pb.CreateScriptRequest) -> Script:
         language = request.language or await run_in_thread(detect_language, request.topic)
-        if not (request.language or self._pool.names or language in (*TEMPLATES, UNKNOWN_LANGUAGE)):
+        account_id = identity.user().id
+        has_writer = bool(await self._pool.find_names(account_id))
+        if not (request.language or has_writer or language in (*TEMPLATES, UNKNOWN_LANGUAGE)):
             # Without a writer there are the templates alone.
             language = "en"
         task = ScriptTask(request.topic, language, to_options(request), request.length)
-        return await write_about(self._pool, task, identity.user().id, partial(self._compose, request, language))
+        compose = partial(self._compose, request, language, has_writer=has_writer)
+        return await write_about(self._pool, task, account_id, compose)
 
-    def _compose(self, request: pb.CreateScriptRequest, language: str) -> Script:
+    def _compose(self, request: pb.CreateScriptRequest, language: str, *, has_writer: bool) -> Script:
         """The template script."""
         options = to_options(request)
         words = options.count_words(language)
-        if language == UNKNOWN_LANGUAGE or (language not in TEMPLATES and self._pool.names):
+        if language == UNKNOWN_LANGUAGE or (language not in TEMPLATES and has_writer):
             # A writer could have written it: the language is not at fault.
             script = write_script(request.topic, None, language)
         elif words:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
+from moneyprinter.errors import NotFound
 from moneyprinter.video.v1 import library_service_pb2 as pb
 from moneyprinter.video.v1 import library_service_pb2_grpc as pb_grpc
 from services.orchestrator.events.messages import format_timestamp
@@ -18,8 +20,9 @@ from services.runtime import identity
 class LibraryServicer(pb_grpc.LibraryServiceServicer):
     """Serves LibraryService."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, account_exists: Callable[[str], Awaitable[bool]]) -> None:
         self._library = library
+        self._account_exists = account_exists
 
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
         assets, next_page = await self._library.list_assets(identity.user().id, request.page_size, request.page_token)
@@ -67,7 +70,10 @@ class LibraryServicer(pb_grpc.LibraryServiceServicer):
         )
 
     async def SetCostLimit(self, request: pb.SetCostLimitRequest, context: Any) -> pb.SetCostLimitResponse:
+        """Set the limit of an account. Raises `NotFound` (ACCOUNT_NOT_FOUND) when there is none with this id."""
         max_cost = request.max_cost if request.HasField("max_cost") else None
+        if not await self._account_exists(request.account_id):
+            raise NotFound("there is no account with this id", reason="ACCOUNT_NOT_FOUND")
         await self._library.usage.set_cost_limit(request.account_id, max_cost)
         return pb.SetCostLimitResponse()
 

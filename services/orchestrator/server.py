@@ -17,6 +17,7 @@ from moneyprinter.video.v1 import (
     clip_service_pb2_grpc,
     event_service_pb2_grpc,
     library_service_pb2_grpc,
+    provider_service_pb2_grpc,
     video_service_pb2_grpc,
     webhook_service_pb2_grpc,
 )
@@ -51,6 +52,7 @@ from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.reconciliation import PostgresFileRecords
 from services.orchestrator.postgres.store import PostgresStore
 from services.orchestrator.postgres.webhooks import PostgresWebhookStore
+from services.orchestrator.provider_servicer import ProviderServicer
 from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
@@ -66,6 +68,7 @@ from services.orchestrator.webhooks.deliveries import ClaimedDelivery, WebhookDi
 from services.orchestrator.webhooks.root_key import fetch_root_key
 from services.orchestrator.webhooks.signing import WebhookSecrets
 from services.orchestrator.webhooks.webhooks import Webhooks
+from services.orchestrator.workers.accounts import GrpcAccounts
 from services.orchestrator.workers.checks import GrpcChecks
 from services.orchestrator.workers.grpc_workers import GrpcWorkers
 from services.orchestrator.workers.messages import object_message, stored_object
@@ -204,7 +207,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.add(
             orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
         )
-        runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, LibraryServicer(library))
+        accounts = GrpcAccounts(stubs)
+        library_servicer = LibraryServicer(library, accounts.exists)
+        runtime.add(library_service_pb2_grpc.add_LibraryServiceServicer_to_server, library_servicer)
+        runtime.add(provider_service_pb2_grpc.add_ProviderServiceServicer_to_server, ProviderServicer(accounts))
         runtime.add(event_service_pb2_grpc.add_EventServiceServicer_to_server, EventServicer(feed, runtime.stopping))
         runtime.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, WebhookServicer(webhooks))
         _limit_calls(config, runtime)

@@ -51,6 +51,8 @@ class Breaker:
         self._cause: ProviderFailure | None = None
         self.state = CLOSED
         """`closed`, `open`, or `half_open` while one call probes the provider."""
+        self.last_error = ""
+        """Why the last call failed; empty when it succeeded."""
 
     @property
     def reason(self) -> str:
@@ -84,11 +86,13 @@ class Breaker:
 
     def record_success(self, ticket: int | None = None) -> None:
         """Record that the provider has answered. Without a ticket, the call belongs to the present state."""
+        self.last_error = ""
         if ticket in (None, self._round) and self.state == HALF_OPEN:
             self._enter(CLOSED)
 
     def record_failure(self, failure: ProviderFailure, ticket: int | None = None) -> None:
         """Record that a call has failed. Without a ticket, the call belongs to the present state."""
+        self.last_error = failure.message
         if ticket not in (None, self._round) or self.state == OPEN:
             return
         if failure.kind is FailureKind.REFUSED:
@@ -110,6 +114,7 @@ class Breaker:
 
     def reset(self) -> None:
         """Close it, for example because the operator replaced the keys."""
+        self.last_error = ""
         self._enter(CLOSED)
 
     @contextmanager

@@ -52,6 +52,10 @@ class KeyRing:
         self._resting = {key: rest for key, rest in self._resting.items() if key in new}
         return changed
 
+    def reset(self) -> None:
+        """End the rest of all keys."""
+        self._resting.clear()
+
     def current(self) -> str:
         """Return the first key that does not rest.
 

@@ -71,6 +71,7 @@ class ProviderPool(Generic[A]):
             credentials are not sufficient. It may raise `ConfigError`, for wrong options.
         order: The names of the preferred providers; others come after them.
         check_key: Makes one cheap call, with new keys. A refused key opens the breaker, so that no job waits for it.
+        is_shared: Whether the metrics show its breakers: the credentials are those of the deployment.
     """
 
     def __init__(
@@ -79,10 +80,14 @@ class ProviderPool(Generic[A]):
         open_adapter: Callable[[str, Credentials], A | None],
         order: Sequence[str] = (),
         check_key: Callable[[A], Awaitable[object]] | None = None,
+        *,
+        is_shared: bool = True,
     ) -> None:
         self.use = use
+        self._is_shared = is_shared
         self._open_adapter = open_adapter
-        self._order = tuple(order)
+        self.order = tuple(order)
+        """The names of the preferred providers."""
         self._check_key = check_key
         self._entries: dict[str, _Entry[A]] = {}
         self._retired: WeakSet[Connection] = WeakSet()
@@ -100,17 +105,22 @@ class ProviderPool(Generic[A]):
         connections of all others are closed when their calls in progress have ended.
         """
         entries: dict[str, _Entry[A]] = {}
-        for name in dict.fromkeys((*self._order, *credentials)):
+        for name in dict.fromkeys((*self.order, *credentials)):
             given = credentials.get(name)
             if given and given.serves(self.use) and (entry := self._update(name, given) or self._open(name, given)):
                 entries[name] = entry
         former, self._entries = self._entries, entries
         for name, entry in former.items():
-            if name not in entries:
+            if name not in entries and self._is_shared:
                 _OPEN.remove(name, self.use)
             if entries.get(name) is not entry:
                 self._retired.add(entry.adapter.client)
                 await entry.adapter.client.retire()
+
+    def find_credentials(self, name: str) -> Credentials | None:
+        """Return the credentials with which a provider is called; None when it is not."""
+        entry = self._entries.get(name)
+        return entry.credentials if entry else None
 
     async def wait_checked(self) -> None:
         """Wait until the keys have been checked."""
@@ -157,7 +167,8 @@ class ProviderPool(Generic[A]):
         if adapter is None:
             return None
         breaker = adapter.client.breaker
-        _OPEN.labels(name, self.use).set_function(lambda: float(breaker.state != CLOSED))
+        if self._is_shared:
+            _OPEN.labels(name, self.use).set_function(lambda: float(breaker.state != CLOSED))
         log.info("provider opened", use=self.use, provider=name, keys=len(credentials.keys))
         self._start_check(name, adapter)
         return _Entry(adapter, credentials)

@@ -18,6 +18,7 @@ from moneyprinter.user.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
     authority_service_pb2_grpc,
+    provider_key_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from services.runtime import db, identity, tls
@@ -43,6 +44,10 @@ from services.user.context import Context, Policy
 from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
 from services.user.mfa.encryption import AesFactorCipher
 from services.user.mfa.totp import PyotpCodes
+from services.user.provider_key_servicer import ProviderKeyServicer
+from services.user.provider_keys.encryption import KEY_NAME as PROVIDER_KEYS_KEY_NAME
+from services.user.provider_keys.encryption import AesKeyCipher
+from services.user.provider_keys.lifecycle import ProviderKeys
 from services.user.servicer import UserServicer
 from services.user.sessions.revocations import delete_old_revocations, publish_revocations
 from services.user.tokens.access_tokens import JwtTokens, generate_signing_key
@@ -69,6 +74,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     tokens.public_keys(_now())
     runtime.keys = TokenKeys(_key_source(tokens))
     cipher = AesFactorCipher((await secret_client.fetch_or_create_key(MFA_KEY_NAME)).value)
+    key_cipher = AesKeyCipher((await secret_client.fetch_or_create_key(PROVIDER_KEYS_KEY_NAME)).value)
     audit_key = await secret_client.fetch_or_create_key(AUDIT_KEY_NAME)
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
     async with db.open_pool(runtime.service, config.database, timeout_seconds=config.database_timeout_seconds) as pool:
@@ -106,7 +112,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         audit = AuditServicer(context, audit_log, lambda workload: tls.spiffe_id(runtime.config, workload))
         runtime.add(audit_service_pb2_grpc.add_AuditServiceServicer_to_server, audit)
-        runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, AuthorityServicer(context))
+        provider_keys = ProviderKeys(context, postgres.create_provider_key_store(pool), key_cipher)
+        authority = AuthorityServicer(context, provider_keys)
+        runtime.add(authority_service_pb2_grpc.add_AuthorityServiceServicer_to_server, authority)
+        runtime.add(
+            provider_key_service_pb2_grpc.add_ProviderKeyServiceServicer_to_server, ProviderKeyServicer(provider_keys)
+        )
         revocations = postgres.create_revocation_store(pool)
         async with AsyncExitStack() as stack:
             for work, name in (

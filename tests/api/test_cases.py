@@ -52,6 +52,7 @@ GET, STATUS, LIST = "VideoService/GetVideo", "VideoService/GetVideoStatus", "Vid
 DOWNLOAD, PREVIEW = "VideoService/DownloadVideo", "VideoService/DownloadPreview"
 WATCH = "VideoService/WatchVideo"
 COST_LIMIT = "LibraryService/SetCostLimit"
+SET_KEY, CHECK_KEY = "ProviderKeyService/SetProviderKey", "ProviderService/CheckProvider"
 ASSETS, DELETE_ASSET, SETTINGS = (
     "LibraryService/ListAssets",
     "LibraryService/DeleteAsset",
@@ -254,8 +255,16 @@ CASES = [
     Case("no such upload", DELETE_ASSET, {"asset_id": "ast_none"}, 404, "NOT_FOUND", "ASSET_NOT_FOUND"),
     Case("the settings", "LibraryService/GetSettings", {}, 200, "OK"),
     Case("the usage", "LibraryService/GetUsage", {}, 200, "OK"),
-    Case("a limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": 5}, 200, "OK"),
+    Case("a limit of the cost of an account that does not exist", COST_LIMIT, {"account_id": "user_1", "max_cost": 5},
+         404, "NOT_FOUND", "ACCOUNT_NOT_FOUND"),
     wrong("a negative limit of the cost", COST_LIMIT, {"account_id": "user_1", "max_cost": -1}, "max_cost"),
+    Case("the providers", "ProviderService/ListProviders", {}, 200, "OK"),
+    Case("a check without a key", CHECK_KEY, {"provider": "openai"}, 404, "NOT_FOUND", "PROVIDER_KEY_NOT_FOUND"),
+    wrong("a check of an invalid name", CHECK_KEY, {"provider": "A1"}, "provider"),
+    wrong("a key of an unknown provider", SET_KEY, {"provider": "nobody", "key": "k"}, "provider"),
+    wrong("a key with a line break", SET_KEY, {"provider": "openai", "key": "a\nb"}, "key"),
+    Case("no key to delete", "ProviderKeyService/DeleteProviderKey", {"provider": "openai"}, 404, "NOT_FOUND",
+         "PROVIDER_KEY_NOT_FOUND"),
     Case("a changed setting", SETTINGS, {"settings": {"retention_days": 0}}, 200, "OK"),
     Case("a pronunciation of the account", SETTINGS,
          {"settings": {"lexicon": {"entries": [{"term": "walk", "pronunciation": "wok"}]}}}, 200, "OK"),

@@ -77,7 +77,7 @@ async def test_another_instance_reads_the_searches_of_one(mesh: Mesh, tmp_path: 
         pool = FootagePool(hosts=allowed, stored=StoredResults(mesh.objects("content"), lambda: seconds))
         try:
             await pool.providers.replace({"pexels": Credentials(KEYS[:1], pexels.url)})
-            [source] = pool.sources()
+            [source] = await pool.find_sources()
             return list(await source.search(FootageQuery(words)))
         finally:
             await pool.providers.aclose()

@@ -47,13 +47,13 @@ class Stock:
         await self.pool.providers.replace(given)
 
     async def search(self, name: str, query: FootageQuery = QUERY) -> list[FootageClip]:
-        (source,) = self.pool.sources(name)
+        (source,) = await self.pool.find_sources(name)
         return list(await source.search(query))
 
     async def choose(self, *terms: str, used: tuple[str, ...] = ()) -> Choice:
         scenes = tuple(Scene((each,), "", timedelta(seconds=5)) for each in terms)
         request = ChoiceRequest(scenes, "the sea", PORTRAIT, used_keys=used)
-        return await choose_footage(request, self.pool.sources())
+        return await choose_footage(request, await self.pool.find_sources())
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ async def test_new_keys_replace_the_old_ones(stock: Stock) -> None:
     await stock.open("pexels")
     assert await stock.search("pexels")
     await stock.pool.providers.replace({})
-    assert stock.pool.sources() == []
+    assert await stock.pool.find_sources() == []
 
 
 async def test_a_slow_provider_ends_at_its_time_limit(stock: Stock) -> None:

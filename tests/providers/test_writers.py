@@ -315,7 +315,7 @@ async def test_a_key_for_another_use_writes_nothing(bench: Bench) -> None:
     speech = Credentials((KEY,), f"{url['openai']}/v1", {"uses": ["speech"]})
     writing = Credentials((KEY,), url["gemini"], {"uses": ["writing"]})
     await bench.pool.providers.replace({"openai": speech, "gemini": writing})
-    assert bench.pool.names == ("gemini",)
+    assert await bench.pool.find_names("") == ("gemini",)
 
 
 async def test_instructions_in_a_topic_stay_data(bench: Bench) -> None:

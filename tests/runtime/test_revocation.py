@@ -62,7 +62,7 @@ class Silent(video_grpc.VideoServiceServicer):
 @pytest.fixture
 async def user_service(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> FakeUserService:
     monkeypatch.setattr(revocation, "CHECK_SECONDS", 0.1)
-    kept = FakeUserService()
+    kept = FakeUserService()  # type: ignore[abstract]
     await mesh.start("user", None, wiring(pb_grpc.add_AuthorityServiceServicer_to_server, kept))
     await mesh.start("orchestrator", None, wiring(video_grpc.add_VideoServiceServicer_to_server, Silent()))  # type: ignore[abstract]
     return kept

@@ -38,6 +38,7 @@ CLIENT = Client("203.0.113.7", "a browser")
 TABLES = (
     *("accounts", "sessions", "refresh_tokens", "sign_in_attempts", "invitations"),
     *("account_networks", "password_resets", "totp_factors", "recovery_codes", "api_keys"),
+    "provider_keys",
 )
 PASSWORD = "correct horse battery"
 

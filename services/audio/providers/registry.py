@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from moneyprinter.media.v1 import media_pb2
 from services.audio.alignment.aligner import Aligner
 from services.audio.providers import azure, elevenlabs, google, openai
 from services.audio.providers.engine import Engine
 from services.audio.providers.remote import RemoteSpeech
 from services.audio.providers.voice_mapping import FEMALE, RemoteVoice, describe_name
 from services.audio.speech import SpeechProvider, SpokenText, Voice
+from services.providers.account_keys import AccountKeys, AccountPools
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
 from services.providers.credentials import CredentialMonitor, Credentials, Use
 from services.providers.keys import KeyRing
 from services.providers.pool import ProviderPool
+from services.providers.states import UNNEEDED, check_own_key, describe_providers
 from services.runtime.config import ConfigError
 from services.runtime.progress import OnProgress, ignore_progress
 from services.runtime.secrets import SecretClient
 
+PROTOCOLS = ("openai", "google", "azure", "elevenlabs")
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 
@@ -84,21 +88,44 @@ class SpeechProviders:
         secrets: The secrets of this service.
         file: A file with credentials, which is read where there is no secret; None: no file.
         settings: How external providers are called.
+        account_keys: The keys of accounts; None: accounts have none.
     """
 
     def __init__(
-        self, offline: Sequence[SpeechProvider], secrets: SecretClient, file: Path | None, settings: Settings
+        self,
+        offline: Sequence[SpeechProvider],
+        secrets: SecretClient,
+        file: Path | None,
+        settings: Settings,
+        account_keys: AccountKeys | None = None,
     ) -> None:
         self._offline = offline
         self._settings = settings
         open_engine = partial(_open_engine, settings=settings)
-        self.pool: ProviderPool[Engine] = ProviderPool(Use.SPEECH, open_engine, settings.order, _check_key)
+        open_pool = partial(ProviderPool, Use.SPEECH, open_engine, settings.order, _check_key)
+        self.pool: ProviderPool[Engine] = open_pool()
+        self._accounts = AccountPools(self.pool, partial(open_pool, is_shared=False), account_keys)
         self._monitor = CredentialMonitor(secrets, "audio", file, self.pool.replace)
 
-    async def current(self) -> Sequence[SpeechProvider]:
-        """Return the providers in order of preference, once the credentials have been read."""
+    async def current(self, account_id: str = "") -> Sequence[SpeechProvider]:
+        """Return the providers for the calls of an account, in order of preference.
+
+        Waits until the credentials of the deployment have been read. Without an account, only those are used.
+        """
         await self._monitor.wait_ready()
-        return self.arrange()
+        found = await self._accounts.find(account_id)
+        return self._arrange(found.adapters, found.own)
+
+    async def describe(self, account_id: str, check: str = "") -> list[media_pb2.ProviderState]:
+        """Return the states of the providers for an account.
+
+        `check` is a provider that is called first, with the key of the account; empty: none.
+        """
+        await self._monitor.wait_ready()
+        found = await self._accounts.find(account_id, is_fresh=bool(check))
+        await check_own_key(found, check, _check_key)
+        offline = (media_pb2.ProviderState(provider=each.name, use=Use.SPEECH, key=UNNEEDED) for each in self._offline)
+        return [*describe_providers(found, Use.SPEECH, PROTOCOLS), *offline]
 
     async def run(self) -> None:
         """Read the credentials at intervals, until cancelled."""
@@ -106,6 +133,7 @@ class SpeechProviders:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._accounts.aclose()
         await self.pool.aclose()
 
     async def check(self) -> None:
@@ -114,23 +142,27 @@ class SpeechProviders:
 
     def arrange(self) -> Sequence[SpeechProvider]:
         """Return the present providers in order of preference. Narrations in progress keep theirs."""
-        engines = self.pool.adapters
+        return self._arrange(self.pool.adapters, frozenset())
+
+    def _arrange(self, engines: Mapping[str, Engine], own: frozenset[str]) -> Sequence[SpeechProvider]:
+        """The providers of an account, which has keys of its `own` for some."""
         if not engines:
             return tuple(self._offline)
+
+        def known_voices() -> list[RemoteVoice]:
+            """The voices of all external providers, also of those without credentials."""
+            present = [voice for engine in engines.values() for voice in engine.voices]
+            return [*present, *openai.VOICES, *azure.VOICES, *google.VOICES]
+
         providers: dict[str, SpeechProvider] = {}
         for name, engine in engines.items():
             providers[name] = RemoteSpeech(
-                name, engine, self._settings.ffmpeg, self._known_voices, self._settings.aligner
+                name, engine, self._settings.ffmpeg, known_voices, self._settings.aligner, is_own=name in own
             )
         for provider in self._offline:
-            providers[provider.name] = MappedSpeech(provider, self._known_voices)
+            providers[provider.name] = MappedSpeech(provider, known_voices)
         listed = [name for name in self._settings.order if name in providers]
         return tuple(providers[name] for name in dict.fromkeys((*listed, *providers)))
-
-    def _known_voices(self) -> list[RemoteVoice]:
-        """The voices of all external providers, also of those without credentials."""
-        present = [voice for engine in self.pool.adapters.values() for voice in engine.voices]
-        return [*present, *openai.VOICES, *azure.VOICES, *google.VOICES]
 
 
 async def _check_key(engine: Engine) -> None:
@@ -143,8 +175,8 @@ def _open_engine(name: str, credentials: Credentials, *, settings: Settings) -> 
     Raises `ConfigError` when an option is wrong.
     """
     options = credentials.options
-    protocol = name if name in ("openai", "google", "azure", "elevenlabs") else options.get("speech_protocol")
-    if protocol not in ("openai", "google", "azure", "elevenlabs"):
+    protocol = name if name in PROTOCOLS else options.get("speech_protocol")
+    if protocol not in PROTOCOLS:
         return None
     # A compatible server on a private network may need no key.
     is_open = protocol == "openai" and credentials.base_url and not credentials.keys

@@ -62,6 +62,8 @@ class RemoteSpeech:
     """The voices of all external providers, by which the name of another provider's voice is described."""
     aligner: Aligner | None = None
     """Finds the words in the sound of a provider that returns no word times; None: they share it by their length."""
+    is_own: bool = False
+    """Whether it is called with a key of the account, which it charges, and not the deployment."""
 
     @property
     def version(self) -> str:

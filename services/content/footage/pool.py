@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from services.content.footage import coverr, pexels, pixabay
 from services.content.footage.answers import StockSource
 from services.content.footage.clips import Credit, FootageClip, FootageQuery, FootageSource
 from services.content.stored_documents import Objects, StoredDocuments, hash_request
+from services.providers.account_keys import AccountKeys, AccountPools
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials, Use
@@ -122,7 +124,7 @@ def _to_clip(fields: Mapping[str, Any]) -> FootageClip:
     return FootageClip(**{**fields, "credit": Credit(**credit) if credit else None})
 
 
-class _CachedSource:
+class CachedSource:
     """A provider whose results are kept: in memory, and in the store that instances share, where there is one."""
 
     def __init__(
@@ -134,6 +136,10 @@ class _CachedSource:
         self._cache = cache
         self._keep = keep
         self._stored = stored
+
+    async def check_key(self) -> None:
+        """Search for one clip, which shows whether the key is valid. Raises `ProviderFailure`."""
+        await self._source.search(FootageQuery("sea", limit=1))
 
     async def search(self, query: FootageQuery) -> Sequence[FootageClip]:
         """Return the clips that fit a query. Raises `ProviderFailure`."""
@@ -157,6 +163,7 @@ class FootagePool:
         timeout_seconds: The limit of a search.
         clock: Returns seconds of a monotonic clock.
         stored: The results that all instances share; None: those of this instance alone.
+        account_keys: The keys of accounts; None: accounts have none.
     """
 
     def __init__(
@@ -166,6 +173,7 @@ class FootagePool:
         timeout_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         stored: StoredResults | None = None,
+        account_keys: AccountKeys | None = None,
     ) -> None:
         self._order = frozenset(order)
         self._hosts = hosts or {}
@@ -173,13 +181,19 @@ class FootagePool:
         self._clock = clock
         self._cache = ResultCache(clock)
         self._stored = stored
-        self.providers: ProviderPool[_CachedSource] = ProviderPool(Use.FOOTAGE, self._open_source, order)
+        open_pool = partial(ProviderPool, Use.FOOTAGE, self._open_source, order)
+        self.providers: ProviderPool[CachedSource] = open_pool()
+        self.accounts = AccountPools(self.providers, partial(open_pool, is_shared=False), account_keys)
 
-    def sources(self, only: str = "") -> list[FootageSource]:
-        """Return the providers that have a key, in the order of preference; or only the one with a name."""
-        return [source for name, source in self.providers.adapters.items() if only in ("", name)]
+    async def find_sources(self, only: str = "", account_id: str = "") -> list[FootageSource]:
+        """Return the providers that have a key for the calls of an account, in the order of preference.
 
-    def _open_source(self, name: str, credentials: Credentials) -> _CachedSource | None:
+        `only` is the name of one provider; empty: all.
+        """
+        found = await self.accounts.find(account_id)
+        return [source for name, source in found.adapters.items() if only in ("", name)]
+
+    def _open_source(self, name: str, credentials: Credentials) -> CachedSource | None:
         if name not in self._order or not credentials.keys:
             return None
         kind = _KINDS[name]
@@ -194,4 +208,4 @@ class FootagePool:
             key_statuses=kind.key_statuses,
         )
         source = kind.open(client, self._hosts.get(name, kind.hosts))
-        return _CachedSource(source, self._cache, kind.keep, self._stored)
+        return CachedSource(source, self._cache, kind.keep, self._stored)

@@ -50,6 +50,8 @@ class TokenCount:
     unit: str
     """`input_tokens` or `output_tokens`."""
     amount: int
+    is_charged: bool = True
+    """Whether the deployment pays for them, and not the account with a key of its own."""
 
 
 @dataclass(frozen=True)

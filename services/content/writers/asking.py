@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +51,7 @@ async def ask_writers(
     build_prompt: Callable[[Sequence[str], str], Prompt],
     check: Callable[[Any], Checked[T]],
     timeout_seconds: float,
+    own: Collection[str] = (),
 ) -> Answer[T]:
     """Ask writers in order, each at most twice, and return the first answer without problems.
 
@@ -59,6 +60,7 @@ async def ask_writers(
         build_prompt: Returns the question, given the problems of the answer before and its text.
         check: Reads and checks the JSON document of an answer.
         timeout_seconds: The limit of each call.
+        own: The providers that charge the account, and not the deployment.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + TOTAL_SECONDS
@@ -94,26 +96,34 @@ async def ask_writers(
     try:
         result = await call_first(writers, ask_one)
     except ProviderFailure:
-        return Answer(None, "", tuple(notices), _to_counts(tokens))
+        return Answer(None, "", tuple(notices), _to_counts(tokens, own))
     value, document = result.result
-    return Answer(value, result.provider.name, tuple(notices), _to_counts(tokens), document)
+    return Answer(value, result.provider.name, tuple(notices), _to_counts(tokens, own), document)
 
 
 def leave_out_costly(
-    writers: Sequence[Writer], prompt: Prompt, budget: Budget
+    writers: Sequence[Writer], prompt: Prompt, budget: Budget, own: Collection[str] = ()
 ) -> tuple[list[Writer], tuple[Notice, ...]]:
-    """Return the writers that may be asked, and a notice for each that would cost too much."""
+    """Return the writers that may be asked, and a notice for each that would cost too much.
+
+    Those of `own` names charge the account, and not the deployment.
+    """
     # A token has two characters at least on average, in languages with few letters to a token.
     characters = len(prompt.system) + len(prompt.user) + _MAX_REJECTED
     units = {"input_tokens": _ATTEMPTS * characters // 2, "output_tokens": _ATTEMPTS * prompt.max_tokens}
-    excesses = {writer.name: budget.find_excess(writer.name, units) for writer in writers if writer.client.keys}
+    charged = [writer.name for writer in writers if writer.client.keys and writer.name not in own]
+    excesses = {name: budget.find_excess(name, units) for name in charged}
     notices = tuple(Notice(COST_LIMITED, f"{excess}; it did not write") for excess in excesses.values() if excess)
     return [writer for writer in writers if not excesses.get(writer.name)], notices
 
 
-def _to_counts(tokens: Counter[tuple[str, str]]) -> tuple[TokenCount, ...]:
+def _to_counts(tokens: Counter[tuple[str, str]], own: Collection[str]) -> tuple[TokenCount, ...]:
     """The counts that are not 0, which are also added to the metrics."""
-    found = tuple(TokenCount(provider, unit, amount) for (provider, unit), amount in tokens.items() if amount)
+    found = tuple(
+        TokenCount(provider, unit, amount, is_charged=provider not in own)
+        for (provider, unit), amount in tokens.items()
+        if amount
+    )
     for count in found:
         record_usage(count.provider, count.unit, count.amount)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from services.content.stored_documents import hash_request
@@ -19,6 +20,7 @@ from services.content.writers.gemini import GeminiWriter
 from services.content.writers.models import Prompt, Writer
 from services.content.writers.presets import ANTHROPIC, CHARACTER_AI, CHAT_PRESETS, DEFAULT_ORDER, GEMINI, ChatPreset
 from services.content.writers.stored_answers import StoredAnswer, StoredAnswers
+from services.providers.account_keys import AccountKeys, AccountPools
 from services.providers.breaker import Breaker
 from services.providers.client import Authenticate, Authentication, ProviderClient, authenticate_bearer
 from services.providers.credentials import Credentials, Use
@@ -40,6 +42,7 @@ class WriterPool:
         timeout_seconds: The limit of each call of a provider.
         clock: Returns seconds of a monotonic clock.
         stored: The answers that all instances share; None: those of this instance alone.
+        account_keys: The keys of accounts; None: accounts have none.
     """
 
     def __init__(
@@ -48,18 +51,20 @@ class WriterPool:
         timeout_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         stored: StoredAnswers | None = None,
+        account_keys: AccountKeys | None = None,
     ) -> None:
         self._order = frozenset(order)
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._cache = TextCache(clock)
         self.stored = stored
-        self.providers: ProviderPool[Writer] = ProviderPool(Use.WRITING, self._open_writer, order, _check_key)
+        open_pool = partial(ProviderPool, Use.WRITING, self._open_writer, order, check_key)
+        self.providers: ProviderPool[Writer] = open_pool()
+        self.accounts = AccountPools(self.providers, partial(open_pool, is_shared=False), account_keys)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the writers that may be called, in order."""
-        return tuple(self.providers.adapters)
+    async def find_names(self, account_id: str) -> tuple[str, ...]:
+        """Return the names of the writers that may be called for an account, in order."""
+        return tuple((await self.accounts.find(account_id)).adapters)
 
     async def ask(
         self,
@@ -67,6 +72,7 @@ class WriterPool:
         build_prompt: Callable[[Sequence[str], str], Prompt],
         check: Callable[[Any], Checked[T]],
         budget: Budget = UNLIMITED,
+        account_id: str = "",
     ) -> Answer[T]:
         """Return the answer to a request, which is not asked again within a day when a writer has answered.
 
@@ -75,22 +81,24 @@ class WriterPool:
             build_prompt: Returns the question, given the problems of the answer before and its text.
             check: Reads and checks the JSON document of an answer.
             budget: What may be charged. Writers that may charge more are not asked.
+            account_id: The account whose keys are used; empty: none.
         """
-        writers = tuple(self.providers.adapters.values())
+        found = await self.accounts.find(account_id)
+        writers = tuple(found.adapters.values())
         if not writers:
             return Answer(None, "", ())
 
-        key = hash_request([*request, self.names])
+        key = hash_request([*request, tuple(found.adapters)])
 
         async def make() -> _CachedAnswer[T]:
             if stored := await self.stored.find(key) if self.stored else None:
                 checked = check(stored.document)
                 if not checked.problems:
                     return _CachedAnswer(Answer(checked.value, stored.writer, ()))
-            allowed, notices = leave_out_costly(writers, build_prompt((), ""), budget)
+            allowed, notices = leave_out_costly(writers, build_prompt((), ""), budget, found.own)
             if not allowed:
                 raise _Unanswered(Answer(None, "", notices))
-            answer = await ask_writers(allowed, build_prompt, check, self._timeout_seconds)
+            answer = await ask_writers(allowed, build_prompt, check, self._timeout_seconds, found.own)
             answer = replace(answer, notices=(*notices, *answer.notices))
             if answer.value is None:
                 raise _Unanswered(answer)
@@ -107,6 +115,7 @@ class WriterPool:
     async def aclose(self) -> None:
         """Cancel the calls in progress, and close the connections."""
         await self._cache.aclose()
+        await self.accounts.aclose()
         await self.providers.aclose()
 
     def _open_writer(self, name: str, credentials: Credentials) -> Writer | None:
@@ -135,7 +144,8 @@ class _Unanswered(Exception):
         self.answer = answer
 
 
-async def _check_key(writer: Writer) -> None:
+async def check_key(writer: Writer) -> None:
+    """Make one cheap call of a writer. Raises `ProviderFailure`."""
     await writer.check_key()
 
 

@@ -30,13 +30,14 @@ async def write_about(
         compose: Returns the template script. It is called in a thread, when no writer has written.
         budget: What providers may charge.
     """
-    if not is_speakable(task.topic) or not pool.names:
+    if not is_speakable(task.topic) or not await pool.find_names(account):
         return await run_in_thread(compose)
     answer = await pool.ask(
         ["script", account, asdict(task)],
         lambda problems, rejected: build_script_prompt(task, problems, rejected),
         lambda document: check_script(document, task),
         budget,
+        account,
     )
     if answer.value is None:
         script = await run_in_thread(compose)

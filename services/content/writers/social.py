@@ -92,6 +92,7 @@ async def describe_video(
         ["metadata", account, language, title, script, list(platforms)],
         lambda problems, _: build_metadata_prompt(text, language, limits, problems),
         lambda document: check_metadata(document, platforms, language),
+        account_id=account,
     )
     if answer.value is not None:
         return Metadata(answer.value, answer.writer, answer.notices)

@@ -70,7 +70,7 @@ async def translate_texts(
             f"the text has more than {MAX_CHARACTERS} characters or {MAX_TEXTS} parts; translate it in several calls",
             reason="REQUEST_TOO_LARGE",
         )
-    require_writer(pool)
+    await require_writer(pool, account)
     parts = _divide([texts[at] for at in chosen])
     limit = asyncio.Semaphore(_PARTS_AT_ONCE)
     share = budget if budget.max_cost is None else replace(budget, max_cost=budget.max_cost / len(parts))
@@ -82,6 +82,7 @@ async def translate_texts(
                 lambda problems, _: build_translation_prompt(part, language, problems),
                 lambda document: check_translations(document, part, language),
                 share,
+                account,
             )
 
     answers = await asyncio.gather(*(translate_part(part) for part in parts))
@@ -103,9 +104,9 @@ async def translate_texts(
     return Translation(tuple(found.get(at, text) for at, text in enumerate(texts)), ", ".join(names), notices, tokens)
 
 
-def require_writer(pool: WriterPool) -> None:
-    """Raise `FailedPrecondition` (WRITER_MISSING) when no provider has credentials."""
-    if not pool.names:
+async def require_writer(pool: WriterPool, account: str) -> None:
+    """Raise `FailedPrecondition` (WRITER_MISSING) when no provider has credentials for the calls of an account."""
+    if not await pool.find_names(account):
         raise FailedPrecondition(
             "no writer is configured, so that nothing can be translated; have the operator give a provider's key "
             "(docs/providers.md), or translate the text elsewhere and send it as the script",

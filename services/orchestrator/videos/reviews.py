@@ -29,7 +29,7 @@ class Reviews:
     store: Store
     check_seconds: float
     """The time in which other services check the edits."""
-    check_voice: Callable[[VideoRequest], Awaitable[object]]
+    check_voice: Callable[[str, VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when the voice of a request cannot speak its script."""
     check_texts: Callable[[str, VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when the policy of the deployment refuses a text of a user's request."""
@@ -81,7 +81,7 @@ class Reviews:
         requests.check_scene_requests(edits, None, assets)
         clips = tuple(replace(clip, script="") for clip in job.request.clips)
         edited = replace(job.request, clips=clips, script=None, scenes=tuple(edits))
-        checks = (self.check_voice(edited), self.check_texts(job.user_id, edited))
+        checks = (self.check_voice(job.user_id, edited), self.check_texts(job.user_id, edited))
         await run_checks(*checks, seconds=self.check_seconds)
 
     async def run_expiry(self) -> None:

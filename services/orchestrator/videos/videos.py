@@ -53,9 +53,9 @@ class Videos:
     """Wakes the streams of watched jobs."""
     check_seconds: float
     """The time in which other services check a request."""
-    check_voice: Callable[[VideoRequest], Awaitable[object]]
+    check_voice: Callable[[str, VideoRequest], Awaitable[object]]
     """Raises `InvalidArgument` when no voice can speak the script of a request, or the requested voice cannot."""
-    check_translation: Callable[[str], Awaitable[None]]
+    check_translation: Callable[[str, str], Awaitable[None]]
     """Raises `FailedPrecondition` when nothing can be translated into a language."""
     check_captions: Callable[[VideoRequest], Awaitable[None]]
     check_texts: Callable[[str, VideoRequest], Awaitable[tuple[Notice, ...]]]
@@ -101,7 +101,7 @@ class Videos:
         parts = languages.divide(video, original, self.new_id("vid"))
         missing = [part.video.version for part in parts if part.video.version]
         if unknown := next((version for version in missing if languages.needs_writer(version)), None):
-            await self.check_translation(unknown.language)
+            await self.check_translation(user_id, unknown.language)
         first, *others = [
             await self._prepare(part.job_id, user_id, part.video, part.original, priority) for part in parts
         ]
@@ -198,7 +198,7 @@ class Videos:
         )
         checks: list[Awaitable[object]] = [self.check_texts(user_id, request), self.check_captions(request)]
         if request.is_narrated:
-            checks.append(self.check_voice(request))
+            checks.append(self.check_voice(user_id, request))
         notices, *_ = await run_checks(*checks, seconds=self.check_seconds)
         return replace(request, notices=notices) if isinstance(notices, tuple) else request
 

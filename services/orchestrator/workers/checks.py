@@ -33,12 +33,12 @@ class GrpcChecks:
         self._content = stubs.content
         self._voices: dict[bytes, tuple[float, Narrator]] = {}
 
-    async def find_voice(self, request: VideoRequest) -> Narrator:
-        """Return the voice that speaks a request's script.
+    async def find_voice(self, user_id: str, request: VideoRequest) -> Narrator:
+        """Return the voice that speaks the script of a user's request.
 
         Raises `InvalidArgument` when no voice can speak it, or the requested voice cannot.
         """
-        message = _voice_request(request)
+        message = _voice_request(user_id, request)
         key = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
         found_at, narrator = self._voices.get(key, (-math.inf, None))
         if narrator is None or time.monotonic() - found_at > VOICE_SECONDS:
@@ -49,9 +49,9 @@ class GrpcChecks:
             self._voices[key] = (time.monotonic(), narrator)
         return narrator
 
-    async def check_translation(self, language: str) -> None:
-        """Raise `FailedPrecondition` (WRITER_MISSING) when no writer can translate into a language."""
-        await self._content.TranslateScenes(content.TranslateScenesRequest(language=language))
+    async def check_translation(self, user_id: str, language: str) -> None:
+        """Raise `FailedPrecondition` (WRITER_MISSING) when no writer can translate into a language for a user."""
+        await self._content.TranslateScenes(content.TranslateScenesRequest(language=language, account_id=user_id))
 
     async def check_captions(self, request: VideoRequest) -> None:
         """Raise `InvalidArgument` when captions cannot be drawn in the requested style, such as in a missing font."""
@@ -101,7 +101,7 @@ def _own_scripts(version: LanguageVersion | None) -> dict[str, str]:
     return {f"translations.scripts[{index}]": script for index, script in enumerate(scripts)}
 
 
-def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
+def _voice_request(user_id: str, request: VideoRequest) -> audio.GetVoiceRequest:
     """Returns what a voice must speak, by the fields that the texts come from."""
     texts = {"audio.script": request.script or ""} | {
         f"clips[{index}].script": clip.script for index, clip in enumerate(request.clips)
@@ -112,4 +112,4 @@ def _voice_request(request: VideoRequest) -> audio.GetVoiceRequest:
         texts = _own_scripts(request.version)
     narrated = [audio.NarratedText(field=field, text=text) for field, text in texts.items() if text]
     title, draft = "" if narrated or translated else request.title, request.quality == "draft"
-    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title=title, draft=draft)
+    return audio.GetVoiceRequest(name=request.voice, texts=narrated, title=title, draft=draft, account_id=user_id)

@@ -59,6 +59,7 @@ class GrpcFootage:
             height=request.height,
             source=source,
             excluded_ids=list(excluded),
+            account_id=self._user_id,
         )
         if source != "none":
             message.assets.extend(await self._read_library())

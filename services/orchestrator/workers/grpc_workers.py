@@ -92,7 +92,7 @@ class GrpcWorkers:
         return messages.to_source(found.clip.source)
 
     async def find_voice(self, request: VideoRequest) -> Narrator:
-        return await self._checks.find_voice(request)
+        return await self._checks.find_voice(self._job.user_id, request)
 
     async def write_script(
         self, title: str, script: str | None, language: str, script_format: str, options: WritingOptions
@@ -109,6 +109,7 @@ class GrpcWorkers:
             scene_count=options.scene_count,
             prompt=options.prompt,
             max_cost=self._job.request.max_cost,
+            account_id=self._job.user_id,
         )
         written = await self._stubs.content.WriteScript(request)
         scenes = tuple(map(messages.to_scene, written.scenes))
@@ -121,6 +122,7 @@ class GrpcWorkers:
             title=title,
             scenes=messages.from_spoken(scenes),
             max_cost=self._job.request.max_cost,
+            account_id=self._job.user_id,
         )
         made = await self._stubs.content.TranslateScenes(request)
         return WrittenScript(
@@ -142,6 +144,7 @@ class GrpcWorkers:
             scene_pause=speech_options.scene_pause,
             pronunciations=speech_options.pronunciations,
             max_cost=speech_options.max_cost,
+            account_id=self._job.user_id,
         )
         if speech_options.scene_pause:
             request.scene_lengths.extend(map(len, scenes))

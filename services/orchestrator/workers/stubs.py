@@ -1,4 +1,4 @@
-"""Stubs of the media services."""
+"""Stubs of the media services, and of the user service."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.processing.v1 import processing_service_pb2_grpc as processing_grpc
 from moneyprinter.rendering.v1 import rendering_service_pb2_grpc as rendering_grpc
+from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from moneyprinter.validation.v1 import validation_service_pb2_grpc as validation_grpc
 from services.runtime.server import Runtime
 
@@ -19,7 +20,7 @@ CONTENT = "moneyprinter.content.v1"
 
 @dataclass(frozen=True)
 class Stubs:
-    """One stub for each media service, over shared channels."""
+    """One stub for each service, over shared channels."""
 
     validation: Any
     content: Any
@@ -28,6 +29,7 @@ class Stubs:
     processing: Any
     concatenation: Any
     rendering: Any
+    authority: Any
 
     @classmethod
     def connect(cls, runtime: Runtime) -> Stubs:
@@ -44,4 +46,7 @@ class Stubs:
             processing=processing_grpc.ProcessingServiceStub(channel("processing")),
             concatenation=concatenation_grpc.ConcatenationServiceStub(channel("concatenation")),
             rendering=rendering_grpc.RenderingServiceStub(channel("rendering")),
+            authority=authority_grpc.AuthorityServiceStub(
+                runtime.connect("user", "moneyprinter.user.v1.AuthorityService")
+            ),
         )

@@ -8,6 +8,7 @@ from services.user.postgres.api_keys import PostgresApiKeyStore
 from services.user.postgres.audit_log import PostgresAuditLogStore
 from services.user.postgres.invitations import PostgresInvitationStore
 from services.user.postgres.mfa import PostgresSecondFactorStore
+from services.user.postgres.provider_keys import PostgresProviderKeyStore
 from services.user.postgres.revocations import PostgresRevocationStore
 from services.user.postgres.sessions import PostgresSessionStore
 from services.user.postgres.throttling import PostgresAttemptStore
@@ -34,6 +35,11 @@ def create_audit_log_store(pool: Pool) -> PostgresAuditLogStore:
 def create_revocation_store(pool: Pool) -> PostgresRevocationStore:
     """Return the store of revocations on a pool."""
     return PostgresRevocationStore(pool)
+
+
+def create_provider_key_store(pool: Pool) -> PostgresProviderKeyStore:
+    """Return the store of keys at providers on a pool."""
+    return PostgresProviderKeyStore(pool)
 
 
 async def ping(pool: Pool) -> None:

@@ -135,6 +135,7 @@ class PostgresAccountStore(PostgresStore):
                 "UPDATE accounts SET disable_time = coalesce(disable_time, %s) WHERE id = %s", (now, account_id)
             )
             await connection.execute("DELETE FROM sessions WHERE account_id = %s", (account_id,))
+            await connection.execute("DELETE FROM provider_keys WHERE account_id = %s", (account_id,))
             return await _require(connection, account_id)
 
     async def enable(self, account_id: str) -> Account:

@@ -28,19 +28,25 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\x8f\x01\n\x0fGetVoiceRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12=\n\x05texts\x18\x02 \x03(\x0b\x32#.moneyprinter.audio.v1.NarratedTextB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\r\n\x05\x64raft\x18\x04 \x01(\x08\"?\n\x0cNarratedText\x12\x16\n\x05\x66ield\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\"\x85\x01\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"\x89\x04\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12/\n\x0bscene_pause\x18\x16 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12)\n\rscene_lengths\x18\x17 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07\x1a\x05\x18\x88\'(\x00\x12\x89\x01\n\x0epronunciations\x18\x18 \x03(\x0b\x32<.moneyprinter.audio.v1.SynthesizeRequest.PronunciationsEntryB3\xbaH0\x9a\x01-\x10\xc8\x01\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x12%\n\x08max_cost\x18( \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_max_cost\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa6\x02\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05voice\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\x12+\n\x05usage\x18\x08 \x03(\x0b\x32\x1c.moneyprinter.media.v1.Usage\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x98\x01\n\x15\x41lignRecordingRequest\x12\x38\n\trecording\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12(\n\tsentences\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x1b\n\x08language\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18#\"\x8f\x01\n\x16\x41lignRecordingResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\x91\x03\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x30\n\x05music\x18\x14 \x01(\x0b\x32!.moneyprinter.audio.v1.MusicTrack\x12+\n\x0bvoice_chain\x18\x32 \x01(\tB\x16\xbaH\x13r\x11R\x00R\x04\x61utoR\x02onR\x03off\x12#\n\x12narration_provider\x18\x33 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\x9b\x02\n\nMusicTrack\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\'\n\x06volume\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x10@!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x34\n\x07\x66\x61\x64\x65_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x35\n\x08\x66\x61\x64\x65_out\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x0c\n\x04once\x18\x06 \x01(\x08\"\xf0\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x0btrack_start\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\x84\x05\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x8a\x01\n\x0e\x41lignRecording\x12,.moneyprinter.audio.v1.AlignRecordingRequest\x1a-.moneyprinter.audio.v1.AlignRecordingResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)moneyprinter/audio/v1/audio_service.proto\x12\x15moneyprinter.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"U\n\x1e\x44\x65scribeSpeechProvidersRequest\x12\x1b\n\naccount_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x05\x63heck\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"Z\n\x1f\x44\x65scribeSpeechProvidersResponse\x12\x37\n\tproviders\x18\x01 \x03(\x0b\x32$.moneyprinter.media.v1.ProviderState\"\xac\x01\n\x0fGetVoiceRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12=\n\x05texts\x18\x02 \x03(\x0b\x32#.moneyprinter.audio.v1.NarratedTextB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\r\n\x05\x64raft\x18\x04 \x01(\x08\x12\x1b\n\naccount_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"?\n\x0cNarratedText\x12\x16\n\x05\x66ield\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x04text\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\"\x85\x01\n\x10GetVoiceResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\t\x12.\n\x07notices\x18\x05 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"\xa6\x04\n\x11SynthesizeRequest\x12(\n\tsentences\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x18\n\x05voice\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12)\n\x05speed\x18\x14 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\xe0?\xd8\x01\x01\x12\x32\n\x0esentence_pause\x18\x15 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12/\n\x0bscene_pause\x18\x16 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x9a\x99\x99\x99\x99\x99\xb9?\xd8\x01\x01\x12)\n\rscene_lengths\x18\x17 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07\x1a\x05\x18\x88\'(\x00\x12\x89\x01\n\x0epronunciations\x18\x18 \x03(\x0b\x32<.moneyprinter.audio.v1.SynthesizeRequest.PronunciationsEntryB3\xbaH0\x9a\x01-\x10\xc8\x01\"\x14r\x12\x10\x01\x18@2\x0c^[^\\pZ\\pC]+$*\x12r\x10\x10\x01\x18\xc8\x01\x32\t^[^\\pC]*$\x12%\n\x08max_cost\x18( \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x1b\n\naccount_id\x18) \x01(\tB\x07\xbaH\x04r\x02\x18@\x1a\x35\n\x13PronunciationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_max_cost\"\x8b\x01\n\x12SynthesizeResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\xa6\x02\n\x06Speech\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\tsentences\x18\x03 \x03(\x0b\x32\x1f.moneyprinter.audio.v1.Sentence\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05voice\x18\x05 \x01(\t\x12\x0f\n\x07quality\x18\x06 \x01(\t\x12.\n\x07notices\x18\x07 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\x12+\n\x05usage\x18\x08 \x03(\x0b\x32\x1c.moneyprinter.media.v1.Usage\"6\n\x08Sentence\x12*\n\x05words\x18\x01 \x03(\x0b\x32\x1b.moneyprinter.media.v1.Word\"\x98\x01\n\x15\x41lignRecordingRequest\x12\x38\n\trecording\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12(\n\tsentences\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x88\'\"\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x1b\n\x08language\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18#\"\x8f\x01\n\x16\x41lignRecordingResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12/\n\x06speech\x18\x02 \x01(\x0b\x32\x1d.moneyprinter.audio.v1.SpeechH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"\x91\x03\n\nMixRequest\x12\x30\n\tnarration\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12!\n\x10\x62\x61\x63kground_music\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12@\n\x0b\x63lip_sounds\x18\x04 \x03(\x0b\x32 .moneyprinter.audio.v1.ClipSoundB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x30\n\x05music\x18\x14 \x01(\x0b\x32!.moneyprinter.audio.v1.MusicTrack\x12+\n\x0bvoice_chain\x18\x32 \x01(\tB\x16\xbaH\x13r\x11R\x00R\x04\x61utoR\x02onR\x03off\x12#\n\x12narration_provider\x18\x33 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x31\n\rloudness_lufs\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00\"\xc0)\x00\x00\x00\x00\x00\x00?\xc0\xd8\x01\x01\"\x9b\x02\n\nMusicTrack\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\'\n\x06volume\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x10@!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x34\n\x07\x66\x61\x64\x65_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x35\n\x08\x66\x61\x64\x65_out\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x0c\n\x04once\x18\x06 \x01(\x08\"\xf0\x02\n\tClipSound\x12\x33\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0csource_start\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x05start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\'\n\x06volume\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@!\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05speed\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00 @)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x05track\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x0btrack_start\x18\x08 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\"~\n\x0bMixResponse\x12\x33\n\x08progress\x18\x01 \x01(\x0b\x32\x1f.moneyprinter.media.v1.ProgressH\x00\x12)\n\x03mix\x18\x02 \x01(\x0b\x32\x1a.moneyprinter.audio.v1.MixH\x00\x42\x0f\n\x06update\x12\x05\xbaH\x02\x08\x01\"b\n\x03Mix\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x15\n\rloudness_lufs\x18\x02 \x01(\x01\x12\x16\n\x0etrue_peak_dbtp\x18\x03 \x01(\x01\"L\n\x14\x45ncodePreviewRequest\x12\x34\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.ObjectB\x06\xbaH\x03\xc8\x01\x01\"[\n\x15\x45ncodePreviewResponse\x12,\n\x05\x61udio\x18\x01 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Object\x12\x14\n\x0cheader_bytes\x18\x02 \x01(\x05\x32\xa9\x06\n\x0c\x41udioService\x12u\n\x08GetVoice\x12&.moneyprinter.audio.v1.GetVoiceRequest\x1a\'.moneyprinter.audio.v1.GetVoiceResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x05\x12~\n\nSynthesize\x12(.moneyprinter.audio.v1.SynthesizeRequest\x1a).moneyprinter.audio.v1.SynthesizeResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x8a\x01\n\x0e\x41lignRecording\x12,.moneyprinter.audio.v1.AlignRecordingRequest\x1a-.moneyprinter.audio.v1.AlignRecordingResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\x84\x01\n\rEncodePreview\x12+.moneyprinter.audio.v1.EncodePreviewRequest\x1a,.moneyprinter.audio.v1.EncodePreviewResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08<\x12i\n\x03Mix\x12!.moneyprinter.audio.v1.MixRequest\x1a\".moneyprinter.audio.v1.MixResponse\"\x19\xb2\xe1\x18\x15\n\x0corchestrator\x18\x01\"\x03\x08\xd8\x04\x30\x01\x12\xa2\x01\n\x17\x44\x65scribeSpeechProviders\x12\x35.moneyprinter.audio.v1.DescribeSpeechProvidersRequest\x1a\x36.moneyprinter.audio.v1.DescribeSpeechProvidersResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x14\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.audio.v1.audio_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST'].fields_by_name['check']._loaded_options = None
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST'].fields_by_name['check']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETVOICEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETVOICEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETVOICEREQUEST'].fields_by_name['texts']._loaded_options = None
   _globals['_GETVOICEREQUEST'].fields_by_name['texts']._serialized_options = b'\272H\006\222\001\003\020\310\001'
   _globals['_GETVOICEREQUEST'].fields_by_name['title']._loaded_options = None
   _globals['_GETVOICEREQUEST'].fields_by_name['title']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_GETVOICEREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_GETVOICEREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_NARRATEDTEXT'].fields_by_name['field']._loaded_options = None
   _globals['_NARRATEDTEXT'].fields_by_name['field']._serialized_options = b'\272H\004r\002\030@'
   _globals['_NARRATEDTEXT'].fields_by_name['text']._loaded_options = None
@@ -63,6 +69,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['pronunciations']._serialized_options = b'\272H0\232\001-\020\310\001\"\024r\022\020\001\030@2\014^[^\\pZ\\pC]+$*\022r\020\020\001\030\310\0012\t^[^\\pC]*$'
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['max_cost']._loaded_options = None
   _globals['_SYNTHESIZEREQUEST'].fields_by_name['max_cost']._serialized_options = b'\272H\013\022\t)\000\000\000\000\000\000\000\000'
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_SYNTHESIZEREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_SYNTHESIZERESPONSE'].oneofs_by_name['update']._loaded_options = None
   _globals['_SYNTHESIZERESPONSE'].oneofs_by_name['update']._serialized_options = b'\272H\002\010\001'
   _globals['_ALIGNRECORDINGREQUEST'].fields_by_name['recording']._loaded_options = None
@@ -125,40 +133,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDIOSERVICE'].methods_by_name['EncodePreview']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010<'
   _globals['_AUDIOSERVICE'].methods_by_name['Mix']._loaded_options = None
   _globals['_AUDIOSERVICE'].methods_by_name['Mix']._serialized_options = b'\262\341\030\025\n\014orchestrator\030\001\"\003\010\330\004'
-  _globals['_GETVOICEREQUEST']._serialized_start=202
-  _globals['_GETVOICEREQUEST']._serialized_end=345
-  _globals['_NARRATEDTEXT']._serialized_start=347
-  _globals['_NARRATEDTEXT']._serialized_end=410
-  _globals['_GETVOICERESPONSE']._serialized_start=413
-  _globals['_GETVOICERESPONSE']._serialized_end=546
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=549
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=1070
-  _globals['_SYNTHESIZEREQUEST_PRONUNCIATIONSENTRY']._serialized_start=1004
-  _globals['_SYNTHESIZEREQUEST_PRONUNCIATIONSENTRY']._serialized_end=1057
-  _globals['_SYNTHESIZERESPONSE']._serialized_start=1073
-  _globals['_SYNTHESIZERESPONSE']._serialized_end=1212
-  _globals['_SPEECH']._serialized_start=1215
-  _globals['_SPEECH']._serialized_end=1509
-  _globals['_SENTENCE']._serialized_start=1511
-  _globals['_SENTENCE']._serialized_end=1565
-  _globals['_ALIGNRECORDINGREQUEST']._serialized_start=1568
-  _globals['_ALIGNRECORDINGREQUEST']._serialized_end=1720
-  _globals['_ALIGNRECORDINGRESPONSE']._serialized_start=1723
-  _globals['_ALIGNRECORDINGRESPONSE']._serialized_end=1866
-  _globals['_MIXREQUEST']._serialized_start=1869
-  _globals['_MIXREQUEST']._serialized_end=2270
-  _globals['_MUSICTRACK']._serialized_start=2273
-  _globals['_MUSICTRACK']._serialized_end=2556
-  _globals['_CLIPSOUND']._serialized_start=2559
-  _globals['_CLIPSOUND']._serialized_end=2927
-  _globals['_MIXRESPONSE']._serialized_start=2929
-  _globals['_MIXRESPONSE']._serialized_end=3055
-  _globals['_MIX']._serialized_start=3057
-  _globals['_MIX']._serialized_end=3155
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=3157
-  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=3233
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=3235
-  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=3326
-  _globals['_AUDIOSERVICE']._serialized_start=3329
-  _globals['_AUDIOSERVICE']._serialized_end=3973
+  _globals['_AUDIOSERVICE'].methods_by_name['DescribeSpeechProviders']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['DescribeSpeechProviders']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010\024'
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST']._serialized_start=201
+  _globals['_DESCRIBESPEECHPROVIDERSREQUEST']._serialized_end=286
+  _globals['_DESCRIBESPEECHPROVIDERSRESPONSE']._serialized_start=288
+  _globals['_DESCRIBESPEECHPROVIDERSRESPONSE']._serialized_end=378
+  _globals['_GETVOICEREQUEST']._serialized_start=381
+  _globals['_GETVOICEREQUEST']._serialized_end=553
+  _globals['_NARRATEDTEXT']._serialized_start=555
+  _globals['_NARRATEDTEXT']._serialized_end=618
+  _globals['_GETVOICERESPONSE']._serialized_start=621
+  _globals['_GETVOICERESPONSE']._serialized_end=754
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=757
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=1307
+  _globals['_SYNTHESIZEREQUEST_PRONUNCIATIONSENTRY']._serialized_start=1241
+  _globals['_SYNTHESIZEREQUEST_PRONUNCIATIONSENTRY']._serialized_end=1294
+  _globals['_SYNTHESIZERESPONSE']._serialized_start=1310
+  _globals['_SYNTHESIZERESPONSE']._serialized_end=1449
+  _globals['_SPEECH']._serialized_start=1452
+  _globals['_SPEECH']._serialized_end=1746
+  _globals['_SENTENCE']._serialized_start=1748
+  _globals['_SENTENCE']._serialized_end=1802
+  _globals['_ALIGNRECORDINGREQUEST']._serialized_start=1805
+  _globals['_ALIGNRECORDINGREQUEST']._serialized_end=1957
+  _globals['_ALIGNRECORDINGRESPONSE']._serialized_start=1960
+  _globals['_ALIGNRECORDINGRESPONSE']._serialized_end=2103
+  _globals['_MIXREQUEST']._serialized_start=2106
+  _globals['_MIXREQUEST']._serialized_end=2507
+  _globals['_MUSICTRACK']._serialized_start=2510
+  _globals['_MUSICTRACK']._serialized_end=2793
+  _globals['_CLIPSOUND']._serialized_start=2796
+  _globals['_CLIPSOUND']._serialized_end=3164
+  _globals['_MIXRESPONSE']._serialized_start=3166
+  _globals['_MIXRESPONSE']._serialized_end=3292
+  _globals['_MIX']._serialized_start=3294
+  _globals['_MIX']._serialized_end=3392
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_start=3394
+  _globals['_ENCODEPREVIEWREQUEST']._serialized_end=3470
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_start=3472
+  _globals['_ENCODEPREVIEWRESPONSE']._serialized_end=3563
+  _globals['_AUDIOSERVICE']._serialized_start=3566
+  _globals['_AUDIOSERVICE']._serialized_end=4375
 # @@protoc_insertion_point(module_scope)

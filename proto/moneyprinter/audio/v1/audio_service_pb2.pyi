@@ -21,6 +21,56 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class DescribeSpeechProvidersRequest(_message.Message):
+    """Request of `DescribeSpeechProviders`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    check: _builtins.str
+    """The provider that is called first with the key of the account. Empty: none."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        check: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "check", b"check"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeSpeechProvidersRequest: _TypeAlias = DescribeSpeechProvidersRequest  # noqa: Y015
+
+@_typing.final
+class DescribeSpeechProvidersResponse(_message.Message):
+    """Response of `DescribeSpeechProviders`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ProviderState]:
+        """The providers, in order of preference."""
+
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[_media_pb2.ProviderState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeSpeechProvidersResponse: _TypeAlias = DescribeSpeechProvidersResponse  # noqa: Y015
+
+@_typing.final
 class GetVoiceRequest(_message.Message):
     """Request of `GetVoice`."""
 
@@ -30,6 +80,7 @@ class GetVoiceRequest(_message.Message):
     TEXTS_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     DRAFT_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name of the voice: a locale or a provider's voice name (`en-US`, `en-US-Standard-A`). Empty: the default voice
     of the texts' language.
@@ -38,6 +89,8 @@ class GetVoiceRequest(_message.Message):
     """A title to speak among sentences in the voice's own language."""
     draft: _builtins.bool
     """Prefer the fastest voice over the best one, for a video of quality `draft`. The name in the response selects it."""
+    account_id: _builtins.str
+    """The account, whose own keys at providers are used. Empty: none."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___NarratedText]:
         """The texts to speak."""
@@ -49,10 +102,11 @@ class GetVoiceRequest(_message.Message):
         texts: _abc.Iterable[Global___NarratedText] | None = ...,
         title: _builtins.str = ...,
         draft: _builtins.bool = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "name", b"name", "texts", b"texts", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "draft", b"draft", "name", b"name", "texts", b"texts", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +212,7 @@ class SynthesizeRequest(_message.Message):
     SCENE_LENGTHS_FIELD_NUMBER: _builtins.int
     PRONUNCIATIONS_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     voice: _builtins.str
     """The name of the voice."""
     speed: _builtins.float
@@ -170,6 +225,8 @@ class SynthesizeRequest(_message.Message):
     """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
     are not called. 0: none that charges. Absent: no limit.
     """
+    account_id: _builtins.str
+    """The account, whose own keys at providers are used. Empty: none."""
     @_builtins.property
     def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The sentences, in order."""
@@ -195,10 +252,11 @@ class SynthesizeRequest(_message.Message):
         scene_lengths: _abc.Iterable[_builtins.int] | None = ...,
         pronunciations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         max_cost: _builtins.float | None = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost", "pronunciations", b"pronunciations", "scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "account_id", b"account_id", "max_cost", b"max_cost", "pronunciations", b"pronunciations", "scene_lengths", b"scene_lengths", "scene_pause", b"scene_pause", "sentence_pause", b"sentence_pause", "sentences", b"sentences", "speed", b"speed", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015

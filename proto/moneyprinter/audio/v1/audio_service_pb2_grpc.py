@@ -60,6 +60,11 @@ class AudioServiceStub:
                 request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixResponse.FromString,
                 _registered_method=True)
+        self.DescribeSpeechProviders = channel.unary_unary(
+                '/moneyprinter.audio.v1.AudioService/DescribeSpeechProviders',
+                request_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersResponse.FromString,
+                _registered_method=True)
 
 
 class AudioServiceServicer:
@@ -108,6 +113,13 @@ class AudioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeSpeechProviders(self, request, context):
+        """Describes the providers of speech for an account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AudioServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +147,11 @@ def add_AudioServiceServicer_to_server(servicer, server):
                     servicer.Mix,
                     request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixRequest.FromString,
                     response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixResponse.SerializeToString,
+            ),
+            'DescribeSpeechProviders': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeSpeechProviders,
+                    request_deserializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersRequest.FromString,
+                    response_serializer=moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +290,33 @@ class AudioService:
             '/moneyprinter.audio.v1.AudioService/Mix',
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixRequest.SerializeToString,
             moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.MixResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeSpeechProviders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.audio.v1.AudioService/DescribeSpeechProviders',
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersRequest.SerializeToString,
+            moneyprinter_dot_audio_dot_v1_dot_audio__service__pb2.DescribeSpeechProvidersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class AudioServiceStub:
     """Mixes narration, music and the clips' own sound, and masters the result. Returns progress messages, then exactly
     one result.
     """
+    DescribeSpeechProviders: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.DescribeSpeechProvidersRequest, _audio_service_pb2.DescribeSpeechProvidersResponse]
+    """Describes the providers of speech for an account."""
 
 @_typing.type_check_only
 class AudioServiceAsyncStub(AudioServiceStub):
@@ -81,6 +83,8 @@ class AudioServiceAsyncStub(AudioServiceStub):
     """Mixes narration, music and the clips' own sound, and masters the result. Returns progress messages, then exactly
     one result.
     """
+    DescribeSpeechProviders: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.DescribeSpeechProvidersRequest, _audio_service_pb2.DescribeSpeechProvidersResponse]  # type: ignore[assignment]
+    """Describes the providers of speech for an account."""
 
 class AudioServiceServicer(metaclass=_abc_1.ABCMeta):
     """Speech and music for the orchestrator."""
@@ -135,5 +139,13 @@ class AudioServiceServicer(metaclass=_abc_1.ABCMeta):
         """Mixes narration, music and the clips' own sound, and masters the result. Returns progress messages, then exactly
         one result.
         """
+
+    @_abc_1.abstractmethod
+    def DescribeSpeechProviders(
+        self,
+        request: _audio_service_pb2.DescribeSpeechProvidersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audio_service_pb2.DescribeSpeechProvidersResponse, _abc.Awaitable[_audio_service_pb2.DescribeSpeechProvidersResponse]]:
+        """Describes the providers of speech for an account."""
 
 def add_AudioServiceServicer_to_server(servicer: AudioServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

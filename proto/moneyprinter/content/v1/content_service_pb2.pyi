@@ -78,6 +78,56 @@ HIGHLIGHT_KARAOKE: Highlight.ValueType  # 2
 Global___Highlight: _TypeAlias = Highlight  # noqa: Y015
 
 @_typing.final
+class DescribeProvidersRequest(_message.Message):
+    """Request of `DescribeProviders`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    check: _builtins.str
+    """The provider that is called first with the key of the account. Empty: none."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        check: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "check", b"check"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeProvidersRequest: _TypeAlias = DescribeProvidersRequest  # noqa: Y015
+
+@_typing.final
+class DescribeProvidersResponse(_message.Message):
+    """Response of `DescribeProviders`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ProviderState]:
+        """The providers of each use, in order of preference."""
+
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[_media_pb2.ProviderState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeProvidersResponse: _TypeAlias = DescribeProvidersResponse  # noqa: Y015
+
+@_typing.final
 class WriteScriptRequest(_message.Message):
     """Request of `WriteScript`."""
 
@@ -94,6 +144,7 @@ class WriteScriptRequest(_message.Message):
     SCENE_COUNT_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """The subject of the video."""
     script: _builtins.str
@@ -122,6 +173,8 @@ class WriteScriptRequest(_message.Message):
     """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
     are not called. 0: none that charges. Absent: no limit.
     """
+    account_id: _builtins.str
+    """The account, whose own keys at providers are used. Empty: none."""
     def __init__(
         self,
         *,
@@ -136,10 +189,11 @@ class WriteScriptRequest(_message.Message):
         scene_count: _builtins.int = ...,
         prompt: _builtins.str = ...,
         max_cost: _builtins.float | None = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_script", b"_script", "max_cost", b"max_cost", "script", b"script"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_script", b"_script", "audience", b"audience", "language", b"language", "max_cost", b"max_cost", "prompt", b"prompt", "scene_count", b"scene_count", "script", b"script", "script_format", b"script_format", "seconds", b"seconds", "title", b"title", "tone", b"tone", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "_script", b"_script", "account_id", b"account_id", "audience", b"audience", "language", b"language", "max_cost", b"max_cost", "prompt", b"prompt", "scene_count", b"scene_count", "script", b"script", "script_format", b"script_format", "seconds", b"seconds", "title", b"title", "tone", b"tone", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
@@ -214,6 +268,7 @@ class TranslateScenesRequest(_message.Message):
     SCENES_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     MAX_COST_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """The language to translate into, as two or three letters of ISO 639."""
     title: _builtins.str
@@ -222,6 +277,8 @@ class TranslateScenesRequest(_message.Message):
     """The most that providers may charge for this call, by the prices in the service's settings; those that may cost more
     are not called. 0: none that charges. Absent: no limit.
     """
+    account_id: _builtins.str
+    """The account, whose own keys at providers are used. Empty: none."""
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.ScriptScene]:
         """The scenes, in order."""
@@ -233,10 +290,11 @@ class TranslateScenesRequest(_message.Message):
         scenes: _abc.Iterable[_media_pb2.ScriptScene] | None = ...,
         title: _builtins.str = ...,
         max_cost: _builtins.float | None = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "language", b"language", "max_cost", b"max_cost", "scenes", b"scenes", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "account_id", b"account_id", "language", b"language", "max_cost", b"max_cost", "scenes", b"scenes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
     _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015

@@ -55,6 +55,11 @@ class ContentServiceStub:
                 request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsResponse.FromString,
                 _registered_method=True)
+        self.DescribeProviders = channel.unary_unary(
+                '/moneyprinter.content.v1.ContentService/DescribeProviders',
+                request_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersResponse.FromString,
+                _registered_method=True)
 
 
 class ContentServiceServicer:
@@ -97,6 +102,13 @@ class ContentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeProviders(self, request, context):
+        """Describes the providers of scripts and footage for an account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +131,11 @@ def add_ContentServiceServicer_to_server(servicer, server):
                     servicer.MakeCaptions,
                     request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsRequest.FromString,
                     response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsResponse.SerializeToString,
+            ),
+            'DescribeProviders': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeProviders,
+                    request_deserializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersRequest.FromString,
+                    response_serializer=moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +247,33 @@ class ContentService:
             '/moneyprinter.content.v1.ContentService/MakeCaptions',
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsRequest.SerializeToString,
             moneyprinter_dot_content_dot_v1_dot_content__service__pb2.MakeCaptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeProviders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.content.v1.ContentService/DescribeProviders',
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersRequest.SerializeToString,
+            moneyprinter_dot_content_dot_v1_dot_content__service__pb2.DescribeProvidersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class ContentServiceStub:
     """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
     font has a requested name.
     """
+    DescribeProviders: _grpc.UnaryUnaryMultiCallable[_content_service_pb2.DescribeProvidersRequest, _content_service_pb2.DescribeProvidersResponse]
+    """Describes the providers of scripts and footage for an account."""
 
 @_typing.type_check_only
 class ContentServiceAsyncStub(ContentServiceStub):
@@ -79,6 +81,8 @@ class ContentServiceAsyncStub(ContentServiceStub):
     """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
     font has a requested name.
     """
+    DescribeProviders: _aio.UnaryUnaryMultiCallable[_content_service_pb2.DescribeProvidersRequest, _content_service_pb2.DescribeProvidersResponse]  # type: ignore[assignment]
+    """Describes the providers of scripts and footage for an account."""
 
 class ContentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scripts and captions for the orchestrator."""
@@ -126,5 +130,13 @@ class ContentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates captions from the times of the spoken words. Returns INVALID_ARGUMENT with FONT_UNKNOWN when no available
         font has a requested name.
         """
+
+    @_abc_1.abstractmethod
+    def DescribeProviders(
+        self,
+        request: _content_service_pb2.DescribeProvidersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_content_service_pb2.DescribeProvidersResponse, _abc.Awaitable[_content_service_pb2.DescribeProvidersResponse]]:
+        """Describes the providers of scripts and footage for an account."""
 
 def add_ContentServiceServicer_to_server(servicer: ContentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,7 +28,7 @@ from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_
 from moneyprinter.media.v1 import media_pb2 as moneyprinter_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/footage_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xae\x03\n\x14\x43hooseFootageRequest\x12\x42\n\x06scenes\x18\x01 \x03(\x0b\x32%.moneyprinter.content.v1.FootageSceneB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xc8\x01\x12\x17\n\x05topic\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12(\n\x08language\x18\x03 \x01(\tB\x16\xbaH\x13r\x0e\x32\x0c^[a-z]{2,3}$\xd8\x01\x01\x12\x19\n\x05width\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x1a\n\x06height\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x45\n\x06source\x18\x06 \x01(\tB5\xbaH2r0R\x00R\x04\x61utoR\x07libraryR\x06pexelsR\x07pixabayR\x06\x63overrR\x04none\x12@\n\x06\x61ssets\x18\x07 \x03(\x0b\x32%.moneyprinter.content.v1.LibraryAssetB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12%\n\x08used_ids\x18\x08 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xa0\x9c\x01\"\x07r\x05\x10\x01\x18\x80\x01\x12(\n\x0c\x65xcluded_ids\x18\t \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07r\x05\x10\x01\x18\x80\x01\"\x8c\x01\n\x0c\x46ootageScene\x12\x1f\n\x05terms\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\n\"\x06r\x04\x10\x01\x18\x64\x12\x1c\n\tnarration\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12=\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\xc0p*\x00\xc8\x01\x01\"\xa5\x01\n\x0cLibraryAsset\x12\x1b\n\x08\x61sset_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x08\x66ilename\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x16\n\x05width\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x17\n\x06height\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"~\n\x15\x43hooseFootageResponse\x12\x35\n\x06scenes\x18\x01 \x03(\x0b\x32%.moneyprinter.content.v1.SceneFootage\x12.\n\x07notices\x18\x02 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"K\n\x0cSceneFootage\x12;\n\x04\x63uts\x18\x01 \x03(\x0b\x32#.moneyprinter.content.v1.FootageCutB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xb8\x02\n\nFootageCut\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x61sset_id\x18\x03 \x01(\tH\x00\x12\x37\n\nbackground\x18\x04 \x01(\x0b\x32!.moneyprinter.media.v1.BackgroundH\x00\x12(\n\x05start\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05query\x18\x07 \x01(\t\x12-\n\x06\x63redit\x18\x08 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Credit\x12\r\n\x05width\x18\t \x01(\x05\x12\x0e\n\x06height\x18\n \x01(\x05\x42\x0e\n\x05shows\x12\x05\xbaH\x02\x08\x01\x32\x9b\x01\n\x0e\x46ootageService\x12\x88\x01\n\rChooseFootage\x12-.moneyprinter.content.v1.ChooseFootageRequest\x1a..moneyprinter.content.v1.ChooseFootageResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08xb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-moneyprinter/content/v1/footage_service.proto\x12\x17moneyprinter.content.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#moneyprinter/access/v1/access.proto\x1a!moneyprinter/media/v1/media.proto\"\xcb\x03\n\x14\x43hooseFootageRequest\x12\x42\n\x06scenes\x18\x01 \x03(\x0b\x32%.moneyprinter.content.v1.FootageSceneB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xc8\x01\x12\x17\n\x05topic\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12(\n\x08language\x18\x03 \x01(\tB\x16\xbaH\x13r\x0e\x32\x0c^[a-z]{2,3}$\xd8\x01\x01\x12\x19\n\x05width\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x1a\n\x06height\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80@(\x10\x12\x45\n\x06source\x18\x06 \x01(\tB5\xbaH2r0R\x00R\x04\x61utoR\x07libraryR\x06pexelsR\x07pixabayR\x06\x63overrR\x04none\x12@\n\x06\x61ssets\x18\x07 \x03(\x0b\x32%.moneyprinter.content.v1.LibraryAssetB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12%\n\x08used_ids\x18\x08 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xa0\x9c\x01\"\x07r\x05\x10\x01\x18\x80\x01\x12(\n\x0c\x65xcluded_ids\x18\t \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07r\x05\x10\x01\x18\x80\x01\x12\x1b\n\naccount_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x8c\x01\n\x0c\x46ootageScene\x12\x1f\n\x05terms\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\n\"\x06r\x04\x10\x01\x18\x64\x12\x1c\n\tnarration\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12=\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\xc0p*\x00\xc8\x01\x01\"\xa5\x01\n\x0cLibraryAsset\x12\x1b\n\x08\x61sset_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x08\x66ilename\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x16\n\x05width\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x17\n\x06height\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"~\n\x15\x43hooseFootageResponse\x12\x35\n\x06scenes\x18\x01 \x03(\x0b\x32%.moneyprinter.content.v1.SceneFootage\x12.\n\x07notices\x18\x02 \x03(\x0b\x32\x1d.moneyprinter.media.v1.Notice\"K\n\x0cSceneFootage\x12;\n\x04\x63uts\x18\x01 \x03(\x0b\x32#.moneyprinter.content.v1.FootageCutB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xb8\x02\n\nFootageCut\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x61sset_id\x18\x03 \x01(\tH\x00\x12\x37\n\nbackground\x18\x04 \x01(\x0b\x32!.moneyprinter.media.v1.BackgroundH\x00\x12(\n\x05start\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05query\x18\x07 \x01(\t\x12-\n\x06\x63redit\x18\x08 \x01(\x0b\x32\x1d.moneyprinter.media.v1.Credit\x12\r\n\x05width\x18\t \x01(\x05\x12\x0e\n\x06height\x18\n \x01(\x05\x42\x0e\n\x05shows\x12\x05\xbaH\x02\x08\x01\x32\x9b\x01\n\x0e\x46ootageService\x12\x88\x01\n\rChooseFootage\x12-.moneyprinter.content.v1.ChooseFootageRequest\x1a..moneyprinter.content.v1.ChooseFootageResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08xb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +53,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHOOSEFOOTAGEREQUEST'].fields_by_name['used_ids']._serialized_options = b'\272H\020\222\001\r\020\240\234\001\"\007r\005\020\001\030\200\001'
   _globals['_CHOOSEFOOTAGEREQUEST'].fields_by_name['excluded_ids']._loaded_options = None
   _globals['_CHOOSEFOOTAGEREQUEST'].fields_by_name['excluded_ids']._serialized_options = b'\272H\017\222\001\014\020\210\'\"\007r\005\020\001\030\200\001'
+  _globals['_CHOOSEFOOTAGEREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_CHOOSEFOOTAGEREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_FOOTAGESCENE'].fields_by_name['terms']._loaded_options = None
   _globals['_FOOTAGESCENE'].fields_by_name['terms']._serialized_options = b'\272H\r\222\001\n\020\n\"\006r\004\020\001\030d'
   _globals['_FOOTAGESCENE'].fields_by_name['narration']._loaded_options = None
@@ -74,17 +76,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOOTAGESERVICE'].methods_by_name['ChooseFootage']._loaded_options = None
   _globals['_FOOTAGESERVICE'].methods_by_name['ChooseFootage']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010x'
   _globals['_CHOOSEFOOTAGEREQUEST']._serialized_start=208
-  _globals['_CHOOSEFOOTAGEREQUEST']._serialized_end=638
-  _globals['_FOOTAGESCENE']._serialized_start=641
-  _globals['_FOOTAGESCENE']._serialized_end=781
-  _globals['_LIBRARYASSET']._serialized_start=784
-  _globals['_LIBRARYASSET']._serialized_end=949
-  _globals['_CHOOSEFOOTAGERESPONSE']._serialized_start=951
-  _globals['_CHOOSEFOOTAGERESPONSE']._serialized_end=1077
-  _globals['_SCENEFOOTAGE']._serialized_start=1079
-  _globals['_SCENEFOOTAGE']._serialized_end=1154
-  _globals['_FOOTAGECUT']._serialized_start=1157
-  _globals['_FOOTAGECUT']._serialized_end=1469
-  _globals['_FOOTAGESERVICE']._serialized_start=1472
-  _globals['_FOOTAGESERVICE']._serialized_end=1627
+  _globals['_CHOOSEFOOTAGEREQUEST']._serialized_end=667
+  _globals['_FOOTAGESCENE']._serialized_start=670
+  _globals['_FOOTAGESCENE']._serialized_end=810
+  _globals['_LIBRARYASSET']._serialized_start=813
+  _globals['_LIBRARYASSET']._serialized_end=978
+  _globals['_CHOOSEFOOTAGERESPONSE']._serialized_start=980
+  _globals['_CHOOSEFOOTAGERESPONSE']._serialized_end=1106
+  _globals['_SCENEFOOTAGE']._serialized_start=1108
+  _globals['_SCENEFOOTAGE']._serialized_end=1183
+  _globals['_FOOTAGECUT']._serialized_start=1186
+  _globals['_FOOTAGECUT']._serialized_end=1498
+  _globals['_FOOTAGESERVICE']._serialized_start=1501
+  _globals['_FOOTAGESERVICE']._serialized_end=1656
 # @@protoc_insertion_point(module_scope)

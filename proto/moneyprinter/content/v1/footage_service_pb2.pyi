@@ -38,6 +38,7 @@ class ChooseFootageRequest(_message.Message):
     ASSETS_FIELD_NUMBER: _builtins.int
     USED_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_IDS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     """The topic of the video, for scenes whose own terms find nothing."""
     language: _builtins.str
@@ -51,6 +52,8 @@ class ChooseFootageRequest(_message.Message):
     providers that have a key. `library`: all uploads, matching ones first. `pexels`, `pixabay`, `coverr`: that
     provider. `none`: only drawn backgrounds. Empty: `auto`.
     """
+    account_id: _builtins.str
+    """The account, whose own keys at providers are used. Empty: none."""
     @_builtins.property
     def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FootageScene]:
         """The scenes, in order."""
@@ -81,10 +84,11 @@ class ChooseFootageRequest(_message.Message):
         assets: _abc.Iterable[Global___LibraryAsset] | None = ...,
         used_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_ids: _abc.Iterable[_builtins.str] | None = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "excluded_ids", b"excluded_ids", "height", b"height", "language", b"language", "scenes", b"scenes", "source", b"source", "topic", b"topic", "used_ids", b"used_ids", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "assets", b"assets", "excluded_ids", b"excluded_ids", "height", b"height", "language", b"language", "scenes", b"scenes", "source", b"source", "topic", b"topic", "used_ids", b"used_ids", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -172,6 +172,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """There is no such session, or it has ended."""
     REASON_API_KEY_NOT_FOUND: _Reason.ValueType  # 161
     """There is no such API key, or it belongs to another account."""
+    REASON_PROVIDER_KEY_NOT_FOUND: _Reason.ValueType  # 169
+    """The account has no key of its own for the provider."""
     REASON_INVITATION_NOT_FOUND: _Reason.ValueType  # 162
     """There is no such invitation, or it was used."""
     REASON_API_KEYS_EXHAUSTED: _Reason.ValueType  # 163
@@ -398,6 +400,8 @@ REASON_SESSION_NOT_FOUND: Reason.ValueType  # 160
 """There is no such session, or it has ended."""
 REASON_API_KEY_NOT_FOUND: Reason.ValueType  # 161
 """There is no such API key, or it belongs to another account."""
+REASON_PROVIDER_KEY_NOT_FOUND: Reason.ValueType  # 169
+"""The account has no key of its own for the provider."""
 REASON_INVITATION_NOT_FOUND: Reason.ValueType  # 162
 """There is no such invitation, or it was used."""
 REASON_API_KEYS_EXHAUSTED: Reason.ValueType  # 163

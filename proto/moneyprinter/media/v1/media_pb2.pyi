@@ -581,6 +581,48 @@ class Usage(_message.Message):
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
+class ProviderState(_message.Message):
+    """What a provider is used for, and whether it works."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider, for example `openai`."""
+    use: _builtins.str
+    """What it is used for: `speech`, `writing` or `footage`."""
+    key: _builtins.str
+    """Whose key it is called with: `account`, `deployment`, or `unneeded` when it needs none. Empty: there is no key, so
+    that it is not called.
+    """
+    breaker: _builtins.str
+    """The state of its circuit breaker: `closed` when it is called, `open` after failures, `half_open` while one call
+    probes it. Empty: it is not called.
+    """
+    last_error: _builtins.str
+    """Why its last call failed; empty when it succeeded, or there was none."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        use: _builtins.str = ...,
+        key: _builtins.str = ...,
+        breaker: _builtins.str = ...,
+        last_error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "key", b"key", "last_error", b"last_error", "provider", b"provider", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderState: _TypeAlias = ProviderState  # noqa: Y015
+
+@_typing.final
 class TimedSentence(_message.Message):
     """A sentence with word times, for the public interface."""
 

@@ -26,13 +26,17 @@ from moneyprinter.buf.validate import validate_pb2 as buf_dot_validate_dot_valid
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,moneyprinter/user/v1/authority_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\"I\n\nCredential\x12\x1b\n\naccount_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1e\n\rcredential_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"]\n\x17\x43heckCredentialsRequest\x12\x42\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.CredentialB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"/\n\x0f\x43redentialState\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\r\n\x05roles\x18\x02 \x03(\t\"Q\n\x18\x43heckCredentialsResponse\x12\x35\n\x06states\x18\x01 \x03(\x0b\x32%.moneyprinter.user.v1.CredentialState2\xb0\x01\n\x10\x41uthorityService\x12\x9b\x01\n\x10\x43heckCredentials\x12-.moneyprinter.user.v1.CheckCredentialsRequest\x1a..moneyprinter.user.v1.CheckCredentialsResponse\"(\xb2\xe1\x18$\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\x18\x01\"\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,moneyprinter/user/v1/authority_service.proto\x12\x14moneyprinter.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\"7\n\x16GetProviderKeysRequest\x12\x1d\n\naccount_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"J\n\x17GetProviderKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.moneyprinter.user.v1.ProviderKey\"<\n\x0bProviderKey\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\"4\n\x13\x43heckAccountRequest\x12\x1d\n\naccount_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"&\n\x14\x43heckAccountResponse\x12\x0e\n\x06\x65xists\x18\x01 \x01(\x08\"I\n\nCredential\x12\x1b\n\naccount_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1e\n\rcredential_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"]\n\x17\x43heckCredentialsRequest\x12\x42\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32 .moneyprinter.user.v1.CredentialB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"/\n\x0f\x43redentialState\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\r\n\x05roles\x18\x02 \x03(\t\"Q\n\x18\x43heckCredentialsResponse\x12\x35\n\x06states\x18\x01 \x03(\x0b\x32%.moneyprinter.user.v1.CredentialState2\xbe\x03\n\x10\x41uthorityService\x12\x9b\x01\n\x10\x43heckCredentials\x12-.moneyprinter.user.v1.CheckCredentialsRequest\x1a..moneyprinter.user.v1.CheckCredentialsResponse\"(\xb2\xe1\x18$\n\x0corchestrator\n\x05\x61udio\n\x07\x63ontent\x18\x01\"\x02\x08\x02\x12\x8a\x01\n\x0fGetProviderKeys\x12,.moneyprinter.user.v1.GetProviderKeysRequest\x1a-.moneyprinter.user.v1.GetProviderKeysResponse\"\x1a\xb2\xe1\x18\x16\n\x05\x61udio\n\x07\x63ontent\x18\x01\"\x02\x08\x02\x12\x7f\n\x0c\x43heckAccount\x12).moneyprinter.user.v1.CheckAccountRequest\x1a*.moneyprinter.user.v1.CheckAccountResponse\"\x18\xb2\xe1\x18\x14\n\x0corchestrator\x18\x01\"\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.user.v1.authority_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETPROVIDERKEYSREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_GETPROVIDERKEYSREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CHECKACCOUNTREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_CHECKACCOUNTREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_CREDENTIAL'].fields_by_name['account_id']._loaded_options = None
   _globals['_CREDENTIAL'].fields_by_name['account_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_CREDENTIAL'].fields_by_name['credential_id']._loaded_options = None
@@ -41,14 +45,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKCREDENTIALSREQUEST'].fields_by_name['credentials']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
   _globals['_AUTHORITYSERVICE'].methods_by_name['CheckCredentials']._loaded_options = None
   _globals['_AUTHORITYSERVICE'].methods_by_name['CheckCredentials']._serialized_options = b'\262\341\030$\n\014orchestrator\n\005audio\n\007content\030\001\"\002\010\002'
-  _globals['_CREDENTIAL']._serialized_start=136
-  _globals['_CREDENTIAL']._serialized_end=209
-  _globals['_CHECKCREDENTIALSREQUEST']._serialized_start=211
-  _globals['_CHECKCREDENTIALSREQUEST']._serialized_end=304
-  _globals['_CREDENTIALSTATE']._serialized_start=306
-  _globals['_CREDENTIALSTATE']._serialized_end=353
-  _globals['_CHECKCREDENTIALSRESPONSE']._serialized_start=355
-  _globals['_CHECKCREDENTIALSRESPONSE']._serialized_end=436
-  _globals['_AUTHORITYSERVICE']._serialized_start=439
-  _globals['_AUTHORITYSERVICE']._serialized_end=615
+  _globals['_AUTHORITYSERVICE'].methods_by_name['GetProviderKeys']._loaded_options = None
+  _globals['_AUTHORITYSERVICE'].methods_by_name['GetProviderKeys']._serialized_options = b'\262\341\030\026\n\005audio\n\007content\030\001\"\002\010\002'
+  _globals['_AUTHORITYSERVICE'].methods_by_name['CheckAccount']._loaded_options = None
+  _globals['_AUTHORITYSERVICE'].methods_by_name['CheckAccount']._serialized_options = b'\262\341\030\024\n\014orchestrator\030\001\"\002\010\002'
+  _globals['_GETPROVIDERKEYSREQUEST']._serialized_start=136
+  _globals['_GETPROVIDERKEYSREQUEST']._serialized_end=191
+  _globals['_GETPROVIDERKEYSRESPONSE']._serialized_start=193
+  _globals['_GETPROVIDERKEYSRESPONSE']._serialized_end=267
+  _globals['_PROVIDERKEY']._serialized_start=269
+  _globals['_PROVIDERKEY']._serialized_end=329
+  _globals['_CHECKACCOUNTREQUEST']._serialized_start=331
+  _globals['_CHECKACCOUNTREQUEST']._serialized_end=383
+  _globals['_CHECKACCOUNTRESPONSE']._serialized_start=385
+  _globals['_CHECKACCOUNTRESPONSE']._serialized_end=423
+  _globals['_CREDENTIAL']._serialized_start=425
+  _globals['_CREDENTIAL']._serialized_end=498
+  _globals['_CHECKCREDENTIALSREQUEST']._serialized_start=500
+  _globals['_CHECKCREDENTIALSREQUEST']._serialized_end=593
+  _globals['_CREDENTIALSTATE']._serialized_start=595
+  _globals['_CREDENTIALSTATE']._serialized_end=642
+  _globals['_CHECKCREDENTIALSRESPONSE']._serialized_start=644
+  _globals['_CHECKCREDENTIALSRESPONSE']._serialized_end=725
+  _globals['_AUTHORITYSERVICE']._serialized_start=728
+  _globals['_AUTHORITYSERVICE']._serialized_end=1174
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,16 @@ class AuthorityServiceStub:
                 request_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsResponse.FromString,
                 _registered_method=True)
+        self.GetProviderKeys = channel.unary_unary(
+                '/moneyprinter.user.v1.AuthorityService/GetProviderKeys',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysResponse.FromString,
+                _registered_method=True)
+        self.CheckAccount = channel.unary_unary(
+                '/moneyprinter.user.v1.AuthorityService/CheckAccount',
+                request_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountResponse.FromString,
+                _registered_method=True)
 
 
 class AuthorityServiceServicer:
@@ -53,6 +63,20 @@ class AuthorityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetProviderKeys(self, request, context):
+        """Returns the keys of an account at external providers, for calls on its behalf.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAccount(self, request, context):
+        """Returns whether an account exists, active or disabled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthorityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
                     servicer.CheckCredentials,
                     request_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsRequest.FromString,
                     response_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsResponse.SerializeToString,
+            ),
+            'GetProviderKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProviderKeys,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysResponse.SerializeToString,
+            ),
+            'CheckAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAccount,
+                    request_deserializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountRequest.FromString,
+                    response_serializer=moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class AuthorityService:
             '/moneyprinter.user.v1.AuthorityService/CheckCredentials',
             moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsRequest.SerializeToString,
             moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProviderKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.AuthorityService/GetProviderKeys',
+            moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.GetProviderKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.user.v1.AuthorityService/CheckAccount',
+            moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountRequest.SerializeToString,
+            moneyprinter_dot_user_dot_v1_dot_authority__service__pb2.CheckAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,1 @@
+"""Provider keys: the keys of accounts at external providers."""
