@@ -110,7 +110,13 @@ class Method:
     @property
     def exchanges_credentials(self) -> bool:
         """Whether it exchanges credentials for tokens, as sign-in does: such calls are limited by client address."""
-        return self.public and not self.needs_token and not self.has_empty_request and self.contract != HEALTH
+        is_open = self.public and not self.needs_token and not self.streams
+        return is_open and not self.has_empty_request and self.contract != HEALTH
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it sends files to clients without a token, which a signed link authorizes: caches may keep them."""
+        return self.public and not self.needs_token and self.server_streaming
 
     @property
     def streams(self) -> bool:

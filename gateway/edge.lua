@@ -343,6 +343,7 @@ function envoy_on_response(handle)
     -- These headers describe the file, not the error.
     headers:remove("content-disposition")
     headers:remove("x-content-sha256")
+    headers:remove("x-cache-control")
     headers:remove("etag")
     if is_declared and code >= "400" then
       headers:replace(":status", code)

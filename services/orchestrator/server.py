@@ -47,6 +47,7 @@ from services.orchestrator.postgres.feed import PostgresFeedStore
 from services.orchestrator.postgres.footage import PostgresFootageRecords
 from services.orchestrator.postgres.history import PostgresJobHistory
 from services.orchestrator.postgres.library import PostgresLibraryStore
+from services.orchestrator.postgres.links import PostgresLinkStore
 from services.orchestrator.postgres.outbox import PostgresOutbox
 from services.orchestrator.postgres.quotas import PostgresUsage
 from services.orchestrator.postgres.reconciliation import PostgresFileRecords
@@ -58,6 +59,8 @@ from services.orchestrator.video_servicer import VideoServicer
 from services.orchestrator.videos.clips import Clips
 from services.orchestrator.videos.downloads import Downloads
 from services.orchestrator.videos.library import Library
+from services.orchestrator.videos.links import KEY_NAME as LINK_KEY
+from services.orchestrator.videos.links import Links
 from services.orchestrator.videos.quotas import QuotaRefusals, Quotas
 from services.orchestrator.videos.reconciliation import Reconciliation
 from services.orchestrator.videos.reviews import Reviews
@@ -189,6 +192,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             now=_now,
         )
         downloads = Downloads(store, objects, GrpcPreviews(stubs).encode_sound)
+        links = Links(
+            store,
+            PostgresLinkStore(pool),
+            lambda: fetch_root_key(SecretClient(config_service), LINK_KEY),
+            _now,
+            _new_id,
+        )
         uploads = Uploads(
             store=store,
             usage=usage,
@@ -200,7 +210,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         )
         runtime.add(
             video_service_pb2_grpc.add_VideoServiceServicer_to_server,
-            VideoServicer(videos, reviews, downloads, uploads, runtime.stopping),
+            VideoServicer(videos, reviews, downloads, links, uploads, runtime.stopping),
         )
         clips = Clips(store, GrpcProber(stubs))
         runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
@@ -267,7 +277,8 @@ def _limit_calls(config: Config, runtime: Runtime) -> None:
     """Limit the concurrent uploads and downloads, and let the costly requests of a client take turns."""
     service = "/moneyprinter.video.v1.VideoService"
     runtime.limit(config.uploads, f"{service}/UploadAsset")
-    downloads = (f"{service}/{name}" for name in ("DownloadVideo", "DownloadPreview"))
+    names = ("DownloadVideo", "DownloadPreview", "OpenFileLink", "OpenPreviewLink")
+    downloads = (f"{service}/{name}" for name in names)
     runtime.limit(config.downloads, *downloads, per_client=runtime.config.streams_per_client)
     runtime.take_turns(*(f"{service}/{name}Video" for name in ("Create", "Retry", "Cancel", "Delete")))
     # A small request of these works on whole jobs. While the database hangs, a client's other requests do not wait

@@ -28,8 +28,9 @@ from services.orchestrator.video_messages import (
     video_input,
     video_message,
 )
-from services.orchestrator.videos import digests
+from services.orchestrator.videos import digests, hls
 from services.orchestrator.videos.downloads import Download, Downloads
+from services.orchestrator.videos.links import Links
 from services.orchestrator.videos.ranges import Conditions, etag
 from services.orchestrator.videos.reviews import Reviews
 from services.orchestrator.videos.uploads import Uploads
@@ -45,11 +46,18 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
     """Serves VideoService."""
 
     def __init__(
-        self, videos: Videos, reviews: Reviews, downloads: Downloads, uploads: Uploads, stopping: asyncio.Event
+        self,
+        videos: Videos,
+        reviews: Reviews,
+        downloads: Downloads,
+        links: Links,
+        uploads: Uploads,
+        stopping: asyncio.Event,
     ) -> None:
         self._videos = videos
         self._reviews = reviews
         self._downloads = downloads
+        self._links = links
         self._uploads = uploads
         self._stopping = stopping
 
@@ -134,30 +142,67 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         self, request: pb.DownloadVideoRequest, context: Any
     ) -> AsyncIterator[pb.DownloadVideoResponse]:
         """Stream a file. Raises InvalidArgument when the requested range has no bytes."""
-        headers = dict(context.invocation_metadata())
-        conditions = Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
-        file = await self._downloads.open_file(identity.user().id, request.job_id, request.name, conditions)
-        await context.send_initial_metadata(_file_headers(file))
-        if file.selection.status == 416:
-            raise InvalidArgument(
-                f"the file has {file.object.size_bytes} bytes, and none in this range", reason="REQUEST_INVALID"
-            )
-        async for chunk in file.chunks:
-            yield pb.DownloadVideoResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
+        file = await self._downloads.open_file(identity.user().id, request.job_id, request.name, _conditions(context))
+        async for body in _send_file(file, _file_headers(file), context):
+            yield pb.DownloadVideoResponse(data=body)
 
     async def DownloadPreview(
         self, request: pb.DownloadPreviewRequest, context: Any
     ) -> AsyncIterator[pb.DownloadPreviewResponse]:
+        async for body in self._send_preview(identity.user().id, request.job_id, request.name, {}, context):
+            yield pb.DownloadPreviewResponse(data=body)
+
+    async def _send_preview(
+        self, user_id: str, job_id: str, name: str, headers: dict[str, str], context: Any
+    ) -> AsyncIterator[httpbody_pb2.HttpBody]:
+        """Send headers, and yield the chunks of a file of a preview."""
         try:
-            file = await self._downloads.open_preview(identity.user().id, request.job_id, request.name)
+            file = await self._downloads.open_preview(user_id, job_id, name)
         except FailedPrecondition as early:
             if early.retry_after_seconds is not None:
                 # HLS players retry after a 503. The gRPC status stays FAILED_PRECONDITION: the service works.
                 await context.send_initial_metadata((("x-http-code", "503"), ("retry-after", "1")))
             raise
-        await context.send_initial_metadata((("x-content-length", str(file.size_bytes)),))
+        headers = {"x-content-length": str(file.size_bytes), **headers}
+        await context.send_initial_metadata(tuple(headers.items()))
         async for chunk in file.chunks:
-            yield pb.DownloadPreviewResponse(data=httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk))
+            yield httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk)
+
+    async def CreateVideoLinks(self, request: pb.CreateVideoLinksRequest, context: Any) -> pb.CreateVideoLinksResponse:
+        links = await self._links.create(identity.user().id, request.job_id, request.seconds)
+        return pb.CreateVideoLinksResponse(
+            expire_time=format_timestamp(links.expire_time),
+            file=next(iter(links.files.values()), ""),
+            preview=links.preview,
+            poster=links.find("poster.jpg"),
+            captions=links.find("captions.vtt"),
+            files=[pb.CreateVideoLinksResponse.FileLink(name=name, url=url) for name, url in links.files.items()],
+        )
+
+    async def RevokeVideoLinks(self, request: pb.RevokeVideoLinksRequest, context: Any) -> pb.RevokeVideoLinksResponse:
+        await self._links.revoke(identity.user().id, request.job_id)
+        return pb.RevokeVideoLinksResponse()
+
+    async def OpenFileLink(
+        self, request: pb.OpenFileLinkRequest, context: Any
+    ) -> AsyncIterator[pb.OpenFileLinkResponse]:
+        user_id, seconds = await self._links.check_file(request.job_id, request.ticket, request.name)
+        file = await self._downloads.open_file(user_id, request.job_id, request.name, _conditions(context))
+        headers = dict(_file_headers(file))
+        # Browsers show the file in the page.
+        headers |= {"content-disposition": f'inline; filename="{file.file_name}"', "x-cache-control": _caching(seconds)}
+        async for body in _send_file(file, tuple(headers.items()), context):
+            yield pb.OpenFileLinkResponse(data=body)
+
+    async def OpenPreviewLink(
+        self, request: pb.OpenPreviewLinkRequest, context: Any
+    ) -> AsyncIterator[pb.OpenPreviewLinkResponse]:
+        user_id, seconds = await self._links.check_preview(request.job_id, request.ticket)
+        # A playlist grows; the other files do not change.
+        is_playlist = request.name in ("", hls.VIDEO, hls.AUDIO)
+        headers = {} if is_playlist else {"x-cache-control": _caching(seconds)}
+        async for body in self._send_preview(user_id, request.job_id, request.name, headers, context):
+            yield pb.OpenPreviewLinkResponse(data=body)
 
     async def UploadAsset(
         self, request_iterator: AsyncIterator[pb.UploadAssetRequest], context: Any
@@ -179,6 +224,29 @@ class VideoServicer(pb_grpc.VideoServiceServicer):
         )
         await context.send_initial_metadata((("x-http-code", "201"),))
         return pb.UploadAssetResponse(**asset_fields(asset))
+
+
+def _conditions(context: Any) -> Conditions:
+    headers = dict(context.invocation_metadata())
+    return Conditions(*(str(headers.get(name, "")) for name in ("range", "if-range", "if-none-match")))
+
+
+def _caching(seconds: int) -> str:
+    """Return the header that lets browsers and CDNs keep a file."""
+    return f"public, max-age={seconds}"
+
+
+async def _send_file(
+    file: Download, headers: tuple[tuple[str, str], ...], context: Any
+) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    """Send headers, and yield the chunks of a file. Raises InvalidArgument when the requested range has no bytes."""
+    await context.send_initial_metadata(headers)
+    if file.selection.status == 416:
+        raise InvalidArgument(
+            f"the file has {file.object.size_bytes} bytes, and none in this range", reason="REQUEST_INVALID"
+        )
+    async for chunk in file.chunks:
+        yield httpbody_pb2.HttpBody(content_type=file.content_type, data=chunk)
 
 
 async def _accept(job: Job, context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Root key: the secret `orchestrator/webhook-key` of the config service, created at its first use."""
+"""Root keys: secrets of the config service, such as `orchestrator/webhook-key`, created at their first use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from services.runtime.secrets import SecretClient
 NAME = "orchestrator/webhook-key"
 
 
-async def fetch_root_key(client: SecretClient) -> bytes:
-    """Return the key, and create it when there is none yet. Raises `DataLoss` when it has a wrong length."""
-    return (await client.fetch_or_create_key(NAME)).value
+async def fetch_root_key(client: SecretClient, name: str = NAME) -> bytes:
+    """Return a key, and create it when there is none yet. Raises `DataLoss` when it has a wrong length."""
+    return (await client.fetch_or_create_key(name)).value

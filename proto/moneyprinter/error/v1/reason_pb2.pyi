@@ -162,6 +162,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_OBJECT_CONFLICT: _Reason.ValueType  # 127
     """An object of that key exists already."""
+    REASON_LINK_INVALID: _Reason.ValueType  # 128
+    """The signed link is not valid: it has expired, was revoked, or was altered. The owner of the video creates a new one."""
+    REASON_LINKS_EXHAUSTED: _Reason.ValueType  # 129
+    """The video has as many links as it may. Revoke them, or wait until one has expired."""
     REASON_SECRET_NOT_FOUND: _Reason.ValueType  # 140
     """There is no such secret."""
     REASON_SECRET_CONFLICT: _Reason.ValueType  # 141
@@ -390,6 +394,10 @@ wrong. An operator must correct this; calls that are sent again succeed then.
 """
 REASON_OBJECT_CONFLICT: Reason.ValueType  # 127
 """An object of that key exists already."""
+REASON_LINK_INVALID: Reason.ValueType  # 128
+"""The signed link is not valid: it has expired, was revoked, or was altered. The owner of the video creates a new one."""
+REASON_LINKS_EXHAUSTED: Reason.ValueType  # 129
+"""The video has as many links as it may. Revoke them, or wait until one has expired."""
 REASON_SECRET_NOT_FOUND: Reason.ValueType  # 140
 """There is no such secret."""
 REASON_SECRET_CONFLICT: Reason.ValueType  # 141

@@ -2054,6 +2054,247 @@ class DownloadPreviewResponse(_message.Message):
 Global___DownloadPreviewResponse: _TypeAlias = DownloadPreviewResponse  # noqa: Y015
 
 @_typing.final
+class CreateVideoLinksRequest(_message.Message):
+    """Request of `CreateVideoLinks`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id of the job."""
+    seconds: _builtins.int
+    """For how long the links are valid, in seconds, at most 7 days. 0: an hour."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateVideoLinksRequest: _TypeAlias = CreateVideoLinksRequest  # noqa: Y015
+
+@_typing.final
+class CreateVideoLinksResponse(_message.Message):
+    """Response of `CreateVideoLinks`. The links are paths of this server; every client that has one can open it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FileLink(_message.Message):
+        """A file of the video and its link."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        URL_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """The name of the file, as in `Video.files`."""
+        url: _builtins.str
+        """The link."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            url: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "url", b"url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    POSTER_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    expire_time: _builtins.str
+    """When the links expire."""
+    file: _builtins.str
+    """The link to the video. Empty: the video is not finished."""
+    preview: _builtins.str
+    """The link to the HLS playlist of the preview."""
+    poster: _builtins.str
+    """The link to the poster. Empty: the video is not finished."""
+    captions: _builtins.str
+    """The link to the captions, WebVTT. Empty: the video has none, or is not finished."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateVideoLinksResponse.FileLink]:
+        """The links to all files of the finished video."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _builtins.str = ...,
+        file: _builtins.str = ...,
+        preview: _builtins.str = ...,
+        poster: _builtins.str = ...,
+        captions: _builtins.str = ...,
+        files: _abc.Iterable[Global___CreateVideoLinksResponse.FileLink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions", b"captions", "expire_time", b"expire_time", "file", b"file", "files", b"files", "poster", b"poster", "preview", b"preview"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateVideoLinksResponse: _TypeAlias = CreateVideoLinksResponse  # noqa: Y015
+
+@_typing.final
+class RevokeVideoLinksRequest(_message.Message):
+    """Request of `RevokeVideoLinks`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id of the job."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeVideoLinksRequest: _TypeAlias = RevokeVideoLinksRequest  # noqa: Y015
+
+@_typing.final
+class RevokeVideoLinksResponse(_message.Message):
+    """Response of `RevokeVideoLinks`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeVideoLinksResponse: _TypeAlias = RevokeVideoLinksResponse  # noqa: Y015
+
+@_typing.final
+class OpenFileLinkRequest(_message.Message):
+    """Request of `OpenFileLink`. All fields are from a link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id of the job."""
+    ticket: _builtins.str
+    """The expiry, id and signature of the link."""
+    name: _builtins.str
+    """The name of the file."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        ticket: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "name", b"name", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenFileLinkRequest: _TypeAlias = OpenFileLinkRequest  # noqa: Y015
+
+@_typing.final
+class OpenFileLinkResponse(_message.Message):
+    """Response of `OpenFileLink`: a part of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data(self) -> _httpbody_pb2.HttpBody:
+        """A chunk of at most 256 KiB, with the content type of the file."""
+
+    def __init__(
+        self,
+        *,
+        data: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenFileLinkResponse: _TypeAlias = OpenFileLinkResponse  # noqa: Y015
+
+@_typing.final
+class OpenPreviewLinkRequest(_message.Message):
+    """Request of `OpenPreviewLink`. All fields are from a link, or from the playlist behind it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The id of the job."""
+    ticket: _builtins.str
+    """The expiry, id and signature of the link."""
+    name: _builtins.str
+    """The name of the file, from a playlist. Empty: the main playlist."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        ticket: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "name", b"name", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPreviewLinkRequest: _TypeAlias = OpenPreviewLinkRequest  # noqa: Y015
+
+@_typing.final
+class OpenPreviewLinkResponse(_message.Message):
+    """Response of `OpenPreviewLink`: a part of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data(self) -> _httpbody_pb2.HttpBody:
+        """A chunk of at most 256 KiB, with the content type of the file."""
+
+    def __init__(
+        self,
+        *,
+        data: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPreviewLinkResponse: _TypeAlias = OpenPreviewLinkResponse  # noqa: Y015
+
+@_typing.final
 class UploadAssetRequest(_message.Message):
     """Request of `UploadAsset`: a part of the upload."""
 

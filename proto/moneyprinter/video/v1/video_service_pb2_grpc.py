@@ -106,6 +106,26 @@ class VideoServiceStub:
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.FromString,
                 _registered_method=True)
+        self.CreateVideoLinks = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/CreateVideoLinks',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksResponse.FromString,
+                _registered_method=True)
+        self.RevokeVideoLinks = channel.unary_unary(
+                '/moneyprinter.video.v1.VideoService/RevokeVideoLinks',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksResponse.FromString,
+                _registered_method=True)
+        self.OpenFileLink = channel.unary_stream(
+                '/moneyprinter.video.v1.VideoService/OpenFileLink',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkResponse.FromString,
+                _registered_method=True)
+        self.OpenPreviewLink = channel.unary_stream(
+                '/moneyprinter.video.v1.VideoService/OpenPreviewLink',
+                request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkResponse.FromString,
+                _registered_method=True)
         self.UploadAsset = channel.stream_unary(
                 '/moneyprinter.video.v1.VideoService/UploadAsset',
                 request_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.UploadAssetRequest.SerializeToString,
@@ -231,6 +251,39 @@ class VideoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateVideoLinks(self, request, context):
+        """Creates signed links to the files and the preview of a video. A link needs no header, so that `<video>`, `<img>` and
+        HLS players can open it. It is valid for one file (a preview link for all files of the preview) and for GET and HEAD,
+        until it expires or is revoked. A link to a file works once the video is finished. Returns RESOURCE_EXHAUSTED with
+        LINKS_EXHAUSTED when the video has 100 valid ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeVideoLinks(self, request, context):
+        """Revokes all links of a video. Caches between the gateway and a client may keep a file for five more minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenFileLink(self, request, context):
+        """Streams the file of a signed link, as DownloadVideo does. Returns PERMISSION_DENIED with LINK_INVALID when the link
+        is not valid for this file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenPreviewLink(self, request, context):
+        """Streams a file of the preview of a signed link, as DownloadPreview does. Returns PERMISSION_DENIED with LINK_INVALID
+        when the link is not valid for this preview.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadAsset(self, request_iterator, context):
         """Stores a file that clips can refer to. Over REST the request body is the file; over gRPC the first message has the
         name, and every message a chunk of at most 1 MiB. Returns INVALID_ARGUMENT with ASSET_EMPTY for a file without
@@ -312,6 +365,26 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.DownloadPreview,
                     request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.FromString,
                     response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.SerializeToString,
+            ),
+            'CreateVideoLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVideoLinks,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksResponse.SerializeToString,
+            ),
+            'RevokeVideoLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeVideoLinks,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksResponse.SerializeToString,
+            ),
+            'OpenFileLink': grpc.unary_stream_rpc_method_handler(
+                    servicer.OpenFileLink,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkResponse.SerializeToString,
+            ),
+            'OpenPreviewLink': grpc.unary_stream_rpc_method_handler(
+                    servicer.OpenPreviewLink,
+                    request_deserializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkRequest.FromString,
+                    response_serializer=moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkResponse.SerializeToString,
             ),
             'UploadAsset': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadAsset,
@@ -699,6 +772,114 @@ class VideoService:
             '/moneyprinter.video.v1.VideoService/DownloadPreview',
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewRequest.SerializeToString,
             moneyprinter_dot_video_dot_v1_dot_video__service__pb2.DownloadPreviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVideoLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/CreateVideoLinks',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.CreateVideoLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeVideoLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/RevokeVideoLinks',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.RevokeVideoLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenFileLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/OpenFileLink',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenFileLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenPreviewLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moneyprinter.video.v1.VideoService/OpenPreviewLink',
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkRequest.SerializeToString,
+            moneyprinter_dot_video_dot_v1_dot_video__service__pb2.OpenPreviewLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

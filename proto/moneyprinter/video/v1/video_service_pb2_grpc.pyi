@@ -90,6 +90,22 @@ class VideoServiceStub:
     possible from the first finished segment on. Before that, returns FAILED_PRECONDITION with VIDEO_NOT_READY (over
     REST 503 with `retry-after`).
     """
+    CreateVideoLinks: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoLinksRequest, _video_service_pb2.CreateVideoLinksResponse]
+    """Creates signed links to the files and the preview of a video. A link needs no header, so that `<video>`, `<img>` and
+    HLS players can open it. It is valid for one file (a preview link for all files of the preview) and for GET and HEAD,
+    until it expires or is revoked. A link to a file works once the video is finished. Returns RESOURCE_EXHAUSTED with
+    LINKS_EXHAUSTED when the video has 100 valid ones.
+    """
+    RevokeVideoLinks: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.RevokeVideoLinksRequest, _video_service_pb2.RevokeVideoLinksResponse]
+    """Revokes all links of a video. Caches between the gateway and a client may keep a file for five more minutes."""
+    OpenFileLink: _grpc.UnaryStreamMultiCallable[_video_service_pb2.OpenFileLinkRequest, _video_service_pb2.OpenFileLinkResponse]
+    """Streams the file of a signed link, as DownloadVideo does. Returns PERMISSION_DENIED with LINK_INVALID when the link
+    is not valid for this file.
+    """
+    OpenPreviewLink: _grpc.UnaryStreamMultiCallable[_video_service_pb2.OpenPreviewLinkRequest, _video_service_pb2.OpenPreviewLinkResponse]
+    """Streams a file of the preview of a signed link, as DownloadPreview does. Returns PERMISSION_DENIED with LINK_INVALID
+    when the link is not valid for this preview.
+    """
     UploadAsset: _grpc.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]
     """Stores a file that clips can refer to. Over REST the request body is the file; over gRPC the first message has the
     name, and every message a chunk of at most 1 MiB. Returns INVALID_ARGUMENT with ASSET_EMPTY for a file without
@@ -153,6 +169,22 @@ class VideoServiceAsyncStub(VideoServiceStub):
     """Streams a file of the preview of an unfinished video: an HLS playlist or a media file that it names. Playback is
     possible from the first finished segment on. Before that, returns FAILED_PRECONDITION with VIDEO_NOT_READY (over
     REST 503 with `retry-after`).
+    """
+    CreateVideoLinks: _aio.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoLinksRequest, _video_service_pb2.CreateVideoLinksResponse]  # type: ignore[assignment]
+    """Creates signed links to the files and the preview of a video. A link needs no header, so that `<video>`, `<img>` and
+    HLS players can open it. It is valid for one file (a preview link for all files of the preview) and for GET and HEAD,
+    until it expires or is revoked. A link to a file works once the video is finished. Returns RESOURCE_EXHAUSTED with
+    LINKS_EXHAUSTED when the video has 100 valid ones.
+    """
+    RevokeVideoLinks: _aio.UnaryUnaryMultiCallable[_video_service_pb2.RevokeVideoLinksRequest, _video_service_pb2.RevokeVideoLinksResponse]  # type: ignore[assignment]
+    """Revokes all links of a video. Caches between the gateway and a client may keep a file for five more minutes."""
+    OpenFileLink: _aio.UnaryStreamMultiCallable[_video_service_pb2.OpenFileLinkRequest, _video_service_pb2.OpenFileLinkResponse]  # type: ignore[assignment]
+    """Streams the file of a signed link, as DownloadVideo does. Returns PERMISSION_DENIED with LINK_INVALID when the link
+    is not valid for this file.
+    """
+    OpenPreviewLink: _aio.UnaryStreamMultiCallable[_video_service_pb2.OpenPreviewLinkRequest, _video_service_pb2.OpenPreviewLinkResponse]  # type: ignore[assignment]
+    """Streams a file of the preview of a signed link, as DownloadPreview does. Returns PERMISSION_DENIED with LINK_INVALID
+    when the link is not valid for this preview.
     """
     UploadAsset: _aio.StreamUnaryMultiCallable[_video_service_pb2.UploadAssetRequest, _video_service_pb2.UploadAssetResponse]  # type: ignore[assignment]
     """Stores a file that clips can refer to. Over REST the request body is the file; over gRPC the first message has the
@@ -298,6 +330,46 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams a file of the preview of an unfinished video: an HLS playlist or a media file that it names. Playback is
         possible from the first finished segment on. Before that, returns FAILED_PRECONDITION with VIDEO_NOT_READY (over
         REST 503 with `retry-after`).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateVideoLinks(
+        self,
+        request: _video_service_pb2.CreateVideoLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.CreateVideoLinksResponse, _abc.Awaitable[_video_service_pb2.CreateVideoLinksResponse]]:
+        """Creates signed links to the files and the preview of a video. A link needs no header, so that `<video>`, `<img>` and
+        HLS players can open it. It is valid for one file (a preview link for all files of the preview) and for GET and HEAD,
+        until it expires or is revoked. A link to a file works once the video is finished. Returns RESOURCE_EXHAUSTED with
+        LINKS_EXHAUSTED when the video has 100 valid ones.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeVideoLinks(
+        self,
+        request: _video_service_pb2.RevokeVideoLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_service_pb2.RevokeVideoLinksResponse, _abc.Awaitable[_video_service_pb2.RevokeVideoLinksResponse]]:
+        """Revokes all links of a video. Caches between the gateway and a client may keep a file for five more minutes."""
+
+    @_abc_1.abstractmethod
+    def OpenFileLink(
+        self,
+        request: _video_service_pb2.OpenFileLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_video_service_pb2.OpenFileLinkResponse], _abc.AsyncIterator[_video_service_pb2.OpenFileLinkResponse]]:
+        """Streams the file of a signed link, as DownloadVideo does. Returns PERMISSION_DENIED with LINK_INVALID when the link
+        is not valid for this file.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenPreviewLink(
+        self,
+        request: _video_service_pb2.OpenPreviewLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_video_service_pb2.OpenPreviewLinkResponse], _abc.AsyncIterator[_video_service_pb2.OpenPreviewLinkResponse]]:
+        """Streams a file of the preview of a signed link, as DownloadPreview does. Returns PERMISSION_DENIED with LINK_INVALID
+        when the link is not valid for this preview.
         """
 
     @_abc_1.abstractmethod
