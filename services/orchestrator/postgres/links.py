@@ -16,6 +16,7 @@ class PostgresLinkStore:
         self._pool = pool
 
     async def add(self, link: Link, at_most: int, now: datetime) -> None:
+        """Store a link. Raises ResourceExhausted when its job has `at_most` that are valid at the time `now`."""
         async with Transaction(self._pool) as connection:
             # Concurrent requests for one video run one after another, so that each counts the others' links.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"links {link.job_id}",))
