@@ -99,7 +99,12 @@ _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     async with (
-        db.open_pool("orchestrator", config.database, timeout_seconds=config.database_timeout_seconds) as pool,
+        db.open_pool(
+            "orchestrator",
+            config.database,
+            timeout_seconds=config.database_timeout_seconds,
+            pooler=config.database_pooler,
+        ) as pool,
         events.connect(runtime.config, "orchestrator", config.nats) as client,
     ):
         stream = client.jetstream()

@@ -79,6 +79,8 @@ class DatabaseSettings(Settings):
     """How to connect to PostgreSQL: libpq's conninfo. The password is in its `passfile`."""
     database_timeout_seconds: float = Field(DATABASE_TIMEOUT_SECONDS, gt=0, le=60)
     """The time limit of a transaction; then the database counts as unreachable."""
+    database_pooler: bool = False
+    """Whether `database` is a pooler that gives each transaction another connection, as PgBouncer does."""
 
     def find_insecure(self) -> Iterator[tuple[str, str]]:
         """Yield a password in the settings, and a connection to another machine without TLS."""

@@ -37,27 +37,42 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
 # The pool retries with growing intervals. With this limit it soon stops, and starts again at the next request for a
 # connection: so a database that returns is found within a second or two, however long its outage.
 RECONNECT_SECONDS = 1.0
+# For each of the hosts in a connection string: after a fail-over, the first one may not answer.
+CONNECT_SECONDS = 3
+PREPARE_THRESHOLD = 5
+"""How often a statement is executed before it is prepared, as psycopg has it."""
 
 
 @asynccontextmanager
 async def open_pool(
-    service: str, conninfo: str, *, size: int = 8, timeout_seconds: float = DATABASE_TIMEOUT_SECONDS
+    service: str,
+    conninfo: str,
+    *,
+    size: int = 8,
+    timeout_seconds: float = DATABASE_TIMEOUT_SECONDS,
+    pooler: bool = False,
 ) -> AsyncIterator[Pool]:
     """Migrate the schema `service` of a database, and open a pool of up to `size` connections that use it.
 
     `conninfo` is libpq's; it names a `passfile` and holds no password. `timeout_seconds` is the default time limit of
-    transactions. Raises `ConfigError` when the migrations fail, and `psycopg.Error` when the database is unreachable.
+    transactions. With `pooler`, a pooler such as PgBouncer gives each transaction another server connection. Raises
+    `ConfigError` when the migrations fail, and `psycopg.Error` when the database is unreachable.
     """
 
     async def configure(connection: AsyncConnection[Any]) -> None:
-        await connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(service)))
-        await connection.execute("SET statement_timeout TO '10s'")
+        await _set_defaults(connection, service)
         await connection.commit()
 
     pool = Pool(
         conninfo,
         connection_class=AsyncConnection[DictRow],
-        kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": service},
+        kwargs={
+            "row_factory": dict_row,
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": service,
+            # A prepared statement belongs to one server connection.
+            "prepare_threshold": None if pooler else PREPARE_THRESHOLD,
+        },
         configure=configure,
         min_size=1,
         max_size=size,
@@ -67,7 +82,7 @@ async def open_pool(
     )
     pool.timeout_seconds = timeout_seconds
     async with await AsyncConnection.connect(conninfo, connect_timeout=10) as connection:
-        await _migrate(connection, service)
+        await _migrate(connection, service, is_role_default=pooler)
     async with pool:
         yield pool
 
@@ -92,8 +107,8 @@ class Transaction:
             connection = await self._connection.__aenter__()
         except (PoolTimeout, psycopg.OperationalError) as failure:
             raise _to_unavailable(failure) from failure
+        self._opened = connection
         if self._single:
-            self._opened = connection
             await connection.set_autocommit(True)
         self._abort = abort_after(connection, began + self._timeout_seconds - asyncio.get_running_loop().time())
         return connection
@@ -102,6 +117,9 @@ class Transaction:
         if self._single and self._opened is not None:
             with suppress(psycopg.Error):  # A lost connection is not used again.
                 await self._opened.set_autocommit(False)
+        if isinstance(failure, psycopg.errors.ReadOnlySqlTransaction) and self._opened is not None:
+            # The server was demoted: the pool connects anew, to the host that accepts writes now.
+            await self._opened.close()
         try:
             await self._connection.__aexit__(kind, failure, traceback)
         except psycopg.OperationalError as lost:
@@ -111,7 +129,7 @@ class Transaction:
         finally:
             if self._abort is not None:
                 self._abort.cancel()
-        if isinstance(failure, psycopg.OperationalError):
+        if isinstance(failure, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction):
             raise _to_unavailable(failure) from failure
 
 
@@ -153,39 +171,65 @@ def migrations(service: str) -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
-async def _migrate(connection: AsyncConnection[Any], service: str) -> None:
+async def _set_defaults(connection: AsyncConnection[Any], service: str) -> None:
+    await connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(service)))
+    await connection.execute("SET statement_timeout TO '10s'")
+
+
+async def _migrate(connection: AsyncConnection[Any], service: str, *, is_role_default: bool) -> None:
+    """Run the migrations that the database has not run, each in a transaction of its own.
+
+    With `is_role_default`, the settings of sessions become defaults of the role: a pooler opens sessions by itself.
+    """
     files = migrations(service)
-    # One replica at a time; the lock ends with the connection.
-    await connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (f"migrate {service}",))
     schema = sql.Identifier(service)
-    await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-    await connection.execute(sql.SQL("SET search_path TO {}").format(schema))
+    while True:
+        async with connection.transaction():
+            # One replica at a time; the lock ends with the transaction, which may be all that a pooler keeps together.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"migrate {service}",))
+            await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+            await connection.execute(sql.SQL("SET search_path TO {}").format(schema))
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, sha256 text NOT NULL,"
+                " run_at timestamptz NOT NULL DEFAULT now())"
+            )
+            rows = await (await connection.execute("SELECT name, sha256 FROM migrations")).fetchall()
+            ran: dict[str, str] = dict(rows)
+            _check_history(service, files, ran)
+            name = next((name for name in files if name not in ran), None)
+            if name is None:
+                await _set_defaults(connection, service)
+                if is_role_default:
+                    await _set_role_defaults(connection, service)
+                return
+            await _run_migration(connection, service, name, files[name])
+
+
+async def _run_migration(connection: AsyncConnection[Any], service: str, name: str, text: bytes) -> None:
+    try:
+        await connection.execute(text)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as failure:
+        raise ConfigError(
+            f"the database of {service} cannot be brought up to date: its migration {name} failed"
+            f" ({str(failure).splitlines()[0]}); nothing of it was kept. The schema was changed by something else:"
+            " restore the database from a backup, or start with an empty data folder"
+        ) from None
     await connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, sha256 text NOT NULL,"
-        " run_at timestamptz NOT NULL DEFAULT now())"
+        "INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (name, hashlib.sha256(text).hexdigest())
     )
-    await connection.commit()
-    rows = await (await connection.execute("SELECT name, sha256 FROM migrations")).fetchall()
-    ran: dict[str, str] = dict(rows)
-    _check_history(service, files, ran)
-    for name, text in files.items():
-        if name in ran:
-            continue
-        try:
-            await connection.execute(text)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as failure:
-            await connection.rollback()
-            raise ConfigError(
-                f"the database of {service} cannot be brought up to date: its migration {name} failed"
-                f" ({str(failure).splitlines()[0]}); nothing of it was kept. The schema was changed by something else:"
-                " restore the database from a backup, or start with an empty data folder"
-            ) from None
-        await connection.execute(
-            "INSERT INTO migrations (name, sha256) VALUES (%s, %s)", (name, hashlib.sha256(text).hexdigest())
-        )
-        await connection.commit()
+
+
+async def _set_role_defaults(connection: AsyncConnection[Any], service: str) -> None:
+    found = await (await connection.execute("SELECT current_database(), current_user")).fetchone()
+    assert found is not None
+    database, role = map(sql.Identifier, found)
+    for assignment in (
+        sql.SQL("search_path TO {}").format(sql.Identifier(service)),
+        sql.SQL("statement_timeout TO '10s'"),
+    ):
+        await connection.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} SET {}").format(role, database, assignment))
 
 
 def _check_history(service: str, files: Mapping[str, bytes], ran: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +77,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     key_cipher = AesKeyCipher((await secret_client.fetch_or_create_key(PROVIDER_KEYS_KEY_NAME)).value)
     audit_key = await secret_client.fetch_or_create_key(AUDIT_KEY_NAME)
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
-    async with db.open_pool(runtime.service, config.database, timeout_seconds=config.database_timeout_seconds) as pool:
+    async with _open_pool(config) as pool:
         store = postgres.create_store(pool)
         audit_log = AuditLog(postgres.create_audit_log_store(pool), audit_key.value)
         runtime.audit.send = _audit_sender(audit_log, runtime.service)
@@ -130,6 +130,12 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 publisher = RevocationPublisher(runtime.redis, revocations.list_since)
                 await stack.enter_async_context(runtime.background(publish_revocations(publisher), "revocations"))
             yield
+
+
+def _open_pool(config: Config) -> AbstractAsyncContextManager[db.Pool]:
+    return db.open_pool(
+        "user", config.database, timeout_seconds=config.database_timeout_seconds, pooler=config.database_pooler
+    )
 
 
 def _audit_sender(

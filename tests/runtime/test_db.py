@@ -27,6 +27,18 @@ async def test_a_statement_that_hangs_is_aborted(postgres: Databases, single: bo
         assert await db.fetch_all(pool, "SELECT 1 AS one") == [{"one": 1}]
 
 
+async def test_a_connection_to_a_demoted_server_is_replaced(postgres: Databases) -> None:
+    """A fail-over leaves connections to a server that only reads."""
+    insert = "INSERT INTO revocations (credential) VALUES ('ses_1') RETURNING id"
+    async with db.open_pool("user", await postgres.fresh("user"), size=1, timeout_seconds=10.0) as pool:
+        for single in (True, False):
+            await db.fetch_all(pool, "SELECT set_config('default_transaction_read_only', 'on', false)")
+            with pytest.raises(Unavailable):
+                async with db.Transaction(pool, single=single) as connection:
+                    await connection.execute(insert)
+            await db.fetch_all(pool, insert)
+
+
 async def test_a_pool_without_a_free_connection_counts_as_unreachable(postgres: Databases) -> None:
     async with (
         db.open_pool("user", await postgres.fresh("user"), size=1, timeout_seconds=0.5) as pool,
