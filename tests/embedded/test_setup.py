@@ -19,7 +19,16 @@ case "$*" in
   "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo venv >>calls ;;
   "-m pip install"*--help) ;;
   "-m pip install"*voice.lock) echo "$*" >>calls; [[ ! -e no-voice ]] ;;
-  "-m pip install"*) echo "$*" >>calls; [[ ! -e no-packages ]] ;;
+  "-m pip install"*)
+    echo "$*" >>calls
+    if [[ -e no-network ]]; then
+      echo "WARNING: Retrying after connection broken by NewConnectionError: Temporary failure in name resolution" >&2
+      echo "ERROR: No matching distribution found for annotated-doc==0.0.7" >&2
+      exit 1
+    elif [[ -e no-packages ]]; then
+      echo "ERROR: No matching distribution found for annotated-doc==0.0.7" >&2
+      exit 1
+    fi ;;
   *) exit 99 ;;
 esac
 """
@@ -109,12 +118,21 @@ def test_an_interrupted_set_up_is_repeated(checkout: Path) -> None:
     interrupted = setup(checkout)
     assert interrupted.returncode == 1
     assert "could not be installed" in interrupted.stderr
+    assert "annotated-doc" in interrupted.stderr, "what pip printed is shown where it may help"
     (checkout / "no-packages").unlink()
     take_calls(checkout)
     (checkout / ".venv" / "half-a-package").touch()
     assert setup(checkout).returncode == 0
     assert take_calls(checkout)[0] == "venv"
     assert not (checkout / ".venv" / "half-a-package").exists()
+
+
+def test_without_a_network_the_set_up_ends_with_one_line(checkout: Path) -> None:
+    (checkout / "no-network").touch()
+    refused = setup(checkout)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "needs a network" in refused.stderr
 
 
 def test_another_python_gets_a_new_venv(checkout: Path) -> None:
