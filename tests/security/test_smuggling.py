@@ -163,7 +163,7 @@ async def test_a_single_lf_has_one_meaning(gateway: Proxy, bearer: dict[str, str
         accepted += found == expected
         # Refused in the first request, whose connection is closed, or in the second one.
         assert found in (expected, [400], [400, 400]), (line, found)
-    # What is said in docs/verification.md is still so: they are accepted at some places.
+    # As docs/verification.md states, some are accepted.
     assert 0 < accepted < len(lines)
     # Two of them end the head. What follows is a request of its own, which needs a token of its own.
     smuggled = f"GET /v1/videos HTTP/1.1\r\nhost:h\r\nauthorization:{token}\r\nx: y\n\n"
