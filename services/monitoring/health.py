@@ -14,8 +14,9 @@ T = TypeVar("T")
 
 # Without these services no video can be made.
 VITAL = ("orchestrator", "user", "storage")
-# Services with a check that fails while something outside the platform does not work: external providers, or Vault.
-OUTSIDE = (("audio", "providers"), ("content", "providers"), ("config", "secrets"))
+# Services with a check that fails while something outside the platform does not work (external providers, or Vault), or
+# while stored originals are damaged.
+OUTSIDE = (("audio", "providers"), ("content", "providers"), ("config", "secrets"), ("storage", "objects"))
 # The services that use PostgreSQL.
 ON_THE_DATABASE = ("orchestrator", "user")
 

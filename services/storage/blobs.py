@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import obstore
-from obstore.store import AzureStore, LocalStore
+from obstore.store import AzureStore, LocalStore, MemoryStore
 
 from moneyprinter.errors import Conflict, NotFound
 from services.storage.fences import BlobEntry
@@ -146,6 +146,38 @@ class ObstoreBlobs:
                     # Other tools may keep objects of their own in a bucket.
                     if meta["path"].endswith("!")
                 ]
+
+    async def names_after(self, name: str, count: int) -> Sequence[str]:
+        """Return the first `count` names that follow `name` in the order of the store; empty: from the beginning."""
+        with store_errors(name):
+            if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+                root, after = Path(self._store.prefix), tuple(name.split("/")) if name else ()
+                return await asyncio.to_thread(lambda: list(islice(_walk_sorted(root, "", after), count)))
+            found: list[str] = []
+            is_sorted = not isinstance(self._store, MemoryStore)
+            # The order of a bucket is its own: SeaweedFS lists `a/b!` before `a!`.
+            async for metas in obstore.list(self._store, offset=name or None, chunk_size=count):
+                found += [meta["path"] for meta in metas if meta["path"].endswith("!")]
+                if is_sorted and len(found) >= count:
+                    break
+            return (found if is_sorted else sorted(found))[:count]
+
+
+def _walk_sorted(folder: Path, prefix: str, after: tuple[str, ...]) -> Iterator[str]:
+    """Yield the names of blobs below a folder, in the order of the parts of their paths, that follow `after`."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, is_folder in entries:
+        if after and name < after[0]:
+            continue
+        rest = after[1:] if after and name == after[0] else ()
+        if is_folder:
+            yield from _walk_sorted(folder / name, f"{prefix}{name}/", rest)
+        elif name.endswith("!") and not (after and name == after[0]):
+            yield f"{prefix}{name}"
 
 
 def _walk(folder: Path, root: Path) -> Iterator[BlobEntry]:

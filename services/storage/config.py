@@ -53,6 +53,8 @@ class Config(Settings):
     cache_days: float = Field(30.0, ge=0)
     """How long speech, segments and other objects that can be made again are kept; 0: forever. In a folder the time
     begins with the last use, in a bucket with the storing."""
+    verify_gigabytes_per_hour: float = Field(10.0, ge=0)
+    """How much of the objects is read and verified in the background in an hour; 0: nothing."""
     max_calls: int = Field(100, ge=1)
     """How many calls are served at once; each may hold about 15 MB."""
 

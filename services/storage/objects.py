@@ -345,7 +345,7 @@ async def claim_store(blobs: Blobs, ciphers: Ciphers) -> None:
 async def list_keys(blobs: Blobs, folder: str) -> AsyncIterator[list[tuple[str, float]]]:
     """Yield batches of the keys of the objects below a folder, each with its time of storage in seconds since 1970."""
     async for entries in blobs.entries(fences.blob_path(folder)):
-        yield [(entry.name.replace("+/", "").removesuffix("!"), entry.store_time) for entry in entries]
+        yield [(key_of_blob(entry.name), entry.store_time) for entry in entries]
 
 
 def blob_name(key: str) -> str:
@@ -355,3 +355,8 @@ def blob_name(key: str) -> str:
     Keys contain neither `!` nor `+`, so no two keys share a name.
     """
     return fences.blob_path(key) + "!"
+
+
+def key_of_blob(name: str) -> str:
+    """Return the key of the object whose blob has a name."""
+    return name.replace("+/", "").removesuffix("!")

@@ -26,6 +26,7 @@ from services.storage.credentials import credentials_reader
 from services.storage.damage import DamageMonitor
 from services.storage.encryption import AesObjectCiphers
 from services.storage.s3_api import S3Api, open_s3_api
+from services.storage.scrubber import Scrubber, ScrubState
 from services.storage.servicer import StorageServicer
 from services.storage.stores import Store, open_store
 
@@ -39,6 +40,11 @@ log = structlog.get_logger()
 
 DAMAGED = telemetry.Gauge(
     "moneyprinter_storage_damaged_objects", "Stored objects that were found damaged since the start", "kind"
+)
+VERIFIED = telemetry.Gauge(
+    "moneyprinter_storage_verification",
+    "Objects verified and removed in this pass, damaged originals, and the end of the last pass (end_time)",
+    "figure",
 )
 
 
@@ -59,9 +65,26 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         runtime.check("storage", lambda: objects.probe(blobs, ciphers, uuid.uuid4().hex))
         damage = DamageMonitor(blobs)
         runtime.add(pb_grpc.add_StorageServiceServicer_to_server, StorageServicer(blobs, ciphers, damage))
-        with telemetry.register_gauge(DAMAGED, lambda: damage.counts):
-            async with runtime.background(_delete_old(config, blobs, store, s3), "old objects"):
+        scrubber = Scrubber(blobs, ciphers, damage, config.verify_gigabytes_per_hour * 1e9, time.time)
+        runtime.check("objects", scrubber.check)
+        with (
+            telemetry.register_gauge(DAMAGED, lambda: damage.counts),
+            telemetry.register_gauge(VERIFIED, lambda: _scrub_figures(scrubber.state)),
+        ):
+            async with (
+                runtime.background(_delete_old(config, blobs, store, s3), "old objects"),
+                runtime.background(scrubber.run(), "scrubber"),
+            ):
                 yield
+
+
+def _scrub_figures(state: ScrubState) -> dict[str, float]:
+    return {
+        "verified": state.verified,
+        "removed": state.removed,
+        "damaged": len(state.damaged),
+        "end_time": state.end_time,
+    }
 
 
 async def _claim(blobs: ObstoreBlobs, ciphers: AesObjectCiphers) -> None:

@@ -97,7 +97,7 @@ async def test_the_failure_of_one_part(
     assert health.down == ((part,) if part in NAMES else ())
 
 
-@pytest.mark.parametrize("check", ["audio/providers", "content/providers", "config/secrets"])
+@pytest.mark.parametrize("check", ["audio/providers", "content/providers", "config/secrets", "storage/objects"])
 async def test_a_dependency_outside_that_does_not_work_degrades_the_platform(check: str) -> None:
     health = await determine_health(sources(FakeServices(unhealthy=(check,))))
     assert (health.status, health.down) == ("degraded", ())
