@@ -59,6 +59,7 @@ PROVIDERS = {
     "pool",
     "usage",
     "account_keys",
+    "cost_limits",
     "states",
     "__init__",
 }

@@ -12,8 +12,10 @@ from weakref import WeakValueDictionary
 
 from moneyprinter.errors import FailedPrecondition, NotFound
 from services.audio import export, mastering, speech
+from services.audio.costs import is_charged, leave_out_costly
 from services.audio.fallback import Candidate, speak_first
 from services.audio.speech import SpeechProvider, SpokenText, Voice
+from services.providers.cost_limits import CostLimits
 
 CONTENT_TYPE = "audio/mpeg"
 MAX_SECONDS = 5.0
@@ -85,13 +87,17 @@ class VoiceSamples:
         objects: The object store. It holds one sample of each voice of a provider and its version.
         ffmpeg: The ffmpeg program.
         free: The names of the providers that charge nothing.
+        costs: What providers may charge for the calls of an account.
         allows_others: Whether the other providers speak samples, too.
     """
 
-    def __init__(self, objects: Objects, ffmpeg: Path, free: Collection[str], *, allows_others: bool) -> None:
+    def __init__(
+        self, objects: Objects, ffmpeg: Path, free: Collection[str], costs: CostLimits, *, allows_others: bool
+    ) -> None:
         self._objects = objects
         self._ffmpeg = ffmpeg
         self._free = free
+        self._costs = costs
         self._allows_others = allows_others
         self._slots = asyncio.Semaphore(_SPOKEN_AT_ONCE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -100,16 +106,17 @@ class VoiceSamples:
         """Whether a provider speaks samples."""
         return self._allows_others or provider.name in self._free
 
-    async def make(self, provider: SpeechProvider, voice: Voice, folder: Path) -> bytes:
+    async def make(self, provider: SpeechProvider, voice: Voice, folder: Path, account_id: str = "") -> bytes:
         """Return the sample of a voice, an MP3 file of at most `MAX_SECONDS`.
 
         Args:
             provider: The provider of the voice.
             voice: The voice.
             folder: The folder of temporary files.
+            account_id: The account that requests the sample, for which the provider may charge.
 
         Raises `FailedPrecondition` (SAMPLE_UNAVAILABLE) when the provider may not speak samples, and what
-        `speak_first` raises.
+        `CostLimits.reserve`, `leave_out_costly` and `speak_first` raise.
         """
         if not self.is_allowed(provider):
             raise FailedPrecondition(
@@ -128,19 +135,26 @@ class VoiceSamples:
             except NotFound:
                 pass
             async with self._slots:
-                return await self._speak(provider, voice, sentence, key, folder)
+                candidate = Candidate(provider, voice)
+                charged = [provider.name] if is_charged(provider) else []
+                units = {"characters": len(sentence)}
+                async with self._costs.reserve(account_id, charged, units) as spending:
+                    leave_out_costly([candidate], [sentence], spending.budget)
+                    sample = await self._speak(candidate, sentence, key, folder)
+                    spending.cost = self._costs.count_cost(provider.name, units) if charged else 0.0
+                return sample
 
-    async def _speak(self, provider: SpeechProvider, voice: Voice, sentence: str, key: str, folder: Path) -> bytes:
+    async def _speak(self, candidate: Candidate, sentence: str, key: str, folder: Path) -> bytes:
         wav = folder / "sample.wav"
 
         async def speak(source: SpeechProvider, voice: Voice) -> SpokenText:
             return await speech.speak_to_file(source, voice, [sentence], wav)
 
         # Only this voice: a sample in another voice would deceive.
-        spoken = (await speak_first([Candidate(provider, voice)], speak)).result
+        spoken = (await speak_first([candidate], speak)).result
         seconds = min(spoken.duration / timedelta(seconds=1), MAX_SECONDS)
         samples = round(seconds * mastering.RATE)
-        chain = mastering.choose_chain("", provider.name)
+        chain = mastering.choose_chain("", candidate.name)
         sound = await export.export_speech(self._ffmpeg, wav, "mp3", export.LOUDNESS_LUFS, samples, chain)
         await self._objects.put_file(key, sound)
         return await asyncio.to_thread(sound.read_bytes)

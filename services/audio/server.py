@@ -18,6 +18,7 @@ from moneyprinter.config.v1.config_service_pb2_grpc import ConfigServiceStub
 from moneyprinter.content.v1 import content_service_pb2 as content_pb
 from moneyprinter.content.v1 import content_service_pb2_grpc as content_grpc
 from moneyprinter.errors import InvalidArgument
+from moneyprinter.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from services.audio.alignment.aligner import Aligner
 from services.audio.config import Config
@@ -34,6 +35,7 @@ from services.audio.speech_servicer import SpeechServicer
 from services.media import language_detection
 from services.media.ffmpeg import ffmpeg_version
 from services.providers.account_keys import AccountKeys
+from services.providers.cost_limits import CostLimits
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -84,9 +86,13 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         except InvalidArgument as refused:
             raise _name_field(refused, "script", "text") from refused
 
+    orchestrator = OrchestratorServiceStub(
+        runtime.connect("orchestrator", "moneyprinter.orchestrator.v1.OrchestratorService")
+    )
+    costs = CostLimits(orchestrator, config.provider_prices)
     free = {provider.name for provider in offline}
-    samples = VoiceSamples(runtime.objects(), program, free, allows_others=config.provider_samples)
-    public = SpeechServicer(runtime, providers, program, split_sentences, samples)
+    samples = VoiceSamples(runtime.objects(), program, free, costs, allows_others=config.provider_samples)
+    public = SpeechServicer(runtime, providers, program, split_sentences, samples, costs)
     runtime.add(speech_grpc.add_SpeechServiceServicer_to_server, public)
     # The limit leaves capacity for jobs.
     methods = ("CreateSpeech", "TimeSpeech")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from google.api import httpbody_pb2
 from moneyprinter.audio.v1 import speech_service_pb2 as pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as pb_grpc
 from services.audio import export, mastering, speech
+from services.audio.costs import is_charged, leave_out_costly
 from services.audio.fallback import describe_fallback, find_candidates, speak_first
 from services.audio.messages import from_lexicon, from_pacing, to_notices, to_timed_sentences
 from services.audio.providers.registry import SpeechProviders
 from services.audio.samples import CONTENT_TYPE, VoiceSamples
 from services.audio.voice_selection import Text, VoiceSelection, select_voice
+from services.providers.cost_limits import CostLimits
 from services.runtime import identity
 from services.runtime.server import Runtime
 
@@ -38,6 +41,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         ffmpeg: The ffmpeg program.
         split_sentences: Splits a text into sentences.
         samples: The samples of voices.
+        costs: What providers may charge for the calls of an account.
     """
 
     def __init__(
@@ -47,12 +51,14 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         ffmpeg: Path,
         split_sentences: SplitSentences,
         samples: VoiceSamples,
+        costs: CostLimits,
     ) -> None:
         self._runtime = runtime
         self._providers = providers
         self._ffmpeg = ffmpeg
         self._split_sentences = split_sentences
         self._samples = samples
+        self._costs = costs
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Any) -> pb.ListVoicesResponse:
         providers = await self._providers.current(identity.user().id)
@@ -76,7 +82,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[pb.GetVoiceSampleResponse]:
         provider, voice = speech.find_voice(await self._providers.current(identity.user().id), request.voice)
         async with self._runtime.scratch() as folder:
-            sample = await self._samples.make(provider, voice, folder)
+            sample = await self._samples.make(provider, voice, folder, identity.user().id)
         digest = hashlib.sha256(sample).hexdigest()
         tag = f'"{digest}"'
         conditions = str(dict(context.invocation_metadata()).get("if-none-match", "")).split(",")
@@ -128,7 +134,7 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
         providers = await self._providers.current(identity.user().id)
         selection = await asyncio.to_thread(select_voice, providers, request.voice, texts)
         sentences = await self._split_sentences(request.text, selection.voice.language, request.script_format)
-        candidates = await asyncio.to_thread(find_candidates, providers, selection.voice.name, sentences)
+        found = await asyncio.to_thread(find_candidates, providers, selection.voice.name, sentences)
 
         async def speak(provider: speech.SpeechProvider, voice: speech.Voice) -> speech.SpokenText:
             return await speech.speak_to_file(
@@ -141,7 +147,14 @@ class SpeechServicer(pb_grpc.SpeechServiceServicer):
                 program=self._ffmpeg,
             )
 
-        made = await speak_first(candidates, speak)
+        charged = {each.name for each in found if is_charged(each.provider)}
+        units = {"characters": sum(map(len, sentences))}
+        async with self._costs.reserve(identity.user().id, charged, units) as spending:
+            candidates, skipped = leave_out_costly(found, sentences, spending.budget)
+            made = await speak_first(candidates, speak)
+            if is_charged(made.provider.provider):
+                spending.cost = self._costs.count_cost(made.provider.name, {"characters": made.result.characters})
+        made = replace(made, skipped=(*skipped, *made.skipped))
         notices = (*selection.notices, *describe_fallback(made.provider, made.skipped))
         return made.result, VoiceSelection(made.provider.provider, made.provider.voice, notices)
 

@@ -11,6 +11,7 @@ from moneyprinter.content.v1 import footage_search_service_pb2_grpc as footage_s
 from moneyprinter.content.v1 import footage_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
 from moneyprinter.errors import InvalidArgument
+from moneyprinter.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from services.content.config import Config
 from services.content.fonts.faces import FontFolder
@@ -31,6 +32,7 @@ from services.content.writers.presets import CHARACTER_AI
 from services.content.writers.stored_answers import StoredAnswers
 from services.content.writing_servicer import WritingServicer
 from services.providers.account_keys import AccountKeys
+from services.providers.cost_limits import CostLimits
 from services.providers.credentials import CredentialMonitor, Credentials
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
@@ -67,6 +69,10 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     objects = runtime.objects()
     authority = authority_grpc.AuthorityServiceStub(runtime.connect("user", "moneyprinter.user.v1.AuthorityService"))
     account_keys = AccountKeys(authority)
+    orchestrator = OrchestratorServiceStub(
+        runtime.connect("orchestrator", "moneyprinter.orchestrator.v1.OrchestratorService")
+    )
+    costs = CostLimits(orchestrator, config.provider_prices)
     answers, results = StoredAnswers(objects), StoredResults(objects)
     pool = WriterPool(config.writers, config.writer_timeout_seconds, stored=answers, account_keys=account_keys)
     footage = FootagePool(
@@ -97,7 +103,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         pb_grpc.add_ContentServiceServicer_to_server,
         ContentServicer(fonts, checks, pool, footage, config.provider_prices),
     )
-    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool))
+    runtime.add(writing_grpc.add_WritingServiceServicer_to_server, WritingServicer(fonts, checks, pool, costs))
     runtime.add(
         footage_grpc.add_FootageServiceServicer_to_server, FootageServicer(footage, await _open_ranking(), checks)
     )

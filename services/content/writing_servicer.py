@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -34,6 +35,7 @@ from services.content.scripts.script_templates import TEMPLATES
 from services.content.scripts.writing import (
     DEFAULT_LENGTH,
     Script,
+    TokenCount,
     complete_script,
     compose_script,
     fit_length,
@@ -46,6 +48,7 @@ from services.content.writers.prompts import ScriptTask
 from services.content.writers.script_writing import write_about
 from services.content.writers.social import PLATFORMS, add_credits, describe_video
 from services.content.writers.translation import translate_captions, translate_scenes, translate_texts
+from services.providers.cost_limits import CostLimits, Spending
 from services.runtime import identity
 
 CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/x-ssa"}
@@ -53,6 +56,8 @@ CONTENT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "ass": "text/
 CHUNK_BYTES = 64 * 1024
 # The frame rate of the canvas: captions change between two of its frames.
 FRAMES_PER_SECOND = 30
+# The most tokens that are reserved for a text; a longer one may charge no more than they cost.
+_MOST_TOKENS = {"input_tokens": 30_000, "output_tokens": 30_000}
 
 _CREATE_SCRIPT = "/moneyprinter.content.v1.WritingService/CreateScript"
 _TRANSLATE_SCRIPT = "/moneyprinter.content.v1.WritingService/TranslateScript"
@@ -62,10 +67,11 @@ _CREATE_METADATA = "/moneyprinter.content.v1.WritingService/CreateMetadata"
 class WritingServicer(pb_grpc.WritingServiceServicer):
     """Scripts and captions without a video."""
 
-    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool) -> None:
+    def __init__(self, fonts: FontLibrary, checks: TextChecks, pool: WriterPool, costs: CostLimits) -> None:
         self._fonts = fonts
         self._checks = checks
         self._pool = pool
+        self._costs = costs
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Any) -> pb.CreateScriptResponse:
         texts = request_texts(to_options(request), topic=request.topic)
@@ -90,7 +96,24 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
             language = "en"
         task = ScriptTask(request.topic, language, to_options(request), request.length)
         compose = partial(self._compose, request, language, has_writer=has_writer)
-        return await write_about(self._pool, task, account_id, compose)
+        async with self._reserve(account_id) as spending:
+            script = await write_about(self._pool, task, account_id, compose, spending.budget)
+            spending.cost = self._count_cost(script.tokens)
+        return script
+
+    @asynccontextmanager
+    async def _reserve(self, account_id: str) -> AsyncIterator[Spending]:
+        """Reserve what writers may charge for a text. Raises what `CostLimits.reserve` raises."""
+        found = await self._pool.accounts.find(account_id)
+        charged = [name for name, writer in found.adapters.items() if writer.client.keys and name not in found.own]
+        async with self._costs.reserve(account_id, charged, _MOST_TOKENS) as spending:
+            yield spending
+
+    def _count_cost(self, tokens: Sequence[TokenCount]) -> float:
+        """What the deployment pays for tokens."""
+        return sum(
+            self._costs.count_cost(each.provider, {each.unit: each.amount}) for each in tokens if each.is_charged
+        )
 
     def _compose(self, request: pb.CreateScriptRequest, language: str, *, has_writer: bool) -> Script:
         """The template script."""
@@ -113,16 +136,21 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
         )
         account, language = identity.user().id, request.language
         made = pb.TranslateScriptResponse(language=language)
-        if request.captions:
-            made.captions, translation = await translate_captions(self._pool, request.captions, language, account)
-        elif scenes:
-            scenes, translation = await translate_scenes(self._pool, scenes, language, account)
-            made.scenes.extend(from_scenes(scenes))
-            made.sentences.extend(sentence for scene in scenes for sentence in scene.sentences)
-        else:
-            sentences = (await run_in_thread(write_script, "", request.script)).sentences
-            translation = await translate_texts(self._pool, sentences, language, account)
-            made.sentences.extend(translation.texts)
+        async with self._reserve(account) as spending:
+            budget = spending.budget
+            if request.captions:
+                made.captions, translation = await translate_captions(
+                    self._pool, request.captions, language, account, budget
+                )
+            elif scenes:
+                scenes, translation = await translate_scenes(self._pool, scenes, language, account, budget)
+                made.scenes.extend(from_scenes(scenes))
+                made.sentences.extend(sentence for scene in scenes for sentence in scene.sentences)
+            else:
+                sentences = (await run_in_thread(write_script, "", request.script)).sentences
+                translation = await translate_texts(self._pool, sentences, language, account, budget)
+                made.sentences.extend(translation.texts)
+            spending.cost = self._count_cost(translation.tokens)
         flags += await self._checks.check(
             [FieldText("script", "\n".join(translation.texts))], _TRANSLATE_SCRIPT, provider_seconds=PATIENT_SECONDS
         )
@@ -137,14 +165,12 @@ class WritingServicer(pb_grpc.WritingServiceServicer):
             [FieldText(*text) for text in texts.items() if text[1]], _CREATE_METADATA, provider_seconds=PATIENT_SECONDS
         )
         language = request.language or await run_in_thread(identify_language, request.script)
-        metadata = await describe_video(
-            self._pool,
-            request.script,
-            request.title,
-            language,
-            request.platforms or tuple(PLATFORMS),
-            identity.user().id,
-        )
+        account_id, platforms = identity.user().id, request.platforms or tuple(PLATFORMS)
+        async with self._reserve(account_id) as spending:
+            metadata = await describe_video(
+                self._pool, request.script, request.title, language, platforms, account_id, spending.budget
+            )
+            spending.cost = self._count_cost(metadata.tokens)
         shown = "\n".join(f"{text.title}\n{text.description}\n{text.hashtags}" for text in metadata.texts)
         flags += await self._checks.check(
             [FieldText("platforms", shown)], _CREATE_METADATA, provider_seconds=PATIENT_SECONDS

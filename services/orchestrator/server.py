@@ -220,7 +220,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
         clips = Clips(store, GrpcProber(stubs))
         runtime.add(clip_service_pb2_grpc.add_ClipServiceServicer_to_server, ClipServicer(clips))
         runtime.add(
-            orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos)
+            orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, OrchestratorServicer(videos, usage)
         )
         accounts = GrpcAccounts(stubs)
         library_servicer = LibraryServicer(library, accounts.exists)

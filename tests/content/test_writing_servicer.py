@@ -29,6 +29,7 @@ from services.embedded import binaries
 from services.runtime.config import ConfigError
 from services.runtime.layers import load
 from tests.mesh import Mesh
+from tests.providers.accounts import start_costs
 from tests.providers.model_servers import KEY, AnthropicServer
 
 ROLE = ("content.manage",)
@@ -104,6 +105,7 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
     async with AnthropicServer() as server:
         file.write_text(json.dumps({"anthropic": {"keys": [KEY], "base_url": server.url}, "pexels": {"keys": ["x"]}}))
         prices = {"anthropic/input_tokens": 1.0}
+        costs = await start_costs(mesh)
         await mesh.start("content", Config(providers_file=file, provider_prices=prices))
         writing = mesh.stub(pb_grpc.WritingServiceStub, caller="gateway")
         request = pb.CreateScriptRequest(topic="Sól og haf", language="is", words=60, scene_count=2)
@@ -112,6 +114,7 @@ async def test_scripts_come_from_the_provider_whose_key_is_in_the_file(mesh: Mes
         ]
         made = await writing.CreateScript(request, metadata=mesh.bearer(roles=ROLE))
         assert (made.writer, made.language, len(made.scenes)) == ("anthropic", "is", 2)
+        assert costs.recorded == [0.0003]
         assert [sentence for scene in made.scenes for sentence in scene.sentences] == list(made.sentences)
         assert list(made.scenes[0].search_terms) == ["sea"] and made.scenes[0].search_language == "en"
         jobs = mesh.stub(content_service_pb2_grpc.ContentServiceStub)

@@ -85,7 +85,7 @@ async def wire(probes: dict[str, Probe], runtime: Runtime) -> AsyncIterator[None
     if runtime.service == "encoder":
         runtime.add(encoder_grpc.add_EncoderServiceServicer_to_server, Encoders())  # type: ignore[abstract]
     if runtime.service == "orchestrator":
-        runtime.add(orchestrator_grpc.add_OrchestratorServiceServicer_to_server, Load())
+        runtime.add(orchestrator_grpc.add_OrchestratorServiceServicer_to_server, Load())  # type: ignore[abstract]
     yield
 
 

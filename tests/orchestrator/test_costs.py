@@ -98,3 +98,29 @@ async def test_an_administrator_sets_the_limit_of_an_account(account: Account) -
     assert (await account.claim()).request.max_cost == 0.0, "no provider that charges is used, and nothing is refused"
     await account.usage.set_cost_limit("user_1", None)
     assert (await account.usage.get_usage("user_1")).max_cost is None
+
+
+async def test_calls_without_a_job_count_for_the_month(account: Account) -> None:
+    usage = account.usage
+    reserved = await asyncio.gather(*(usage.reserve_call("user_1", f"call_{number}", 0.4) for number in range(2)))
+    assert (reserved, await account.cost()) == ([0.25, 0.25], 0.5)
+    await usage.record_call("user_1", "call_0", 0.9)
+    await usage.record_call("user_1", "call_1", 0.0)
+    await usage.record_call("user_2", "call_0", 0.0)
+    assert await account.cost() == 0.9
+    assert await usage.reserve_call("user_1", "call_2", 5.0) == pytest.approx(0.1)
+    with pytest.raises(ResourceExhausted) as refused:
+        await usage.reserve_call("user_1", "call_3", 0.1)
+    assert refused.value.reason == "COST_LIMIT_REACHED"
+    assert await account.create() == "COST_LIMIT_REACHED"
+
+    await usage.set_cost_limit("user_2", 0.0)
+    assert await usage.reserve_call("user_2", "call_4", 0.1) == 0, "no provider that charges"
+
+
+async def test_without_a_limit_calls_are_counted(postgres: Databases) -> None:
+    async with open_pool("orchestrator", await postgres.fresh("orchestrator")) as pool:
+        account = Account(pool, Quotas())
+        assert await account.usage.reserve_call("user_1", "call_0", 0.4) is None
+        await account.usage.record_call("user_1", "call_0", 0.3)
+        assert await account.cost() == 0.3

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from moneyprinter import errors
 from moneyprinter.audio.v1 import audio_service_pb2 as pb
 from moneyprinter.audio.v1 import audio_service_pb2_grpc as pb_grpc
-from moneyprinter.user.v1 import authority_service_pb2 as authority_pb
+from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
+from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
 from moneyprinter.user.v1 import authority_service_pb2_grpc as authority_grpc
 from services.config.config import Config as SecretsConfig
 from services.content.config import Config as ContentConfig
 from services.storage.config import Config as StorageConfig
 from tests.audio.conftest import settings
 from tests.mesh import Mesh
+from tests.providers.accounts import Authority, Costs, start_costs
 from tests.providers.provider_server import Answer
 from tests.providers.speech_servers import OpenAiServer
 from tests.runtime.auditing import wiring
@@ -26,21 +28,9 @@ OWNER, OTHER = "user_owner", "user_other"
 WRONG = "sk-wrong"
 
 
-class Authority(authority_grpc.AuthorityServiceServicer):
-    """The keys of accounts."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, list[authority_pb.ProviderKey]] = {}
-        self.reads: list[str] = []
-
-    async def GetProviderKeys(
-        self, request: authority_pb.GetProviderKeysRequest, context: Any
-    ) -> authority_pb.GetProviderKeysResponse:
-        self.reads.append(request.account_id)
-        return authority_pb.GetProviderKeysResponse(keys=self.keys.get(request.account_id, ()))
-
-    def give(self, account_id: str, *keys: str) -> None:
-        self.keys[account_id] = [authority_pb.ProviderKey(provider="openai", key=key) for key in keys]
+@pytest.fixture
+async def costs(mesh: Mesh) -> Costs:
+    return await start_costs(mesh)
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ async def authority(mesh: Mesh) -> Authority:
 
 
 @pytest.fixture
-async def server(mesh: Mesh, authority: Authority, tmp_path: Path) -> AsyncIterator[OpenAiServer]:
+async def server(mesh: Mesh, authority: Authority, costs: Costs, tmp_path: Path) -> AsyncIterator[OpenAiServer]:
     """A provider for which the deployment has one key, and a mesh with the audio service."""
     async with OpenAiServer() as server:
         file = tmp_path / "providers.json"
@@ -129,3 +119,35 @@ async def test_a_check_calls_with_the_key_of_the_account_only(
     authority.give(OTHER, OpenAiServer.KEYS[1])
     server.default = Answer(500)
     assert "500" in (await describe(mesh, OTHER, "openai"))["openai"][2]
+
+
+async def test_public_speech_and_samples_count_for_the_limit_of_the_account(
+    mesh: Mesh, authority: Authority, costs: Costs, server: OpenAiServer
+) -> None:
+    speech = mesh.stub(speech_grpc.SpeechServiceStub, caller="gateway")
+
+    async def time_text(user: str = OTHER) -> str:
+        request = speech_pb.TimeSpeechRequest(text="The tide turns.", voice="nova")
+        return str((await speech.TimeSpeech(request, metadata=mesh.bearer(user, ("audio.generate",)))).provider)
+
+    async def sample(voice: str) -> None:
+        request = speech_pb.GetVoiceSampleRequest(voice=voice)
+        metadata = mesh.bearer(OTHER, ("audio.generate",))
+        assert [part async for part in speech.GetVoiceSample(request, metadata=metadata)]
+
+    assert await time_text() == "openai"
+    assert costs.reserved == costs.recorded == [pytest.approx(15 * 15 / 1e6)]
+    costs.max_cost = 0.0
+    assert (await time_text(), costs.recorded[-1]) == ("espeak", 0)
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        await sample("nova")
+    assert refused.value.reason == "COST_LIMIT_REACHED"
+    costs.max_cost = None
+    for _ in range(2):
+        await sample("nova")
+    assert (len(costs.recorded), costs.recorded[-1] > 0) == (4, True), "a stored sample costs nothing"
+    costs.max_cost = -1.0
+    with pytest.raises(errors.ResourceExhausted):
+        await time_text()
+    authority.give(OWNER, OpenAiServer.KEYS[1])
+    assert (await time_text(OWNER), len(costs.reserved)) == ("openai", 5)

@@ -22,6 +22,7 @@ from services.content.config import Config as ContentConfig
 from services.storage.config import Config as StorageConfig
 from tests.audio.conftest import settings
 from tests.mesh import Mesh
+from tests.providers.accounts import start_costs
 from tests.providers.provider_server import HTML, STALLED, Answer
 from tests.providers.speech_servers import SERVERS, OpenAiServer
 
@@ -45,6 +46,7 @@ async def servers(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Servers]:
         await secrets.PutSecret(config_service_pb2.PutSecretRequest(name="audio/providers", value=value))
         await mesh.start("storage", StorageConfig(root=tmp_path / "blobs"))
         await mesh.start("content", ContentConfig())
+        await start_costs(mesh)
         prices = {"openai": 15.0, "google/characters": 16.0}
         await mesh.start(
             "audio", settings().model_copy(update={"provider_timeout_seconds": 0.5, "provider_prices": prices})

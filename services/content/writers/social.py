@@ -11,11 +11,12 @@ from moneyprinter.errors import InvalidArgument
 from services.content.scripts.key_words import find_key_words
 from services.content.scripts.languages import is_in_language
 from services.content.scripts.sentences import is_speakable, split_sentences
-from services.content.scripts.writing import PLAIN_TEMPLATE, Notice
+from services.content.scripts.writing import PLAIN_TEMPLATE, Notice, TokenCount
 from services.content.threads import run_in_thread
 from services.content.writers.checks import Checked, clean_text
 from services.content.writers.pool import WriterPool
 from services.content.writers.prompts import build_metadata_prompt
+from services.providers.usage import UNLIMITED, Budget
 
 METADATA_COMPOSED = "METADATA_COMPOSED"
 """The reason of a notice: no provider wrote the texts, so that they are taken from the script."""
@@ -61,10 +62,18 @@ class Metadata:
     texts: tuple[PlatformText, ...]
     writer: str
     notices: tuple[Notice, ...] = ()
+    tokens: tuple[TokenCount, ...] = ()
+    """What providers charged for."""
 
 
 async def describe_video(
-    pool: WriterPool, script: str, title: str, language: str, platforms: Sequence[str], account: str
+    pool: WriterPool,
+    script: str,
+    title: str,
+    language: str,
+    platforms: Sequence[str],
+    account: str,
+    budget: Budget = UNLIMITED,
 ) -> Metadata:
     """Write title, description and hashtags for each platform; without a writer, from the words of the script.
 
@@ -75,6 +84,7 @@ async def describe_video(
         language: The language of the texts (ISO 639).
         platforms: Names of `PLATFORMS`.
         account: The account of the request.
+        budget: What providers may charge.
 
     Raises `InvalidArgument` (SCRIPT_EMPTY) when the script has no words.
     """
@@ -92,16 +102,17 @@ async def describe_video(
         ["metadata", account, language, title, script, list(platforms)],
         lambda problems, _: build_metadata_prompt(text, language, limits, problems),
         lambda document: check_metadata(document, platforms, language),
-        account_id=account,
+        budget,
+        account,
     )
     if answer.value is not None:
-        return Metadata(answer.value, answer.writer, answer.notices)
+        return Metadata(answer.value, answer.writer, answer.notices, answer.tokens)
     composed = await run_in_thread(compose_metadata, script, title, language, platforms)
     notices = answer.notices
     if notices:
         message = "no writer gave usable texts, so that they are taken from the script; edit them, or try again later"
         notices = (*notices, Notice(METADATA_COMPOSED, message))
-    return Metadata(composed, PLAIN_TEMPLATE, notices)
+    return Metadata(composed, PLAIN_TEMPLATE, notices, answer.tokens)
 
 
 def compose_metadata(script: str, title: str, language: str, platforms: Sequence[str]) -> tuple[PlatformText, ...]:

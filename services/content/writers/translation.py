@@ -151,7 +151,9 @@ async def translate_scenes(
     return tuple(translated), translation
 
 
-async def translate_captions(pool: WriterPool, captions: str, language: str, account: str) -> tuple[str, Translation]:
+async def translate_captions(
+    pool: WriterPool, captions: str, language: str, account: str, budget: Budget = UNLIMITED
+) -> tuple[str, Translation]:
     """Translate a caption file (SubRip or WebVTT). Its times, settings and header stay as they are; tags are dropped.
 
     Returns the file, and the translation with the texts of the cues. Raises what `translate_texts` raises, and
@@ -165,7 +167,7 @@ async def translate_captions(pool: WriterPool, captions: str, language: str, acc
             reason="REQUEST_INVALID",
         )
     texts = [" ".join(_TAGS.sub("", line).strip() for line in lines[start:end]) for start, end in cues]
-    translation = await translate_texts(pool, texts, language, account)
+    translation = await translate_texts(pool, texts, language, account, budget)
     written, at = [], 0
     for (start, end), text in zip(cues, translation.texts, strict=True):
         written += [*lines[at:start], *wrap_text(text, end - start, language)]

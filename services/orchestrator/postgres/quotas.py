@@ -72,6 +72,29 @@ class PostgresUsage:
                 "DELETE FROM reservations WHERE id = %s OR expire_time < %s", (asset_id, self._now())
             )
 
+    async def reserve_call(self, user_id: str, call_id: str, cost: float) -> float | None:
+        now = self._now()
+        async with Transaction(self._pool) as connection:
+            (row,) = await _lock_and_read(connection, user_id, _USED, _begins(now))
+            usage = Usage(**row)
+            if quotas.max_month_cost(self._limits, usage) is None:
+                return None
+            left = quotas.reserve_cost(self._limits, usage)
+            if left:
+                await connection.execute(
+                    "INSERT INTO costs (job_id, user_id, reserved, create_time) VALUES (%s, %s, %s, %s)",
+                    (call_id, user_id, min(left, cost), now),
+                )
+            return left
+
+    async def record_call(self, user_id: str, call_id: str, cost: float) -> None:
+        now = self._now()
+        async with Transaction(self._pool, single=True) as connection:
+            if cost:
+                await connection.execute(_RECORD_CALL, (call_id, user_id, cost, now))
+            else:
+                await connection.execute("DELETE FROM costs WHERE job_id = %s AND user_id = %s", (call_id, user_id))
+
     async def set_cost_limit(self, user_id: str, max_cost: float | None) -> None:
         async with Transaction(self._pool, single=True) as connection:
             if max_cost is None:
@@ -82,6 +105,12 @@ class PostgresUsage:
                 " ON CONFLICT (user_id) DO UPDATE SET month = excluded.month",
                 (user_id, max_cost),
             )
+
+
+_RECORD_CALL = """
+    INSERT INTO costs AS known (job_id, user_id, spent, create_time) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (job_id) DO UPDATE SET reserved = 0, spent = excluded.spent WHERE known.user_id = excluded.user_id
+"""
 
 
 async def check(connection: AsyncConnection[DictRow], job: Job, limits: Quotas, now: datetime) -> Job:

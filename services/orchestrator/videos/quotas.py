@@ -79,6 +79,15 @@ class UsageStore(Protocol):
     async def set_cost_limit(self, user_id: str, max_cost: float | None) -> None:
         """Set the limit of the cost of an account for a month; None: that of the quotas."""
 
+    async def reserve_call(self, user_id: str, call_id: str, cost: float) -> float | None:
+        """Reserve what a call without a job may cost. Return what providers may charge for it; None: no limit.
+
+        Raises `ResourceExhausted` (COST_LIMIT_REACHED) when nothing is left of the limit of the account's month.
+        """
+
+    async def record_call(self, user_id: str, call_id: str, cost: float) -> None:
+        """Record what providers charged for a call, in place of what is reserved for it."""
+
 
 def check_upload(quotas: Quotas, used_bytes: int, used_files: int, size_bytes: int) -> None:
     """Raise `ResourceExhausted` when an account cannot store one more file of `size_bytes`."""

@@ -22,22 +22,47 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from moneyprinter.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from moneyprinter.access.v1 import access_pb2 as moneyprinter_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7moneyprinter/orchestrator/v1/orchestrator_service.proto\x12\x1cmoneyprinter.orchestrator.v1\x1a#moneyprinter/access/v1/access.proto\"\x10\n\x0eGetLoadRequest\"&\n\x0fGetLoadResponse\x12\x13\n\x0b\x61\x63tive_jobs\x18\x01 \x01(\x05\x32\x95\x01\n\x13OrchestratorService\x12~\n\x07GetLoad\x12,.moneyprinter.orchestrator.v1.GetLoadRequest\x1a-.moneyprinter.orchestrator.v1.GetLoadResponse\"\x16\xb2\xe1\x18\x12\n\nmonitoring\x18\x01\"\x02\x08\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7moneyprinter/orchestrator/v1/orchestrator_service.proto\x12\x1cmoneyprinter.orchestrator.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#moneyprinter/access/v1/access.proto\"\x7f\n\x12ReserveCostRequest\x12\x1d\n\naccount_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12*\n\x07\x63\x61ll_id\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^call_[0-9a-f]+$\x12\x1e\n\x04\x63ost\x18\x03 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"9\n\x13ReserveCostResponse\x12\x15\n\x08max_cost\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_max_cost\"~\n\x11RecordCostRequest\x12\x1d\n\naccount_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12*\n\x07\x63\x61ll_id\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^call_[0-9a-f]+$\x12\x1e\n\x04\x63ost\x18\x03 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"\x14\n\x12RecordCostResponse\"\x10\n\x0eGetLoadRequest\"&\n\x0fGetLoadResponse\x12\x13\n\x0b\x61\x63tive_jobs\x18\x01 \x01(\x05\x32\xb2\x03\n\x13OrchestratorService\x12~\n\x07GetLoad\x12,.moneyprinter.orchestrator.v1.GetLoadRequest\x1a-.moneyprinter.orchestrator.v1.GetLoadResponse\"\x16\xb2\xe1\x18\x12\n\nmonitoring\x18\x01\"\x02\x08\x03\x12\x8c\x01\n\x0bReserveCost\x12\x30.moneyprinter.orchestrator.v1.ReserveCostRequest\x1a\x31.moneyprinter.orchestrator.v1.ReserveCostResponse\"\x18\xb2\xe1\x18\x14\n\x05\x61udio\n\x07\x63ontent\"\x02\x08\x03\x12\x8b\x01\n\nRecordCost\x12/.moneyprinter.orchestrator.v1.RecordCostRequest\x1a\x30.moneyprinter.orchestrator.v1.RecordCostResponse\"\x1a\xb2\xe1\x18\x16\n\x05\x61udio\n\x07\x63ontent\x18\x01\"\x02\x08\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moneyprinter.orchestrator.v1.orchestrator_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['call_id']._loaded_options = None
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['call_id']._serialized_options = b'\272H\026r\024\030@2\020^call_[0-9a-f]+$'
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['cost']._loaded_options = None
+  _globals['_RESERVECOSTREQUEST'].fields_by_name['cost']._serialized_options = b'\272H\r\022\013)\000\000\000\000\000\000\000\000@\001'
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['call_id']._loaded_options = None
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['call_id']._serialized_options = b'\272H\026r\024\030@2\020^call_[0-9a-f]+$'
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['cost']._loaded_options = None
+  _globals['_RECORDCOSTREQUEST'].fields_by_name['cost']._serialized_options = b'\272H\r\022\013)\000\000\000\000\000\000\000\000@\001'
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['GetLoad']._loaded_options = None
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['GetLoad']._serialized_options = b'\262\341\030\022\n\nmonitoring\030\001\"\002\010\003'
-  _globals['_GETLOADREQUEST']._serialized_start=126
-  _globals['_GETLOADREQUEST']._serialized_end=142
-  _globals['_GETLOADRESPONSE']._serialized_start=144
-  _globals['_GETLOADRESPONSE']._serialized_end=182
-  _globals['_ORCHESTRATORSERVICE']._serialized_start=185
-  _globals['_ORCHESTRATORSERVICE']._serialized_end=334
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['ReserveCost']._loaded_options = None
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['ReserveCost']._serialized_options = b'\262\341\030\024\n\005audio\n\007content\"\002\010\003'
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['RecordCost']._loaded_options = None
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['RecordCost']._serialized_options = b'\262\341\030\026\n\005audio\n\007content\030\001\"\002\010\003'
+  _globals['_RESERVECOSTREQUEST']._serialized_start=155
+  _globals['_RESERVECOSTREQUEST']._serialized_end=282
+  _globals['_RESERVECOSTRESPONSE']._serialized_start=284
+  _globals['_RESERVECOSTRESPONSE']._serialized_end=341
+  _globals['_RECORDCOSTREQUEST']._serialized_start=343
+  _globals['_RECORDCOSTREQUEST']._serialized_end=469
+  _globals['_RECORDCOSTRESPONSE']._serialized_start=471
+  _globals['_RECORDCOSTRESPONSE']._serialized_end=491
+  _globals['_GETLOADREQUEST']._serialized_start=493
+  _globals['_GETLOADREQUEST']._serialized_end=509
+  _globals['_GETLOADRESPONSE']._serialized_start=511
+  _globals['_GETLOADRESPONSE']._serialized_end=549
+  _globals['_ORCHESTRATORSERVICE']._serialized_start=552
+  _globals['_ORCHESTRATORSERVICE']._serialized_end=986
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,107 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReserveCostRequest(_message.Message):
+    """Request of `ReserveCost`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    call_id: _builtins.str
+    """The id of the call, which the caller chooses."""
+    cost: _builtins.float
+    """The most that the call may cost, in the currency of the price table."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        cost: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "call_id", b"call_id", "cost", b"cost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveCostRequest: _TypeAlias = ReserveCostRequest  # noqa: Y015
+
+@_typing.final
+class ReserveCostResponse(_message.Message):
+    """Response of `ReserveCost`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    max_cost: _builtins.float
+    """The most that providers may charge for the call. 0: none that charges may be called. Absent: no limit."""
+    def __init__(
+        self,
+        *,
+        max_cost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost", "max_cost", b"max_cost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+
+Global___ReserveCostResponse: _TypeAlias = ReserveCostResponse  # noqa: Y015
+
+@_typing.final
+class RecordCostRequest(_message.Message):
+    """Request of `RecordCost`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    call_id: _builtins.str
+    """The id of the call."""
+    cost: _builtins.float
+    """What providers charged for it."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        cost: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "call_id", b"call_id", "cost", b"cost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCostRequest: _TypeAlias = RecordCostRequest  # noqa: Y015
+
+@_typing.final
+class RecordCostResponse(_message.Message):
+    """Response of `RecordCost`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCostResponse: _TypeAlias = RecordCostResponse  # noqa: Y015
+
+@_typing.final
 class GetLoadRequest(_message.Message):
     """Request of `GetLoad`."""
 

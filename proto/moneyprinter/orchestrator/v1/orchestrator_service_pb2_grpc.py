@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OrchestratorServiceStub:
-    """Load of the orchestrator, for other services.
+    """Load of the orchestrator, and costs of accounts, for other services.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,39 @@ class OrchestratorServiceStub:
                 request_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadResponse.FromString,
                 _registered_method=True)
+        self.ReserveCost = channel.unary_unary(
+                '/moneyprinter.orchestrator.v1.OrchestratorService/ReserveCost',
+                request_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostResponse.FromString,
+                _registered_method=True)
+        self.RecordCost = channel.unary_unary(
+                '/moneyprinter.orchestrator.v1.OrchestratorService/RecordCost',
+                request_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostResponse.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer:
-    """Load of the orchestrator, for other services.
+    """Load of the orchestrator, and costs of accounts, for other services.
     """
 
     def GetLoad(self, request, context):
         """Returns the number of active jobs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveCost(self, request, context):
+        """Reserves what providers may charge for a call on behalf of an account, such as a script without a video. Returns
+        RESOURCE_EXHAUSTED with COST_LIMIT_REACHED when nothing is left of the limit of the account's month.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordCost(self, request, context):
+        """Records what providers charged for a call, and releases what is reserved for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +86,16 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadRequest.FromString,
                     response_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadResponse.SerializeToString,
             ),
+            'ReserveCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveCost,
+                    request_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostRequest.FromString,
+                    response_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostResponse.SerializeToString,
+            ),
+            'RecordCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordCost,
+                    request_deserializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostRequest.FromString,
+                    response_serializer=moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'moneyprinter.orchestrator.v1.OrchestratorService', rpc_method_handlers)
@@ -70,7 +105,7 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OrchestratorService:
-    """Load of the orchestrator, for other services.
+    """Load of the orchestrator, and costs of accounts, for other services.
     """
 
     @staticmethod
@@ -90,6 +125,60 @@ class OrchestratorService:
             '/moneyprinter.orchestrator.v1.OrchestratorService/GetLoad',
             moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadRequest.SerializeToString,
             moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.orchestrator.v1.OrchestratorService/ReserveCost',
+            moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostRequest.SerializeToString,
+            moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ReserveCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.orchestrator.v1.OrchestratorService/RecordCost',
+            moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostRequest.SerializeToString,
+            moneyprinter_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.RecordCostResponse.FromString,
             options,
             channel_credentials,
             insecure,

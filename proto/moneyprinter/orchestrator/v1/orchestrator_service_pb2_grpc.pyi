@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrchestratorServiceStub:
-    """Load of the orchestrator, for other services."""
+    """Load of the orchestrator, and costs of accounts, for other services."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +35,29 @@ class OrchestratorServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OrchestratorServiceAsyncStub: ...
     GetLoad: _grpc.UnaryUnaryMultiCallable[_orchestrator_service_pb2.GetLoadRequest, _orchestrator_service_pb2.GetLoadResponse]
     """Returns the number of active jobs."""
+    ReserveCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_service_pb2.ReserveCostRequest, _orchestrator_service_pb2.ReserveCostResponse]
+    """Reserves what providers may charge for a call on behalf of an account, such as a script without a video. Returns
+    RESOURCE_EXHAUSTED with COST_LIMIT_REACHED when nothing is left of the limit of the account's month.
+    """
+    RecordCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_service_pb2.RecordCostRequest, _orchestrator_service_pb2.RecordCostResponse]
+    """Records what providers charged for a call, and releases what is reserved for it."""
 
 @_typing.type_check_only
 class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
-    """Load of the orchestrator, for other services."""
+    """Load of the orchestrator, and costs of accounts, for other services."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetLoad: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.GetLoadRequest, _orchestrator_service_pb2.GetLoadResponse]  # type: ignore[assignment]
     """Returns the number of active jobs."""
+    ReserveCost: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.ReserveCostRequest, _orchestrator_service_pb2.ReserveCostResponse]  # type: ignore[assignment]
+    """Reserves what providers may charge for a call on behalf of an account, such as a script without a video. Returns
+    RESOURCE_EXHAUSTED with COST_LIMIT_REACHED when nothing is left of the limit of the account's month.
+    """
+    RecordCost: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.RecordCostRequest, _orchestrator_service_pb2.RecordCostResponse]  # type: ignore[assignment]
+    """Records what providers charged for a call, and releases what is reserved for it."""
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Load of the orchestrator, for other services."""
+    """Load of the orchestrator, and costs of accounts, for other services."""
 
     @_abc_1.abstractmethod
     def GetLoad(
@@ -54,5 +66,23 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_service_pb2.GetLoadResponse, _abc.Awaitable[_orchestrator_service_pb2.GetLoadResponse]]:
         """Returns the number of active jobs."""
+
+    @_abc_1.abstractmethod
+    def ReserveCost(
+        self,
+        request: _orchestrator_service_pb2.ReserveCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_service_pb2.ReserveCostResponse, _abc.Awaitable[_orchestrator_service_pb2.ReserveCostResponse]]:
+        """Reserves what providers may charge for a call on behalf of an account, such as a script without a video. Returns
+        RESOURCE_EXHAUSTED with COST_LIMIT_REACHED when nothing is left of the limit of the account's month.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordCost(
+        self,
+        request: _orchestrator_service_pb2.RecordCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_service_pb2.RecordCostResponse, _abc.Awaitable[_orchestrator_service_pb2.RecordCostResponse]]:
+        """Records what providers charged for a call, and releases what is reserved for it."""
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
