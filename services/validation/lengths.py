@@ -23,6 +23,8 @@ from av.video.stream import VideoStream
 
 # The least distance between two key frames that are reported.
 KEY_SECONDS = 0.5
+# Times that go back by more begin anew, as in recordings that were joined byte by byte.
+_RESTART_SECONDS = 0.5
 # The longest duration of a file with one picture that counts as a still picture.
 _MAX_STILL_SECONDS = 0.5
 
@@ -47,6 +49,8 @@ class Length:
     """The key frames among the packets that were read, at least half a second apart."""
     key_gap: float = 0.0
     """The longest time from a key frame to the next one, or to the last picture."""
+    restart: float | None = None
+    """The end of the picture before its times begin anew; None when they do not, or not all packets were read."""
 
 
 def measure(
@@ -79,6 +83,7 @@ def measure(
         earliest, latest = math.inf, -math.inf
         picture_end = sound_end = last = -1.0
         key = 0.0
+        decoded, restart = -math.inf, None
         seek(container, picture, start)
         for packet in _packets(container):
             time = packet.pts if packet.pts is not None else packet.dts
@@ -90,6 +95,10 @@ def measure(
             if packet.is_discard:
                 continue
             if packet.stream_index == picture.index:
+                order = float((packet.dts if packet.dts is not None else time) * packet.time_base)
+                if whole and restart is None and order < decoded - _RESTART_SECONDS:
+                    restart = picture_end
+                decoded = order
                 earliest, latest = min(earliest, begin), max(latest, begin)
                 if packet.is_keyframe:
                     key_gap = max(key_gap, begin - key)
@@ -109,7 +118,8 @@ def measure(
     key_gap = max(key_gap, picture_end - key)
     picture_start = max(0.0, first - origin)
     return Length(
-        length, picture_end, max(last, length), single, picture_start, max(0.0, sound_start), tuple(keys), key_gap
+        *(length, picture_end, max(last, length), single, picture_start, max(0.0, sound_start), tuple(keys), key_gap),
+        restart=restart,
     )
 
 

@@ -226,6 +226,13 @@ def _probe_video(
             "CLIP_NOT_PLAYABLE",
             f"the file is cut off: it ends after {length.last_packet:.2f} s of the {promised:.2f} s in its header",
         )
+    if length.restart is not None:
+        # Seeking by time would find one of the parts only.
+        raise ClipRefused(
+            "CLIP_NOT_PLAYABLE",
+            f"the file is several recordings, one after the other: its times begin anew after {length.restart:.2f} s;"
+            " make one of it, for example with `ffmpeg -i clip.ts -c copy clip.mp4`",
+        )
     if length.seconds <= 0:
         raise ClipRefused("CLIP_NOT_PLAYABLE", "the video has no length")
     if length.single:

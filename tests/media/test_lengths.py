@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moneyprinter.errors import InvalidArgument
 from services.media.encoding import Quality
 from services.processing.render import Tool
 from services.processing.spec import Canvas, Clip, Fit, Shot, Spec, Still
@@ -87,6 +88,22 @@ async def test_a_clip_has_the_length_that_ffmpeg_decodes(tool: Tool, tmp_path: P
     # All of it is rendered, to its end.
     spec = Spec((Shot(Clip(0)),), int(seconds * 25), CANVAS, Quality.DRAFT)
     assert media.probe(await render_clips(tool, tmp_path / "work", [path], spec)).frames == spec.frame_count
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+async def test_recordings_joined_byte_by_byte_are_refused_whole(tmp_path: Path, suffix: str) -> None:
+    """Their times begin anew, so that seeking finds one of them; the advice of the message makes one clip of both."""
+    parts, joined, whole = tmp_path / f"part.{suffix}", tmp_path / f"joined.{suffix}", tmp_path / "whole.mp4"
+    media.ffmpeg(*PICTURE, *(H264 if suffix == "ts" else ("-c:v", "mpeg2video")), parts)
+    seconds = (await probe(parts, TimeRange(), LIMITS)).duration_seconds or 0.0
+    joined.write_bytes(parts.read_bytes() * 2)
+    with pytest.raises(
+        InvalidArgument, match=rf"several recordings.*anew after {seconds:.1f}\d* s.*-c copy"
+    ) as refused:
+        await probe(joined, TimeRange(), LIMITS)
+    assert refused.value.reason == "CLIP_NOT_PLAYABLE"
+    media.ffmpeg("-i", joined, "-c", "copy", whole)
+    assert (await probe(whole, TimeRange(), LIMITS)).duration_seconds == pytest.approx(2 * seconds, abs=0.1)
 
 
 @pytest.mark.parametrize(
