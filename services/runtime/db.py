@@ -39,6 +39,20 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
 RECONNECT_SECONDS = 1.0
 # For each of the hosts in a connection string: after a fail-over, the first one may not answer.
 CONNECT_SECONDS = 3
+TIMEOUTS = {
+    "statement_timeout": "10s",
+    # Less than a statement may take, so that those that wait for a lock fail before those that hold it.
+    "lock_timeout": "5s",
+    # A service that stops in the middle of a transaction, with its connection open, holds locks that others need.
+    "idle_in_transaction_session_timeout": "15s",
+}
+"""The time limits that the server itself enforces."""
+_OUTAGES = (
+    psycopg.OperationalError,
+    # Of psycopg's internal errors, those with which a server that was demoted, or ended this session, answers.
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
 PREPARE_THRESHOLD = 5
 """How often a statement is executed before it is prepared, as psycopg has it."""
 
@@ -81,7 +95,7 @@ async def open_pool(
         open=False,
     )
     pool.timeout_seconds = timeout_seconds
-    async with await AsyncConnection.connect(conninfo, connect_timeout=10) as connection:
+    async with await AsyncConnection.connect(conninfo, connect_timeout=10, prepare_threshold=None) as connection:
         await _migrate(connection, service, is_role_default=pooler)
     async with pool:
         yield pool
@@ -122,14 +136,14 @@ class Transaction:
             await self._opened.close()
         try:
             await self._connection.__aexit__(kind, failure, traceback)
-        except psycopg.OperationalError as lost:
+        except _OUTAGES as lost:
             # A cancelled task ends as cancelled, whatever becomes of the connection.
             if not isinstance(failure, asyncio.CancelledError):
                 raise _to_unavailable(lost) from lost
         finally:
             if self._abort is not None:
                 self._abort.cancel()
-        if isinstance(failure, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction):
+        if isinstance(failure, _OUTAGES):
             raise _to_unavailable(failure) from failure
 
 
@@ -171,9 +185,15 @@ def migrations(service: str) -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+def _session_settings(service: str) -> list[sql.Composed]:
+    """Return the settings of the sessions of a service, each as `name TO value`."""
+    path = sql.SQL("search_path TO {}").format(sql.Identifier(service))
+    return [path, *(sql.SQL("{} TO {}").format(sql.Identifier(name), value) for name, value in TIMEOUTS.items())]
+
+
 async def _set_defaults(connection: AsyncConnection[Any], service: str) -> None:
-    await connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(service)))
-    await connection.execute("SET statement_timeout TO '10s'")
+    assignments = [sql.SQL("SET {}").format(each) for each in _session_settings(service)]
+    await connection.execute(sql.SQL("; ").join(assignments))
 
 
 async def _migrate(connection: AsyncConnection[Any], service: str, *, is_role_default: bool) -> None:
@@ -185,6 +205,8 @@ async def _migrate(connection: AsyncConnection[Any], service: str, *, is_role_de
     schema = sql.Identifier(service)
     while True:
         async with connection.transaction():
+            # A migration takes as long as it needs, and so does the wait for another instance's.
+            await connection.execute("; ".join(f"SET LOCAL {name} TO 0" for name in TIMEOUTS))
             # One replica at a time; the lock ends with the transaction, which may be all that a pooler keeps together.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"migrate {service}",))
             await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
@@ -225,10 +247,7 @@ async def _set_role_defaults(connection: AsyncConnection[Any], service: str) -> 
     found = await (await connection.execute("SELECT current_database(), current_user")).fetchone()
     assert found is not None
     database, role = map(sql.Identifier, found)
-    for assignment in (
-        sql.SQL("search_path TO {}").format(sql.Identifier(service)),
-        sql.SQL("statement_timeout TO '10s'"),
-    ):
+    for assignment in _session_settings(service):
         await connection.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} SET {}").format(role, database, assignment))
 
 

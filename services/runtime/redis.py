@@ -132,6 +132,10 @@ def _connections(config: RuntimeConfig) -> redis.asyncio.Redis:
             "MONEYPRINTER_RUNTIME_REDIS: the URL must not hold a name or a password; set"
             " MONEYPRINTER_RUNTIME_REDIS_USERNAME and MONEYPRINTER_RUNTIME_REDIS_PASSWORD_FILE"
         )
+    if config.redis_username and config.redis_password_file is None:
+        raise ConfigError("MONEYPRINTER_RUNTIME_REDIS_USERNAME needs MONEYPRINTER_RUNTIME_REDIS_PASSWORD_FILE")
+    if config.redis_ca_file is not None and not config.redis.startswith("rediss://"):
+        raise ConfigError("MONEYPRINTER_RUNTIME_REDIS_CA_FILE needs TLS: write rediss:// in MONEYPRINTER_RUNTIME_REDIS")
     if config.redis_password_file is not None:
         options["credential_provider"] = _FileCredentials(config.redis_username, config.redis_password_file)
     try:

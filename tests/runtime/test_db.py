@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
+import psycopg
 import pytest
 
 from moneyprinter.errors import Unavailable
@@ -25,6 +27,34 @@ async def test_a_statement_that_hangs_is_aborted(postgres: Databases, single: bo
         # The pool replaces the connection.
         pool.timeout_seconds = 10.0
         assert await db.fetch_all(pool, "SELECT 1 AS one") == [{"one": 1}]
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_holder_idle"), [("idle_in_transaction_session_timeout", True), ("lock_timeout", False)]
+)
+async def test_the_server_ends_what_holds_or_waits_for_a_lock_too_long(
+    postgres: Databases, monkeypatch: pytest.MonkeyPatch, limit: str, is_holder_idle: bool
+) -> None:
+    """A service that stops in a transaction blocks others for a while only, also when its connection stays open."""
+    conninfo = await postgres.fresh("user")
+    monkeypatch.setattr(db, "TIMEOUTS", {**db.TIMEOUTS, limit: "300ms"})
+    insert = "INSERT INTO locked (name) VALUES ('a')"
+    async with db.open_pool("user", conninfo, timeout_seconds=20.0) as pool:
+        async with db.Transaction(pool) as connection:
+            await connection.execute("CREATE TABLE locked (name text PRIMARY KEY)")
+        holder = pool.connection()
+        connection = await holder.__aenter__()
+        await connection.execute(insert)
+        if is_holder_idle:
+            async with db.Transaction(pool) as other:
+                await other.execute(insert)
+        else:
+            with pytest.raises(Unavailable):
+                async with db.Transaction(pool) as other:
+                    await other.execute(insert)
+        with suppress(psycopg.Error):
+            await connection.rollback()
+        await holder.__aexit__(None, None, None)
 
 
 async def test_a_connection_to_a_demoted_server_is_replaced(postgres: Databases) -> None:

@@ -173,6 +173,8 @@ async def test_a_server_with_a_foreign_certificate_is_not_used(
         ({"redis": "localhost:6379"}, "redis://host:6379"),
         ({"redis": "redis://name:secret-word@localhost"}, "PASSWORD_FILE"),
         ({"redis": "rediss://localhost", "redis_ca_file": Path("/nowhere.pem")}, "REDIS_CA_FILE"),
+        ({"redis": "redis://localhost", "redis_ca_file": Path("/ca.pem")}, "rediss://"),
+        ({"redis": "redis://localhost", "redis_username": "moneyprinter"}, "PASSWORD_FILE"),
         ({"redis": "redis://localhost:port"}, "MONEYPRINTER_RUNTIME_REDIS"),
     ],
 )
