@@ -60,3 +60,18 @@ class SecretClient:
             except Conflict:
                 # Another instance was faster; its value is read.
                 continue
+
+    async def wrap_key(self, name: str, key: bytes, context: bytes) -> bytes:
+        """Encrypt a data key with a key-encryption key, which the first call creates."""
+        request = pb.WrapKeyRequest(name=name, key=key, context=context)
+        return (await self._stub.WrapKey(request)).wrapped_key
+
+    async def unwrap_key(self, name: str, wrapped: bytes, context: bytes) -> bytes:
+        """Decrypt a data key. Raises `DataLoss` when it was altered, or was wrapped with another key or context."""
+        request = pb.UnwrapKeyRequest(name=name, wrapped_key=wrapped, context=context)
+        return (await self._stub.UnwrapKey(request)).key
+
+    async def rewrap_key(self, name: str, wrapped: bytes, context: bytes) -> bytes:
+        """Wrap a wrapped data key with the newest version of its key-encryption key. Raises as `unwrap_key` does."""
+        request = pb.RewrapKeyRequest(name=name, wrapped_key=wrapped, context=context)
+        return (await self._stub.RewrapKey(request)).wrapped_key

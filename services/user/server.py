@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from moneyprinter.user.v1 import (
 from services.runtime import db, identity, tls
 from services.runtime.admission import FairSemaphore
 from services.runtime.authorizer import TokenKeys
+from services.runtime.data_keys import DataKeys
 from services.runtime.revocation_feed import RevocationPublisher
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, wait_connected
@@ -42,6 +44,7 @@ from services.user.authority_servicer import AuthorityServicer
 from services.user.config import Config
 from services.user.context import Context, Policy
 from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
+from services.user.mfa.encryption import PLAIN_KEY_NAME as PLAIN_MFA_KEY_NAME
 from services.user.mfa.encryption import AesFactorCipher
 from services.user.mfa.totp import PyotpCodes
 from services.user.provider_key_servicer import ProviderKeyServicer
@@ -73,7 +76,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     # Raises when a key is unusable.
     tokens.public_keys(_now())
     runtime.keys = TokenKeys(_key_source(tokens))
-    cipher = AesFactorCipher((await secret_client.fetch_or_create_key(MFA_KEY_NAME)).value)
+    mfa_keys = DataKeys(secret_client, MFA_KEY_NAME, time.time)
+    await mfa_keys.open(PLAIN_MFA_KEY_NAME)
+    cipher = AesFactorCipher(mfa_keys.current.value)
     key_cipher = AesKeyCipher((await secret_client.fetch_or_create_key(PROVIDER_KEYS_KEY_NAME)).value)
     audit_key = await secret_client.fetch_or_create_key(AUDIT_KEY_NAME)
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
@@ -123,6 +128,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             for work, name in (
                 (key_ring.run(config.signing_key_refresh), "signing keys"),
                 (delete_old_revocations(revocations), "old revocations"),
+                (mfa_keys.run(), "data keys"),
             ):
                 await stack.enter_async_context(runtime.background(work, name))
             if runtime.redis is not None:

@@ -36,9 +36,9 @@ from services.runtime.config import ConfigError, RuntimeConfig
 from services.runtime.layers import load
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
+from services.user.audit.audit_log import KEY_NAME as AUDIT_KEY_NAME
 from services.user.config import Config
 from services.user.messages import read_client
-from services.user.mfa.encryption import KEY_NAME as MFA_KEY_NAME
 from tests.databases import Databases
 from tests.mesh import Mesh
 from tests.user.conftest import TABLES, claims
@@ -371,7 +371,7 @@ async def test_instances_that_start_concurrently_share_a_secret(mesh: Mesh, tmp_
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="user"))
-    assert len(set(await asyncio.gather(*(client.fetch_or_create_key(MFA_KEY_NAME) for _ in range(8))))) == 1
+    assert len(set(await asyncio.gather(*(client.fetch_or_create_key(AUDIT_KEY_NAME) for _ in range(8))))) == 1
     assert await client.read("user/nothing") is None
 
 

@@ -6,7 +6,9 @@ import hmac
 
 from services.runtime.encryption import AesGcmCipher
 
-KEY_NAME = "user/mfa-key"
+# The data key, and the secret in which earlier releases kept it in plaintext.
+KEY_NAME = "user/mfa"
+PLAIN_KEY_NAME = "user/mfa-key"
 MAGIC = b"MPT1"
 
 
