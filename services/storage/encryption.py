@@ -14,6 +14,7 @@ import secrets
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -37,22 +38,42 @@ class MasterKey:
     value: bytes = field(repr=False)
     """32 bytes."""
     version: int
-    """The version of the secret that holds it."""
+    """Objects name the version that encrypts their keys."""
+
+    @property
+    def current(self) -> MasterKey:
+        """The key itself, as the only one of its MasterKeys."""
+        return self
+
+    def find(self, version: int) -> MasterKey | None:
+        """Return the key when it has the version."""
+        return self if version == self.version else None
+
+
+class MasterKeys(Protocol):
+    """The versions of the master key."""
+
+    @property
+    def current(self) -> MasterKey:
+        """The key that encrypts new objects."""
+
+    def find(self, version: int) -> MasterKey | None:
+        """Return a version; None when there is none."""
 
 
 class AesObjectCiphers:
-    """Makes the ciphers of objects, with a master key."""
+    """Makes the ciphers of objects, with the versions of the master key."""
 
     overhead_bytes = TAG_BYTES
     footer_bytes = _START.size + _DESCRIPTION.size + TAG_BYTES
 
-    def __init__(self, master: MasterKey) -> None:
-        self._master = master
-        self._cipher = AESGCM(master.value)
+    def __init__(self, masters: MasterKeys) -> None:
+        self._masters = masters
 
     def create(self, key: str) -> ObjectCipher:
         """Return the cipher of a new object, with a random key."""
-        return ObjectCipher(self._master.version, self._cipher, key, secrets.token_bytes(KEY_BYTES))
+        master = self._masters.current
+        return ObjectCipher(master.version, AESGCM(master.value), key, secrets.token_bytes(KEY_BYTES))
 
     def open(self, key: str, footer: bytes) -> tuple[ObjectCipher, bytes, int]:
         """Return the cipher, SHA-256 and size of a stored object. Raises `DataLoss` when its footer was altered."""
@@ -60,18 +81,20 @@ class AesObjectCiphers:
         if len(footer) != self.footer_bytes or not footer.startswith(MAGIC):
             raise _corrupt(key)
         _, version, nonce = _START.unpack(start)
-        if version != self._master.version:
+        master = self._masters.find(version)
+        if master is None:
             raise DataLoss(
-                f"object {key} is encrypted with version {version} of the master key, and version "
-                f"{self._master.version} is in use",
+                f"object {key} is encrypted with version {version} of the master key, which does not exist; the newest "
+                f"in use is {self._masters.current.version}",
                 reason="DATA_CORRUPT",
             )
+        cipher = AESGCM(master.value)
         try:
-            description = self._cipher.decrypt(nonce, encrypted, start + key.encode())
+            description = cipher.decrypt(nonce, encrypted, start + key.encode())
         except InvalidTag:
             raise _corrupt(key) from None
         own_key, sha256, size = _DESCRIPTION.unpack(description)
-        return ObjectCipher(version, self._cipher, key, own_key), sha256, size
+        return ObjectCipher(version, cipher, key, own_key), sha256, size
 
 
 class ObjectCipher:

@@ -19,12 +19,13 @@ from services.runtime import telemetry
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, wait_connected
-from services.storage import lifecycle, master_key, objects
+from services.storage import lifecycle, objects
 from services.storage.blobs import ObstoreBlobs, delete_abandoned
 from services.storage.config import Config
 from services.storage.credentials import credentials_reader
 from services.storage.damage import DamageMonitor
 from services.storage.encryption import AesObjectCiphers
+from services.storage.master_key import WrappedMasterKeys
 from services.storage.s3_api import S3Api, open_s3_api
 from services.storage.scrubber import Scrubber, ScrubState
 from services.storage.servicer import StorageServicer
@@ -54,7 +55,9 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await wait_connected(channel, "config")
     secrets = SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel))
-    ciphers = AesObjectCiphers(await master_key.fetch_or_create(secrets))
+    masters = WrappedMasterKeys(secrets, time.time)
+    await masters.open()
+    ciphers = AesObjectCiphers(masters)
     read_credentials = credentials_reader(config, secrets)
     store = await open_store(config, read_credentials)
     async with open_s3_api(config, read_credentials) as s3:
@@ -74,6 +77,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             async with (
                 runtime.background(_delete_old(config, blobs, store, s3), "old objects"),
                 runtime.background(scrubber.run(), "scrubber"),
+                runtime.background(masters.run(), "master keys"),
             ):
                 yield
 
@@ -94,7 +98,7 @@ async def _claim(blobs: ObstoreBlobs, ciphers: AesObjectCiphers) -> None:
     except DataLoss:
         raise ConfigError(
             "the store of MONEYPRINTER_STORAGE_URL has the objects of another platform, which has another master key; "
-            "use another bucket or prefix, or restore the secret storage/master-key of that platform"
+            "use another bucket or prefix, or restore the secret storage/objects-keys of that platform"
         ) from None
     except Error as failure:
         log.error("the store cannot be used", reason=failure.reason, error=failure.message)

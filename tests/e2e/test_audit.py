@@ -35,7 +35,7 @@ async def test_the_audit_log_is_listed_and_verified(tmp_path: Path) -> None:
         code, output = await moneyprinter("audit", "list", "--data", data, "--action", "job.", "--wide")
         assert (code, " job.list by user_" in output) == (0, True), output
         code, output = await moneyprinter("audit", "list", "--data", data, "--action", "secret.read", "--wide")
-        assert "storage/master-key by spiffe://cluster.local/ns/moneyprinter/sa/storage from 127.0.0.1" in output
+        assert "storage/objects-keys by spiffe://cluster.local/ns/moneyprinter/sa/storage from 127.0.0.1" in output
         code, output = await moneyprinter(*audit)
         assert (code, "It continues the log of" in output) == (0, True), output
         known = output.splitlines()[0].rpartition(" ")[2]

@@ -199,11 +199,11 @@ async def test_events_of_objects_and_secrets_have_their_names_as_target(
     stub: Any = mesh.stub(config_grpc.ConfigServiceStub, caller="audio")
     with pytest.raises(errors.PermissionDenied):
         await stub.GetSecret(config_pb.GetSecretRequest(name="storage/master-key"))
-    secrets = [(event.actor, event.target, event.result) for event in await trail.wait_events("secret.read", 2)]
-    assert secrets[0] == (f"{SPIFFE}storage", "storage/master-key", "SECRET_NOT_FOUND")
+    secrets = [(event.actor, event.target, event.result) for event in await trail.wait_events("secret.read", 4)]
+    assert secrets[0] == (f"{SPIFFE}storage", "storage/objects-keys", "SECRET_NOT_FOUND")
     assert secrets[-1] == (f"{SPIFFE}audio", "storage/master-key", "CALLER_NOT_ALLOWED")
     [put] = await trail.wait_events("secret.write")
-    assert (put.target, put.result) == ("storage/master-key", "OK")
+    assert (put.target, put.result) == ("storage/objects-keys", "OK")
 
 
 def rules() -> list[tuple[str, access_pb2.Rule]]:

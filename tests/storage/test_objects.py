@@ -289,6 +289,22 @@ async def test_another_master_key_is_detected(blobs: ObstoreBlobs) -> None:
             await objects.head(blobs, AesObjectCiphers(master), KEY)
 
 
+class TwoMasterKeys:
+    """A master key that was rotated once."""
+
+    current = MasterKey(bytes(32), 2)
+
+    def find(self, version: int) -> MasterKey | None:
+        return {1: MasterKey(bytes(range(32)), 1), 2: self.current}.get(version)
+
+
+async def test_objects_of_an_earlier_master_key_stay_readable(blobs: ObstoreBlobs) -> None:
+    await put(blobs, b"old")
+    rotated = AesObjectCiphers(TwoMasterKeys())
+    assert (await objects.head(blobs, rotated, KEY)).size_bytes == 3
+    assert rotated.create(KEY).footer(bytes(32), 0)[4:8] == (2).to_bytes(4)
+
+
 async def test_a_read_continues_when_the_object_is_replaced_by_the_same_bytes(blobs: ObstoreBlobs) -> None:
     data = content(20 * CHUNK_BYTES)
     await put(blobs, data)

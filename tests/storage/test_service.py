@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from moneyprinter.storage.v1 import storage_service_pb2 as pb
 from moneyprinter.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from services.config.config import Config as SecretsConfig
 from services.runtime.secrets import SecretClient
-from services.storage import master_key
 from services.storage.config import Config
+from services.storage.encryption import MasterKey
+from services.storage.master_key import PLAIN_NAME, WrappedMasterKeys
 from tests.mesh import Mesh
 
 MB = 1 << 20
@@ -182,9 +184,16 @@ async def test_a_restarted_service_reads_what_it_stored(mesh: Mesh, tmp_path: Pa
     pytest.fail("the second service found no object")
 
 
+async def open_master_key(client: SecretClient) -> MasterKey:
+    """Return the master key that a replica uses."""
+    masters = WrappedMasterKeys(client, time.time)
+    await masters.open()
+    return masters.current
+
+
 async def test_replicas_read_the_existing_master_key(storage: Mesh) -> None:
     client = SecretClient(storage.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
-    keys = await asyncio.gather(*(master_key.fetch_or_create(client) for _ in range(8)))
+    keys = await asyncio.gather(*(open_master_key(client) for _ in range(8)))
     assert len({key.value for key in keys}) == 1
 
 
@@ -192,8 +201,16 @@ async def test_the_first_replicas_create_one_master_key(mesh: Mesh, tmp_path: Pa
     (tmp_path / "master-key").write_bytes(bytes(range(32)))
     await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
     client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
-    keys = await asyncio.gather(*(master_key.fetch_or_create(client) for _ in range(8)))
+    keys = await asyncio.gather(*(open_master_key(client) for _ in range(8)))
     assert len({(key.value, key.version) for key in keys}) == 1
+
+
+async def test_the_master_key_of_an_earlier_release_stays_in_use(mesh: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "master-key").write_bytes(bytes(range(32)))
+    await mesh.start("config", SecretsConfig(store=tmp_path / "secrets", master_key_file=tmp_path / "master-key"))
+    client = SecretClient(mesh.stub(config_service_pb2_grpc.ConfigServiceStub, caller="storage"))
+    plain = await client.fetch_or_create_key(PLAIN_NAME)
+    assert await open_master_key(client) == MasterKey(plain.value, plain.version)
 
 
 async def health(mesh: Mesh) -> int:
