@@ -18,6 +18,7 @@ from services.commands import (
     dead_letters,
     platform,
     providers,
+    secrets,
     sessions,
     stages,
     texts,
@@ -66,6 +67,7 @@ app.add_typer(voices.app, name="voices")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
+app.add_typer(secrets.app, name="secrets")
 
 
 def _reported_errors() -> tuple[type[Exception], ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.leaks import find_leaks
 from tests.variables import VARIABLES
 
 READY = re.compile(r"MoneyPrinter is ready at (https?://127\.0\.0\.1:\d+) \(data in (.+); Ctrl-C stops it\)\n")
@@ -68,6 +69,9 @@ async def up(
         if process.returncode is None:
             process.kill()
         await process.wait()
+    # Not where the test has failed, or has removed the folder.
+    if data.is_dir():
+        assert await find_leaks(data) == []
 
 
 async def assert_all_end(processes: list[psutil.Process]) -> None:

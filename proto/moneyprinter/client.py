@@ -40,6 +40,7 @@ from google.api import httpbody_pb2
 from moneyprinter import calls, errors
 from moneyprinter.audio.v1 import speech_service_pb2 as speech_pb
 from moneyprinter.audio.v1 import speech_service_pb2_grpc as speech_grpc
+from moneyprinter.config.v1 import secret_administration_service_pb2_grpc as secrets_grpc
 from moneyprinter.content.v1 import footage_search_service_pb2_grpc as footage_grpc
 from moneyprinter.content.v1 import writing_service_pb2 as writing_pb
 from moneyprinter.content.v1 import writing_service_pb2_grpc as writing_grpc
@@ -120,6 +121,7 @@ class Client:
         self.users = users_grpc.UserServiceStub(self._channel)
         self.account = account_grpc.AccountServiceStub(self._channel)
         self.administration = administration_grpc.AdministrationServiceStub(self._channel)
+        self.secrets = secrets_grpc.SecretAdministrationServiceStub(self._channel)
         self.audit = audit_grpc.AuditServiceStub(self._channel)
 
     async def __aenter__(self) -> Client:

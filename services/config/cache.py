@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from moneyprinter.errors import Conflict, Unavailable
-from services.config.secrets import Secret, SecretStore
+from services.config.secrets import Secret, SecretStore, StoredVersion
 
 log = structlog.get_logger()
 
@@ -61,6 +61,10 @@ class CachedSecrets:
             raise
         self._keep(name, Secret(value, version))
         return version
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions of the store behind, the newest first."""
+        return await self._store.list_versions(name)
 
     def _keep(self, name: str, secret: Secret | None) -> None:
         if secret is None:

@@ -47,6 +47,8 @@ class Config(Settings):
     """How long a secret of Vault is returned without reading it again."""
     outage_seconds: float = Field(3600.0, ge=0)
     """How long a secret that was read is returned while Vault cannot be used."""
+    rotates_keys: bool = True
+    """Whether keys that wrap data keys are rotated when they are due."""
     store: Path = Path("/var/lib/moneyprinter/config")
     """The folder of the encrypted secrets."""
     master_key_file: Path = Path("/etc/moneyprinter/config-master-key")

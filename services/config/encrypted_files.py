@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from moneyprinter.errors import Conflict, DataLoss
-from services.config.secrets import Secret
+from services.config.secrets import Secret, StoredVersion
 from services.runtime.config import ConfigError
 from services.runtime.encryption import KEY_BYTES, AesGcmCipher
 
@@ -126,6 +126,15 @@ class EncryptedFiles:
             "the secrets from a backup"
         )
         return self._cipher.decrypt(self._path(name, version).read_bytes(), _associated_data(name, version), problem)
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions, the newest first, with the times of their files."""
+        return await asyncio.to_thread(self._list_versions, name)
+
+    def _list_versions(self, name: str) -> list[StoredVersion]:
+        numbers = range(self._newest_version(name), 0, -1)
+        files = ((number, self._path(name, number)) for number in numbers)
+        return [StoredVersion(number, file.stat().st_mtime) for number, file in files if file.exists()]
 
     def _newest_version(self, name: str) -> int:
         """Return the newest version's number; 0 when there is none."""

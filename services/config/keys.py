@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from moneyprinter.errors import DataLoss, Error
-from services.config.secrets import Audit, SecretAccess, require_owner
+from services.config.secrets import Audit, SecretAccess, StoredVersion, require_owner
 
 T = TypeVar("T")
 
@@ -33,6 +33,9 @@ class KeyWrapper(Protocol):
 
     async def rotate(self, name: str) -> int:
         """Add a version of a key, and return its number. Raises `NotFound` when there is no key of the name."""
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions of a key, the newest first."""
 
 
 async def wrap_key(wrapper: KeyWrapper, audit: Audit, caller: str, name: str, key: bytes, context: bytes) -> bytes:

@@ -10,7 +10,7 @@ import secrets
 
 from moneyprinter.errors import Conflict, NotFound
 from services.config.keys import corrupt_key
-from services.config.secrets import Secret, SecretStore
+from services.config.secrets import Secret, SecretStore, StoredVersion
 from services.runtime.encryption import KEY_BYTES, AesGcmCipher
 
 MAGIC = b"MPK1"
@@ -52,6 +52,10 @@ class LocalKeys:
         if found is None:
             raise NotFound(f"there is no key {name}", reason="SECRET_NOT_FOUND")
         return _count_versions(await self._add(name, found))
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions of a key, the newest first: each was added by a version of the secret."""
+        return await self._store.list_versions(_secret_name(name))
 
     async def _find(self, name: str) -> Secret | None:
         return await self._store.find_newest(_secret_name(name))

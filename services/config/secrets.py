@@ -19,6 +19,15 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class StoredVersion:
+    """A version of a secret or a key, without its value."""
+
+    version: int
+    created: float
+    """When it was made, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
 class SecretAccess:
     """A workload's access to a secret, or use of a key-encryption key, for the log. It never holds a value."""
 
@@ -48,6 +57,9 @@ class SecretStore(Protocol):
 
         Raises `Conflict` when the newest version is not `replaces_version`.
         """
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions, the newest first."""
 
 
 async def read_secret(store: SecretStore, audit: Audit, caller: str, name: str) -> Secret:

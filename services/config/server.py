@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import structlog
 
 from moneyprinter.config.v1 import config_service_pb2_grpc as pb_grpc
+from moneyprinter.config.v1 import secret_administration_service_pb2_grpc as administration_pb_grpc
+from moneyprinter.errors import Error
+from services.config.administration import SecretAdministration
+from services.config.administration_servicer import SecretAdministrationServicer
 from services.config.cache import CachedSecrets
 from services.config.config import Config
 from services.config.encrypted_files import EncryptedFiles, read_key
@@ -21,6 +27,7 @@ from services.runtime.server import Runtime
 
 log = structlog.get_logger()
 
+_ROTATION_SECONDS = 3600.0
 # The check of the store of the secrets.
 STORE = "secrets"
 
@@ -35,7 +42,27 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the secrets in Vault, or in the folder."""
     async with (_open_vault if config.vault_url else _open_files)(config, runtime) as (store, keys):
         runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, keys, audit))
-        yield
+        administration = SecretAdministration(store, keys, audit, lambda: datetime.now(UTC))
+        runtime.add(
+            administration_pb_grpc.add_SecretAdministrationServiceServicer_to_server,
+            SecretAdministrationServicer(administration),
+        )
+        if not config.rotates_keys:
+            yield
+            return
+        async with runtime.background(_rotate_keys(administration), "rotation of keys"):
+            yield
+
+
+async def _rotate_keys(administration: SecretAdministration) -> None:
+    """Rotate the keys that are due, at an interval, until cancelled. A failure waits for the next time."""
+    while True:
+        await asyncio.sleep(_ROTATION_SECONDS)
+        try:
+            for name in await administration.rotate_due_keys():
+                log.info("key rotated", name=name)
+        except Error as failure:
+            log.warning("the keys cannot be rotated", reason=failure.reason)
 
 
 @asynccontextmanager

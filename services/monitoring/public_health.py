@@ -13,6 +13,7 @@ PLATFORM = ""
 
 PUBLIC: Mapping[str, str] = {
     "moneyprinter.audio.v1.SpeechService": "audio",
+    "moneyprinter.config.v1.SecretAdministrationService": "config",
     "moneyprinter.content.v1.FootageSearchService": "content",
     "moneyprinter.content.v1.WritingService": "content",
     "moneyprinter.monitoring.v1.MonitoringService": "monitoring",

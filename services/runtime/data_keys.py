@@ -120,13 +120,18 @@ class DataKeys:
             log.info("data keys wrapped anew", name=self._name, count=changed)
         return changed
 
-    async def run(self) -> None:
-        """Refresh and rewrap the keys at an interval, until cancelled. A failure waits for the next time."""
+    async def run(self, lifetime_seconds: float = float("inf")) -> None:
+        """Refresh and rewrap the keys at an interval, until cancelled. A failure waits for the next time.
+
+        A new version is added when the newest one is older than `lifetime_seconds`.
+        """
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
                 await self.refresh()
                 await self.rewrap()
+                if self._clock() - max(key.created for key in self._keys.values()) > lifetime_seconds:
+                    log.info("data key added", name=self._name, version=await self.add())
             except Conflict:
                 log.info("another instance has written the data keys", name=self._name)
             except Error as failure:

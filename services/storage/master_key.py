@@ -11,6 +11,7 @@ from services.storage.encryption import MasterKey
 NAME = "storage/objects"
 # The secret in which earlier releases kept the key in plaintext.
 PLAIN_NAME = "storage/master-key"
+LIFETIME_SECONDS = 365 * 86400.0
 
 
 class WrappedMasterKeys:
@@ -24,8 +25,8 @@ class WrappedMasterKeys:
         await self._keys.open(PLAIN_NAME)
 
     async def run(self) -> None:
-        """Read versions of other replicas, and wrap all anew after a rotation, until cancelled."""
-        await self._keys.run()
+        """Read versions of other replicas, wrap all anew after a rotation, and add one a year, until cancelled."""
+        await self._keys.run(LIFETIME_SECONDS)
 
     @property
     def current(self) -> MasterKey:

@@ -20,6 +20,30 @@ async def execute_as_superuser(data: Path, statement: str) -> None:
         await connection.execute(statement.encode())
 
 
+async def use_secrets(data: Path, file: Path) -> None:
+    """Replace, read and rotate secrets, and see each access in their history."""
+    value = '{"openai": {"keys": ["sk-that-no-log-holds"]}}'
+    file.write_text(value)
+    for arguments, words in (
+        (("put", "content/providers", file), "content/providers has version 1"),
+        (("get", "content/providers"), value),
+        (("rotate", "storage/objects"), "storage/objects has version 2"),
+        (("rotate", "user/signing-key"), "signs from"),
+        (("list",), "content/providers      version 1"),
+        (("history", "content/providers"), "secret.reveal content/providers"),
+    ):
+        code, output = await moneyprinter("secrets", *arguments, "--data", data)
+        assert (code, words in output) == (0, True), output
+    for arguments, words in (
+        (("get", "user/signing-key"), "user/signing-key is made by the platform for itself"),
+        (("get", "storage/none"), "the platform has no secret storage/none"),
+        (("rotate", "content/providers"), "content/providers is not rotated here: make a new key at the provider"),
+    ):
+        code, output = await moneyprinter("secrets", *arguments, "--data", data)
+        assert (code, words in output) == (1, True), output
+    assert not [log for log in (data / "logs").glob("*") if b"sk-that-no-log-holds" in log.read_bytes()]
+
+
 async def test_the_audit_log_is_listed_and_verified(tmp_path: Path) -> None:
     data = tmp_path / "data"
     audit = ("audit", "verify", "--data", data)
@@ -27,6 +51,7 @@ async def test_the_audit_log_is_listed_and_verified(tmp_path: Path) -> None:
         code, output = await moneyprinter(*audit)
         assert code == 0, output
         assert "is intact" in output
+        await use_secrets(data, tmp_path / "providers.json")
         # The last thing before the end: it is recorded while its service stops.
         code, output = await moneyprinter("status", "--data", data)
         assert code == 0, output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from services.config.config import Config as SecretsConfig
 from services.runtime.config import ConfigError
 from services.runtime.secrets import SecretClient
 from services.storage.encryption import AesObjectCiphers
-from services.storage.master_key import fetch_or_create
+from services.storage.master_key import WrappedMasterKeys
 from services.storage.objects import claim_store
 from tests.mesh import Mesh
 from tests.storage.s3_server import KEYS, FaultProxy, S3Server, open_blobs, s3_error
@@ -76,7 +77,9 @@ async def test_a_service_starts_without_its_store_and_recovers(mesh: Mesh, tmp_p
 async def test_a_service_refuses_the_store_of_another_platform(mesh: Mesh, tmp_path: Path, s3_server: S3Server) -> None:
     secrets, config = await start_secrets(mesh, tmp_path), s3_server.config(uuid.uuid4().hex)
     async with open_blobs(config) as (blobs, _):
-        await claim_store(blobs, AesObjectCiphers(await fetch_or_create(secrets)))
+        masters = WrappedMasterKeys(secrets, time.time)
+        await masters.open()
+        await claim_store(blobs, AesObjectCiphers(masters))
     await mesh.start("storage", config)
     (tmp_path / "other").mkdir()
     async with Mesh(mesh.config.model_copy(update={"ports": dict.fromkeys(mesh.config.ports, 0)})) as other:

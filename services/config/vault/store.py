@@ -10,13 +10,14 @@ import base64
 import binascii
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 import hvac
 from hvac import exceptions
 
 from moneyprinter.errors import Conflict, DataLoss, InvalidArgument
-from services.config.secrets import Secret
+from services.config.secrets import Secret, StoredVersion
 from services.config.vault.client import VaultClient
 
 # Names become paths of requests; the contract allows no others.
@@ -75,6 +76,26 @@ class VaultSecrets:
             raise Conflict(
                 f"{name} is no longer at version {replaces_version}; read it again", reason="SECRET_CONFLICT"
             ) from None
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions that were neither deleted nor destroyed, the newest first. Raises `Unavailable`."""
+        _require_name(name)
+
+        def read(client: hvac.Client) -> dict[str, Any]:
+            try:
+                response = client.secrets.kv.v2.read_secret_metadata(name, mount_point=self._mount)
+            except exceptions.InvalidPath:
+                return {}
+            return dict(response["data"]["versions"])
+
+        found = await self._client.call(read)
+        present = {
+            int(version): each for version, each in found.items() if not each["destroyed"] and not each["deletion_time"]
+        }
+        return [
+            StoredVersion(version, datetime.fromisoformat(str(present[version]["created_time"])).timestamp())
+            for version in sorted(present, reverse=True)
+        ]
 
 
 def _decode(name: str, fields: dict[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ from hvac import exceptions
 
 from moneyprinter.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from services.config.keys import corrupt_key
+from services.config.secrets import StoredVersion
 from services.config.vault.client import VaultClient, is_write_conflict
 
 T = TypeVar("T")
@@ -66,6 +67,18 @@ class TransitKeys:
             return await self._call(rotate)
         except exceptions.InvalidPath:
             raise NotFound(f"there is no key {name}", reason="SECRET_NOT_FOUND") from None
+
+    async def list_versions(self, name: str) -> list[StoredVersion]:
+        """Return the versions of a key, the newest first."""
+
+        def read(client: hvac.Client) -> dict[str, Any]:
+            try:
+                return dict(client.secrets.transit.read_key(_path_name(name), mount_point=self._mount)["data"]["keys"])
+            except exceptions.InvalidPath:
+                return {}
+
+        found = {int(version): float(created) for version, created in (await self._client.call(read)).items()}
+        return [StoredVersion(version, found[version]) for version in sorted(found, reverse=True)]
 
     async def _post_wrapped(self, action: str, name: str, fields: dict[str, str]) -> dict[str, Any]:
         try:
