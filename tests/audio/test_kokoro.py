@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from services.audio import speech
+from services.audio import export, speech
 from services.audio.draft_voice import select_draft_voice
 from services.audio.espeak import Espeak
 from services.audio.kokoro import assembly, phonemes, provider, voices
 from services.audio.kokoro.synthesizer import FRAME_SAMPLES
+from services.audio.mastering import VoiceChain
 from services.audio.speech import Quality
 from services.audio.voice_selection import Text, select_voice
 from tests.audio.conftest import Folder
 from tests.audio.kokoro import RATE, decibels, open_kokoro, read_sound, requires_model
+from tests.mesh import ffmpeg_program
 
 pytestmark = requires_model
 
@@ -95,6 +100,41 @@ def test_pauses_between_sentences_are_even_and_the_sound_begins_with_silence(nar
     assert 0.15 <= spoken.sentences[0][0].start.total_seconds() < 0.4
     for before, after in pairwise(spoken.sentences):
         assert 0.3 <= (after[0].start - before[-1].end).total_seconds() <= 0.7
+
+
+def silences(sound: NDArray[np.float64], start: float, end: float) -> list[float]:
+    """The lengths of the silences of at least 0.15 s in a range of seconds."""
+    step = 0.01
+    quiet = [decibels(sound, at, at + step) < -50 for at in np.arange(start, end - step, step)]
+    runs = "".join(" " if each else "x" for each in quiet).split("x")
+    return [len(run) * step for run in runs if len(run) * step >= 0.15]
+
+
+def test_there_is_one_pause_between_sentences_and_no_breath_in_it(narration: Narration) -> None:
+    spoken, path, _ = narration
+    sound = read_sound(path)
+    for before, after in pairwise(spoken.sentences):
+        start, end = before[-1].start.total_seconds(), after[0].end.total_seconds()
+        [pause] = silences(sound, start, end)
+        assert 0.25 <= pause <= 0.6
+
+
+async def test_the_first_syllable_stays_in_the_file_that_a_client_gets(narration: Narration, tmp_path: Path) -> None:
+    spoken, path, _ = narration
+    onset = spoken.sentences[0][0].start.total_seconds()
+    wav = tmp_path / "speech.wav"
+    wav.write_bytes(path.read_bytes())
+    samples = len(read_sound(wav))
+    for name in ("wav", "mp3"):
+        made = await export.export_speech(ffmpeg_program(), wav, name, -16, samples, VoiceChain.FULL)
+        decoded = tmp_path / "decoded.wav"
+        command = [str(ffmpeg_program()), "-loglevel", "error", "-y", "-i", str(made), str(decoded)]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+        sound = read_sound(decoded)
+        assert decibels(sound, 0, onset - 0.06) < -45, "silence leads"
+        heard = decibels(sound, onset, onset + 0.03)
+        assert heard > decibels(sound, onset, onset + 0.3) - 25, "the onset is heard within 30 ms"
+        assert heard > decibels(sound, 0, onset - 0.06) + 12
 
 
 def test_progress_grows_with_each_sentence(narration: Narration) -> None:
