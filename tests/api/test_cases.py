@@ -376,6 +376,8 @@ CASES = [
     wrong("a search with an unknown source", FOOTAGE, {"terms": "sea", "source": "youtube"}, "source"),
     wrong("a search with crossed durations", FOOTAGE, {"terms": "sea", "min_seconds": 9, "max_seconds": 2}, "request"),
     wrong("a script without a topic", SCRIPT, {}, "topic"),
+    Case("a topic of one character", SCRIPT, {"topic": "x"}, 200, "OK"),
+    wrong("a topic of 10,000 characters", SCRIPT, {"topic": "x" * 10_000}, "topic"),
     wrong("a script too long to write", SCRIPT, {"topic": "x", "length": 10}, "length"),
     wrong("a script with two lengths", SCRIPT, {"topic": "x", "seconds": 20, "words": 50}, "request"),
     wrong("a script with too many scenes", SCRIPT, {"topic": "x", "scene_count": 101}, "scene_count"),

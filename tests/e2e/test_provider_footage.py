@@ -22,6 +22,7 @@ from tests import media
 from tests.e2e.conftest import RunningPlatform
 from tests.e2e.test_engine import wait_for_video
 from tests.e2e.test_outputs import file
+from tests.e2e.test_review import run_command
 from tests.providers.footage_servers import (
     KEYS,
     CoverrServer,
@@ -241,3 +242,21 @@ async def test_script_and_clips_are_edited_in_the_terminal(stock: Stock, tmp_pat
     assert shown_ids(video) == ["pexels:31", "pexels:34"]
     assert [scene["script"] for scene in video["scenes"]] == ["Cliffs.", "Gulls."]
     assert "Gulls." in (tmp_path / "a.srt").read_text()
+
+
+async def test_own_keys_are_set_checked_and_removed_by_the_command(stock: Stock) -> None:
+    async def run(*arguments: str, typed: str = "") -> str:
+        return await run_command(stock.platform.data, "providers", *arguments, typed=typed)
+
+    listed = await run()
+    assert re.search(r"pexels\W+footage\W+deployment\W+closed", listed)
+    assert re.search(r"kokoro\W+speech\W+not needed|espeak\W+speech\W+not needed", listed)
+    shown = await run("set", "pexels", typed=f"{KEYS[1]}\n")
+    assert re.search(r"pexels\W+footage\W+account\W+closed", shown)
+    assert KEYS[1] not in shown
+    wrong = await run("set", "pexels", typed="px-wrong\n")
+    assert re.search(r"pexels\W+footage\W+account\W+open", wrong)
+    assert "px-wrong" not in wrong
+    assert "is deleted" in await run("remove", "pexels")
+    answer = await stock.platform.http.get("/v1/providers")
+    assert ("px-wrong" in answer.text, "pexels" in answer.text) == (False, True)
