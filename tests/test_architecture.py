@@ -24,7 +24,7 @@ SERVICES = (*PLATFORM_SERVICES, *CLUSTER_SERVICES)
 RUNTIME = {
     *("config", "tls", "handshakes", "identity", "authorizer", "audit", "revocation", "interceptor", "server"),
     *("admission", "channels", "errors", "request_checks", "wire", "wording", "pagination", "progress", "tasks"),
-    *("turns", "layers", "data_keys"),
+    *("turns", "layers", "data_keys", "issued_database"),
     *(
         "events",
         "db",

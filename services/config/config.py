@@ -27,6 +27,8 @@ class Config(Settings):
     """The mount of the key-value engine, version 2, that holds the secrets."""
     vault_transit_mount: str = Field("transit", pattern="^[a-z][a-z0-9-]*(/[a-z0-9-]+)*$")
     """The mount of the transit engine, which holds the keys that wrap data keys."""
+    vault_database_mount: str = Field("database", pattern="^[a-z][a-z0-9-]*(/[a-z0-9-]+)*$")
+    """The mount of the database engine, which makes users of PostgreSQL."""
     vault_sign_in: Literal["kubernetes", "approle"] = "kubernetes"
     """How to sign in: with the token of the Kubernetes service account, or by an AppRole."""
     vault_sign_in_mount: str = ""

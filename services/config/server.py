@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import structlog
 
@@ -18,6 +19,7 @@ from services.config.administration import SecretAdministration
 from services.config.administration_servicer import SecretAdministrationServicer
 from services.config.cache import CachedSecrets
 from services.config.config import Config
+from services.config.database import DatabaseUsers, NoDatabaseUsers
 from services.config.encrypted_files import EncryptedFiles, read_key
 from services.config.keys import KeyWrapper
 from services.config.local_keys import LocalKeys
@@ -26,6 +28,8 @@ from services.config.servicer import ConfigServicer
 from services.runtime.server import Runtime
 
 log = structlog.get_logger()
+
+Stores: TypeAlias = tuple[SecretStore, KeyWrapper, DatabaseUsers]
 
 _ROTATION_SECONDS = 3600.0
 # The check of the store of the secrets.
@@ -40,8 +44,8 @@ def audit(access: SecretAccess) -> None:
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the secrets in Vault, or in the folder."""
-    async with (_open_vault if config.vault_url else _open_files)(config, runtime) as (store, keys):
-        runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, keys, audit))
+    async with (_open_vault if config.vault_url else _open_files)(config, runtime) as (store, keys, users):
+        runtime.add(pb_grpc.add_ConfigServiceServicer_to_server, ConfigServicer(store, keys, users, audit))
         administration = SecretAdministration(store, keys, audit, lambda: datetime.now(UTC))
         runtime.add(
             administration_pb_grpc.add_SecretAdministrationServiceServicer_to_server,
@@ -66,17 +70,17 @@ async def _rotate_keys(administration: SecretAdministration) -> None:
 
 
 @asynccontextmanager
-async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[tuple[SecretStore, KeyWrapper]]:
+async def _open_files(config: Config, runtime: Runtime) -> AsyncIterator[Stores]:
     store = EncryptedFiles(config.store, read_key(config.master_key_file))
     await store.open()
     runtime.check(STORE, store.check)
-    yield store, LocalKeys(store)
+    yield store, LocalKeys(store), NoDatabaseUsers()
 
 
 @asynccontextmanager
-async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[tuple[SecretStore, KeyWrapper]]:
+async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[Stores]:
     # Only deployments with a Vault install its client.
-    from services.config.vault import client, sign_in, store, transit
+    from services.config.vault import client, database, sign_in, store, transit
 
     method: sign_in.SignIn
     mount = config.vault_sign_in_mount or config.vault_sign_in
@@ -98,6 +102,7 @@ async def _open_vault(config: Config, runtime: Runtime) -> AsyncIterator[tuple[S
             runtime.check(STORE, vault.check)
             secrets = store.VaultSecrets(vault, config.vault_mount)
             cached = CachedSecrets(secrets, config.cache_seconds, config.outage_seconds, time.monotonic)
-            yield cached, transit.TransitKeys(vault, config.vault_transit_mount)
+            users = database.VaultDatabaseUsers(vault, config.vault_database_mount)
+            yield cached, transit.TransitKeys(vault, config.vault_transit_mount), users
     finally:
         await vault.close()

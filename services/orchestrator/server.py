@@ -79,7 +79,8 @@ from services.orchestrator.workers.previews import GrpcPreviews
 from services.orchestrator.workers.prober import GrpcProber
 from services.orchestrator.workers.stubs import Stubs
 from services.orchestrator.workers.webhooks import GrpcWebhooks
-from services.runtime import db, events, telemetry, turns
+from services.runtime import events, telemetry, turns
+from services.runtime.issued_database import open_database
 from services.runtime.objects import Objects
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime
@@ -98,13 +99,11 @@ _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 @asynccontextmanager
 async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
+    config_service = config_service_pb2_grpc.ConfigServiceStub(
+        runtime.connect("config", "moneyprinter.config.v1.ConfigService")
+    )
     async with (
-        db.open_pool(
-            "orchestrator",
-            config.database,
-            timeout_seconds=config.database_timeout_seconds,
-            pooler=config.database_pooler,
-        ) as pool,
+        open_database(runtime, config, config_service) as pool,
         events.connect(runtime.config, "orchestrator", config.nats) as client,
     ):
         stream = client.jetstream()
@@ -140,9 +139,6 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             clock=time.monotonic,
         )
         await notifications.subscribe_cancellations(driver.stop)
-        config_service = config_service_pb2_grpc.ConfigServiceStub(
-            runtime.connect("config", "moneyprinter.config.v1.ConfigService")
-        )
         webhook_secrets = WebhookSecrets(lambda: fetch_root_key(SecretClient(config_service)))
         webhooks = Webhooks(
             store=PostgresWebhookStore(pool),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -79,6 +79,8 @@ class DatabaseSettings(Settings):
     """How to connect to PostgreSQL: libpq's conninfo. The password is in its `passfile`."""
     database_timeout_seconds: float = Field(DATABASE_TIMEOUT_SECONDS, gt=0, le=60)
     """The time limit of a transaction; then the database counts as unreachable."""
+    database_user: Literal["settings", "issued"] = "settings"
+    """The user of the database: that of `database`, or one that the config service issues and replaces, from Vault."""
     database_pooler: bool = False
     """Whether `database` is a pooler that gives each transaction another connection, as PgBouncer does."""
 

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any
@@ -60,7 +60,7 @@ PREPARE_THRESHOLD = 5
 @asynccontextmanager
 async def open_pool(
     service: str,
-    conninfo: str,
+    conninfo: str | Callable[[], str],
     *,
     size: int = 8,
     timeout_seconds: float = DATABASE_TIMEOUT_SECONDS,
@@ -68,15 +68,17 @@ async def open_pool(
 ) -> AsyncIterator[Pool]:
     """Migrate the schema `service` of a database, and open a pool of up to `size` connections that use it.
 
-    `conninfo` is libpq's; it names a `passfile` and holds no password. `timeout_seconds` is the default time limit of
-    transactions. With `pooler`, a pooler such as PgBouncer gives each transaction another server connection. Raises
-    `ConfigError` when the migrations fail, and `psycopg.Error` when the database is unreachable.
+    `conninfo` is libpq's, with a `passfile` and no password, or a function that returns it for each new connection.
+    `timeout_seconds` is the default time limit of transactions. With `pooler`, a pooler such as PgBouncer gives each
+    transaction another server connection. Raises `ConfigError` when the migrations fail, and `psycopg.Error` when the
+    database is unreachable.
     """
 
     async def configure(connection: AsyncConnection[Any]) -> None:
         await _set_defaults(connection, service)
         await connection.commit()
 
+    first = conninfo if isinstance(conninfo, str) else conninfo()
     pool = Pool(
         conninfo,
         connection_class=AsyncConnection[DictRow],
@@ -95,7 +97,7 @@ async def open_pool(
         open=False,
     )
     pool.timeout_seconds = timeout_seconds
-    async with await AsyncConnection.connect(conninfo, connect_timeout=10, prepare_threshold=None) as connection:
+    async with await AsyncConnection.connect(first, connect_timeout=10, prepare_threshold=None) as connection:
         await _migrate(connection, service, is_role_default=pooler)
     async with pool:
         yield pool

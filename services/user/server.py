@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +22,11 @@ from moneyprinter.user.v1 import (
     provider_key_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.runtime import db, identity, tls
+from services.runtime import identity, tls
 from services.runtime.admission import FairSemaphore
 from services.runtime.authorizer import TokenKeys
 from services.runtime.data_keys import DataKeys
+from services.runtime.issued_database import open_database
 from services.runtime.revocation_feed import RevocationPublisher
 from services.runtime.secrets import SecretClient
 from services.runtime.server import Runtime, wait_connected
@@ -68,7 +69,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     """Serve the accounts of the database."""
     channel = runtime.connect("config", "moneyprinter.config.v1.ConfigService")
     await wait_connected(channel, "config")
-    secret_client = SecretClient(config_service_pb2_grpc.ConfigServiceStub(channel))
+    config_stub = config_service_pb2_grpc.ConfigServiceStub(channel)
+    secret_client = SecretClient(config_stub)
     schedule = RotationSchedule(config.signing_key_lifetime, config.signing_key_notice, config.token_lifetime)
     key_ring = KeyRing(secret_client, schedule, generate_signing_key, _now)
     await key_ring.refresh()
@@ -82,7 +84,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     key_cipher = AesKeyCipher((await secret_client.fetch_or_create_key(PROVIDER_KEYS_KEY_NAME)).value)
     audit_key = await secret_client.fetch_or_create_key(AUDIT_KEY_NAME)
     passwords = Argon2Hasher(FairSemaphore(config.max_concurrent_hashes, identity.client).acquire)
-    async with _open_pool(config) as pool:
+    async with open_database(runtime, config, config_stub) as pool:
         store = postgres.create_store(pool)
         audit_log = AuditLog(postgres.create_audit_log_store(pool), audit_key.value)
         runtime.audit.send = _audit_sender(audit_log, runtime.service)
@@ -136,12 +138,6 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 publisher = RevocationPublisher(runtime.redis, revocations.list_since)
                 await stack.enter_async_context(runtime.background(publish_revocations(publisher), "revocations"))
             yield
-
-
-def _open_pool(config: Config) -> AbstractAsyncContextManager[db.Pool]:
-    return db.open_pool(
-        "user", config.database, timeout_seconds=config.database_timeout_seconds, pooler=config.database_pooler
-    )
 
 
 def _audit_sender(

@@ -105,6 +105,12 @@ async def test_a_key_that_does_not_exist_is_not_rotated(wrapper: KeyWrapper) -> 
         await wrapper.rotate("storage/none")
 
 
+async def test_a_missing_engine_is_reported(openbao: OpenBao, tmp_path: Path) -> None:
+    async with open_vault(openbao, tmp_path) as vault:
+        with pytest.raises(errors.Unavailable, match="Vault has no transit engine at nowhere"):
+            await TransitKeys(vault.client, "nowhere").wrap(NAME, KEY, CONTEXT)
+
+
 async def test_an_old_version_that_was_retired_in_vault_unwraps_no_longer(openbao: OpenBao, tmp_path: Path) -> None:
     """A rewrapped key outlives the retirement of its first version, which is what a rewrap is for."""
     async with open_vault(openbao, tmp_path) as vault:

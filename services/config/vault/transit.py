@@ -39,9 +39,17 @@ class TransitKeys:
         self._mount = mount
 
     async def wrap(self, name: str, key: bytes, context: bytes) -> bytes:
-        """Wrap a data key with the newest version of a key. Vault creates the key when there is none."""
+        """Wrap a data key with the newest version of a key. Vault creates the key when there is none.
+
+        Raises `Unavailable` when Vault has no transit engine.
+        """
         fields = {"plaintext": _encode(key), "context": _encode(context), "type": "aes256-gcm96"}
-        return _parse(str((await self._post("encrypt", name, fields))["ciphertext"]))
+        try:
+            return _parse(str((await self._post("encrypt", name, fields))["ciphertext"]))
+        except exceptions.InvalidPath:
+            raise Unavailable(
+                f"Vault has no transit engine at {self._mount}; enable it", reason="SECRETS_UNAVAILABLE"
+            ) from None
 
     async def unwrap(self, name: str, wrapped: bytes, context: bytes) -> bytes:
         """Return the data key. Raises `DataLoss` when it was altered, or wrapped with another key or context."""

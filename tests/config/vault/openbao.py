@@ -21,6 +21,8 @@ ROLE = "config"
 # The config service's rights on every mount of the tests.
 POLICY = """
 path "+/data/*" { capabilities = ["create", "read", "update"] }
+path "+/creds/*" { capabilities = ["read"] }
+path "sys/leases/renew" { capabilities = ["update"] }
 path "+/metadata/*" { capabilities = ["read"] }
 path "+/encrypt/*" { capabilities = ["create", "update"] }
 path "+/decrypt/*" { capabilities = ["update"] }

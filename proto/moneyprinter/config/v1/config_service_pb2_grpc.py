@@ -61,6 +61,16 @@ class ConfigServiceStub:
                 request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.SerializeToString,
                 response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.FromString,
                 _registered_method=True)
+        self.IssueDatabaseUser = channel.unary_unary(
+                '/moneyprinter.config.v1.ConfigService/IssueDatabaseUser',
+                request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserResponse.FromString,
+                _registered_method=True)
+        self.RenewDatabaseUser = channel.unary_unary(
+                '/moneyprinter.config.v1.ConfigService/RenewDatabaseUser',
+                request_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserRequest.SerializeToString,
+                response_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer:
@@ -107,6 +117,21 @@ class ConfigServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueDatabaseUser(self, request, context):
+        """Makes a user of the database for the caller, with the rights of the caller's role. Returns NOT_FOUND with
+        SECRET_NOT_FOUND when the config service has no Vault, or its database engine has no role for the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewDatabaseUser(self, request, context):
+        """Renews a user of the caller. Returns NOT_FOUND with SECRET_NOT_FOUND when it exists no longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -134,6 +159,16 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.RewrapKey,
                     request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.FromString,
                     response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.SerializeToString,
+            ),
+            'IssueDatabaseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueDatabaseUser,
+                    request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserRequest.FromString,
+                    response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserResponse.SerializeToString,
+            ),
+            'RenewDatabaseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewDatabaseUser,
+                    request_deserializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserRequest.FromString,
+                    response_serializer=moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +308,60 @@ class ConfigService:
             '/moneyprinter.config.v1.ConfigService/RewrapKey',
             moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyRequest.SerializeToString,
             moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RewrapKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueDatabaseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.config.v1.ConfigService/IssueDatabaseUser',
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserRequest.SerializeToString,
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.IssueDatabaseUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewDatabaseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moneyprinter.config.v1.ConfigService/RenewDatabaseUser',
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserRequest.SerializeToString,
+            moneyprinter_dot_config_dot_v1_dot_config__service__pb2.RenewDatabaseUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,12 @@ class ConfigServiceStub:
     """
     RewrapKey: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RewrapKeyRequest, _config_service_pb2.RewrapKeyResponse]
     """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
+    IssueDatabaseUser: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.IssueDatabaseUserRequest, _config_service_pb2.IssueDatabaseUserResponse]
+    """Makes a user of the database for the caller, with the rights of the caller's role. Returns NOT_FOUND with
+    SECRET_NOT_FOUND when the config service has no Vault, or its database engine has no role for the caller.
+    """
+    RenewDatabaseUser: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RenewDatabaseUserRequest, _config_service_pb2.RenewDatabaseUserResponse]
+    """Renews a user of the caller. Returns NOT_FOUND with SECRET_NOT_FOUND when it exists no longer."""
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -79,6 +85,12 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     RewrapKey: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RewrapKeyRequest, _config_service_pb2.RewrapKeyResponse]  # type: ignore[assignment]
     """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
+    IssueDatabaseUser: _aio.UnaryUnaryMultiCallable[_config_service_pb2.IssueDatabaseUserRequest, _config_service_pb2.IssueDatabaseUserResponse]  # type: ignore[assignment]
+    """Makes a user of the database for the caller, with the rights of the caller's role. Returns NOT_FOUND with
+    SECRET_NOT_FOUND when the config service has no Vault, or its database engine has no role for the caller.
+    """
+    RenewDatabaseUser: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RenewDatabaseUserRequest, _config_service_pb2.RenewDatabaseUserResponse]  # type: ignore[assignment]
+    """Renews a user of the caller. Returns NOT_FOUND with SECRET_NOT_FOUND when it exists no longer."""
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Secrets by name. The first part of a name is the workload that owns the secret; every other workload is rejected with
@@ -132,5 +144,23 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RewrapKeyResponse, _abc.Awaitable[_config_service_pb2.RewrapKeyResponse]]:
         """Wraps a wrapped data key anew, with the newest version of the key-encryption key. Fails as `UnwrapKey` does."""
+
+    @_abc_1.abstractmethod
+    def IssueDatabaseUser(
+        self,
+        request: _config_service_pb2.IssueDatabaseUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.IssueDatabaseUserResponse, _abc.Awaitable[_config_service_pb2.IssueDatabaseUserResponse]]:
+        """Makes a user of the database for the caller, with the rights of the caller's role. Returns NOT_FOUND with
+        SECRET_NOT_FOUND when the config service has no Vault, or its database engine has no role for the caller.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewDatabaseUser(
+        self,
+        request: _config_service_pb2.RenewDatabaseUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.RenewDatabaseUserResponse, _abc.Awaitable[_config_service_pb2.RenewDatabaseUserResponse]]:
+        """Renews a user of the caller. Returns NOT_FOUND with SECRET_NOT_FOUND when it exists no longer."""
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
