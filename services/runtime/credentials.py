@@ -22,9 +22,9 @@ log = structlog.get_logger()
 
 CACHE_SECONDS = 0.5
 CACHE_ENTRIES = 10_000
-# A user service that hangs must not delay every call.
-CHECK_SECONDS = 0.5
-PAUSE_SECONDS = 1.0
+# Together with the time limit of the database, less than the two seconds in which clients learn of an outage.
+CHECK_SECONDS = 0.3
+PAUSE_SECONDS = 0.5
 
 
 class CredentialGuard:
@@ -35,6 +35,7 @@ class CredentialGuard:
         self._feed = feed
         self._checked: dict[Credential, tuple[float, Sequence[str] | None]] = {}
         self._running: dict[Credential, asyncio.Task[Sequence[str] | Error | None]] = {}
+        self._is_failing = False
         self._paused_until = 0.0
 
     async def require_valid(self, user: User, role: str) -> None:
@@ -46,7 +47,7 @@ class CredentialGuard:
         changed = await self._feed.contains_any((user.id, user.session)) if self._feed is not None else None
         if changed is False:
             return
-        roles = await self._find_roles((user.id, user.session))
+        roles = await self._find_roles((user.id, user.session), must_wait=changed is True)
         if isinstance(roles, Error):
             if changed:
                 # It was changed, and how is unknown.
@@ -57,19 +58,26 @@ class CredentialGuard:
         if role not in ("*", *roles):
             raise PermissionDenied(f"this needs the role {role}; ask an administrator for it", reason="ROLE_MISSING")
 
-    async def _find_roles(self, credential: Credential) -> Sequence[str] | Error | None:
-        """Return the roles of a credential, None when it is not valid, or the error of the user service."""
+    async def _find_roles(self, credential: Credential, *, must_wait: bool) -> Sequence[str] | Error | None:
+        """Return the roles of a credential, None when it is not valid, or the error of the user service.
+
+        After a failure, calls do not wait for the next checks, which go on in the background, unless they `must_wait`.
+        """
         cached = self._checked.get(credential)
         if cached is not None and time.monotonic() - cached[0] < CACHE_SECONDS:
             return cached[1]
-        if time.monotonic() < self._paused_until:
-            return _unavailable()
+        # One check serves all that wait for the same credential.
         task = self._running.get(credential)
-        if task is None:
-            # One call serves all that wait for the same credential.
-            task = self._running[credential] = asyncio.create_task(self._fetch_roles(credential))
-            task.add_done_callback(lambda _: self._running.pop(credential, None))
-        return await asyncio.shield(task)
+        if self._is_failing and not must_wait:
+            if not self._running and time.monotonic() >= self._paused_until:
+                self._begin_check(credential)
+            return _unavailable()
+        return await asyncio.shield(task or self._begin_check(credential))
+
+    def _begin_check(self, credential: Credential) -> asyncio.Task[Sequence[str] | Error | None]:
+        task = self._running[credential] = asyncio.create_task(self._fetch_roles(credential))
+        task.add_done_callback(lambda _: self._running.pop(credential, None))
+        return task
 
     async def _fetch_roles(self, credential: Credential) -> Sequence[str] | Error | None:
         began = time.monotonic()
@@ -78,8 +86,9 @@ class CredentialGuard:
                 roles = (await self._check([credential])).get(credential)
         except (Error, TimeoutError) as failure:
             log.debug("credential not checked", error=type(failure).__name__)
-            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._is_failing, self._paused_until = True, time.monotonic() + PAUSE_SECONDS
             return failure if isinstance(failure, Error) else _unavailable()
+        self._is_failing = False
         if len(self._checked) >= CACHE_ENTRIES:
             self._checked.clear()
         self._checked[credential] = began, roles

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from moneyprinter import errors
 from moneyprinter.user.v1 import administration_service_pb2 as admin
 from moneyprinter.user.v1 import user_service_pb2 as pb
@@ -179,3 +181,24 @@ async def test_calls_go_on_while_the_user_service_is_away_and_share_checks() -> 
     for _ in range(50):
         await guard.require_valid(stranger, "video.process")
     assert service.checks == 2
+    # Checks go on in the background, so that calls are checked again soon after its return.
+    service.is_away, service.roles = False, None
+    with pytest.raises(errors.Unauthenticated):
+        async with asyncio.timeout(10):
+            while True:
+                await guard.require_valid(stranger, "video.process")
+                await asyncio.sleep(0.02)
+
+
+async def test_calls_do_not_wait_for_a_user_service_that_hangs() -> None:
+    async def hang(_: Sequence[Credential]) -> dict[Credential, Sequence[str]]:
+        await asyncio.Event().wait()
+        return {}
+
+    guard, user = CredentialGuard(hang), User("user_1", ("video.process",), "ses_1")
+    await guard.require_valid(user, "video.process")
+    began = time.monotonic()
+    for _ in range(100):
+        await guard.require_valid(user, "video.process")
+        await asyncio.sleep(0)
+    assert time.monotonic() - began < 100 * credentials.CHECK_SECONDS / 2
