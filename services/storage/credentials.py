@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import structlog
+
+from moneyprinter.errors import Error
 from services.runtime.config import ConfigError
 from services.storage.config import Config
 
@@ -28,6 +32,9 @@ FIELDS: Mapping[str, tuple[frozenset[str], ...]] = {
         frozenset({"client_id", "client_secret", "tenant_id"}),
     ),
 }
+
+
+log = structlog.get_logger()
 
 
 class _Secret(Protocol):
@@ -90,3 +97,28 @@ def parse_credentials(data: bytes, scheme: str, source: str) -> Mapping[str, str
         choices = "; or ".join(", ".join(sorted(fields)) for fields in FIELDS[scheme])
         raise ConfigError(f"{source} must have the fields {choices}")
     return document
+
+
+class CredentialCache:
+    """The current credentials, which `run` reads again at an interval.
+
+    obstore asks for credentials in threads without an event loop, in the midst of an upload, and so cannot await them.
+    """
+
+    def __init__(self, read: ReadCredentials, seconds: float) -> None:
+        self._read = read
+        self.seconds = seconds
+        self.values: Mapping[str, str] = {}
+
+    async def refresh(self) -> None:
+        """Read the credentials. Raises `ConfigError` when they are missing or wrong."""
+        self.values = await self._read()
+
+    async def run(self) -> None:
+        """Read the credentials again at an interval, until cancelled. Those that cannot be read stay as they are."""
+        while True:
+            await asyncio.sleep(self.seconds)
+            try:
+                await self.refresh()
+            except (ConfigError, Error) as failure:
+                log.warning("credentials of the bucket not read, retrying later", error=str(failure))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from moneyprinter.errors import Conflict, DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.storage import fences
@@ -21,6 +22,12 @@ CHUNK_BYTES = 256 * 1024
 # How many chunks one step in a thread handles; fewer would make the hand-over expensive.
 BATCH_CHUNKS = 4
 BATCH_BYTES = BATCH_CHUNKS * CHUNK_BYTES
+# How many chunks one request reads, but for the first request, whose bytes a client waits for. In a bucket, a request
+# takes milliseconds, whatever its length: with requests of BATCH_BYTES a download had a fifth of the throughput of one
+# that obstore streams.
+READ_CHUNKS = 16
+# How many requests of a download run at once.
+READS_AHEAD = 2
 
 # No caller can use such a key.
 _MARKER = "platform!/marker"
@@ -246,37 +253,63 @@ async def get(
             digest.update(selected[-1])
         return selected
 
-    async def read_batch(index: int) -> list[bytes]:
+    async def fetch(index: int, count: int) -> tuple[_Stored, bytes | memoryview]:
+        """Read consecutive chunks. Returns them with the description that they were read for."""
+        stride, source = CHUNK_BYTES + ciphers.overhead_bytes, stored
+        ends = index + count == source.chunk_count
+        length = source.object.size_bytes - index * CHUNK_BYTES + count * ciphers.overhead_bytes
+        return source, await blobs.read(blob_name(key), index * stride, length if ends else count * stride)
+
+    async def open_next() -> list[bytes]:
+        """Return the chunks of the oldest request, decrypted; none behind the last one."""
         nonlocal stored
-        count = min(BATCH_CHUNKS, end_chunk - index)
-        last = index + count == stored.chunk_count
-        stride = CHUNK_BYTES + ciphers.overhead_bytes
-        length = (
-            stored.object.size_bytes - index * CHUNK_BYTES + count * ciphers.overhead_bytes if last else count * stride
-        )
+        if not requests:
+            return []
+        (index, count), request = requests.popleft()
+        send_next()
         while True:
             try:
-                encrypted = await blobs.read(blob_name(key), index * stride, length)
-                return await asyncio.to_thread(decrypt, stored.cipher, index, encrypted, last=last)
+                source, encrypted = await request
+                if source is stored:
+                    last = index + count == stored.chunk_count
+                    return await asyncio.to_thread(decrypt, stored.cipher, index, encrypted, last=last)
             except (DataLoss, NotFound):
                 stored = await _find_replacement(blobs, ciphers, stored)
+            # The object was replaced, and the request may have read the former bytes.
+            request = asyncio.ensure_future(fetch(index, count))
 
-    if begin < end:
-        ahead = asyncio.ensure_future(read_batch(first))
-        try:
-            for index in range(first, end_chunk, BATCH_CHUNKS):
-                chunks = await ahead
-                if index + BATCH_CHUNKS < end_chunk:
-                    ahead = asyncio.ensure_future(read_batch(index + BATCH_CHUNKS))
-                for chunk in chunks:
-                    size += len(chunk)
-                    yield chunk
-        finally:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
+    def send_next() -> None:
+        """Send the next request, if there is one."""
+        if span := next(spans, None):
+            requests.append((span, asyncio.ensure_future(fetch(*span))))
+
+    requests: deque[tuple[tuple[int, int], asyncio.Future[tuple[_Stored, bytes | memoryview]]]] = deque()
+    spans = _spans(first, end_chunk) if begin < end else iter(())
+    for _ in range(READS_AHEAD):
+        send_next()
+    ahead = asyncio.ensure_future(open_next())
+    try:
+        while chunks := await ahead:
+            ahead = asyncio.ensure_future(open_next())
+            for chunk in chunks:
+                size += len(chunk)
+                yield chunk
+    finally:
+        running: list[asyncio.Future[Any]] = [ahead, *(request for _, request in requests)]
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     if (begin, end) == (0, stored.object.size_bytes) and digest.hexdigest() != stored.object.sha256:
         raise DataLoss(f"object {key} is not what was stored; restore it from a backup", reason="DATA_CORRUPT")
     yield Trailer(digest.hexdigest(), size)
+
+
+def _spans(first: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the first chunk and the number of chunks of each request that reads the chunks up to `end`."""
+    count = BATCH_CHUNKS
+    while first < end:
+        yield first, min(count, end - first)
+        first, count = first + count, READ_CHUNKS
 
 
 async def _find_replacement(blobs: Blobs, ciphers: Ciphers, stored: _Stored) -> _Stored:

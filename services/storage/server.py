@@ -22,7 +22,7 @@ from services.runtime.server import Runtime, wait_connected
 from services.storage import lifecycle, objects
 from services.storage.blobs import ObstoreBlobs, delete_abandoned
 from services.storage.config import Config
-from services.storage.credentials import credentials_reader
+from services.storage.credentials import CredentialCache, credentials_reader
 from services.storage.damage import DamageMonitor
 from services.storage.encryption import AesObjectCiphers
 from services.storage.master_key import WrappedMasterKeys
@@ -59,7 +59,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
     await masters.open()
     ciphers = AesObjectCiphers(masters)
     read_credentials = credentials_reader(config, secrets)
-    store = await open_store(config, read_credentials)
+    credentials = CredentialCache(read_credentials, config.credentials_seconds)
+    store = await open_store(config, credentials)
     async with open_s3_api(config, read_credentials) as s3:
         blobs = ObstoreBlobs(store, s3 if s3 and await _keeps_versions(s3) else None)
         if config.url:
@@ -78,8 +79,15 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
                 runtime.background(_delete_old(config, blobs, store, s3), "old objects"),
                 runtime.background(scrubber.run(), "scrubber"),
                 runtime.background(masters.run(), "master keys"),
+                runtime.background(_refresh(config, credentials), "credentials"),
             ):
                 yield
+
+
+async def _refresh(config: Config, credentials: CredentialCache) -> None:
+    """Read the keys of a bucket of S3 again at an interval; those of other stores are read at the start."""
+    if config.url.startswith("s3://") and config.credentials != "workload":
+        await credentials.run()
 
 
 def _scrub_figures(state: ScrubState) -> dict[str, float]:

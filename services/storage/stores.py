@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +14,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
 from services.runtime.config import ConfigError
 from services.storage.config import Config
-from services.storage.credentials import ReadCredentials
+from services.storage.credentials import CredentialCache
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Credential
@@ -28,7 +28,7 @@ FORBIDDEN_VARIABLES = (
 )
 
 
-async def open_store(config: Config, read_credentials: ReadCredentials) -> Store:
+async def open_store(config: Config, credentials: CredentialCache) -> Store:
     """Open the store that the settings name. No request is sent to a bucket yet.
 
     Raises `ConfigError` when the settings do not fit together, or the credentials are missing or wrong.
@@ -49,7 +49,9 @@ async def open_store(config: Config, read_credentials: ReadCredentials) -> Store
             "MONEYPRINTER_STORAGE_ENDPOINT has no TLS; use https://, or set MONEYPRINTER_STORAGE_ALLOW_HTTP for a "
             "server on this machine"
         )
-    given: dict[str, Any] = {} if config.credentials == "workload" else dict(await read_credentials())
+    if config.credentials != "workload":
+        await credentials.refresh()
+    given: dict[str, Any] = dict(credentials.values)
     options: dict[str, Any] = {
         "prefix": url.path.strip("/") or None,
         "client_options": _client_options(config),
@@ -58,7 +60,7 @@ async def open_store(config: Config, read_credentials: ReadCredentials) -> Store
     try:
         match url.scheme:
             case "s3":
-                return _open_s3(config, url.netloc, options, read_credentials)
+                return _open_s3(config, url.netloc, options, credentials)
             case "gs":
                 return GCSStore(url.netloc, **options, **_endpoint(config, "base_url"), **given)
             case _:
@@ -79,13 +81,13 @@ def _open_folder(root: Path) -> LocalStore:
     return LocalStore(root)
 
 
-def _open_s3(config: Config, bucket: str, options: dict[str, Any], read_credentials: ReadCredentials) -> S3Store:
+def _open_s3(config: Config, bucket: str, options: dict[str, Any], credentials: CredentialCache) -> S3Store:
     endpoint = config.endpoint.rstrip("/")
     if endpoint and not config.path_style:
         scheme, _, host = endpoint.partition("://")
         endpoint = f"{scheme}://{bucket}.{host}"
     if config.credentials != "workload":
-        options["credential_provider"] = _s3_credentials(read_credentials, config.credentials_seconds)
+        options["credential_provider"] = _s3_credentials(credentials)
     if endpoint:
         options["endpoint"] = endpoint
     return S3Store(
@@ -98,17 +100,17 @@ def _open_s3(config: Config, bucket: str, options: dict[str, Any], read_credenti
     )
 
 
-def _s3_credentials(read: ReadCredentials, seconds: float) -> Callable[[], Awaitable[S3Credential]]:
-    """Return a function that reads the credentials again whenever their time has passed."""
+def _s3_credentials(credentials: CredentialCache) -> Callable[[], S3Credential]:
+    """Return a function that returns the current credentials, and when obstore asks for them again."""
 
-    async def provide() -> S3Credential:
-        given = await read()
+    def provide() -> S3Credential:
+        given = credentials.values
         return {
             "access_key_id": given["access_key_id"],
             "secret_access_key": given["secret_access_key"],
             "token": given.get("session_token"),
             # obstore replaces credentials five minutes before they expire.
-            "expires_at": datetime.now(UTC) + timedelta(seconds=300 + seconds),
+            "expires_at": datetime.now(UTC) + timedelta(seconds=300 + credentials.seconds),
         }
 
     return provide

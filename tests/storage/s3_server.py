@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 
 from services.embedded.ports import pick_ports
+from services.runtime.tasks import cancel
 from services.storage.blobs import ObstoreBlobs
 from services.storage.config import Config
+from services.storage.credentials import CredentialCache
 from services.storage.s3_api import S3Api, open_s3_api
 from services.storage.stores import open_store
 
@@ -129,7 +131,13 @@ async def open_blobs(config: Config) -> AsyncIterator[tuple[ObstoreBlobs, S3Api]
 
     async with open_s3_api(config, read) as s3:
         assert s3 is not None
-        yield ObstoreBlobs(await open_store(config, read)), s3
+        credentials = CredentialCache(read, config.credentials_seconds)
+        store = await open_store(config, credentials)
+        refreshing = asyncio.create_task(credentials.run())
+        try:
+            yield ObstoreBlobs(store), s3
+        finally:
+            await cancel(refreshing)
 
 
 Fault = Callable[[bytes], bytes | int | None]

@@ -20,6 +20,7 @@ from services.runtime.config import ConfigError
 from services.storage import lifecycle, objects
 from services.storage.blobs import ObstoreBlobs
 from services.storage.config import Config
+from services.storage.credentials import CredentialCache
 from services.storage.encryption import AesObjectCiphers, MasterKey
 from services.storage.objects import Header, Trailer
 from services.storage.s3_api import S3Api
@@ -158,6 +159,22 @@ async def test_keys_that_were_replaced_are_used_without_a_restart(s3_server: S3S
                 except errors.Unavailable:
                     await asyncio.sleep(0.1)
         assert await read(blobs) == b"x"
+
+
+async def test_keys_are_read_again_in_the_midst_of_an_upload(s3_server: S3Server) -> None:
+    """obstore asks for keys in threads of its own, which have no event loop."""
+    async with open_bucket(s3_server, credentials_seconds=1) as (blobs, _):
+        data = content(4 * LARGE)
+        began = asyncio.get_running_loop().time()
+
+        async def slow() -> AsyncIterator[Header | bytes | Trailer]:
+            async for part in parts(data, step=1 << 20):
+                yield part
+                await asyncio.sleep(0.05)
+
+        await objects.put(blobs, CIPHERS, slow())
+        assert asyncio.get_running_loop().time() - began > 2, "the keys expired at least once"
+        assert await read(blobs) == data
 
 
 async def test_a_put_that_is_cut_leaves_no_upload_and_an_abandoned_one_is_aborted(s3_server: S3Server) -> None:
@@ -312,7 +329,7 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, object], str]] = {
 async def test_settings_that_do_not_fit_together_are_refused(wrong: str) -> None:
     settings, named = WRONG_SETTINGS[wrong]
     with pytest.raises(ConfigError, match=named):
-        await open_store(Config.model_validate(settings), read_keys)
+        await open_store(Config.model_validate(settings), CredentialCache(read_keys, 60))
 
 
 @pytest.mark.parametrize("url", ["http://media", "s3://", "s3://Media", "s3://media?x=1", "media", "s3://a:b@media"])
@@ -324,14 +341,14 @@ def test_a_url_of_no_store_is_refused(url: str) -> None:
 async def test_keys_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never-shown")
     with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY is set") as refused:
-        await open_store(Config(url="s3://media"), read_keys)
+        await open_store(Config(url="s3://media"), CredentialCache(read_keys, 60))
     assert "never-shown" not in str(refused.value)
 
 
 async def test_a_file_and_memory_are_named_by_url(tmp_path: Path) -> None:
-    blobs = ObstoreBlobs(await open_store(Config(url=f"file://{tmp_path}/new/folder"), read_keys))
+    blobs = ObstoreBlobs(await open_store(Config(url=f"file://{tmp_path}/new/folder"), CredentialCache(read_keys, 60)))
     await put(blobs, b"x")
     assert await read(blobs) == b"x"
-    blobs = ObstoreBlobs(await open_store(Config(url="memory://"), read_keys))
+    blobs = ObstoreBlobs(await open_store(Config(url="memory://"), CredentialCache(read_keys, 60)))
     await put(blobs, b"x")
     assert await read(blobs) == b"x"
