@@ -32,7 +32,7 @@ MIN_BYTES = 64 * 1024
 PAUSE_BYTES = 4 * 1024 * 1024
 # A pass over few objects does not begin again at once.
 MIN_PASS_SECONDS = 6 * 3600.0
-RETRY_SECONDS = 60.0
+START_SECONDS = 60.0
 MAX_DAMAGED = 100
 """How many damaged originals the state names."""
 
@@ -80,6 +80,8 @@ class Scrubber:
     async def run(self) -> None:
         """Make passes, with a pause between them, until cancelled. With 0 bytes an hour, returns at once."""
         while self.bytes_per_hour:
+            # The start of a service has more urgent work.
+            await self.sleep(START_SECONDS)
             try:
                 self.state = await self._load()
                 if not self.state.position:
@@ -87,7 +89,6 @@ class Scrubber:
                 await self.make_pass()
             except Error as failure:
                 log.warning("objects not verified, retrying later", reason=failure.reason, error=failure.message)
-                await self.sleep(RETRY_SECONDS)
 
     async def make_pass(self) -> None:
         """Verify the objects behind the position, up to the last one. Raises an error of the store."""
