@@ -23,7 +23,7 @@ class Config(Settings):
         "", pattern=r"^(|file:///.+|memory://|(s3|gs|az)://[a-z0-9][a-z0-9._-]{2,62}(/[A-Za-z0-9._/-]*)?)$"
     )
     """The store: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder`, `memory://`."""
-    endpoint: str = Field("", pattern=r"^(https?://[^/?#]+/?)?$")
+    endpoint: str = Field("", pattern=r"^(https?://[^/?#@]+(/[A-Za-z0-9._-]+)?/?)?$")
     """The address of a compatible server, such as MinIO, Ceph or SeaweedFS; empty: the provider's own."""
     allow_http: bool = False
     """Whether the endpoint may have no TLS. Only for a server on the same machine."""
