@@ -126,8 +126,9 @@ async def test_tokens_end_with_redis(
 
 
 async def test_sessions_begin_and_end_while_redis_hangs_dies_and_returns(
-    config: RuntimeConfig, postgres: Databases, tmp_path: Path, redis_server: RedisServer
+    config: RuntimeConfig, postgres: Databases, tmp_path: Path, redis_servers: dict[str, RedisServer]
 ) -> None:
+    redis_server = redis_servers["external"]
     async with run_scene(redis_server.configure(config), postgres, tmp_path) as scene:
         lasting = await scene.users.bearer()
 
