@@ -34,8 +34,12 @@ MANY = hypothesis.settings(
 # Long enough to synthesize the longest texts.
 PATIENCE_SECONDS = 60
 
-# The stream has no end.
-SCHEMA = from_path(FOLDER / "openapi.json").exclude(path="/v1/events", method="GET")
+# The stream has no end; and with a key of the account, later calls would leave the machine.
+SCHEMA = (
+    from_path(FOLDER / "openapi.json")
+    .exclude(path="/v1/events", method="GET")
+    .exclude(path="/v1/providers/{provider}/key", method="PUT")
+)
 
 # One of these many similar cases, such as each of the wrong types of each field, is kept.
 KEPT = {"incorrect_type": 4, "valid_object": 3}
