@@ -456,8 +456,8 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
     ("DELETE", "/v1/videos", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not support this method"),
     ("PATCH", "/v1/assets", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not support this method"),
     ("POST", "/openapi.json", b"", 405, "NOT_FOUND", "METHOD_UNKNOWN", "does not support this method"),
-    ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "page_sze"'),
-    ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'invalid value "three"'),
+    ("GET", "/v1/videos?page_sze=3", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "did you mean `page_size`?"),
+    ("GET", "/v1/videos?page_size=three", b"", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "is not a whole number"),
     (
         "GET",
         "/v1/videos/..%2f..%2fhealth",
@@ -467,11 +467,11 @@ REFUSED: list[tuple[str, str, bytes, int, str, str, str]] = [
         "REQUEST_INVALID",
         "not in its canonical form",
     ),
-    ("POST", "/v1/assets?title=x", b"bytes", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", 'find field "title"'),
+    ("POST", "/v1/assets?title=x", b"bytes", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "the parameters are filename"),
     ("POST", "/v1/videos", b"{title", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "a name must be in quotation marks"),
     ("POST", "/v1/videos", b"\xff\xfe", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "the body is not JSON"),
     ("POST", "/v1/videos", b"[]", 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "it must be an object"),
-    ("POST", "/v1/videos", b'{"title": 5}', 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "invalid value 5"),
+    ("POST", "/v1/videos", b'{"title": 5}', 400, "INVALID_ARGUMENT", "REQUEST_INVALID", "title: 5 is not text"),
     (
         "POST",
         "/v1/videos",
@@ -492,8 +492,9 @@ async def test_errors_of_the_gateway_have_the_same_form(
     answer = await api.http.request(verb, path, content=body, headers=bearer({USER: api.token}, USER))
     assert answer.headers["content-type"] == "application/json"
     assert words in answer.json()["message"]
-    [info] = answer.json()["details"]
+    info, *fields = answer.json()["details"]
     assert (answer.status_code, answer.json()["code"], info["reason"]) == (http, CODES[code], reason)
+    assert all(violation["field"] in path for each in fields for violation in each["field_violations"])
 
 
 CODES = {"INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "RESOURCE_EXHAUSTED": 8}

@@ -240,7 +240,7 @@ async def test_login_tries_the_platform_before_it_asks_for_secrets(terminal: Ter
 
 
 async def test_the_audit_log_lists_what_people_did_in_eighty_columns(terminal: Terminal) -> None:
-    asset = (await terminal.succeed("upload", terminal.clip)).split()[0]
+    [asset] = re.findall(r"ast_\w+", await terminal.succeed("upload", terminal.clip))
     output = await terminal.succeed("audit", "list", "--limit", "20")
     assert f"asset.upload {asset}" in output
     assert "object." not in output
