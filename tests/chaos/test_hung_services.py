@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,12 @@ def processes(running: Up, name: str) -> list[psutil.Process]:
 def stopped(running: Up, name: str) -> Iterator[None]:
     found = processes(running, name)
     assert found, name
+    with all_stopped(found):
+        yield
+
+
+@contextmanager
+def all_stopped(found: Sequence[psutil.Process]) -> Iterator[None]:
     for process in found:
         process.send_signal(signal.SIGSTOP)
     try:
@@ -137,21 +143,16 @@ async def test_one_process_answers_whatever_hangs(tmp_path: Path) -> None:
         headers = {"authorization": f"Bearer {await token(running.data)}"}
         async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30) as client:
             for name in {child.name() for child in running.children()} - {"envoy"}:
-                halted = [child for child in running.children() if child.name() == name]
-                for child in halted:
-                    child.send_signal(signal.SIGSTOP)
-                for path, body in (("/v1/videos", CREATE), ("/v1/videos", None)):
-                    ask = partial(client.request, "POST" if body else "GET", path, json=body)
-                    seconds, answers = await shortest_time(ask)
-                    # Without PostgreSQL, the answer comes after the time limit of the database, 1.5 s.
-                    assert seconds <= SECONDS + (name == "postgres"), (name, path)
-                    for answer in answers:
-                        code = answer.status_code
-                        assert code in (200, 202) or (code == 503 and name == "postgres"), (name, answer.text)
-                        assert code != 503 or answer.headers.get("retry-after"), (name, answer.text)
-                for child in halted:
-                    with suppress(psutil.NoSuchProcess):
-                        child.send_signal(signal.SIGCONT)
+                with all_stopped([child for child in running.children() if child.name() == name]):
+                    for path, body in (("/v1/videos", CREATE), ("/v1/videos", None)):
+                        ask = partial(client.request, "POST" if body else "GET", path, json=body)
+                        seconds, answers = await shortest_time(ask)
+                        # Without PostgreSQL, the answer comes after the time limit of the database, 1.5 s.
+                        assert seconds <= SECONDS + (name == "postgres"), (name, path)
+                        for answer in answers:
+                            code = answer.status_code
+                            assert code in (200, 202) or (code == 503 and name == "postgres"), (name, answer.text)
+                            assert code != 503 or answer.headers.get("retry-after"), (name, answer.text)
                 async with asyncio.timeout(60):
                     while (await client.get("/v1/videos")).status_code != 200:  # noqa: ASYNC110
                         await asyncio.sleep(0.2)
