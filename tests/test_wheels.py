@@ -54,7 +54,7 @@ def test_the_client_wheel_has_the_contracts_that_the_gateway_serves(wheels: dict
         callers = {
             caller
             for service in services
-            # The gateway itself calls Envoy's own protocol, and serves it to nobody.
+            # The gateway calls Envoy's own protocol, and does not serve it.
             if service.full_name.startswith("moneyprinter.")
             for method in service.methods
             for caller in method.GetOptions().Extensions[access_pb2.rule].callers
