@@ -20,10 +20,12 @@ PUBLIC: Mapping[str, str] = {
     "moneyprinter.user.v1.AccountService": "user",
     "moneyprinter.user.v1.AdministrationService": "user",
     "moneyprinter.user.v1.AuditService": "user",
+    "moneyprinter.user.v1.ProviderKeyService": "user",
     "moneyprinter.user.v1.UserService": "user",
     "moneyprinter.video.v1.ClipService": "orchestrator",
     "moneyprinter.video.v1.EventService": "orchestrator",
     "moneyprinter.video.v1.LibraryService": "orchestrator",
+    "moneyprinter.video.v1.ProviderService": "orchestrator",
     "moneyprinter.video.v1.VideoService": "orchestrator",
     "moneyprinter.video.v1.WebhookService": "orchestrator",
 }

@@ -69,7 +69,7 @@ class Caller:
     """An administrator, whose requests may end the session."""
 
     http: httpx.Client
-    token: str = ""
+    token: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -86,9 +86,9 @@ class Caller:
 
 @pytest.fixture(scope="module")
 async def caller(api: Running) -> AsyncIterator[Caller]:
-    await api.new_account(NAME, *ALL_ROLES)
+    token = await api.new_account(NAME, *ALL_ROLES)
     with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as http:
-        yield Caller(http)
+        yield Caller(http, token)
 
 
 @SCHEMA.parametrize()

@@ -30,8 +30,6 @@ async def test_another_user_hardly_notices(attacked: Scene, name: str) -> None:
     times = Times()
     bystander = attacked.bystander
     async with attacked.attacked(name) as answers:
-        # Quick calls twice; those that take CPU time once, when the attack has lasted longest.
-        await bystander.make_calls(times, bystander.quick_calls)
         await bystander.make_calls(times, {**bystander.quick_calls, **bystander.media_calls})
     longest = {call: round(max(seconds), 3) for call, seconds in times.seconds.items()}
     outcome = (name, answers, longest)
