@@ -35,10 +35,11 @@ class Route:
     @property
     def match(self) -> dict[str, Any]:
         """Envoy's match of the path and the verb."""
-        return {
-            **_match_path(self.binding),
-            "headers": [{"name": ":method", "string_match": {"exact": self.binding.verb}}],
-        }
+        verb: dict[str, Any] = {"exact": self.binding.verb}
+        if self.method.is_link and not self.native:
+            # Envoy takes the mutations of headers from the first match, before the script turns HEAD into GET.
+            verb = {"safe_regex": {"regex": f"{self.binding.verb}|HEAD"}}
+        return {**_match_path(self.binding), "headers": [{"name": ":method", "string_match": verb}]}
 
     @property
     def rewrite(self) -> str | None:

@@ -108,6 +108,7 @@ async def test_links_open_files_without_a_header(platform: BucketPlatform) -> No
     assert "x-cache-control" not in got.headers
     head = await platform.anonymous.head(links["file"])
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(expected)))
+    assert head.headers["cache-control"].startswith("public, max-age=") and "x-cache-control" not in head.headers
     part = await platform.anonymous.get(links["file"], headers={"range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, expected[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(expected)}"
