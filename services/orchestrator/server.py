@@ -68,7 +68,7 @@ from services.orchestrator.videos.uploads import Uploads
 from services.orchestrator.videos.videos import POLL_SECONDS, Videos
 from services.orchestrator.webhook_servicer import WebhookServicer
 from services.orchestrator.webhooks.deliveries import ClaimedDelivery, WebhookDispatcher
-from services.orchestrator.webhooks.root_key import fetch_root_key
+from services.orchestrator.webhooks.signing import KEY_NAME as WEBHOOK_KEY
 from services.orchestrator.webhooks.signing import WebhookSecrets
 from services.orchestrator.webhooks.webhooks import Webhooks
 from services.orchestrator.workers.accounts import GrpcAccounts
@@ -82,7 +82,7 @@ from services.orchestrator.workers.webhooks import GrpcWebhooks
 from services.runtime import events, telemetry, turns
 from services.runtime.issued_database import open_database
 from services.runtime.objects import Objects
-from services.runtime.secrets import SecretClient
+from services.runtime.secrets import LazyKey, SecretClient
 from services.runtime.server import Runtime
 
 BREAKERS = telemetry.Gauge(
@@ -139,7 +139,8 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             clock=time.monotonic,
         )
         await notifications.subscribe_cancellations(driver.stop)
-        webhook_secrets = WebhookSecrets(lambda: fetch_root_key(SecretClient(config_service)))
+        secret_client = SecretClient(config_service)
+        webhook_secrets = WebhookSecrets(LazyKey(secret_client, WEBHOOK_KEY))
         webhooks = Webhooks(
             store=PostgresWebhookStore(pool),
             check_address=webhook_client.check_address,
@@ -193,13 +194,7 @@ async def wire(config: Config, runtime: Runtime) -> AsyncIterator[None]:
             now=_now,
         )
         downloads = Downloads(store, objects, GrpcPreviews(stubs).encode_sound)
-        links = Links(
-            store,
-            PostgresLinkStore(pool),
-            lambda: fetch_root_key(SecretClient(config_service), LINK_KEY),
-            _now,
-            _new_id,
-        )
+        links = Links(store, PostgresLinkStore(pool), LazyKey(secret_client, LINK_KEY), _now, _new_id)
         uploads = Uploads(
             store=store,
             usage=usage,

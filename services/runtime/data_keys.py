@@ -71,12 +71,7 @@ class DataKeys:
         """
         if await self.refresh():
             return
-        earlier = await self._client.read(plain_secret) if plain_secret else None
-        if earlier and len(earlier.value) != KEY_BYTES:
-            raise DataLoss(
-                f"the secret {plain_secret} holds {len(earlier.value)} bytes; it must be {KEY_BYTES}",
-                reason="DATA_CORRUPT",
-            )
+        earlier = await self._client.read_key(plain_secret) if plain_secret else None
         key, version = (earlier.value, earlier.version) if earlier else (secrets.token_bytes(KEY_BYTES), 1)
         try:
             await self._write({version: await self._wrap(version, key)}, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 
@@ -42,18 +43,24 @@ class SecretClient:
         request = pb.PutSecretRequest(name=name, value=value, replaces_version=replaces_version)
         return Secret(value, (await self._stub.PutSecret(request)).version)
 
+    async def read_key(self, name: str) -> Secret | None:
+        """Return the newest version of a key; None when there is none.
+
+        Raises `DataLoss` when the secret has another length than KEY_BYTES.
+        """
+        secret = await self.read(name)
+        if secret and len(secret.value) != KEY_BYTES:
+            size = len(secret.value)
+            raise DataLoss(f"the secret {name} holds {size} bytes; it must be {KEY_BYTES}", reason="DATA_CORRUPT")
+        return secret
+
     async def fetch_or_create_key(self, name: str) -> Secret:
         """Return the newest version of a key of KEY_BYTES. The instance that finds none first creates it.
 
         Raises `DataLoss` when the secret has another length.
         """
         while True:
-            if secret := await self.read(name):
-                if len(secret.value) != KEY_BYTES:
-                    size = len(secret.value)
-                    raise DataLoss(
-                        f"the secret {name} holds {size} bytes; it must be {KEY_BYTES}", reason="DATA_CORRUPT"
-                    )
+            if secret := await self.read_key(name):
                 return secret
             try:
                 return await self.write(name, secrets.token_bytes(KEY_BYTES), 0)
@@ -75,3 +82,20 @@ class SecretClient:
         """Wrap a wrapped data key with the newest version of its key-encryption key. Raises as `unwrap_key` does."""
         request = pb.RewrapKeyRequest(name=name, wrapped_key=wrapped, context=context)
         return (await self._stub.RewrapKey(request)).wrapped_key
+
+
+class LazyKey:
+    """A key that is fetched, or created, at its first use, and kept."""
+
+    def __init__(self, client: SecretClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._value = b""
+        self._fetching = asyncio.Lock()
+
+    async def fetch(self) -> bytes:
+        """Return the key. Raises as `SecretClient.fetch_or_create_key` does."""
+        async with self._fetching:
+            if not self._value:
+                self._value = (await self._client.fetch_or_create_key(self._name)).value
+        return self._value

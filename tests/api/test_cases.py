@@ -261,7 +261,7 @@ CASES = [
     Case("the providers", "ProviderService/ListProviders", {}, 200, "OK"),
     Case("a check without a key", CHECK_KEY, {"provider": "openai"}, 404, "NOT_FOUND", "PROVIDER_KEY_NOT_FOUND"),
     wrong("a check of an invalid name", CHECK_KEY, {"provider": "A1"}, "provider"),
-    wrong("a key of an unknown provider", SET_KEY, {"provider": "nobody", "key": "k"}, "provider"),
+    wrong("a key of an unknown provider", SET_KEY, {"provider": "unknown", "key": "k"}, "provider"),
     wrong("a key with a line break", SET_KEY, {"provider": "openai", "key": "a\nb"}, "key"),
     Case("no key to delete", "ProviderKeyService/DeleteProviderKey", {"provider": "openai"}, 404, "NOT_FOUND",
          "PROVIDER_KEY_NOT_FOUND"),

@@ -76,7 +76,7 @@ async def test_the_keys_of_an_account(users: Users) -> None:
         pb.SetProviderKeyRequest(provider="azure", key="without-region"),
         pb.SetProviderKeyRequest(provider="openai", key="k", region="westeurope"),
         pb.SetProviderKeyRequest(provider="openai", key="two words"),
-        pb.SetProviderKeyRequest(provider="nobody", key="k"),
+        pb.SetProviderKeyRequest(provider="unknown", key="k"),
     ):
         with pytest.raises(errors.InvalidArgument) as wrong:
             await keys.SetProviderKey(request, metadata=mine)

@@ -11,17 +11,17 @@ each id makes links revocable.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from moneyprinter.errors import PermissionDenied
 from services.orchestrator.jobs.store import Store
 from services.orchestrator.videos.videos import find_video
+from services.runtime.secrets import LazyKey
 
 KEY_NAME = "orchestrator/link-key"
 DEFAULT_SECONDS = 3600
@@ -76,18 +76,16 @@ class Links:
 
     store: Store
     links: LinkStore
-    fetch_key: Callable[[], Awaitable[bytes]]
+    key: LazyKey
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
-    _key: bytes = field(default=b"", repr=False)
-    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def create(self, user_id: str, job_id: str, seconds: int) -> VideoLinks:
         """Create links that are valid for `seconds`; 0: DEFAULT_SECONDS. Raises `NotFound`, `ResourceExhausted`."""
         job = await find_video(self.store, user_id, job_id)
         now = self.now().replace(microsecond=0)
         link = Link(self.new_id("lnk"), job.id, user_id, now + timedelta(seconds=seconds or DEFAULT_SECONDS))
-        key = await self._signing_key()
+        key = await self.key.fetch()
         await self.links.add(link, MAX_LINKS, now)
         files = {
             file.name: f"{_root(link, key, _file_scope(file.name))}/files/{file.name}"
@@ -118,7 +116,7 @@ class Links:
         link_id, _, signature = rest.partition(".")
         if not (expiry.isascii() and expiry.isdecimal() and len(expiry) <= 12):
             raise _invalid()
-        expected = _sign(await self._signing_key(), job_id, link_id, expiry, scope)
+        expected = _sign(await self.key.fetch(), job_id, link_id, expiry, scope)
         left = int(expiry) - self.now().timestamp()
         if not hmac.compare_digest(signature, expected) or left <= 0:
             raise _invalid()
@@ -126,12 +124,6 @@ class Links:
         if owner is None:
             raise _invalid()
         return owner, min(MAX_CACHE_SECONDS, int(left))
-
-    async def _signing_key(self) -> bytes:
-        async with self._fetching:
-            if not self._key:
-                self._key = await self.fetch_key()
-        return self._key
 
 
 def _file_scope(name: str) -> str:

@@ -6,35 +6,31 @@ key, which the config service stores.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from standardwebhooks.webhooks import Webhook
 
-KEY_BYTES = 32
+from services.runtime.secrets import LazyKey
+
+KEY_NAME = "orchestrator/webhook-key"
 SECRET_BYTES = 32
 
 
 class WebhookSecrets:
-    """Derives the secrets of webhooks. `fetch_root_key` is called when the first secret is needed."""
+    """Derives the secrets of webhooks from a root key."""
 
-    def __init__(self, fetch_root_key: Callable[[], Awaitable[bytes]]) -> None:
-        self._fetch_root_key = fetch_root_key
-        self._key: bytes | None = None
-        self._fetching = asyncio.Lock()
+    def __init__(self, root_key: LazyKey) -> None:
+        self._root_key = root_key
 
     async def derive(self, webhook_id: str, version: int) -> str:
-        """Return the secret of a webhook: `whsec_` and base64. Raises what `fetch_root_key` raises."""
-        async with self._fetching:
-            if self._key is None:
-                self._key = await self._fetch_root_key()
+        """Return the secret of a webhook: `whsec_` and base64. Raises what `LazyKey.fetch` raises."""
         info = f"moneyprinter webhook {webhook_id} {version}".encode()
-        derived = HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=None, info=info).derive(self._key)
-        return f"whsec_{base64.b64encode(derived).decode()}"
+        derivation = HKDF(algorithm=SHA256(), length=SECRET_BYTES, salt=None, info=info)
+        return f"whsec_{base64.b64encode(derivation.derive(await self._root_key.fetch())).decode()}"
 
     async def sign(
         self, webhook_id: str, versions: Sequence[int], event_id: str, body: bytes, now: datetime
